@@ -1,0 +1,76 @@
+"""The layout of a labelled data set on disk: what ``build-labels`` writes and everything else reads."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ovocr.errors import OvocrError
+
+
+@dataclass(frozen=True)
+class LabelledDataSet:
+    """A folder with manifest.json, vocab.txt and, for each shard, files in rec/, ocr/, records/ and stats/.
+
+    A shard is finished when its stats file is there: it is written last.
+    """
+
+    root: Path
+
+    @classmethod
+    def open(cls, root: Path) -> "LabelledDataSet":
+        """The data set in ``root``. Raises OvocrError where there is none."""
+        data_set = cls(Path(root))
+        if not data_set.manifest_path.is_file():
+            raise OvocrError(
+                f"{root}: not a labelled data set (no manifest.json); make one with `ovocr build-labels`"
+            )
+        return data_set
+
+    @property
+    def manifest_path(self) -> Path:
+        """Configuration and shard list, JSON."""
+        return self.root / "manifest.json"
+
+    @property
+    def vocabulary_path(self) -> Path:
+        """The vocabulary the tags are ids of: a copy, so that the data set can be read anywhere."""
+        return self.root / "vocab.txt"
+
+    def rec_prefix(self, shard: int) -> Path:
+        """Path of the shard's pictures and tags without its ending: .rec, and .idx for the index."""
+        return self.root / "rec" / f"{shard:05d}"
+
+    def ocr_path(self, shard: int) -> Path:
+        """What was read in each picture of the shard, Parquet."""
+        return self.root / "ocr" / f"{shard:05d}.parquet"
+
+    def records_path(self, shard: int) -> Path:
+        """What became of each input of the shard, Parquet."""
+        return self.root / "records" / f"{shard:05d}.parquet"
+
+    def stats_path(self, shard: int) -> Path:
+        """Counts of the shard, JSON; its presence says that the shard is finished."""
+        return self.root / "stats" / f"{shard:05d}.json"
+
+    def manifest(self) -> dict[str, Any]:
+        """The parsed manifest. Raises OvocrError where it cannot be read."""
+        return _read_json(self.manifest_path)
+
+    def stats(self, shard: int) -> dict[str, Any]:
+        """The parsed counts of a finished shard. Raises OvocrError where they cannot be read."""
+        return _read_json(self.stats_path(shard))
+
+    def finished_shards(self) -> list[int]:
+        """Numbers of the shards that are done, in order."""
+        return sorted(int(path.stem) for path in (self.root / "stats").glob("[0-9]*.json"))
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise OvocrError(f"{path}: cannot be read as JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise OvocrError(f"{path}: a JSON object was expected")
+    return value

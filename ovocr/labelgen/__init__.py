@@ -1,0 +1,1 @@
+"""Images -> OCR -> words -> exactly 100 tags -> MXNet .rec shards."""

@@ -1,0 +1,1 @@
+"""Words (normalise, segment) and the vocabulary that gives them class ids."""
