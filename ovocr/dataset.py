@@ -22,9 +22,7 @@ class LabelledDataSet:
         """The data set in ``root``. Raises OvocrError where there is none."""
         data_set = cls(Path(root))
         if not data_set.manifest_path.is_file():
-            raise OvocrError(
-                f"{root}: not a labelled data set (no manifest.json); make one with `ovocr build-labels`"
-            )
+            raise OvocrError(f"{root}: not a labelled data set (no manifest.json); make one with `ovocr build-labels`")
         return data_set
 
     @property

@@ -16,8 +16,6 @@ _HIDDEN_CATEGORIES = {
 def for_terminal(text: str) -> str:
     r"""Show control, format and line-separating characters as ``\xNN``-style escapes instead of sending them."""
     return "".join(
-        char.encode("unicode_escape").decode("ascii")
-        if unicodedata.category(char) in _HIDDEN_CATEGORIES
-        else char
+        char.encode("unicode_escape").decode("ascii") if unicodedata.category(char) in _HIDDEN_CATEGORIES else char
         for char in text
     )
