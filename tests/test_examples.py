@@ -1,0 +1,134 @@
+"""The committed example shards: complete, small, varied, and without words that most pages share."""
+
+import importlib
+import io
+import re
+import tarfile
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ovocr.vocab import segment_lines
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+MOST_BYTES = 3_000_000
+
+
+@pytest.fixture
+def make_pages(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The script that made the shards; its folder is on the import path as when it is run."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    return importlib.import_module("make_pages")
+
+
+@pytest.fixture
+def pages(make_pages: ModuleType, example_shards: Path) -> list[tuple[str, bytes, list[str]]]:
+    return list(make_pages.read_shards(sorted(example_shards.glob("*.tar"))))
+
+
+def test_the_shards_are_few_megabytes_and_hold_each_picture_before_its_text(example_shards: Path) -> None:
+    shards = sorted(example_shards.iterdir())
+    assert [shard.name for shard in shards] == ["pages-00000.tar", "pages-00001.tar"]
+    assert sum(shard.stat().st_size for shard in shards) <= MOST_BYTES
+    names = []
+    for shard in shards:
+        with tarfile.open(shard) as archive:
+            for member in archive:
+                assert (member.mtime, member.uid, member.gid, member.uname) == (0, 0, 0, ""), member.name
+                names.append(member.name)
+    stems = [name.partition(".")[0] for name in names]
+    assert stems[0::2] == stems[1::2] == [f"{number:05d}" for number in range(len(names) // 2)]
+    assert len(names) // 2 >= 96
+    assert all(re.fullmatch(r"\d{5}\.(jpg|png|webp)", name) for name in names[0::2])
+    assert all(name.endswith(".txt") for name in names[1::2])
+
+
+def test_each_picture_decodes_and_formats_and_sizes_vary(pages: list[tuple[str, bytes, list[str]]]) -> None:
+    formats, sizes, grounds = set(), set(), set()
+    for name, content, _ in pages:
+        with Image.open(io.BytesIO(content)) as picture:
+            pixels = np.asarray(picture.convert("RGB"))
+        assert 320 <= max(picture.size) <= 700, name
+        assert pixels.std() > 5, f"{name} is empty"
+        formats.add(picture.format)
+        sizes.add(picture.size)
+        grounds.add(tuple(pixels[pixels.shape[0] // 30, pixels.shape[1] // 2] // 32))
+    assert formats == {"JPEG", "PNG", "WEBP"}
+    assert len(sizes) >= 30
+    assert len(grounds) >= 12
+
+
+def test_each_page_has_a_text_of_its_own_in_both_languages(pages: list[tuple[str, bytes, list[str]]]) -> None:
+    texts = ["\n".join(lines) for _, _, lines in pages]
+    assert len(set(texts)) == len(texts)
+    for name, _, lines in pages:
+        assert lines, name
+        assert all(line == line.strip() != "" for line in lines), name
+        assert 5 <= len(segment_lines(lines)) <= 60, name
+    assert sum(bool(re.search("[\u4e00-\u9fff]", text)) for text in texts) >= 40
+    assert sum(bool(re.search("[A-Za-z]{3}", text)) for text in texts) >= 40
+
+
+def test_always_answering_the_most_frequent_words_scores_low(
+    make_pages: ModuleType, pages: list[tuple[str, bytes, list[str]]]
+) -> None:
+    recall = make_pages.prior_recall([set(segment_lines(lines)) for _, _, lines in pages])
+    assert 0 < recall < 0.08  # 0.046 when the pages were made
+
+
+def test_prior_recall_is_the_mean_over_pages_of_the_share_found(make_pages: ModuleType) -> None:
+    assert make_pages.prior_recall([{"a", "b"}, {"a"}]) == 1.0  # ten answers hold both words
+    many = [{"a", *map(str, range(100, 119))}, {"a", *map(str, range(200, 219))}]
+    # The answer: "a" and, of the words on one page, the nine that sort first, all of them on the first page.
+    assert make_pages.prior_recall(many) == pytest.approx((10 / 10 + 1 / 10) / 2)
+
+
+def test_drawing_a_page_again_gives_the_committed_size_and_text(
+    make_pages: ModuleType, pages: list[tuple[str, bytes, list[str]]]
+) -> None:
+    from page_designs import draw_page
+    from page_sheet import MissingFontError
+
+    descriptions = make_pages.load_pages()
+    assert len(descriptions) == len(pages)
+    for number in (0, 2, 4, 15, 20):
+        try:
+            image, lines = draw_page(number, descriptions[number])
+        except MissingFontError as error:
+            pytest.skip(str(error))
+        name, content, committed_lines = pages[number]
+        with Image.open(io.BytesIO(content)) as committed:
+            assert image.size == committed.size, name
+            difference = np.abs(np.asarray(committed.convert("RGB"), np.int16) - np.asarray(image, np.int16))
+        assert lines == committed_lines, name
+        assert difference.mean() < 12, name  # the loss of JPEG; another Pillow may set a letter half a pixel aside
+
+
+def test_a_missing_font_names_the_packages_to_install(
+    make_pages: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import page_sheet
+
+    monkeypatch.setattr(page_sheet, "FONT_FOLDERS", (tmp_path,))
+    page_sheet.font_files.cache_clear()
+    page_sheet.font.cache_clear()
+    try:
+        with pytest.raises(page_sheet.MissingFontError, match=r"Lato-Black\.ttf.*apt-get install .*fonts-lato .*wqy"):
+            page_sheet.font("lato", 20, True)
+    finally:
+        page_sheet.font_files.cache_clear()
+
+
+def test_a_text_that_would_be_too_small_to_read_is_refused(make_pages: ModuleType) -> None:
+    from page_designs import draw_page
+    from page_sheet import MissingFontError
+
+    page = {"layout": "sign", "occurrence": 0, "title": "Harbour " * 12, "lines": []}
+    try:
+        with pytest.raises(ValueError, match="does not fit"):
+            draw_page(0, page)
+    except MissingFontError as error:
+        pytest.skip(str(error))
