@@ -1,0 +1,183 @@
+"""Checkpoints: backbone, class centers, optimizer state and position, saved on N ranks and loaded on any M.
+
+torch.distributed.checkpoint writes and reads the tensors. Class centers and their moments are split over ranks by rows
+in parts of unequal length, which its sharded tensor types do not express, so two planners (its documented extension
+point) say at which row of the whole a rank's tensor begins. A checkpoint is written under a name of its own and renamed
+when all of it is on the disk: a folder with the final name is complete.
+"""
+
+import json
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner, DefaultSavePlanner
+from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
+from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, MetadataIndex, TensorStorageMetadata
+from torch.distributed.checkpoint.planner import LoadPlan, SavePlan, WriteItem, WriteItemType
+from torch.distributed.checkpoint.planner_helpers import create_read_items_for_chunk_list
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
+
+from ovocr.errors import OvocrError
+from ovocr.files import PARTIAL_SUFFIX, fsync, partial_path
+from ovocr.trainer.distributed import Ranks
+
+STATE_FILE = "state.json"
+
+
+@dataclass(frozen=True)
+class RowShard:
+    """A rank's rows of a tensor that is split by rows: ``local`` are rows first .. of ``total``."""
+
+    local: Tensor
+    first: int
+    total: int
+
+
+Tensors = dict[str, Tensor | RowShard]
+
+
+def save_checkpoint(folder: Path, tensors: Tensors, state: dict[str, Any], ranks: Ranks) -> None:
+    """Save tensors and a JSON-able state as ``folder``; every rank calls this. Raises OSError.
+
+    A plain tensor is the same on every rank and written once; a RowShard is this rank's part.
+    """
+    partial = partial_path(folder)
+    if ranks.rank == 0:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+    _barrier(ranks)
+    writer = FileSystemWriter(partial, sync_files=True, single_file_per_rank=True)
+    with _quiet():
+        save(_local(tensors), storage_writer=writer, planner=_SavePlanner(tensors), process_group=ranks.group)
+    if ranks.rank == 0:
+        (partial / STATE_FILE).write_text(json.dumps(state, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        fsync(partial / STATE_FILE)
+        fsync(partial)
+        partial.rename(folder)
+        fsync(folder.parent)
+    _barrier(ranks)
+
+
+def load_checkpoint(folder: Path, tensors: Tensors, ranks: Ranks) -> None:
+    """Fill the given tensors, in place, from a checkpoint. Raises OvocrError naming what is missing or differs."""
+    try:
+        with _quiet():
+            load(
+                _local(tensors),
+                storage_reader=FileSystemReader(folder),
+                planner=_LoadPlanner(folder, tensors),
+                process_group=ranks.group,
+            )
+    except CheckpointException as error:
+        # It gathers what failed on which rank; a broken promise of the checkpoint is told as itself.
+        causes = [cause for cause, _ in error.failures.values()]
+        raise next((cause for cause in causes if isinstance(cause, OvocrError)), causes[0]) from error
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """The JSON state of a checkpoint. Raises OvocrError where it cannot be read."""
+    try:
+        return dict(json.loads((folder / STATE_FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise OvocrError(f"{folder}: not a complete checkpoint: {error}") from error
+
+
+def complete_checkpoints(folder: Path) -> list[Path]:
+    """The complete checkpoints in a folder, oldest first; half-written ones have another name and are left out."""
+    return sorted(path for path in folder.glob("[0-9]*") if path.name.isdigit() and (path / STATE_FILE).is_file())
+
+
+def prune_checkpoints(folder: Path, keep: int) -> None:
+    """Remove all but the newest ``keep`` complete checkpoints, and what a killed save left."""
+    for path in complete_checkpoints(folder)[:-keep]:
+        # Renamed first, so that a half-removed folder is never taken for a checkpoint.
+        doomed = partial_path(path)
+        path.rename(doomed)
+        shutil.rmtree(doomed)
+    for left_over in folder.glob(f"[0-9]*{PARTIAL_SUFFIX}"):
+        shutil.rmtree(left_over)
+
+
+def _local(tensors: Tensors) -> dict[str, Tensor]:
+    return {name: value.local if isinstance(value, RowShard) else value for name, value in tensors.items()}
+
+
+def _barrier(ranks: Ranks) -> None:
+    if ranks.world > 1:
+        dist.barrier(group=ranks.group)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without a process group torch.distributed.checkpoint warns that it works alone, which is what is meant."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is (disabled|unavailable)")
+        yield
+
+
+def _offsets(shard: RowShard) -> torch.Size:
+    return torch.Size([shard.first, *[0] * (shard.local.dim() - 1)])
+
+
+class _SavePlanner(DefaultSavePlanner):
+    def __init__(self, tensors: Tensors) -> None:
+        super().__init__()
+        self.shards = {name: value for name, value in tensors.items() if isinstance(value, RowShard)}
+
+    def create_local_plan(self) -> SavePlan:
+        plan = super().create_local_plan()
+        self.plan = replace(plan, items=[self._placed(item) for item in plan.items])
+        return self.plan
+
+    def lookup_object(self, index: MetadataIndex) -> Any:
+        return self.state_dict[index.fqn]
+
+    def _placed(self, item: WriteItem) -> WriteItem:
+        """The same item, said to be rows first .. of the whole."""
+        shard = self.shards.get(item.index.fqn)
+        if shard is None or item.tensor_data is None:
+            return item
+        offsets, local = _offsets(shard), shard.local
+        data = replace(
+            item.tensor_data,
+            chunk=ChunkStorageMetadata(offsets=offsets, sizes=local.size()),
+            size=torch.Size([shard.total, *local.shape[1:]]),
+        )
+        index = MetadataIndex(item.index.fqn, offsets)
+        return replace(item, index=index, type=WriteItemType.SHARD, tensor_data=data)
+
+
+class _LoadPlanner(DefaultLoadPlanner):
+    def __init__(self, folder: Path, tensors: Tensors) -> None:
+        super().__init__()
+        self.folder, self.tensors = folder, tensors
+
+    def create_local_plan(self) -> LoadPlan:
+        if self.metadata is None:
+            raise RuntimeError("set_up_planner was not called")
+        saved = self.metadata.state_dict_metadata
+        requests = []
+        for name, value in self.tensors.items():
+            shard = value if isinstance(value, RowShard) else RowShard(value, 0, value.shape[0] if value.dim() else 0)
+            whole = torch.Size([shard.total, *shard.local.shape[1:]]) if shard.local.dim() else torch.Size([])
+            found = saved.get(name)
+            if not isinstance(found, TensorStorageMetadata):
+                raise OvocrError(f"{self.folder}: the checkpoint has no {name}")
+            if found.size != whole:
+                raise OvocrError(f"{self.folder}: {name} is {list(found.size)}, {list(whole)} was expected")
+            chunk = ChunkStorageMetadata(offsets=_offsets(shard) if whole else whole, sizes=shard.local.size())
+            requests += create_read_items_for_chunk_list(name, found, [chunk])
+        return LoadPlan(requests)
+
+    def lookup_tensor(self, index: MetadataIndex) -> Tensor:
+        return self.state_dict[index.fqn]

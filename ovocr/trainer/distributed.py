@@ -1,0 +1,91 @@
+"""What the ranks of a run do together. Without a process group there is one rank and nothing is sent."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from ovocr.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This rank's place among the ranks of a process group; ``group`` None is the single rank of a plain process."""
+
+    rank: int = 0
+    world: int = 1
+    group: dist.ProcessGroup | None = None
+
+    @classmethod
+    def of(cls, group: dist.ProcessGroup | None) -> "Ranks":
+        """The ranks of ``group``; of the default group where it is None and there is one; else a single rank."""
+        if group is None:
+            if not (dist.is_available() and dist.is_initialized()):
+                return cls()
+            group = dist.group.WORLD
+        return cls(rank=dist.get_rank(group), world=dist.get_world_size(group), group=group)
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """Sum over the ranks, in place; every rank passes the same shape."""
+        if self.world > 1:
+            dist.all_reduce(tensor, group=self.group)
+        return tensor
+
+    def sizes(self, rows: int, device: torch.device) -> list[int]:
+        """``rows`` of every rank, in rank order."""
+        if self.world == 1:
+            return [rows]
+        sizes = torch.zeros(self.world, dtype=torch.int64, device=device)
+        sizes[self.rank] = rows
+        return [int(size) for size in self.sum(sizes).tolist()]
+
+    def gather_rows(self, tensor: Tensor, sizes: list[int]) -> Tensor:
+        """Concatenate every rank's rows in rank order; ``sizes`` gives the number of rows of each."""
+        if self.world == 1:
+            return tensor
+        longest = max(sizes)
+        padded = tensor.new_zeros((longest, *tensor.shape[1:]))
+        padded[: tensor.shape[0]] = tensor
+        parts = [torch.empty_like(padded) for _ in sizes]
+        dist.all_gather(parts, padded, group=self.group)
+        return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
+
+def row_range(total: int, rank: int, world: int) -> tuple[int, int]:
+    """First and one past the last of the consecutive rows of a rank: C // W of them, one more if rank < C % W."""
+    share, longer = divmod(total, world)
+    first = rank * share + min(rank, longer)
+    return first, first + share + (rank < longer)
+
+
+@contextmanager
+def joined(device: torch.device, timeout_s: float = 600.0) -> Iterator[Ranks]:
+    """Join the ranks that torchrun started (its environment variables say so), or be a single rank.
+
+    A collective that takes longer than ``timeout_s`` raises, so survivors of a dead rank do not hang.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield Ranks()
+        return
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
+    try:
+        yield Ranks.of(None)
+    finally:
+        dist.destroy_process_group()
+
+
+def choose_device(wanted: str) -> torch.device:
+    """The device of this rank for "auto", "cpu" or "cuda". Raises UsageError where CUDA is wanted and not there."""
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise UsageError("run.device: cuda was asked for, and torch finds no CUDA device here")
+    if wanted == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    torch.cuda.set_device(device)
+    return device

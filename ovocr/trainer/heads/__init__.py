@@ -1,0 +1,1 @@
+"""Multi-label Partial FC: margin softmax over sampled class centers, spread over ranks by rows."""

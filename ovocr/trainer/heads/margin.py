@@ -1,0 +1,57 @@
+"""The margin that a positive's cosine has to overcome: ArcFace, CosFace and their combination.
+
+Sources: SphereFace (arXiv 1704.08063, m1), ArcFace (arXiv 1801.07698, m2), CosFace (arXiv 1801.09414, m3).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+# acos has an infinite slope at +-1; a cosine is moved this far inside before an angle is taken of it.
+COSINE_LIMIT = 1.0 - 1e-6
+
+
+@dataclass(frozen=True)
+class Margin:
+    """Logit of a positive: scale * (cos(m1 * theta + m2) - m3), theta = acos(cosine).
+
+    ArcFace is m2 > 0, CosFace m3 > 0. Beyond theta + m2 = pi, where the formula would turn upwards again, the logit
+    goes on as scale * (cos(theta) - m2 * sin(m2) - m3); with m1 other than 1 the plain formula is used throughout.
+
+    scale: the softmax's inverse temperature s.
+    filter_threshold: a negative with a cosine above it counts as one of cosine 0, without gradient; None: off.
+    gradient: "exact", or "straight_through", which takes d logit / d cosine as scale (what published code does).
+    """
+
+    scale: float = 64.0
+    m1: float = 1.0
+    m2: float = 0.5
+    m3: float = 0.0
+    filter_threshold: float | None = None
+    gradient: Literal["exact", "straight_through"] = "exact"
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.scale) and self.scale > 0):
+            raise ValueError(f"scale must be a positive number, not {self.scale}")
+        if self.gradient not in ("exact", "straight_through"):
+            raise ValueError(f"gradient must be 'exact' or 'straight_through', not {self.gradient!r}")
+
+    def target(self, cos: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of positives with these cosines, and d logit / d cosine; both of the shape of ``cos``."""
+        if self.m1 == 1.0 and self.m2 == 0.0:  # CosFace needs no angle, so nothing has to be clamped
+            return self.scale * (cos - self.m3), torch.full_like(cos, self.scale)
+        cos = cos.clamp(-COSINE_LIMIT, COSINE_LIMIT)
+        theta = torch.acos(cos)
+        angle = self.m1 * theta + self.m2
+        value = torch.cos(angle)
+        slope = self.m1 * torch.sin(angle) / torch.sqrt(1.0 - cos * cos)
+        if self.m1 == 1.0:
+            beyond = angle > math.pi
+            value = torch.where(beyond, cos - self.m2 * math.sin(self.m2), value)
+            slope = torch.where(beyond, torch.ones_like(slope), slope)
+        if self.gradient == "straight_through":
+            slope = torch.ones_like(slope)
+        return self.scale * (value - self.m3), self.scale * slope

@@ -1,0 +1,90 @@
+"""Which tag slots and which negatives a step uses: functions of (seed, step) and of what is drawn, never of a rank.
+
+Everything comes from one counter-based hash, so any rank computes its share of a draw without a C-sized shuffle and
+without communication, and the same integers come out on any device.
+
+Shape suffixes: B images of the global batch, T stored tags, K drawn slots.
+"""
+
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+_Id = TypeVar("_Id", int, Tensor)
+_MASK = 0xFFFFFFFF
+# What a hash is for enters it, so that slot draws and negatives of one step are unrelated.
+_SLOT_STREAM = 0x51D7348D
+_NEGATIVE_STREAM = 0x2545F491
+
+
+def _mix(value: Tensor) -> Tensor:
+    """The finaliser of MurmurHash3 (32 bits), in int64 arithmetic: products wrap, the low half is what counts."""
+    value = value ^ (value >> 16)
+    value = (value * 0x85EBCA6B) & _MASK
+    value = value ^ (value >> 13)
+    value = (value * 0xC2B2AE35) & _MASK
+    return value ^ (value >> 16)
+
+
+def counter_hash(*counters: Tensor | int, device: torch.device) -> Tensor:
+    """Hash integer counters, broadcast against each other, to int64 values in [0, 2**32).
+
+    Counters are taken modulo 2**64: both halves enter.
+    """
+    state = torch.zeros((), dtype=torch.int64, device=device)
+    for counter in counters:
+        if isinstance(counter, int):  # a Python integer may not fit int64: it is cut into halves first
+            low, high = counter & _MASK, (counter >> 32) & _MASK
+            state = _mix((_mix(state ^ low) + high + 0x9E3779B9) & _MASK)
+        else:
+            low_half, high_half = counter & _MASK, (counter >> 32) & _MASK
+            state = _mix((_mix(state ^ low_half) + high_half + 0x9E3779B9) & _MASK)
+    return state
+
+
+def draw_slots(batch: int, stored: int, drawn: int, *, seed: int, step: int, device: torch.device) -> Tensor:
+    """Draw ``drawn`` of ``stored`` tag slots without replacement for each image of the global batch: int64 [B, K].
+
+    Slots are ranked by their hash; a tie of two 32-bit hashes goes to the lower slot.
+    """
+    positions_B1 = torch.arange(batch, device=device).unsqueeze(1)
+    slots_1T = torch.arange(stored, device=device).unsqueeze(0)
+    hash_BT = counter_hash(seed, step, _SLOT_STREAM, positions_B1, slots_1T, device=device)
+    # stored < 2**20, so hash * 2**20 + slot fits int64 and makes every key distinct: any sort gives the same order.
+    return torch.topk(hash_BT * 2**20 + slots_1T, drawn, dim=1, largest=False, sorted=True).values % 2**20
+
+
+class NegativeSampler:
+    """Draws one class from every block of about 1 / sample_rate consecutive class ids.
+
+    The ids 0 .. C-1 are cut into n = round(sample_rate * C) blocks, block j being [j*C//n, (j+1)*C//n); each gives
+    the class that the hash of (seed, step, slot, block) picks. So n classes are drawn, each with probability about
+    sample_rate, in ascending order and without a sort.
+    """
+
+    def __init__(self, num_classes: int, sample_rate: float) -> None:
+        self.num_classes = num_classes
+        self.blocks = max(1, round(sample_rate * num_classes))
+
+    def draw(self, first: int, last: int, *, seed: int, step: int, slot: int, device: torch.device) -> Tensor:
+        """The drawn class ids in [first, last), ascending, int64."""
+        if first >= last:
+            return torch.empty(0, dtype=torch.int64, device=device)
+        blocks = torch.arange(self._block_of(first), self._block_of(last - 1) + 1, device=device)
+        picks = self._picks(blocks, seed=seed, step=step, slot=slot)
+        return picks[(picks >= first) & (picks < last)]
+
+    def contains(self, classes: Tensor, slot: Tensor | int, *, seed: int, step: int) -> Tensor:
+        """Whether each of these class ids is drawn for its slot (broadcast), without the draw itself."""
+        return self._picks(self._block_of(classes), seed=seed, step=step, slot=slot) == classes
+
+    def _picks(self, blocks: Tensor, *, seed: int, step: int, slot: Tensor | int) -> Tensor:
+        starts = blocks * self.num_classes // self.blocks
+        sizes = (blocks + 1) * self.num_classes // self.blocks - starts
+        hashes = counter_hash(seed, step, _NEGATIVE_STREAM, slot, blocks, device=blocks.device)
+        return starts + ((hashes * sizes) >> 32)
+
+    def _block_of(self, class_id: _Id) -> _Id:
+        """The largest j with j*C//n <= id."""
+        return ((class_id + 1) * self.blocks - 1) // self.num_classes

@@ -1,0 +1,116 @@
+"""From recognised lines to words: normalise, find the runs, cut Chinese, join what was hyphenated.
+
+What the label builder, the vocabulary builder and the coverage report see of the text. Rules and examples:
+docs/vocabulary.md.
+"""
+
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import accumulate
+from typing import Any
+
+from ovocr.vocab.chinese import HMM, JIEBA_VERSION, ChineseCutter
+from ovocr.vocab.normalisation import normalise
+from ovocr.vocab.scripts import compile_words
+
+# Names the rules in vocabulary files; the version goes up when a rule changes the words of any line.
+SEGMENTER = {"version": 1, "chinese": f"jieba {JIEBA_VERSION}", "hmm": HMM}
+
+
+@dataclass(frozen=True)
+class LocatedWord:
+    """A word and where it stands.
+
+    line: index of its line. start, end: fractions of the line's length along its reading direction, 0 <= start < end
+    <= 1, measured in the width at which the normalised characters are displayed (wide 2, narrow 1, combining 0).
+    """
+
+    text: str
+    line: int
+    start: float
+    end: float
+
+
+class Segmenter:
+    """Finds the words of a line. Heavy to make (jieba's dictionary): ``load_segmenter`` shares one per process."""
+
+    def __init__(self) -> None:
+        self._chinese = ChineseCutter()
+        self._pattern: Any = compile_words(map(normalise, self._chinese.mixed_words))
+
+    def spans(self, line: str) -> Iterator[tuple[int, int]]:
+        """Start and end offsets of the words of a normalised line, in order, without overlap."""
+        for match in self._pattern.finditer(line):
+            start, end = match.span()
+            if match.lastgroup == "han":
+                for word in self._chinese.cut(match.group()):
+                    yield start, start + len(word)
+                    start += len(word)
+            elif match.lastgroup != "number":
+                yield start, end
+
+
+@cache
+def load_segmenter() -> Segmenter:
+    """The process's segmenter, made on the first call (half a second): call it before forking or timing anything.
+
+    Raises OvocrError where jieba or regex is not installed.
+    """
+    return Segmenter()
+
+
+def segment(text: str) -> list[str]:
+    """Words of one line, normalised, in reading order."""
+    return segment_lines([text])
+
+
+def segment_lines(lines: list[str]) -> list[str]:
+    """Words of consecutive lines, normalised, in reading order; a word hyphenated across lines is one word."""
+    return [word.text for word in locate_words(lines)]
+
+
+def locate_words(lines: list[str]) -> list[LocatedWord]:
+    """Words of consecutive lines, normalised, in reading order, with their places.
+
+    Where a line ends in a word whose last letter is Latin and a hyphen, and the next line begins with a lowercase Latin
+    letter, the two parts are one word without the hyphen: it has the place of its first part and is counted once.
+    """
+    segmenter = load_segmenter()
+    words: list[LocatedWord] = []
+    broken = False  # whether the last word goes on after a hyphen at the end of its line
+    for number, line in enumerate(lines):
+        text = _normalise_line(line)
+        edges = [0, *accumulate(map(_display_width, text))]
+        spans = list(segmenter.spans(text))
+        found = [
+            LocatedWord(text[start:end], number, edges[start] / edges[-1], edges[end] / edges[-1])
+            for start, end in spans
+        ]
+        if broken and spans and spans[0][0] == 0 and _starts_lowercase(line):
+            words[-1] = replace(words[-1], text=words[-1].text + found.pop(0).text)
+        words += found
+        broken = bool(spans) and text[spans[-1][1] :] == "-" and _is_latin(text[spans[-1][1] - 1])
+    return words
+
+
+def _normalise_line(line: str) -> str:
+    """The normalised line. A soft hyphen is shown at the end of a line, so there it counts as a hyphen."""
+    return normalise(line) + ("-" if line.rstrip().endswith("\u00ad") else "")
+
+
+def _starts_lowercase(line: str) -> bool:
+    first = unicodedata.normalize("NFKC", line.lstrip()[:1])
+    return first.islower() and _is_latin(first[0])
+
+
+def _is_latin(char: str) -> bool:
+    return unicodedata.name(char, "").startswith("LATIN ")
+
+
+def _display_width(char: str) -> int:
+    """Terminal columns (Unicode's East_Asian_Width; ambiguous characters are narrow)."""
+    if unicodedata.category(char) in ("Mn", "Me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "FW" else 1

@@ -1,0 +1,144 @@
+"""The vocabulary: a numbered list of words. Needs no other package, so that a trainer can name words.
+
+File format: UTF-8, one word a line, each line ended by a line feed; the line number from 0 is the class id. Beside it
+stands ``<file>.json``: size, sha256 of the file's bytes, normalisation and segmenter settings, source, counts.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ovocr.errors import OvocrError
+from ovocr.escape import for_terminal
+from ovocr.files import write_text
+
+LEXICON = "lexicon"
+_NO_WORD_CHARACTER = re.compile(r"[^\S\n]|[\x00-\x09\x0b-\x1f\x7f-\x9f]|\ufeff")
+
+
+class Vocabulary:
+    """Words and their class ids, 0 to len - 1.
+
+    words: distinct, in class id order, without white space or control characters. settings: what the JSON file says
+    beside size and sha256. name: what messages call it. Raises OvocrError, naming the line, for anything else.
+
+    sha256: hex, of the bytes of the text file, whether or not there is one. Instances can be pickled.
+    """
+
+    def __init__(
+        self, words: Sequence[str], settings: dict[str, Any] | None = None, *, name: str = "vocabulary"
+    ) -> None:
+        self.settings: dict[str, Any] = dict(settings or {})
+        self._words = list(words)
+        self._ids = {word: number for number, word in enumerate(self._words)}
+        _check_words(self._words, self._ids, name)
+        self.sha256 = hashlib.sha256(self._text().encode("utf-8")).hexdigest()
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Vocabulary":
+        """Read a vocabulary file, or build the built-in one: the name ``lexicon`` (a file so called is ``./lexicon``).
+
+        Raises OvocrError, naming file and line, where the file is not a vocabulary or not the one its JSON describes.
+        """
+        if path == LEXICON:
+            from ovocr.vocab.lexicon import build_lexicon
+
+            return build_lexicon()
+        path = Path(path)
+        words = _read_words(path)
+        description = _read_description(_description_path(path))
+        size, sha256 = description.pop("size", None), description.pop("sha256", None)
+        vocabulary = cls(words, description, name=str(path))
+        if sha256 not in (None, vocabulary.sha256) or size not in (None, len(vocabulary)):
+            raise OvocrError(
+                f"{path}: has {len(vocabulary)} words and sha256 {vocabulary.sha256}, but {_description_path(path)} "
+                f"says {size} and {sha256}; put back the file it was written with"
+            )
+        return vocabulary
+
+    def save(self, path: str | Path) -> None:
+        """Write the word file and its JSON, each complete or not at all. Raises OSError."""
+        path = Path(path)
+        description = {"size": len(self), "sha256": self.sha256, **self.settings}
+        # The JSON of another vocabulary must not stand beside the new words, not even after a kill between the two.
+        _description_path(path).unlink(missing_ok=True)
+        write_text(path, self._text())
+        write_text(_description_path(path), json.dumps(description, ensure_ascii=False, indent=2) + "\n")
+
+    def __len__(self) -> int:
+        """How many words, which is how many classes."""
+        return len(self._words)
+
+    def __contains__(self, word: object) -> bool:
+        """Whether a word, as ``segment`` gives it, has a class id."""
+        return word in self._ids
+
+    def id(self, word: str) -> int | None:
+        """Class id of a word as ``segment`` gives it; None where the vocabulary does not have it."""
+        return self._ids.get(word)
+
+    def word(self, id: int) -> str:
+        """The word of a class id. Raises IndexError for one that is not 0 to len - 1."""
+        if not 0 <= id < len(self._words):
+            raise IndexError(f"class id {id} of a vocabulary of {len(self._words)} words")
+        return self._words[id]
+
+    def _text(self) -> str:
+        return "\n".join([*self._words, ""])
+
+
+def _description_path(path: Path) -> Path:
+    return path.with_name(path.name + ".json")
+
+
+def _read_words(path: Path) -> list[str]:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise OvocrError(f"{path}: not a vocabulary that can be read: {error.strerror}") from error
+    try:
+        words = data.decode("utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise OvocrError(f"{path}:{line}: not UTF-8; save the vocabulary as UTF-8 text") from error
+    if words.pop():
+        raise OvocrError(f"{path}:{len(words) + 1}: the last line has no line end; is the file cut short?")
+    return words
+
+
+def _read_description(path: Path) -> dict[str, Any]:
+    """The parsed JSON; empty where there is none: a plain list of words is a vocabulary too."""
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise OvocrError(f"{path}: cannot be read as JSON: {error}") from error
+    if not isinstance(description, dict):
+        raise OvocrError(f"{path}: a JSON object was expected")
+    return description
+
+
+def _check_words(words: list[str], ids: dict[str, int], name: str) -> None:
+    if not words:
+        raise OvocrError(f"{name}: no words")
+    if "" in ids:
+        raise OvocrError(f"{name}:{words.index('') + 1}: an empty line; every line is one word")
+    if len(ids) < len(words):
+        # ids holds the last line of each word, so the first line that is not the last is a word's first one.
+        first = next(line for line, word in enumerate(words) if ids[word] != line)
+        again = words.index(words[first], first + 1)
+        raise OvocrError(f'{name}:{again + 1}: "{for_terminal(words[again])}" stands on line {first + 1} already')
+    text = "\n".join(words)
+    found = _NO_WORD_CHARACTER.search(text)
+    if found:
+        line = text.count("\n", 0, found.start())
+        raise OvocrError(
+            f'{name}:{line + 1}: white space or control character ({found.group()!a}) in "{for_terminal(words[line])}"'
+        )
+    if text.count("\n") != len(words) - 1:
+        line = next(line for line, word in enumerate(words) if "\n" in word)
+        raise OvocrError(f'{name}:{line + 1}: a line feed in "{for_terminal(words[line])}"')

@@ -1,0 +1,72 @@
+"""The loss written down the plain way, in float64, with loops: what every implementation is held against."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from ovocr.trainer.heads.margin import Margin
+from ovocr.trainer.heads.partial_fc import PartialFC
+
+
+def target_logit(cos: Tensor, margin: Margin) -> Tensor:
+    theta = torch.acos(cos.clamp(-1 + 1e-6, 1 - 1e-6))
+    angle = margin.m1 * theta + margin.m2
+    value = torch.cos(angle)
+    if margin.m1 == 1.0 and angle > math.pi:
+        value = cos - margin.m2 * math.sin(margin.m2)
+    if margin.m1 == 1.0 and margin.m2 == 0.0:
+        value = cos
+    logit = margin.scale * (value - margin.m3)
+    if margin.gradient == "straight_through":
+        return margin.scale * cos + (logit - margin.scale * cos).detach()
+    return logit
+
+
+def slot_samples(head: PartialFC, drawn_BK: Tensor) -> Tensor:
+    """S_k of every slot from its definition, bool [K, C]: all positives of the slot, and the drawn negatives."""
+    samples = torch.zeros((head.labels_per_sample, head.num_classes), dtype=torch.bool)
+    if head.sample_rate == 1.0:
+        return ~samples
+    for slot in range(head.labels_per_sample):
+        stream = 0 if head.sampling == "shared" else slot
+        negatives = head.sampler.draw(
+            0, head.num_classes, seed=head.seed, step=head.step, slot=stream, device=drawn_BK.device
+        )
+        samples[slot, negatives] = True
+        samples[slot, (drawn_BK if head.sampling == "shared" else drawn_BK[:, slot]).flatten()] = True
+    return samples
+
+
+def dense_loss(head: PartialFC, embeddings: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
+    """Loss of the head's current step; embeddings [B, D] and weight [C, D] float64, any of them with gradients."""
+    drawn = head.draw_labels(labels)
+    samples = slot_samples(head, drawn)
+    margin = head.margin
+    cos = torch.nn.functional.normalize(embeddings, dim=1) @ torch.nn.functional.normalize(weight, dim=1).T
+    losses = []
+    for image in range(labels.shape[0]):
+        for slot in range(head.labels_per_sample):
+            positive = drawn[image, slot]
+            negatives = samples[slot].clone()
+            negatives[positive] = False
+            if head.mask_own_tags:
+                negatives[labels[image]] = False
+            cosines = cos[image, negatives]
+            if margin.filter_threshold is not None:
+                cosines = torch.where(cosines > margin.filter_threshold, torch.zeros_like(cosines), cosines)
+            logit = target_logit(cos[image, positive], margin)
+            losses.append(torch.logsumexp(torch.cat([logit[None], margin.scale * cosines]), 0) - logit)
+    return torch.stack(losses).mean()
+
+
+@pytest.fixture(scope="session")
+def dense() -> Callable[..., Tensor]:
+    return dense_loss
+
+
+@pytest.fixture(scope="session", name="slot_samples")
+def slot_samples_fixture() -> Callable[..., Tensor]:
+    return slot_samples

@@ -1,0 +1,210 @@
+"""PartialFC against the dense float64 reference: loss, gradient of the embeddings, gradient of the centers."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from ovocr.trainer.heads import tiles
+from ovocr.trainer.heads.margin import Margin
+from ovocr.trainer.heads.partial_fc import PartialFC, initial_centers
+
+ARCFACE, COSFACE = Margin(), Margin(m2=0.0, m3=0.3)
+SAMPLINGS = [("independent", 0.1), ("independent", 0.5), ("shared", 0.1), ("shared", 0.5), ("independent", 1.0)]
+
+
+def made(batch: int = 7, dim: int = 13, classes: int = 101, stored: int = 11, *, seed: int = 0) -> tuple[Tensor, ...]:
+    """Embeddings, class centers and labels of sizes that divide by nothing, float64."""
+    generator = torch.Generator().manual_seed(seed)
+    embeddings = torch.randn(batch, dim, generator=generator, dtype=torch.float64)
+    weight = torch.randn(classes, dim, generator=generator, dtype=torch.float64)
+    labels = torch.randint(0, classes, (batch, stored), generator=generator)
+    return embeddings, weight, labels
+
+
+def head_with(weight: Tensor, **options: Any) -> PartialFC:
+    head = PartialFC(weight.shape[1], weight.shape[0], **{"labels_per_sample": 5, "seed": 3, **options})
+    head.weight = torch.nn.Parameter(weight.clone())
+    return head
+
+
+def check(head: PartialFC, embeddings: Tensor, labels: Tensor, dense: Callable[..., Tensor], tolerance: float) -> None:
+    wanted_embeddings = embeddings.detach().to(torch.float64, copy=True).requires_grad_()
+    wanted_weight = head.weight.detach().to(torch.float64, copy=True).requires_grad_()
+    wanted = dense(head, wanted_embeddings, wanted_weight, labels)
+    wanted.backward()
+    leaf = embeddings.clone().requires_grad_()
+    loss = head(leaf, labels)
+    loss.backward()
+    gradient = head.weight.grad
+    assert gradient.is_sparse == (head.sample_rate < 1.0)
+    pairs = [(loss, wanted), (leaf.grad, wanted_embeddings.grad), (gradient.to_dense(), wanted_weight.grad)]
+    for name, (found, expected) in zip(("loss", "embeddings", "centers"), pairs, strict=True):
+        scale = expected.detach().abs().max().clamp_min(1e-30)
+        assert ((found.double() - expected).abs().max() / scale).item() < tolerance, name
+
+
+@pytest.mark.parametrize("mask", [True, False])
+@pytest.mark.parametrize(("sampling", "rate"), SAMPLINGS)
+@pytest.mark.parametrize(
+    "margin",
+    [
+        ARCFACE,
+        COSFACE,
+        Margin(m1=1.1, m2=0.2, m3=0.1, scale=30.0),
+        Margin(m2=0.0, m3=0.3, filter_threshold=0.2),
+        Margin(gradient="straight_through"),
+    ],
+    ids=["arcface", "cosface", "combined", "filter", "straight_through"],
+)
+def test_equals_the_dense_reference(
+    margin: Margin, sampling: str, rate: float, mask: bool, dense: Callable[..., Tensor]
+) -> None:
+    embeddings, weight, labels = made()
+    labels[0, :4] = labels[0, 4]  # a tag repeated in an image's slots
+    labels[1] = labels[2]  # two images with the same tags
+    head = head_with(weight, sampling=sampling, sample_rate=rate, mask_own_tags=mask, margin=margin)
+    check(head, embeddings, labels, dense, 1e-10)
+    head.weight.grad = None
+    check(head, embeddings, labels, dense, 1e-10)  # the next step, with other draws
+
+
+@pytest.mark.parametrize("mask", [True, False])
+@pytest.mark.parametrize(("sampling", "rate"), SAMPLINGS)
+def test_many_tiles_are_one(
+    sampling: str, rate: float, mask: bool, dense: Callable[..., Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiles, "_TILE_ELEMENTS", 64)  # 9 centers a tile: many tiles, the last one shorter
+    embeddings, weight, labels = made()
+    head = head_with(weight, sampling=sampling, sample_rate=rate, mask_own_tags=mask)
+    check(head, embeddings, labels, dense, 1e-10)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_other_dtypes_of_embeddings(dtype: torch.dtype, dense: Callable[..., Tensor]) -> None:
+    embeddings, weight, labels = made(batch=9, dim=32, classes=211)
+    # bf16 embeddings are computed with in float32; only their gradient is rounded to bf16.
+    check(head_with(weight.float()), embeddings.to(dtype), labels, dense, 2e-5 if dtype == torch.float32 else 5e-3)
+
+
+@pytest.mark.parametrize(("sampling", "rate"), SAMPLINGS)
+@pytest.mark.parametrize("margin", [ARCFACE, COSFACE], ids=["arcface", "cosface"])
+def test_float32_when_own_tags_are_learnt(
+    margin: Margin, sampling: str, rate: float, dense: Callable[..., Tensor]
+) -> None:
+    """Own tags with cosines of 0.9 and more: masked ones must not leave a trace through cancellation."""
+    _, weight, labels = made(stored=6)
+    labels = torch.arange(42).view(7, 6)
+    embeddings = torch.randn(7, 13, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    for image in range(7):
+        noise = 0.05 * torch.randn(6, 13, generator=torch.Generator().manual_seed(image), dtype=torch.float64)
+        weight[labels[image]] = embeddings[image] / embeddings[image].norm() + noise
+    cosines = torch.nn.functional.cosine_similarity(embeddings[:, None], weight[labels], dim=2)
+    assert cosines.min() > 0.9
+    head = head_with(weight.float(), sampling=sampling, sample_rate=rate, margin=margin)
+    check(head, embeddings.float(), labels, dense, 1e-4)
+
+
+@pytest.mark.parametrize("sampling", ["independent", "shared"])
+def test_more_positives_than_the_sample_would_have(sampling: str, dense: Callable[..., Tensor]) -> None:
+    embeddings, weight, labels = made(batch=12, classes=97)
+    head = head_with(weight, sampling=sampling, sample_rate=0.03)
+    check(head, embeddings, labels, dense, 1e-10)
+    assert head.last_report.sample_size > 3
+
+
+@pytest.mark.parametrize("scale", [1.0, 80.0, 120.0])
+def test_other_scales(scale: float, dense: Callable[..., Tensor]) -> None:
+    embeddings, weight, labels = made()
+    check(head_with(weight.float(), margin=Margin(scale=scale)), embeddings.float(), labels, dense, 1e-4)
+
+
+def test_a_sample_of_own_tags_alone_costs_nothing() -> None:
+    """Every class is a tag of the image: with the mask no negative is left, and the loss is exactly 0."""
+    weight, labels = torch.randn(6, 4), torch.arange(6).unsqueeze(0)
+    head = head_with(weight, labels_per_sample=3, sample_rate=1.0)
+    leaf = torch.randn(1, 4, requires_grad=True)
+    loss = head(leaf, labels)
+    loss.backward()
+    assert loss.item() == 0.0
+    assert leaf.grad.abs().max() == 0.0
+
+
+def test_the_sample_is_all_positives_and_the_drawn_negatives(slot_samples: Callable[..., Tensor]) -> None:
+    _, weight, labels = made()
+    for sampling in ("independent", "shared"):
+        head = head_with(weight, sampling=sampling, sample_rate=0.2)
+        drawn = head.draw_labels(labels)
+        sample, wanted = head.draw_sample(drawn), slot_samples(head, drawn)
+        assert torch.equal(sample.rows, wanted.any(0).nonzero().squeeze(1))
+        if sampling == "independent":
+            assert torch.equal(sample.members, wanted[:, sample.rows].T)
+            in_sample = head.in_sample(drawn)
+            for slot in range(5):
+                assert torch.equal(in_sample[:, :, slot], wanted[slot][drawn])
+
+
+def test_report_tells_what_was_seen() -> None:
+    embeddings, weight, labels = made()
+    head = head_with(weight, sample_rate=1.0)
+    drawn = head.draw_labels(labels)
+    loss = head(embeddings, labels)
+    unit = torch.nn.functional.normalize
+    cos = unit(embeddings, dim=1) @ unit(weight, dim=1).T
+    own = torch.zeros_like(cos, dtype=torch.bool).scatter_(1, labels, True)
+    assert torch.allclose(head.last_report.positive_cosine, cos.gather(1, drawn).mean(0))
+    assert head.last_report.negative_cosine.item() == pytest.approx(cos[~own].mean().item())
+    assert head.last_report.sample_loss.mean().item() == pytest.approx(loss.item())
+    assert head.last_report.sample_size == 101
+
+
+def test_draws_go_on_where_a_state_dict_left_them() -> None:
+    embeddings, weight, labels = made()
+    first, second = head_with(weight), head_with(weight)
+    first(embeddings, labels)
+    state = first.state_dict()
+    second.load_state_dict(state)
+    assert second(embeddings, labels).item() == first(embeddings, labels).item()
+    assert head_with(weight)(embeddings, labels).item() != first(embeddings, labels).item()
+    first.eval()
+    assert first(embeddings, labels).item() == first(embeddings, labels).item()
+
+
+def test_initial_centers_do_not_depend_on_the_split() -> None:
+    whole = initial_centers(0, 9000, 3, seed=5)
+    assert whole.std().item() == pytest.approx(0.01, rel=0.03)
+    assert torch.equal(torch.cat([initial_centers(0, 4097, 3, 5), initial_centers(4097, 9000, 3, 5)]), whole)
+
+
+@pytest.mark.parametrize(
+    ("embeddings", "labels", "message"),
+    [
+        (torch.zeros(2, 4), torch.zeros(2, 8, dtype=torch.int64), r"embeddings must be \[batch, 13\], not \[2, 4\]"),
+        (torch.zeros(2, 13), torch.zeros(3, 8, dtype=torch.int64), r"labels must be int64 \[2, stored tags\]"),
+        (torch.zeros(2, 13), torch.zeros(2, 8), "not torch.float32"),
+        (torch.zeros(2, 13), torch.zeros(2, 4, dtype=torch.int64), "5 of 4 stored tags cannot be drawn"),
+        (torch.zeros(1, 13), torch.tensor([[0, 1, 2, 3, 101]]), "label 101 of sample 0, slot 4 is not a class: 0 to 1"),
+        (torch.zeros(1, 13), torch.tensor([[0, 1, -2, 3, 4]]), "label -2 of sample 0, slot 2"),
+    ],
+)
+def test_wrong_inputs_are_named(embeddings: Tensor, labels: Tensor, message: str) -> None:
+    _, weight, _ = made()
+    with pytest.raises(ValueError, match=message):
+        head_with(weight.float())(embeddings, labels)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sample_rate": 0.0}, "sample_rate must be more than 0"),
+        ({"sample_rate": 1.5}, "at most 1, not 1.5"),
+        ({"sampling": "none"}, "sampling must be"),
+        ({"labels_per_sample": 0}, "must be at least 1"),
+        ({"implementation": "fast"}, "implementation must be"),
+    ],
+)
+def test_impossible_options_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        PartialFC(4, 10, **options)

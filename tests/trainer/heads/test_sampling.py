@@ -1,0 +1,92 @@
+"""Draws: uniform, without replacement, and the same whoever makes them."""
+
+import pytest
+import torch
+
+from ovocr.trainer.distributed import row_range
+from ovocr.trainer.heads.sampling import NegativeSampler, counter_hash, draw_slots
+
+CPU = torch.device("cpu")
+
+
+def mixed(value: int) -> int:
+    value ^= value >> 16
+    value = value * 0x85EBCA6B % 2**32
+    value ^= value >> 13
+    value = value * 0xC2B2AE35 % 2**32
+    return value ^ value >> 16
+
+
+def test_hash_is_pinned() -> None:
+    """A run resumed on another machine or release must draw what it would have drawn."""
+    counters = [0, 1, 2**31, 2**40 + 3]
+    found = counter_hash(7, 1, torch.tensor(counters), device=CPU).tolist()
+    assert found == [3955537974, 2622702227, 1248851606, 1768679267]
+    for counter, hashed in zip(counters, found, strict=True):  # the same in Python's integers, which never wrap
+        state = 0
+        for part in (7, 1, counter):
+            state = mixed((mixed(state ^ part % 2**32) + (part >> 32) + 0x9E3779B9) % 2**32)
+        assert hashed == state
+
+
+def test_hash_bits_are_balanced() -> None:
+    hashes = counter_hash(3, torch.arange(1 << 15), device=CPU)
+    assert int(hashes.min()) >= 0
+    assert int(hashes.max()) < 2**32
+    shares = torch.stack([((hashes >> bit) & 1).double().mean() for bit in range(32)])
+    assert (shares - 0.5).abs().max() < 0.015  # five standard deviations of a fair coin
+
+
+def test_slots_are_drawn_without_replacement_and_uniformly() -> None:
+    slots = draw_slots(20_000, 10, 4, seed=0, step=5, device=CPU)
+    assert slots.shape == (20_000, 4)
+    assert (slots.sort(1).values.diff(dim=1) > 0).all()
+    share = torch.bincount(slots.flatten(), minlength=10) / 20_000
+    assert (share - 0.4).abs().max() < 0.02
+    first = torch.bincount(slots[:, 0], minlength=10) / 20_000
+    assert (first - 0.1).abs().max() < 0.012
+
+
+def test_slots_depend_on_seed_step_and_position_alone() -> None:
+    slots = draw_slots(64, 100, 8, seed=1, step=2, device=CPU)
+    assert torch.equal(slots[:10], draw_slots(10, 100, 8, seed=1, step=2, device=CPU))
+    assert not torch.equal(slots, draw_slots(64, 100, 8, seed=2, step=2, device=CPU))
+    assert not torch.equal(slots, draw_slots(64, 100, 8, seed=1, step=3, device=CPU))
+
+
+@pytest.mark.parametrize(("classes", "rate"), [(365_187, 0.1), (1009, 0.3), (17, 0.5), (5, 0.01)])
+def test_one_negative_from_every_block(classes: int, rate: float) -> None:
+    sampler = NegativeSampler(classes, rate)
+    drawn = sampler.draw(0, classes, seed=0, step=0, slot=0, device=CPU)
+    assert drawn.shape[0] == max(1, round(rate * classes))
+    assert int(drawn.min()) >= 0
+    assert int(drawn.max()) < classes
+    assert (drawn.diff() > 0).all()
+    blocks = ((drawn + 1) * sampler.blocks - 1) // classes
+    assert torch.equal(blocks, torch.arange(sampler.blocks))
+
+
+def test_every_class_is_drawn_equally_often() -> None:
+    sampler = NegativeSampler(103, 0.25)
+    steps = 4000
+    counts = torch.zeros(103)
+    for step in range(steps):
+        counts[sampler.draw(0, 103, seed=9, step=step, slot=3, device=CPU)] += 1
+    # Blocks hold 3 or 4 classes, so a class is drawn once in 3 or 4 steps.
+    assert (counts / steps).min() > 0.22
+    assert (counts / steps).max() < 0.37
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 4, 7])
+def test_ranks_draw_their_part_of_the_same_sample(world: int) -> None:
+    sampler = NegativeSampler(1009, 0.1)
+    whole = sampler.draw(0, 1009, seed=4, step=11, slot=2, device=CPU)
+    parts = [sampler.draw(*row_range(1009, rank, world), seed=4, step=11, slot=2, device=CPU) for rank in range(world)]
+    assert torch.equal(torch.cat(parts), whole)
+
+
+def test_membership_without_drawing() -> None:
+    sampler = NegativeSampler(1009, 0.1)
+    drawn = sampler.draw(0, 1009, seed=4, step=11, slot=2, device=CPU)
+    found = sampler.contains(torch.arange(1009), 2, seed=4, step=11)
+    assert torch.equal(found.nonzero().squeeze(1), drawn)

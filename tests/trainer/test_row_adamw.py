@@ -1,0 +1,90 @@
+"""RowAdamW: AdamW on the touched rows, with each row's own step count."""
+
+import pytest
+import torch
+
+from ovocr.trainer import row_adamw
+from ovocr.trainer.row_adamw import RowAdamW
+
+
+def sparse(rows: list[int], values: torch.Tensor, total: int) -> torch.Tensor:
+    return torch.sparse_coo_tensor(torch.tensor([rows]), values, (total, values.shape[1]), check_invariants=True)
+
+
+def test_dense_gradients_give_adamw(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(row_adamw, "_CHUNK_ELEMENTS", 20)  # several chunks, the last one shorter
+    torch.manual_seed(0)
+    start = torch.randn(17, 5, dtype=torch.float64)
+    ours, theirs = (torch.nn.Parameter(start.clone()) for _ in range(2))
+    options = {"lr": 0.01, "betas": (0.8, 0.95), "eps": 1e-6, "weight_decay": 0.1}
+    optimizers = RowAdamW([ours], **options), torch.optim.AdamW([theirs], **options)
+    for _ in range(10):
+        gradient = torch.randn_like(start)
+        ours.grad, theirs.grad = gradient.clone(), gradient.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_untouched_rows_stay_as_they_are() -> None:
+    parameter = torch.nn.Parameter(torch.ones(6, 3))
+    optimizer = RowAdamW([parameter], lr=0.1, weight_decay=0.5)
+    parameter.grad = sparse([1, 4], torch.randn(2, 3), 6)
+    optimizer.step()
+    assert torch.equal(parameter[[0, 2, 3, 5]], torch.ones(4, 3))
+    assert (parameter[[1, 4]] != 1).all()
+    assert optimizer.state[parameter]["step"].tolist() == [0, 1, 0, 0, 1, 0]
+
+
+def test_a_row_touched_late_moves_as_a_fresh_one() -> None:
+    torch.manual_seed(1)
+    late, fresh = torch.nn.Parameter(torch.zeros(2, 3)), torch.nn.Parameter(torch.zeros(1, 3))
+    optimizer = RowAdamW([late], lr=0.1, weight_decay=0.0)
+    for _ in range(1000):
+        late.grad = sparse([0], torch.randn(1, 3), 2)
+        optimizer.step()
+    gradient = torch.randn(1, 3)
+    late.grad, fresh.grad = sparse([1], gradient, 2), gradient
+    optimizer.step()
+    torch.optim.AdamW([fresh], lr=0.1, weight_decay=0.0).step()
+    torch.testing.assert_close(late[1:], fresh)
+    torch.testing.assert_close(late[1:].abs(), torch.full((1, 3), 0.1), rtol=1e-4, atol=0)
+
+
+def test_uncoalesced_rows_are_added_up() -> None:
+    values = torch.randn(3, 2)
+    once, twice = (torch.nn.Parameter(torch.ones(4, 2)) for _ in range(2))
+    once.grad = sparse([2, 0], torch.stack([values[0] + values[2], values[1]]), 4)
+    twice.grad = sparse([2, 0, 2], values, 4)
+    for parameter in (once, twice):
+        RowAdamW([parameter]).step()
+    torch.testing.assert_close(once, twice)
+
+
+def test_state_is_saved_and_restored() -> None:
+    torch.manual_seed(2)
+    gradients = [sparse([0, 2], torch.randn(2, 3), 4) for _ in range(4)]
+    whole = torch.nn.Parameter(torch.ones(4, 3))
+    optimizer = RowAdamW([whole])
+    for gradient in gradients:
+        whole.grad = gradient
+        optimizer.step()
+    first = torch.nn.Parameter(torch.ones(4, 3))
+    optimizer = RowAdamW([first])
+    for gradient in gradients[:2]:
+        first.grad = gradient
+        optimizer.step()
+    second = torch.nn.Parameter(first.detach().clone())
+    resumed = RowAdamW([second])
+    resumed.load_state_dict(optimizer.state_dict())
+    for gradient in gradients[2:]:
+        second.grad = gradient
+        resumed.step()
+    assert torch.equal(second, whole)
+
+
+def test_what_cannot_be_optimised_is_refused() -> None:
+    with pytest.raises(ValueError, match="matrices of rows"):
+        RowAdamW([torch.nn.Parameter(torch.zeros(3))])
+    with pytest.raises(ValueError, match="lr=-1"):
+        RowAdamW([torch.nn.Parameter(torch.zeros(3, 3))], lr=-1)

@@ -1,0 +1,97 @@
+"""The built-in vocabulary against its recipe, read from the two lists independently of the package's code."""
+
+import unicodedata
+from pathlib import Path
+
+import jieba
+import pytest
+import regex
+import wordfreq
+
+from ovocr.errors import OvocrError
+from ovocr.vocab import Vocabulary
+from ovocr.vocab import lexicon as lexicon_module
+from ovocr.vocab.normalisation import normalise
+
+SHA256 = "726deb6567bde8f77d85f202c61aaa29126e56fec17f8c0ceb4bc83c5cd01d21"
+CHINESE, ENGLISH = 182_594, 182_593
+
+
+@pytest.fixture(scope="module")
+def words(lexicon: Vocabulary) -> list[str]:
+    return [lexicon.word(id) for id in range(len(lexicon))]
+
+
+@pytest.fixture(scope="module")
+def frequencies() -> dict[str, int]:
+    """Frequencies of jieba's normalised words."""
+    found: dict[str, int] = {}
+    for line in Path(jieba.__file__).with_name("dict.txt").read_text(encoding="utf-8").splitlines():
+        entry, frequency, _ = line.split(" ")
+        word = unicodedata.normalize("NFKC", entry).casefold()
+        found[word] = max(int(frequency), found.get(word, 0))
+    return found
+
+
+def test_size_and_bytes(lexicon: Vocabulary) -> None:
+    assert len(lexicon) == 365_187
+    assert lexicon.sha256 == SHA256
+
+
+def test_words_are_distinct_and_normalised(words: list[str]) -> None:
+    assert len(set(words)) == len(words)
+    assert [word for word in words if normalise(word) != word] == []
+
+
+def test_chinese_part_is_the_most_frequent_of_the_dictionary(words: list[str], frequencies: dict[str, int]) -> None:
+    chinese = words[:CHINESE]
+    counts = [frequencies[word] for word in chinese]
+    assert counts == sorted(counts, reverse=True)
+    assert max(frequencies[word] for word in frequencies.keys() - set(chinese)) <= counts[-1]
+    assert chinese[:3] == ["了", "是", "在"]
+
+
+def test_order_of_equally_frequent_words(words: list[str], frequencies: dict[str, int]) -> None:
+    ties = [word for word in words[:CHINESE] if frequencies[word] == 3]
+    mixed = [word for word in ties if not regex.fullmatch(r"\p{Han}+", word)]
+    assert {"c++", "c#", "at&t", "4s店"} <= set(mixed)
+    for part in (mixed, ties[len(mixed) :]):
+        assert part == sorted(part, key=lambda word: (len(word), word))
+    assert ties[: len(mixed)] == mixed
+
+
+def test_english_part_follows_the_list(words: list[str]) -> None:
+    taken = set(words[:CHINESE])
+    expected: dict[str, None] = {}
+    for group in wordfreq.get_frequency_list("en", "large"):
+        for listed in group:
+            word = normalise(listed)
+            if regex.fullmatch(r"\p{Latin}[\p{Latin}\p{M}]*('\p{Latin}[\p{Latin}\p{M}]*)*", word) and word not in taken:
+                expected[word] = None
+    assert words[CHINESE:] == list(expected)[:ENGLISH]
+    assert words[CHINESE : CHINESE + 3] == ["the", "to", "and"]
+    assert {"don't", "café", "wi", "fi"} <= set(words[CHINESE:])
+
+
+def test_settings(lexicon: Vocabulary) -> None:
+    assert lexicon.settings == {
+        "normalisation": {"form": "NFKC casefold NFKC", "version": 1},
+        "segmenter": {"version": 1, "chinese": "jieba 0.42.1", "hmm": True},
+        "source": ["jieba 0.42.1", "wordfreq 3.1.1"],
+        "counts": {"chinese": CHINESE, "english": ENGLISH},
+    }
+
+
+def test_saved_it_loads_as_the_same(lexicon: Vocabulary, tmp_path: Path) -> None:
+    lexicon.save(tmp_path / "vocab.txt")
+    loaded = Vocabulary.load(tmp_path / "vocab.txt")
+    assert (loaded.sha256, loaded.settings, loaded.id("c++")) == (SHA256, lexicon.settings, lexicon.id("c++"))
+
+
+def test_other_word_lists_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wordfreq, "get_frequency_list", lambda language, size: [["the", "of"]])
+    with pytest.raises(OvocrError) as raised:
+        lexicon_module.build_lexicon()
+    message = str(raised.value)
+    assert "with jieba 0.42.1 and wordfreq 3.1.1" in message
+    assert message.endswith(f"not {SHA256}: pip install jieba==0.42.1 wordfreq==3.1.1")

@@ -1,0 +1,264 @@
+"""Words of lines: a table of cases, the tables of docs/vocabulary.md, hyphenation, places."""
+
+import re
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from ovocr.vocab import LocatedWord, Vocabulary, load_segmenter, locate_words, segment, segment_lines
+from ovocr.vocab.chinese import read_dictionary
+from ovocr.vocab.normalisation import normalise
+from ovocr.vocab.scripts import SYMBOL_WORDS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# line | words, separated by spaces
+CASES = r"""
+Hello, World! | hello world
+THE QUICK brown Fox | the quick brown fox
+It's 5 o'clock | it's o'clock
+it’s John’s | it's john's
+‘single’ “double” 'quoted' | single double quoted
+the boys' toys | the boys toys
+rock 'n' roll | rock n roll
+café naïve Zürich | café naïve zürich
+Đặng Łódź Ðə | đặng łódź ðə
+x\u0323\u0301y | x\u0323\u0301y
+ﬁne ﬂow oﬃce | fine flow office
+Ｔｏｔａｌ：１００ | total
+½ tsp | tsp
+well-known e-mail T-shirt | well known e mail t shirt
+a–b—c | a b c
+snake_case camelCase | snake case camelcase
+he/she and&or | he she and or
+i.e. Ph.D. 3.5mm | i e ph d 5mm
+node.js v2.0b | node js v2 0b
+mp3 MP4 h264 4K 2nd B2B | mp3 mp4 h264 4k 2nd b2b
+iphone15pro | iphone15pro
+007 1,234.56 -5 +1 50% | (none)
+1\u20e3 2\u0301 | (none)
+Tel: +86-10-6552 9988 | tel
+$19.99 £5 €7,50 ￥88 | (none)
+RM9.90 US$5 100USD | rm9 us 100usd
+12/03/2018 10:30AM | 30am
+GST @6% | gst
+info@example.com | info example com
+HTTP://A.B/c?d=e#f%20g | http a b c d e f 20g
+C++ and C# or F# | c++ and c# or f#
+C++11 | c++
+C+ C+++ abc++ | c c++ abc
+item#5 C#m | item c# m
+AT&T's AT&T. | at t's at&t
+H&M SK-II sk-iii | h&m sk-ii sk iii
+Q&A部 | q&a 部
+R & D | r d
+中华人民共和国 | 中华人民共和国
+小明硕士毕业于中国科学院计算所 | 小明 硕士 毕业 于 中国科学院 计算所
+今天天气不错，挺好的。 | 今天天气 不错 挺 好 的
+全場５折優惠 | 全場 折 優惠
+第3章 共100页 | 第 章 共 页
+Hello世界OK | hello 世界 ok
+使用iPhone15拍照 | 使用 iphone15 拍照
+T恤 t恤衫 Ｔ恤 | t恤 t恤衫 t恤
+打印X光片 | 打印 x光 片
+AAT恤 1T恤 | aat 恤 1t 恤
+1号店 11号店 | 1号店 号店
+γ射线 αγ射线 | γ射线 αγ 射线
+阿Q 老阿Q 阿QQ | 阿q 老 阿 q 阿 qq
+价格:￥99元起 | 价格 元起
+《红楼梦》【第一回】 | 红楼梦 第一回
+人々 | 人 々
+東京タワーへ行く | 東京 タワー へ 行 く
+ｺｰﾋｰ コーヒー・ラテ | コーヒー コーヒー ラテ
+ーー〜 ーあ | あ
+ひらがなカタカナ | ひらがな カタカナ
+안녕 하세요 | 안녕 하세요
+서울2024년 K팝 | 서울 년 k 팝
+Москва́ — столица | москва́ столица
+ТОВАР№5 | товар no5
+Ελλάδα ΣΊΣΥΦΟΣ | ελλάδα σίσυφοσ
+السَّلامُ عليكم | السَّلامُ عليكم
+می\u200cخواهم ٣٤٥ | میخواهم
+שָׁלוֹם | שָׁלוֹם
+नमस्ते दुनिया १२३ | नमस्ते दुनिया
+ক্ষমা বাংলা | ক্ষমা বাংলা
+தமிழ் மொழி | தமிழ் மொழி
+ภาษาไทย ดี ๑๒ | ภาษาไทย ดี
+ქართული Հայերեն አማርኛ | ქართული հայերեն አማርኛ
+ᚠᚢᚦ 𐌰𐌱 | ᚠᚢᚦ 𐌰𐌱
+HelloПриветΓεια | hello привет γεια
+zero\u200bwidth non\u200cjoin | zero width nonjoin
+\u202eright\u202c \ufeffbom | right bom
+so\u00adft | soft
+a\u0000b\u001bc | a b c
+😀👍🏽 ok ★ ™ © | ok tm
+\ud800 x | x
+ˈstress ʰ | stress h
+ | (none)
+!!! ... --- | (none)
+"""
+
+
+def unescape(text: str) -> str:
+    return re.sub(r"\\u([0-9a-f]{4})", lambda match: chr(int(match[1], 16)), text)
+
+
+def table_cases() -> list[tuple[str, str]]:
+    rows = (line.rpartition(" | ") for line in CASES.strip("\n").split("\n"))
+    return [(unescape(line), unescape(words)) for line, _, words in rows]
+
+
+def documented_cases() -> list[tuple[str, str]]:
+    """(line, words) of each row ``| rule | `line` | `words` |`` of docs/vocabulary.md."""
+    text = (ROOT / "docs" / "vocabulary.md").read_text(encoding="utf-8")
+    return [
+        (unescape(line), words) for line, words in re.findall(r"^\| .+ \| `(.+)` \| `(.+)` \|$", text, re.MULTILINE)
+    ]
+
+
+def listed(words: str) -> list[str]:
+    return [] if words == "(none)" else words.split(" ")
+
+
+@pytest.mark.parametrize(("line", "words"), table_cases())
+def test_cases(line: str, words: str) -> None:
+    assert segment(line) == listed(words)
+
+
+@pytest.mark.parametrize(("line", "words"), documented_cases())
+def test_documentation(line: str, words: str) -> None:
+    assert segment_lines(line.split("⏎")) == listed(words)
+
+
+def test_tables_are_read_whole() -> None:
+    assert len(table_cases()) >= 80
+    assert len(documented_cases()) >= 38
+
+
+@pytest.mark.parametrize("word", SYMBOL_WORDS)
+def test_symbol_words_are_found_among_others(word: str) -> None:
+    assert segment(f"a {word.upper()}, {word}中") == ["a", word, word, "中"]
+
+
+def test_all_mixed_dictionary_words_can_occur() -> None:
+    words, _ = read_dictionary()
+    mixed = [word for word in words if not re.fullmatch(r"[\u2e80-\uffff]+", word)]
+    assert len(mixed) > 60
+    for word in mixed:
+        assert segment(word) == [normalise(word)]
+
+
+def test_words_are_normalised_and_contain_a_letter() -> None:
+    for line, _ in table_cases():
+        for word in segment(line):
+            assert normalise(word) == word
+            assert any(char.isalpha() for char in word) or word == "々"
+
+
+def test_chinese_words_are_those_of_jieba(tmp_path: Path) -> None:
+    # jieba's own loading in a process and temporary folder of its own: ours must give the same words and leave no file.
+    text = "他来到了网易杭研大厦。工信处女干事每月经过下属科室都要亲口交代24口交换机等技术性器件的安装工作"
+    code = f"import jieba; print('|'.join(w for w in jieba.cut({text!r}) if w.isalpha()))"
+    environment = {"TMPDIR": str(tmp_path), "PYTHONIOENCODING": "utf-8", "PYTHONWARNINGS": "ignore"}
+    theirs = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True)
+    assert segment(text) == theirs.stdout.decode("utf-8").strip().split("|")
+
+
+def test_loading_is_quiet_and_leaves_no_file(tmp_path: Path) -> None:
+    code = "from ovocr.vocab import segment; print(ascii(segment('北京 ok')))"
+    environment = {"TMPDIR": str(tmp_path), "PYTHONPYCACHEPREFIX": str(tmp_path / "bytecode"), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == ascii(["北京", "ok"]) + "\n"
+    assert done.stderr == ""
+    assert [path.name for path in tmp_path.iterdir()] in ([], ["bytecode"])
+
+
+def test_the_segmenter_is_shared() -> None:
+    assert load_segmenter() is load_segmenter()
+
+
+@pytest.mark.parametrize(
+    "line", ["0" * 300_000, "a'" * 150_000, "e\u0301\u0323" * 100_000, "a&" * 150_000, "-" * 300_000]
+)
+def test_long_lines_take_linear_time(line: str) -> None:
+    # Quadratic time would be hours here.
+    assert sum(map(len, segment(line))) <= len(line)
+
+
+def test_spans_do_not_overlap_and_join_to_the_words() -> None:
+    for line, _ in table_cases():
+        text = normalise(line)
+        spans = list(load_segmenter().spans(text))
+        assert [text[start:end] for start, end in spans] == segment(line)
+        assert all(before[1] <= after[0] for before, after in pairwise(spans))
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (["inter-", "national"], ["international"]),
+        (["a co\u00adop-", "erative b"], ["a", "cooperative", "b"]),
+        (["inter‐", "national"], ["international"]),
+        (["inter- ", " national"], ["international"]),
+        (["inter-", "", "national"], ["inter", "national"]),
+        (["inter-", "National"], ["inter", "national"]),
+        (["inter-", "42nd"], ["inter", "42nd"]),
+        (["inter-", "(national)"], ["inter", "national"]),
+        (["inter--", "national"], ["inter", "national"]),
+        (["inter -", "national"], ["inter", "national"]),
+        (["b2-", "national"], ["b2", "national"]),
+        (["北京-", "national"], ["北京", "national"]),
+        (["-", "national"], ["national"]),
+        (["привет-", "мир"], ["привет", "мир"]),
+        (["inter-"], ["inter"]),
+        ([], []),
+        (["", ""], []),
+    ],
+)
+def test_hyphenation(lines: list[str], words: list[str]) -> None:
+    assert segment_lines(lines) == words
+
+
+def test_places_are_fractions_of_the_displayed_line() -> None:
+    # 北京 takes 4 of 8 columns, the space 1, abc 3.
+    assert locate_words(["北京 abc"]) == [LocatedWord("北京", 0, 0.0, 4 / 8), LocatedWord("abc", 0, 5 / 8, 1.0)]
+
+
+def test_combining_marks_take_no_width() -> None:
+    assert locate_words(["x\u0323y zz"]) == [LocatedWord("x\u0323y", 0, 0.0, 2 / 5), LocatedWord("zz", 0, 3 / 5, 1.0)]
+
+
+def test_punctuation_and_invisible_characters_in_places() -> None:
+    # Normalised: "$ab, cd!" of 8 columns.
+    assert locate_words(["$a\u200db, cd!"]) == [LocatedWord("ab", 0, 1 / 8, 3 / 8), LocatedWord("cd", 0, 5 / 8, 7 / 8)]
+
+
+def test_words_of_one_chinese_run_share_its_width() -> None:
+    assert locate_words(["清华大学北京"]) == [
+        LocatedWord("清华大学", 0, 0.0, 8 / 12),
+        LocatedWord("北京", 0, 8 / 12, 1.0),
+    ]
+
+
+def test_a_hyphenated_word_stands_at_its_first_part() -> None:
+    assert locate_words(["x inter-", "national y"]) == [
+        LocatedWord("x", 0, 0.0, 1 / 8),
+        LocatedWord("international", 0, 2 / 8, 7 / 8),
+        LocatedWord("y", 1, 9 / 10, 1.0),
+    ]
+
+
+def test_places_lie_within_the_line() -> None:
+    for line, _ in table_cases():
+        for word in locate_words([line]):
+            assert 0.0 <= word.start < word.end <= 1.0
+
+
+def test_most_words_of_the_lexicon_are_words_when_they_stand_alone(lexicon: Vocabulary) -> None:
+    ids = range(0, len(lexicon), 37)
+    cut = [id for id in ids if segment(lexicon.word(id)) != [lexicon.word(id)]]
+    assert not [id for id in cut if id >= 182_594]  # no English word is ever cut
+    assert len(cut) < 0.04 * len([id for id in ids if id < 182_594])

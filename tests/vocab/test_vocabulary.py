@@ -1,0 +1,156 @@
+"""Vocabulary files: what is written, what is read back, what is refused and with which words."""
+
+import hashlib
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ovocr.errors import OvocrError
+from ovocr.vocab import Vocabulary
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_ids_are_line_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "v.txt"
+    path.write_bytes("the\n北京\ndon't\n".encode())
+    vocabulary = Vocabulary.load(path)
+    assert len(vocabulary) == 3
+    assert [vocabulary.word(id) for id in range(3)] == ["the", "北京", "don't"]
+    assert [vocabulary.id(word) for word in ("the", "北京", "don't", "The", "x")] == [0, 1, 2, None, None]
+    assert "北京" in vocabulary
+    assert "x" not in vocabulary
+    assert vocabulary.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert vocabulary.settings == {}
+
+
+@pytest.mark.parametrize("id", [-1, 3])
+def test_a_class_id_out_of_range(id: int) -> None:
+    with pytest.raises(IndexError, match=f"class id {id} of a vocabulary of 3 words"):
+        Vocabulary(["a", "b", "c"]).word(id)
+
+
+def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
+    made = Vocabulary(["b", "a", "词"], {"source": ["hand"], "counts": {"words": 3}})
+    made.save(tmp_path / "v.txt")
+    assert (tmp_path / "v.txt").read_bytes() == "b\na\n词\n".encode()
+    assert json.loads((tmp_path / "v.txt.json").read_text(encoding="utf-8")) == {
+        "size": 3,
+        "sha256": hashlib.sha256("b\na\n词\n".encode()).hexdigest(),
+        "source": ["hand"],
+        "counts": {"words": 3},
+    }
+    loaded = Vocabulary.load(str(tmp_path / "v.txt"))
+    assert (loaded.sha256, loaded.settings) == (made.sha256, made.settings)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["v.txt", "v.txt.json"]
+
+
+def test_pickled_is_the_same() -> None:
+    made = Vocabulary(["b", "a"], {"source": ["hand"]})
+    copy = pickle.loads(pickle.dumps(made))
+    assert (copy.id("a"), copy.word(0), copy.sha256, copy.settings) == (1, "b", made.sha256, {"source": ["hand"]})
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", ": no words"),
+        (b"a\n\nb\n", ":2: an empty line; every line is one word"),
+        (b"a\nb\nc", ":3: the last line has no line end; is the file cut short?"),
+        (b"a\nb\n\xff\n", ":3: not UTF-8; save the vocabulary as UTF-8 text"),
+        (b"a\nb\nc\nb\na\n", ':5: "a" stands on line 1 already'),
+        (b"a\nnew york\n", ":2: white space or control character (' ') in \"new york\""),
+        (b"a\r\nb\r\n", ":1: white space or control character ('\\r') in \"a\\r\""),
+        (b"a\nb\x1b[2J\n", ":2: white space or control character ('\\x1b') in \"b\\x1b[2J\""),
+        ("a\nb\u3000c\n".encode(), ":2: white space or control character ('\\u3000') in \"b\u3000c\""),
+        (b"\xef\xbb\xbfa\n", ":1: white space or control character ('\\ufeff') in \"\\ufeffa\""),
+    ],
+)
+def test_what_is_no_vocabulary(tmp_path: Path, data: bytes, message: str) -> None:
+    path = tmp_path / "v.txt"
+    path.write_bytes(data)
+    with pytest.raises(OvocrError) as raised:
+        Vocabulary.load(path)
+    assert str(raised.value) == f"{path}{message}"
+
+
+def test_a_line_feed_inside_a_word() -> None:
+    with pytest.raises(OvocrError) as raised:
+        Vocabulary(["a", "b\nc"])
+    assert str(raised.value) == 'vocabulary:2: a line feed in "b\\nc"'
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(OvocrError, match="not a vocabulary that can be read: No such file or directory"):
+        Vocabulary.load(tmp_path / "v.txt")
+
+
+def test_another_file_than_its_json_describes(tmp_path: Path) -> None:
+    path = tmp_path / "v.txt"
+    Vocabulary(["a", "b"]).save(path)
+    path.write_bytes(b"a\nc\n")
+    expected = hashlib.sha256(b"a\nb\n").hexdigest()
+    with pytest.raises(OvocrError, match=rf"v.txt: has 2 words and sha256 .* but .*v.txt.json says 2 and {expected}"):
+        Vocabulary.load(path)
+
+
+@pytest.mark.parametrize(("text", "message"), [("{", "cannot be read as JSON"), ("[]", "a JSON object was expected")])
+def test_a_broken_json(tmp_path: Path, text: str, message: str) -> None:
+    Vocabulary(["a"]).save(tmp_path / "v.txt")
+    (tmp_path / "v.txt.json").write_text(text, encoding="utf-8")
+    with pytest.raises(OvocrError, match=rf"v.txt.json: {message}"):
+        Vocabulary.load(tmp_path / "v.txt")
+
+
+def test_the_name_lexicon_wins_over_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lexicon: Vocabulary
+) -> None:
+    (tmp_path / "lexicon").write_bytes(b"mine\n")
+    monkeypatch.chdir(tmp_path)
+    assert Vocabulary.load("lexicon").sha256 == lexicon.sha256
+    assert Vocabulary.load("./lexicon").word(0) == "mine"
+
+
+def run_python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_importing_needs_no_other_package() -> None:
+    heavy = "{'jieba', 'wordfreq', 'regex', 'pyarrow', 'numpy', 'torch'}"
+    done = run_python(f"import sys, ovocr.vocab; print(sorted({heavy} & set(sys.modules)))")
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_a_vocabulary_is_read_without_the_word_packages(tmp_path: Path) -> None:
+    Vocabulary(["a", "b"]).save(tmp_path / "v.txt")
+    block = "import sys; sys.modules.update(dict.fromkeys(['jieba', 'wordfreq', 'regex', 'pyarrow']))"
+    done = run_python(
+        f"{block}; from ovocr.vocab import Vocabulary; print(Vocabulary.load({str(tmp_path / 'v.txt')!r}).id('b'))"
+    )
+    assert (done.stdout, done.stderr) == ("1\n", "")
+
+
+@pytest.mark.parametrize(
+    ("package", "call", "message"),
+    [
+        ("jieba", "segment('a')", "cutting Chinese text needs jieba: pip install jieba==0.42.1"),
+        ("regex", "segment('a')", "finding words needs the package regex: pip install regex"),
+        (
+            "wordfreq",
+            "Vocabulary.load('lexicon')",
+            "the vocabulary lexicon needs wordfreq: pip install wordfreq==3.1.1",
+        ),
+    ],
+)
+def test_a_missing_package_is_named(package: str, call: str, message: str) -> None:
+    code = (
+        f"import sys; sys.modules[{package!r}] = None\n"
+        "from ovocr.errors import OvocrError\nfrom ovocr.vocab import Vocabulary, segment\n"
+        f"try: {call}\nexcept OvocrError as error: print(error)"
+    )
+    done = run_python(code)
+    assert (done.stdout, done.stderr) == (message + "\n", "")
