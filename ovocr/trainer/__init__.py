@@ -1,1 +1,8 @@
 """Backbone, Partial FC heads, data, loop, checkpoints, evaluation. Never imports labelgen or an OCR engine."""
+
+from ovocr.trainer.backbone import Backbone
+from ovocr.trainer.heads.margin import Margin
+from ovocr.trainer.heads.partial_fc import PartialFC
+from ovocr.trainer.row_adamw import RowAdamW
+
+__all__ = ["Backbone", "Margin", "PartialFC", "RowAdamW"]

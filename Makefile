@@ -1,0 +1,71 @@
+# Everything a checkout can do. Nothing has to be installed by hand: each target makes the environment it needs.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+# The interop tests run other projects' real readers, each in an environment of its own.
+MXNET_VENV ?= .venv-mxnet
+DALI_VENV ?= .venv-dali
+MXNET_PYTHON ?= $(PYTHON)
+# Set where the environment was made; a test whose variable is empty is skipped and says why.
+INTEROP = OVOCR_MXNET_PYTHON="$$(test -f $(MXNET_VENV)/installed && echo $(CURDIR)/$(MXNET_VENV)/bin/python)"
+
+.PHONY: help demo test interop lint bench-recordio bench-accuracy clean
+
+help:  ## Show the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+demo: $(VENV)/installed  ## Label the example pages, train a small encoder on them, show what it reads
+	$(BIN)/ovocr build-labels examples/shards/*.tar --out demo/labels
+	$(BIN)/ovocr vocab coverage demo/labels
+	$(BIN)/ovocr train configs/demo.toml
+	$(BIN)/ovocr eval demo/run --data demo/labels
+	tar -xOf examples/shards/pages-00000.tar 00004.jpg > demo/poster.jpg
+	tar -xOf examples/shards/pages-00000.tar 00018.jpg > demo/ticket.jpg
+	$(BIN)/ovocr read demo/run demo/poster.jpg demo/ticket.jpg
+
+test: $(VENV)/installed-test $(MXNET_VENV)/installed  ## Run all tests but DALI's (its wheel has 424 MB: make interop)
+	$(INTEROP) $(BIN)/python -m pytest
+
+interop: $(VENV)/installed-test $(MXNET_VENV)/installed $(DALI_VENV)/installed  ## Our .rec against real mxnet and DALI
+	$(INTEROP) OVOCR_DALI_PYTHON=$(CURDIR)/$(DALI_VENV)/bin/python $(BIN)/python -m pytest -m interop
+
+lint: $(VENV)/installed-dev  ## Format check, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench-recordio: $(VENV)/installed-test $(MXNET_VENV)/installed  ## Reads and writes a second beside mxnet
+	$(BIN)/python benchmarks/recordio.py --mxnet-python $(MXNET_VENV)/bin/python
+
+clean:  ## Remove environments and what the demo made
+	rm -rf $(VENV) $(MXNET_VENV) $(DALI_VENV) demo build *.egg-info
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: setup.cfg constraints.txt | $(BIN)/python
+	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[ocr,train]'
+	touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[ocr,train,test]'
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed-test
+	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[ocr,train,test,dev]'
+	touch $@
+
+# mxnet 1.9.1, the last release, uses names that NumPy 1.24 removed; older NumPy runs on Python 3.11 at most.
+$(MXNET_VENV)/installed: Makefile
+	@if $(MXNET_PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 12))'; then \
+		$(MXNET_PYTHON) -m venv $(MXNET_VENV) && \
+		$(MXNET_VENV)/bin/python $(PIP_INSTALL) 'mxnet==1.9.1' 'numpy<1.24' && touch $@; \
+	else \
+		echo "mxnet 1.9.1 needs Python 3.11 or older (make MXNET_PYTHON=python3.11 ...): its tests are skipped"; \
+	fi
+
+$(DALI_VENV)/installed: Makefile
+	$(PYTHON) -m venv $(DALI_VENV)
+	$(DALI_VENV)/bin/python $(PIP_INSTALL) 'nvidia-dali-cuda120==2.4.0'
+	touch $@

@@ -1,0 +1,115 @@
+"""Word precision and recall of a data set's stored OCR against transcriptions.
+
+    python benchmarks/ocr_accuracy.py DIR TRUTH_FOLDER [--worst N] [--json FILE]
+
+DIR is a labelled data set, TRUTH_FOLDER holds NNN.txt for an image whose key ends in NNN.jpg (any image ending). Words
+are compared after NFKC and case folding, split at non-word characters, as multisets. Precision is the part of the words
+read that stand in the transcription, recall the part of the transcription's words that were read, over all images;
+an image with a transcription and no OCR counts with no word read.
+"""
+
+import argparse
+import json
+import re
+import sys
+import unicodedata
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from ovocr.dataset import LabelledDataSet
+from ovocr.errors import OvocrError
+
+
+@dataclass(frozen=True)
+class Score:
+    """Words of one picture, or of several: read, transcribed, and in both."""
+
+    key: str
+    read: int
+    transcribed: int
+    matched: int
+
+    @property
+    def precision(self) -> float:
+        return self.matched / self.read if self.read else 0.0
+
+    @property
+    def recall(self) -> float:
+        return self.matched / self.transcribed if self.transcribed else 0.0
+
+    @property
+    def f1(self) -> float:
+        return 2 * self.matched / (self.read + self.transcribed) if self.matched else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        figures = {name: round(getattr(self, name), 4) for name in ("precision", "recall", "f1")}
+        return {"key": self.key, "read": self.read, "transcribed": self.transcribed, **figures}
+
+
+def words_of(text: str) -> Counter[str]:
+    """The words of a text as a multiset."""
+    return Counter(re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold()))
+
+
+def read_texts(data_set: LabelledDataSet) -> list[tuple[str, str]]:
+    """Key and lines of each image of the data set, no line for one that was not read."""
+    texts = []
+    for shard in data_set.finished_shards():
+        ocr = iter(pq.read_table(data_set.ocr_path(shard), columns=["lines"]).column("lines").to_pylist())
+        for row in pq.read_table(data_set.records_path(shard), columns=["key", "status"]).to_pylist():
+            lines = [] if row["status"] == "quarantined" else next(ocr)
+            texts.append((row["key"], "\n".join(line["text"] for line in lines)))
+    return texts
+
+
+def score_images(texts: list[tuple[str, str]], truth_folder: Path) -> list[Score]:
+    """One score an image that has a transcription."""
+    scores = []
+    for key, text in texts:
+        truth_path = truth_folder / f"{PurePosixPath(key).stem}.txt"
+        if truth_path.is_file():
+            read, truth = words_of(text), words_of(truth_path.read_text(encoding="utf-8"))
+            scores.append(Score(key, read.total(), truth.total(), (read & truth).total()))
+    return scores
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data_set", type=Path, metavar="DIR")
+    parser.add_argument("truth", type=Path, metavar="TRUTH_FOLDER")
+    parser.add_argument("--worst", type=int, default=5, help="pictures to list, worst first")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    arguments = parser.parse_args()
+    try:
+        texts = read_texts(LabelledDataSet.open(arguments.data_set))
+    except OvocrError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    scores = score_images(texts, arguments.truth)
+    if not scores:
+        print(f"error: {arguments.truth}: no NNN.txt there for any image of {arguments.data_set}", file=sys.stderr)
+        return 1
+    total = Score(
+        "all",
+        sum(score.read for score in scores),
+        sum(score.transcribed for score in scores),
+        sum(score.matched for score in scores),
+    )
+    print(f"{len(scores)} pictures with a transcription, {len(texts) - len(scores)} without")
+    for score in [total, *sorted(scores, key=lambda score: score.f1)[: arguments.worst]]:
+        print(
+            f"{score.key:>12}  precision {score.precision:.4f}  recall {score.recall:.4f}"
+            f"  words read {score.read}, transcribed {score.transcribed}"
+        )
+    if arguments.json:
+        report = {"total": total.to_json(), "pictures": [score.to_json() for score in scores]}
+        arguments.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

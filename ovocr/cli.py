@@ -1,0 +1,194 @@
+"""The `ovocr` command: parses, calls one function, prints. Each command imports the heavy packages it needs."""
+
+import json
+import sys
+import traceback
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ovocr import __version__
+from ovocr.errors import MissingExtraError, OvocrError, UsageError
+from ovocr.escape import for_terminal
+from ovocr.files import write_text
+
+_FOLDER = click.Path(path_type=Path)
+_JSON_HELP = "Write the figures as JSON to this file; - for standard output."
+
+
+class _Commands(click.Group):
+    """Prints a user's mistake as one line; --debug shows where it came from."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except OvocrError as error:
+            if ctx.params.get("debug"):
+                traceback.print_exc()
+            click.echo(f"ovocr: {error}", err=True)
+            ctx.exit(error.exit_code)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="ovocr")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def main(debug: bool) -> None:
+    """Turn images into supervision for reading: OCR words as tags, and a vision encoder trained on them."""
+
+
+@main.command("build-labels")
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@click.option("--out", type=_FOLDER, required=True, help="Folder of the labelled data set.")
+@click.option("--vocab", default="lexicon", show_default=True, help="A vocabulary file, or the built-in 'lexicon'.")
+@click.option("--engine", default="rapidocr", show_default=True, type=click.Choice(["rapidocr"]), help="OCR engine.")
+@click.option("--model-dir", type=_FOLDER, help="Folder with det/ and rec/ models, instead of the engine's own.")
+@click.option("--executor", default="local", show_default=True, type=click.Choice(["local"]), help="Who runs workers.")
+@click.option("--workers", type=int, help="Worker processes of one thread each.  [default: one a core]")
+@click.option("--shard-slice", default="0/1", show_default=True, metavar="I/N", help="Only every N-th shard, from I.")
+@click.option("--tags", default=100, show_default=True, help="Tag slots of an image.")
+@click.option("--seed", default=0, show_default=True, help="Chooses the tags of images with more words than slots.")
+@click.option("--shard-size", default=10_000, show_default=True, help="Images a shard when SOURCE is a folder.")
+@click.option("--max-pixels", default=50_000_000, show_default=True, help="Larger images are quarantined undecoded.")
+@click.option("--image-timeout", default=120.0, show_default=True, metavar="S", help="Seconds an image may take.")
+@click.option("--retry-quarantined", is_flag=True, help="Redo finished shards that have quarantined images.")
+@click.option("--json", "json_path", metavar="F", help=_JSON_HELP)
+def build_labels_command(
+    sources: tuple[str, ...],
+    out: Path,
+    shard_slice: str,
+    image_timeout: float,
+    json_path: str | None,
+    **options: Any,
+) -> None:
+    """Label images: OCR, words, exactly --tags tags an image, .rec shards.
+
+    SOURCE is a WebDataset .tar, a .rec with its .idx, a .parquet with a column of encoded images, a folder, or a
+    glob of these. A rerun goes on where the last one stopped.
+    """
+    from ovocr.labelgen.build import build_labels
+    from ovocr.labelgen.options import BuildOptions, parse_shard_slice
+
+    totals = build_labels(
+        BuildOptions(
+            sources=sources,
+            out=out,
+            shard_slice=parse_shard_slice(shard_slice),
+            image_timeout_s=image_timeout,
+            **options,
+        ),
+        progress=True,
+    )
+    _print_figures(totals.format(), totals.to_json(), json_path)
+
+
+@main.group()
+def vocab() -> None:
+    """Look into vocabularies and how they cover a corpus."""
+
+
+@vocab.command("coverage")
+@click.argument("data_sets", nargs=-1, required=True, type=_FOLDER, metavar="DIR...")
+@click.option("--vocab", "path", default="lexicon", show_default=True, help="A vocabulary file, or 'lexicon'.")
+@click.option("--json", "json_path", metavar="F", help=_JSON_HELP)
+def vocab_coverage(data_sets: tuple[Path, ...], path: str, json_path: str | None) -> None:
+    """Report what share of the words read in labelled data sets a vocabulary covers."""
+    from ovocr.vocab import Vocabulary
+    from ovocr.vocab.coverage import measure_coverage
+
+    coverage = measure_coverage(list(data_sets), Vocabulary.load(path))
+    _print_figures(coverage.format_table(), coverage.to_json(), json_path)
+
+
+@vocab.command("show")
+@click.argument("path", metavar="PATH")
+@click.argument("items", nargs=-1, required=True, metavar="WORD|ID...")
+def vocab_show(path: str, items: tuple[str, ...]) -> None:
+    """Show the class id of each WORD and the word of each ID in a vocabulary."""
+    from ovocr.vocab import Vocabulary
+
+    vocabulary = Vocabulary.load(path)
+    for item in items:
+        class_id = int(item) if item.isascii() and item.isdecimal() else vocabulary.id(item)
+        if class_id is None:
+            click.echo(f"{for_terminal(item)}: not in the vocabulary")
+        elif class_id >= len(vocabulary):
+            raise UsageError(f"{item}: class ids of {path} go from 0 to {len(vocabulary) - 1}")
+        else:
+            click.echo(f"{class_id}\t{for_terminal(vocabulary.word(class_id))}")
+
+
+@main.command()
+@click.argument("config", type=_FOLDER, metavar="CONFIG.toml")
+@click.option("--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Replace a setting of the file.")
+@click.option("--nproc-per-node", default=1, show_default=True, help="Ranks to start on this machine, by torchrun.")
+def train(config: Path, overrides: tuple[str, ...], nproc_per_node: int) -> None:
+    """Train a vision encoder on labelled data sets, as CONFIG.toml says; go on if the run was stopped."""
+    _require_torch()
+    if nproc_per_node > 1:
+        from ovocr.trainer.launch import launch_ranks
+
+        sys.exit(launch_ranks(config, overrides, nproc_per_node))
+    from ovocr.trainer.config import load_config
+    from ovocr.trainer.loop import train as run_training
+
+    summary = run_training(load_config(config, overrides))
+    if summary.is_first_rank:
+        click.echo(summary.format())
+
+
+@main.command("eval")
+@click.argument("run", type=_FOLDER)
+@click.option("--data", "data_sets", multiple=True, required=True, type=_FOLDER, metavar="DIR", help="Labelled images.")
+@click.option("--top-k", default=10, show_default=True, type=click.IntRange(min=1), help="Centers that count as read.")
+@click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
+@click.option("--json", "json_path", metavar="F", help=_JSON_HELP)
+def evaluate_command(run: Path, data_sets: tuple[Path, ...], top_k: int, device: str, json_path: str | None) -> None:
+    """Measure tag recall@k of RUN over all class centers, beside the prior that always answers the same tags."""
+    _require_torch()
+    from ovocr.trainer.evaluation import evaluate
+
+    evaluation = evaluate(run, list(data_sets), top_k=top_k, device=device)
+    _print_figures(evaluation.format(), evaluation.to_json(), json_path)
+
+
+@main.command()
+@click.argument("run", type=_FOLDER)
+@click.argument("images", nargs=-1, required=True, type=_FOLDER, metavar="IMAGE...")
+@click.option("--head", help="Whose words, where the run has several heads.")
+@click.option("--top-k", default=10, show_default=True, type=click.IntRange(min=1), help="Words to show.")
+@click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
+def read(run: Path, images: tuple[Path, ...], head: str | None, top_k: int, device: str) -> None:
+    """Show the words that the encoder of RUN sees in each IMAGE, with scores (cosines to their class centers)."""
+    _require_torch()
+    from ovocr.trainer.reading import read_pictures
+
+    for reading in read_pictures(run, list(images), head=head, top_k=top_k, device=device):
+        click.echo(reading.format())
+
+
+@main.command()
+@click.argument("run", type=_FOLDER)
+@click.argument("out", type=_FOLDER)
+def export(run: Path, out: Path) -> None:
+    """Write the backbone of RUN to the folder OUT as config.json and model.safetensors."""
+    _require_torch()
+    from ovocr.trainer.model import export_backbone
+
+    click.echo(f"{out}: backbone after {export_backbone(run, out)} steps")
+
+
+def _print_figures(text: str, figures: dict[str, Any], json_path: str | None) -> None:
+    """Text for people on standard output, unless the JSON goes there."""
+    if json_path == "-":
+        click.echo(json.dumps(figures, ensure_ascii=False, indent=1))
+        return
+    click.echo(text)
+    if json_path is not None:
+        write_text(Path(json_path), json.dumps(figures, ensure_ascii=False, indent=1) + "\n")
+
+
+def _require_torch() -> None:
+    if find_spec("torch") is None:
+        raise MissingExtraError("training", "train")

@@ -1,0 +1,126 @@
+"""The configuration of a data set: what its shards' bytes depend on, beside the input."""
+
+import errno
+import json
+import os
+import shutil
+import tempfile
+import unicodedata
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ovocr import __version__
+from ovocr.dataset import LabelledDataSet
+from ovocr.errors import OvocrError
+from ovocr.files import fsync, write_text
+from ovocr.labelgen.options import BuildOptions
+from ovocr.labelgen.sources import InputShard
+from ovocr.vocab import Vocabulary
+
+FORMAT = 1
+_STARTING = ".starting-"
+
+
+def describe_build(
+    options: BuildOptions, shards: list[InputShard], engine: dict[str, Any], vocabulary: Vocabulary
+) -> dict[str, Any]:
+    """The manifest of a run: no times, no places, nothing about who does the work."""
+    return {
+        "format": FORMAT,
+        "options": {
+            "tags": options.tags,
+            "seed": options.seed,
+            "shard_size": options.shard_size,
+            "max_pixels": options.max_pixels,
+        },
+        "vocabulary": {"size": len(vocabulary), "sha256": vocabulary.sha256},
+        "engine": engine,
+        "versions": _versions(),
+        "shards": [shard.to_json() for shard in shards],
+    }
+
+
+def _versions() -> dict[str, str]:
+    import cv2
+    import PIL
+
+    packages = {name: version(name) for name in ("jieba", "numpy", "pyarrow", "regex")}
+    return {
+        "ovocr": __version__,
+        "opencv": cv2.__version__,
+        "pillow": PIL.__version__,
+        "unicode": unicodedata.unidata_version,
+        **packages,
+    }
+
+
+def settle_configuration(data_set: LabelledDataSet, manifest: dict[str, Any], vocabulary: Vocabulary) -> None:
+    """Write manifest and vocabulary into a new data set, or check that they are those of the one that is there.
+
+    Any number of processes may do this at once: the first one's manifest stands. Raises OvocrError that names the
+    first difference.
+    """
+    data_set.root.mkdir(parents=True, exist_ok=True)
+    if not data_set.manifest_path.exists():
+        _create(data_set, manifest, vocabulary)
+    _check_same(data_set, manifest)
+
+
+def remove_start_files(data_set: LabelledDataSet) -> None:
+    """Remove what a process that was killed while it created the data set may have left."""
+    for folder in data_set.root.glob(f"{_STARTING}*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _create(data_set: LabelledDataSet, manifest: dict[str, Any], vocabulary: Vocabulary) -> None:
+    # Written in a folder of one's own: another process may be writing the same files at this moment.
+    own = Path(tempfile.mkdtemp(prefix=_STARTING, dir=data_set.root))
+    try:
+        text = own / data_set.vocabulary_path.name
+        vocabulary.save(text)
+        for path in sorted(own.iterdir(), reverse=True):  # the .json before the words that it describes
+            os.replace(path, data_set.root / path.name)
+        partial = own / data_set.manifest_path.name
+        write_text(partial, json.dumps(manifest, ensure_ascii=False, indent=2) + "\n")
+        _place_first(partial, data_set.manifest_path)
+        fsync(data_set.root)
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
+
+
+def _place_first(partial: Path, path: Path) -> None:
+    """Give a complete file its name unless another file has it by now."""
+    try:
+        os.link(partial, path)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
+            raise
+        os.replace(partial, path)  # a file system without hard links: of two that start at once, the last one's stands
+
+
+def _check_same(data_set: LabelledDataSet, manifest: dict[str, Any]) -> None:
+    difference = find_difference(data_set.manifest(), json.loads(json.dumps(manifest)))
+    if difference:
+        raise OvocrError(
+            f"{data_set.root}: made with another configuration: {difference}; "
+            "repeat that configuration or choose another --out"
+        )
+
+
+def find_difference(there: Any, here: Any, name: str = "") -> str:
+    """The first difference between two manifests (``there`` in the folder, ``here`` of this run), or nothing."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        for key in {**here, **there}:
+            inner = f"{name}.{key}" if name else str(key)
+            if found := find_difference(there.get(key), here.get(key), inner):
+                return found
+        return ""
+    if isinstance(there, list) and isinstance(here, list):
+        if len(there) != len(here):
+            return f"{name}: {len(there)} there, {len(here)} in this run"
+        pairs = enumerate(zip(there, here, strict=True))
+        return next((found for n, (a, b) in pairs if (found := find_difference(a, b, f"{name}[{n}]"))), "")
+    return "" if there == here else f"{name} is {there!r} there, {here!r} in this run"

@@ -1,0 +1,75 @@
+"""What ``build-labels`` can be told."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from ovocr.errors import UsageError
+
+EXECUTORS = ("local",)
+MAX_SEED = 2**63 - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildOptions:
+    """Options of one labelling run. Raises UsageError, naming the option, for a value that is not possible.
+
+    sources: .tar, .rec or .parquet files, folders, or globs of these, in the order of the output shards.
+    out: the folder of the data set.
+    vocab: a vocabulary file, or ``lexicon``, the built-in one.
+    engine: name of the OCR engine.
+    model_dir: folder with det/ and rec/, the engine's models; None for the ones that come with the engine.
+    executor: who runs the workers.
+    workers: worker processes of one thread each; None for as many as there are cores.
+    shard_slice: (I, N): only the shards whose number is I modulo N.
+    tags: tag slots of an image.
+    seed: chooses which tags an image with more words than slots keeps.
+    shard_size: images in an output shard made from a folder.
+    max_pixels: an image of more is quarantined before it is decoded.
+    image_timeout_s: seconds that an image may take; past them it is quarantined.
+    retry_quarantined: do finished shards again that have quarantined images.
+    """
+
+    sources: tuple[str, ...]
+    out: Path
+    vocab: str = "lexicon"
+    engine: str = "rapidocr"
+    model_dir: Path | None = None
+    executor: str = "local"
+    workers: int | None = None
+    shard_slice: tuple[int, int] = (0, 1)
+    tags: int = 100
+    seed: int = 0
+    shard_size: int = 10_000
+    max_pixels: int = 50_000_000
+    image_timeout_s: float = 120.0
+    retry_quarantined: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.sources:
+            raise UsageError("SOURCE: at least one is needed")
+        if self.executor not in EXECUTORS:
+            raise UsageError(f"--executor {self.executor}: there is {', '.join(EXECUTORS)}")
+        for option, value in (
+            ("--workers", self.workers),
+            ("--tags", self.tags),
+            ("--shard-size", self.shard_size),
+            ("--max-pixels", self.max_pixels),
+        ):
+            if value is not None and value < 1:
+                raise UsageError(f"{option} {value}: at least 1 is needed")
+        if not 0 <= self.seed <= MAX_SEED:
+            raise UsageError(f"--seed {self.seed}: a number from 0 to {MAX_SEED} is needed")
+        if not (self.image_timeout_s > 0 and math.isfinite(self.image_timeout_s)):
+            raise UsageError(f"--image-timeout {self.image_timeout_s}: a number of seconds above 0 is needed")
+        index, count = self.shard_slice
+        if not 0 <= index < count:
+            raise UsageError(f"--shard-slice {index}/{count}: I/N with I from 0 to N - 1 is needed")
+
+
+def parse_shard_slice(text: str) -> tuple[int, int]:
+    """(I, N) from ``I/N``. Raises UsageError where the text is something else; BuildOptions checks the range."""
+    index, slash, count = text.partition("/")
+    if not (slash and index.isascii() and index.isdecimal() and count.isascii() and count.isdecimal()):
+        raise UsageError(f"--shard-slice {text}: I/N is needed, such as 0/8 for the first of 8 slices")
+    return int(index), int(count)

@@ -1,0 +1,245 @@
+"""Worker processes that may hang or die without taking anything else with them."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from types import TracebackType
+from typing import Any
+
+from ovocr.errors import OvocrError
+from ovocr.labelgen.process import FAILED, serve
+from ovocr.labelgen.reasons import Reason
+
+# A worker is dispatched one item at a time; results wait in memory for those of earlier items, within these bounds.
+WINDOW_ITEMS_PER_WORKER = 32
+WINDOW_BYTES = 512 * 2**20
+START_TIMEOUT_S = 300.0
+START_ATTEMPTS = 3
+STOP_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """An item for a worker. size: bytes that the item takes in memory, and then its result, about."""
+
+    item: Any
+    size: int = 0
+
+
+@dataclass(frozen=True)
+class Failure:
+    """No result: the worker was killed at the item's deadline (TIMEOUT), or it died of it, twice (WORKER_DIED)."""
+
+    reason: Reason
+    detail: str
+
+
+@dataclass(eq=False)
+class _Slot:
+    """A place in the ordered output."""
+
+    note: Any
+    item: Any
+    size: int
+    done: bool
+    result: Any = None
+    suspect: bool = False  # a worker died of it once: it is tried again while no other item is in work
+
+
+@dataclass(eq=False)
+class _Worker:
+    process: Any
+    connection: Connection
+    deadline: float
+    ready: bool = False
+    slot: _Slot | None = None
+    attempts: int = field(default=1, kw_only=True)  # starts in a row that led to this one
+
+
+class WorkerPool:
+    """``workers`` processes of one thread, each with the product of ``factory``, both picklable by name.
+
+    factory() is called in each worker and gives a function item -> result. A worker that takes longer than
+    ``job_timeout_s`` for an item is killed and replaced; one that dies is replaced, and its item tried once more while
+    no other item is in work. Used as a context manager; at its end no worker is left.
+    """
+
+    def __init__(self, factory: Callable[[], Callable[[Any], Any]], *, workers: int, job_timeout_s: float) -> None:
+        self._factory = factory
+        self._count = workers
+        self._timeout_s = job_timeout_s
+        self._workers: list[_Worker] = []
+        self._queue: deque[_Slot] = deque()
+        self._suspects: deque[_Slot] = deque()
+
+    def __enter__(self) -> "WorkerPool":
+        try:
+            for _ in range(self._count):
+                self._workers.append(_start(self._factory, attempts=1))
+        except BaseException:
+            self._kill_all()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            for worker in self._workers:
+                worker.connection.close()
+            for worker in self._workers:
+                worker.process.join(STOP_TIMEOUT_S)
+        self._kill_all()
+
+    def run(self, items: Iterator[tuple[Any, Job | None]]) -> Iterator[tuple[Any, Any]]:
+        """For each (note, job) in order: (note, result), the result a Failure where there is none.
+
+        An item without a job passes through with the result None. Reads ahead of what it gives, within bounds. Raises
+        OvocrError where workers cannot be started.
+        """
+        slots: deque[_Slot] = deque()
+        source: Iterator[tuple[Any, Job | None]] | None = items
+        while source is not None or slots:
+            while source is not None and self._has_room(slots):
+                following = next(source, None)
+                if following is None:
+                    source = None
+                    break
+                slots.append(self._accept(*following))
+                self._dispatch()
+            if slots and slots[0].done:
+                first = slots.popleft()
+                yield first.note, first.result
+            elif slots:
+                self._step()
+
+    def _has_room(self, slots: deque[_Slot]) -> bool:
+        if slots and slots[0].done:
+            return False
+        held = sum(slot.size for slot in slots)
+        return len(slots) < WINDOW_ITEMS_PER_WORKER * self._count and held < WINDOW_BYTES
+
+    def _accept(self, note: Any, job: Job | None) -> _Slot:
+        if job is None:
+            return _Slot(note, None, 0, done=True)
+        slot = _Slot(note, job.item, job.size, done=False)
+        self._queue.append(slot)
+        return slot
+
+    def _dispatch(self) -> None:
+        """Give idle workers their next item; a suspect waits until no item is in work, and the others wait for it."""
+        busy = [worker.slot for worker in self._workers if worker.slot is not None]
+        for worker in self._workers:
+            if not worker.ready or worker.slot is not None:
+                continue
+            if self._suspects:
+                if not busy:
+                    self._send(worker, self._suspects.popleft())
+                return
+            if not self._queue or any(slot.suspect for slot in busy):
+                return
+            slot = self._queue.popleft()
+            self._send(worker, slot)
+            busy.append(slot)
+
+    def _send(self, worker: _Worker, slot: _Slot) -> None:
+        worker.slot = slot
+        worker.deadline = time.monotonic() + self._timeout_s
+        with suppress(OSError):  # the worker is gone: the next step meets the end of its connection
+            worker.connection.send(slot.item)
+
+    def _step(self) -> None:
+        """Wait for the next event: a message, a death, or a deadline."""
+        self._dispatch()
+        busy = [worker for worker in self._workers if worker.slot is not None or not worker.ready]
+        left = min(worker.deadline for worker in busy) - time.monotonic()
+        heard = wait([worker.connection for worker in busy], max(0.0, left))
+        for worker in [worker for worker in busy if worker.connection in heard]:
+            busy.remove(worker)
+            try:
+                message = worker.connection.recv()
+            except (EOFError, OSError):
+                self._bury(worker)
+            else:
+                self._take(worker, message)
+        now = time.monotonic()
+        for worker in busy:
+            if worker.deadline <= now:
+                self._expire(worker)
+
+    def _take(self, worker: _Worker, message: Any) -> None:
+        if worker.slot is not None:
+            _finish(worker.slot, message)
+            worker.slot = None
+        elif message[0] == FAILED:
+            raise OvocrError(message[1])
+        else:
+            worker.ready = True
+
+    def _expire(self, worker: _Worker) -> None:
+        """Kill a worker that is past its deadline."""
+        slot = worker.slot
+        if slot is None:
+            raise OvocrError(f"a worker process was not ready after {START_TIMEOUT_S:g} s")
+        self._replace(worker, attempts=1)
+        _finish(slot, Failure(Reason.TIMEOUT, f"took longer than {self._timeout_s:g} s"))
+
+    def _bury(self, worker: _Worker) -> None:
+        """A worker has died, of its item or while it started."""
+        slot = worker.slot
+        how = _how_it_ended(worker)
+        if slot is None and worker.attempts >= START_ATTEMPTS:
+            raise OvocrError(f"worker processes end while they start ({how}); what they print says why")
+        self._replace(worker, attempts=worker.attempts + 1 if slot is None else 1)
+        if slot is None:
+            return
+        if slot.suspect:
+            _finish(slot, Failure(Reason.WORKER_DIED, f"its worker died twice ({how})"))
+        else:
+            slot.suspect = True
+            self._suspects.append(slot)
+
+    def _replace(self, worker: _Worker, attempts: int) -> None:
+        _kill(worker)
+        self._workers[self._workers.index(worker)] = _start(self._factory, attempts)
+
+    def _kill_all(self) -> None:
+        for worker in self._workers:
+            _kill(worker)
+        self._workers.clear()
+
+
+def _start(factory: Callable[[], Callable[[Any], Any]], attempts: int) -> _Worker:
+    # Spawned, not forked: the parent may have threads, and a fork would copy their locks.
+    context = get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=serve, args=(theirs,), daemon=True)
+    process.start()
+    theirs.close()
+    ours.send(factory)
+    return _Worker(process, ours, time.monotonic() + START_TIMEOUT_S, attempts=attempts)
+
+
+def _finish(slot: _Slot, result: Any) -> None:
+    slot.done = True
+    slot.result = result
+    slot.item = None
+
+
+def _how_it_ended(worker: _Worker) -> str:
+    worker.process.join(STOP_TIMEOUT_S)
+    code = worker.process.exitcode
+    if code is None:
+        return "it closed its connection"
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def _kill(worker: _Worker) -> None:
+    worker.process.kill()
+    worker.process.join()
+    worker.connection.close()
+    worker.process.close()

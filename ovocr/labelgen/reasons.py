@@ -1,0 +1,34 @@
+"""Why an image is not in the training data: a fixed list of codes that stand in records and statistics."""
+
+from enum import Enum
+
+
+class Reason(str, Enum):
+    """Machine-readable codes; what each means to a user is in docs/labelling.md."""
+
+    # Quarantined: the image could not be read.
+    EMPTY = "empty"
+    NOT_AN_IMAGE = "not-an-image"
+    TRUNCATED = "truncated"
+    UNDECODABLE = "undecodable"
+    TOO_MANY_PIXELS = "too-many-pixels"
+    SIDE_TOO_LONG = "side-too-long"
+    TOO_ELONGATED = "too-elongated"
+    FILE_TOO_LARGE = "file-too-large"
+    UNREADABLE = "unreadable"
+    DAMAGED_SOURCE = "damaged-source"
+    ENGINE_ERROR = "engine-error"
+    TIMEOUT = "timeout"
+    WORKER_DIED = "worker-died"
+    # Dropped: it was read, and gives no label.
+    NO_TEXT = "no-text"
+    NO_WORD_IN_VOCABULARY = "no-word-in-vocabulary"
+
+
+class QuarantinedError(Exception):
+    """This image cannot be used; ``reason`` says why in one code, ``detail`` in words for a person."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason.value}: {detail}")
+        self.reason = reason
+        self.detail = detail

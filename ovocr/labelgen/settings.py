@@ -1,0 +1,29 @@
+"""What a worker process is told once, before its first image."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ovocr.labelgen.engine import EngineChoice
+from ovocr.labelgen.outcome import Outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabellerSettings:
+    """All that an image's outcome depends on beside its key and bytes; called, it makes the labeller.
+
+    vocabulary: path of a vocabulary file. The other fields are those of BuildOptions.
+    """
+
+    engine: EngineChoice
+    vocabulary: Path
+    tags: int
+    seed: int
+    max_pixels: int
+
+    def __call__(self) -> Callable[[tuple[str, bytes]], Outcome]:
+        """Load engine, vocabulary and segmenter. Raises OvocrError."""
+        # Not before: the process that only reads and writes files needs no picture decoder.
+        from ovocr.labelgen.worker import ImageLabeller
+
+        return ImageLabeller(self)

@@ -1,0 +1,102 @@
+"""The files of one output shard."""
+
+import json
+import time
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from ovocr.dataset import LabelledDataSet
+from ovocr.files import partial_path, write_text, written_aside
+from ovocr.labelgen.outcome import Outcome, Status
+from ovocr.labelgen.schema import OCR, RECORDS, RowWriter
+from ovocr.labelgen.sources import InputShard, as_text
+from ovocr.labelgen.totals import ShardCounts
+from ovocr.recordio import RecordWriter
+
+
+class ShardWriter:
+    """Writes a shard's images in the order in which they are added; all files appear at the end, or none.
+
+    The statistics come last: they say that the shard is finished.
+    """
+
+    def __init__(self, data_set: LabelledDataSet, number: int, shard: InputShard) -> None:
+        self._data_set = data_set
+        self._number = number
+        self._shard = shard
+        self._start = time.monotonic()
+        self._files = ExitStack()
+        self.counts = ShardCounts(ignored=shard.ignored)
+
+    def __enter__(self) -> "ShardWriter":
+        remove_leftovers(self._data_set, self._number)
+        with self._files:
+            self._rec = self._files.enter_context(RecordWriter(self._data_set.rec_prefix(self._number)))
+            self._ocr, self._records = (
+                self._files.enter_context(RowWriter(self._files.enter_context(written_aside(path)), schema))
+                for path, schema in (
+                    (self._data_set.ocr_path(self._number), OCR),
+                    (self._data_set.records_path(self._number), RECORDS),
+                )
+            )
+            self._files = self._files.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._files.__exit__(kind, error, trace)
+        if error is None:
+            write_text(self._data_set.stats_path(self._number), json.dumps(self._stats(), indent=2) + "\n")
+
+    def add(self, key: str, outcome: Outcome) -> None:
+        """Write what became of the next image."""
+        self._records.append(_records_row(as_text(self._shard.source), key, outcome, self.counts.ok))
+        if outcome.status is not Status.QUARANTINED:
+            self._ocr.append(_ocr_row(key, outcome))
+        if outcome.status is Status.OK:
+            self._rec.write(self.counts.ok, np.asarray(outcome.slots, np.float32), outcome.jpeg)
+        self.counts.add(outcome)
+
+    def ignore(self) -> None:
+        """Count something in the source that is no image."""
+        self.counts.ignored += 1
+
+    def _stats(self) -> dict[str, Any]:
+        seconds = round(time.monotonic() - self._start, 3)
+        return {**self._shard.to_json(), **self.counts.to_json(), "seconds": seconds}
+
+
+def remove_leftovers(data_set: LabelledDataSet, number: int) -> None:
+    """Remove the statistics of a shard that is to be made again, and what a killed run was writing of it."""
+    prefix = data_set.rec_prefix(number)
+    paths = [data_set.stats_path(number), data_set.ocr_path(number), data_set.records_path(number)]
+    paths[0].unlink(missing_ok=True)
+    for path in (*paths, prefix.with_suffix(".rec"), prefix.with_suffix(".idx")):
+        partial_path(path).unlink(missing_ok=True)
+
+
+def _records_row(source: str, key: str, outcome: Outcome, record_id: int) -> dict[str, Any]:
+    return {
+        "source": source,
+        "key": key,
+        "status": outcome.status.value,
+        "reason": outcome.reason.value if outcome.reason is not None else None,
+        "detail": as_text(outcome.detail) or None,
+        "record_id": record_id if outcome.status is Status.OK else None,
+        "words_found": outcome.words_found,
+        "words_in_vocabulary": outcome.words_in_vocabulary,
+        "tags": [{"id": tag.id, "line": tag.line, "box": tag.box} for tag in outcome.tags],
+    }
+
+
+def _ocr_row(key: str, outcome: Outcome) -> dict[str, Any]:
+    return {
+        "key": key,
+        "width": outcome.width,
+        "height": outcome.height,
+        "lines": [{"text": line.text, "score": line.score, "box": line.box} for line in outcome.lines],
+    }

@@ -1,0 +1,115 @@
+"""Images of a WebDataset shard: a plain tar file, read from front to back, never unpacked."""
+
+import errno
+import os
+import tarfile
+from collections.abc import Iterator
+from typing import IO
+
+from ovocr.errors import OvocrError
+from ovocr.labelgen.reasons import Reason
+from ovocr.labelgen.sources.plan import (
+    MAX_FILE_BYTES,
+    Found,
+    Ignored,
+    InputShard,
+    Lost,
+    SourceItem,
+    as_text,
+    is_image_name,
+    too_large,
+)
+
+# What tarfile raises on hostile headers, by its source; OSError with EINVAL is a seek to before the file's start.
+_DAMAGE = (tarfile.TarError, ValueError, OverflowError, EOFError)
+
+
+def plan_tar(source: str) -> InputShard:
+    """The file as one shard; how many images it has is not known before it is read."""
+    return InputShard(source=source, kind="tar", size=os.path.getsize(source))
+
+
+class _DamagedError(Exception):
+    """The archive cannot be read on from here."""
+
+
+def read_tar(shard: InputShard) -> Iterator[SourceItem]:
+    """Image members in order; where the file is damaged, one Lost that names file and offset, and the end.
+
+    Raises OvocrError where the file cannot be opened or read at all (that is no damage: it may be mended).
+    """
+    try:
+        with open(shard.source, "rb") as file:
+            yield from _read_members(file, shard.source)
+    except OSError as error:
+        raise OvocrError(f"{shard.source}: cannot be read: {error.strerror}") from error
+
+
+def _read_members(file: IO[bytes], path: str) -> Iterator[SourceItem]:
+    key = ""
+    try:
+        archive = _open(file)
+        while (member := _next_member(archive)) is not None:
+            key = as_text(member.name)
+            yield from _read_member(archive, member, key)
+            key = ""
+        _check_end(file, archive.offset)
+    except _DamagedError as error:
+        yield Lost(key, Reason.DAMAGED_SOURCE, f"{path}: {error}")
+
+
+def _open(file: IO[bytes]) -> tarfile.TarFile:
+    if not os.fstat(file.fileno()).st_size:
+        raise _DamagedError("offset 0: the file is empty")
+    try:
+        return tarfile.open(fileobj=file, mode="r:")
+    except _DAMAGE as error:
+        raise _DamagedError(f"offset 0: no tar archive ({error})") from error
+
+
+def _next_member(archive: tarfile.TarFile) -> tarfile.TarInfo | None:
+    offset = archive.offset
+    vars(archive)["members"].clear()  # tarfile keeps every header it has read; an archive may have millions
+    try:
+        member = archive.next()
+    except _DAMAGE as error:
+        raise _DamagedError(f"offset {offset}: {error}") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise _DamagedError(f"offset {offset}: a header points out of the file") from error
+    if member is not None and (member.size < 0 or archive.offset <= offset < member.offset):
+        raise _DamagedError(f"offset {offset}: a header points backwards")
+    return member
+
+
+def _read_member(archive: tarfile.TarFile, member: tarfile.TarInfo, key: str) -> Iterator[SourceItem]:
+    if member.isdir():
+        return
+    if not member.isreg() or not is_image_name(member.name):
+        yield Ignored()
+    elif member.size > MAX_FILE_BYTES:
+        yield too_large(key, member.size)
+    else:
+        yield Found(key, _data(archive, member))
+
+
+def _data(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    try:
+        content = archive.extractfile(member)
+        data = content.read() if content is not None else b""
+    except _DAMAGE as error:
+        raise _DamagedError(f"offset {member.offset_data}: the file ends inside a member ({error})") from error
+    if len(data) != member.size:
+        raise _DamagedError(f"offset {member.offset_data}: the file ends inside a member")
+    return data
+
+
+def _check_end(file: IO[bytes], offset: int) -> None:
+    """Tarfile takes a broken header, and the file's end anywhere, for the end of the archive; that is a block of 0."""
+    file.seek(offset)
+    block = file.read(tarfile.BLOCKSIZE)
+    if not block:
+        raise _DamagedError(f"offset {offset}: the file ends without the archive's end mark")
+    if block.count(0) != tarfile.BLOCKSIZE:
+        raise _DamagedError(f"offset {offset}: a header is broken")

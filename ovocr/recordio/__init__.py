@@ -1,0 +1,22 @@
+"""MXNet RecordIO: shards of encoded images with their labels, written and read without mxnet.
+
+A shard is two files, PREFIX.rec with the records one after another and PREFIX.idx with their ids and byte offsets.
+They are, to the byte, what mxnet 1.9.1's ``MXIndexedRecordIO`` and ``pack`` write. docs/recordio.md has the format.
+"""
+
+from ovocr.recordio.format import MAX_CLASS_ID, MAX_PAYLOAD_BYTES, MAX_RECORD_ID, Record, RecordError
+from ovocr.recordio.index import rebuild_index
+from ovocr.recordio.reader import RecordReader, scan_records
+from ovocr.recordio.writer import RecordWriter
+
+__all__ = [
+    "MAX_CLASS_ID",
+    "MAX_PAYLOAD_BYTES",
+    "MAX_RECORD_ID",
+    "Record",
+    "RecordError",
+    "RecordReader",
+    "RecordWriter",
+    "rebuild_index",
+    "scan_records",
+]

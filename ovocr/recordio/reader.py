@@ -1,0 +1,103 @@
+"""Reading a shard: at random through its index, or from its beginning without one."""
+
+import operator
+import os
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from types import TracebackType
+
+import numpy as np
+import numpy.typing as npt
+
+from ovocr.recordio.format import MAX_RECORD_ID, Record, RecordError, shard_paths
+from ovocr.recordio.index import read_index
+from ovocr.recordio.recfile import RecFile
+
+_PREFETCH_BYTES = 4 * 2**20  # of one record at most: an index that leaves records out has gaps that nobody asked for
+
+
+class RecordReader:
+    """Random access to PREFIX.rec through PREFIX.idx: ``len()``, ``[i]`` in the index's order, iteration in file order.
+
+    ``ids`` (uint64 [N]) and ``offsets`` (int64 [N]) are the index. Opens the .rec at the first read and again after
+    ``close()``; may be pickled, used on both sides of a fork, and by several threads. Raises RecordError where a file
+    is missing or broken, or where the index names a place that holds no record, or another one.
+    """
+
+    def __init__(self, prefix: str | os.PathLike[str]) -> None:
+        rec_path, self._idx_path = shard_paths(prefix)
+        self._rec = RecFile(rec_path)
+        self.ids, self.offsets = read_index(self._idx_path, self._rec.size())
+
+    def __enter__(self) -> "RecordReader":
+        """The reader itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def __len__(self) -> int:
+        """Records in the index."""
+        return len(self.ids)
+
+    def __getitem__(self, position: int) -> Record:
+        """The record in line ``position`` of the index, from 0; negative from the end. Raises IndexError beyond it."""
+        record = self._rec.record(self.offsets.item(position))
+        if record.id != self.ids.item(position):
+            line = operator.index(position) % len(self) + 1
+            raise RecordError(
+                f"{self._idx_path}:{line}: id {self.ids[position]} points at byte {self.offsets[position]} of "
+                f"{self._rec.path}, where record {record.id} is; make the index anew with rebuild_index"
+            )
+        return record
+
+    def __iter__(self) -> Iterator[Record]:
+        """The records as they follow one another in the .rec."""
+        for position in np.argsort(self.offsets, kind="stable").tolist():
+            yield self[position]
+
+    def by_id(self, id: int) -> Record:
+        """The record with this id, found by a pass over the index. Raises RecordError where there is none."""
+        if 0 <= id <= MAX_RECORD_ID:
+            positions = np.flatnonzero(self.ids == np.uint64(id))
+            if len(positions):
+                return self[int(positions[0])]
+        raise RecordError(f"{self._idx_path}: there is no record {id}")
+
+    def prefetch(self, positions: Iterable[int]) -> None:
+        """Start reading these records from the disk and return at once: for data that memory does not hold.
+
+        Many records are then under way together, and only their bytes are read; a read of a record that was not asked
+        for waits for the disk, and the kernel reads more around it.
+        """
+        for position in positions:
+            offset = self.offsets.item(position)
+            self._rec.prefetch(offset, min(self._ends.item(position) - offset, _PREFETCH_BYTES))
+
+    @cached_property
+    def _ends(self) -> npt.NDArray[np.int64]:
+        """Where the next record of the index begins, for each position: not before the record's end."""
+        order = np.argsort(self.offsets, kind="stable")
+        ends = np.empty_like(self.offsets)
+        ends[order] = np.append(self.offsets[order][1:], self._rec.size())
+        return ends
+
+    def close(self) -> None:
+        """Give back the file descriptor and the mapping; the next read opens the file again."""
+        self._rec.close()
+
+
+def scan_records(prefix: str | os.PathLike[str]) -> Iterator[tuple[int, Record]]:
+    """Read PREFIX.rec from its beginning, without an index: each record's byte offset, and the record.
+
+    Raises RecordError at the first byte that breaks the format, after the records before it.
+    """
+    rec = RecFile(shard_paths(prefix)[0])
+    offset, size = 0, rec.size()
+    while offset < size:
+        _, end = rec.id(offset)
+        yield offset, rec.record(offset)
+        offset = end

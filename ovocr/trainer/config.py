@@ -1,0 +1,299 @@
+"""The configuration of a training run: TOML in, checked settings out, before anything starts."""
+
+import dataclasses
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ovocr.dataset import LabelledDataSet
+from ovocr.errors import OvocrError, UsageError
+from ovocr.trainer.settings import SettingError, Settings, build, described, dump, unknown_key
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+# Sizes by name (Base, Large and Huge of ViT) for `backbone.preset`; single keys beside it take precedence.
+PRESETS: dict[str, dict[str, int]] = {
+    name: {
+        "hidden_size": hidden,
+        "intermediate_size": 4 * hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "image_size": 448,
+        "patch_size": 14,
+    }
+    for name, hidden, layers, heads in (("base", 768, 12, 12), ("large", 1024, 24, 16), ("huge", 1280, 32, 20))
+}
+# Half of a head's dimension splits 4:6:6 into frequencies of t, h and w: sixteenths, so the half is a multiple of 16.
+HEAD_DIM_MULTIPLE = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopConfig(Settings):
+    """[run]: how long, where to, on what."""
+
+    output: Path = field(metadata=described("folder of the run: configuration, metrics, checkpoints"))
+    seed: int = field(default=0, metadata=described("decides every random draw", minimum=0, below=2**63))
+    steps: int = field(metadata=described("length of the run", unit="optimizer steps", minimum=1))
+    log_every: int = field(default=10, metadata=described("between two log lines", unit="steps", minimum=1))
+    checkpoint_every: int = field(default=500, metadata=described("between two checkpoints", unit="steps", minimum=1))
+    keep_checkpoints: int = field(
+        default=3, metadata=described("newest ones that are kept", unit="checkpoints", minimum=1)
+    )
+    precision: Literal["auto", "bf16", "float32"] = field(
+        default="auto", metadata=described("of the backbone's products; auto: bf16 on CUDA, float32 on CPU")
+    )
+    device: Literal["auto", "cpu", "cuda"] = field(
+        default="auto", metadata=described("where to compute; auto: CUDA where there is one")
+    )
+    tensorboard: bool = field(default=True, metadata=described("write TensorBoard event files into the run's folder"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneConfig(Settings):
+    """[backbone]: the vision transformer; names as in the released checkpoints' config.json."""
+
+    hidden_size: int = field(metadata=described("width of a token; a preset sets it", unit="channels", minimum=1))
+    intermediate_size: int = field(
+        metadata=described("width inside an MLP; a preset sets it", unit="channels", minimum=1)
+    )
+    num_hidden_layers: int = field(metadata=described("depth; a preset sets it", unit="layers", minimum=1))
+    num_attention_heads: int = field(metadata=described("of each attention; a preset sets it", unit="heads", minimum=1))
+    image_size: int = field(metadata=described("side of the input; a preset sets it", unit="pixels", minimum=1))
+    patch_size: int = field(metadata=described("side of a patch; a preset sets it", unit="pixels", minimum=1))
+    layer_norm_eps: float = field(default=1e-6, metadata=described("added to a norm's variance", above=0))
+    rope_theta: float = field(default=10000.0, metadata=described("base of the rotary frequencies", above=1))
+    rope_temporal_size: int = field(
+        default=64, metadata=described("length of the time axis", unit="virtual frames", minimum=1)
+    )
+    init_from: Path | None = field(
+        default=None, metadata=described("folder with config.json and model.safetensors to start from")
+    )
+
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        """Sizes that do not divide as they must."""
+        if self.hidden_size % self.num_attention_heads:
+            yield (
+                "hidden_size",
+                f"{self.hidden_size} is not divisible by num_attention_heads, {self.num_attention_heads}",
+            )
+        elif self.head_dim % HEAD_DIM_MULTIPLE:
+            yield (
+                "num_attention_heads",
+                f"{self.num_attention_heads} heads of {self.head_dim} channels: hidden_size / num_attention_heads "
+                f"must be a multiple of {HEAD_DIM_MULTIPLE}",
+            )
+        if self.image_size % self.patch_size:
+            yield "image_size", f"{self.image_size} is not divisible by patch_size, {self.patch_size}"
+
+    @property
+    def head_dim(self) -> int:
+        """Channels of one attention head."""
+        return self.hidden_size // self.num_attention_heads
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig(Settings):
+    """[optimizer]: AdamW and its schedule."""
+
+    lr: float = field(metadata=described("peak learning rate", above=0))
+    betas: tuple[float, float] = field(
+        default=(0.9, 0.999), metadata=described("decay of the two moments per step", minimum=0, below=1)
+    )
+    eps: float = field(default=1e-8, metadata=described("added to the root of the second moment", above=0))
+    weight_decay: float = field(default=0.05, metadata=described("decoupled, times the learning rate", minimum=0))
+    warmup_steps: int = field(metadata=described("linear rise of the learning rate", unit="steps", minimum=0))
+    decay_power: float = field(default=2.0, metadata=described("of the polynomial decay after the rise", minimum=0))
+    clip_norm: float = field(
+        default=5.0, metadata=described("largest gradient norm, of the backbone and of each head apart", above=0)
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoaderConfig(Settings):
+    """[loader]: reading and decoding; nothing here changes what a step sees."""
+
+    workers: int = field(
+        default=0, metadata=described("per rank and head; 0: in the training process", unit="processes", minimum=0)
+    )
+    prefetch: int = field(default=2, metadata=described("made ahead by each worker process", unit="batches", minimum=1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MarginConfig(Settings):
+    """[heads.NAME.margin]: positive logit = scale * (cos(m1 * theta + m2) - m3). ArcFace by default."""
+
+    scale: float = field(default=64.0, metadata=described("inverse temperature of the softmax", above=0))
+    m1: float = field(default=1.0, metadata=described("factor on the angle", minimum=1))
+    m2: float = field(default=0.5, metadata=described("added to the angle", unit="radians", minimum=0, maximum=3.14))
+    m3: float = field(default=0.0, metadata=described("taken from the cosine", minimum=0, maximum=2))
+    filter_threshold: float | None = field(
+        default=None, metadata=described("negatives of a greater cosine count as cosine 0", above=0, below=1)
+    )
+    gradient: Literal["exact", "straight_through"] = field(
+        default="exact", metadata=described("of the margin; straight_through: d logit / d cosine = scale")
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadConfig(Settings):
+    """[heads.NAME]: one Partial FC, its data and its share of the loss."""
+
+    kind: Literal["ocr"] = field(default="ocr", metadata=described("what the data are"))
+    data: tuple[Path, ...] = field(metadata=described("labelled data sets: folders made by build-labels"))
+    global_batch: int = field(metadata=described("over all ranks", unit="images per step", minimum=1))
+    labels_stored: int = field(default=100, metadata=described("taken of those in a record", unit="tags", minimum=1))
+    label_select: int = field(default=0, metadata=described("first tag of a record that is taken", minimum=0))
+    labels_per_sample: int = field(
+        default=8, metadata=described("drawn per image and step, each its own classifier", unit="tags", minimum=1)
+    )
+    sample_rate: float = field(
+        default=0.1, metadata=described("share of the class centers drawn as negatives", above=0, maximum=1)
+    )
+    sampling: Literal["independent", "shared"] = field(
+        default="independent", metadata=described("negatives drawn for each tag slot, or once for all")
+    )
+    mask_own_tags: bool = field(default=True, metadata=described("an image's own tags are no negatives of it"))
+    loss_weight: float = field(default=1.0, metadata=described("of this head in the total loss", above=0))
+    lr_scale: float = field(default=1.0, metadata=described("times the learning rate, for this head", above=0))
+    num_classes: int | None = field(
+        default=None,
+        metadata=described("class centers; left out: as many as the vocabulary has words", minimum=1, maximum=2**24),
+    )
+    implementation: Literal["auto", "torch"] = field(
+        default="auto", metadata=described("of Partial FC; auto: the fastest that the device has")
+    )
+    margin: MarginConfig = field(default_factory=MarginConfig, metadata=described("margin of the positives"))
+
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        """More tags drawn than there are."""
+        if self.labels_per_sample > self.labels_stored:
+            yield "labels_per_sample", f"{self.labels_per_sample} is more than labels_stored, {self.labels_stored}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(Settings):
+    """Everything that defines a training run."""
+
+    run: LoopConfig = field(metadata=described("how long, where to, on what"))
+    backbone: BackboneConfig = field(metadata=described("the vision transformer"))
+    optimizer: OptimizerConfig = field(metadata=described("AdamW and its schedule"))
+    loader: LoaderConfig = field(default_factory=LoaderConfig, metadata=described("reading and decoding"))
+    heads: dict[str, HeadConfig] = field(metadata=described("the heads by name"))
+
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        """Settings of different sections that do not go together."""
+        if not self.heads:
+            yield "heads", "none; at least one section [heads.NAME] is needed"
+        for name in self.heads:
+            if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+                yield f"heads.{name}", "a head's name is a lower-case letter, then lower-case letters, digits and _"
+        if self.optimizer.warmup_steps > self.run.steps:
+            yield "optimizer.warmup_steps", f"{self.optimizer.warmup_steps} is more than run.steps, {self.run.steps}"
+
+
+def load_config(path: str | Path, overrides: Iterable[str] = (), *, check_paths: bool = True) -> RunConfig:
+    """Read and check a run's configuration.
+
+    path: a TOML file.
+    overrides: ``section.key=value`` each, in place of what the file says; the value is TOML, or a text where it does
+        not parse as such.
+    check_paths: whether the data sets and the folder to start from must be there; evaluation of a finished run on
+        other data does not need them.
+
+    Raises UsageError, one line that names the file (or --set), the key and what is allowed.
+    """
+    tables = _read_toml(Path(path))
+    overridden = [_override(tables, override) for override in overrides]
+    try:
+        _apply_preset(tables)
+        config = build(RunConfig, tables)
+        if check_paths:
+            _check_paths(config)
+    except SettingError as error:
+        from_override = any(re.match(rf"{re.escape(key)}(?:[.\[]|$)", error.key) for key in overridden)
+        raise UsageError(f"{'--set' if from_override else path}: {error}") from None
+    return config
+
+
+def dump_config(config: RunConfig) -> str:
+    """TOML text of every setting, defaults included, with its documentation; ``load_config`` reads it back equal."""
+    return dump(config)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such file") from None
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not UTF-8 text: byte {error.start}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path}: not valid TOML: {error}") from error
+
+
+def _override(tables: dict[str, Any], override: str) -> str:
+    """Put one ``section.key=value`` into the parsed tables; returns its key, or that of the section it made for it."""
+    key, equals, text = (part.strip() for part in override.partition("="))
+    *sections, name = key.split(".")
+    if not equals or not sections or not all((*sections, name)):
+        raise UsageError(f"--set {override}: section.key=value is expected, such as run.steps=1000")
+    table, made = tables, key
+    for depth, section in enumerate(sections, 1):
+        path = ".".join(sections[:depth])
+        if section not in table:
+            table[section] = {}
+            made = min(made, path, key=len)
+        table = table[section]
+        if not isinstance(table, dict):
+            raise UsageError(f"--set {override}: {path} is no section")
+    table[name] = _override_value(text)
+    return made
+
+
+def _override_value(text: str) -> Any:
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return parsed["value"] if len(parsed) == 1 else text  # more than one: the text held a line end and a further key
+
+
+def _apply_preset(tables: dict[str, Any]) -> None:
+    """Replace ``backbone.preset`` by the sizes it stands for."""
+    backbone = tables.get("backbone")
+    if not isinstance(backbone, dict):
+        return
+    known = ["preset", *(setting.name for setting in dataclasses.fields(BackboneConfig))]
+    for key in backbone:
+        if key not in known:
+            raise SettingError(f"backbone.{key}", unknown_key(key, known))
+    if "preset" in backbone:
+        preset = backbone["preset"]
+        if not isinstance(preset, str) or preset not in PRESETS:
+            allowed = ", ".join(f'"{name}"' for name in PRESETS)
+            raise SettingError("backbone.preset", f"{preset!r} is not allowed; allowed are {allowed}")
+        sizes = {**PRESETS[preset], **backbone}
+        del sizes["preset"]
+        tables["backbone"] = sizes
+
+
+def _check_paths(config: RunConfig) -> None:
+    for name, head in config.heads.items():
+        for root in head.data:
+            try:
+                LabelledDataSet.open(root)
+            except OvocrError as error:
+                raise SettingError(f"heads.{name}.data", str(error)) from error
+    folder = config.backbone.init_from
+    if folder is not None:
+        for file_name in ("config.json", "model.safetensors"):
+            if not (folder / file_name).is_file():
+                raise SettingError("backbone.init_from", f"{folder / file_name}: no such file")

@@ -1,0 +1,1 @@
+"""From labelled data sets to the batches of a step: order, records, pictures, loader."""

@@ -1,0 +1,98 @@
+"""What a run tells while it runs: metrics.jsonl, TensorBoard, a progress bar or log lines."""
+
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+
+def sample_digest(sample_ids: list[int]) -> str:
+    """A short fingerprint of which samples a step took, in order."""
+    return hashlib.blake2b(np.asarray(sample_ids, dtype="<i8").tobytes(), digest_size=8).hexdigest()
+
+
+class MetricsLog:
+    """Writes one record a step; only rank 0 has one. A context manager: it closes its files.
+
+    On a resumed run, lines of steps that the checkpoint does not have are dropped: they are made again.
+    """
+
+    def __init__(self, path: Path, *, start: int, steps: int, log_every: int, tensorboard: Path | None) -> None:
+        self._keep_lines_before(path, start)
+        self._file = path.open("a", encoding="utf-8")
+        self._log_every, self._steps, self._start = log_every, steps, start
+        self._board = _open_board(tensorboard, start) if tensorboard is not None else None
+        self._terminal = sys.stderr.isatty()
+        self._bar = tqdm(total=steps, initial=start, unit="step", disable=not self._terminal, desc="train")
+        self._began = time.monotonic()
+
+    def __enter__(self) -> "MetricsLog":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._bar.close()
+        self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Take the record of a step: nested dictionaries of numbers, with ``step`` and ``loss``."""
+        self._file.write(json.dumps(record) + "\n")
+        step = record["step"]
+        self._bar.update()
+        last = step + 1 == self._steps
+        if step % self._log_every == 0 or last:
+            self._file.flush()
+            self._show(record)
+            if self._board is not None:
+                for name, value in _flat(record).items():
+                    self._board.add_scalar(name, value, step)
+
+    def _show(self, record: dict[str, Any]) -> None:
+        text = f"loss {record['loss']:.3f}, {record['images_per_s']:.1f} images/s"
+        if self._terminal:
+            self._bar.set_postfix_str(text)
+            return
+        done = record["step"] + 1
+        left = (time.monotonic() - self._began) / (done - self._start) * (self._steps - done)
+        print(f"step {done}/{self._steps}: {text}, {left:.0f} s left", file=sys.stderr, flush=True)
+
+    @staticmethod
+    def _keep_lines_before(path: Path, start: int) -> None:
+        if not path.is_file():
+            return
+        kept = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            # A killed run can leave half a line at the end.
+            if line.endswith("}") and json.loads(line)["step"] < start:
+                kept.append(line + "\n")
+        path.write_text("".join(kept), encoding="utf-8")
+
+
+def _open_board(folder: Path, start: int) -> "SummaryWriter":
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder), purge_step=start)
+
+
+def _flat(record: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """Numbers of a nested record under names joined by slashes."""
+    flat: dict[str, float] = {}
+    for name, value in record.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}/")
+        elif isinstance(value, int | float) and name != "step":
+            flat[prefix + name] = float(value)
+    return flat

@@ -1,0 +1,174 @@
+"""The trained things of a run, put together from its configuration: one backbone, a Partial FC for each head."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ovocr.dataset import LabelledDataSet
+from ovocr.errors import OvocrError
+from ovocr.trainer.backbone import Backbone
+from ovocr.trainer.checkpoint import RowShard, Tensors, load_checkpoint, read_state
+from ovocr.trainer.config import HeadConfig, RunConfig
+from ovocr.trainer.distributed import Ranks
+from ovocr.trainer.heads.margin import Margin
+from ovocr.trainer.heads.partial_fc import PartialFC
+from ovocr.trainer.row_adamw import RowAdamW
+from ovocr.trainer.run_folder import RunFolder
+from ovocr.vocab import Vocabulary
+
+_ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
+
+
+@dataclass(frozen=True)
+class Model:
+    """The backbone, which every rank holds whole, and the heads, whose class centers are spread over the ranks."""
+
+    backbone: Backbone
+    heads: dict[str, PartialFC]
+
+    def tensors(self) -> Tensors:
+        """Everything trained, by the names it has in a checkpoint."""
+        tensors: Tensors = {f"backbone.{name}": value for name, value in self.backbone.state_dict().items()}
+        for name, head in self.heads.items():
+            tensors[f"heads.{name}.weight"] = _rows_of(head, head.weight.detach())
+        return tensors
+
+
+@dataclass(frozen=True)
+class Optimizers:
+    """AdamW for the backbone, one row-sparse AdamW for each head."""
+
+    backbone: torch.optim.AdamW
+    heads: dict[str, RowAdamW]
+
+    def set_learning_rate(self, rate: float, head_scales: dict[str, float]) -> None:
+        """Set the learning rate of the step; each head's is scaled by its own factor."""
+        for group in self.backbone.param_groups:
+            group["lr"] = rate
+        for name, optimizer in self.heads.items():
+            for group in optimizer.param_groups:
+                group["lr"] = rate * head_scales[name]
+
+    def step(self) -> None:
+        """Apply all gradients, then drop them."""
+        for optimizer in (self.backbone, *self.heads.values()):
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+    def tensors(self, model: Model) -> Tensors:
+        """The state of all optimizers, by the names it has in a checkpoint; zeros where none has been made yet."""
+        tensors: Tensors = {}
+        for name, parameter in model.backbone.named_parameters():
+            state = self.backbone.state[parameter]
+            if not state:
+                state["step"] = torch.zeros(())
+                state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+            for key in _ADAM_STATE:
+                tensors[f"optimizer.backbone.{name}.{key}"] = state[key]
+        for name, optimizer in self.heads.items():
+            head = model.heads[name]
+            for key, value in optimizer.init_state(head.weight).items():
+                tensors[f"optimizer.heads.{name}.{key}"] = _rows_of(head, value)
+        return tensors
+
+
+def build_model(config: RunConfig, num_classes: dict[str, int], ranks: Ranks, device: torch.device) -> Model:
+    """The untrained model of a configuration, the same for any number of ranks; num_classes: of each head."""
+    torch.manual_seed(config.run.seed)
+    folder = config.backbone.init_from
+    backbone = Backbone(config.backbone)
+    if folder is not None:
+        backbone.load_weights(folder)
+    heads = {}
+    for index, (name, head) in enumerate(config.heads.items()):
+        heads[name] = PartialFC(
+            config.backbone.hidden_size,
+            num_classes[name],
+            labels_per_sample=head.labels_per_sample,
+            sample_rate=head.sample_rate,
+            sampling=head.sampling,
+            mask_own_tags=head.mask_own_tags,
+            margin=_margin(head),
+            implementation=head.implementation,
+            process_group=ranks.group,
+            seed=config.run.seed + index,
+        ).to(device)
+    return Model(backbone.to(device), heads)
+
+
+def build_optimizers(config: RunConfig, model: Model) -> Optimizers:
+    """Fresh optimizers. Norms, biases and the pooling probe, all no matrices of a product, are not decayed."""
+    settings = config.optimizer
+    parameters = list(model.backbone.parameters())
+    matrices = [parameter.dim() >= 2 and parameter.shape[0] > 1 for parameter in parameters]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p, is_matrix in zip(parameters, matrices, strict=True) if is_matrix]},
+        {
+            "params": [p for p, is_matrix in zip(parameters, matrices, strict=True) if not is_matrix],
+            "weight_decay": 0.0,
+        },
+    ]
+    backbone = torch.optim.AdamW(
+        groups, lr=settings.lr, betas=settings.betas, eps=settings.eps, weight_decay=settings.weight_decay
+    )
+    heads = {
+        name: RowAdamW(
+            [head.weight],
+            lr=settings.lr,
+            betas=settings.betas,
+            eps=settings.eps,
+            weight_decay=settings.weight_decay,
+        )
+        for name, head in model.heads.items()
+    }
+    return Optimizers(backbone, heads)
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A finished or running run as its newest checkpoint has it, all class centers in one process."""
+
+    folder: RunFolder
+    config: RunConfig
+    model: Model
+    vocabularies: dict[str, Vocabulary]
+    step: int
+    device: torch.device
+
+    @classmethod
+    def load(cls, root: Path, device: torch.device) -> "TrainedRun":
+        """Read the newest checkpoint of a run. Raises OvocrError where there is none or it does not fit."""
+        folder = RunFolder.open(root)
+        config = folder.config()
+        newest = folder.newest_checkpoint()
+        if newest is None:
+            raise OvocrError(f"{root}: no complete checkpoint yet; let `ovocr train` go on")
+        state = read_state(newest)
+        vocabularies = {name: Vocabulary.load(folder.vocabulary_path(name)) for name in config.heads}
+        model = build_model(config, state["num_classes"], Ranks(), device)
+        load_checkpoint(newest, model.tensors(), Ranks())
+        model.backbone.eval()
+        return cls(folder, config, model, vocabularies, state["step"], device)
+
+
+def export_backbone(run: Path, out: Path) -> int:
+    """Write the backbone of a run's newest checkpoint in the released layout; the number of steps it was trained."""
+    trained = TrainedRun.load(run, torch.device("cpu"))
+    trained.model.backbone.save_pretrained(out)
+    return trained.step
+
+
+def vocabulary_of(head: HeadConfig) -> Vocabulary:
+    """The vocabulary of a head's data sets, from the copy that the first one holds (they all have the same)."""
+    return Vocabulary.load(LabelledDataSet.open(head.data[0]).vocabulary_path)
+
+
+def _margin(head: HeadConfig) -> Margin:
+    return Margin(**{field.name: getattr(head.margin, field.name) for field in fields(Margin)})
+
+
+def _rows_of(head: PartialFC, local: Tensor) -> RowShard:
+    return RowShard(local, head.first_class, head.num_classes)

@@ -1,0 +1,23 @@
+"""The nearest class centers to an embedding, among all of them."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+_TILE_CENTERS = 65536  # scores of a batch are made and ranked this many centers at a time
+
+
+@torch.no_grad()
+def nearest_centers(embeddings_BD: Tensor, weight_CD: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Cosines and class ids of the k nearest centers, nearest first, each [B, min(k, C)]."""
+    unit_BD = normalize(embeddings_BD.float(), dim=1)
+    cosines_BK = unit_BD.new_empty((unit_BD.shape[0], 0))
+    classes_BK = torch.empty((unit_BD.shape[0], 0), dtype=torch.int64, device=unit_BD.device)
+    for first in range(0, weight_CD.shape[0], _TILE_CENTERS):
+        tile_SD = normalize(weight_CD[first : first + _TILE_CENTERS].float(), dim=1)
+        found = torch.topk(unit_BD @ tile_SD.T, min(k, tile_SD.shape[0]), dim=1)
+        cosines_BK = torch.cat([cosines_BK, found.values], dim=1)
+        classes_BK = torch.cat([classes_BK, found.indices + first], dim=1)
+        best = torch.topk(cosines_BK, min(k, cosines_BK.shape[1]), dim=1)
+        cosines_BK, classes_BK = best.values, classes_BK.gather(1, best.indices)
+    return cosines_BK, classes_BK

@@ -1,0 +1,116 @@
+"""The folder of a training run: what was asked for, with which versions, what came of it."""
+
+import dataclasses
+import difflib
+import json
+import platform
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from ovocr import __version__
+from ovocr.errors import OvocrError
+from ovocr.files import write_text
+from ovocr.trainer.checkpoint import complete_checkpoints
+from ovocr.trainer.config import LoaderConfig, RunConfig, dump_config, load_config
+from ovocr.vocab import Vocabulary
+
+_PACKAGES = ("torch", "numpy", "opencv-python-headless", "pyarrow", "safetensors")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of a run: config.toml (resolved), versions.json, metrics.jsonl, vocab/, checkpoints/, tensorboard/."""
+
+    root: Path
+
+    @classmethod
+    def open(cls, root: Path) -> "RunFolder":
+        """The run in ``root``. Raises OvocrError where there is none."""
+        folder = cls(Path(root))
+        if not folder.config_path.is_file():
+            raise OvocrError(f"{root}: not a training run (no config.toml); make one with `ovocr train`")
+        return folder
+
+    @property
+    def config_path(self) -> Path:
+        """The resolved configuration, TOML."""
+        return self.root / "config.toml"
+
+    @property
+    def metrics_path(self) -> Path:
+        """One JSON object a line and step."""
+        return self.root / "metrics.jsonl"
+
+    @property
+    def tensorboard(self) -> Path:
+        """TensorBoard event files."""
+        return self.root / "tensorboard"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Checkpoints, each named by the number of steps done."""
+        return self.root / "checkpoints"
+
+    def vocabulary_path(self, head: str) -> Path:
+        """A copy of the vocabulary that a head's class ids stand for."""
+        return self.root / "vocab" / f"{head}.txt"
+
+    def checkpoint(self, step: int) -> Path:
+        """The checkpoint after ``step`` steps."""
+        return self.checkpoints / f"{step:08d}"
+
+    def newest_checkpoint(self) -> Path | None:
+        """The newest complete checkpoint, if there is one."""
+        complete = complete_checkpoints(self.checkpoints)
+        return complete[-1] if complete else None
+
+    def config(self) -> RunConfig:
+        """The run's configuration; its data need not be there any more."""
+        return load_config(self.config_path, check_paths=False)
+
+    def prepare(self, config: RunConfig, vocabularies: dict[str, Vocabulary]) -> None:
+        """Make the folder, or check that it holds a run of the same configuration, to go on with.
+
+        Raises OvocrError naming the first difference otherwise.
+        """
+        if self.config_path.is_file():
+            difference = _difference(self.config(), config)
+            if difference:
+                raise OvocrError(
+                    f"{self.root}: holds a run of another configuration ({difference}); "
+                    "choose another run.output, or the old settings to go on with it"
+                )
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        for head, vocabulary in vocabularies.items():
+            vocabulary.save(self.vocabulary_path(head))
+        write_text(self.root / "versions.json", json.dumps(_versions(), indent=1, sort_keys=True) + "\n")
+        write_text(self.config_path, dump_config(config))
+
+
+def _versions() -> dict[str, str]:
+    found = {"ovocr": __version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:  # opencv has several distributions; which one is not ours to choose
+            continue
+    return found
+
+
+def _difference(old: RunConfig, new: RunConfig) -> str:
+    """The first line by which two configurations differ in anything that changes what a step computes."""
+    old_lines, new_lines = (dump_config(_computed(config)).splitlines() for config in (old, new))
+    changed = [line for line in difflib.ndiff(old_lines, new_lines) if line[:2] in ("- ", "+ ")]
+    if not changed:
+        return ""
+    there, asked = ([line[2:].split(" #")[0].strip() for line in changed if line[0] == sign] for sign in "-+")
+    return f"there: {there[0] if there else 'nothing'}; asked for: {asked[0] if asked else 'nothing'}"
+
+
+def _computed(config: RunConfig) -> RunConfig:
+    """The configuration without what only says how it is run: logging, loading, where it lies."""
+    run = dataclasses.replace(
+        config.run, output=Path(), log_every=1, checkpoint_every=1, keep_checkpoints=1, tensorboard=False, device="auto"
+    )
+    return dataclasses.replace(config, run=run, loader=LoaderConfig())

@@ -1,0 +1,36 @@
+"""Where the foreign projects' own environments are: python executables named by environment variables."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+
+Run = Callable[..., None]
+
+
+def foreign_side(variable: str, script: str) -> Run:
+    """Runs ``script`` of this folder with the python that ``variable`` names; fails with what it printed."""
+    python = os.environ.get(variable)
+    if not python:
+        pytest.skip(f"{variable} names no python executable (`make interop` makes the environment and sets it)")
+
+    def run(*arguments: object) -> None:
+        command = [python, "-W", "ignore", str(HERE / script), *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}{done.stderr}"
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def mxnet_side() -> Run:
+    return foreign_side("OVOCR_MXNET_PYTHON", "mxnet_side.py")
+
+
+@pytest.fixture(scope="session")
+def dali_side() -> Run:
+    return foreign_side("OVOCR_DALI_PYTHON", "dali_side.py")

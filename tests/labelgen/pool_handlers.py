@@ -1,0 +1,62 @@
+"""Factories for worker processes under test: each item says what its worker does."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ovocr.errors import OvocrError
+
+
+@dataclass(frozen=True)
+class Obedient:
+    """Makes a worker that obeys its items; ``folder`` is where it leaves traces."""
+
+    folder: Path
+
+    def __call__(self) -> Callable[[Any], Any]:
+        return self.obey
+
+    def obey(self, item: tuple[str, Any]) -> Any:
+        order, value = item
+        if order == "hang":
+            time.sleep(60)
+        if order == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if order == "raise":
+            raise RuntimeError("not foreseen")
+        if order == "die once":
+            mark = self.folder / f"died-{value}"
+            if not mark.exists():
+                mark.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+        if order == "slow":
+            time.sleep(0.3)
+        if order in ("log", "die once"):
+            with (self.folder / "log").open("a") as log:
+                log.write(f"start {value}\n")
+                log.flush()
+                time.sleep(0.2)
+                log.write(f"end {value}\n")
+        if order == "pid":
+            return os.getpid()
+        if order == "threads":
+            return os.environ["OMP_NUM_THREADS"]
+        return value
+
+
+class Refuses:
+    """A factory that cannot be used."""
+
+    def __call__(self) -> Callable[[Any], Any]:
+        raise OvocrError("models/rec: no model there")
+
+
+class DiesAtStart:
+    """A factory that ends its process."""
+
+    def __call__(self) -> Callable[[Any], Any]:
+        os._exit(3)

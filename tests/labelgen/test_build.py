@@ -1,0 +1,395 @@
+"""Whole builds with the real engine and real worker processes."""
+
+import dataclasses
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from ovocr.dataset import LabelledDataSet
+from ovocr.errors import OvocrError, UsageError
+from ovocr.labelgen.build import build_labels
+from ovocr.labelgen.options import BuildOptions
+from ovocr.labelgen.pictures import store_picture
+from ovocr.labelgen.tags import tag_slots
+from ovocr.labelgen.totals import Totals
+from ovocr.recordio import RecordReader
+from ovocr.vocab import Vocabulary
+
+Built = tuple[LabelledDataSet, Totals]
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    return pq.read_table(path).to_pylist()
+
+
+def digests(root: Path) -> dict[str, str]:
+    """Hash of every file but the statistics, which hold times."""
+    paths = (path for path in root.rglob("*") if path.is_file() and path.parent.name != "stats")
+    return {path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def again(options: BuildOptions, **changes: Any) -> BuildOptions:
+    return dataclasses.replace(options, **changes)
+
+
+def test_every_image_has_a_record_of_what_became_of_it(built: Built, options: BuildOptions):
+    data_set, _ = built
+    records = rows(data_set.records_path(0))
+    assert [(row["key"], row["status"], row["reason"], row["record_id"]) for row in records] == [
+        ("a/fox.jpg", "ok", None, 0),
+        ("a/blank.png", "dropped", "no-text", None),
+        ("b/many.PNG", "ok", None, 1),
+        ("b/unknown.png", "dropped", "no-word-in-vocabulary", None),
+        ("b/cut.jpg", "quarantined", "truncated", None),
+        ("a/fox.jpg", "ok", None, 2),
+        ("b/zero.jpg", "quarantined", "empty", None),
+    ]
+    assert {row["source"] for row in records} == {options.sources[0]}
+    assert [bool(row["detail"]) for row in records] == [False, False, False, False, True, False, True]
+    # the quick brown fox the fox: six words, four distinct
+    assert (records[0]["words_found"], records[0]["words_in_vocabulary"], len(records[0]["tags"])) == (6, 6, 4)
+    assert (records[3]["words_found"], records[3]["words_in_vocabulary"], records[3]["tags"]) == (2, 0, [])
+
+
+def test_columns_are_those_of_the_contract(built: Built):
+    data_set, _ = built
+    box = pa.list_(pa.float32(), 8)
+    ocr = pq.read_schema(data_set.ocr_path(0))
+    assert ocr.names == ["key", "width", "height", "lines"]
+    line = ocr.field("lines").type.value_type
+    assert [(field.name, field.type) for field in line] == [
+        ("text", pa.string()),
+        ("score", pa.float32()),
+        ("box", box),
+    ]
+    records = pq.read_schema(data_set.records_path(0))
+    assert records.names == [
+        *("source", "key", "status", "reason", "detail", "record_id"),
+        *("words_found", "words_in_vocabulary", "tags"),
+    ]
+    tag = records.field("tags").type.value_type
+    assert [(field.name, field.type) for field in tag] == [("id", pa.int32()), ("line", pa.int32()), ("box", box)]
+
+
+def test_records_hold_the_stored_picture_and_the_tag_slots(
+    built: Built, options: BuildOptions, members: list[tuple[str, bytes]]
+):
+    data_set, _ = built
+    vocabulary = Vocabulary.load(data_set.vocabulary_path)
+    with RecordReader(data_set.rec_prefix(0)) as reader:
+        records = [reader[number] for number in range(len(reader))]
+    assert [record.id for record in records] == [0, 1, 2]
+    assert records[0].image == members[0][1]  # a plain JPEG: its own bytes
+    assert records[1].image == store_picture(members[3][1], options.max_pixels).jpeg
+    words = [[vocabulary.word(int(label)) for label in record.labels] for record in records]
+    assert words[0] == words[2] == ["the", "quick", "brown", "fox", "the"]
+    many = ["river", "stone", "garden", "window", "lazy", "dog"]
+    ids = [vocabulary.id(word) for word in many]
+    assert len(set(words[1])) == 5
+    assert records[1].labels.tolist() == tag_slots(ids, 5, seed=7, key="b/many.PNG")
+    assert records[0].labels.dtype == np.float32
+
+
+def test_ocr_has_a_row_for_each_image_that_was_read(built: Built):
+    data_set, _ = built
+    read = rows(data_set.ocr_path(0))
+    assert [row["key"] for row in read] == ["a/fox.jpg", "a/blank.png", "b/many.PNG", "b/unknown.png", "a/fox.jpg"]
+    assert [(row["width"], row["height"]) for row in read[:3]] == [(420, 90), (80, 60), (420, 120)]
+    assert [line["text"] for line in read[0]["lines"]] == ["the quick brown fox the fox"]
+    assert read[1]["lines"] == []
+
+
+def test_tags_point_at_their_words(built: Built):
+    data_set, _ = built
+    row, read = rows(data_set.records_path(0))[2], rows(data_set.ocr_path(0))[2]
+    vocabulary = Vocabulary.load(data_set.vocabulary_path)
+    assert [vocabulary.word(tag["id"]) for tag in row["tags"]] == ["river", "stone", "garden", "window", "lazy", "dog"]
+    assert [tag["line"] for tag in row["tags"]] == [0, 0, 0, 1, 1, 1]
+    line, stone = read["lines"][0], row["tags"][1]
+    assert line["text"] == "river stone garden"
+    length = line["box"][2] - line["box"][0]
+    # "stone" is characters 6 to 11 of 18.
+    assert stone["box"][0] == pytest.approx(line["box"][0] + length * 6 / 18, abs=0.02)
+    assert stone["box"][2] == pytest.approx(line["box"][0] + length * 11 / 18, abs=0.02)
+    assert stone["box"][1] == line["box"][1]
+
+
+def test_counts_add_up(built: Built):
+    data_set, totals = built
+    stats = data_set.stats(0)
+    assert {name: stats[name] for name in ("input", "ok", "dropped", "quarantined", "ignored")} == {
+        **{"input": 7, "ok": 3, "dropped": 2, "quarantined": 2, "ignored": 1}
+    }
+    assert stats["reasons"] == {"empty": 1, "no-text": 1, "no-word-in-vocabulary": 1, "truncated": 1}
+    assert (stats["lines"], stats["words_found"], stats["words_in_vocabulary"], stats["tags"]) == (5, 20, 18, 14)
+    report = totals.to_json()
+    assert (report["input"], report["ok"], report["shards"], report["shards_built"]) == (8, 4, 2, 2)
+    assert report["images_per_s"] > 0
+    assert totals.format().startswith("8 images in 2 shards: 4 ok, 2 dropped, 2 quarantined; 1 other files ignored\n")
+
+
+def test_the_manifest_is_configuration_only(built: Built, options: BuildOptions, vocabulary: Path):
+    manifest = built[0].manifest()
+    assert manifest["options"] == {"tags": 5, "seed": 7, "shard_size": 10_000, "max_pixels": 50_000_000}
+    assert manifest["shards"] == [{"source": source, "kind": "tar"} for source in options.sources]
+    sha256 = hashlib.sha256(vocabulary.read_bytes()).hexdigest()
+    assert manifest["vocabulary"] == {"size": 12, "sha256": sha256}
+    assert built[0].vocabulary_path.read_bytes() == vocabulary.read_bytes()
+    assert manifest["engine"]["name"] == "rapidocr"
+    assert {"ovocr", "pillow", "opencv", "jieba", "pyarrow"} <= set(manifest["versions"])
+    assert {"rapidocr", "onnxruntime"} == set(manifest["engine"]["versions"])
+
+
+def test_only_the_files_of_the_contract_are_there(built: Built):
+    files = sorted(path.relative_to(built[0].root).as_posix() for path in built[0].root.rglob("*") if path.is_file())
+    shards = [f"{kind}/{n:05d}.{end}" for kind, end in FILES for n in range(2)]
+    assert files == sorted([*shards, "manifest.json", "vocab.txt", "vocab.txt.json"])
+
+
+FILES = [("rec", "rec"), ("rec", "idx"), ("ocr", "parquet"), ("records", "parquet"), ("stats", "json")]
+
+
+def test_two_workers_give_the_same_bytes_as_one(built: Built, options: BuildOptions, tmp_path: Path):
+    build_labels(again(options, out=tmp_path / "two", workers=2), progress=False)
+    assert digests(tmp_path / "two") == digests(built[0].root)
+
+
+def test_slices_together_give_the_same_bytes(built: Built, options: BuildOptions, tmp_path: Path):
+    out = tmp_path / "sliced"
+    second = build_labels(again(options, out=out, shard_slice=(1, 2)), progress=False)
+    assert (second.shards, second.counts["input"]) == (1, 1)
+    assert LabelledDataSet(out).finished_shards() == [1]
+    build_labels(again(options, out=out, shard_slice=(0, 2)), progress=False)
+    assert digests(out) == digests(built[0].root)
+
+
+def test_a_finished_data_set_is_left_alone(built: Built, options: BuildOptions):
+    before = {path: path.stat().st_mtime_ns for path in built[0].root.rglob("*") if path.is_file()}
+    totals = build_labels(options, progress=False)
+    assert totals.built == 0
+    assert totals.format().endswith("nothing to do: all shards are finished")
+    assert totals.counts == built[1].counts
+    assert before == {path: path.stat().st_mtime_ns for path in built[0].root.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("change", "difference"),
+    [
+        ({"seed": 8}, "options.seed is 7 there, 8 in this run"),
+        ({"tags": 6}, "options.tags is 5 there, 6 in this run"),
+        ({"max_pixels": 9}, "options.max_pixels is 50000000 there, 9"),
+        ({"vocab": "other"}, "vocabulary.size is 12 there, 1 in this run"),
+        ({"sources": "first"}, "shards: 2 there, 1 in this run"),
+        ({"sources": "reversed"}, r"shards\[0\]\.source is "),
+    ],
+)
+def test_another_configuration_is_refused(
+    built: Built, options: BuildOptions, tmp_path: Path, change: dict[str, Any], difference: str
+):
+    if change.get("vocab"):
+        Vocabulary(["fox"]).save(tmp_path / "other.txt")
+        change = {"vocab": str(tmp_path / "other.txt")}
+    if change.get("sources"):
+        change = {"sources": options.sources[:1] if change["sources"] == "first" else options.sources[::-1]}
+    with pytest.raises(OvocrError, match=f"made with another configuration: {difference}"):
+        build_labels(again(options, **change), progress=False)
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(built: Built, options: BuildOptions, tmp_path: Path):
+    out = tmp_path / "killed"
+    process = start(again(options, out=out))
+    wait_for(out / "stats" / "00000.json", process)
+    process.kill()
+    process.communicate()
+    first = (out / "stats" / "00000.json").stat().st_mtime_ns
+    # What a kill in the middle of a shard leaves behind.
+    for kind, end in FILES:
+        (out / kind / f"00001.{end}.partial").write_bytes(b"half")
+    (out / ".starting-killed").mkdir()
+    (out / "stats" / "00001.json").unlink(missing_ok=True)
+    totals = build_labels(again(options, out=out), progress=False)
+    assert totals.built == 1
+    assert (out / "stats" / "00000.json").stat().st_mtime_ns == first
+    assert digests(out) == digests(built[0].root)
+    assert not list(out.rglob("*.partial")) + list(out.glob(".starting-*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_told_to_stop_leaves_nothing_half_written(
+    options: BuildOptions, tmp_path: Path, number: signal.Signals
+):
+    out = tmp_path / "stopped"
+    process = start(again(options, out=out))
+    wait_for(out / "rec" / "00000.rec.partial", process)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert stderr == f"stopped; finished shards are kept in {out}: the same command goes on behind them\n"
+    assert not list(out.rglob("*.partial"))
+    assert LabelledDataSet(out).finished_shards() in ([], [0])
+
+
+def start(options: BuildOptions) -> subprocess.Popen[str]:
+    script = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from ovocr.errors import OvocrError\n"
+        "from ovocr.labelgen.build import build_labels\n"
+        "from ovocr.labelgen.options import BuildOptions\n"
+        f"options = BuildOptions(sources={options.sources!r}, out=Path({str(options.out)!r}),\n"
+        f"    vocab={options.vocab!r},\n"
+        f"    workers={options.workers}, tags={options.tags}, seed={options.seed}, shard_slice={options.shard_slice})\n"
+        "try:\n"
+        "    build_labels(options, progress=False)\n"
+        "except OvocrError as error:\n"
+        "    sys.exit(str(error))\n"
+    )
+    return subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline, f"{path} did not appear"
+        time.sleep(0.005)
+
+
+def test_an_image_that_takes_too_long_is_quarantined_and_can_be_retried(
+    built: Built, options: BuildOptions, tmp_path: Path
+):
+    # Its one image, in the second shard of ``options``, cannot be read in this time.
+    only = again(options, sources=options.sources[1:], out=tmp_path / "slow")
+    hasty = build_labels(again(only, image_timeout_s=0.001), progress=False)
+    assert (hasty.counts["quarantined"], hasty.counts["reasons"]) == (1, {"timeout": 1})
+    data_set = LabelledDataSet.open(only.out)
+    assert data_set.rec_prefix(0).with_suffix(".rec").read_bytes() == b""
+    assert data_set.rec_prefix(0).with_suffix(".idx").read_bytes() == b""
+    assert rows(data_set.ocr_path(0)) == []
+
+    assert build_labels(only, progress=False).built == 0
+    retried = build_labels(again(only, retry_quarantined=True), progress=False)
+    assert (retried.built, retried.counts["ok"], retried.counts["quarantined"]) == (1, 1, 0)
+    for end in (".rec", ".idx"):
+        whole = built[0].rec_prefix(1).with_suffix(end)
+        assert data_set.rec_prefix(0).with_suffix(end).read_bytes() == whole.read_bytes()
+    assert build_labels(again(only, retry_quarantined=True), progress=False).built == 0
+
+
+def test_more_workers_than_cores_are_not_started(
+    built: Built, options: BuildOptions, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+):
+    monkeypatch.setattr("ovocr.labelgen.build.available_cores", lambda: 1)
+    out = tmp_path / "capped"
+    build_labels(again(options, sources=options.sources[1:], out=out, workers=64), progress=False)
+    stderr = capsys.readouterr().err
+    assert stderr == "ovocr: --workers 64: this process may use 1 cores, so there are 1 workers of one thread\n"
+
+
+def test_what_cannot_be_written_is_one_line(built: Built, options: BuildOptions, tmp_path: Path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OvocrError, match=r"file/out: Not a directory"):
+        build_labels(again(options, out=tmp_path / "file" / "out"), progress=False)
+
+
+def test_an_empty_vocabulary_is_refused(options: BuildOptions, tmp_path: Path):
+    (tmp_path / "empty.txt").write_bytes(b"")
+    with pytest.raises(OvocrError, match=r"empty\.txt"):
+        build_labels(again(options, out=tmp_path / "out", vocab=str(tmp_path / "empty.txt")), progress=False)
+    assert not (tmp_path / "out").exists()
+
+
+def test_several_processes_may_create_a_data_set_at_once(built: Built, options: BuildOptions, tmp_path: Path):
+    out = tmp_path / "together"
+    processes = [start(again(options, out=out, shard_slice=(number, 2))) for number in range(2)]
+    assert [process.communicate(timeout=60)[1] for process in processes] == ["", ""]
+    assert digests(out) == digests(built[0].root)
+    assert not list(out.glob(".starting-*"))
+
+
+def test_web_pictures_are_all_accounted_for(shared_data: Path, tmp_path: Path, vocabulary: Path):
+    source = shared_data / "web"
+    options = BuildOptions(sources=(str(source),), out=tmp_path / "web", vocab=str(vocabulary))
+    totals = build_labels(options, progress=False)
+    files = sorted(os.listdir(source))
+    data_set = LabelledDataSet.open(options.out)
+    records = rows(data_set.records_path(0))
+    assert sorted(row["key"] for row in records) == files
+    statuses = Counter(row["status"] for row in records)
+    assert totals.counts["input"] == len(files) == sum(statuses.values())
+    assert statuses["quarantined"] == 0
+    texts = {row["key"]: [line["text"] for line in row["lines"]] for row in rows(data_set.ocr_path(0))}
+    for name in ("black_font_color_transparent", "white_font_color_transparent"):
+        assert texts[f"{name}.png"] == ["我是中国人"]
+    assert texts["img_exif_orientation.jpg"] == ["我是中国人"]
+    assert texts["empty_black.jpg"] == []
+
+
+def test_a_usage_error_comes_before_anything_is_written(options: BuildOptions, tmp_path: Path):
+    for change in ({"engine": "tesseract"}, {"sources": ("nowhere.tar",)}, {"model_dir": tmp_path}):
+        with pytest.raises(UsageError):
+            build_labels(again(options, out=tmp_path / "out", **change), progress=False)
+    assert not (tmp_path / "out").exists()
+
+
+def test_hostile_pictures_are_neither_lost_nor_fatal(options: BuildOptions, tmp_path: Path, tar: Any, encoded: Any):
+    small = Image.new("RGB", (40, 30), "white")
+    members = [
+        ("webpage.jpg", b"<html>"),
+        ("magic.jpg", b"\xff\xd8\xff\xe0"),
+        ("cut.png", encoded(Image.effect_noise((200, 200), 50), "PNG")[:5000]),
+        ("strip.png", encoded(Image.new("RGB", (50_000, 20)), "PNG")),
+        ("thread.gif", encoded(Image.new("RGB", (2000, 3)), "GIF")),
+        ("bomb.png", encoded(Image.new("1", (30_000, 30_000)), "PNG")),
+        ("pixel.png", encoded(Image.new("RGB", (1, 1)), "PNG")),
+        ("line.jpg", encoded(Image.new("RGB", (90, 1)))),
+        ("cmyk.jpg", encoded(small.convert("CMYK"))),
+        ("deep.png", encoded(Image.fromarray(np.zeros((9, 9), np.uint16)), "PNG")),
+        ("float.tif", encoded(Image.new("F", (9, 9)), "TIFF")),
+        ("palette.gif", encoded(small.convert("P"), "GIF", transparency=0)),
+        ("../../escape.bmp", encoded(small, "BMP")),
+        ("control\x1b[2J.webp", encoded(small, "WEBP")),
+        ("<script>.jpg", encoded(small)),
+        ("名.jpg", encoded(small)),
+        ("noise.jpg", encoded(Image.effect_noise((300, 300), 90).convert("RGB"))),
+    ]
+    hostile = again(options, sources=(str(tar(tmp_path / "hostile.tar", members)),), out=tmp_path / "out")
+    totals = build_labels(hostile, progress=False)
+    records = rows(LabelledDataSet.open(hostile.out).records_path(0))
+    assert [row["key"] for row in records] == [name for name, _ in members]
+    assert [row["reason"] for row in records[:6]] == [
+        *("not-an-image", "not-an-image", "truncated", "side-too-long", "too-elongated", "too-many-pixels")
+    ]
+    assert {row["status"] for row in records[6:]} == {"dropped"}
+    assert (totals.counts["quarantined"], totals.counts["dropped"]) == (6, 11)
+    assert not (tmp_path.parent / "escape.bmp").exists()
+
+
+def test_without_the_ocr_extra_the_command_that_installs_it_is_named(options: BuildOptions, tmp_path: Path):
+    script = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "for name in ('rapidocr', 'onnxruntime', 'cv2', 'PIL', 'torch'):\n"
+        "    sys.modules[name] = None\n"
+        "from ovocr.errors import MissingExtraError\n"
+        "from ovocr.labelgen.build import build_labels\n"
+        "from ovocr.labelgen.options import BuildOptions\n"
+        "try:\n"
+        f"    build_labels(BuildOptions(sources={options.sources!r}, out=Path({str(tmp_path / 'out')!r})), False)\n"
+        "except MissingExtraError as error:\n"
+        "    print(error)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert result.stdout == "--engine rapidocr needs packages that are not installed: pip install 'ovocr[ocr]'\n"

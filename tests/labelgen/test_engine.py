@@ -1,0 +1,157 @@
+"""RapidOCR as an engine: what it reads, what it needs, and that it asks nobody."""
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ovocr.errors import MissingExtraError, UsageError
+from ovocr.labelgen.engine import Engine, EngineChoice, EngineError, Pixels, Reading, Region, read_pictures
+from ovocr.labelgen.rapidocr_engine import find_models, padded_width
+
+Draw = Callable[..., Image.Image]
+
+
+def pixels(image: Image.Image) -> Pixels:
+    return np.ascontiguousarray(np.asarray(image)[:, :, ::-1])
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", _refuse)
+        patch.setattr(socket, "getaddrinfo", _refuse)
+        return EngineChoice("rapidocr").load()
+
+
+def _refuse(*_: object) -> None:
+    raise AssertionError("an engine must not use the network")
+
+
+def test_reads_lines_with_scores_and_boxes(engine: Engine, drawn: Draw, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(socket.socket, "connect", _refuse)
+    ((first, second),) = read_pictures(engine, [pixels(drawn("the quick brown fox\nover the river", (420, 120)))])
+    assert (first.text, second.text) == ("the quick brown fox", "over the river")
+    assert 0.5 <= first.score <= 1
+    assert first.score == round(first.score, 4)
+    x1, y1, x2, _, x3, y3, _, y4 = first.box
+    # The text was drawn from (15, 20) on, 32 pixels high and about 300 long.
+    assert 0 <= x1 <= 20
+    assert 280 <= x2 <= 345
+    assert 10 <= y1 <= 30
+    assert 45 <= y4 <= 65
+    assert (x3, y3) == (x2, y4)
+    assert second.box[1] > y1 + 20
+
+
+def test_pictures_in_a_batch_do_not_change_each_other(engine: Engine, drawn: Draw):
+    pictures = [pixels(drawn("quick fox")), pixels(drawn("over the lazy dog and the river", (560, 90))), blank(50, 50)]
+    alone = [read_pictures(engine, [picture])[0] for picture in pictures]
+    assert read_pictures(engine, pictures) == alone
+    assert read_pictures(engine, pictures[::-1]) == alone[::-1]
+    assert [len(lines) for lines in alone] == [1, 1, 0]
+
+
+def blank(width: int, height: int) -> Pixels:
+    return np.full((height, width, 3), 255, np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("width", "height"), [(1, 1), (100, 1), (1, 100), (2000, 20), (20, 2000), (30_000, 300), (300, 30_000), (31, 29)]
+)
+def test_a_blank_picture_of_any_shape_has_no_lines(engine: Engine, width: int, height: int):
+    assert read_pictures(engine, [blank(width, height)]) == [[]]
+
+
+def test_no_pictures(engine: Engine):
+    assert read_pictures(engine, []) == []
+
+
+@pytest.mark.parametrize(("width", "height", "padded"), [(48, 48, 64), (10, 48, 32), (480, 48, 544), (1000, 20, 2656)])
+def test_the_width_a_crop_is_padded_to_is_its_own(width: int, height: int, padded: int):
+    # 48 pixels high; a tenth more than the text; whole steps of 32: 48 -> 52.8 -> 64, 480 -> 528 -> 544.
+    assert padded_width(blank(width, height)) == padded
+
+
+class OnBothLines:
+    """An engine that sees two regions in each picture and reads one text with one score in all of them."""
+
+    min_score = 0.5
+
+    def __init__(self, text: str, score: float) -> None:
+        self._reading = Reading(text, score)
+
+    def detect(self, pictures: list[Pixels]) -> list[list[Region]]:
+        return [[Region((float(n),) * 8, picture) for n in range(2)] for picture in pictures]
+
+    def recognise(self, crops: list[Pixels]) -> list[Reading]:
+        return [self._reading] * len(crops)
+
+
+@pytest.mark.parametrize(
+    ("text", "score", "lines"), [("fox", 0.5, 2), ("fox", 0.4999, 0), ("  \u3000", 0.9, 0), ("fox", float("nan"), 0)]
+)
+def test_unsure_and_blank_readings_are_no_text(text: str, score: float, lines: int):
+    assert [len(found) for found in read_pictures(OnBothLines(text, score), [blank(9, 9)] * 3)] == [lines] * 3
+
+
+def test_scores_have_four_decimals():
+    ((line, _),) = read_pictures(OnBothLines("fox", 0.123456 + 0.5), [blank(9, 9)])
+    assert line.score == 0.6235
+
+
+def test_an_engine_that_fails_says_so(engine: Engine):
+    with pytest.raises(EngineError, match="^detection: "):
+        engine.detect([np.zeros((0, 0, 3), np.uint8)])
+
+
+def test_an_unknown_engine():
+    with pytest.raises(UsageError, match="--engine tesseract: there is rapidocr"):
+        EngineChoice("tesseract").describe()
+
+
+@pytest.mark.parametrize("package", ["rapidocr", "onnxruntime"])
+def test_a_missing_package_names_the_command(package: str, monkeypatch: pytest.MonkeyPatch):
+    from importlib.util import find_spec
+
+    monkeypatch.setattr(
+        "ovocr.labelgen.rapidocr_engine.find_spec", lambda name: None if name == package else find_spec(name)
+    )
+    with pytest.raises(MissingExtraError, match=r"pip install 'ovocr\[ocr\]'"):
+        EngineChoice("rapidocr").describe()
+
+
+def test_models_of_ones_own(tmp_path: Path):
+    for part, path in find_models(None).items():
+        (tmp_path / part).mkdir()
+        (tmp_path / part / "inference.onnx").symlink_to(path)
+    own, bundled = EngineChoice("rapidocr", tmp_path).describe(), EngineChoice("rapidocr").describe()
+    assert own == bundled
+    assert set(own["models"]) == {"det", "rec"}
+    assert all(len(digest) == 64 for digest in own["models"].values())
+
+
+def test_a_model_folder_without_models_fails_at_once(tmp_path: Path):
+    (tmp_path / "det").mkdir()
+    with pytest.raises(UsageError, match=r"--model-dir: .*det must hold one \.onnx file, there are 0"):
+        EngineChoice("rapidocr", tmp_path).describe()
+
+
+def test_models_that_are_none(tmp_path: Path):
+    for part in ("det", "rec"):
+        (tmp_path / part).mkdir()
+        (tmp_path / part / "x.onnx").write_bytes(b"no model")
+    with pytest.raises(UsageError, match=r"det/x\.onnx: no ONNX model"):
+        EngineChoice("rapidocr", tmp_path).load()
+
+
+def test_a_recogniser_without_characters_is_not_sent_looking_for_them(tmp_path: Path):
+    detector = find_models(None)["det"]
+    for part in ("det", "rec"):
+        (tmp_path / part).mkdir()
+        (tmp_path / part / "x.onnx").symlink_to(detector)
+    with pytest.raises(UsageError, match=r"rec/x\.onnx: no list of characters"):
+        EngineChoice("rapidocr", tmp_path).load()

@@ -1,0 +1,127 @@
+"""Whole runs: the loss falls, a killed run goes on as if nothing had happened, ranks agree."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ovocr.errors import OvocrError
+from ovocr.trainer.checkpoint import complete_checkpoints
+from ovocr.trainer.config import load_config
+from ovocr.trainer.loop import train
+from ovocr.trainer.model import TrainedRun
+
+
+def metrics(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def command(config: Path, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "ovocr", "train", str(config), *arguments]
+
+
+def same_course(found: list[dict[str, Any]], wanted: list[dict[str, Any]], tolerance: float) -> None:
+    assert [line["step"] for line in found] == [line["step"] for line in wanted]
+    assert [line["sample_ids"] for line in found] == [line["sample_ids"] for line in wanted]
+    for key in ("loss", "grad_norm", "lr"):
+        assert [line[key] for line in found] == pytest.approx([line[key] for line in wanted], rel=tolerance), key
+
+
+def test_a_run_leaves_what_it_promises(config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    summary = train(load_config(config_file))
+    run = tmp_path / "run"
+    assert summary.first_step == 0
+    assert "12 steps in" in summary.format()
+    lines = metrics(run)
+    assert [line["step"] for line in lines] == list(range(12))
+    assert lines[-1]["loss"] < 0.7 * lines[0]["loss"]
+    assert set(lines[0]["heads"]["ocr"]) == {"loss", "positive_cosine", "negative_cosine", "grad_norm"}
+    assert lines[-1]["heads"]["ocr"]["positive_cosine"] > lines[0]["heads"]["ocr"]["positive_cosine"] + 0.1
+    assert {"lr", "images_per_s", "data_wait_s", "sample_ids", "grad_norm"} < set(lines[0])
+    assert [path.name for path in complete_checkpoints(run / "checkpoints")] == ["00000004", "00000008", "00000012"]
+    assert load_config(run / "config.toml") == load_config(config_file)
+    assert json.loads((run / "versions.json").read_text())["torch"] == torch.__version__.split("+")[0]
+    assert list((run / "tensorboard").glob("events*"))
+    progress = capsys.readouterr().err
+    assert "step 12/12: loss" in progress
+
+    again = train(load_config(config_file))
+    assert (again.first_step, again.format()) == (12, f"{run}: nothing to do, all 12 steps are done")
+
+
+def test_old_checkpoints_are_pruned(config_file: Path, tmp_path: Path) -> None:
+    train(load_config(config_file, ["run.checkpoint_every=2", "run.keep_checkpoints=2"]))
+    assert [path.name for path in sorted((tmp_path / "run" / "checkpoints").iterdir())] == ["00000010", "00000012"]
+
+
+def test_killed_and_resumed_is_the_uninterrupted_run(config_file: Path, tmp_path: Path) -> None:
+    steps = ["--set", "run.steps=60"]
+    whole = tmp_path / "whole"
+    subprocess.run([*command(config_file, *steps), "--set", f"run.output={whole}"], check=True, timeout=120)
+    killed = subprocess.Popen(command(config_file, *steps), stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 100
+    while len(complete_checkpoints(tmp_path / "run" / "checkpoints")) < 2:
+        assert time.monotonic() < deadline, "no checkpoint came"
+        assert killed.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.005)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    (tmp_path / "run" / "checkpoints" / "00000059.partial").mkdir()  # what a kill inside a save leaves
+    done = subprocess.run(command(config_file, *steps), check=True, timeout=120, capture_output=True, text=True)
+    assert "(from step " in done.stdout
+    same_course(metrics(tmp_path / "run"), metrics(whole), 1e-6)
+    assert not list((tmp_path / "run" / "checkpoints").glob("*.partial"))
+
+
+def test_ranks_see_and_compute_the_same(config_file: Path, tmp_path: Path) -> None:
+    """One rank; two ranks; and two ranks that go on with what three ranks began."""
+    train(load_config(config_file))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for ranks, steps, run in ((2, 12, "two"), (3, 12, "mixed")):
+        settings = ["--set", f"run.output={tmp_path / run}", "--set", f"run.steps={steps}"]
+        subprocess.run(
+            command(config_file, *settings, "--nproc-per-node", str(ranks)), check=True, timeout=240, env=environment
+        )
+    same_course(metrics(tmp_path / "two"), metrics(tmp_path / "run"), 1e-4)
+    same_course(metrics(tmp_path / "mixed"), metrics(tmp_path / "run"), 1e-4)
+    for newer in complete_checkpoints(tmp_path / "mixed" / "checkpoints")[1:]:
+        newer.rename(tmp_path / newer.name)
+    settings = ["--set", f"run.output={tmp_path / 'mixed'}"]
+    subprocess.run(command(config_file, *settings, "--nproc-per-node", "2"), check=True, timeout=240, env=environment)
+    same_course(metrics(tmp_path / "mixed"), metrics(tmp_path / "run"), 1e-4)
+    one, mixed = (
+        TrainedRun.load(tmp_path / name, torch.device("cpu")).model.heads["ocr"].weight for name in ("run", "mixed")
+    )
+    torch.testing.assert_close(mixed, one, rtol=0, atol=5e-3)
+
+
+def test_another_configuration_is_refused(config_file: Path) -> None:
+    train(load_config(config_file, ["run.steps=4"]))
+    with pytest.raises(
+        OvocrError, match=r"holds a run of another configuration \(there: steps = 4; asked for: steps = 6"
+    ):
+        train(load_config(config_file, ["run.steps=6"]))
+    again = train(load_config(config_file, ["run.steps=4", "run.log_every=1", "loader.workers=1"]))
+    assert again.first_step == 4
+
+
+def test_a_loss_that_is_not_finite_names_head_step_and_samples(config_file: Path) -> None:
+    config = load_config(config_file, ["optimizer.lr=1e30", "optimizer.warmup_steps=0"])
+    with pytest.raises(
+        OvocrError, match=r"^step \d+, head ocr: the loss is (nan|inf); samples: .*rec/0000\d.rec id \d+"
+    ):
+        train(config)
+
+
+def test_an_incomplete_checkpoint_is_told_apart(config_file: Path, tmp_path: Path) -> None:
+    train(load_config(config_file, ["run.steps=4"]))
+    (tmp_path / "run" / "checkpoints" / "00000004" / "state.json").unlink()
+    with pytest.raises(OvocrError, match="no complete checkpoint yet"):
+        TrainedRun.load(tmp_path / "run", torch.device("cpu"))
