@@ -4,6 +4,7 @@ import math
 import os
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,12 +91,8 @@ class _Training:
         """All steps that are left."""
         began = time.monotonic()
         steps = self.config.run.steps
-        log = self._open_log() if self.ranks.rank == 0 else None
-        try:
+        with self._open_log() if self.ranks.rank == 0 else nullcontext() as log:
             self._steps(log)
-        finally:
-            if log is not None:
-                log.__exit__(None, None, None)
         return Summary(
             self.folder, self.first_step, steps, time.monotonic() - began, self.last_loss, self.ranks.rank == 0
         )
@@ -114,6 +111,8 @@ class _Training:
             if done % run.checkpoint_every == 0 or done == run.steps:
                 self._report(pending, time.monotonic(), log)
                 pending = None
+                if log is not None:
+                    log.flush()
                 self._save(done)
 
     def _step(self, step: int, batches: dict[str, Iterator[Batch]]) -> _StepResult:

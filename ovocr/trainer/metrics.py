@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -59,6 +60,11 @@ class MetricsLog:
             if self._board is not None:
                 for name, value in _flat(record).items():
                     self._board.add_scalar(name, value, step)
+
+    def flush(self) -> None:
+        """Put all lines on the disk: before a checkpoint says that their steps are done."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
 
     def _show(self, record: dict[str, Any]) -> None:
         text = f"loss {record['loss']:.3f}, {record['images_per_s']:.1f} images/s"

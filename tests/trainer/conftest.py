@@ -24,9 +24,11 @@ def write_data_set(
     words: Sequence[str] = WORDS,
     finished: int | None = None,
     first_colour: int = 0,
+    patterned: bool = False,
 ) -> Path:
     """A data set whose n-th record is a 40x24 picture of one grey level, (first_colour + 3 n) % 256.
 
+    With ``patterned`` it is a mosaic of 15 random colours instead: a normalising network cannot tell greys apart.
     Its tags are n, n + 1, ... modulo the number of words; only the first ``finished`` shards are done (None: all).
     """
     data_set = LabelledDataSet(root)
@@ -35,8 +37,11 @@ def write_data_set(
         rows = []
         with RecordWriter(data_set.rec_prefix(shard)) as writer:
             for record in range(size):
-                level = (first_colour + 3 * number) % 256
-                encoded, data = cv2.imencode(".jpg", np.full((24, 40, 3), level, np.uint8))
+                picture = np.full((24, 40, 3), (first_colour + 3 * number) % 256, np.uint8)
+                if patterned:
+                    colours = np.random.default_rng(number).integers(0, 256, (3, 5, 3), np.uint8)
+                    picture = np.kron(colours, np.ones((8, 8, 1), np.uint8))
+                encoded, data = cv2.imencode(".jpg", picture)
                 assert encoded
                 labels = (number + np.arange(tags)) % len(words)
                 writer.write(record, labels.astype(np.float32), data.tobytes())
@@ -61,7 +66,7 @@ def make_data_set(tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def config_file(tmp_path: Path, make_data_set: Callable[..., Path]) -> Path:
     """A tiny run's configuration: 50 words, 24 pictures in two shards, 12 steps of 6."""
-    data = make_data_set("labels", [17, 7])
+    data = make_data_set("labels", [17, 7], patterned=True)
     path = tmp_path / "config.toml"
     path.write_text(
         f"""
@@ -81,7 +86,7 @@ image_size = 32
 patch_size = 16
 
 [optimizer]
-lr = 3e-3
+lr = 1e-3
 warmup_steps = 2
 
 [heads.ocr]
@@ -90,7 +95,7 @@ global_batch = 6
 labels_stored = 10
 labels_per_sample = 4
 sample_rate = 0.3
-lr_scale = 10.0
+lr_scale = 50.0
 """
     )
     return path

@@ -41,13 +41,13 @@ def test_a_run_leaves_what_it_promises(config_file: Path, tmp_path: Path, capsys
     assert "12 steps in" in summary.format()
     lines = metrics(run)
     assert [line["step"] for line in lines] == list(range(12))
-    assert lines[-1]["loss"] < 0.7 * lines[0]["loss"]
+    assert lines[-1]["loss"] < 0.85 * lines[0]["loss"]
     assert set(lines[0]["heads"]["ocr"]) == {"loss", "positive_cosine", "negative_cosine", "grad_norm"}
     assert lines[-1]["heads"]["ocr"]["positive_cosine"] > lines[0]["heads"]["ocr"]["positive_cosine"] + 0.1
     assert {"lr", "images_per_s", "data_wait_s", "sample_ids", "grad_norm"} < set(lines[0])
     assert [path.name for path in complete_checkpoints(run / "checkpoints")] == ["00000004", "00000008", "00000012"]
     assert load_config(run / "config.toml") == load_config(config_file)
-    assert json.loads((run / "versions.json").read_text())["torch"] == torch.__version__.split("+")[0]
+    assert json.loads((run / "versions.json").read_text())["torch"] == torch.__version__
     assert list((run / "tensorboard").glob("events*"))
     progress = capsys.readouterr().err
     assert "step 12/12: loss" in progress
