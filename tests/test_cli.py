@@ -1,0 +1,111 @@
+"""The command line: light to start, one line for a mistake, exit codes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from ovocr.cli import main
+
+HEAVY = ["torch", "numpy", "pyarrow", "jieba", "wordfreq", "rapidocr", "onnxruntime", "PIL", "cv2"]
+
+
+def ovocr(*arguments: object) -> tuple[int, str, str]:
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_help_imports_nothing_heavy() -> None:
+    program = (
+        "import sys; from click.testing import CliRunner; from ovocr.cli import main\n"
+        "result = CliRunner().invoke(main, ['--help']); assert result.exit_code == 0, result.output\n"
+        f"print([name for name in {HEAVY} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = []
+    for name, command in group.commands.items():
+        found += commands(command, (*path, name)) if isinstance(command, click.Group) else [(*path, name)]
+    return found
+
+
+@pytest.mark.parametrize("path", commands(main), ids=" ".join)
+def test_every_command_has_help(path: tuple[str, ...]) -> None:
+    code, text, _ = ovocr(*path, "--help")
+    assert code == 0
+    command: click.Command = main
+    for name in path:
+        assert isinstance(command, click.Group)
+        command = command.commands[name]
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help or parameter.opts == ["--device"], parameter.opts
+    assert len(text.splitlines()) > 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["vocab", "show", "lexicon", "365187"], 2, "ovocr: 365187: class ids of lexicon go from 0 to 365186"),
+        (["vocab", "show", "none.txt", "a"], 1, "none.txt"),
+        (["vocab", "coverage", "."], 1, "not a labelled data set (no manifest.json)"),
+        (["train", "none.toml"], 2, "ovocr: none.toml: no such file"),
+        (["eval", ".", "--data", "."], 1, "not a training run (no config.toml)"),
+        (["read", ".", "x.jpg"], 1, "not a training run (no config.toml)"),
+        (["build-labels", "none.tar", "--out", "o"], 2, "none.tar"),
+        (["build-labels", ".", "--out", "o", "--shard-slice", "3"], 2, "--shard-slice 3: I/N is needed"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    arguments: list[str], code: int, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found, text, errors = ovocr(*arguments)
+    assert (found, text) == (code, "")
+    assert message in errors
+    assert errors.startswith("ovocr: ")
+    assert len(errors.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_usage_is_exit_code_2() -> None:
+    assert ovocr("build-labels", "x")[0] == 2
+    assert ovocr("build-labels", "x", "--out", "o", "--engine", "none")[0] == 2
+    assert ovocr("nothing")[0] == 2
+
+
+def test_debug_shows_where_an_error_came_from(tmp_path: Path) -> None:
+    code, _, errors = ovocr("--debug", "vocab", "coverage", tmp_path)
+    assert code == 1
+    assert "Traceback" in errors
+    assert errors.splitlines()[-1].startswith("ovocr: ")
+
+
+def test_words_and_ids(tmp_path: Path) -> None:
+    (tmp_path / "v.txt").write_text("one\ntwo\n")
+    assert ovocr("vocab", "show", tmp_path / "v.txt", "two", "0", "three") == (
+        0,
+        "1\ttwo\n0\tone\nthree: not in the vocabulary\n",
+        "",
+    )
+
+
+def test_json_alone_on_standard_output(tmp_path: Path, example_shards: Path) -> None:
+    out = tmp_path / "labels"
+    empty = tmp_path / "empty.tar"
+    empty.write_bytes(b"\0" * 10240)
+    code, text, _ = ovocr("build-labels", empty, "--out", out, "--json", "-")
+    assert code == 0
+    assert json.loads(text)["input"] == 0
+    code, text, _ = ovocr("build-labels", empty, "--out", out, "--json", tmp_path / "totals.json")
+    assert "nothing to do: all shards are finished" in text
+    assert json.loads((tmp_path / "totals.json").read_text())["shards_built"] == 0

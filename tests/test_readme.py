@@ -1,0 +1,90 @@
+"""Every command that README.md shows runs as it stands there, in order, on a few pages and a run of two steps."""
+
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from ovocr.cli import main
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"^    (ovocr .*)$", README, re.MULTILINE)
+PAGES = 4
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory, example_shards: Path) -> Path:
+    """A folder with the things that the README's commands name."""
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "shards").mkdir()
+    (folder / "demo").mkdir()
+    with (
+        tarfile.open(example_shards / "pages-00000.tar") as pages,
+        tarfile.open(folder / "shards" / "a.tar", "w") as few,
+    ):
+        members = [member for member in pages.getmembers() if member.name.endswith(".jpg")][:PAGES]
+        for member in members:
+            data = pages.extractfile(member).read()
+            few.addfile(member, io.BytesIO(data))
+            (folder / "picture.jpg").write_bytes(data)
+    (folder / "configs").mkdir()
+    config = (ROOT / "configs" / "demo.toml").read_text(encoding="utf-8")
+    config = re.sub(r"^steps = \d+", "steps = 2", config, flags=re.MULTILINE)
+    config = re.sub(r"^warmup_steps = \d+", "warmup_steps = 1", config, flags=re.MULTILINE)
+    config = re.sub(r"^global_batch = \d+", "global_batch = 4", config, flags=re.MULTILINE)
+    (folder / "configs" / "demo.toml").write_text(config)
+    return folder
+
+
+def run(folder: Path, command: str) -> str:
+    binaries = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=folder,
+        env={**os.environ, "PATH": binaries},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def test_every_command_of_the_readme_runs(workplace: Path) -> None:
+    assert len(COMMANDS) >= 8
+    assert {command.split()[1] for command in COMMANDS} == set(main.commands)
+    for command in COMMANDS:
+        output = run(workplace, command)
+        if "build-labels" in command:
+            assert f"{PAGES} images in 1 shards: {PAGES} ok" in output
+            shutil.copytree(workplace / "labels", workplace / "demo" / "labels")
+        elif " eval " in command:
+            assert re.search(r"tag recall@10 [\d.]+ over all 365,187 centers, on 4 images", output)
+        elif " read " in command:
+            assert len(output.splitlines()) == 11
+    assert (workplace / "encoder" / "model.safetensors").is_file()
+    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    (workplace / "block.py").write_text(block)
+    assert len(run(workplace, f"{sys.executable} block.py").splitlines()) == PAGES
+
+
+def test_targets_that_the_documents_name_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for document in (ROOT / "README.md", ROOT / "CONTRIBUTING.md"):
+        for target in re.findall(r"^    make ([a-z-]+)", document.read_text(encoding="utf-8"), re.MULTILINE):
+            assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_links_lead_somewhere() -> None:
+    documents = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "examples" / "README.md"]
+    for document in [*documents, *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text(encoding="utf-8")):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
