@@ -1,6 +1,7 @@
 """What the ranks of a run do together. Without a process group there is one rank and nothing is sent."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -77,7 +78,18 @@ def joined(device: torch.device, timeout_s: float = 600.0) -> Iterator[Ranks]:
     try:
         yield Ranks.of(None)
     finally:
-        dist.destroy_process_group()
+        leave()
+
+
+def leave() -> None:
+    """Leave the default process group, so that the process can end.
+
+    A gloo thread may still hold the tensor of the last collective and want Python's lock to let go of it. A process
+    that goes straight on to its end aborts where the thread meets the interpreter's finalisation (seen with torch
+    2.13); while the main thread sleeps, the lock is free.
+    """
+    dist.destroy_process_group()
+    time.sleep(0.05)
 
 
 def choose_device(wanted: str) -> torch.device:

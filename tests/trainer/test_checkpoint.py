@@ -25,7 +25,7 @@ PROCESS = """
 import sys, torch, torch.distributed as dist
 from pathlib import Path
 from ovocr.trainer.checkpoint import RowShard, load_checkpoint, save_checkpoint
-from ovocr.trainer.distributed import Ranks, row_range
+from ovocr.trainer.distributed import Ranks, leave, row_range
 action, rank, world, folder = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
 dist.init_process_group("gloo", init_method=f"file://{folder}/store-{action}-{world}", rank=rank, world_size=world)
 ranks, (first, last) = Ranks.of(None), row_range(11, rank, world)
@@ -37,7 +37,7 @@ else:
     rows, bias = torch.zeros(last - first, 3), torch.zeros(4)
     load_checkpoint(folder / "saved", {"centers": RowShard(rows, first, 11), "bias": bias}, ranks)
     assert torch.equal(rows, whole["centers"][first:last]) and torch.equal(bias, whole["bias"])
-dist.destroy_process_group()
+leave()
 """
 
 
@@ -50,9 +50,8 @@ def run_ranks(action: str, world: int, folder: Path) -> None:
         )
         for rank in range(world)
     ]
-    for process in ranks:
-        _, errors = process.communicate(timeout=100)
-        assert process.returncode == 0, errors
+    errors = [process.communicate(timeout=100)[1] for process in ranks]
+    assert [process.returncode for process in ranks] == [0] * world, errors
 
 
 @pytest.mark.parametrize(("saved_on", "loaded_on"), [(3, 2), (2, 3)])

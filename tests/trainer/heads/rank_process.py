@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from ovocr.trainer.distributed import leave
 from ovocr.trainer.heads.partial_fc import PartialFC
 
 
@@ -30,7 +31,7 @@ def main(rank: int, world: int, folder: Path) -> None:
             steps.append((loss.detach(), leaf.grad, head.weight.grad.to_dense(), head.last_report.sample_loss))
         results.append(steps)
     torch.save(results, folder / f"rank-{rank}.pt")
-    dist.destroy_process_group()
+    leave()
 
 
 if __name__ == "__main__":
