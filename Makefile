@@ -10,6 +10,9 @@ MXNET_PYTHON ?= $(PYTHON)
 # Set where the environment was made; a test whose variable is empty is skipped and says why.
 INTEROP = OVOCR_MXNET_PYTHON="$$(test -f $(MXNET_VENV)/installed && echo $(CURDIR)/$(MXNET_VENV)/bin/python)"
 
+# A folder of pictures NNN.jpg with their text in NNN.txt.
+TRUTH ?= ../shared/data/receipts
+
 .PHONY: help demo test interop lint bench-recordio bench-accuracy clean
 
 help:  ## Show the targets
@@ -37,6 +40,10 @@ lint: $(VENV)/installed-dev  ## Format check, lint, types
 
 bench-recordio: $(VENV)/installed-test $(MXNET_VENV)/installed  ## Reads and writes a second beside mxnet
 	$(BIN)/python benchmarks/recordio.py --mxnet-python $(MXNET_VENV)/bin/python
+
+bench-accuracy: $(VENV)/installed  ## Word precision and recall of the labels on pictures with known text (TRUTH)
+	$(BIN)/ovocr build-labels $(TRUTH) --out demo/accuracy
+	$(BIN)/python benchmarks/ocr_accuracy.py demo/accuracy $(TRUTH)
 
 clean:  ## Remove environments and what the demo made
 	rm -rf $(VENV) $(MXNET_VENV) $(DALI_VENV) demo build *.egg-info

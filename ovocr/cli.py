@@ -1,6 +1,7 @@
 """The `ovocr` command: parses, calls one function, prints. Each command imports the heavy packages it needs."""
 
 import json
+import os
 import sys
 import traceback
 from importlib.util import find_spec
@@ -177,6 +178,21 @@ def export(run: Path, out: Path) -> None:
     from ovocr.trainer.model import export_backbone
 
     click.echo(f"{out}: backbone after {export_backbone(run, out)} steps")
+
+
+@main.command()
+@click.option("--distributed", is_flag=True, help="Only sum a number over the ranks that torchrun started.")
+def doctor(distributed: bool) -> None:
+    """Show versions, devices and OCR engines, each tried out; exit code 1 if something installed does not work."""
+    from ovocr.doctor import examine, examine_ranks
+
+    failed = False
+    for finding in [examine_ranks()] if distributed else examine():
+        failed |= finding.state == "failed"
+        # Of many ranks the first speaks for all; one that fails speaks for itself.
+        if finding.state == "failed" or os.environ.get("RANK", "0") == "0":
+            click.echo(finding.format())
+    sys.exit(1 if failed else 0)
 
 
 def _print_figures(text: str, figures: dict[str, Any], json_path: str | None) -> None:

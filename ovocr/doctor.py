@@ -1,0 +1,126 @@
+"""What this machine has of what ovocr needs: `ovocr doctor`. Everything it calls working, it has just used."""
+
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from importlib.util import find_spec
+from typing import Literal
+
+from ovocr import __version__
+from ovocr.cores import available_cores
+from ovocr.errors import MissingExtraError, OvocrError
+
+_PACKAGES = {
+    "": ("numpy", "pyarrow", "jieba", "wordfreq", "regex", "click", "tqdm"),
+    "ocr": ("rapidocr", "onnxruntime", "pillow"),
+    "train": ("torch", "safetensors", "tensorboard"),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. state: missing is an optional part not installed, failed is one that does not work."""
+
+    name: str
+    state: Literal["ok", "missing", "failed"]
+    detail: str
+
+    def format(self) -> str:
+        """One line for a terminal."""
+        return f"{self.state:<8}{self.name:<14}{self.detail}"
+
+
+def examine() -> Iterator[Finding]:
+    """Look at packages, vocabulary, OCR engine and devices, one finding after the other."""
+    yield Finding("ovocr", "ok", f"{__version__}, Python {platform.python_version()}, {platform.platform()}")
+    yield Finding("cores", "ok", f"{available_cores()} may be used, of {os.cpu_count()} the machine has")
+    for extra, packages in _PACKAGES.items():
+        yield _packages(extra, packages)
+    yield _tried("lexicon", _lexicon)
+    yield _tried("rapidocr", _rapidocr)
+    yield _tried("torch", _torch)
+
+
+def examine_ranks() -> Finding:
+    """A sum over all ranks that torchrun started (one, where it started none), checked."""
+    return _tried("ranks", _ranks)
+
+
+def _packages(extra: str, packages: tuple[str, ...]) -> Finding:
+    found, missing = [], []
+    for package in packages:
+        try:
+            found.append(f"{package} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            missing.append(package)
+    name = f"extra {extra}" if extra else "packages"
+    if not missing:
+        return Finding(name, "ok", ", ".join(found))
+    install = f"pip install 'ovocr[{extra}]'" if extra else "pip install ovocr"
+    return Finding(name, "missing" if extra else "failed", f"{', '.join(missing)}: {install}")
+
+
+def _tried(name: str, check: Callable[[], str]) -> Finding:
+    try:
+        return Finding(name, "ok", check())
+    except MissingExtraError as error:
+        return Finding(name, "missing", str(error))
+    except (ImportError, OSError, OvocrError, RuntimeError) as error:
+        return Finding(name, "failed", f"{type(error).__name__}: {str(error).splitlines()[0]}")
+
+
+def _lexicon() -> str:
+    from ovocr.vocab import Vocabulary
+
+    vocabulary = Vocabulary.load("lexicon")
+    return f"{len(vocabulary):,} words, sha256 {vocabulary.sha256[:16]}…"
+
+
+def _rapidocr() -> str:
+    """Read a picture made here."""
+    from ovocr.labelgen.engine import EngineChoice, read_pictures
+
+    choice = EngineChoice("rapidocr", None)
+    choice.check()
+    import cv2
+    import numpy as np
+
+    picture = np.full((80, 400, 3), 255, np.uint8)
+    cv2.putText(picture, "hello ovocr", (20, 55), cv2.FONT_HERSHEY_SIMPLEX, 1.5, (0, 0, 0), 3)
+    text = " ".join(line.text for line in read_pictures(choice.load(), [picture])[0])
+    if "hello" not in text.lower():
+        raise RuntimeError(f"read {text!r} where 'hello ovocr' stands")
+    return f"reads a test picture: {text!r}"
+
+
+def _torch() -> str:
+    if find_spec("torch") is None:
+        raise MissingExtraError("training", "train")
+    import torch
+
+    if not torch.cuda.is_available():
+        return f"{torch.__version__}, CPU only"
+    devices = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    bf16 = "with" if torch.cuda.is_bf16_supported() else "without"
+    return f"{torch.__version__}, CUDA {torch.version.cuda}, {', '.join(devices)}, {bf16} bf16"
+
+
+def _ranks() -> str:
+    if find_spec("torch") is None:
+        raise MissingExtraError("training", "train")
+    import torch
+
+    from ovocr.trainer.distributed import choose_device, joined
+
+    device = choose_device("auto")
+    with joined(device, timeout_s=60.0) as ranks:
+        began = time.monotonic()
+        total = int(ranks.sum(torch.tensor([ranks.rank], device=device)).item())
+        seconds = time.monotonic() - began
+        expected = ranks.world * (ranks.world - 1) // 2
+        if total != expected:
+            raise RuntimeError(f"the sum of ranks 0 to {ranks.world - 1} came out as {total}, not {expected}")
+        return f"{ranks.world} on {device.type}, one sum over them in {1000 * seconds:.0f} ms"
