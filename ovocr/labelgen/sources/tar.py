@@ -77,6 +77,8 @@ def _next_member(archive: tarfile.TarFile) -> tarfile.TarInfo | None:
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
+        if offset == 0:  # Python 3.10 steps to before the start of an archive without members
+            return None
         raise _DamagedError(f"offset {offset}: a header points out of the file") from error
     if member is not None and (member.size < 0 or archive.offset <= offset < member.offset):
         raise _DamagedError(f"offset {offset}: a header points backwards")
