@@ -123,18 +123,26 @@ def vocab_show(path: str, items: tuple[str, ...]) -> None:
 @main.command()
 @click.argument("config", type=_FOLDER, metavar="CONFIG.toml")
 @click.option("--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Replace a setting of the file.")
-@click.option("--nproc-per-node", default=1, show_default=True, help="Ranks to start on this machine, by torchrun.")
+@click.option(
+    "--nproc-per-node",
+    default=1,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Ranks to start on this machine, by torchrun.",
+)
 def train(config: Path, overrides: tuple[str, ...], nproc_per_node: int) -> None:
     """Train a vision encoder on labelled data sets, as CONFIG.toml says; go on if the run was stopped."""
     _require_torch()
+    from ovocr.trainer.config import load_config
+
+    settings = load_config(config, overrides)  # before any rank is started: a mistake is told once
     if nproc_per_node > 1:
         from ovocr.trainer.launch import launch_ranks
 
         sys.exit(launch_ranks(config, overrides, nproc_per_node))
-    from ovocr.trainer.config import load_config
     from ovocr.trainer.loop import train as run_training
 
-    summary = run_training(load_config(config, overrides))
+    summary = run_training(settings)
     if summary.is_first_rank:
         click.echo(summary.format())
 

@@ -7,6 +7,7 @@ when all of it is on the disk: a folder with the final name is complete.
 """
 
 import json
+import pickle
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner, DefaultSavePlanner
 from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
-from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, MetadataIndex, TensorStorageMetadata
+from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, Metadata, MetadataIndex, TensorStorageMetadata
 from torch.distributed.checkpoint.planner import LoadPlan, SavePlan, WriteItem, WriteItemType
 from torch.distributed.checkpoint.planner_helpers import create_read_items_for_chunk_list
 from torch.distributed.checkpoint.state_dict_loader import load
@@ -63,6 +64,7 @@ def save_checkpoint(folder: Path, tensors: Tensors, state: dict[str, Any], ranks
         (partial / STATE_FILE).write_text(json.dumps(state, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         fsync(partial / STATE_FILE)
         fsync(partial)
+        shutil.rmtree(folder, ignore_errors=True)  # one of this name without its state is no checkpoint
         partial.rename(folder)
         fsync(folder.parent)
     _barrier(ranks)
@@ -70,6 +72,7 @@ def save_checkpoint(folder: Path, tensors: Tensors, state: dict[str, Any], ranks
 
 def load_checkpoint(folder: Path, tensors: Tensors, ranks: Ranks) -> None:
     """Fill the given tensors, in place, from a checkpoint. Raises OvocrError naming what is missing or differs."""
+    _check_metadata(folder)
     try:
         with _quiet():
             load(
@@ -81,20 +84,25 @@ def load_checkpoint(folder: Path, tensors: Tensors, ranks: Ranks) -> None:
     except CheckpointException as error:
         # It gathers what failed on which rank; a broken promise of the checkpoint is told as itself.
         causes = [cause for cause, _ in error.failures.values()]
-        raise next((cause for cause in causes if isinstance(cause, OvocrError)), causes[0]) from error
+        known = next((cause for cause in causes if isinstance(cause, OvocrError)), None)
+        raise known or _unreadable(folder, causes[0]) from error
 
 
 def read_state(folder: Path) -> dict[str, Any]:
     """The JSON state of a checkpoint. Raises OvocrError where it cannot be read."""
     try:
-        return dict(json.loads((folder / STATE_FILE).read_text(encoding="utf-8")))
+        state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise OvocrError(f"{folder}: not a complete checkpoint: {error}") from error
+    if not isinstance(state, dict) or not isinstance(state.get("step"), int):
+        raise OvocrError(f"{folder / STATE_FILE}: says no step")
+    return state
 
 
 def complete_checkpoints(folder: Path) -> list[Path]:
     """The complete checkpoints in a folder, oldest first; half-written ones have another name and are left out."""
-    return sorted(path for path in folder.glob("[0-9]*") if path.name.isdigit() and (path / STATE_FILE).is_file())
+    found = [path for path in folder.glob("[0-9]*") if path.name.isdecimal() and (path / STATE_FILE).is_file()]
+    return sorted(found, key=lambda path: int(path.name))
 
 
 def prune_checkpoints(folder: Path, keep: int) -> None:
@@ -106,6 +114,56 @@ def prune_checkpoints(folder: Path, keep: int) -> None:
         shutil.rmtree(doomed)
     for left_over in folder.glob(f"[0-9]*{PARTIAL_SUFFIX}"):
         shutil.rmtree(left_over)
+
+
+class _MetadataUnpickler(pickle.Unpickler):
+    """Reads the index of a checkpoint, which is a pickle, without ever calling anything but what an index is made of.
+
+    Run folders are passed around; a pickle may name any function, and loading it would run that.
+    """
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in _METADATA_NAMES or (module.split(".")[0] == "pathlib" and name in _PATHS):
+            return super().find_class(module, name)
+        if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
+            return getattr(torch, name)
+        raise pickle.UnpicklingError(f"it names {module}.{name}, which no index holds")
+
+
+_METADATA_NAMES = {
+    ("torch", "Size"),
+    ("torch.serialization", "_get_layout"),
+    ("torch.distributed.checkpoint.filesystem", "_StorageInfo"),
+    *(
+        ("torch.distributed.checkpoint.metadata", name)
+        for name in (
+            "ChunkStorageMetadata",
+            "Metadata",
+            "MetadataIndex",
+            "StorageMeta",
+            "TensorProperties",
+            "TensorStorageMetadata",
+            "_MEM_FORMAT_ENCODING",
+        )
+    ),
+}
+_PATHS = {"PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath"}
+
+
+def _check_metadata(folder: Path) -> None:
+    """Raises OvocrError where the index is missing, damaged, or holds what must not be run."""
+    try:
+        with (folder / ".metadata").open("rb") as file:
+            metadata = _MetadataUnpickler(file).load()
+    except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, pickle.UnpicklingError) as error:
+        raise _unreadable(folder, error) from error
+    if not isinstance(metadata, Metadata):
+        raise OvocrError(f"{folder}: the checkpoint cannot be read: its index is a {type(metadata).__name__}")
+
+
+def _unreadable(folder: Path, cause: BaseException) -> OvocrError:
+    lines = str(cause).splitlines() or [""]
+    return OvocrError(f"{folder}: the checkpoint cannot be read: {type(cause).__name__}: {lines[0]}")
 
 
 def _local(tensors: Tensors) -> dict[str, Tensor]:

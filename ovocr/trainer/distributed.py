@@ -45,6 +45,10 @@ class Ranks:
         sizes[self.rank] = rows
         return [int(size) for size in self.sum(sizes).tolist()]
 
+    def agree(self, value: int, device: torch.device) -> int:
+        """The first rank's value, on every rank."""
+        return int(self.sum(torch.tensor(value if self.rank == 0 else 0, device=device)).item())
+
     def gather_rows(self, tensor: Tensor, sizes: list[int]) -> Tensor:
         """Concatenate every rank's rows in rank order; ``sizes`` gives the number of rows of each."""
         if self.world == 1:
@@ -95,7 +99,7 @@ def leave() -> None:
 def choose_device(wanted: str) -> torch.device:
     """The device of this rank for "auto", "cpu" or "cuda". Raises UsageError where CUDA is wanted and not there."""
     if wanted == "cuda" and not torch.cuda.is_available():
-        raise UsageError("run.device: cuda was asked for, and torch finds no CUDA device here")
+        raise UsageError("device cuda was asked for, and torch finds no CUDA device here")
     if wanted == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -14,7 +15,7 @@ from tqdm import tqdm
 from ovocr.dataset import LabelledDataSet
 from ovocr.errors import OvocrError
 from ovocr.trainer.config import HeadConfig
-from ovocr.trainer.data.pictures import load_picture, normalise
+from ovocr.trainer.data.pictures import DecodeError, load_picture, normalise
 from ovocr.trainer.data.records import RecordSamples
 from ovocr.trainer.distributed import choose_device
 from ovocr.trainer.model import TrainedRun
@@ -68,7 +69,11 @@ class Evaluation:
 
 
 def evaluate(run: Path, data: list[Path], *, top_k: int = 10, device: str = "auto") -> Evaluation:
-    """Evaluate the newest checkpoint of a run on labelled data sets. Raises OvocrError where they do not fit it."""
+    """Evaluate the newest checkpoint of a run on labelled data sets, beside the prior of its training data.
+
+    The prior is counted here, so the data sets that the run was trained on must be where the configuration says.
+    Raises OvocrError where data sets are missing or do not fit the run.
+    """
     trained = TrainedRun.load(run, choose_device(device))
     heads = {}
     for name, settings in trained.config.heads.items():
@@ -110,7 +115,7 @@ def most_frequent_tags(roots: Sequence[Path], k: int) -> list[int]:
             path = data_set.records_path(shard)
             try:
                 tags = pq.read_table(path, columns=["tags"])["tags"].combine_chunks()
-            except OSError as error:
+            except (OSError, pa.ArrowException) as error:
                 raise OvocrError(f"{path}: the training tags cannot be counted: {error}") from error
             ids = tags.flatten().field("id").to_numpy(zero_copy_only=False)
             found = np.bincount(ids.astype(np.int64), minlength=counts.shape[0])
@@ -131,7 +136,10 @@ class _Pictures(Dataset[tuple[torch.Tensor, list[int]]]):
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, list[int]]:
         image, labels = self.samples[index]
-        pixels = load_picture(image, self.image_size)
+        try:
+            pixels = load_picture(image, self.image_size)
+        except DecodeError as error:
+            raise DecodeError(f"{self.samples.name(index)}: {error}") from error
         return torch.from_numpy(pixels), [int(label) for label in labels]
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ovocr.trainer.distributed import Ranks
+from ovocr.trainer.row_gradients import touched_rows
 
 
 def sum_over_ranks(parameters: Iterable[nn.Parameter], ranks: Ranks) -> None:
@@ -27,39 +28,34 @@ def sum_over_ranks(parameters: Iterable[nn.Parameter], ranks: Ranks) -> None:
             gradient.copy_(part.view_as(gradient))
 
 
-def squared_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
-    """Sum of the squares of all gradients that are there, a float32 scalar on their device."""
-    total: Tensor | None = None
-    for parameter in parameters:
-        if parameter.grad is not None:
-            square = _values(parameter.grad).float().square().sum()
-            total = square if total is None else total + square
-    return torch.zeros(()) if total is None else total
-
-
-def scale_gradients(parameters: Iterable[nn.Parameter], norm: Tensor, limit: float) -> None:
-    """Multiply all gradients by limit / norm where the norm is above the limit. Never waits for the device."""
-    factor = (limit / (norm + 1e-6)).clamp(max=1.0)
-    for parameter in parameters:
-        if parameter.grad is not None:
-            values = _values(parameter.grad)
-            values.mul_(factor.to(values.dtype))
-
-
 def clip_replicated(parameters: list[nn.Parameter], limit: float) -> Tensor:
     """Clip parameters that every rank holds alike; returns the norm before clipping."""
-    norm = squared_norm(parameters).sqrt()
-    scale_gradients(parameters, norm, limit)
+    norm = _squared_norm(parameters).sqrt()
+    _scale(parameters, norm, limit)
     return norm
 
 
 def clip_sharded(parameters: list[nn.Parameter], limit: float, ranks: Ranks) -> Tensor:
     """Clip rows that are spread over ranks by the norm of all of them; returns the norm before clipping."""
-    norm = ranks.sum(squared_norm(parameters)).sqrt()
-    scale_gradients(parameters, norm, limit)
+    norm = ranks.sum(_squared_norm(parameters)).sqrt()
+    _scale(parameters, norm, limit)
     return norm
 
 
-def _values(gradient: Tensor) -> Tensor:
-    """The stored numbers of a gradient: a sparse one is coalesced by the head that made it."""
-    return gradient._values() if gradient.is_sparse else gradient
+def _squared_norm(parameters: list[nn.Parameter]) -> Tensor:
+    total = torch.zeros((), device=parameters[0].device)
+    for parameter in parameters:
+        if parameter.grad is not None:
+            _, values = touched_rows(parameter.grad)
+            total += torch.linalg.vector_norm(values, dtype=torch.float32).square()
+    return total
+
+
+def _scale(parameters: Iterable[nn.Parameter], norm: Tensor, limit: float) -> None:
+    """Multiply all gradients by limit / norm where the norm is above the limit."""
+    factor = (limit / (norm + 1e-6)).clamp(max=1.0)
+    for parameter in parameters:
+        if parameter.grad is not None:
+            # A row that stands twice need not be added up for this: its parts are scaled alike.
+            values = parameter.grad._values() if parameter.grad.is_sparse else parameter.grad
+            values.mul_(factor.to(values.dtype))

@@ -8,20 +8,23 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ovocr.cores import available_cores
-from ovocr.errors import OvocrError
+from ovocr.errors import OvocrError, UsageError
 from ovocr.trainer.checkpoint import load_checkpoint, prune_checkpoints, read_state, save_checkpoint
 from ovocr.trainer.config import HeadConfig, RunConfig
 from ovocr.trainer.data.loader import Batch, build_loader
+from ovocr.trainer.data.order import rank_positions, sample_index
 from ovocr.trainer.data.pictures import normalise
 from ovocr.trainer.data.records import RecordSamples
 from ovocr.trainer.distributed import Ranks, choose_device, joined
 from ovocr.trainer.gradients import clip_replicated, clip_sharded, sum_over_ranks
 from ovocr.trainer.metrics import MetricsLog, sample_digest
-from ovocr.trainer.model import Model, Optimizers, build_model, build_optimizers, vocabulary_of
+from ovocr.trainer.model import Model, Optimizers, build_model, build_optimizers, saved_per_head, vocabulary_of
 from ovocr.trainer.run_folder import RunFolder
 from ovocr.trainer.schedule import learning_rate_factor
 
@@ -67,8 +70,8 @@ class _StepResult:
     data_wait_s: float
     began: float
     scalars: dict[str, Tensor] = field(default_factory=dict)
-    sample_ids: list[Tensor] = field(default_factory=list)
-    sample_losses: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    sample_ids: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    sample_losses: dict[str, Tensor] = field(default_factory=dict)
 
 
 class _Training:
@@ -77,12 +80,16 @@ class _Training:
         self.folder = RunFolder(config.run.output)
         vocabularies = {name: vocabulary_of(head) for name, head in config.heads.items()}
         self.num_classes = {name: head.num_classes or len(vocabularies[name]) for name, head in config.heads.items()}
+        for name, count in self.num_classes.items():
+            if count > len(vocabularies[name]):
+                raise UsageError(f"heads.{name}.num_classes: {count}, but its vocabulary has {len(vocabularies[name])}")
         self.samples = {name: self._samples(name, head) for name, head in config.heads.items()}
         if ranks.rank == 0:
             self.folder.prepare(config, vocabularies)
         self.model: Model = build_model(config, self.num_classes, ranks, device)
         self.optimizers: Optimizers = build_optimizers(config, self.model)
-        wants_bf16 = config.run.precision == "bf16" or (config.run.precision == "auto" and device.type == "cuda")
+        has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        wants_bf16 = config.run.precision == "bf16" or (config.run.precision == "auto" and has_bf16)
         self.autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=wants_bf16)
         self.first_step = self._resume()
         self.last_loss: float | None = None
@@ -103,13 +110,13 @@ class _Training:
         pending: _StepResult | None = None
         for step in range(self.first_step, run.steps):
             result = self._step(step, batches)
-            # Numbers are read a step late, so that the device always has work queued while they are waited for.
+            # Numbers are read a step late: waiting for them does not leave the device without work.
             if pending is not None:
                 self._report(pending, result.began, log)
             pending = result
             done = step + 1
             if done % run.checkpoint_every == 0 or done == run.steps:
-                self._report(pending, time.monotonic(), log)
+                self._report(pending, None, log)
                 pending = None
                 if log is not None:
                     log.flush()
@@ -138,33 +145,41 @@ class _Training:
     def _backward(self, name: str, batch: Batch, result: _StepResult) -> None:
         """One head's share of a step: the gradients of its weighted loss are added to the backbone's."""
         head = self.model.heads[name]
+        result.sample_ids[name] = self._sample_ids(name, result.step, batch)
         pixels = normalise(batch.pixels.to(self.device, non_blocking=True), torch.float32)
         with self.autocast:
             _, pooled = self.model.backbone(pixels)
-        loss = head(pooled.float(), batch.labels.to(self.device, non_blocking=True))
+        loss = head(pooled.float(), batch.labels)
         (loss * self.config.heads[name].loss_weight).backward()
         report = head.last_report
         if report is None:
             raise RuntimeError("a head made no report")
-        sizes = self.ranks.sizes(batch.sample_ids.shape[0], self.device)
-        ids = self.ranks.gather_rows(batch.sample_ids.to(self.device), sizes)
-        result.sample_ids.append(ids)
-        result.sample_losses[name] = (ids, report.sample_loss)
+        result.sample_losses[name] = report.sample_loss
         result.scalars[f"heads/{name}/loss"] = loss.detach()
         result.scalars[f"heads/{name}/positive_cosine"] = report.positive_cosine.mean()
         result.scalars[f"heads/{name}/negative_cosine"] = report.negative_cosine
 
-    def _report(self, result: _StepResult, ended: float, log: MetricsLog | None) -> None:
+    def _sample_ids(self, name: str, step: int, batch: Batch) -> NDArray[np.int64]:
+        """The samples of the whole step, by its place in the order; this rank's batch must be its part of them."""
+        head, ranks = self.config.heads[name], self.ranks
+        positions = np.arange(step * head.global_batch, (step + 1) * head.global_batch)
+        ids = sample_index(positions, len(self.samples[name]), self.config.run.seed)
+        own = rank_positions(step, head.global_batch, ranks.rank, ranks.world)
+        if not np.array_equal(batch.sample_ids.numpy(), ids[own.start - positions[0] : own.stop - positions[0]]):
+            raise RuntimeError(f"step {step}, head {name}: the loader gave other samples than the order says")
+        return ids
+
+    def _report(self, result: _StepResult, ended: float | None, log: MetricsLog | None) -> None:
+        """Write a step's numbers; ``ended``: when the next one began, None where none has."""
         values = torch.stack([value.float() for value in result.scalars.values()]).tolist()
+        ended = time.monotonic() if ended is None else ended
         scalars = dict(zip(result.scalars, values, strict=True))
         losses = {name: scalars[f"heads/{name}/loss"] for name in self.config.heads}
-        for name, loss in losses.items():
-            if not math.isfinite(loss):
-                raise OvocrError(self._not_finite(name, loss, result))
+        self._check_finite(result, losses, scalars)
         self.last_loss = sum(self.config.heads[name].loss_weight * loss for name, loss in losses.items())
         if log is None:
             return
-        images = sum(ids.shape[0] for ids in result.sample_ids)
+        images = sum(ids.shape[0] for ids in result.sample_ids.values())
         log.write(
             {
                 "step": result.step,
@@ -176,15 +191,21 @@ class _Training:
                 "lr": result.rate,
                 "images_per_s": images / max(1e-9, ended - result.began),
                 "data_wait_s": result.data_wait_s,
-                "sample_ids": sample_digest([int(i) for ids in result.sample_ids for i in ids.tolist()]),
+                "sample_ids": sample_digest(result.sample_ids.values()),
             }
         )
 
-    def _not_finite(self, name: str, loss: float, result: _StepResult) -> str:
-        ids, sample_loss = result.sample_losses[name]
-        bad = [int(i) for i in ids[~torch.isfinite(sample_loss)][:3].tolist()]
-        samples = ", ".join(self.samples[name].name(i) for i in bad) or "no single sample"
-        return f"step {result.step}, head {name}: the loss is {loss}; samples: {samples}"
+    def _check_finite(self, result: _StepResult, losses: dict[str, float], scalars: dict[str, float]) -> None:
+        """Raises OvocrError naming step, head and samples where a number is not finite: before it is saved."""
+        for name, loss in losses.items():
+            if not math.isfinite(loss):
+                broken = ~torch.isfinite(result.sample_losses[name]).cpu().numpy()
+                bad = result.sample_ids[name][broken][:3].tolist()
+                samples = ", ".join(self.samples[name].name(sample) for sample in bad) or "no single sample"
+                raise OvocrError(f"step {result.step}, head {name}: the loss is {loss}; samples: {samples}")
+        for name, value in scalars.items():
+            if not math.isfinite(value):
+                raise OvocrError(f"step {result.step}: {name} is {value}, though the losses are finite")
 
     def _batches(self, name: str, head: HeadConfig) -> Iterator[Batch]:
         loader = build_loader(
@@ -225,6 +246,7 @@ class _Training:
         state: dict[str, Any] = {
             "step": done,
             "num_classes": self.num_classes,
+            "samples": {name: len(samples) for name, samples in self.samples.items()},
             "draws": {name: head.step for name, head in self.model.heads.items()},
         }
         save_checkpoint(self.folder.checkpoint(done), tensors, state, self.ranks)
@@ -234,13 +256,22 @@ class _Training:
     def _resume(self) -> int:
         """Load the newest checkpoint; the number of steps it has done, 0 where there is none."""
         newest = self.folder.newest_checkpoint()
-        if newest is None:
+        done = self.ranks.agree(0 if newest is None else read_state(newest)["step"], self.device)
+        if done == 0:
+            if self.config.backbone.init_from is not None:
+                self.model.backbone.load_weights(self.config.backbone.init_from)
             return 0
-        state = read_state(newest)
-        load_checkpoint(newest, self.model.tensors() | self.optimizers.tensors(self.model), self.ranks)
-        for name, head in self.model.heads.items():
-            head.step = state["draws"][name]
-        return int(state["step"])
+        checkpoint = self.folder.checkpoint(done)
+        for name, count in saved_per_head(checkpoint, "samples", self.config).items():
+            if count != len(self.samples[name]):
+                raise OvocrError(
+                    f"{self.folder.root}: head {name} was trained on {count} samples, its data hold "
+                    f"{len(self.samples[name])} now; choose another run.output, or the old data to go on with it"
+                )
+        load_checkpoint(checkpoint, self.model.tensors() | self.optimizers.tensors(self.model), self.ranks)
+        for name, draws in saved_per_head(checkpoint, "draws", self.config).items():
+            self.model.heads[name].step = draws
+        return done
 
 
 _HEAD_SCALARS = ("loss", "positive_cosine", "negative_cosine", "grad_norm")

@@ -5,21 +5,24 @@ import json
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
+
+from ovocr.files import write_text
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 
-def sample_digest(sample_ids: list[int]) -> str:
-    """A short fingerprint of which samples a step took, in order."""
-    return hashlib.blake2b(np.asarray(sample_ids, dtype="<i8").tobytes(), digest_size=8).hexdigest()
+def sample_digest(sample_ids: Iterable[NDArray[np.int64]]) -> str:
+    """A short fingerprint of which samples a step took, in order, head after head."""
+    return hashlib.blake2b(b"".join(ids.astype("<i8").tobytes() for ids in sample_ids), digest_size=8).hexdigest()
 
 
 class MetricsLog:
@@ -50,7 +53,7 @@ class MetricsLog:
 
     def write(self, record: dict[str, Any]) -> None:
         """Take the record of a step: nested dictionaries of numbers, with ``step`` and ``loss``."""
-        self._file.write(json.dumps(record) + "\n")
+        self._file.write(json.dumps(record, allow_nan=False) + "\n")
         step = record["step"]
         self._bar.update()
         last = step + 1 == self._steps
@@ -81,10 +84,13 @@ class MetricsLog:
             return
         kept = []
         for line in path.read_text(encoding="utf-8").splitlines():
-            # A killed run can leave half a line at the end.
-            if line.endswith("}") and json.loads(line)["step"] < start:
+            try:
+                record = json.loads(line)
+            except ValueError:
+                continue  # a killed run can leave half a line
+            if record["step"] < start:
                 kept.append(line + "\n")
-        path.write_text("".join(kept), encoding="utf-8")
+        write_text(path, "".join(kept))
 
 
 def _open_board(folder: Path, start: int) -> "SummaryWriter":

@@ -76,12 +76,9 @@ class Optimizers:
 
 
 def build_model(config: RunConfig, num_classes: dict[str, int], ranks: Ranks, device: torch.device) -> Model:
-    """The untrained model of a configuration, the same for any number of ranks; num_classes: of each head."""
+    """The model of a configuration as it is drawn, the same for any number of ranks; num_classes: of each head."""
     torch.manual_seed(config.run.seed)
-    folder = config.backbone.init_from
     backbone = Backbone(config.backbone)
-    if folder is not None:
-        backbone.load_weights(folder)
     heads = {}
     for index, (name, head) in enumerate(config.heads.items()):
         heads[name] = PartialFC(
@@ -140,18 +137,29 @@ class TrainedRun:
 
     @classmethod
     def load(cls, root: Path, device: torch.device) -> "TrainedRun":
-        """Read the newest checkpoint of a run. Raises OvocrError where there is none or it does not fit."""
+        """Read the newest checkpoint of a run, outside of any process group.
+
+        Raises OvocrError where there is none or it does not fit.
+        """
         folder = RunFolder.open(root)
         config = folder.config()
         newest = folder.newest_checkpoint()
         if newest is None:
             raise OvocrError(f"{root}: no complete checkpoint yet; let `ovocr train` go on")
-        state = read_state(newest)
+        num_classes = saved_per_head(newest, "num_classes", config)
         vocabularies = {name: Vocabulary.load(folder.vocabulary_path(name)) for name in config.heads}
-        model = build_model(config, state["num_classes"], Ranks(), device)
+        model = build_model(config, num_classes, Ranks(), device)
         load_checkpoint(newest, model.tensors(), Ranks())
         model.backbone.eval()
-        return cls(folder, config, model, vocabularies, state["step"], device)
+        return cls(folder, config, model, vocabularies, read_state(newest)["step"], device)
+
+
+def saved_per_head(checkpoint: Path, name: str, config: RunConfig) -> dict[str, int]:
+    """A number that a checkpoint's state holds for each head. Raises OvocrError where one is missing."""
+    values = read_state(checkpoint).get(name)
+    if not isinstance(values, dict) or not all(isinstance(values.get(head), int) for head in config.heads):
+        raise OvocrError(f"{checkpoint}: the checkpoint's state lacks {name} of {', '.join(config.heads)}")
+    return values
 
 
 def export_backbone(run: Path, out: Path) -> int:

@@ -12,13 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ovocr.trainer.row_gradients import touched_rows
+
 _CHUNK_ELEMENTS = 1 << 20  # rows are updated this many numbers at a time, so that intermediate results stay in cache
 
 
 class RowAdamW(torch.optim.Optimizer):
     """AdamW over parameters [rows, D] whose gradients are sparse COO over rows, or dense.
 
-    State of a parameter: ``step`` float32 [rows], ``exp_avg`` and ``exp_avg_sq`` [rows, D].
+    State of a parameter: ``row_steps`` float32 [rows], ``exp_avg`` and ``exp_avg_sq`` [rows, D].
     Raises ValueError for hyper-parameters out of range or a parameter that is no matrix.
     """
 
@@ -41,7 +43,7 @@ class RowAdamW(torch.optim.Optimizer):
         """The parameter's state, made of zeros if it has none yet."""
         state = self.state[parameter]
         if not state:
-            state["step"] = torch.zeros(parameter.shape[0], device=parameter.device)
+            state["row_steps"] = torch.zeros(parameter.shape[0], device=parameter.device)
             state["exp_avg"] = torch.zeros_like(parameter)
             state["exp_avg_sq"] = torch.zeros_like(parameter)
         return state
@@ -63,10 +65,7 @@ class RowAdamW(torch.optim.Optimizer):
 
 def _touched(gradient: Tensor) -> Iterator[tuple[Tensor | slice, Tensor]]:
     """Chunks of the touched rows and their gradients."""
-    values, indices = gradient, None
-    if gradient.is_sparse:
-        gradient = gradient.coalesce()
-        values, indices = gradient.values(), gradient.indices()[0]
+    indices, values = touched_rows(gradient)
     size = max(1, _CHUNK_ELEMENTS // max(1, values.shape[1]))
     for start in range(0, values.shape[0], size):
         stop = min(start + size, values.shape[0])
@@ -78,10 +77,10 @@ def _update(
 ) -> None:
     beta1, beta2 = group["betas"]
     # Indexing by a tensor copies rows out, indexing by a slice gives a view: writing back serves both.
-    step = state["step"][rows] + 1.0
+    step = state["row_steps"][rows] + 1.0
     mean = torch.lerp(state["exp_avg"][rows], gradient, 1.0 - beta1)
     square = state["exp_avg_sq"][rows].mul(beta2).addcmul_(gradient, gradient, value=1.0 - beta2)
-    state["step"][rows], state["exp_avg"][rows], state["exp_avg_sq"][rows] = step, mean, square
+    state["row_steps"][rows], state["exp_avg"][rows], state["exp_avg_sq"][rows] = step, mean, square
     # 1 - 0.999**1 has only three digits left in float32: the corrections, one a row, are worked out in float64.
     correction1, correction2 = (
         (1.0 - beta ** step.double()).to(parameter.dtype).unsqueeze(1) for beta in (beta1, beta2)

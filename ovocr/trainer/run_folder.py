@@ -66,7 +66,7 @@ class RunFolder:
         return complete[-1] if complete else None
 
     def config(self) -> RunConfig:
-        """The run's configuration; its data need not be there any more."""
+        """The run's configuration; what it names need not be there any more."""
         return load_config(self.config_path, check_paths=False)
 
     def prepare(self, config: RunConfig, vocabularies: dict[str, Vocabulary]) -> None:
@@ -81,11 +81,21 @@ class RunFolder:
                     f"{self.root}: holds a run of another configuration ({difference}); "
                     "choose another run.output, or the old settings to go on with it"
                 )
+            for head, vocabulary in vocabularies.items():
+                self._check_vocabulary(head, vocabulary)
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         for head, vocabulary in vocabularies.items():
             vocabulary.save(self.vocabulary_path(head))
         write_text(self.root / "versions.json", json.dumps(_versions(), indent=1, sort_keys=True) + "\n")
         write_text(self.config_path, dump_config(config))
+
+    def _check_vocabulary(self, head: str, vocabulary: Vocabulary) -> None:
+        path = self.vocabulary_path(head)
+        if path.is_file() and Vocabulary.load(path).sha256 != vocabulary.sha256:
+            raise OvocrError(
+                f"{self.root}: head {head} was trained on another vocabulary than its data have now; "
+                "choose another run.output, or the old data to go on with it"
+            )
 
 
 def _versions() -> dict[str, str]:

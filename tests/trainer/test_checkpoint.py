@@ -88,9 +88,12 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
 
 
 def test_half_written_ones_are_not_there_and_old_ones_go(tmp_path: Path) -> None:
+    (tmp_path / "00000003").mkdir()  # a folder of that name without its state: no checkpoint, and in nobody's way
     for step in (1, 2, 3):
         save_checkpoint(tmp_path / f"{step:08d}", {"a": torch.ones(1)}, {"step": step}, Ranks())
     (tmp_path / "00000004.partial").mkdir()
     assert [path.name for path in complete_checkpoints(tmp_path)] == ["00000001", "00000002", "00000003"]
-    prune_checkpoints(tmp_path, keep=2)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["00000002", "00000003"]
+    save_checkpoint(tmp_path / "100000000", {"a": torch.ones(1)}, {"step": 100_000_000}, Ranks())
+    assert complete_checkpoints(tmp_path)[-1].name == "100000000"  # by number, not by letters
+    prune_checkpoints(tmp_path, keep=3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["00000002", "00000003", "100000000"]

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -125,3 +126,48 @@ def test_an_incomplete_checkpoint_is_told_apart(config_file: Path, tmp_path: Pat
     (tmp_path / "run" / "checkpoints" / "00000004" / "state.json").unlink()
     with pytest.raises(OvocrError, match="no complete checkpoint yet"):
         TrainedRun.load(tmp_path / "run", torch.device("cpu"))
+
+
+def test_other_data_under_the_same_path_are_refused(
+    config_file: Path, tmp_path: Path, make_data_set: Callable[..., Path]
+) -> None:
+    train(load_config(config_file, ["run.steps=4"]))
+    make_data_set("labels", [17, 8], patterned=True)
+    with pytest.raises(OvocrError, match="head ocr was trained on 24 samples, its data hold 25 now"):
+        train(load_config(config_file, ["run.steps=4"]))
+    make_data_set("labels", [17, 7], words=[f"other{n}" for n in range(50)])
+    with pytest.raises(OvocrError, match="head ocr was trained on another vocabulary than its data have now"):
+        train(load_config(config_file, ["run.steps=4"]))
+    assert (tmp_path / "run" / "vocab" / "ocr.txt").read_text().startswith("word0\n")
+
+
+def test_more_classes_than_words_are_refused(config_file: Path) -> None:
+    with pytest.raises(OvocrError, match=r"heads.ocr.num_classes: 51, but its vocabulary has 50"):
+        train(load_config(config_file, ["heads.ocr.num_classes=51"]))
+
+
+def test_the_loss_weight_scales_loss_and_gradient(config_file: Path, tmp_path: Path) -> None:
+    for weight in (1, 3):
+        settings = [f"heads.ocr.loss_weight={weight}", f"run.output={tmp_path / str(weight)}", "run.steps=1"]
+        train(load_config(config_file, [*settings, "optimizer.warmup_steps=1"]))
+    (plain,), (weighted,) = metrics(tmp_path / "1"), metrics(tmp_path / "3")
+    assert weighted["loss"] == pytest.approx(3 * plain["loss"])
+    assert weighted["grad_norm"] == pytest.approx(3 * plain["grad_norm"], rel=1e-4)
+    assert weighted["heads"]["ocr"]["loss"] == pytest.approx(plain["heads"]["ocr"]["loss"])
+
+
+def test_precision_reaches_the_backbone(config_file: Path, tmp_path: Path) -> None:
+    for precision in ("float32", "bf16"):
+        settings = [f"run.precision={precision}", f"run.output={tmp_path / precision}", "run.steps=1"]
+        train(load_config(config_file, [*settings, "optimizer.warmup_steps=1"]))
+    exact, rounded = (metrics(tmp_path / name)[0]["grad_norm"] for name in ("float32", "bf16"))
+    assert rounded != exact
+    assert rounded == pytest.approx(exact, rel=0.1)
+
+
+def test_a_mistake_on_several_ranks_is_told_once(config_file: Path) -> None:
+    arguments = ["--set", "run.stepz=3", "--nproc-per-node", "2"]
+    done = subprocess.run(command(config_file, *arguments), capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("ovocr: --set: run.stepz: ")

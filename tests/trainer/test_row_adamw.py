@@ -33,7 +33,7 @@ def test_untouched_rows_stay_as_they_are() -> None:
     optimizer.step()
     assert torch.equal(parameter[[0, 2, 3, 5]], torch.ones(4, 3))
     assert (parameter[[1, 4]] != 1).all()
-    assert optimizer.state[parameter]["step"].tolist() == [0, 1, 0, 0, 1, 0]
+    assert optimizer.state[parameter]["row_steps"].tolist() == [0, 1, 0, 0, 1, 0]
 
 
 def test_a_row_touched_late_moves_as_a_fresh_one() -> None:

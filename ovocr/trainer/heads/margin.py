@@ -36,6 +36,12 @@ class Margin:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.scale) and self.scale > 0):
             raise ValueError(f"scale must be a positive number, not {self.scale}")
+        if not (self.m1 > 0 and 0 <= self.m2 <= math.pi and self.m3 >= 0):
+            raise ValueError(
+                f"m1 must be more than 0, m2 from 0 to pi, m3 at least 0: {self.m1=} {self.m2=} {self.m3=}"
+            )
+        if self.filter_threshold is not None and not -1 <= self.filter_threshold <= 1:
+            raise ValueError(f"filter_threshold must be a cosine, -1 to 1, or None: {self.filter_threshold}")
         if self.gradient not in ("exact", "straight_through"):
             raise ValueError(f"gradient must be 'exact' or 'straight_through', not {self.gradient!r}")
 

@@ -13,11 +13,13 @@ Shape suffixes: b local images, B images of the global batch, D embedding size, 
 """
 
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from ovocr.trainer.distributed import Ranks, row_range
 from ovocr.trainer.heads.margin import Margin
@@ -57,7 +59,9 @@ class PartialFC(nn.Module):
     seed: of the initial centers N(0, 0.01) and of all draws; the same on every rank.
 
     ``weight`` [rows, D] holds this rank's consecutive rows, row_range(C, rank, world); its gradient is sparse COO over
-    the touched rows, coalesced, and dense at sample_rate 1.0. Raises ValueError for arguments out of range.
+    the touched rows, each once and ascending, and dense at sample_rate 1.0.
+
+    Raises ValueError for arguments out of range.
     """
 
     def __init__(
@@ -96,18 +100,22 @@ class PartialFC(nn.Module):
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """The loss, a scalar: the mean over the global batch, the same on every rank.
 
-        embeddings [b, D] of any length (they are normalised here) and any floating dtype; labels int64 [b, T], T >= K.
+        embeddings [b, D] of any length (they are normalised here) and any floating dtype; labels int64 [b, T], T >= K,
+        on any device: best on the CPU, where their range is checked.
         Every rank calls this the same number of times; b may differ between ranks and may be 0. Gradients are those of
         the global mean: whoever wraps the backbone sums them over ranks. In training mode each call is a step of the
         draws. Raises ValueError for wrong shapes and, where the labels are on the CPU, for labels out of range.
         """
         self._check(embeddings, labels)
+        labels = labels.to(embeddings.device, non_blocking=True)
         dtype = torch.promote_types(embeddings.dtype, torch.float32)
-        embeddings_bD = nn.functional.normalize(embeddings.to(dtype), dim=1)
-        sizes = self.ranks.sizes(embeddings.shape[0], embeddings.device)
-        labels_BT = self.ranks.gather_rows(labels, sizes)
-        offset = sum(sizes[: self.ranks.rank])
-        loss = _Loss.apply(embeddings_bD, self.weight, self, labels_BT, sizes, offset)
+        # A caller's autocast would round the products of the forward pass and not those of the backward pass.
+        with torch.autocast(embeddings.device.type, enabled=False):
+            embeddings_bD = nn.functional.normalize(embeddings.to(dtype), dim=1)
+            sizes = self.ranks.sizes(embeddings.shape[0], embeddings.device)
+            labels_BT = self.ranks.gather_rows(labels, sizes)
+            offset = sum(sizes[: self.ranks.rank])
+            loss = _Loss.apply(embeddings_bD, self.weight, self, labels_BT, sizes, offset)
         if self.training:
             self.step += 1
         return loss
@@ -189,7 +197,7 @@ def initial_centers(first: int, last: int, dim: int, seed: int) -> Tensor:
     generator = torch.Generator()
     for block in range(first // _INIT_BLOCK, -(-last // _INIT_BLOCK)):
         start, stop = block * _INIT_BLOCK, (block + 1) * _INIT_BLOCK
-        generator.manual_seed((seed << 32) + block)
+        generator.manual_seed(int.from_bytes(blake2b(f"{seed} {block}".encode(), digest_size=8).digest(), "big") >> 1)
         rows = torch.normal(0.0, _INIT_STD, (_INIT_BLOCK, dim), generator=generator)
         low, high = max(start, first), min(stop, last)
         weight[low - first : high - first] = rows[low - start : high - start]
@@ -220,7 +228,7 @@ class _Loss(torch.autograd.Function):
         cos_BK = _drawn_cosines(embeddings_BD, weight_CD.detach(), drawn_BK, head)
         counts = embeddings_BD.new_tensor([embeddings_BD.shape[0] * sample.size - skipped.images.shape[0]])
         packed = ranks.sum(torch.cat([sums_BK.flatten(), cos_BK.flatten(), cosine_sum[None], counts]))
-        sums_BK = packed[: sums_BK.numel()].view_as(sums_BK).clone()
+        sums_BK = packed[: sums_BK.numel()].view_as(sums_BK)
         cos_BK = packed[sums_BK.numel() : -2].view_as(cos_BK)
         others_BKK = None
         if not head.mask_own_tags:
@@ -228,8 +236,10 @@ class _Loss(torch.autograd.Function):
             sums_BK = sums_BK + others_BKK.sum(1)
 
         logit_BK, slope_BK = margin.target(cos_BK)
-        log_z_BK = torch.logaddexp(torch.log(sums_BK), logit_BK - softmax.shift)
-        loss_BK = log_z_BK - (logit_BK - softmax.shift)
+        target_BK = logit_BK - softmax.shift
+        # log(1 + sum / exp(target)), not log(sum + exp(target)) - target: a small loss keeps its digits.
+        loss_BK = torch.logaddexp(torch.log(sums_BK) - target_BK, torch.zeros_like(target_BK))
+        log_z_BK = target_BK + loss_BK
         ctx.head, ctx.softmax, ctx.skipped, ctx.sizes, ctx.offset = head, softmax, skipped, sizes, offset
         ctx.local = embeddings_bD.shape[0]
         ctx.saved = (drawn_BK, cos_BK, slope_BK, log_z_BK, loss_BK, others_BKK)
@@ -242,6 +252,7 @@ class _Loss(torch.autograd.Function):
         return loss_BK.mean()
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         head, softmax = ctx.head, ctx.softmax
         drawn_BK, cos_BK, slope_BK, log_z_BK, loss_BK, others_BKK = ctx.saved

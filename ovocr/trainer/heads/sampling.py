@@ -59,8 +59,9 @@ class NegativeSampler:
     """Draws one class from every block of about 1 / sample_rate consecutive class ids.
 
     The ids 0 .. C-1 are cut into n = round(sample_rate * C) blocks, block j being [j*C//n, (j+1)*C//n); each gives
-    the class that the hash of (seed, step, slot, block) picks. So n classes are drawn, each with probability about
-    sample_rate, in ascending order and without a sort.
+    the class that the hash of (seed, step, slot, block) picks. So n classes are drawn, in ascending order and without
+    a sort, each with probability 1 / the size of its block. Sizes differ by one where n does not divide C: at a rate of
+    0.1 the probabilities are 1/10 or 1/11, at 0.75 they are 1 or 1/2.
     """
 
     def __init__(self, num_classes: int, sample_rate: float) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ovocr.trainer.heads.margin import Margin
 
-_TILE_ELEMENTS = 1 << 21  # logits of a tile: 8 MiB in float32, about what stays in a core's cache with its product
+_TILE_ELEMENTS = 1 << 21  # of a tile's logits, and of its centers, at most: 8 MiB in float32
 _LARGEST_LOGIT = 64.0
 
 
@@ -26,7 +26,7 @@ class Sample:
     """The centers that this rank brings to a step.
 
     rows: their local row numbers, ascending, int64 [S]; None: all of them (the exact softmax).
-    members: which slots' samples each is in, [S, K] of zeros and ones; None: all slots share one sample.
+    members: which slots' samples each is in, bool [S, K]; None: all slots share one sample.
     """
 
     rows: Tensor | None
@@ -78,7 +78,7 @@ class TiledSoftmax:
         self.sample = sample
         self.margin = margin
         self.shift = max(0.0, margin.scale - _LARGEST_LOGIT)
-        width = max(1, _TILE_ELEMENTS // max(1, embeddings_BD.shape[0]))
+        width = max(1, _TILE_ELEMENTS // max(embeddings_BD.shape))
         self.tiles = [(first, min(first + width, sample.size)) for first in range(0, sample.size, width)]
 
     def sums(self, skipped: Pairs) -> tuple[Tensor, Tensor]:
@@ -99,7 +99,7 @@ class TiledSoftmax:
             if self.sample.members is None:
                 sums_BK += exp_BS.sum(1, keepdim=True)
             else:
-                sums_BK += exp_BS @ self._members(tile, exp_BS.dtype)
+                sums_BK += exp_BS @ self.sample.members[tile[0] : tile[1]].to(exp_BS.dtype)
         return sums_BK, cosines
 
     def gradients(self, skipped: Pairs, weight_BK: Tensor, own: Pairs, own_weight_P: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,7 +119,7 @@ class TiledSoftmax:
             if self.sample.members is None:
                 grad_BS *= weight_BK
             else:
-                grad_BS *= weight_BK @ self._members(tile, grad_BS.dtype).T
+                grad_BS *= weight_BK @ self.sample.members[tile[0] : tile[1]].to(grad_BS.dtype).T
             grad_BS[pairs] = 0.0
             own_pairs = (own.images[start:stop], own.positions[start:stop] - tile[0])
             grad_BS.index_put_(own_pairs, own_weight_P[start:stop], accumulate=True)
@@ -137,12 +137,6 @@ class TiledSoftmax:
         first, last = tile
         rows = self.weight_CD[first:last] if self.sample.rows is None else self.weight_CD[self.sample.rows[first:last]]
         return rows.to(self.embeddings_BD.dtype)
-
-    def _members(self, tile: tuple[int, int], dtype: torch.dtype) -> Tensor:
-        members = self.sample.members
-        if members is None:
-            raise ValueError("a shared sample has no members")
-        return members[tile[0] : tile[1]].to(dtype)
 
     def _exponentials(self, cos_BS: Tensor) -> tuple[Tensor, Tensor | None]:
         """exp(scale * cos - shift), in place of the cosines; and where the inter-class filter held, if there is one."""

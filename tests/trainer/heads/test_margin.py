@@ -56,5 +56,9 @@ def test_straight_through_keeps_the_value() -> None:
 def test_impossible_settings_are_refused() -> None:
     with pytest.raises(ValueError, match="scale must be a positive number, not -1"):
         Margin(scale=-1)
+    with pytest.raises(ValueError, match="m2 from 0 to pi"):
+        Margin(m2=math.nan)
+    with pytest.raises(ValueError, match="filter_threshold must be a cosine"):
+        Margin(filter_threshold=-2)
     with pytest.raises(ValueError, match="gradient must be"):
         Margin(gradient="none")  # type: ignore[arg-type]

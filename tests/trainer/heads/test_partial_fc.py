@@ -40,6 +40,8 @@ def check(head: PartialFC, embeddings: Tensor, labels: Tensor, dense: Callable[.
     loss.backward()
     gradient = head.weight.grad
     assert gradient.is_sparse == (head.sample_rate < 1.0)
+    if gradient.is_sparse:
+        assert (gradient._indices()[0].diff() > 0).all()
     pairs = [(loss, wanted), (leaf.grad, wanted_embeddings.grad), (gradient.to_dense(), wanted_weight.grad)]
     for name, (found, expected) in zip(("loss", "embeddings", "centers"), pairs, strict=True):
         scale = expected.detach().abs().max().clamp_min(1e-30)
@@ -105,6 +107,45 @@ def test_float32_when_own_tags_are_learnt(
     assert cosines.min() > 0.9
     head = head_with(weight.float(), sampling=sampling, sample_rate=rate, margin=margin)
     check(head, embeddings.float(), labels, dense, 1e-4)
+
+
+def test_small_losses_keep_their_digits(dense: Callable[..., Tensor]) -> None:
+    """Where tags are learnt the loss is tiny: its error must not be more than that of float32 cross_entropy."""
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.nn.functional.normalize(torch.randn(200, 64, generator=generator, dtype=torch.float64), dim=1)
+    labels = torch.randint(0, 200, (8, 1), generator=generator)
+    embeddings = weight[labels[:, 0]] + 0.02 * torch.randn(8, 64, generator=generator, dtype=torch.float64)
+    head = head_with(weight.float(), labels_per_sample=1, sample_rate=1.0, margin=COSFACE)
+    wanted_leaf = embeddings.clone().requires_grad_()
+    wanted = dense(head, wanted_leaf, weight, labels)
+    wanted.backward()
+    assert wanted.item() < 1e-3
+
+    leaf = embeddings.float().requires_grad_()
+    cos = torch.nn.functional.normalize(leaf, dim=1) @ torch.nn.functional.normalize(weight.float(), dim=1).T
+    logits = COSFACE.scale * (cos - COSFACE.m3 * torch.nn.functional.one_hot(labels[:, 0], 200))
+    plain = torch.nn.functional.cross_entropy(logits, labels[:, 0])
+    plain.backward()
+
+    own_leaf = embeddings.float().requires_grad_()
+    loss = head(own_leaf, labels)
+    loss.backward()
+    assert abs(loss.item() - wanted.item()) <= abs(plain.item() - wanted.item()) + 1e-12
+    error = (own_leaf.grad - wanted_leaf.grad).norm()
+    assert error <= (leaf.grad - wanted_leaf.grad).norm() + 1e-12
+
+
+def test_a_callers_autocast_changes_nothing() -> None:
+    embeddings, weight, labels = made()
+    results = []
+    for enabled in (False, True):
+        head, leaf = head_with(weight.float()), embeddings.float().requires_grad_()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            loss = head(leaf, labels)
+        loss.backward()
+        results.append((loss.detach(), leaf.grad, head.weight.grad.to_dense()))
+    for plain, inside in zip(*results, strict=True):
+        assert torch.equal(plain, inside)
 
 
 @pytest.mark.parametrize("sampling", ["independent", "shared"])
@@ -176,6 +217,8 @@ def test_initial_centers_do_not_depend_on_the_split() -> None:
     whole = initial_centers(0, 9000, 3, seed=5)
     assert whole.std().item() == pytest.approx(0.01, rel=0.03)
     assert torch.equal(torch.cat([initial_centers(0, 4097, 3, 5), initial_centers(4097, 9000, 3, 5)]), whole)
+    for seed in (2**32, 2**62):
+        assert not torch.equal(initial_centers(0, 4, 3, seed), initial_centers(0, 4, 3, 0))
 
 
 @pytest.mark.parametrize(

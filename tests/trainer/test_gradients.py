@@ -1,0 +1,54 @@
+"""Gradient norms and clipping, by hand: dense, sparse, absent."""
+
+import pytest
+import torch
+
+from ovocr.trainer.distributed import Ranks
+from ovocr.trainer.gradients import clip_replicated, clip_sharded
+from ovocr.trainer.row_gradients import touched_rows
+
+
+def parameter(gradient: torch.Tensor | None) -> torch.nn.Parameter:
+    made = torch.nn.Parameter(torch.zeros(gradient.shape if gradient is not None else (2,)))
+    made.grad = gradient
+    return made
+
+
+def test_clipped_to_the_limit_and_told_what_it_was() -> None:
+    parameters = [parameter(torch.tensor([3.0, 0.0])), parameter(None), parameter(torch.tensor([[4.0]]))]
+    assert clip_replicated(parameters, limit=1.0).item() == 5.0
+    assert parameters[0].grad.tolist() == pytest.approx([0.6, 0.0])
+    assert parameters[2].grad.tolist() == [pytest.approx([0.8])]
+    assert parameters[1].grad is None
+
+
+def test_left_alone_below_the_limit() -> None:
+    own = parameter(torch.tensor([3.0, 4.0]))
+    assert clip_replicated([own], limit=5.5).item() == 5.0
+    assert own.grad.tolist() == [3.0, 4.0]
+
+
+def test_rows_that_stand_twice_count_as_their_sum() -> None:
+    values = torch.tensor([[1.0, 0.0], [3.0, 0.0], [2.0, 4.0]])
+    twice = torch.sparse_coo_tensor(torch.tensor([[2, 0, 2]]), values, (4, 2), check_invariants=True)
+    own = parameter(twice)
+    assert clip_sharded([own], 2.5, Ranks()).item() == pytest.approx(34**0.5)  # rows (3, 0) and (3, 4)
+    norm = torch.linalg.vector_norm(own.grad.to_dense()).item()
+    assert norm == pytest.approx(2.5, rel=1e-5)
+
+
+def test_no_gradient_has_the_norm_0() -> None:
+    assert clip_replicated([parameter(None)], limit=1.0).item() == 0.0
+
+
+def test_ascending_rows_are_not_copied() -> None:
+    values = torch.randn(2, 3)
+    unmarked = torch.sparse_coo_tensor(torch.tensor([[1, 4]]), values, (6, 3), check_invariants=True)
+    assert not unmarked.is_coalesced()
+    rows, found = touched_rows(unmarked)
+    assert rows.tolist() == [1, 4]
+    assert found.data_ptr() == unmarked._values().data_ptr()
+    rows, found = touched_rows(torch.sparse_coo_tensor(torch.tensor([[4, 1]]), values, (6, 3), check_invariants=True))
+    assert rows.tolist() == [1, 4]
+    assert torch.equal(found, values.flip(0))
+    assert touched_rows(values) == (None, values)
