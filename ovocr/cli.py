@@ -25,11 +25,32 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except OvocrError as error:
+        except (OvocrError, OSError) as error:
             if ctx.params.get("debug"):
                 traceback.print_exc()
-            click.echo(f"ovocr: {error}", err=True)
-            ctx.exit(error.exit_code)
+            _print_error(error)
+            ctx.exit(getattr(error, "exit_code", 1))
+
+
+def _print_error(error: Exception) -> None:
+    """One line; a name in it may come from a stranger's archive."""
+    if isinstance(error, OSError) and error.filename is not None:
+        click.echo(f"ovocr: {for_terminal(str(error.filename))}: {error.strerror}", err=True)
+    else:
+        click.echo(f"ovocr: {for_terminal(str(error))}", err=True)
+
+
+def _json_target(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Refuse a place where no file can be written before the work begins, not after it."""
+    if value is not None and value != "-" and (Path(value).is_dir() or not Path(value).absolute().parent.is_dir()):
+        raise UsageError(f"--json {value}: is a folder, or in a folder that is not there; a file's path is needed")
+    return value
+
+
+def _folder(ctx: click.Context, parameter: click.Parameter, value: str) -> Path:
+    if not value:
+        raise UsageError(f"--{parameter.name}: is empty; a folder's path is needed")
+    return Path(value)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -41,7 +62,7 @@ def main(debug: bool) -> None:
 
 @main.command("build-labels")
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
-@click.option("--out", type=_FOLDER, required=True, help="Folder of the labelled data set.")
+@click.option("--out", callback=_folder, required=True, metavar="DIR", help="Folder of the labelled data set.")
 @click.option("--vocab", default="lexicon", show_default=True, help="A vocabulary file, or the built-in 'lexicon'.")
 @click.option("--engine", default="rapidocr", show_default=True, type=click.Choice(["rapidocr"]), help="OCR engine.")
 @click.option("--model-dir", type=_FOLDER, help="Folder with det/ and rec/ models, instead of the engine's own.")
@@ -54,7 +75,7 @@ def main(debug: bool) -> None:
 @click.option("--max-pixels", default=50_000_000, show_default=True, help="Larger images are quarantined undecoded.")
 @click.option("--image-timeout", default=120.0, show_default=True, metavar="S", help="Seconds an image may take.")
 @click.option("--retry-quarantined", is_flag=True, help="Redo finished shards that have quarantined images.")
-@click.option("--json", "json_path", metavar="F", help=_JSON_HELP)
+@click.option("--json", "json_path", metavar="F", callback=_json_target, help=_JSON_HELP)
 def build_labels_command(
     sources: tuple[str, ...],
     out: Path,
@@ -92,7 +113,7 @@ def vocab() -> None:
 @vocab.command("coverage")
 @click.argument("data_sets", nargs=-1, required=True, type=_FOLDER, metavar="DIR...")
 @click.option("--vocab", "path", default="lexicon", show_default=True, help="A vocabulary file, or 'lexicon'.")
-@click.option("--json", "json_path", metavar="F", help=_JSON_HELP)
+@click.option("--json", "json_path", metavar="F", callback=_json_target, help=_JSON_HELP)
 def vocab_coverage(data_sets: tuple[Path, ...], path: str, json_path: str | None) -> None:
     """Report what share of the words read in labelled data sets a vocabulary covers."""
     from ovocr.vocab import Vocabulary
@@ -139,7 +160,7 @@ def train(config: Path, overrides: tuple[str, ...], nproc_per_node: int) -> None
     if nproc_per_node > 1:
         from ovocr.trainer.launch import launch_ranks
 
-        sys.exit(launch_ranks(config, overrides, nproc_per_node))
+        launch_ranks(config, overrides, nproc_per_node)
     from ovocr.trainer.loop import train as run_training
 
     summary = run_training(settings)
@@ -152,7 +173,7 @@ def train(config: Path, overrides: tuple[str, ...], nproc_per_node: int) -> None
 @click.option("--data", "data_sets", multiple=True, required=True, type=_FOLDER, metavar="DIR", help="Labelled images.")
 @click.option("--top-k", default=10, show_default=True, type=click.IntRange(min=1), help="Centers that count as read.")
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
-@click.option("--json", "json_path", metavar="F", help=_JSON_HELP)
+@click.option("--json", "json_path", metavar="F", callback=_json_target, help=_JSON_HELP)
 def evaluate_command(run: Path, data_sets: tuple[Path, ...], top_k: int, device: str, json_path: str | None) -> None:
     """Measure tag recall@k of RUN over all class centers, beside the prior that always answers the same tags."""
     _require_torch()
@@ -169,12 +190,21 @@ def evaluate_command(run: Path, data_sets: tuple[Path, ...], top_k: int, device:
 @click.option("--top-k", default=10, show_default=True, type=click.IntRange(min=1), help="Words to show.")
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
 def read(run: Path, images: tuple[Path, ...], head: str | None, top_k: int, device: str) -> None:
-    """Show the words that the encoder of RUN sees in each IMAGE, with scores (cosines to their class centers)."""
+    """Show the words that the encoder of RUN sees in each IMAGE, with scores (cosines to their class centers).
+
+    An IMAGE is a JPEG, PNG or WebP file.
+    """
     _require_torch()
     from ovocr.trainer.reading import read_pictures
 
+    code = 0
     for reading in read_pictures(run, list(images), head=head, top_k=top_k, device=device):
-        click.echo(reading.format())
+        if isinstance(reading, OvocrError):
+            _print_error(reading)
+            code = max(code, reading.exit_code)
+        else:
+            click.echo(reading.format())
+    sys.exit(code)
 
 
 @main.command()

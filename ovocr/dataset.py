@@ -51,6 +51,10 @@ class LabelledDataSet:
         """Counts of the shard, JSON; its presence says that the shard is finished."""
         return self.root / "stats" / f"{shard:05d}.json"
 
+    def lock_path(self, shard: int) -> Path:
+        """Held by the process that makes the shard, and there only as long as it does."""
+        return self.root / "stats" / f".{shard:05d}.lock"
+
     def manifest(self) -> dict[str, Any]:
         """The parsed manifest. Raises OvocrError where it cannot be read."""
         return _read_json(self.manifest_path)

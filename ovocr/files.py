@@ -1,9 +1,12 @@
 """Files that appear under their final names only when they are complete."""
 
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from ovocr.errors import OvocrError
 
 PARTIAL_SUFFIX = ".partial"
 
@@ -49,3 +52,38 @@ def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text with Unix line ends, complete or not at all."""
     with written_aside(path) as partial:
         partial.write_text(text, encoding="utf-8", newline="\n")
+
+
+@contextmanager
+def locked(path: Path, busy: str) -> Iterator[None]:
+    """Hold the lock file ``path``; it is gone again behind the block. Raises OvocrError(busy) where another holds it.
+
+    The system drops the lock of a process that dies, so what a killed run leaves is in nobody's way.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = _lock(path, busy)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _lock(path: Path, busy: str) -> int:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise OvocrError(busy) from None
+        if _is_at(descriptor, path):
+            return descriptor
+        os.close(descriptor)  # the last holder has just removed the file: this is a lock on a file without a name
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False

@@ -62,6 +62,10 @@ def test_every_command_has_help(path: tuple[str, ...]) -> None:
         (["eval", ".", "--data", "."], 1, "not a training run (no config.toml)"),
         (["read", ".", "x.jpg"], 1, "not a training run (no config.toml)"),
         (["build-labels", "none.tar", "--out", "o"], 2, "none.tar"),
+        (["build-labels", ".", "--out", ""], 2, "--out: is empty"),
+        (["build-labels", ".", "--out", "o", "--tags", "99999999"], 2, "--tags 99999999: at most 100000 are possible"),
+        (["build-labels", ".", "--out", "o", "--json", "."], 2, "--json .: is a folder"),
+        (["vocab", "coverage", ".", "--json", "none/x.json"], 2, "--json none/x.json: is a folder, or in a folder"),
         (["build-labels", ".", "--out", "o", "--shard-slice", "3"], 2, "--shard-slice 3: I/N is needed"),
     ],
 )
@@ -81,6 +85,21 @@ def test_wrong_usage_is_exit_code_2() -> None:
     assert ovocr("build-labels", "x")[0] == 2
     assert ovocr("build-labels", "x", "--out", "o", "--engine", "none")[0] == 2
     assert ovocr("nothing")[0] == 2
+
+
+def test_names_in_errors_are_shown_not_sent(tmp_path: Path) -> None:
+    _, _, errors = ovocr("build-labels", tmp_path / "\x1b[31mred.tar", "--out", tmp_path / "o")
+    assert "\x1b" not in errors
+    assert "\\x1b[31mred.tar" in errors
+
+
+def test_a_path_that_is_in_the_way_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    empty = tmp_path / "empty.tar"
+    empty.write_bytes(b"\0" * 10240)
+    code, _, errors = ovocr("build-labels", empty, "--out", tmp_path / "file")
+    assert (code, len(errors.splitlines())) == (1, 1)
+    assert str(tmp_path / "file") in errors
 
 
 def test_debug_shows_where_an_error_came_from(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from ovocr.cores import available_cores
 from ovocr.dataset import LabelledDataSet
 from ovocr.errors import MissingExtraError, OvocrError, UsageError
 from ovocr.escape import for_terminal
-from ovocr.files import partial_path, write_text, written_aside
+from ovocr.files import locked, partial_path, write_text, written_aside
 
 
 def test_exit_codes() -> None:
@@ -28,6 +28,19 @@ def test_a_file_has_its_name_only_when_complete(tmp_path: Path) -> None:
     assert (path.read_text(), partial_path(path).exists()) == ("whole", False)
     write_text(path, "länger\n")
     assert path.read_bytes() == "länger\n".encode()
+
+
+def test_a_lock_is_held_by_one_and_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / ".lock"
+    with locked(path, "busy"):
+        with pytest.raises(OvocrError, match="^busy$"), locked(path, "busy"):
+            pass
+        assert path.exists()
+    assert not path.exists()
+    path.touch()  # what a killed process leaves
+    with locked(path, "busy"):
+        pass
+    assert list(path.parent.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,8 @@ from ovocr.labelgen.sources import Found, Ignored, InputShard, Lost, SourceItem,
 from ovocr.labelgen.totals import Totals
 from ovocr.recordio import MAX_CLASS_ID
 from ovocr.vocab import Vocabulary
+from ovocr.vocab.normalisation import normalise
+from ovocr.vocab.vocabulary import LEXICON
 
 _Note = SourceItem | None  # what the pool passes along with an image: its source item, or None at a shard's end
 
@@ -61,6 +63,7 @@ def _prepare(options: BuildOptions, data_set: LabelledDataSet) -> tuple[list[Inp
     vocabulary = Vocabulary.load(options.vocab)
     if not 0 < len(vocabulary) <= MAX_CLASS_ID + 1:
         raise UsageError(f"--vocab {options.vocab}: {len(vocabulary)} words; from 1 to {MAX_CLASS_ID + 1} are possible")
+    _check_words_can_occur(options.vocab, vocabulary)
     settle_configuration(data_set, describe_build(options, shards, engine, vocabulary), vocabulary)
     settings = LabellerSettings(
         engine=choice,
@@ -70,6 +73,16 @@ def _prepare(options: BuildOptions, data_set: LabelledDataSet) -> tuple[list[Inp
         max_pixels=options.max_pixels,
     )
     return shards, settings
+
+
+def _check_words_can_occur(name: str, vocabulary: Vocabulary) -> None:
+    """Words are looked up as they are normalised: one that is written otherwise would be a class without pictures."""
+    if name == LEXICON:
+        return
+    for id in range(len(vocabulary)):
+        word = vocabulary.word(id)
+        if normalise(word) != word:
+            raise UsageError(f"--vocab {name}: line {id + 1}: {word!r} never occurs; write it {normalise(word)!r}")
 
 
 def _is_finished(data_set: LabelledDataSet, number: int, retry_quarantined: bool) -> bool:

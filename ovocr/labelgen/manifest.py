@@ -63,6 +63,11 @@ def settle_configuration(data_set: LabelledDataSet, manifest: dict[str, Any], vo
     """
     data_set.root.mkdir(parents=True, exist_ok=True)
     if not data_set.manifest_path.exists():
+        if data_set.finished_shards():
+            raise OvocrError(
+                f"{data_set.root}: has finished shards, but no manifest.json to say how they were made; "
+                "put it back or choose another --out"
+            )
         _create(data_set, manifest, vocabulary)
     _check_same(data_set, manifest)
 

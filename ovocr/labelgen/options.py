@@ -8,6 +8,7 @@ from ovocr.errors import UsageError
 
 EXECUTORS = ("local",)
 MAX_SEED = 2**63 - 1
+MAX_TAGS = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,8 @@ class BuildOptions:
         ):
             if value is not None and value < 1:
                 raise UsageError(f"{option} {value}: at least 1 is needed")
+        if self.tags > MAX_TAGS:
+            raise UsageError(f"--tags {self.tags}: at most {MAX_TAGS} are possible")
         if not 0 <= self.seed <= MAX_SEED:
             raise UsageError(f"--seed {self.seed}: a number from 0 to {MAX_SEED} is needed")
         if not (self.image_timeout_s > 0 and math.isfinite(self.image_timeout_s)):

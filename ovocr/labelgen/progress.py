@@ -70,13 +70,18 @@ class Progress:
         images, read = self._in_tars
         return known + round(images * size / read) if read else None
 
+    def _is_exact(self) -> bool:
+        """Have all tars been read to their end?"""
+        return self._in_tars[1] == sum(shard.size for shard in self._shards if shard.images is None)
+
     def _print_line(self) -> None:
         self._last_line = time.monotonic()
         seconds = self._last_line - self._start
         total = self._estimate()
+        of = "?" if total is None else f"{'' if self._is_exact() else 'about '}{total}"
         left = f", about {(total - self._done) * seconds / self._done:.0f} s left" if total else ""
         say(
-            f"shard {self._finished + 1}/{len(self._shards)}, {self._done} of {total or '?'} images, "
+            f"shard {self._finished + 1}/{len(self._shards)}, {self._done} of {of} images, "
             f"{self._done / seconds:.2f} images/s{left}"
         )
 

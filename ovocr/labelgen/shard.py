@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ovocr.dataset import LabelledDataSet
-from ovocr.files import partial_path, write_text, written_aside
+from ovocr.files import locked, partial_path, write_text, written_aside
 from ovocr.labelgen.outcome import Outcome, Status
 from ovocr.labelgen.schema import OCR, RECORDS, RowWriter
 from ovocr.labelgen.sources import InputShard, as_text
@@ -28,12 +28,18 @@ class ShardWriter:
         self._number = number
         self._shard = shard
         self._start = time.monotonic()
+        self._lock = ExitStack()
         self._files = ExitStack()
         self.counts = ShardCounts(ignored=shard.ignored)
 
     def __enter__(self) -> "ShardWriter":
-        remove_leftovers(self._data_set, self._number)
-        with self._files:
+        busy = (
+            f"{self._data_set.root}: shard {self._number} is being made by another process; "
+            "wait for it, or share the shards out with --shard-slice"
+        )
+        with self._lock, self._files:
+            self._lock.enter_context(locked(self._data_set.lock_path(self._number), busy))
+            remove_leftovers(self._data_set, self._number)
             self._rec = self._files.enter_context(RecordWriter(self._data_set.rec_prefix(self._number)))
             self._ocr, self._records = (
                 self._files.enter_context(RowWriter(self._files.enter_context(written_aside(path)), schema))
@@ -43,14 +49,16 @@ class ShardWriter:
                 )
             )
             self._files = self._files.pop_all()
+            self._lock = self._lock.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._files.__exit__(kind, error, trace)
-        if error is None:
-            write_text(self._data_set.stats_path(self._number), json.dumps(self._stats(), indent=2) + "\n")
+        with self._lock:
+            self._files.__exit__(kind, error, trace)
+            if error is None:
+                write_text(self._data_set.stats_path(self._number), json.dumps(self._stats(), indent=2) + "\n")
 
     def add(self, key: str, outcome: Outcome) -> None:
         """Write what became of the next image."""

@@ -109,7 +109,7 @@ class Totals:
             f"{counts['quarantined']} quarantined; {counts['ignored']} other files ignored",
             *(f"  {reason}: {count}" for reason, count in counts["reasons"].items()),
             f"{counts['lines']} lines, {counts['words_found']} words, {counts['words_in_vocabulary']} of them in the "
-            f"vocabulary, {counts['tags']} distinct tags",
+            f"vocabulary, {counts['tags']} tags (distinct in each image)",
         ]
         if not self.built:
             return "\n".join([*lines, "nothing to do: all shards are finished"])

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from ovocr.errors import OvocrError
@@ -240,7 +240,9 @@ class Backbone(nn.Module):
         """Write config.json and model.safetensors, each complete or not at all; the folder is made where needed."""
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
         with written_aside(Path(folder) / WEIGHTS_NAME) as partial:
-            save_file(tensors, partial, metadata={"format": "pt"})
+            partial.write_bytes(
+                save(tensors, metadata={"format": "pt"})
+            )  # save_file makes it readable by its owner alone
         keys = {
             "architectures": ["OneVisionEncoderModel"],
             "model_type": "onevision_encoder",

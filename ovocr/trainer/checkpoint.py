@@ -48,9 +48,10 @@ Tensors = dict[str, Tensor | RowShard]
 
 
 def save_checkpoint(folder: Path, tensors: Tensors, state: dict[str, Any], ranks: Ranks) -> None:
-    """Save tensors and a JSON-able state as ``folder``; every rank calls this. Raises OSError.
+    """Save tensors and a JSON-able state as ``folder``; every rank calls this.
 
-    A plain tensor is the same on every rank and written once; a RowShard is this rank's part.
+    A plain tensor is the same on every rank and written once; a RowShard is this rank's part. Raises OvocrError
+    where it cannot be written.
     """
     partial = partial_path(folder)
     if ranks.rank == 0:
@@ -58,8 +59,13 @@ def save_checkpoint(folder: Path, tensors: Tensors, state: dict[str, Any], ranks
         partial.mkdir(parents=True)
     _barrier(ranks)
     writer = FileSystemWriter(partial, sync_files=True, single_file_per_rank=True)
-    with _quiet():
-        save(_local(tensors), storage_writer=writer, planner=_SavePlanner(tensors), process_group=ranks.group)
+    try:
+        with _quiet():
+            save(_local(tensors), storage_writer=writer, planner=_SavePlanner(tensors), process_group=ranks.group)
+    except CheckpointException as error:
+        cause = next(cause for cause, _ in error.failures.values())
+        free = shutil.disk_usage(partial.parent).free
+        raise OvocrError(f"{folder}: the checkpoint cannot be written ({free:,} bytes free): {_line(cause)}") from error
     if ranks.rank == 0:
         (partial / STATE_FILE).write_text(json.dumps(state, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         fsync(partial / STATE_FILE)
@@ -162,8 +168,12 @@ def _check_metadata(folder: Path) -> None:
 
 
 def _unreadable(folder: Path, cause: BaseException) -> OvocrError:
+    return OvocrError(f"{folder}: the checkpoint cannot be read: {_line(cause)}; remove it to go on from an older one")
+
+
+def _line(cause: BaseException) -> str:
     lines = str(cause).splitlines() or [""]
-    return OvocrError(f"{folder}: the checkpoint cannot be read: {type(cause).__name__}: {lines[0]}")
+    return f"{type(cause).__name__}: {lines[0]}"
 
 
 def _local(tensors: Tensors) -> dict[str, Tensor]:

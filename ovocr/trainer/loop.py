@@ -27,6 +27,7 @@ from ovocr.trainer.metrics import MetricsLog, sample_digest
 from ovocr.trainer.model import Model, Optimizers, build_model, build_optimizers, saved_per_head, vocabulary_of
 from ovocr.trainer.run_folder import RunFolder
 from ovocr.trainer.schedule import learning_rate_factor
+from ovocr.trainer.stopping import StopRequests, stop_requests
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,11 @@ def train(config: RunConfig) -> Summary:
     """
     device = choose_device(config.run.device)
     torch.set_num_threads(max(1, available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
-    with joined(device) as ranks:
-        return _Training(config, ranks, device).run()
+    with joined(device) as ranks, RunFolder(config.run.output).lock() if ranks.rank == 0 else nullcontext():
+        training = _Training(config, ranks, device)
+        # Ranks would have to agree on the step to stop at; several of them are ended by torchrun as they are.
+        with stop_requests() if ranks.world == 1 else nullcontext(StopRequests()) as stop:
+            return training.run(stop)
 
 
 @dataclass
@@ -94,8 +98,9 @@ class _Training:
         self.first_step = self._resume()
         self.last_loss: float | None = None
 
-    def run(self) -> Summary:
-        """All steps that are left."""
+    def run(self, stop: StopRequests) -> Summary:
+        """All steps that are left, or as many as are done when a stop is asked for."""
+        self._stop = stop
         began = time.monotonic()
         steps = self.config.run.steps
         with self._open_log() if self.ranks.rank == 0 else nullcontext() as log:
@@ -115,12 +120,15 @@ class _Training:
                 self._report(pending, result.began, log)
             pending = result
             done = step + 1
-            if done % run.checkpoint_every == 0 or done == run.steps:
+            stopping = self._stop.asked
+            if done % run.checkpoint_every == 0 or done == run.steps or stopping:
                 self._report(pending, None, log)
                 pending = None
                 if log is not None:
                     log.flush()
                 self._save(done)
+            if stopping and done < run.steps:
+                raise OvocrError(f"stopped; {done} steps are saved in {self.folder.root}: the same command goes on")
 
     def _step(self, step: int, batches: dict[str, Iterator[Batch]]) -> _StepResult:
         settings = self.config.optimizer
@@ -192,7 +200,8 @@ class _Training:
                 "images_per_s": images / max(1e-9, ended - result.began),
                 "data_wait_s": result.data_wait_s,
                 "sample_ids": sample_digest(result.sample_ids.values()),
-            }
+            },
+            images,
         )
 
     def _check_finite(self, result: _StepResult, losses: dict[str, float], scalars: dict[str, float]) -> None:

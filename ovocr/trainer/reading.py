@@ -1,11 +1,12 @@
 """The words that a trained encoder sees in a picture: the nearest class centers to its embedding."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from ovocr.errors import UsageError
+from ovocr.errors import OvocrError, UsageError
 from ovocr.escape import for_terminal
 from ovocr.trainer.data.pictures import DecodeError, load_picture, normalise
 from ovocr.trainer.distributed import choose_device
@@ -28,10 +29,11 @@ class Reading:
 
 def read_pictures(
     run: Path, pictures: list[Path], *, head: str | None = None, top_k: int = 10, device: str = "auto"
-) -> list[Reading]:
-    """Read picture files with the newest checkpoint of a run; ``head``: whose words, the only one if left out.
+) -> Iterator[Reading | OvocrError]:
+    """Read JPEG, PNG and WebP files with the newest checkpoint of a run; for each its words, or why it has none.
 
-    Raises UsageError for an unknown head or a file that is not there, OvocrError for one that is no picture.
+    head: whose words, the only one if left out. Raises OvocrError where the run cannot be read, UsageError for an
+    unknown head.
     """
     trained = TrainedRun.load(run, choose_device(device))
     if head is None and len(trained.config.heads) > 1:
@@ -39,7 +41,11 @@ def read_pictures(
     name = head or next(iter(trained.config.heads))
     if name not in trained.config.heads:
         raise UsageError(f"--head: {name!r} is not a head of this run; it has {', '.join(trained.config.heads)}")
-    return [_read(trained, name, picture, top_k) for picture in pictures]
+    for picture in pictures:
+        try:
+            yield _read(trained, name, picture, top_k)
+        except OvocrError as error:
+            yield error
 
 
 def _read(trained: TrainedRun, head: str, picture: Path, top_k: int) -> Reading:

@@ -4,13 +4,14 @@ import dataclasses
 import difflib
 import json
 import platform
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 from ovocr import __version__
 from ovocr.errors import OvocrError
-from ovocr.files import write_text
+from ovocr.files import locked, write_text
 from ovocr.trainer.checkpoint import complete_checkpoints
 from ovocr.trainer.config import LoaderConfig, RunConfig, dump_config, load_config
 from ovocr.vocab import Vocabulary
@@ -70,11 +71,11 @@ class RunFolder:
         return load_config(self.config_path, check_paths=False)
 
     def prepare(self, config: RunConfig, vocabularies: dict[str, Vocabulary]) -> None:
-        """Make the folder, or check that it holds a run of the same configuration, to go on with.
+        """Make the folder, or check that what has been trained in it was of the same configuration, to go on with.
 
         Raises OvocrError naming the first difference otherwise.
         """
-        if self.config_path.is_file():
+        if self.config_path.is_file() and self.newest_checkpoint() is not None:
             difference = _difference(self.config(), config)
             if difference:
                 raise OvocrError(
@@ -88,6 +89,10 @@ class RunFolder:
             vocabulary.save(self.vocabulary_path(head))
         write_text(self.root / "versions.json", json.dumps(_versions(), indent=1, sort_keys=True) + "\n")
         write_text(self.config_path, dump_config(config))
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Held while a run is trained in the folder. Raises OvocrError where another process does so."""
+        return locked(self.root / ".lock", f"{self.root}: another process is training in this folder")
 
     def _check_vocabulary(self, head: str, vocabulary: Vocabulary) -> None:
         path = self.vocabulary_path(head)

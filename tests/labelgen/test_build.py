@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from PIL import Image
 
 from ovocr.dataset import LabelledDataSet
 from ovocr.errors import OvocrError, UsageError
+from ovocr.files import locked
 from ovocr.labelgen.build import build_labels
 from ovocr.labelgen.options import BuildOptions
 from ovocr.labelgen.pictures import store_picture
@@ -309,6 +311,31 @@ def test_an_empty_vocabulary_is_refused(options: BuildOptions, tmp_path: Path):
     with pytest.raises(OvocrError, match=r"empty\.txt"):
         build_labels(again(options, out=tmp_path / "out", vocab=str(tmp_path / "empty.txt")), progress=False)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_shard_is_made_by_one_process_at_a_time(built: Built, options: BuildOptions, tmp_path: Path):
+    data_set = LabelledDataSet(tmp_path / "labels")
+    with (
+        locked(data_set.lock_path(0), "held"),
+        pytest.raises(OvocrError, match="shard 0 is being made by another process; wait for it, or share"),
+    ):
+        build_labels(again(options, out=data_set.root), progress=False)
+    build_labels(again(options, out=data_set.root), progress=False)
+    assert digests(data_set.root) == digests(built[0].root)
+    assert not list(data_set.root.rglob("*.lock"))
+
+
+def test_finished_shards_without_a_manifest_are_refused(built: Built, options: BuildOptions, tmp_path: Path):
+    shutil.copytree(built[0].root, tmp_path / "copy")
+    (tmp_path / "copy" / "manifest.json").unlink()
+    with pytest.raises(OvocrError, match="has finished shards, but no manifest.json"):
+        build_labels(again(options, out=tmp_path / "copy", tags=7), progress=False)
+
+
+def test_words_that_never_occur_are_refused(options: BuildOptions, tmp_path: Path):
+    (tmp_path / "v.txt").write_text("fine\nCAFÉ\n")
+    with pytest.raises(UsageError, match=r"v.txt: line 2: 'CAFÉ' never occurs; write it 'café'"):
+        build_labels(again(options, out=tmp_path / "out", vocab=str(tmp_path / "v.txt")), progress=False)
 
 
 def test_several_processes_may_create_a_data_set_at_once(built: Built, options: BuildOptions, tmp_path: Path):

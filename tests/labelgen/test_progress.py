@@ -28,7 +28,7 @@ def test_without_a_terminal_there_is_a_line_now_and_then(
     assert len(lines) == 13
     # Nothing is known of the tars at first; then 2 images in 1000 bytes make 8 in 4000, and 5 records.
     assert lines[0][:2] == ["ovocr: shard 1/3", "1 of ? images"]
-    assert lines[2][:2] == ["ovocr: shard 2/3", "3 of 13 images"]
+    assert lines[2][:2] == ["ovocr: shard 2/3", "3 of about 13 images"]
     assert lines[-1][:2] == ["ovocr: shard 3/3", "13 of 13 images"]
     assert lines[-1][3] == "about 0 s left"
 

@@ -1,6 +1,9 @@
 """Each kind of source: what is found, under which key, and what damage costs."""
 
+import bz2
+import gzip
 import io
+import lzma
 import os
 import tarfile
 from collections.abc import Callable
@@ -41,7 +44,7 @@ def test_tar_members_of_one_name_are_all_there(tmp_path: Path, tar: Tar):
     assert items == [Found("1.jpg", b"one"), Found("1.jpg", b"other")]
 
 
-def test_tar_links_pipes_and_folders_are_no_images(tmp_path: Path):
+def test_tar_pipes_and_folders_are_no_images_and_links_are_lost(tmp_path: Path):
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
         for name, kind in (("1.jpg", tarfile.SYMTYPE), ("2.jpg", tarfile.LNKTYPE), ("3.jpg", tarfile.FIFOTYPE)):
             info = tarfile.TarInfo(name)
@@ -50,7 +53,20 @@ def test_tar_links_pipes_and_folders_are_no_images(tmp_path: Path):
         info = tarfile.TarInfo("4.jpg")
         info.type = tarfile.DIRTYPE
         archive.addfile(info)
-    assert read(tmp_path / "a.tar") == [[Ignored()] * 3]
+    ((*links, pipe),) = read(tmp_path / "a.tar")
+    assert links == [
+        Lost(key, Reason.UNREADABLE, "a link to /etc/passwd: pack the picture itself") for key in ("1.jpg", "2.jpg")
+    ]
+    assert pipe == Ignored()
+
+
+@pytest.mark.parametrize(
+    ("name", "compress"), [("gzip", gzip.compress), ("bzip2", bz2.compress), ("xz", lzma.compress)]
+)
+def test_a_compressed_tar_is_told_as_such(tmp_path: Path, name: str, compress: Callable[[bytes], bytes]):
+    (tmp_path / "a.tar").write_bytes(compress(b"\0" * 10240))
+    with pytest.raises(UsageError, match=rf"a.tar: is compressed \({name}\); uncompress it first"):
+        plan_shards((str(tmp_path / "a.tar"),), 10)
 
 
 def test_tar_names_that_are_no_utf8_are_escaped(tmp_path: Path):

@@ -1,5 +1,6 @@
 """From shards to batches: records, pictures that stay whole, and the same steps whatever reads them."""
 
+import json
 import multiprocessing
 import pickle
 import struct
@@ -82,12 +83,21 @@ def test_an_unfinished_data_set_is_refused(make_data_set: Maker) -> None:
     assert str(caught.value) == f"{root}: 1 of 3 shards finished; let `ovocr build-labels` finish it"
 
 
+def test_a_vocabulary_that_the_manifest_does_not_name_is_refused(make_data_set: Maker) -> None:
+    root = make_data_set("swapped", [1])
+    manifest = json.loads((root / "manifest.json").read_text())
+    (root / "manifest.json").write_text(json.dumps({**manifest, "vocabulary": {"sha256": "0" * 64}}))
+    with pytest.raises(OvocrError, match=r"vocab.txt: not the vocabulary that manifest.json names"):
+        RecordSamples([root], labels_stored=10, num_classes=50)
+
+
 def test_data_sets_of_two_vocabularies_are_refused(make_data_set: Maker) -> None:
     first, second = make_data_set("first", [1]), make_data_set("second", [1], words=["a", "b"])
     with pytest.raises(OvocrError) as caught:
         RecordSamples([first, second], labels_stored=10, num_classes=50)
     assert str(caught.value) == (
-        f"{second}: made with another vocabulary than {first}: bring one to the other's with `ovocr relabel`"
+        f"{second}: made with another vocabulary than {first}; "
+        "train on them with a head each, or label one again with the other's vocab.txt"
     )
 
 

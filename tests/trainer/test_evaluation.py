@@ -1,5 +1,6 @@
 """Recall@k, the prior, reading and export, on a run that learnt its few pictures by heart."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from ovocr.trainer.evaluation import evaluate, most_frequent_tags, recall_at_k
 from ovocr.trainer.loop import train
 from ovocr.trainer.model import export_backbone
 from ovocr.trainer.ranking import nearest_centers
-from ovocr.trainer.reading import read_pictures
+from ovocr.trainer.reading import Reading, read_pictures
 
 
 def test_recall_by_hand() -> None:
@@ -60,6 +61,7 @@ def test_a_trained_run_reads(config_file: Path, tmp_path: Path, make_data_set: C
     picture = tmp_path / "record10.jpg"
     picture.write_bytes(RecordReader(tmp_path / "labels" / "rec" / "00000")[10].image)  # its tags: 10 .. 19
     (reading,) = read_pictures(run, [picture], top_k=5)
+    assert isinstance(reading, Reading)
     assert len(set(word for word, _ in reading.words) & {f"word{n}" for n in range(10, 20)}) >= 3
     assert [score for _, score in reading.words] == sorted((score for _, score in reading.words), reverse=True)
     assert reading.format().splitlines()[0] == f"{picture}:"
@@ -71,12 +73,14 @@ def test_a_trained_run_reads(config_file: Path, tmp_path: Path, make_data_set: C
     with pytest.raises(OvocrError, match="other: its tags are of another vocabulary"):
         evaluate(run, [other])
     with pytest.raises(UsageError, match="--head: 'video' is not a head of this run; it has ocr"):
-        read_pictures(run, [picture], head="video")
-    with pytest.raises(UsageError, match=r"none.jpg: cannot be read: No such file"):
-        read_pictures(run, [tmp_path / "none.jpg"])
+        next(read_pictures(run, [picture], head="video"))
     (tmp_path / "text.jpg").write_text("no picture")
-    with pytest.raises(OvocrError, match=r"text.jpg: "):
-        read_pictures(run, [tmp_path / "text.jpg"])
+    missing, words, broken = read_pictures(run, [tmp_path / "none.jpg", picture, tmp_path / "text.jpg"], top_k=5)
+    assert isinstance(missing, UsageError)
+    assert re.search("none.jpg: cannot be read: No such file", str(missing))
+    assert words == reading
+    assert isinstance(broken, OvocrError)
+    assert str(broken).startswith(f"{tmp_path}/text.jpg: ")
 
 
 def test_no_run_is_said(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from ovocr.trainer.checkpoint import complete_checkpoints
 from ovocr.trainer.config import load_config
 from ovocr.trainer.loop import train
 from ovocr.trainer.model import TrainedRun
+from ovocr.trainer.run_folder import RunFolder
 
 
 def metrics(run: Path) -> list[dict[str, Any]]:
@@ -101,6 +102,48 @@ def test_ranks_see_and_compute_the_same(config_file: Path, tmp_path: Path) -> No
         TrainedRun.load(tmp_path / name, torch.device("cpu")).model.heads["ocr"].weight for name in ("run", "mixed")
     )
     torch.testing.assert_close(mixed, one, rtol=0, atol=5e-3)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_ends(config_file: Path, tmp_path: Path, number: signal.Signals) -> None:
+    settings = ["--set", "run.steps=100000", "--set", "run.checkpoint_every=100000"]
+    process = subprocess.Popen(command(config_file, *settings), stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 100
+    while not (tmp_path / "run" / "metrics.jsonl").is_file() or not (tmp_path / "run" / "metrics.jsonl").read_text():
+        assert time.monotonic() < deadline, "no step was done"
+        time.sleep(0.02)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    (checkpoint,) = complete_checkpoints(tmp_path / "run" / "checkpoints")
+    steps = int(checkpoint.name)
+    assert errors.splitlines()[-1] == (
+        f"ovocr: stopped; {steps} steps are saved in {tmp_path / 'run'}: the same command goes on"
+    )
+    assert len(metrics(tmp_path / "run")) == steps
+    assert not (tmp_path / "run" / ".lock").exists()
+
+
+def test_two_runs_in_one_folder_are_refused(config_file: Path, tmp_path: Path) -> None:
+    config = load_config(config_file)
+    with RunFolder(tmp_path / "run").lock(), pytest.raises(OvocrError, match="another process is training in this"):
+        train(config)
+    assert train(config).first_step == 0
+
+
+def test_ranks_start_beside_a_folder_of_the_packages_name(config_file: Path, tmp_path: Path) -> None:
+    """Such as the folder that a checkout is in: Python would take the checkout's folder for the package."""
+    (tmp_path / "ovocr").mkdir()
+    arguments = ["--set", "run.steps=2", "--nproc-per-node", "2"]
+    program = f"from ovocr.cli import main; main(['train', {str(config_file)!r}, *{arguments!r}])"
+    script = tmp_path / "elsewhere" / "start.py"
+    script.parent.mkdir()
+    script.write_text(program)
+    done = subprocess.run(
+        [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(metrics(tmp_path / "run")) == 2
 
 
 def test_another_configuration_is_refused(config_file: Path) -> None:

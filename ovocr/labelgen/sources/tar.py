@@ -6,7 +6,7 @@ import tarfile
 from collections.abc import Iterator
 from typing import IO
 
-from ovocr.errors import OvocrError
+from ovocr.errors import OvocrError, UsageError
 from ovocr.labelgen.reasons import Reason
 from ovocr.labelgen.sources.plan import (
     MAX_FILE_BYTES,
@@ -20,12 +20,18 @@ from ovocr.labelgen.sources.plan import (
     too_large,
 )
 
+_COMPRESSED = {"gzip": b"\x1f\x8b", "bzip2": b"BZh", "xz": b"\xfd7zXZ\0", "zstd": b"\x28\xb5\x2f\xfd"}
 # What tarfile raises on hostile headers, by its source; OSError with EINVAL is a seek to before the file's start.
 _DAMAGE = (tarfile.TarError, ValueError, OverflowError, EOFError)
 
 
 def plan_tar(source: str) -> InputShard:
-    """The file as one shard; how many images it has is not known before it is read."""
+    """The file as one shard; how many images it has is not known before it is read. Raises UsageError if compressed."""
+    with open(source, "rb") as file:
+        start = file.read(6)
+    for name, magic in _COMPRESSED.items():
+        if start.startswith(magic):
+            raise UsageError(f"{source}: is compressed ({name}); uncompress it first, a .tar is read as a stream")
     return InputShard(source=source, kind="tar", size=os.path.getsize(source))
 
 
@@ -88,7 +94,9 @@ def _next_member(archive: tarfile.TarFile) -> tarfile.TarInfo | None:
 def _read_member(archive: tarfile.TarFile, member: tarfile.TarInfo, key: str) -> Iterator[SourceItem]:
     if member.isdir():
         return
-    if not member.isreg() or not is_image_name(member.name):
+    if (member.islnk() or member.issym()) and is_image_name(member.name):
+        yield Lost(key, Reason.UNREADABLE, f"a link to {as_text(member.linkname)}: pack the picture itself")
+    elif not member.isreg() or not is_image_name(member.name):
         yield Ignored()
     elif member.size > MAX_FILE_BYTES:
         yield too_large(key, member.size)

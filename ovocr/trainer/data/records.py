@@ -94,16 +94,20 @@ def _check_one_vocabulary(data_sets: Sequence[LabelledDataSet]) -> None:
     for data_set, sha256 in others:
         if sha256 != first[1]:
             raise OvocrError(
-                f"{data_set.root}: made with another vocabulary than {first[0].root}: "
-                "bring one to the other's with `ovocr relabel`"
+                f"{data_set.root}: made with another vocabulary than {first[0].root}; "
+                "train on them with a head each, or label one again with the other's vocab.txt"
             )
 
 
 def _vocabulary_sha256(data_set: LabelledDataSet) -> str:
     try:
-        return hashlib.sha256(data_set.vocabulary_path.read_bytes()).hexdigest()
+        found = hashlib.sha256(data_set.vocabulary_path.read_bytes()).hexdigest()
     except OSError as error:
         raise OvocrError(f"{data_set.vocabulary_path}: cannot be read: {error.strerror}") from error
+    promised = data_set.manifest().get("vocabulary", {}).get("sha256", found)
+    if found != promised:
+        raise OvocrError(f"{data_set.vocabulary_path}: not the vocabulary that manifest.json names; put that one back")
+    return found
 
 
 def _all_shards(data_set: LabelledDataSet) -> range:
