@@ -100,16 +100,15 @@ class _Training:
 
     def run(self, stop: StopRequests) -> Summary:
         """All steps that are left, or as many as are done when a stop is asked for."""
-        self._stop = stop
         began = time.monotonic()
         steps = self.config.run.steps
         with self._open_log() if self.ranks.rank == 0 else nullcontext() as log:
-            self._steps(log)
+            self._steps(log, stop)
         return Summary(
             self.folder, self.first_step, steps, time.monotonic() - began, self.last_loss, self.ranks.rank == 0
         )
 
-    def _steps(self, log: MetricsLog | None) -> None:
+    def _steps(self, log: MetricsLog | None, stop: StopRequests) -> None:
         run = self.config.run
         batches = {name: self._batches(name, head) for name, head in self.config.heads.items()}
         pending: _StepResult | None = None
@@ -120,7 +119,7 @@ class _Training:
                 self._report(pending, result.began, log)
             pending = result
             done = step + 1
-            stopping = self._stop.asked
+            stopping = stop.asked
             if done % run.checkpoint_every == 0 or done == run.steps or stopping:
                 self._report(pending, None, log)
                 pending = None
