@@ -15,12 +15,12 @@ from tqdm import tqdm
 from ovocr.dataset import LabelledDataSet
 from ovocr.errors import OvocrError
 from ovocr.trainer.config import HeadConfig
-from ovocr.trainer.data.pictures import DecodeError, load_picture, normalise
-from ovocr.trainer.data.records import RecordSamples
+from ovocr.trainer.data.loader import load_sample
+from ovocr.trainer.data.pictures import normalise
+from ovocr.trainer.data.records import RecordSamples, vocabulary_sha256
 from ovocr.trainer.distributed import choose_device
 from ovocr.trainer.model import TrainedRun
 from ovocr.trainer.ranking import nearest_centers
-from ovocr.vocab import Vocabulary
 
 _BATCH = 32
 
@@ -135,11 +135,7 @@ class _Pictures(Dataset[tuple[torch.Tensor, list[int]]]):
         return len(self.samples)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, list[int]]:
-        image, labels = self.samples[index]
-        try:
-            pixels = load_picture(image, self.image_size)
-        except DecodeError as error:
-            raise DecodeError(f"{self.samples.name(index)}: {error}") from error
+        pixels, labels = load_sample(self.samples, index, self.image_size)
         return torch.from_numpy(pixels), [int(label) for label in labels]
 
 
@@ -149,6 +145,6 @@ def _collate(items: list[tuple[torch.Tensor, list[int]]]) -> tuple[torch.Tensor,
 
 def _same_vocabulary(roots: Iterable[Path], sha256: str) -> None:
     for root in roots:
-        found = Vocabulary.load(LabelledDataSet.open(root).vocabulary_path).sha256
+        found = vocabulary_sha256(LabelledDataSet.open(root))
         if found != sha256:
             raise OvocrError(f"{root}: its tags are of another vocabulary ({found}) than the run's ({sha256})")

@@ -41,6 +41,15 @@ class Batch(NamedTuple):
     sample_ids: Tensor
 
 
+def load_sample(samples: Samples, index: int, image_size: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """One sample: letterboxed pixels uint8 [3, S, S] and tags int64 [T]. Raises OvocrError naming the record."""
+    encoded, labels = samples[index]
+    try:
+        return load_picture(encoded, image_size), labels
+    except DecodeError as error:
+        raise DecodeError(f"{samples.name(index)}: {error}") from error
+
+
 class StepBatches(Dataset[Batch | OvocrError]):
     """Map-style: step -> the rank's batch of that step, or the error that making it ended with."""
 
@@ -63,17 +72,10 @@ class StepBatches(Dataset[Batch | OvocrError]):
         labels = np.empty((len(ids), self._tags), np.int64)
         try:
             for row, index in enumerate(ids.tolist()):
-                pixels[row], labels[row] = self._sample(index)
+                pixels[row], labels[row] = load_sample(self._samples, index, self._image_size)
         except OvocrError as error:
             return error
         return Batch(torch.from_numpy(pixels), torch.from_numpy(labels), torch.from_numpy(ids))
-
-    def _sample(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        encoded, labels = self._samples[index]
-        try:
-            return load_picture(encoded, self._image_size), labels
-        except DecodeError as error:
-            raise DecodeError(f"{self._samples.name(index)}: {error}") from error
 
 
 class StepLoader:

@@ -90,7 +90,7 @@ class RecordSamples:
 
 def _check_one_vocabulary(data_sets: Sequence[LabelledDataSet]) -> None:
     """A tag must mean the same word everywhere."""
-    first, *others = [(data_set, _vocabulary_sha256(data_set)) for data_set in data_sets]
+    first, *others = [(data_set, vocabulary_sha256(data_set)) for data_set in data_sets]
     for data_set, sha256 in others:
         if sha256 != first[1]:
             raise OvocrError(
@@ -99,7 +99,8 @@ def _check_one_vocabulary(data_sets: Sequence[LabelledDataSet]) -> None:
             )
 
 
-def _vocabulary_sha256(data_set: LabelledDataSet) -> str:
+def vocabulary_sha256(data_set: LabelledDataSet) -> str:
+    """Hash of the data set's own vocabulary. Raises OvocrError where it is missing or not the manifest's."""
     try:
         found = hashlib.sha256(data_set.vocabulary_path.read_bytes()).hexdigest()
     except OSError as error:
