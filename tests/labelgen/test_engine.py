@@ -70,9 +70,9 @@ def test_no_pictures(engine: Engine):
     assert read_pictures(engine, []) == []
 
 
-@pytest.mark.parametrize(("width", "height", "padded"), [(48, 48, 64), (10, 48, 32), (480, 48, 544), (1000, 20, 2656)])
+@pytest.mark.parametrize(("width", "height", "padded"), [(48, 48, 48), (10, 48, 32), (481, 48, 488), (1000, 20, 2400)])
 def test_the_width_a_crop_is_padded_to_is_its_own(width: int, height: int, padded: int):
-    # 48 pixels high; a tenth more than the text; whole steps of 32: 48 -> 52.8 -> 64, 480 -> 528 -> 544.
+    # 48 pixels high, whole steps of 8, 32 at least: 481 -> 488; 1000 across at a height of 20 -> 2400.
     assert padded_width(blank(width, height)) == padded
 
 

@@ -1,0 +1,66 @@
+"""Spaces that a recogniser saw and did not write.
+
+A CTC recogniser gives, for each column of a crop, a probability to every character and to "no new character". Between
+two words that stand close, or far apart in a table, "no new character" often wins by a little over the space, and
+``2018 12:30`` is read as ``201812:30``. A column where the space is still likely is where a word ends.
+"""
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+BLANK = 0  # "no new character", as PaddleOCR's and RapidOCR's recognisers number it
+# Set so that words of printed text come back; below 0.02 letters of one word are torn apart.
+MIN_PROBABILITY = 0.1
+
+
+class SpacingDecoder:
+    """RapidOCR's CTC decoder, given the lost spaces. decoder: a CTCLabelDecode, whose last character is the space."""
+
+    def __init__(self, decoder: Any) -> None:
+        self._decoder = decoder
+        self.character: list[str] = decoder.character
+        self._unspaced = np.array([_is_written_without_spaces(text) for text in self.character])
+
+    def __call__(
+        self, predictions: npt.NDArray[np.float32], return_word_box: bool = False, **ratios: Any
+    ) -> tuple[list[tuple[str, float]], list[Any]]:
+        """Text and score of each crop of a batch. predictions: [crops, columns, characters], softmax over the last."""
+        best = predictions.argmax(axis=2)
+        probabilities = predictions.max(axis=2)
+        space = len(self.character) - 1
+        for crop_best, crop_predictions in zip(best, predictions, strict=True):
+            restore_spaces(crop_best, crop_predictions[:, space], space, self._unspaced)
+        found: tuple[list[tuple[str, float]], list[Any]] = self._decoder.decode(
+            best, probabilities, return_word_box, remove_duplicate=True, **ratios
+        )
+        return found
+
+
+def restore_spaces(
+    best: npt.NDArray[np.intp],
+    space_probability: npt.NDArray[np.float32],
+    space: int,
+    unspaced: npt.NDArray[np.bool_],
+) -> None:
+    """Write the space where it was lost into ``best``, the likeliest character of each column.
+
+    space_probability: [columns]. space: the space's number. unspaced: [characters], those of scripts that are written
+    without spaces; between two of them nothing is changed. Only columns without a character of their own are.
+    """
+    (written,) = np.nonzero(best != BLANK)
+    for left, right in pairwise(written):
+        characters = best[left], best[right]
+        if right == left + 1 or space in characters or all(unspaced[list(characters)]):
+            continue
+        between = space_probability[left + 1 : right]
+        if between.max() >= MIN_PROBABILITY:
+            best[left + 1 + between.argmax()] = space
+
+
+def _is_written_without_spaces(text: str) -> bool:
+    """Of East and South-East Asia's scripts: Thai to Myanmar, Khmer, and all from kana and Han on but Hangul."""
+    code = ord(text) if len(text) == 1 else 0
+    return 0x0E00 <= code < 0x10A0 or 0x1780 <= code < 0x1800 or (0x2E80 <= code < 0xAC00) or 0xF900 <= code < 0xFB00
