@@ -12,8 +12,10 @@ INTEROP = OVOCR_MXNET_PYTHON="$$(test -f $(MXNET_VENV)/installed && echo $(CURDI
 
 # A folder of pictures NNN.jpg with their text in NNN.txt.
 TRUTH ?= ../shared/data/receipts
+# Folders of pictures to read.
+PICTURES ?= $(TRUTH) ../shared/data/web
 
-.PHONY: help demo test interop lint bench-recordio bench-accuracy clean
+.PHONY: help demo test interop lint bench-recordio bench-accuracy bench-ocr clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -44,6 +46,9 @@ bench-recordio: $(VENV)/installed-test $(MXNET_VENV)/installed  ## Reads and wri
 bench-accuracy: $(VENV)/installed  ## Word precision and recall of the labels on pictures with known text (TRUTH)
 	$(BIN)/ovocr build-labels $(TRUTH) --out demo/accuracy
 	$(BIN)/python benchmarks/ocr_accuracy.py demo/accuracy $(TRUTH)
+
+bench-ocr: $(VENV)/installed  ## Images a second beside RapidOCR's default call (PICTURES, and TRUTH for the words)
+	$(BIN)/python benchmarks/ocr_speed.py $(PICTURES) --truth $(TRUTH)
 
 clean:  ## Remove environments and what the demo made
 	rm -rf $(VENV) $(MXNET_VENV) $(DALI_VENV) demo build *.egg-info
