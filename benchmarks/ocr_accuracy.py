@@ -77,6 +77,16 @@ def score_images(texts: list[tuple[str, str]], truth_folder: Path) -> list[Score
     return scores
 
 
+def total_score(scores: list[Score]) -> Score:
+    """The words of all pictures together."""
+    return Score(
+        "all",
+        sum(score.read for score in scores),
+        sum(score.transcribed for score in scores),
+        sum(score.matched for score in scores),
+    )
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data_set", type=Path, metavar="DIR")
@@ -93,12 +103,7 @@ def main() -> int:
     if not scores:
         print(f"error: {arguments.truth}: no NNN.txt there for any image of {arguments.data_set}", file=sys.stderr)
         return 1
-    total = Score(
-        "all",
-        sum(score.read for score in scores),
-        sum(score.transcribed for score in scores),
-        sum(score.matched for score in scores),
-    )
+    total = total_score(scores)
     print(f"{len(scores)} pictures with a transcription, {len(texts) - len(scores)} without")
     for score in [total, *sorted(scores, key=lambda score: score.f1)[: arguments.worst]]:
         print(

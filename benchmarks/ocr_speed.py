@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 # The scripts of this folder are no package.
-from ocr_accuracy import read_texts, score_images
+from ocr_accuracy import read_texts, score_images, total_score
 
 from ovocr.cores import available_cores
 from ovocr.dataset import LabelledDataSet
@@ -89,6 +89,9 @@ def main() -> int:
     print(f"{images} images, {available_cores()} of {os.cpu_count()} cores, {arguments.rounds} rounds")
     report = []
     for name, result in measured.items():
+        if len(result["texts"]) != images:
+            print(f"error: {name} saw {len(result['texts'])} pictures, not the same {images}", file=sys.stderr)
+            return 1
         ratios = [first / own for first, own in zip(baseline, result["seconds"], strict=True)]
         row: dict[str, Any] = {
             "system": name,
@@ -97,10 +100,8 @@ def main() -> int:
             "ratio_lowest": round(min(ratios), 3),
         }
         if arguments.truth:
-            scores = score_images(result["texts"], arguments.truth)
-            matched, read = sum(score.matched for score in scores), sum(score.read for score in scores)
-            row["precision"] = round(matched / read, 4)
-            row["recall"] = round(matched / sum(score.transcribed for score in scores), 4)
+            words = total_score(score_images(result["texts"], arguments.truth))
+            row.update(precision=round(words.precision, 4), recall=round(words.recall, 4))
         report.append(row)
         print("  ".join(f"{key} {value}" for key, value in row.items()))
     if arguments.json:

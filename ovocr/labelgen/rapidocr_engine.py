@@ -117,9 +117,7 @@ class RapidOcrEngine:
             part.engine_cfg = config.EngineConfig[part.engine_type.value]
         config.Rec.font_path = None
         self._detector = TextDetector(config.Det)
-        self._recogniser = TextRecognizer(config.Rec)
-        # It is called as the decoder that it wraps.
-        self._recogniser.postprocess_op = SpacingDecoder(self._recogniser.postprocess_op)  # type: ignore[assignment]
+        self._recogniser = _with_spaces(TextRecognizer(config.Rec))
         self._errors = _runtime_errors()
 
     def detect(self, pictures: Sequence[Pixels]) -> list[list[Region]]:
@@ -176,6 +174,12 @@ class RapidOcrEngine:
         result = self._recogniser(TextRecInput(img=crops))
         texts = result.txts or ()
         return [Reading(text, float(score)) for text, score in zip(texts, result.scores, strict=True)]
+
+
+def _with_spaces(recogniser: Any) -> Any:
+    """The recogniser, its decoder replaced by one that puts lost spaces back."""
+    recogniser.postprocess_op = SpacingDecoder(recogniser.postprocess_op)
+    return recogniser
 
 
 def padded_width(crop: Pixels) -> int:
