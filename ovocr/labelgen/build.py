@@ -59,14 +59,14 @@ def _prepare(options: BuildOptions, data_set: LabelledDataSet) -> tuple[list[Inp
     choice = EngineChoice(options.engine, options.model_dir)
     choice.check()
     shards = plan_shards(options.sources, options.shard_size)
-    engine = choice.describe()
+    engine = choice.plan()
     vocabulary = Vocabulary.load(options.vocab)
     if not 0 < len(vocabulary) <= MAX_CLASS_ID + 1:
         raise UsageError(f"--vocab {options.vocab}: {len(vocabulary)} words; from 1 to {MAX_CLASS_ID + 1} are possible")
     _check_words_can_occur(options.vocab, vocabulary)
-    settle_configuration(data_set, describe_build(options, shards, engine, vocabulary), vocabulary)
+    settle_configuration(data_set, describe_build(options, shards, engine.describe(), vocabulary), vocabulary)
     settings = LabellerSettings(
-        engine=choice,
+        engine=engine,
         vocabulary=data_set.vocabulary_path,
         tags=options.tags,
         seed=options.seed,

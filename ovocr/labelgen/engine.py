@@ -1,4 +1,4 @@
-"""What an OCR engine offers, and how lines are read with one."""
+"""What an OCR engine offers: detection and recognition on batches, and how one is chosen."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,19 +15,23 @@ from ovocr.labelgen.boxes import Box
 # uint8 [height, width, 3], blue-green-red.
 Pixels = npt.NDArray[np.uint8]
 
+# Each module has plan(choice: EngineChoice) -> EnginePlan.
 _MODULES = {"rapidocr": "ovocr.labelgen.rapidocr_engine"}
 
 
-@dataclass(frozen=True)
-class Line:
-    """A line of text. score: 0 to 1, 4 decimals. box: in pixels of the picture, 2 decimals."""
-
-    text: str
-    score: float
-    box: Box
+class EngineError(Exception):
+    """An engine could not process a picture."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A picture as a detector wants it. tensor: float32 [3, height, width]. source: what boxes and crops need."""
+
+    tensor: npt.NDArray[np.float32]
+    source: Any
+
+
+@dataclass(frozen=True, eq=False)
 class Region:
     """A place where a detector sees text. box: in pixels of the picture. crop: its pixels, reading left to right."""
 
@@ -43,42 +47,63 @@ class Reading:
     score: float
 
 
-class EngineError(Exception):
-    """An engine could not process a picture."""
+@dataclass(frozen=True, kw_only=True)
+class Batching:
+    """How an engine is fed. Every shape that reaches a network depends on the picture or the crop alone.
+
+    pictures: of one shape, that detection takes at most at once.
+    crops: padded to one width, that recognition takes at most at once.
+    crop_height: pixels; what recognition scales every crop to.
+    width_step: a crop is padded to a width that is a multiple of this.
+    full: every batch is filled up, for a device on which an item's result depends on the size of its batch.
+    """
+
+    pictures: int
+    crops: int
+    crop_height: int
+    width_step: int
+    full: bool = False
 
 
 class Engine(Protocol):
     """Detection and recognition on batches. What they give for one item never depends on the others in its batch.
 
-    Both raise EngineError. min_score: a reading below it is no text.
+    All methods raise EngineError. min_score: a reading below it is no text.
     """
 
     min_score: float
+    batching: Batching
 
-    def detect(self, pictures: Sequence[Pixels]) -> list[list[Region]]:
-        """The regions of each picture, in reading order."""
+    def prepare(self, picture: Pixels) -> Prepared | None:
+        """A picture as detection wants it; None for one too narrow to hold text that could be seen."""
 
-    def recognise(self, crops: Sequence[Pixels]) -> list[Reading]:
-        """The text of each crop."""
+    def detect(self, pictures: Sequence[Prepared]) -> list[list[Region]]:
+        """The regions of each picture, in reading order. pictures: of one shape."""
+
+    def recognise(self, crops: Sequence[Pixels], width: int) -> list[Reading]:
+        """The text of each crop. width: pixels that each is padded to."""
 
 
-def read_pictures(engine: Engine, pictures: Sequence[Pixels]) -> list[list[Line]]:
-    """The lines of each picture in reading order; none where there is no text. Raises EngineError."""
-    regions = engine.detect(pictures)
-    readings = iter(engine.recognise([region.crop for found in regions for region in found]))
-    return [
-        [
-            Line(reading.text, round(reading.score, 4), region.box)
-            for region, reading in zip(found, readings, strict=False)  # each picture takes as many as it has
-            if reading.text.strip() and reading.score >= engine.min_score
-        ]
-        for found in regions
-    ]
+class EnginePlan(Protocol):
+    """An engine that can be made here: packages and models are there. Can be pickled, to be loaded in each worker.
+
+    notice: a line for the user on what was chosen and why; None where there was nothing to choose.
+    pictures_at_once: how many pictures a worker should have at hand, for its engine's batches.
+    """
+
+    notice: str | None
+    pictures_at_once: int
+
+    def describe(self) -> dict[str, Any]:
+        """All that the results depend on: settings, hashes of the model files, versions of the packages."""
+
+    def load(self) -> Engine:
+        """The engine, on one thread or one GPU. Raises OvocrError where it cannot be made from the models."""
 
 
 @dataclass(frozen=True)
 class EngineChoice:
-    """An engine by name, with its models' folder or None for the models that come with it."""
+    """An engine as the user names it. model_dir: folder with det/ and rec/, None for the models that come with it."""
 
     name: str
     model_dir: Path | None = None
@@ -88,17 +113,8 @@ class EngineChoice:
         if self.name not in _MODULES:
             raise UsageError(f"--engine {self.name}: there is {', '.join(_MODULES)}")
 
-    def describe(self) -> dict[str, Any]:
-        """Name, settings, hashes of the model files and versions of the packages; nothing is loaded.
-
-        Raises UsageError where engine, packages (MissingExtraError) or models are missing.
-        """
+    def plan(self) -> EnginePlan:
+        """Look for packages and models. Raises UsageError (MissingExtraError for packages) where one is missing."""
         self.check()
-        description = import_module(_MODULES[self.name]).describe(self.model_dir)
-        return {"name": self.name, **description}
-
-    def load(self) -> Engine:
-        """The engine, on one thread. Raises OvocrError where it cannot be made from the models."""
-        self.check()
-        engine: Engine = import_module(_MODULES[self.name]).load(self.model_dir)
-        return engine
+        plan: EnginePlan = import_module(_MODULES[self.name]).plan(self)
+        return plan

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ovocr.labelgen.boxes import Box
-from ovocr.labelgen.engine import Line
+from ovocr.labelgen.reading import Line
 from ovocr.labelgen.reasons import Reason
 
 

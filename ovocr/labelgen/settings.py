@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ovocr.labelgen.engine import EngineChoice
+from ovocr.labelgen.engine import EnginePlan
 from ovocr.labelgen.outcome import Outcome
 
 
@@ -15,7 +15,7 @@ class LabellerSettings:
     vocabulary: path of a vocabulary file. The other fields are those of BuildOptions.
     """
 
-    engine: EngineChoice
+    engine: EnginePlan
     vocabulary: Path
     tags: int
     seed: int

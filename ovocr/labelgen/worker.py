@@ -1,9 +1,10 @@
 """What becomes of one image: the work of a worker process."""
 
 from ovocr.labelgen.boxes import word_box
-from ovocr.labelgen.engine import EngineError, Line, Pixels, read_pictures
+from ovocr.labelgen.engine import EngineError, Pixels
 from ovocr.labelgen.outcome import Outcome, Status, Tag, quarantined
 from ovocr.labelgen.pictures import StoredPicture, store_picture
+from ovocr.labelgen.reading import Line, read_pictures
 from ovocr.labelgen.reasons import QuarantinedError, Reason
 from ovocr.labelgen.settings import LabellerSettings
 from ovocr.labelgen.tags import tag_slots

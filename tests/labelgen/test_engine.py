@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from ovocr.errors import MissingExtraError, UsageError
-from ovocr.labelgen.engine import Engine, EngineChoice, EngineError, Pixels, Reading, Region, read_pictures
-from ovocr.labelgen.rapidocr_engine import find_models, padded_width
+from ovocr.labelgen.engine import Engine, EngineChoice, EngineError, Pixels
+from ovocr.labelgen.rapidocr_engine import RapidOcrPlan
+from ovocr.labelgen.reading import read_pictures
 
 Draw = Callable[..., Image.Image]
 
@@ -24,7 +25,7 @@ def engine() -> Engine:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket.socket, "connect", _refuse)
         patch.setattr(socket, "getaddrinfo", _refuse)
-        return EngineChoice("rapidocr").load()
+        return EngineChoice("rapidocr").plan().load()
 
 
 def _refuse(*_: object) -> None:
@@ -70,47 +71,14 @@ def test_no_pictures(engine: Engine):
     assert read_pictures(engine, []) == []
 
 
-@pytest.mark.parametrize(("width", "height", "padded"), [(48, 48, 48), (10, 48, 32), (481, 48, 488), (1000, 20, 2400)])
-def test_the_width_a_crop_is_padded_to_is_its_own(width: int, height: int, padded: int):
-    # 48 pixels high, whole steps of 8, 32 at least: 481 -> 488; 1000 across at a height of 20 -> 2400.
-    assert padded_width(blank(width, height)) == padded
-
-
-class OnBothLines:
-    """An engine that sees two regions in each picture and reads one text with one score in all of them."""
-
-    min_score = 0.5
-
-    def __init__(self, text: str, score: float) -> None:
-        self._reading = Reading(text, score)
-
-    def detect(self, pictures: list[Pixels]) -> list[list[Region]]:
-        return [[Region((float(n),) * 8, picture) for n in range(2)] for picture in pictures]
-
-    def recognise(self, crops: list[Pixels]) -> list[Reading]:
-        return [self._reading] * len(crops)
-
-
-@pytest.mark.parametrize(
-    ("text", "score", "lines"), [("fox", 0.5, 2), ("fox", 0.4999, 0), ("  \u3000", 0.9, 0), ("fox", float("nan"), 0)]
-)
-def test_unsure_and_blank_readings_are_no_text(text: str, score: float, lines: int):
-    assert [len(found) for found in read_pictures(OnBothLines(text, score), [blank(9, 9)] * 3)] == [lines] * 3
-
-
-def test_scores_have_four_decimals():
-    ((line, _),) = read_pictures(OnBothLines("fox", 0.123456 + 0.5), [blank(9, 9)])
-    assert line.score == 0.6235
-
-
 def test_an_engine_that_fails_says_so(engine: Engine):
     with pytest.raises(EngineError, match="^detection: "):
-        engine.detect([np.zeros((0, 0, 3), np.uint8)])
+        engine.prepare(np.zeros((0, 0, 3), np.uint8))
 
 
 def test_an_unknown_engine():
     with pytest.raises(UsageError, match="--engine tesseract: there is rapidocr"):
-        EngineChoice("tesseract").describe()
+        EngineChoice("tesseract").plan()
 
 
 @pytest.mark.parametrize("package", ["rapidocr", "onnxruntime"])
@@ -121,15 +89,21 @@ def test_a_missing_package_names_the_command(package: str, monkeypatch: pytest.M
         "ovocr.labelgen.rapidocr_engine.find_spec", lambda name: None if name == package else find_spec(name)
     )
     with pytest.raises(MissingExtraError, match=r"pip install 'ovocr\[ocr\]'"):
-        EngineChoice("rapidocr").describe()
+        EngineChoice("rapidocr").plan()
+
+
+def bundled() -> RapidOcrPlan:
+    plan = EngineChoice("rapidocr").plan()
+    assert isinstance(plan, RapidOcrPlan)
+    return plan
 
 
 def test_models_of_ones_own(tmp_path: Path):
-    for part, path in find_models(None).items():
+    for part, path in (("det", bundled().det), ("rec", bundled().rec)):
         (tmp_path / part).mkdir()
         (tmp_path / part / "inference.onnx").symlink_to(path)
-    own, bundled = EngineChoice("rapidocr", tmp_path).describe(), EngineChoice("rapidocr").describe()
-    assert own == bundled
+    own = EngineChoice("rapidocr", tmp_path).plan().describe()
+    assert own == bundled().describe()
     assert set(own["models"]) == {"det", "rec"}
     assert all(len(digest) == 64 for digest in own["models"].values())
 
@@ -137,7 +111,7 @@ def test_models_of_ones_own(tmp_path: Path):
 def test_a_model_folder_without_models_fails_at_once(tmp_path: Path):
     (tmp_path / "det").mkdir()
     with pytest.raises(UsageError, match=r"--model-dir: .*det must hold one \.onnx file, there are 0"):
-        EngineChoice("rapidocr", tmp_path).describe()
+        EngineChoice("rapidocr", tmp_path).plan()
 
 
 def test_models_that_are_none(tmp_path: Path):
@@ -145,13 +119,13 @@ def test_models_that_are_none(tmp_path: Path):
         (tmp_path / part).mkdir()
         (tmp_path / part / "x.onnx").write_bytes(b"no model")
     with pytest.raises(UsageError, match=r"det/x\.onnx: no ONNX model"):
-        EngineChoice("rapidocr", tmp_path).load()
+        EngineChoice("rapidocr", tmp_path).plan().load()
 
 
 def test_a_recogniser_without_characters_is_not_sent_looking_for_them(tmp_path: Path):
-    detector = find_models(None)["det"]
+    detector = bundled().det
     for part in ("det", "rec"):
         (tmp_path / part).mkdir()
         (tmp_path / part / "x.onnx").symlink_to(detector)
     with pytest.raises(UsageError, match=r"rec/x\.onnx: no list of characters"):
-        EngineChoice("rapidocr", tmp_path).load()
+        EngineChoice("rapidocr", tmp_path).plan().load()
