@@ -89,24 +89,35 @@ class EnginePlan(Protocol):
 
     notice: a line for the user on what was chosen and why; None where there was nothing to choose.
     pictures_at_once: how many pictures a worker should have at hand, for its engine's batches.
+    workers: how many workers are of use, where that is not one for each core.
     """
 
     notice: str | None
     pictures_at_once: int
+    workers: int | None
 
     def describe(self) -> dict[str, Any]:
         """All that the results depend on: settings, hashes of the model files, versions of the packages."""
 
-    def load(self) -> Engine:
-        """The engine, on one thread or one GPU. Raises OvocrError where it cannot be made from the models."""
+    def load(self, worker: int = 0) -> Engine:
+        """The engine, on one thread or one GPU. worker: the number of the worker that loads it, which spreads them.
+
+        Raises OvocrError where it cannot be made from the models.
+        """
 
 
 @dataclass(frozen=True)
 class EngineChoice:
-    """An engine as the user names it. model_dir: folder with det/ and rec/, None for the models that come with it."""
+    """An engine as the user names it.
+
+    model_dir: folder with det/ and rec/; None for the models that come with the engine, or that it fetches by name.
+    det_model, rec_model: names of published models, for an engine that fetches them.
+    """
 
     name: str
     model_dir: Path | None = None
+    det_model: str | None = None
+    rec_model: str | None = None
 
     def check(self) -> None:
         """Raises UsageError where there is no engine of this name."""

@@ -39,6 +39,7 @@ class RapidOcrPlan:
     rec: Path
     notice: str | None = None
     pictures_at_once: int = PICTURES_AT_ONCE
+    workers: int | None = None
 
     def describe(self) -> dict[str, Any]:
         """Settings, hashes and versions that the results depend on."""
@@ -56,7 +57,7 @@ class RapidOcrPlan:
             "versions": {package: version(package) for package in PACKAGES},
         }
 
-    def load(self) -> "RapidOcrEngine":
+    def load(self, worker: int = 0) -> "RapidOcrEngine":
         """The engine, on one thread. Raises UsageError where a file is no model."""
         return RapidOcrEngine(self.det, self.rec)
 
