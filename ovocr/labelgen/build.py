@@ -56,10 +56,12 @@ def build_labels(options: BuildOptions, progress: bool) -> Totals:
 
 def _prepare(options: BuildOptions, data_set: LabelledDataSet) -> tuple[list[InputShard], LabellerSettings]:
     """Check everything that can be checked before the first image is read, and settle the configuration."""
-    choice = EngineChoice(options.engine, options.model_dir)
+    choice = EngineChoice(options.engine, options.model_dir, options.det_model, options.rec_model)
     choice.check()
     shards = plan_shards(options.sources, options.shard_size)
     engine = choice.plan()
+    if engine.notice:
+        say(engine.notice)
     vocabulary = Vocabulary.load(options.vocab)
     if not 0 < len(vocabulary) <= MAX_CLASS_ID + 1:
         raise UsageError(f"--vocab {options.vocab}: {len(vocabulary)} words; from 1 to {MAX_CLASS_ID + 1} are possible")
@@ -100,10 +102,15 @@ def _build(
     progress: bool,
 ) -> int:
     """Make the shards ``todo``; the number of images in them."""
-    workers = _worker_count(options.workers)
+    workers = _worker_count(options.workers, settings.engine.workers)
     images = 0
     with (
-        WorkerPool(settings, workers=workers, job_timeout_s=options.image_timeout_s) as pool,
+        WorkerPool(
+            settings,
+            workers=workers,
+            job_timeout_s=options.image_timeout_s,
+            batch_size=settings.engine.pictures_at_once,
+        ) as pool,
         Progress([shards[number] for number in todo], progress) as bar,
     ):
         results = pool.run(_stream(shards, todo))
@@ -148,11 +155,12 @@ def _outcome(item: Found | Lost, result: Any) -> Outcome:
     return outcome
 
 
-def _worker_count(wanted: int | None) -> int:
+def _worker_count(wanted: int | None, of_use: int | None) -> int:
+    """wanted: by the user. of_use: by the engine, where that is not one for each core."""
     cores = available_cores()
     if wanted is not None and wanted > cores:
         say(f"--workers {wanted}: this process may use {cores} cores, so there are {cores} workers of one thread")
-    return min(wanted or cores, cores)
+    return min(wanted or of_use or cores, cores)
 
 
 @contextmanager

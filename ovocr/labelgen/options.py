@@ -20,6 +20,7 @@ class BuildOptions:
     vocab: a vocabulary file, or ``lexicon``, the built-in one.
     engine: name of the OCR engine.
     model_dir: folder with det/ and rec/, the engine's models; None for the ones that come with the engine.
+    det_model, rec_model: names of published models, for an engine that fetches them; None for its defaults.
     executor: who runs the workers.
     workers: worker processes of one thread each; None for as many as there are cores.
     shard_slice: (I, N): only the shards whose number is I modulo N.
@@ -36,6 +37,8 @@ class BuildOptions:
     vocab: str = "lexicon"
     engine: str = "rapidocr"
     model_dir: Path | None = None
+    det_model: str | None = None
+    rec_model: str | None = None
     executor: str = "local"
     workers: int | None = None
     shard_slice: tuple[int, int] = (0, 1)

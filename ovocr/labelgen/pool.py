@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
@@ -14,8 +15,8 @@ from ovocr.errors import OvocrError
 from ovocr.labelgen.process import FAILED, serve
 from ovocr.labelgen.reasons import Reason
 
-# A worker is dispatched one item at a time; results wait in memory for those of earlier items, within these bounds.
-WINDOW_ITEMS_PER_WORKER = 32
+# Results wait in memory for those of earlier items, within these bounds.
+WINDOW_BATCHES_PER_WORKER = 8
 WINDOW_BYTES = 512 * 2**20
 START_TIMEOUT_S = 300.0
 START_ATTEMPTS = 3
@@ -32,7 +33,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Failure:
-    """No result: the worker was killed at the item's deadline (TIMEOUT), or it died of it, twice (WORKER_DIED)."""
+    """No result: the worker was killed at the item's deadline (TIMEOUT), or workers died of it, twice (WORKER_DIED)."""
 
     reason: Reason
     detail: str
@@ -47,30 +48,42 @@ class _Slot:
     size: int
     done: bool
     result: Any = None
-    suspect: bool = False  # a worker died of it once: it is tried again while no other item is in work
+    alone: bool = False  # its batch took too long: it is tried again in a batch of its own
+    suspect: bool = False  # a worker died of its batch: it is tried again while no other item is in work
 
 
 @dataclass(eq=False)
 class _Worker:
+    number: int
     process: Any
     connection: Connection
     deadline: float
     ready: bool = False
-    slot: _Slot | None = None
+    batch: list[_Slot] = field(default_factory=list)  # what it is working on
     attempts: int = field(default=1, kw_only=True)  # starts in a row that led to this one
 
 
 class WorkerPool:
     """``workers`` processes of one thread, each with the product of ``factory``, both picklable by name.
 
-    factory() is called in each worker and gives a function item -> result. A worker that takes longer than
-    ``job_timeout_s`` for an item is killed and replaced; one that dies is replaced, and its item tried once more while
-    no other item is in work. Used as a context manager; at its end no worker is left.
+    factory(number of the worker) is called in each worker and gives a function that takes a batch, a list of at most
+    ``batch_size`` items, and returns the list of their results. A worker that takes longer than ``job_timeout_s`` for a
+    batch is killed and replaced, and each item tried alone; an item that takes that long alone is given up. A worker
+    that dies is replaced, and each item of its batch tried once more while no other item is in work. Used as a context
+    manager; at its end no worker is left.
     """
 
-    def __init__(self, factory: Callable[[], Callable[[Any], Any]], *, workers: int, job_timeout_s: float) -> None:
+    def __init__(
+        self,
+        factory: Callable[[int], Callable[[list[Any]], list[Any]]],
+        *,
+        workers: int,
+        job_timeout_s: float,
+        batch_size: int = 1,
+    ) -> None:
         self._factory = factory
         self._count = workers
+        self._batch_size = batch_size
         self._timeout_s = job_timeout_s
         self._workers: list[_Worker] = []
         self._queue: deque[_Slot] = deque()
@@ -78,8 +91,8 @@ class WorkerPool:
 
     def __enter__(self) -> "WorkerPool":
         try:
-            for _ in range(self._count):
-                self._workers.append(_start(self._factory, attempts=1))
+            for number in range(self._count):
+                self._workers.append(_start(self._factory, number, attempts=1))
         except BaseException:
             self._kill_all()
             raise
@@ -121,7 +134,7 @@ class WorkerPool:
         if slots and slots[0].done:
             return False
         held = sum(slot.size for slot in slots)
-        return len(slots) < WINDOW_ITEMS_PER_WORKER * self._count and held < WINDOW_BYTES
+        return len(slots) < WINDOW_BATCHES_PER_WORKER * self._batch_size * self._count and held < WINDOW_BYTES
 
     def _accept(self, note: Any, job: Job | None) -> _Slot:
         if job is None:
@@ -131,31 +144,39 @@ class WorkerPool:
         return slot
 
     def _dispatch(self) -> None:
-        """Give idle workers their next item; a suspect waits until no item is in work, and the others wait for it."""
-        busy = [worker.slot for worker in self._workers if worker.slot is not None]
+        """Give idle workers their next batch; a suspect waits until no item is in work, and the others wait for it."""
+        busy = [slot for worker in self._workers for slot in worker.batch]
         for worker in self._workers:
-            if not worker.ready or worker.slot is not None:
+            if not worker.ready or worker.batch:
                 continue
             if self._suspects:
                 if not busy:
-                    self._send(worker, self._suspects.popleft())
+                    self._send(worker, [self._suspects.popleft()])
                 return
             if not self._queue or any(slot.suspect for slot in busy):
                 return
-            slot = self._queue.popleft()
-            self._send(worker, slot)
-            busy.append(slot)
+            batch = self._next_batch()
+            self._send(worker, batch)
+            busy += batch
 
-    def _send(self, worker: _Worker, slot: _Slot) -> None:
-        worker.slot = slot
+    def _next_batch(self) -> list[_Slot]:
+        """The next items of the queue; fewer as it runs empty, so that all workers end at about the same time."""
+        size = min(self._batch_size, max(1, len(self._queue) // self._count))
+        batch = [self._queue.popleft()]
+        while len(batch) < size and not batch[0].alone and not self._queue[0].alone:
+            batch.append(self._queue.popleft())
+        return batch
+
+    def _send(self, worker: _Worker, batch: list[_Slot]) -> None:
+        worker.batch = batch
         worker.deadline = time.monotonic() + self._timeout_s
         with suppress(OSError):  # the worker is gone: the next step meets the end of its connection
-            worker.connection.send(slot.item)
+            worker.connection.send([slot.item for slot in batch])
 
     def _step(self) -> None:
         """Wait for the next event: a message, a death, or a deadline."""
         self._dispatch()
-        busy = [worker for worker in self._workers if worker.slot is not None or not worker.ready]
+        busy = [worker for worker in self._workers if worker.batch or not worker.ready]
         left = min(worker.deadline for worker in busy) - time.monotonic()
         heard = wait([worker.connection for worker in busy], max(0.0, left))
         for worker in [worker for worker in busy if worker.connection in heard]:
@@ -172,9 +193,10 @@ class WorkerPool:
                 self._expire(worker)
 
     def _take(self, worker: _Worker, message: Any) -> None:
-        if worker.slot is not None:
-            _finish(worker.slot, message)
-            worker.slot = None
+        if worker.batch:
+            for slot, result in zip(worker.batch, message, strict=True):
+                _finish(slot, result)
+            worker.batch = []
         elif message[0] == FAILED:
             raise OvocrError(message[1])
         else:
@@ -182,30 +204,34 @@ class WorkerPool:
 
     def _expire(self, worker: _Worker) -> None:
         """Kill a worker that is past its deadline."""
-        slot = worker.slot
-        if slot is None:
+        batch = worker.batch
+        if not batch:
             raise OvocrError(f"a worker process was not ready after {START_TIMEOUT_S:g} s")
         self._replace(worker, attempts=1)
-        _finish(slot, Failure(Reason.TIMEOUT, f"took longer than {self._timeout_s:g} s"))
+        if len(batch) == 1:
+            _finish(batch[0], Failure(Reason.TIMEOUT, f"took longer than {self._timeout_s:g} s"))
+            return
+        for slot in batch:
+            slot.alone = True
+        self._queue.extendleft(reversed(batch))
 
     def _bury(self, worker: _Worker) -> None:
-        """A worker has died, of its item or while it started."""
-        slot = worker.slot
+        """A worker has died, of its batch or while it started."""
+        batch = worker.batch
         how = _how_it_ended(worker)
-        if slot is None and worker.attempts >= START_ATTEMPTS:
+        if not batch and worker.attempts >= START_ATTEMPTS:
             raise OvocrError(f"worker processes end while they start ({how}); what they print says why")
-        self._replace(worker, attempts=worker.attempts + 1 if slot is None else 1)
-        if slot is None:
-            return
-        if slot.suspect:
-            _finish(slot, Failure(Reason.WORKER_DIED, f"its worker died twice ({how})"))
-        else:
-            slot.suspect = True
-            self._suspects.append(slot)
+        self._replace(worker, attempts=1 if batch else worker.attempts + 1)
+        for slot in batch:
+            if slot.suspect:
+                _finish(slot, Failure(Reason.WORKER_DIED, f"its worker died twice ({how})"))
+            else:
+                slot.suspect = True
+                self._suspects.append(slot)
 
     def _replace(self, worker: _Worker, attempts: int) -> None:
         _kill(worker)
-        self._workers[self._workers.index(worker)] = _start(self._factory, attempts)
+        self._workers[worker.number] = _start(self._factory, worker.number, attempts)
 
     def _kill_all(self) -> None:
         for worker in self._workers:
@@ -213,15 +239,15 @@ class WorkerPool:
         self._workers.clear()
 
 
-def _start(factory: Callable[[], Callable[[Any], Any]], attempts: int) -> _Worker:
+def _start(factory: Callable[[int], Callable[[list[Any]], list[Any]]], number: int, attempts: int) -> _Worker:
     # Spawned, not forked: the parent may have threads, and a fork would copy their locks.
     context = get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=serve, args=(theirs,), daemon=True)
     process.start()
     theirs.close()
-    ours.send(factory)
-    return _Worker(process, ours, time.monotonic() + START_TIMEOUT_S, attempts=attempts)
+    ours.send(partial(factory, number))
+    return _Worker(number, process, ours, time.monotonic() + START_TIMEOUT_S, attempts=attempts)
 
 
 def _finish(slot: _Slot, result: Any) -> None:

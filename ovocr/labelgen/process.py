@@ -14,9 +14,9 @@ _THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", 
 
 
 def serve(connection: Connection) -> None:
-    """Receive a factory, call it, then answer each item with what the factory's product makes of it, until the end.
+    """Receive a factory, call it, then answer each message with what the factory's product makes of it, until the end.
 
-    Sends (READY, "") or, for an OvocrError of the factory, (FAILED, message); then one result an item. Any other
+    Sends (READY, "") or, for an OvocrError of the factory, (FAILED, message); then one answer a message. Any other
     exception ends the process with a traceback. The process also ends when its parent does.
     """
     # Ctrl-C goes to the whole process group: the parent ends its workers itself.

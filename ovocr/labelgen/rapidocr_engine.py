@@ -26,8 +26,8 @@ BUNDLED_MODELS = {"det": "PP-OCRv6_det_small.onnx", "rec": "PP-OCRv6_rec_small.o
 DETECTION_SIDE = 960  # the longer side that the detector sees
 # Regions that the detector is less sure of are left out. RapidOCR asks 0.5, which loses digits that stand alone.
 DETECTION_SCORE = 0.4
-# On one thread a batch takes as long as its items one by one; crops gain a little from fewer calls.
-BATCHING = Batching(pictures=1, crops=6, crop_height=48, width_step=8)
+# On one thread a batch takes as long as its items one by one, and differs from them in the last bits of the scores.
+BATCHING = Batching(pictures=1, crops=1, crop_height=48, width_step=8)
 PICTURES_AT_ONCE = 4
 
 
@@ -96,16 +96,16 @@ class RapidOcrEngine:
 
     def __init__(self, det: Path, rec: Path) -> None:
         import cv2
+        import rapidocr
         from omegaconf import OmegaConf
         from rapidocr.ch_ppocr_det import TextDetector
         from rapidocr.ch_ppocr_rec import TextRecognizer
-        from rapidocr.main import DEFAULT_CFG_PATH
         from rapidocr.utils.parse_parameters import ParseParams
 
         cv2.setNumThreads(1)
         # RapidOCR's logger writes to the terminal on its own.
         logging.getLogger("RapidOCR").setLevel(logging.CRITICAL)
-        config = ParseParams.load(DEFAULT_CFG_PATH)
+        config = ParseParams.load(Path(rapidocr.__file__).with_name("config.yaml"))
         # The configuration holds the sessions too, which is how RapidOCR takes one that was made elsewhere.
         parts = OmegaConf.create({"Det": config.Det, "Rec": config.Rec}, flags={"allow_objects": True})
         parts.Det.session = _load_model(det)

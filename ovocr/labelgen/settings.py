@@ -21,9 +21,9 @@ class LabellerSettings:
     seed: int
     max_pixels: int
 
-    def __call__(self) -> Callable[[tuple[str, bytes]], Outcome]:
-        """Load engine, vocabulary and segmenter. Raises OvocrError."""
+    def __call__(self, worker: int) -> Callable[[list[tuple[str, bytes]]], list[Outcome]]:
+        """Load engine, vocabulary and segmenter in a worker of this number. Raises OvocrError."""
         # Not before: the process that only reads and writes files needs no picture decoder.
         from ovocr.labelgen.worker import ImageLabeller
 
-        return ImageLabeller(self)
+        return ImageLabeller(self, worker)

@@ -1,4 +1,6 @@
-"""What becomes of one image: the work of a worker process."""
+"""What becomes of an image: the work of a worker process."""
+
+from collections.abc import Iterable, Iterator
 
 from ovocr.labelgen.boxes import word_box
 from ovocr.labelgen.engine import EngineError, Pixels
@@ -10,33 +12,53 @@ from ovocr.labelgen.settings import LabellerSettings
 from ovocr.labelgen.tags import tag_slots
 from ovocr.vocab import LocatedWord, Vocabulary, load_segmenter, locate_words
 
+# Pictures that are read together are held in memory together; one larger than this is read alone.
+MAX_PIXELS_AT_ONCE = 2**25
+
+# Key of an image, and its picture, or what became of it without one.
+_Stored = tuple[str, StoredPicture | Outcome]
+
 
 class ImageLabeller:
-    """Turns (key, encoded image) into an Outcome; holds an engine and a vocabulary. Raises OvocrError."""
+    """Turns a batch of (key, encoded image) into Outcomes; holds an engine and a vocabulary. Raises OvocrError."""
 
-    def __init__(self, settings: LabellerSettings) -> None:
+    def __init__(self, settings: LabellerSettings, worker: int = 0) -> None:
         self._settings = settings
         self._vocabulary = Vocabulary.load(settings.vocabulary)
-        self._engine = settings.engine.load()
+        self._engine = settings.engine.load(worker)
         load_segmenter()
 
-    def __call__(self, image: tuple[str, bytes]) -> Outcome:
-        """The outcome of one image, given its key and encoded bytes."""
-        key, data = image
+    def __call__(self, images: list[tuple[str, bytes]]) -> list[Outcome]:
+        """The outcome of each image, given its key and encoded bytes; it does not depend on the others."""
+        stored = (self._store(key, data) for key, data in images)
+        return [outcome for group in _within_memory(stored) for outcome in self._label_group(group)]
+
+    def _store(self, key: str, data: bytes) -> _Stored:
         try:
-            picture = store_picture(data, self._settings.max_pixels)
-            lines = self._read(picture.pixels)
+            return key, store_picture(data, self._settings.max_pixels)
         except QuarantinedError as error:
-            return quarantined(error.reason, error.detail)
-        return self._label(key, picture, lines)
+            return key, quarantined(error.reason, error.detail)
 
-    def _read(self, pixels: Pixels) -> list[Line]:
+    def _label_group(self, group: list[_Stored]) -> list[Outcome]:
+        """The outcomes of pictures that are read together."""
+        pictures = [stored for _, stored in group if isinstance(stored, StoredPicture)]
+        readings = iter(self._read([picture.pixels for picture in pictures]))
+        return [
+            stored if isinstance(stored, Outcome) else self._label(key, stored, next(readings)) for key, stored in group
+        ]
+
+    def _read(self, pictures: list[Pixels]) -> list[list[Line] | EngineError]:
         try:
-            return read_pictures(self._engine, [pixels])[0]
+            return [*read_pictures(self._engine, pictures)]
         except EngineError as error:
-            raise QuarantinedError(Reason.ENGINE_ERROR, str(error)) from error
+            if len(pictures) == 1:
+                return [error]
+        # One of them is to blame.
+        return [reading for picture in pictures for reading in self._read([picture])]
 
-    def _label(self, key: str, picture: StoredPicture, lines: list[Line]) -> Outcome:
+    def _label(self, key: str, picture: StoredPicture, lines: list[Line] | EngineError) -> Outcome:
+        if isinstance(lines, EngineError):
+            return quarantined(Reason.ENGINE_ERROR, str(lines))
         words = locate_words([line.text for line in lines])
         known = [(id, word) for word in words if (id := self._vocabulary.id(word.text)) is not None]
         tags = distinct_tags(known, lines)
@@ -63,3 +85,17 @@ def distinct_tags(words: list[tuple[int, LocatedWord]], lines: list[Line]) -> li
     for id, word in words:
         first.setdefault(id, word)
     return [Tag(id, word.line, word_box(lines[word.line].box, word.start, word.end)) for id, word in first.items()]
+
+
+def _within_memory(images: Iterable[_Stored]) -> Iterator[list[_Stored]]:
+    """The images in order, in groups of at most MAX_PIXELS_AT_ONCE pixels or one picture."""
+    group: list[_Stored] = []
+    pixels = 0
+    for key, stored in images:
+        size = stored.width * stored.height if isinstance(stored, StoredPicture) else 0
+        if pixels and pixels + size > MAX_PIXELS_AT_ONCE:
+            yield group
+            group, pixels = [], 0
+        group.append((key, stored))
+        pixels += size
+    yield group

@@ -17,11 +17,16 @@ class Obedient:
 
     folder: Path
 
-    def __call__(self) -> Callable[[Any], Any]:
-        return self.obey
+    def __call__(self, worker: int) -> Callable[[list[Any]], list[Any]]:
+        return lambda batch: [self.obey(item, len(batch), worker) for item in batch]
 
-    def obey(self, item: tuple[str, Any]) -> Any:
+    def obey(self, item: tuple[str, Any], batch_size: int, worker: int) -> Any:
         order, value = item
+        if order == "batch size":
+            return batch_size
+        if order == "number":
+            time.sleep(0.3)
+            return worker
         if order == "hang":
             time.sleep(60)
         if order == "die":
@@ -51,12 +56,12 @@ class Obedient:
 class Refuses:
     """A factory that cannot be used."""
 
-    def __call__(self) -> Callable[[Any], Any]:
+    def __call__(self, worker: int) -> Callable[[list[Any]], list[Any]]:
         raise OvocrError("models/rec: no model there")
 
 
 class DiesAtStart:
     """A factory that ends its process."""
 
-    def __call__(self) -> Callable[[Any], Any]:
+    def __call__(self, worker: int) -> Callable[[list[Any]], list[Any]]:
         os._exit(3)

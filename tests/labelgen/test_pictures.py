@@ -74,6 +74,17 @@ def animation(format: str) -> bytes:
     return encode(two_halves(), format, save_all=True, append_images=[second, second], duration=50)
 
 
+def stripes(width: int, height: int) -> Image.Image:
+    image = Image.new("RGB", (width, height), "white")
+    for left in range(0, width, 12):
+        image.paste("black", (left, 0, left + 5, height))
+    return image
+
+
+def noise() -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).choice([0, 255], (200, 200, 3)).astype(np.uint8))
+
+
 def rgb_of(data: bytes) -> np.ndarray:
     return store_picture(data, MAX_PIXELS).pixels[:, :, ::-1].astype(int)
 
@@ -95,6 +106,9 @@ def is_two_halves(pixels: np.ndarray) -> bool:
         pytest.param(rotated(9), id="impossible orientation"),
         pytest.param(encode(two_halves(), comment=b"hello"), id="comment"),
         pytest.param(encode(two_halves()) + b"behind the end", id="bytes behind the end"),
+        pytest.param(encode(stripes(1167, 54)), id="sides that are no multiples of 8"),
+        pytest.param(encode(stripes(300, 7)), id="lower than 8 pixels"),
+        pytest.param(encode(noise(), quality=5), id="noise"),
     ],
 )
 def test_a_plain_jpeg_is_kept_byte_for_byte(data: bytes):

@@ -14,8 +14,11 @@ from ovocr.labelgen.pool import Failure, Job, WorkerPool
 from ovocr.labelgen.reasons import Reason
 
 
-def run(handlers: ModuleType, folder: Path, items: list, workers: int = 2, timeout_s: float = 30.0) -> list:
-    with WorkerPool(handlers.Obedient(folder), workers=workers, job_timeout_s=timeout_s) as pool:
+def run(
+    handlers: ModuleType, folder: Path, items: list, workers: int = 2, timeout_s: float = 30.0, batch_size: int = 1
+) -> list:
+    factory = handlers.Obedient(folder)
+    with WorkerPool(factory, workers=workers, job_timeout_s=timeout_s, batch_size=batch_size) as pool:
         return list(pool.run((number, None if item is None else Job(item)) for number, item in enumerate(items)))
 
 
@@ -72,8 +75,34 @@ def test_reading_ahead_is_bounded(handlers: ModuleType, tmp_path: Path):
     with WorkerPool(handlers.Obedient(tmp_path), workers=1, job_timeout_s=30) as pool:
         results = pool.run(source())
         assert next(results) == (0, 0)
-        assert len(taken) <= 32
+        assert len(taken) <= 8
         assert [number for number, _ in results] == list(range(1, 500))
+
+
+def test_items_travel_in_batches_that_end_small(handlers: ModuleType, tmp_path: Path):
+    # All 21 wait when the first worker is ready: 4, 4, 4, 4, 21 - 16 = 5 for two workers: 2, then 3 left: 1, 1, 1.
+    results = run(handlers, tmp_path, [("batch size", None)] * 21, batch_size=4)
+    sizes = [size for _, size in results]
+    assert sizes.count(4) == 16
+    assert sizes[-3:] == [1, 1, 1]
+
+
+def test_each_worker_is_told_its_number(handlers: ModuleType, tmp_path: Path):
+    assert {number for _, number in run(handlers, tmp_path, [("number", None)] * 12)} == {0, 1}
+
+
+def test_of_a_batch_past_the_deadline_only_the_guilty_is_lost(handlers: ModuleType, tmp_path: Path):
+    items = [("echo", 0), ("hang", 1), ("echo", 2), ("echo", 3), *[("echo", n) for n in range(4, 12)]]
+    results = dict(run(handlers, tmp_path, items, timeout_s=1.0, batch_size=4))
+    assert results.pop(1) == Failure(Reason.TIMEOUT, "took longer than 1 s")
+    assert results == {n: n for n in range(12) if n != 1}
+
+
+def test_of_a_batch_that_kills_its_worker_only_the_guilty_is_lost(handlers: ModuleType, tmp_path: Path):
+    items = [("echo", 0), ("die", 1), ("echo", 2), ("echo", 3), *[("echo", n) for n in range(4, 12)]]
+    results = dict(run(handlers, tmp_path, items, batch_size=4))
+    assert results.pop(1) == Failure(Reason.WORKER_DIED, "its worker died twice (signal 9)")
+    assert results == {n: n for n in range(12) if n != 1}
 
 
 def test_workers_run_on_one_thread(handlers: ModuleType, tmp_path: Path):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ovocr.vocab import LocatedWord, Vocabulary, load_segmenter, locate_words, segment, segment_lines
-from ovocr.vocab.chinese import read_dictionary
+from ovocr.vocab.chinese import ChineseCutter, is_mixed, read_dictionary
 from ovocr.vocab.normalisation import normalise
 from ovocr.vocab.scripts import SYMBOL_WORDS
 
@@ -178,6 +178,12 @@ def test_loading_is_quiet_and_leaves_no_file(tmp_path: Path) -> None:
 
 def test_the_segmenter_is_shared() -> None:
     assert load_segmenter() is load_segmenter()
+
+
+def test_the_words_that_are_not_all_han_are_found_without_reading_the_dictionary_whole() -> None:
+    words = [word for word in read_dictionary()[0] if is_mixed(word)]
+    assert ChineseCutter().mixed_words == words
+    assert {"c++", "t恤", "1号店"} <= {word.casefold() for word in words}
 
 
 @pytest.mark.parametrize(
