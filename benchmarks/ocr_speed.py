@@ -1,10 +1,12 @@
-"""Images a second of whole commands, start-up included: RapidOCR's default call beside `ovocr build-labels`.
+"""Images a second of whole commands, start-up included: ovocr beside RapidOCR's and PaddleOCR's own calls.
 
-    python benchmarks/ocr_speed.py FOLDER... [--truth FOLDER] [--rounds N] [--json FILE]
+    python benchmarks/ocr_speed.py FOLDER... [--paddle-python PYTHON] [--truth FOLDER] [--rounds N] [--json FILE]
 
-Both see the same pictures (those of the folders that RapidOCR's reader opens: .jpg, .jpeg, .png) on the same cores with
-the same weights, each in processes of its own, in turn. RapidOCR runs one picture after the other with
-``use_cls=False`` and else its defaults. Words are scored as in ocr_accuracy.py.
+All see the same pictures (those of the folders that RapidOCR's reader opens: .jpg, .jpeg, .png) on the same cores with
+the same weights, PP-OCRv6 small, each in processes of its own, in turn. RapidOCR runs one picture after the other with
+``use_cls=False`` and else its defaults; so does PaddleOCR's ``predict``, on ONNX Runtime and without turning pages and
+lines, with the models of paddle_models.py, in the environment of PYTHON; ``ovocr build-labels --engine paddleocr`` is
+measured there too. Words are scored as in ocr_accuracy.py.
 """
 
 import argparse
@@ -15,6 +17,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +28,7 @@ from ocr_accuracy import read_texts, score_images, total_score
 from ovocr.cores import available_cores
 from ovocr.dataset import LabelledDataSet
 
-# Prints [name, text] of each picture as JSON.
+# Each prints [name, text] of each picture as JSON.
 RAPIDOCR_COMMAND = """
 import json, logging, sys
 from pathlib import Path
@@ -34,35 +38,83 @@ engine = RapidOCR()
 texts = [(Path(path).name, "\\n".join(engine(path, use_cls=False).txts or ())) for path in sys.argv[1:]]
 json.dump(texts, sys.stdout)
 """
+PADDLEOCR_COMMAND = """
+import contextlib, json, sys
+from pathlib import Path
+with contextlib.redirect_stdout(sys.stderr):
+    from paddleocr import PaddleOCR
+    models = {
+        f"text_{part}_model_{kind}": value
+        for part, short in (("detection", "det"), ("recognition", "rec"))
+        for kind, value in (("dir", f"{sys.argv[1]}/{short}"), ("name", f"PP-OCRv6_small_{short}"))
+    }
+    engine = PaddleOCR(
+        engine="onnxruntime",
+        device="cpu",
+        use_doc_orientation_classify=False,
+        use_doc_unwarping=False,
+        use_textline_orientation=False,
+        **models,
+    )
+    texts = [(Path(path).name, "\\n".join(engine.predict(path)[0]["rec_texts"])) for path in sys.argv[2:]]
+json.dump(texts, sys.stdout)
+"""
 ENDINGS = (".jpg", ".jpeg", ".png")
+PADDLE_MODELS = Path(__file__).with_name("paddle_models.py")
+
+Texts = list[tuple[str, str]]
 
 
-def run_rapidocr(folders: list[Path]) -> list[tuple[str, str]]:
+def run_rapidocr(folders: list[Path]) -> Texts:
     """Name and text of each picture, read by RapidOCR's default call."""
+    return _read_by([sys.executable, "-c", RAPIDOCR_COMMAND], folders)
+
+
+def run_paddleocr(python: Path, models: Path, folders: list[Path]) -> Texts:
+    """Name and text of each picture, read by PaddleOCR's predict."""
+    return _read_by([str(python), "-c", PADDLEOCR_COMMAND, str(models)], folders)
+
+
+def _read_by(command: list[str], folders: list[Path]) -> Texts:
     pictures = [str(path) for folder in folders for path in _pictures(folder)]
+    # PaddleOCR would ask which model hub answers fastest.
+    environment = {**os.environ, "PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK": "True"}
     done = subprocess.run(
-        [sys.executable, "-c", RAPIDOCR_COMMAND, *pictures],
-        check=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        [*command, *pictures], check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
     )
     return [(name, text) for name, text in json.loads(done.stdout)]
 
 
-def run_ovocr(folders: list[Path]) -> list[tuple[str, str]]:
+def run_ovocr(python: Path, options: list[str], folders: list[Path]) -> Texts:
     """Key and text of each picture, read by build-labels."""
     with tempfile.TemporaryDirectory() as out:
-        command = [sys.executable, "-m", "ovocr", "build-labels", *map(str, folders), "--out", out]
+        command = [str(python), "-m", "ovocr", "build-labels", *map(str, folders), "--out", out, *options]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         return read_texts(LabelledDataSet.open(Path(out)))
 
 
-def measure(folders: list[Path], rounds: int) -> dict[str, dict[str, Any]]:
+def systems(paddle_python: Path | None, models: Path) -> dict[str, Callable[[list[Path]], Texts]]:
+    """What is measured, by name; the first is what the others are compared with. models: a folder to be made."""
+    ours = Path(sys.executable)
+    measured: dict[str, Callable[[list[Path]], Texts]] = {
+        "RapidOCR, default call": run_rapidocr,
+        "ovocr build-labels": partial(run_ovocr, ours, []),
+    }
+    if paddle_python:
+        subprocess.run([str(paddle_python), str(PADDLE_MODELS), "onnx", str(models)], check=True)
+        options = ["--engine", "paddleocr", "--model-dir", str(models)]
+        measured["PaddleOCR, predict"] = partial(run_paddleocr, paddle_python, models)
+        measured["ovocr build-labels --engine paddleocr"] = partial(run_ovocr, paddle_python, options)
+    return measured
+
+
+def measure(
+    runs: dict[str, Callable[[list[Path]], Texts]], folders: list[Path], rounds: int
+) -> dict[str, dict[str, Any]]:
     """Seconds of each round and the texts of the last, by system."""
-    systems = {"RapidOCR, default call": run_rapidocr, "ovocr build-labels": run_ovocr}
-    measured: dict[str, dict[str, Any]] = {name: {"seconds": []} for name in systems}
+    measured: dict[str, dict[str, Any]] = {name: {"seconds": []} for name in runs}
     for _ in range(rounds):
-        for name, run in systems.items():
+        for name, run in runs.items():
             start = time.perf_counter()
             measured[name]["texts"] = run(folders)
             measured[name]["seconds"].append(time.perf_counter() - start)
@@ -77,6 +129,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
     parser.add_argument("--truth", type=Path, metavar="FOLDER", help="NNN.txt of the pictures NNN.jpg")
+    parser.add_argument("--paddle-python", type=Path, metavar="PYTHON", help="measure PaddleOCR too, which it has")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, metavar="FILE")
     arguments = parser.parse_args()
@@ -84,7 +137,9 @@ def main() -> int:
     if not images:
         print(f"error: no {', '.join(ENDINGS)} in {', '.join(map(str, arguments.folders))}", file=sys.stderr)
         return 1
-    measured = measure(arguments.folders, arguments.rounds)
+    with tempfile.TemporaryDirectory() as folder:
+        runs = systems(arguments.paddle_python, Path(folder) / "models")
+        measured = measure(runs, arguments.folders, arguments.rounds)
     baseline = next(iter(measured.values()))["seconds"]
     print(f"{images} images, {available_cores()} of {os.cpu_count()} cores, {arguments.rounds} rounds")
     report = []
