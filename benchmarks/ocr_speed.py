@@ -27,6 +27,8 @@ from ocr_accuracy import read_texts, score_images, total_score
 
 from ovocr.cores import available_cores
 from ovocr.dataset import LabelledDataSet
+from ovocr.errors import OvocrError
+from ovocr.labelgen.openvino_session import check_bfloat16
 
 # Each prints [name, text] of each picture as JSON.
 RAPIDOCR_COMMAND = """
@@ -100,6 +102,12 @@ def systems(paddle_python: Path | None, models: Path) -> dict[str, Callable[[lis
         "RapidOCR, default call": run_rapidocr,
         "ovocr build-labels": partial(run_ovocr, ours, []),
     }
+    try:
+        check_bfloat16()
+    except OvocrError as error:
+        print(f"left out: {error}")
+    else:
+        measured["ovocr build-labels --precision bfloat16"] = partial(run_ovocr, ours, ["--precision", "bfloat16"])
     if paddle_python:
         subprocess.run([str(paddle_python), str(PADDLE_MODELS), "onnx", str(models)], check=True)
         options = ["--engine", "paddleocr", "--model-dir", str(models)]

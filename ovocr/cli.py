@@ -64,8 +64,13 @@ def main(debug: bool) -> None:
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @click.option("--out", callback=_folder, required=True, metavar="DIR", help="Folder of the labelled data set.")
 @click.option("--vocab", default="lexicon", show_default=True, help="A vocabulary file, or the built-in 'lexicon'.")
-@click.option("--engine", default="rapidocr", show_default=True, type=click.Choice(["rapidocr"]), help="OCR engine.")
+@click.option("--engine", default="rapidocr", show_default=True, help="OCR engine: rapidocr or paddleocr.")
 @click.option("--model-dir", type=_FOLDER, help="Folder with det/ and rec/ models, instead of the engine's own.")
+@click.option("--det-model", metavar="NAME", help="PaddleOCR's name of a text detection model, which is then fetched.")
+@click.option("--rec-model", metavar="NAME", help="PaddleOCR's name of a text recognition model, likewise.")
+@click.option(
+    "--precision", default="float32", show_default=True, help="bfloat16 is faster on processors that have it."
+)
 @click.option("--executor", default="local", show_default=True, type=click.Choice(["local"]), help="Who runs workers.")
 @click.option("--workers", type=int, help="Worker processes of one thread each.  [default: one a core]")
 @click.option("--shard-slice", default="0/1", show_default=True, metavar="I/N", help="Only every N-th shard, from I.")

@@ -16,6 +16,7 @@ from ovocr.errors import MissingExtraError, OvocrError
 _PACKAGES = {
     "": ("numpy", "pyarrow", "jieba", "wordfreq", "regex", "click", "tqdm"),
     "ocr": ("rapidocr", "onnxruntime", "pillow"),
+    "paddle": ("paddleocr", "onnxruntime", "pillow"),
     "train": ("torch", "safetensors", "tensorboard"),
 }
 
@@ -41,6 +42,7 @@ def examine() -> Iterator[Finding]:
         yield _packages(extra, packages)
     yield _tried("lexicon", _lexicon)
     yield _tried("rapidocr", _rapidocr)
+    yield _tried("paddleocr", _paddleocr)
     yield _tried("torch", _torch)
 
 
@@ -95,6 +97,22 @@ def _rapidocr() -> str:
     if "hello" not in text.lower():
         raise RuntimeError(f"read {text!r} where 'hello ovocr' stands")
     return f"reads a test picture: {text!r}"
+
+
+def _paddleocr() -> str:
+    """What runs its networks. Its models are not part of the package: they are tried when a build begins."""
+    if find_spec("paddleocr") is None:
+        raise MissingExtraError("--engine paddleocr", "paddle")
+    found = f"{metadata.version('paddleocr')} on onnxruntime {metadata.version('onnxruntime')}"
+    if find_spec("paddle") is None:
+        return f"{found}; for Paddle models and GPUs also pip install 'paddlepaddle<3.3' or its build for GPUs"
+    from ovocr.labelgen.paddle_engine import name_runtime
+    from ovocr.labelgen.paddle_probe import name_gpus, try_out
+
+    trial = try_out(None)
+    if trial.failure is not None:
+        raise RuntimeError(f"PaddlePaddle does not start: {trial.failure}")
+    return f"{found} and {name_runtime('paddlepaddle')}, {name_gpus(trial.gpus) if trial.gpus else 'CPU only'}"
 
 
 def _torch() -> str:

@@ -11,7 +11,19 @@ from click.testing import CliRunner
 
 from ovocr.cli import main
 
-HEAVY = ["torch", "numpy", "pyarrow", "jieba", "wordfreq", "rapidocr", "onnxruntime", "PIL", "cv2"]
+HEAVY = [
+    "torch",
+    "numpy",
+    "pyarrow",
+    "jieba",
+    "wordfreq",
+    "rapidocr",
+    "onnxruntime",
+    "paddleocr",
+    "paddle",
+    "PIL",
+    "cv2",
+]
 
 
 def ovocr(*arguments: object) -> tuple[int, str, str]:
@@ -57,6 +69,12 @@ def test_every_command_has_help(path: tuple[str, ...]) -> None:
     [
         (["vocab", "show", "lexicon", "365187"], 2, "ovocr: 365187: class ids of lexicon go from 0 to 365186"),
         (["vocab", "show", "none.txt", "a"], 1, "none.txt"),
+        (["build-labels", ".", "--out", "o", "--engine", "none"], 2, "--engine none: there is rapidocr, paddleocr"),
+        (
+            ["build-labels", "none.tar", "--out", "o", "--det-model", "x", "--model-dir", "."],
+            2,
+            "--det-model x: the models",
+        ),
         (["vocab", "coverage", "."], 1, "not a labelled data set (no manifest.json)"),
         (["train", "none.toml"], 2, "ovocr: none.toml: no such file"),
         (["eval", ".", "--data", "."], 1, "not a training run (no config.toml)"),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "ovocr"
-OCR_PACKAGES = {"rapidocr", "onnxruntime", "paddle", "paddleocr", "PIL"}
+OCR_PACKAGES = {"rapidocr", "onnxruntime", "paddle", "paddleocr", "paddlex", "PIL"}
 FORBIDDEN = {
     "labelgen": {"torch", "ovocr.trainer", "ovocr.cli"},
     "trainer": {"ovocr.labelgen", "ovocr.cli", "jieba", "wordfreq", "regex"} | OCR_PACKAGES,

@@ -56,7 +56,7 @@ def build_labels(options: BuildOptions, progress: bool) -> Totals:
 
 def _prepare(options: BuildOptions, data_set: LabelledDataSet) -> tuple[list[InputShard], LabellerSettings]:
     """Check everything that can be checked before the first image is read, and settle the configuration."""
-    choice = EngineChoice(options.engine, options.model_dir, options.det_model, options.rec_model)
+    choice = EngineChoice(options.engine, options.model_dir, options.det_model, options.rec_model, options.precision)
     choice.check()
     shards = plan_shards(options.sources, options.shard_size)
     engine = choice.plan()

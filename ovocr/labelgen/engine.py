@@ -16,7 +16,7 @@ from ovocr.labelgen.boxes import Box
 Pixels = npt.NDArray[np.uint8]
 
 # Each module has plan(choice: EngineChoice) -> EnginePlan.
-_MODULES = {"rapidocr": "ovocr.labelgen.rapidocr_engine"}
+_MODULES = {"rapidocr": "ovocr.labelgen.rapidocr_engine", "paddleocr": "ovocr.labelgen.paddle_engine"}
 
 
 class EngineError(Exception):
@@ -112,17 +112,28 @@ class EngineChoice:
 
     model_dir: folder with det/ and rec/; None for the models that come with the engine, or that it fetches by name.
     det_model, rec_model: names of published models, for an engine that fetches them.
+    precision: of the networks' arithmetic, float32 or bfloat16.
     """
 
     name: str
     model_dir: Path | None = None
     det_model: str | None = None
     rec_model: str | None = None
+    precision: str = "float32"
 
     def check(self) -> None:
-        """Raises UsageError where there is no engine of this name."""
+        """Raises UsageError where there is no engine of this name, or its models are named twice."""
         if self.name not in _MODULES:
             raise UsageError(f"--engine {self.name}: there is {', '.join(_MODULES)}")
+        if self.model_dir is not None and (option := self.named_model()):
+            raise UsageError(f"{option}: the models of --model-dir are used; give one or the other")
+
+    def named_model(self) -> str | None:
+        """The option that names a published model, if one does."""
+        for option, name in (("--det-model", self.det_model), ("--rec-model", self.rec_model)):
+            if name is not None:
+                return f"{option} {name}"
+        return None
 
     def plan(self) -> EnginePlan:
         """Look for packages and models. Raises UsageError (MissingExtraError for packages) where one is missing."""

@@ -5,6 +5,7 @@ two words that stand close, or far apart in a table, "no new character" often wi
 ``2018 12:30`` is read as ``201812:30``. A column where the space is still likely is where a word ends.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -16,23 +17,43 @@ BLANK = 0  # "no new character", as PaddleOCR's and RapidOCR's recognisers numbe
 MIN_PROBABILITY = 0.1
 
 
+class LostSpaces:
+    """Puts the lost spaces back into a recogniser's output. characters: of the network in order, the last is the space.
+
+    Both PaddleX's and RapidOCR's decoders know these as ``character``.
+    """
+
+    def __init__(self, characters: Sequence[str]) -> None:
+        self._count = len(characters)
+        self._unspaced = np.array([_is_written_without_spaces(text) for text in characters])
+
+    def restore(self, predictions: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
+        """The likeliest character of each column, spaces put back, and the probability of what was likeliest before.
+
+        predictions: [crops, columns, characters], softmax over the last. Both results: [crops, columns]. Raises
+        ValueError where the network has another number of characters.
+        """
+        if predictions.shape[2] != self._count:
+            raise ValueError(f"the network knows {predictions.shape[2]} characters, its list has {self._count}")
+        best = predictions.argmax(axis=2)
+        space = self._count - 1
+        for crop_best, crop_predictions in zip(best, predictions, strict=True):
+            restore_spaces(crop_best, crop_predictions[:, space], space, self._unspaced)
+        return best, predictions.max(axis=2)
+
+
 class SpacingDecoder:
-    """RapidOCR's CTC decoder, given the lost spaces. decoder: a CTCLabelDecode, whose last character is the space."""
+    """RapidOCR's CTC decoder, given the lost spaces. decoder: a CTCLabelDecode."""
 
     def __init__(self, decoder: Any) -> None:
         self._decoder = decoder
-        self.character: list[str] = decoder.character
-        self._unspaced = np.array([_is_written_without_spaces(text) for text in self.character])
+        self._spaces = LostSpaces(decoder.character)
 
     def __call__(
         self, predictions: npt.NDArray[np.float32], return_word_box: bool = False, **ratios: Any
     ) -> tuple[list[tuple[str, float]], list[Any]]:
-        """Text and score of each crop of a batch. predictions: [crops, columns, characters], softmax over the last."""
-        best = predictions.argmax(axis=2)
-        probabilities = predictions.max(axis=2)
-        space = len(self.character) - 1
-        for crop_best, crop_predictions in zip(best, predictions, strict=True):
-            restore_spaces(crop_best, crop_predictions[:, space], space, self._unspaced)
+        """Text and score of each crop of a batch. predictions: as LostSpaces wants them."""
+        best, probabilities = self._spaces.restore(predictions)
         found: tuple[list[tuple[str, float]], list[Any]] = self._decoder.decode(
             best, probabilities, return_word_box, remove_duplicate=True, **ratios
         )

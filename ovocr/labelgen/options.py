@@ -7,6 +7,7 @@ from pathlib import Path
 from ovocr.errors import UsageError
 
 EXECUTORS = ("local",)
+PRECISIONS = ("float32", "bfloat16")
 MAX_SEED = 2**63 - 1
 MAX_TAGS = 100_000
 
@@ -21,6 +22,7 @@ class BuildOptions:
     engine: name of the OCR engine.
     model_dir: folder with det/ and rec/, the engine's models; None for the ones that come with the engine.
     det_model, rec_model: names of published models, for an engine that fetches them; None for its defaults.
+    precision: of the networks' arithmetic, float32 or bfloat16.
     executor: who runs the workers.
     workers: worker processes of one thread each; None for as many as there are cores.
     shard_slice: (I, N): only the shards whose number is I modulo N.
@@ -39,6 +41,7 @@ class BuildOptions:
     model_dir: Path | None = None
     det_model: str | None = None
     rec_model: str | None = None
+    precision: str = "float32"
     executor: str = "local"
     workers: int | None = None
     shard_slice: tuple[int, int] = (0, 1)
@@ -54,6 +57,8 @@ class BuildOptions:
             raise UsageError("SOURCE: at least one is needed")
         if self.executor not in EXECUTORS:
             raise UsageError(f"--executor {self.executor}: there is {', '.join(EXECUTORS)}")
+        if self.precision not in PRECISIONS:
+            raise UsageError(f"--precision {self.precision}: there is {', '.join(PRECISIONS)}")
         for option, value in (
             ("--workers", self.workers),
             ("--tags", self.tags),

@@ -18,6 +18,7 @@ from ovocr.errors import MissingExtraError, UsageError
 from ovocr.labelgen.boxes import DECIMALS
 from ovocr.labelgen.engine import Batching, EngineChoice, EngineError, Pixels, Prepared, Reading, Region
 from ovocr.labelgen.lost_spaces import MIN_PROBABILITY, SpacingDecoder
+from ovocr.labelgen.openvino_session import Bfloat16Session, check_bfloat16
 from ovocr.labelgen.reading import MIN_CROP_WIDTH
 
 PACKAGES = ("rapidocr", "onnxruntime")
@@ -33,10 +34,14 @@ PICTURES_AT_ONCE = 4
 
 @dataclass(frozen=True)
 class RapidOcrPlan:
-    """The engine with these models: paths of .onnx files, of the detector and of the recogniser."""
+    """The engine with these models: paths of .onnx files, of the detector and of the recogniser.
+
+    bfloat16: compute in it, by OpenVINO; else in float32, by ONNX Runtime.
+    """
 
     det: Path
     rec: Path
+    bfloat16: bool = False
     notice: str | None = None
     pictures_at_once: int = PICTURES_AT_ONCE
     workers: int | None = None
@@ -44,6 +49,7 @@ class RapidOcrPlan:
     def describe(self) -> dict[str, Any]:
         """Settings, hashes and versions that the results depend on."""
         models = {"det": self.det, "rec": self.rec}
+        packages = (*PACKAGES, "openvino") if self.bfloat16 else PACKAGES
         return {
             "name": "rapidocr",
             "models": {part: hashlib.sha256(path.read_bytes()).hexdigest() for part, path in models.items()},
@@ -53,32 +59,37 @@ class RapidOcrPlan:
                 "crop_width_step": BATCHING.width_step,
                 "min_crop_width": MIN_CROP_WIDTH,
                 "space_probability": MIN_PROBABILITY,
+                "precision": "bfloat16" if self.bfloat16 else "float32",
             },
-            "versions": {package: version(package) for package in PACKAGES},
+            "versions": {package: version(package) for package in packages},
         }
 
     def load(self, worker: int = 0) -> "RapidOcrEngine":
         """The engine, on one thread. Raises UsageError where a file is no model."""
-        return RapidOcrEngine(self.det, self.rec)
+        return RapidOcrEngine(self.det, self.rec, self.bfloat16)
 
 
 def plan(choice: EngineChoice) -> RapidOcrPlan:
     """The engine with the models of ``choice.model_dir``, or those of RapidOCR's wheel.
 
-    Raises UsageError where a folder is not as described, MissingExtraError where RapidOCR is not installed.
+    Raises UsageError where a folder is not as described or the processor lacks the precision, MissingExtraError where
+    packages are not installed.
     """
     if option := choice.named_model():
         raise UsageError(f"{option}: RapidOCR fetches no models; use --engine paddleocr, or --model-dir")
     spec = find_spec("rapidocr")
     if spec is None or spec.origin is None or not all(map(find_spec, ("onnxruntime", "cv2", "PIL"))):
         raise MissingExtraError("--engine rapidocr", "ocr")
+    bfloat16 = choice.precision == "bfloat16"
+    if bfloat16:
+        check_bfloat16()
     if choice.model_dir is not None:
-        return RapidOcrPlan(_only_model(choice.model_dir / "det"), _only_model(choice.model_dir / "rec"))
+        return RapidOcrPlan(_only_model(choice.model_dir / "det"), _only_model(choice.model_dir / "rec"), bfloat16)
     folder = Path(spec.origin).parent / "models"
     for name in BUNDLED_MODELS.values():
         if not (folder / name).is_file():
             raise UsageError(f"{folder / name}: RapidOCR's model is missing; pip install --force-reinstall rapidocr")
-    return RapidOcrPlan(folder / BUNDLED_MODELS["det"], folder / BUNDLED_MODELS["rec"])
+    return RapidOcrPlan(folder / BUNDLED_MODELS["det"], folder / BUNDLED_MODELS["rec"], bfloat16)
 
 
 def _only_model(folder: Path) -> Path:
@@ -91,12 +102,14 @@ def _only_model(folder: Path) -> Path:
 class RapidOcrEngine:
     """Detector and recogniser of RapidOCR. det, rec: paths of their models; nothing is fetched from anywhere.
 
+    bfloat16: let OpenVINO compute the networks, in bfloat16.
+
     Raises UsageError where a file is no model, or the recogniser has no list of characters in it.
     """
 
     batching = BATCHING
 
-    def __init__(self, det: Path, rec: Path) -> None:
+    def __init__(self, det: Path, rec: Path, bfloat16: bool = False) -> None:
         import cv2
         import rapidocr
         from omegaconf import OmegaConf
@@ -124,6 +137,8 @@ class RapidOcrEngine:
         self._bounds = config.Global
         self._detector: Any = TextDetector(parts.Det)
         self._recogniser = _with_spaces(TextRecognizer(parts.Rec))
+        if bfloat16:
+            self._detector.session, self._recogniser.session = Bfloat16Session(det), Bfloat16Session(rec)
         self._scale = self._detector.get_preprocess()
         # In double precision, RapidOCR's, this takes three times as long for the same pixels.
         self._scale.mean, self._scale.std = np.float32(self._scale.mean), np.float32(self._scale.std)
@@ -228,7 +243,8 @@ def _runtime_errors() -> tuple[type[Exception], ...]:
     from rapidocr.inference_engine.onnxruntime.main import ONNXRuntimeError
     from rapidocr.utils.process_img import ResizeImgError
 
-    arithmetic = (ValueError, LookupError, ArithmeticError, MemoryError)
+    # OpenVINO has no error type of its own: it raises RuntimeError.
+    arithmetic = (ValueError, LookupError, ArithmeticError, MemoryError, RuntimeError)
     return ONNXRuntimeError, ResizeImgError, DetectorResizeError, cv2.error, np.linalg.LinAlgError, *arithmetic
 
 

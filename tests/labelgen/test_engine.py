@@ -56,6 +56,15 @@ def test_pictures_in_a_batch_do_not_change_each_other(engine: Engine, drawn: Dra
     assert [len(lines) for lines in alone] == [1, 1, 0]
 
 
+def test_real_pictures_read_together_are_read_as_alone(engine: Engine, shared_data: Path):
+    files = sorted(path for path in (shared_data / "web").iterdir() if path.suffix in (".jpg", ".png"))[:8]
+    pictures = [pixels(Image.open(path).convert("RGB")) for path in files]
+    alone = [read_pictures(engine, [picture])[0] for picture in pictures]
+    assert sum(map(len, alone)) > 20
+    assert read_pictures(engine, pictures) == alone
+    assert read_pictures(engine, pictures[::-1]) == alone[::-1]
+
+
 def blank(width: int, height: int) -> Pixels:
     return np.full((height, width, 3), 255, np.uint8)
 
@@ -77,7 +86,7 @@ def test_an_engine_that_fails_says_so(engine: Engine):
 
 
 def test_an_unknown_engine():
-    with pytest.raises(UsageError, match="--engine tesseract: there is rapidocr"):
+    with pytest.raises(UsageError, match="--engine tesseract: there is rapidocr, paddleocr"):
         EngineChoice("tesseract").plan()
 
 

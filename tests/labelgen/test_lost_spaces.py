@@ -4,20 +4,20 @@ import numpy as np
 import pytest
 from rapidocr.ch_ppocr_rec.utils import CTCLabelDecode
 
-from ovocr.labelgen.lost_spaces import SpacingDecoder
+from ovocr.labelgen.lost_spaces import LostSpaces, SpacingDecoder
 
 LETTERS = "abc12中文のก한"
 
 
 def read(columns: str, space: dict[int, float]) -> tuple[str, float]:
     """What is read where ``columns`` are the likeliest characters (_ for none), and a space has these probabilities."""
-    decoder = SpacingDecoder(CTCLabelDecode(character=list(LETTERS)))
+    decoder = CTCLabelDecode(character=list(LETTERS))
     predictions = np.zeros((1, len(columns), len(decoder.character)), np.float32)
     for column, character in enumerate(columns):
         predictions[0, column, 0 if character == "_" else decoder.character.index(character)] = 0.6
     for column, probability in space.items():
         predictions[0, column, -1] = probability
-    ((line,), _) = decoder(predictions)
+    ((line,), _) = SpacingDecoder(decoder)(predictions)
     return line
 
 
@@ -51,9 +51,15 @@ def test_a_space_that_comes_back_leaves_the_score_as_it_was():
 
 
 def test_crops_of_a_batch_do_not_change_each_other():
-    decoder = SpacingDecoder(CTCLabelDecode(character=list(LETTERS)))
+    theirs = CTCLabelDecode(character=list(LETTERS))
+    decoder = SpacingDecoder(theirs)
     generator = np.random.default_rng(0)
-    predictions = generator.dirichlet(np.full(len(decoder.character), 0.1), (20, 12)).astype(np.float32)
+    predictions = generator.dirichlet(np.full(len(theirs.character), 0.1), (20, 12)).astype(np.float32)
     together, _ = decoder(predictions)
     assert together == [decoder(predictions[n : n + 1])[0][0] for n in range(20)]
     assert len({text for text, _ in together}) == 20
+
+
+def test_a_list_of_characters_that_is_not_the_networks_is_told():
+    with pytest.raises(ValueError, match="the network knows 5 characters, its list has 4"):
+        LostSpaces(["blank", "a", "b", " "]).restore(np.zeros((1, 3, 5), np.float32))

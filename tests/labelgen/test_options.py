@@ -11,6 +11,7 @@ from ovocr.labelgen.options import BuildOptions, parse_shard_slice
     [
         ({"sources": ()}, "SOURCE: at least one"),
         ({"executor": "cloud"}, "--executor cloud: there is local"),
+        ({"precision": "int4"}, "--precision int4: there is float32, bfloat16"),
         ({"workers": 0}, "--workers 0"),
         ({"tags": 0}, "--tags 0"),
         ({"shard_size": -1}, "--shard-size -1"),
