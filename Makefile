@@ -17,7 +17,7 @@ TRUTH ?= ../shared/data/receipts
 # Folders of pictures to read.
 PICTURES ?= $(TRUTH) ../shared/data/web
 
-.PHONY: help demo test test-paddle interop lint bench-recordio bench-accuracy bench-ocr clean
+.PHONY: help demo test test-paddle interop lint bench-recordio bench-accuracy bench-ocr bench-profile clean
 
 # Two editable installs of one checkout write to the same folder.
 .NOTPARALLEL:
@@ -55,8 +55,11 @@ bench-accuracy: $(VENV)/installed  ## Word precision and recall of the labels on
 	$(BIN)/ovocr build-labels $(TRUTH) --out demo/accuracy
 	$(BIN)/python benchmarks/ocr_accuracy.py demo/accuracy $(TRUTH)
 
-bench-ocr: $(VENV)/installed  ## Images a second beside RapidOCR's default call (PICTURES, and TRUTH for the words)
-	$(BIN)/python benchmarks/ocr_speed.py $(PICTURES) --truth $(TRUTH)
+bench-ocr: $(VENV)/installed-test $(PADDLE_VENV)/installed  ## Images a second beside RapidOCR and PaddleOCR (PICTURES, TRUTH)
+	$(BIN)/python benchmarks/ocr_speed.py $(PICTURES) --truth $(TRUTH) --paddle-python $(PADDLE_VENV)/bin/python
+
+bench-profile: $(VENV)/installed  ## Where a labelling worker's time goes, by stage and operator (TRUTH)
+	$(BIN)/python benchmarks/ocr_profile.py $(TRUTH)
 
 clean:  ## Remove environments and what the demo made
 	rm -rf $(VENV) $(PADDLE_VENV) $(MXNET_VENV) $(DALI_VENV) demo build *.egg-info

@@ -4,6 +4,8 @@ bfloat16 keeps 8 bits of each number's 24, so what is read may differ in a lette
 """
 
 import logging
+import subprocess
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,14 +15,21 @@ import numpy.typing as npt
 
 from ovocr.errors import MissingExtraError, UsageError
 
+_ASK = "import openvino; print(*openvino.Core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES'))"
+
 
 def check_bfloat16() -> None:
-    """Raises MissingExtraError without OpenVINO, UsageError where the processor has no arithmetic for bfloat16."""
+    """Raises MissingExtraError without OpenVINO, UsageError where the processor has no arithmetic for bfloat16.
+
+    OpenVINO is asked in a process of its own: only workers, which can be replaced, load it.
+    """
     if find_spec("openvino") is None:
         raise MissingExtraError("--precision bfloat16", "openvino")
-    import openvino
-
-    capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    done = subprocess.run([sys.executable, "-c", _ASK], capture_output=True, text=True, timeout=60, check=False)
+    capabilities = done.stdout.split()
+    if done.returncode or not capabilities:
+        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise UsageError(f"--precision bfloat16: OpenVINO does not start ({reason}); leave the option out")
     if "BF16" not in capabilities:
         raise UsageError(
             f"--precision bfloat16: this processor has no instructions for it, only for {', '.join(capabilities)}; "

@@ -1,65 +1,93 @@
-"""Networks in bfloat16, for real where the processor has it, and what one without it is told."""
+"""Networks in bfloat16, for real where the processor has it, and what one without it is told.
 
-import socket
+OpenVINO is loaded in worker processes only, never in the one that runs the tests.
+"""
+
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from importlib.util import find_spec
+from pathlib import Path
 
-import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from ovocr.errors import MissingExtraError, UsageError
-from ovocr.labelgen.engine import Engine, EngineChoice, EnginePlan
-from ovocr.labelgen.reading import read_pictures
+from ovocr.dataset import LabelledDataSet
+from ovocr.errors import MissingExtraError, OvocrError, UsageError
+from ovocr.labelgen import openvino_session
+from ovocr.labelgen.build import build_labels
+from ovocr.labelgen.engine import EngineChoice
+from ovocr.labelgen.options import BuildOptions
 
 Draw = Callable[..., Image.Image]
+TEXTS = ["the quick brown fox", "over the river", "a stone", "lazy dog in the garden", "window", "quick quick fox"]
 
 
-def plan() -> EnginePlan:
-    return EngineChoice("rapidocr", precision="bfloat16").plan()
-
-
-@pytest.fixture(scope="module")
-def engine() -> Engine:
-    pytest.importorskip("openvino", reason="OpenVINO is not installed (pip install 'ovocr[openvino]')")
+@pytest.fixture
+def pictures(drawn: Draw, tmp_path: Path) -> Path:
+    """A folder of pictures of several widths; the test is skipped where bfloat16 cannot be had."""
     try:
-        return plan().load()
-    except UsageError as error:
+        openvino_session.check_bfloat16()
+    except OvocrError as error:
         pytest.skip(str(error))
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number, text in enumerate(TEXTS):
+        drawn(text, (60 + 17 * len(text), 90)).save(folder / f"{number}.png")
+    return folder
 
 
-def test_reads_offline_and_each_picture_as_if_alone(engine: Engine, drawn: Draw, monkeypatch: pytest.MonkeyPatch):
-    def refuse(*_: object) -> None:
-        raise AssertionError("an engine must not use the network")
-
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    texts = ["the quick brown fox", "over the river", "a stone", "lazy dog in the garden"]
-    pictures = [np.ascontiguousarray(np.asarray(drawn(text, (60 + 17 * len(text), 90)))[:, :, ::-1]) for text in texts]
-    alone = [read_pictures(engine, [picture])[0] for picture in pictures]
-    assert [line.text for lines in alone for line in lines] == texts
-    assert read_pictures(engine, pictures) == alone
-    assert read_pictures(engine, pictures[::-1]) == alone[::-1]
+def build(pictures: Path, out: Path, workers: int) -> dict[str, bytes]:
+    """The files of a data set, stats aside."""
+    build_labels(BuildOptions(sources=(str(pictures),), out=out, precision="bfloat16", workers=workers), progress=False)
+    return {
+        str(path.relative_to(out)): path.read_bytes()
+        for path in sorted(out.rglob("*"))
+        if path.is_file() and path.parent.name != "stats"
+    }
 
 
-def test_the_precision_is_part_of_the_configuration(engine: Engine):
-    rounded, full = plan().describe(), EngineChoice("rapidocr").plan().describe()
-    assert (rounded["settings"]["precision"], full["settings"]["precision"]) == ("bfloat16", "float32")
-    assert rounded["versions"] == {**full["versions"], "openvino": version("openvino")}
+def test_reads_the_same_with_any_number_of_workers_and_says_so_in_the_manifest(pictures: Path, tmp_path: Path):
+    one, two = build(pictures, tmp_path / "one", 1), build(pictures, tmp_path / "two", 2)
+    assert one == two
+    rows = pq.read_table(LabelledDataSet(tmp_path / "one").ocr_path(0)).to_pylist()
+    assert [" ".join(line["text"] for line in row["lines"]) for row in rows] == TEXTS
+    engine = json.loads(one["manifest.json"])["engine"]
+    assert engine["settings"]["precision"] == "bfloat16"
+    assert engine["versions"]["openvino"] == version("openvino")
+    with pytest.raises(OvocrError, match="precision"):
+        build_labels(BuildOptions(sources=(str(pictures),), out=tmp_path / "one"), progress=False)
+
+
+def test_the_process_that_leads_the_workers_does_not_load_openvino(pictures: Path):
+    code = (
+        "import sys; from ovocr.labelgen.engine import EngineChoice\n"
+        "EngineChoice('rapidocr', precision='bfloat16').plan().describe()\n"
+        "sys.exit('openvino' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 def test_without_openvino(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(
-        "ovocr.labelgen.openvino_session.find_spec", lambda name: None if name == "openvino" else find_spec(name)
-    )
+    monkeypatch.setattr(openvino_session, "find_spec", lambda name: None if name == "openvino" else find_spec(name))
     with pytest.raises(MissingExtraError, match=r"pip install 'ovocr\[openvino\]'"):
-        plan()
+        EngineChoice("rapidocr", precision="bfloat16").plan()
 
 
-def test_a_processor_that_has_no_bfloat16(monkeypatch: pytest.MonkeyPatch):
-    openvino = pytest.importorskip("openvino", reason="OpenVINO is not installed (pip install 'ovocr[openvino]')")
-    # What OpenVINO says on an x86-64 processor of AVX2.
-    monkeypatch.setattr(openvino.Core, "get_property", lambda *_: ["FP32", "INT8", "BIN", "EXPORT_IMPORT"])
-    with pytest.raises(UsageError, match="--precision bfloat16: this processor has no instructions for it"):
-        plan()
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        # What OpenVINO says on an x86-64 processor of AVX2.
+        ("print('FP32 INT8 BIN EXPORT_IMPORT')", "this processor has no instructions for it, only for FP32, INT8"),
+        ("import os; os.abort()", "OpenVINO does not start .exit code -6."),
+        ("raise OSError('libtbb.so.12: cannot open')", "OpenVINO does not start .OSError: libtbb.so.12: cannot open."),
+    ],
+)
+def test_where_it_cannot_be_had(answer: str, message: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(openvino_session, "find_spec", lambda name: True)
+    monkeypatch.setattr(openvino_session, "_ASK", answer)
+    with pytest.raises(UsageError, match=f"^--precision bfloat16: {message}.*leave the option out$"):
+        openvino_session.check_bfloat16()
