@@ -10,7 +10,7 @@ from typing import Any
 from ovocr.cores import available_cores
 from ovocr.dataset import LabelledDataSet
 from ovocr.errors import OvocrError, UsageError
-from ovocr.labelgen.engine import EngineChoice
+from ovocr.labelgen.engine import EngineChoice, EnginePlan
 from ovocr.labelgen.manifest import describe_build, remove_start_files, settle_configuration
 from ovocr.labelgen.options import BuildOptions
 from ovocr.labelgen.outcome import Outcome, quarantined
@@ -38,10 +38,17 @@ def build_labels(options: BuildOptions, progress: bool) -> Totals:
     data_set = LabelledDataSet(options.out)
     try:
         with _terminable():
-            shards, settings = _prepare(options, data_set)
+            engine, shards = _plan(options)
             numbers = range(options.shard_slice[0], len(shards), options.shard_slice[1])
             todo = [number for number in numbers if not _is_finished(data_set, number, options.retry_quarantined)]
-            images = _build(data_set, shards, todo, settings, options, progress) if todo else 0
+            images = 0
+            if todo:
+                # Workers take as long to start as the vocabulary to be made: they start first.
+                with _start_workers(options, data_set, engine) as pool:
+                    _settle(options, data_set, engine, shards)
+                    images = _build(data_set, shards, todo, pool, progress)
+            else:
+                _settle(options, data_set, engine, shards)
             if len(data_set.finished_shards()) == len(shards):
                 remove_start_files(data_set)
     except KeyboardInterrupt:
@@ -54,19 +61,18 @@ def build_labels(options: BuildOptions, progress: bool) -> Totals:
     return Totals.of(stats, built=len(todo), images_built=images, seconds=time.monotonic() - start)
 
 
-def _prepare(options: BuildOptions, data_set: LabelledDataSet) -> tuple[list[InputShard], LabellerSettings]:
-    """Check everything that can be checked before the first image is read, and settle the configuration."""
+def _plan(options: BuildOptions) -> tuple[EnginePlan, list[InputShard]]:
+    """Look for the engine and the sources."""
     choice = EngineChoice(options.engine, options.model_dir, options.det_model, options.rec_model, options.precision)
     choice.check()
     shards = plan_shards(options.sources, options.shard_size)
     engine = choice.plan()
     if engine.notice:
         say(engine.notice)
-    vocabulary = Vocabulary.load(options.vocab)
-    if not 0 < len(vocabulary) <= MAX_CLASS_ID + 1:
-        raise UsageError(f"--vocab {options.vocab}: {len(vocabulary)} words; from 1 to {MAX_CLASS_ID + 1} are possible")
-    _check_words_can_occur(options.vocab, vocabulary)
-    settle_configuration(data_set, describe_build(options, shards, engine.describe(), vocabulary), vocabulary)
+    return engine, shards
+
+
+def _start_workers(options: BuildOptions, data_set: LabelledDataSet, engine: EnginePlan) -> WorkerPool:
     settings = LabellerSettings(
         engine=engine,
         vocabulary=data_set.vocabulary_path,
@@ -74,7 +80,21 @@ def _prepare(options: BuildOptions, data_set: LabelledDataSet) -> tuple[list[Inp
         seed=options.seed,
         max_pixels=options.max_pixels,
     )
-    return shards, settings
+    return WorkerPool(
+        settings,
+        workers=_worker_count(options.workers, engine.workers),
+        job_timeout_s=options.image_timeout_s,
+        batch_size=engine.pictures_at_once,
+    )
+
+
+def _settle(options: BuildOptions, data_set: LabelledDataSet, engine: EnginePlan, shards: list[InputShard]) -> None:
+    """Check the vocabulary and the configuration, and put them into the data set if it is new."""
+    vocabulary = Vocabulary.load(options.vocab)
+    if not 0 < len(vocabulary) <= MAX_CLASS_ID + 1:
+        raise UsageError(f"--vocab {options.vocab}: {len(vocabulary)} words; from 1 to {MAX_CLASS_ID + 1} are possible")
+    _check_words_can_occur(options.vocab, vocabulary)
+    settle_configuration(data_set, describe_build(options, shards, engine.describe(), vocabulary), vocabulary)
 
 
 def _check_words_can_occur(name: str, vocabulary: Vocabulary) -> None:
@@ -94,25 +114,11 @@ def _is_finished(data_set: LabelledDataSet, number: int, retry_quarantined: bool
 
 
 def _build(
-    data_set: LabelledDataSet,
-    shards: list[InputShard],
-    todo: list[int],
-    settings: LabellerSettings,
-    options: BuildOptions,
-    progress: bool,
+    data_set: LabelledDataSet, shards: list[InputShard], todo: list[int], pool: WorkerPool, progress: bool
 ) -> int:
     """Make the shards ``todo``; the number of images in them."""
-    workers = _worker_count(options.workers, settings.engine.workers)
     images = 0
-    with (
-        WorkerPool(
-            settings,
-            workers=workers,
-            job_timeout_s=options.image_timeout_s,
-            batch_size=settings.engine.pictures_at_once,
-        ) as pool,
-        Progress([shards[number] for number in todo], progress) as bar,
-    ):
+    with Progress([shards[number] for number in todo], progress) as bar:
         results = pool.run(_stream(shards, todo))
         for number in todo:
             bar.begin(shards[number])

@@ -12,7 +12,8 @@ from ovocr.labelgen.outcome import Outcome
 class LabellerSettings:
     """All that an image's outcome depends on beside its key and bytes; called, it makes the labeller.
 
-    vocabulary: path of a vocabulary file. The other fields are those of BuildOptions.
+    vocabulary: path of a vocabulary file, which need not be there before the first image. The other fields are those of
+    BuildOptions.
     """
 
     engine: EnginePlan
@@ -22,7 +23,7 @@ class LabellerSettings:
     max_pixels: int
 
     def __call__(self, worker: int) -> Callable[[list[tuple[str, bytes]]], list[Outcome]]:
-        """Load engine, vocabulary and segmenter in a worker of this number. Raises OvocrError."""
+        """Load engine and segmenter in a worker of this number. Raises OvocrError."""
         # Not before: the process that only reads and writes files needs no picture decoder.
         from ovocr.labelgen.worker import ImageLabeller
 

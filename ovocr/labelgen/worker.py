@@ -1,6 +1,7 @@
 """What becomes of an image: the work of a worker process."""
 
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 
 from ovocr.labelgen.boxes import word_box
 from ovocr.labelgen.engine import EngineError, Pixels
@@ -24,9 +25,13 @@ class ImageLabeller:
 
     def __init__(self, settings: LabellerSettings, worker: int = 0) -> None:
         self._settings = settings
-        self._vocabulary = Vocabulary.load(settings.vocabulary)
         self._engine = settings.engine.load(worker)
         load_segmenter()
+
+    @cached_property
+    def _vocabulary(self) -> Vocabulary:
+        # Not before the first image: while workers start, the vocabulary may still be made.
+        return Vocabulary.load(self._settings.vocabulary)
 
     def __call__(self, images: list[tuple[str, bytes]]) -> list[Outcome]:
         """The outcome of each image, given its key and encoded bytes; it does not depend on the others."""
