@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ovocr.errors import MissingExtraError, UsageError
+from ovocr.errors import MissingExtraError, OvocrError, UsageError
 from ovocr.labelgen.boxes import DECIMALS
 from ovocr.labelgen.engine import Batching, EngineChoice, EngineError, Pixels, Prepared, Reading, Region
 from ovocr.labelgen.lost_spaces import MIN_PROBABILITY, SpacingDecoder
@@ -65,8 +65,13 @@ class RapidOcrPlan:
         }
 
     def load(self, worker: int = 0) -> "RapidOcrEngine":
-        """The engine, on one thread. Raises UsageError where a file is no model."""
-        return RapidOcrEngine(self.det, self.rec, self.bfloat16)
+        """The engine, on one thread. Raises UsageError for a file that is no model, OvocrError for a bad install."""
+        try:
+            return RapidOcrEngine(self.det, self.rec, self.bfloat16)
+        except ImportError as error:
+            raise OvocrError(
+                f"--engine rapidocr: RapidOCR is installed but cannot be imported ({error}); pip install 'ovocr[ocr]'"
+            ) from error
 
 
 def plan(choice: EngineChoice) -> RapidOcrPlan:

@@ -1,6 +1,7 @@
 """RapidOCR as an engine: what it reads, what it needs, and that it asks nobody."""
 
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ovocr.errors import MissingExtraError, UsageError
+from ovocr.errors import MissingExtraError, OvocrError, UsageError
 from ovocr.labelgen.engine import Engine, EngineChoice, EngineError, Pixels
 from ovocr.labelgen.rapidocr_engine import RapidOcrPlan
 from ovocr.labelgen.reading import read_pictures
@@ -99,6 +100,13 @@ def test_a_missing_package_names_the_command(package: str, monkeypatch: pytest.M
     )
     with pytest.raises(MissingExtraError, match=r"pip install 'ovocr\[ocr\]'"):
         EngineChoice("rapidocr").plan()
+
+
+def test_an_installation_with_a_part_missing_is_one_line(monkeypatch: pytest.MonkeyPatch):
+    # As `pip install --no-deps rapidocr` leaves it.
+    monkeypatch.setitem(sys.modules, "omegaconf", None)
+    with pytest.raises(OvocrError, match=r"cannot be imported \(.*omegaconf.*\); pip install 'ovocr\[ocr\]'"):
+        EngineChoice("rapidocr").plan().load()
 
 
 def bundled() -> RapidOcrPlan:
