@@ -22,6 +22,12 @@ _MODULES = {"rapidocr": "ovocr.labelgen.rapidocr_engine", "paddleocr": "ovocr.la
 class EngineError(Exception):
     """An engine could not process a picture."""
 
+    @classmethod
+    def at(cls, step: str, error: Exception) -> "EngineError":
+        """What an engine's library raised in a step, in one line."""
+        lines = str(error).strip().splitlines() or [""]
+        return cls(f"{step}: {type(error).__name__}: {lines[-1]}"[:200])
+
 
 @dataclass(frozen=True, eq=False)
 class Prepared:

@@ -181,7 +181,7 @@ class PaddleEngine:
             resized, shapes = steps["Resize"](steps["Read"]([picture]))
             (tensor,) = steps["ToBatch"](steps["ToCHW"](steps["Normalize"](resized)))
         except self._errors as error:
-            raise _engine_error("detection", error) from error
+            raise EngineError.at("detection", error) from error
         return Prepared(tensor[0], _Source(picture, shapes[0]))
 
     def detect(self, pictures: Sequence[Prepared]) -> list[list[Region]]:
@@ -193,7 +193,7 @@ class PaddleEngine:
                 self._regions(corners, picture.source.pixels) for corners, picture in zip(found, pictures, strict=True)
             ]
         except self._errors as error:
-            raise _engine_error("detection", error) from error
+            raise EngineError.at("detection", error) from error
 
     def _regions(self, found: npt.NDArray[np.int16], pixels: Pixels) -> list[Region]:
         """found: [regions, 4, 2], corners from the top left clockwise, x before y."""
@@ -213,7 +213,7 @@ class PaddleEngine:
         try:
             results = list(self._recogniser.predict(list(crops), batch_size=len(crops)))
         except self._errors as error:
-            raise _engine_error("recognition", error) from error
+            raise EngineError.at("recognition", error) from error
         return [Reading(result["rec_text"], float(result["rec_score"])) for result in results]
 
 
@@ -286,8 +286,3 @@ def _runtime_errors() -> tuple[type[Exception], ...]:
 
     arithmetic = (ValueError, LookupError, ArithmeticError, MemoryError, np.linalg.LinAlgError)
     return state.Fail, state.InvalidArgument, state.RuntimeException, cv2.error, RuntimeError, *arithmetic
-
-
-def _engine_error(step: str, error: Exception) -> EngineError:
-    lines = str(error).strip().splitlines() or [""]
-    return EngineError(f"{step}: {type(error).__name__}: {lines[-1]}"[:200])

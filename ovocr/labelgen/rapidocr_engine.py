@@ -160,7 +160,7 @@ class RapidOcrEngine:
             resized, steps = apply_vertical_padding(resized, steps, bounds.width_height_ratio, bounds.min_height)
             tensors = self._scale(resized)
         except self._errors as error:
-            raise _engine_error("detection", error) from error
+            raise EngineError.at("detection", error) from error
         if tensors is None:
             return None
         return Prepared(tensors[0], _Source(resized, steps, *picture.shape[:2]))
@@ -171,7 +171,7 @@ class RapidOcrEngine:
             maps = self._detector.session(np.stack([picture.tensor for picture in pictures]))
             return [self._regions(maps[number : number + 1], picture.source) for number, picture in enumerate(pictures)]
         except self._errors as error:
-            raise _engine_error("detection", error) from error
+            raise EngineError.at("detection", error) from error
 
     def _regions(self, probability: Any, source: "_Source") -> list[Region]:
         from rapidocr.utils.process_img import get_rotate_crop_image, map_boxes_to_original
@@ -196,7 +196,7 @@ class RapidOcrEngine:
         try:
             result = self._recogniser(TextRecInput(img=list(crops)))
         except self._errors as error:
-            raise _engine_error("recognition", error) from error
+            raise EngineError.at("recognition", error) from error
         return [Reading(text, float(score)) for text, score in zip(result.txts, result.scores, strict=True)]
 
 
@@ -251,8 +251,3 @@ def _runtime_errors() -> tuple[type[Exception], ...]:
     # OpenVINO has no error type of its own: it raises RuntimeError.
     arithmetic = (ValueError, LookupError, ArithmeticError, MemoryError, RuntimeError)
     return ONNXRuntimeError, ResizeImgError, DetectorResizeError, cv2.error, np.linalg.LinAlgError, *arithmetic
-
-
-def _engine_error(step: str, error: Exception) -> EngineError:
-    lines = str(error).strip().splitlines() or [""]
-    return EngineError(f"{step}: {type(error).__name__}: {lines[-1]}"[:200])
