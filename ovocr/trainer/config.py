@@ -165,7 +165,7 @@ class HeadConfig(Settings):
         default=None,
         metadata=described("class centers; left out: as many as the vocabulary has words", minimum=1, maximum=2**24),
     )
-    implementation: Literal["auto", "torch"] = field(
+    implementation: Literal["auto", "torch", "triton"] = field(
         default="auto", metadata=described("of Partial FC; auto: the fastest that the device has")
     )
     margin: MarginConfig = field(default_factory=MarginConfig, metadata=described("margin of the positives"))

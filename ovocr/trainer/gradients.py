@@ -46,7 +46,7 @@ def _squared_norm(parameters: list[nn.Parameter]) -> Tensor:
     total = torch.zeros((), device=parameters[0].device)
     for parameter in parameters:
         if parameter.grad is not None:
-            _, values = touched_rows(parameter.grad)
+            values = touched_rows(parameter.grad).values
             total += torch.linalg.vector_norm(values, dtype=torch.float32).square()
     return total
 

@@ -95,6 +95,8 @@ class _Training:
         has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         wants_bf16 = config.run.precision == "bf16" or (config.run.precision == "auto" and has_bf16)
         self.autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=wants_bf16)
+        if device.type == "cuda" and wants_bf16:
+            torch.set_float32_matmul_precision("medium")  # the heads get float32 embeddings and multiply in bfloat16
         self.first_step = self._resume()
         self.last_loss: float | None = None
 

@@ -5,7 +5,7 @@ import torch
 
 from ovocr.trainer.distributed import Ranks
 from ovocr.trainer.gradients import clip_replicated, clip_sharded
-from ovocr.trainer.row_gradients import touched_rows
+from ovocr.trainer.row_gradients import RowGradient, touched_rows
 
 
 def parameter(gradient: torch.Tensor | None) -> torch.nn.Parameter:
@@ -45,10 +45,10 @@ def test_ascending_rows_are_not_copied() -> None:
     values = torch.randn(2, 3)
     unmarked = torch.sparse_coo_tensor(torch.tensor([[1, 4]]), values, (6, 3), check_invariants=True)
     assert not unmarked.is_coalesced()
-    rows, found = touched_rows(unmarked)
-    assert rows.tolist() == [1, 4]
-    assert found.data_ptr() == unmarked._values().data_ptr()
-    rows, found = touched_rows(torch.sparse_coo_tensor(torch.tensor([[4, 1]]), values, (6, 3), check_invariants=True))
-    assert rows.tolist() == [1, 4]
-    assert torch.equal(found, values.flip(0))
-    assert touched_rows(values) == (None, values)
+    found = touched_rows(unmarked)
+    assert found.rows.tolist() == [1, 4]
+    assert found.values.data_ptr() == unmarked._values().data_ptr()
+    found = touched_rows(torch.sparse_coo_tensor(torch.tensor([[4, 1]]), values, (6, 3), check_invariants=True))
+    assert found.rows.tolist() == [1, 4]
+    assert torch.equal(found.values, values.flip(0))
+    assert touched_rows(values) == RowGradient(None, values)

@@ -3,8 +3,20 @@
 import pytest
 import torch
 
-from ovocr.trainer import row_adamw
+from ovocr.trainer import row_optimizer
 from ovocr.trainer.row_adamw import RowAdamW
+
+
+@pytest.fixture(params=["torch", "triton"])
+def implementation(request: pytest.FixtureRequest) -> str:
+    if request.param == "triton":
+        pytest.importorskip("triton", reason="Triton is not installed")
+    return request.param
+
+
+def device_of(implementation: str) -> str:
+    """Triton's kernels run on CUDA where there is a device, else through the interpreter."""
+    return "cuda" if implementation == "triton" and torch.cuda.is_available() else "cpu"
 
 
 def sparse(rows: list[int], values: torch.Tensor, total: int) -> torch.Tensor:
@@ -12,7 +24,7 @@ def sparse(rows: list[int], values: torch.Tensor, total: int) -> torch.Tensor:
 
 
 def test_dense_gradients_give_adamw(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(row_adamw, "_CHUNK_ELEMENTS", 20)  # several chunks, the last one shorter
+    monkeypatch.setitem(row_optimizer._CHUNK_ELEMENTS, "cpu", 20)  # several chunks, the last one shorter
     torch.manual_seed(0)
     start = torch.randn(17, 5, dtype=torch.float64)
     ours, theirs = (torch.nn.Parameter(start.clone()) for _ in range(2))
@@ -26,12 +38,37 @@ def test_dense_gradients_give_adamw(monkeypatch: pytest.MonkeyPatch) -> None:
         torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
 
 
-def test_untouched_rows_stay_as_they_are() -> None:
-    parameter = torch.nn.Parameter(torch.ones(6, 3))
-    optimizer = RowAdamW([parameter], lr=0.1, weight_decay=0.5)
-    parameter.grad = sparse([1, 4], torch.randn(2, 3), 6)
+@pytest.mark.parametrize("touched", ["some", "all"])
+def test_implementations_agree(touched: str, implementation: str) -> None:
+    """In float32, beside float64, over steps whose rows overlap."""
+    torch.manual_seed(3)
+    device = device_of(implementation)
+    start = torch.randn(23, 37)
+    exact, own = torch.nn.Parameter(start.double()), torch.nn.Parameter(start.to(device))
+    options = {"lr": 0.01, "betas": (0.9, 0.999), "weight_decay": 0.1}
+    reference = RowAdamW([exact], **options, implementation="torch")
+    optimizer = RowAdamW([own], **options, implementation=implementation)
+    for step in range(5):
+        rows = torch.randperm(23)[: 7 + step].sort().values
+        values = torch.randn(len(rows), 37)
+        gradient = torch.randn(23, 37) if touched == "all" else sparse(rows.tolist(), values, 23)
+        exact.grad, own.grad = gradient.double(), gradient.to(device)
+        reference.step()
+        optimizer.step()
+    torch.testing.assert_close(own.detach().cpu().double(), exact.detach(), rtol=1e-5, atol=1e-6)
+    for key in ("exp_avg", "exp_avg_sq", "row_steps"):
+        torch.testing.assert_close(
+            optimizer.state[own][key].cpu().double(), reference.state[exact][key].double(), rtol=1e-5, atol=1e-8
+        )
+
+
+def test_untouched_rows_stay_as_they_are(implementation: str) -> None:
+    device = device_of(implementation)
+    parameter = torch.nn.Parameter(torch.ones(6, 3, device=device))
+    optimizer = RowAdamW([parameter], lr=0.1, weight_decay=0.5, implementation=implementation)
+    parameter.grad = sparse([1, 4], torch.randn(2, 3), 6).to(device)
     optimizer.step()
-    assert torch.equal(parameter[[0, 2, 3, 5]], torch.ones(4, 3))
+    assert torch.equal(parameter[[0, 2, 3, 5]].cpu(), torch.ones(4, 3))
     assert (parameter[[1, 4]] != 1).all()
     assert optimizer.state[parameter]["row_steps"].tolist() == [0, 1, 0, 0, 1, 0]
 

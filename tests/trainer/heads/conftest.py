@@ -1,10 +1,15 @@
 """The loss written down the plain way, in float64, with loops: what every implementation is held against."""
 
 import math
+import os
 from collections.abc import Callable
 
 import pytest
 import torch
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # read when a kernel's module is first imported
+
 from torch import Tensor
 
 from ovocr.trainer.heads.margin import Margin
@@ -33,7 +38,7 @@ def slot_samples(head: PartialFC, drawn_BK: Tensor) -> Tensor:
     for slot in range(head.labels_per_sample):
         stream = 0 if head.sampling == "shared" else slot
         negatives = head.sampler.draw(
-            0, head.num_classes, seed=head.seed, step=head.step, slot=stream, device=drawn_BK.device
+            0, head.num_classes, seed=head.seed, step=head.draw_of_negatives, slot=stream, device=drawn_BK.device
         )
         samples[slot, negatives] = True
         samples[slot, (drawn_BK if head.sampling == "shared" else drawn_BK[:, slot]).flatten()] = True

@@ -1,4 +1,8 @@
-"""PartialFC against the dense float64 reference: loss, gradient of the embeddings, gradient of the centers."""
+"""PartialFC against the dense float64 reference: loss, gradient of the embeddings, gradient of the centers.
+
+What depends on the implementation runs with each: plain torch in float64, the Triton kernels in float32, on CUDA where
+there is a device and else through Triton's interpreter (conftest.py sets it up).
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ovocr.trainer.heads import tiles
+from ovocr.trainer.heads import torch_softmax
 from ovocr.trainer.heads.margin import Margin
 from ovocr.trainer.heads.partial_fc import PartialFC, initial_centers
 
@@ -25,17 +29,40 @@ def made(batch: int = 7, dim: int = 13, classes: int = 101, stored: int = 11, *,
 
 
 def head_with(weight: Tensor, **options: Any) -> PartialFC:
+    if options.get("implementation") == "triton":
+        weight = weight.float()
     head = PartialFC(weight.shape[1], weight.shape[0], **{"labels_per_sample": 5, "seed": 3, **options})
     head.weight = torch.nn.Parameter(weight.clone())
     return head
 
 
-def check(head: PartialFC, embeddings: Tensor, labels: Tensor, dense: Callable[..., Tensor], tolerance: float) -> None:
+@pytest.fixture(params=["torch", "triton"])
+def implementation(request: pytest.FixtureRequest) -> str:
+    if request.param == "triton":
+        pytest.importorskip("triton", reason="Triton is not installed")
+    return request.param
+
+
+def check(
+    head: PartialFC,
+    embeddings: Tensor,
+    labels: Tensor,
+    dense: Callable[..., Tensor],
+    tolerance: float | None = None,
+) -> None:
+    """Loss and gradients of a step; tolerance: of the largest value, by default what the head's precision allows."""
+    if tolerance is None:
+        tolerance = 1e-10 if head.weight.dtype == torch.float64 else 2e-5
+    if head.weight.dtype == torch.float32 and embeddings.dtype == torch.float64:
+        embeddings = embeddings.float()
     wanted_embeddings = embeddings.detach().to(torch.float64, copy=True).requires_grad_()
     wanted_weight = head.weight.detach().to(torch.float64, copy=True).requires_grad_()
     wanted = dense(head, wanted_embeddings, wanted_weight, labels)
     wanted.backward()
-    leaf = embeddings.clone().requires_grad_()
+    # A head draws the same on any device.
+    device = "cuda" if head.implementation == "triton" and torch.cuda.is_available() else "cpu"
+    head = head.to(device)
+    leaf = embeddings.to(device, copy=True).requires_grad_()
     loss = head(leaf, labels)
     loss.backward()
     gradient = head.weight.grad
@@ -45,7 +72,7 @@ def check(head: PartialFC, embeddings: Tensor, labels: Tensor, dense: Callable[.
     pairs = [(loss, wanted), (leaf.grad, wanted_embeddings.grad), (gradient.to_dense(), wanted_weight.grad)]
     for name, (found, expected) in zip(("loss", "embeddings", "centers"), pairs, strict=True):
         scale = expected.detach().abs().max().clamp_min(1e-30)
-        assert ((found.double() - expected).abs().max() / scale).item() < tolerance, name
+        assert ((found.double().cpu() - expected).abs().max() / scale).item() < tolerance, name
 
 
 @pytest.mark.parametrize("mask", [True, False])
@@ -62,39 +89,86 @@ def check(head: PartialFC, embeddings: Tensor, labels: Tensor, dense: Callable[.
     ids=["arcface", "cosface", "combined", "filter", "straight_through"],
 )
 def test_equals_the_dense_reference(
-    margin: Margin, sampling: str, rate: float, mask: bool, dense: Callable[..., Tensor]
+    margin: Margin, sampling: str, rate: float, mask: bool, dense: Callable[..., Tensor], implementation: str
 ) -> None:
     embeddings, weight, labels = made()
     labels[0, :4] = labels[0, 4]  # a tag repeated in an image's slots
     labels[1] = labels[2]  # two images with the same tags
-    head = head_with(weight, sampling=sampling, sample_rate=rate, mask_own_tags=mask, margin=margin)
-    check(head, embeddings, labels, dense, 1e-10)
-    head.weight.grad = None
-    check(head, embeddings, labels, dense, 1e-10)  # the next step, with other draws
+    options = {"sampling": sampling, "sample_rate": rate, "mask_own_tags": mask, "margin": margin}
+    head = head_with(weight, implementation=implementation, **options)
+    check(head, embeddings, labels, dense)
+    if implementation == "torch":  # the interpreter takes its time
+        head.weight.grad = None
+        check(head, embeddings, labels, dense)  # the next step, with other draws
 
 
 @pytest.mark.parametrize("mask", [True, False])
 @pytest.mark.parametrize(("sampling", "rate"), SAMPLINGS)
 def test_many_tiles_are_one(
-    sampling: str, rate: float, mask: bool, dense: Callable[..., Tensor], monkeypatch: pytest.MonkeyPatch
+    sampling: str,
+    rate: float,
+    mask: bool,
+    dense: Callable[..., Tensor],
+    implementation: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tiles, "_TILE_ELEMENTS", 64)  # 9 centers a tile: many tiles, the last one shorter
+    """Many tiles or chunks of centers, the last one shorter; more images and channels than a kernel's block has."""
+    monkeypatch.setitem(torch_softmax._TILE_ELEMENTS, "cpu", 64)  # 4 centers a tile
     embeddings, weight, labels = made()
-    head = head_with(weight, sampling=sampling, sample_rate=rate, mask_own_tags=mask)
-    check(head, embeddings, labels, dense, 1e-10)
+    if implementation == "triton":
+        from ovocr.trainer.heads import triton_softmax
+
+        monkeypatch.setattr(triton_softmax, "_CHUNK_BYTES", 70 * 4 * 90)  # 90 centers a chunk, two blocks
+        embeddings, weight, labels = made(batch=67, dim=70, classes=401)
+    head = head_with(weight, implementation=implementation, sampling=sampling, sample_rate=rate, mask_own_tags=mask)
+    check(head, embeddings, labels, dense)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_other_dtypes_of_embeddings(dtype: torch.dtype, dense: Callable[..., Tensor]) -> None:
+@pytest.mark.parametrize("sampling", ["independent", "shared"])
+def test_other_dtypes_of_embeddings(
+    sampling: str, dtype: torch.dtype, dense: Callable[..., Tensor], implementation: str
+) -> None:
     embeddings, weight, labels = made(batch=9, dim=32, classes=211)
-    # bf16 embeddings are computed with in float32; only their gradient is rounded to bf16.
-    check(head_with(weight.float()), embeddings.to(dtype), labels, dense, 2e-5 if dtype == torch.float32 else 5e-3)
+    # Plain torch computes with bf16 embeddings in float32 and rounds only their gradient; the kernels' products are
+    # bf16: unit rows of 8 bits, at a scale of 64.
+    tolerance = 2e-5 if dtype == torch.float32 else 5e-3 if implementation == "torch" else 4e-2
+    head = head_with(weight.float(), implementation=implementation, sampling=sampling)
+    check(head, embeddings.to(dtype), labels, dense, tolerance)
+
+
+def test_bf16_products_are_no_worse_than_autocast(dense: Callable[..., Tensor]) -> None:
+    """The kernels' error beside that of the plain loss under torch's own bfloat16 autocast."""
+    pytest.importorskip("triton", reason="Triton is not installed")
+    embeddings, weight, labels = made(batch=16, dim=64, classes=307)
+    embeddings = embeddings.bfloat16()
+    head = head_with(weight, implementation="triton", sample_rate=1.0, mask_own_tags=False, margin=COSFACE)
+    drawn = head.draw_labels(labels)
+    leaves = [embeddings.double().requires_grad_(), embeddings.float().requires_grad_()]
+    wanted = dense(head, leaves[0], weight, labels)
+    unit = torch.nn.functional.normalize
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        cos = torch.nn.functional.linear(unit(leaves[1], dim=1), unit(weight.float(), dim=1)).float()
+    slots = [
+        COSFACE.scale * (cos - COSFACE.m3 * torch.nn.functional.one_hot(drawn[:, slot], weight.shape[0]))
+        for slot in range(drawn.shape[1])
+    ]
+    plain = torch.stack([torch.nn.functional.cross_entropy(x, drawn[:, k]) for k, x in enumerate(slots)]).mean()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    own_leaf = embeddings.to(device).requires_grad_()
+    loss = head.to(device)(own_leaf, labels)
+    for value in (wanted, plain, loss):
+        value.backward()
+    truth = leaves[0].grad
+    assert abs(loss.item() - wanted.item()) <= 2 * abs(plain.item() - wanted.item()) + 1e-3 * wanted.item()
+    error = (own_leaf.grad.cpu().double() - truth).norm()
+    assert error <= 1.5 * (leaves[1].grad.double() - truth).norm()
 
 
 @pytest.mark.parametrize(("sampling", "rate"), SAMPLINGS)
 @pytest.mark.parametrize("margin", [ARCFACE, COSFACE], ids=["arcface", "cosface"])
 def test_float32_when_own_tags_are_learnt(
-    margin: Margin, sampling: str, rate: float, dense: Callable[..., Tensor]
+    margin: Margin, sampling: str, rate: float, dense: Callable[..., Tensor], implementation: str
 ) -> None:
     """Own tags with cosines of 0.9 and more: masked ones must not leave a trace through cancellation."""
     _, weight, labels = made(stored=6)
@@ -105,7 +179,7 @@ def test_float32_when_own_tags_are_learnt(
         weight[labels[image]] = embeddings[image] / embeddings[image].norm() + noise
     cosines = torch.nn.functional.cosine_similarity(embeddings[:, None], weight[labels], dim=2)
     assert cosines.min() > 0.9
-    head = head_with(weight.float(), sampling=sampling, sample_rate=rate, margin=margin)
+    head = head_with(weight.float(), implementation=implementation, sampling=sampling, sample_rate=rate, margin=margin)
     check(head, embeddings.float(), labels, dense, 1e-4)
 
 
@@ -149,17 +223,20 @@ def test_a_callers_autocast_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("sampling", ["independent", "shared"])
-def test_more_positives_than_the_sample_would_have(sampling: str, dense: Callable[..., Tensor]) -> None:
+def test_more_positives_than_the_sample_would_have(
+    sampling: str, dense: Callable[..., Tensor], implementation: str
+) -> None:
     embeddings, weight, labels = made(batch=12, classes=97)
-    head = head_with(weight, sampling=sampling, sample_rate=0.03)
-    check(head, embeddings, labels, dense, 1e-10)
+    head = head_with(weight, implementation=implementation, sampling=sampling, sample_rate=0.03)
+    check(head, embeddings, labels, dense)
     assert head.last_report.sample_size > 3
 
 
 @pytest.mark.parametrize("scale", [1.0, 80.0, 120.0])
-def test_other_scales(scale: float, dense: Callable[..., Tensor]) -> None:
+def test_other_scales(scale: float, dense: Callable[..., Tensor], implementation: str) -> None:
     embeddings, weight, labels = made()
-    check(head_with(weight.float(), margin=Margin(scale=scale)), embeddings.float(), labels, dense, 1e-4)
+    head = head_with(weight.float(), implementation=implementation, margin=Margin(scale=scale))
+    check(head, embeddings.float(), labels, dense, 1e-4)
 
 
 def test_a_sample_of_own_tags_alone_costs_nothing() -> None:
@@ -182,7 +259,7 @@ def test_the_sample_is_all_positives_and_the_drawn_negatives(slot_samples: Calla
         assert torch.equal(sample.rows, wanted.any(0).nonzero().squeeze(1))
         if sampling == "independent":
             assert torch.equal(sample.members, wanted[:, sample.rows].T)
-            in_sample = head.in_sample(drawn)
+            in_sample = head._in_sample(drawn)
             for slot in range(5):
                 assert torch.equal(in_sample[:, :, slot], wanted[slot][drawn])
 
@@ -246,6 +323,7 @@ def test_wrong_inputs_are_named(embeddings: Tensor, labels: Tensor, message: str
         ({"sampling": "none"}, "sampling must be"),
         ({"labels_per_sample": 0}, "must be at least 1"),
         ({"implementation": "fast"}, "implementation must be"),
+        ({"passes_per_step": 0}, "passes_per_step must be at least 1"),
     ],
 )
 def test_impossible_options_are_refused(options: dict[str, Any], message: str) -> None:

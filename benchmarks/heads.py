@@ -1,0 +1,266 @@
+"""Time and memory of a step of the Partial FC head, over sample rates, modes, numbers of classes and batch sizes.
+
+    python benchmarks/heads.py [--classes N...] [--batch N...] [--rates R...] [--reference CHECKOUT] [--rounds N] ...
+
+A step is forward, backward and the row-sparse AdamW. Every case runs in the same process, in turn, ``--rounds`` times
+after a first step that is not counted; the median of each phase is told. Workspace is the peak of memory in a step of
+its own beyond centers, optimizer state and the gradient of the rows.
+
+--reference CHECKOUT: a checkout of OneVision-Encoder; its published head runs in the same rounds at a rate of 0.1, with
+torch's dense AdamW, and each case is told as a ratio to it, the median of the rounds' ratios. Before that both are
+compared where they do the same: at a rate of 1.0 without the own-tag mask, with the released margin.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+
+# The scripts of this folder are no package.
+from process_memory import peak_memory
+from published_head import LABELS_PER_SAMPLE, PublishedHead
+from torch import Tensor
+
+from ovocr.trainer import Margin, PartialFC, RowAdamW
+from ovocr.trainer.row_gradients import touched_rows
+
+REFERENCE_RATE = 0.1
+RELEASED_MARGIN = Margin(m2=0.0, m3=0.3, filter_threshold=0.75, gradient="straight_through")
+PHASES = ("forward", "backward", "optimizer")
+
+
+@dataclass
+class Case:
+    """One system to time: a head with its optimizer, and what was measured."""
+
+    name: str
+    rate: float
+    forward: Callable[[Tensor, Tensor], Tensor]
+    step: Callable[[], None]
+    weight: torch.nn.Parameter
+    phases_ms: list[tuple[float, ...]] = field(default_factory=list)
+    gradient_bytes: int = 0
+    gradient_rows: int = 0
+    workspace_bytes: int = 0
+
+    def totals(self) -> list[float]:
+        return [sum(phases) for phases in self.phases_ms]
+
+
+def main() -> None:
+    options = parse_arguments()
+    device = torch.device(options.device)
+    records = []
+    for classes in options.classes:
+        needed = 4 * 4 * classes * options.dim * (2 if options.reference else 1)
+        if needed > free_memory(device):
+            print(f"C={classes:,}: left out, it needs {needed / 2**30:.0f} GB")
+            continue
+        if options.reference:
+            print(compare_with_published(options.reference, device))
+        for batch in options.batch:
+            records += bench(options, classes, batch, device)
+    if options.json:
+        options.json.write_text(json.dumps({"versions": versions(device), "cases": records}, indent=1) + "\n")
+
+
+def bench(options: argparse.Namespace, classes: int, batch: int, device: torch.device) -> list[dict[str, Any]]:
+    """All cases of one number of classes and one batch size."""
+    cases = build_cases(options, classes, device)
+    title = f"C={classes:,} D={options.dim} B={batch} T={options.stored} K={options.labels_per_sample}"
+    print(f"\n{title}, {options.dtype}, {describe(device)}")
+    generator = torch.Generator().manual_seed(0)
+    for round_ in range(options.rounds + 1):
+        embeddings = torch.randn(batch, options.dim, generator=generator).to(device, getattr(torch, options.dtype))
+        labels = torch.randint(0, classes, (batch, options.stored), generator=generator).to(device)
+        for case in cases:
+            phases = timed_step(case, embeddings, labels, device)
+            if round_:  # the first one makes the optimizer's state and compiles kernels
+                case.phases_ms.append(phases)
+    for case in cases:
+        measure_memory(case, embeddings, labels, device)
+    return [report(case, cases, title) for case in cases]
+
+
+def build_cases(options: argparse.Namespace, classes: int, device: torch.device) -> list[Case]:
+    """The published head, if asked for, and ours in each mode; ours share one weight and one optimizer state."""
+    cases = []
+    if options.reference:
+        published = PublishedHead(options.reference, classes, options.dim, REFERENCE_RATE, device)
+        cases.append(
+            Case(f"published {REFERENCE_RATE}", REFERENCE_RATE, published.forward, published.step, published.weight)
+        )
+    weight: torch.nn.Parameter | None = None
+    for rate in options.rates:
+        for sampling in ("exact",) if rate == 1.0 else options.sampling:
+            head = PartialFC(
+                options.dim,
+                classes if weight is None else 1,
+                labels_per_sample=options.labels_per_sample,
+                sample_rate=rate,
+                sampling="shared" if sampling == "exact" else sampling,
+                mask_own_tags=not options.no_mask,
+                implementation=options.implementation,
+            ).to(device)
+            if weight is None:
+                weight = head.weight
+                optimizer = RowAdamW([weight], lr=1e-3)
+            else:
+                head = adopt(head, weight, classes, rate)
+            cases.append(Case(f"{sampling} {rate}", rate, head, stepper(optimizer), weight))
+    return cases
+
+
+def adopt(head: PartialFC, weight: torch.nn.Parameter, classes: int, rate: float) -> PartialFC:
+    """Let a head of one class have all of another's: its own centers would cost seconds and gigabytes."""
+    full = PartialFC.__new__(PartialFC)
+    full.__dict__.update(head.__dict__)
+    full.num_classes, full.last_class, full.weight = classes, classes, weight
+    full.sampler = type(head.sampler)(classes, rate)
+    full._merged_weight = 0
+    return full
+
+
+def stepper(optimizer: RowAdamW) -> Callable[[], None]:
+    def step() -> None:
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return step
+
+
+def timed_step(case: Case, embeddings: Tensor, labels: Tensor, device: torch.device) -> tuple[float, ...]:
+    """Milliseconds of forward, backward and optimizer."""
+    leaf = embeddings.detach().requires_grad_()
+    times = [now(device)]
+    loss = case.forward(leaf, labels)
+    times.append(now(device))
+    loss.backward()
+    times.append(now(device))
+    case.step()
+    times.append(now(device))
+    return tuple(1e3 * (b - a) for a, b in pairwise(times))
+
+
+def measure_memory(case: Case, embeddings: Tensor, labels: Tensor, device: torch.device) -> None:
+    """The peak of a step beyond what is there before it, and how much of that is the gradient of the rows."""
+    leaf = embeddings.detach().requires_grad_()
+    with peak_memory(device) as peak:
+        case.forward(leaf, labels).backward()
+        gradient = touched_rows(case.weight.grad)
+        case.gradient_rows, case.gradient_bytes = gradient.count, gradient.values.numel() * 4
+        del gradient
+        case.step()
+    case.workspace_bytes = peak.bytes - case.gradient_bytes
+
+
+def report(case: Case, cases: list[Case], title: str) -> dict[str, Any]:
+    """Print a case as a line and return it as a record."""
+    medians = [statistics.median(values) for values in zip(*case.phases_ms, strict=True)]
+    total = statistics.median(case.totals())
+    record: dict[str, Any] = {"case": case.name, "sizes": title, "total_ms": total, "rounds_ms": case.totals()}
+    record |= {f"{phase}_ms": value for phase, value in zip(PHASES, medians, strict=True)}
+    record |= {"gradient_rows": case.gradient_rows, "workspace_bytes": case.workspace_bytes}
+    line = f"{case.name:18s} " + " ".join(f"{p} {v:9.2f}" for p, v in zip(PHASES, medians, strict=True))
+    line += f"  total {total:9.2f} ms  rows {case.gradient_rows:8,d}  workspace {case.workspace_bytes / 1e6:7.0f} MB"
+    if cases[0].name.startswith("published"):
+        ratios = [theirs / ours for theirs, ours in zip(cases[0].totals(), case.totals(), strict=True)]
+        record |= {"ratio": statistics.median(ratios), "lowest_ratio": min(ratios)}
+        line += f"  {record['ratio']:6.1f} x (lowest round {record['lowest_ratio']:.1f})"
+    print(line, flush=True)
+    return record
+
+
+def compare_with_published(checkout: Path, device: torch.device) -> str:
+    """Loss and gradients of both heads on a small case where they are the same function, as a line of differences.
+
+    The published backward leaves out the 1/K of the mean over the slots: its gradients are K times ours.
+    """
+    published = PublishedHead(checkout, 1009, 64, 1.0, device)
+    ours = PartialFC(64, 1009, sample_rate=1.0, mask_own_tags=False, margin=RELEASED_MARGIN).to(device)
+    ours.weight = torch.nn.Parameter(published.weight.detach().clone())
+    generator = torch.Generator().manual_seed(1)
+    embeddings = torch.randn(24, 64, generator=generator).to(device)
+    # A drawn tag that is close already, so that the inter-class filter has something to do.
+    labels = torch.randint(0, 1009, (24, LABELS_PER_SAMPLE), generator=generator).to(device)
+    with torch.no_grad():
+        embeddings[:8] = published.weight[labels[:8, 0]] * 100 + 0.3 * embeddings[:8]
+    results = []
+    for forward, weight, factor in (
+        (published.forward, published.weight, 1 / LABELS_PER_SAMPLE),
+        (ours, ours.weight, 1.0),
+    ):
+        leaf = embeddings.clone().requires_grad_()
+        loss = forward(leaf, labels)
+        loss.backward()
+        results.append((loss.detach(), leaf.grad * factor, weight.grad * factor))
+    differences = [((a - b).abs().max() / a.abs().max()).item() for a, b in zip(*results, strict=True)]
+    return "beside the published head at rate 1.0, largest difference over largest value: " + ", ".join(
+        f"{name} {value:.1e}"
+        for name, value in zip(("loss", "embeddings' gradient", "centers' gradient"), differences, strict=True)
+    )
+
+
+def now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that can be taken on the device."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError("/proc/meminfo has no MemAvailable")
+
+
+def describe(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{torch.get_num_threads()} threads"
+
+
+def versions(device: torch.device) -> dict[str, str]:
+    return {
+        "device": describe(device),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "cores": str(len(os.sched_getaffinity(0))),
+        "command": " ".join(sys.argv),
+    }
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--classes", type=int, nargs="+", default=[365_187])
+    parser.add_argument("--batch", type=int, nargs="+", default=[32])
+    parser.add_argument("--dim", type=int, default=1024)
+    parser.add_argument("--stored", type=int, default=100, help="tags of an image")
+    parser.add_argument("--labels-per-sample", type=int, default=8, help="slots drawn of them")
+    parser.add_argument("--rates", type=float, nargs="+", default=[0.1, 1.0])
+    parser.add_argument("--sampling", nargs="+", choices=("independent", "shared"), default=["independent", "shared"])
+    parser.add_argument("--no-mask", action="store_true", help="an image's own tags are negatives of its other slots")
+    parser.add_argument("--implementation", default="auto")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the embeddings")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--reference", type=Path, help="a checkout of OneVision-Encoder")
+    parser.add_argument("--json", type=Path)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""The published multi-label Partial FC, loaded from a checkout of OneVision-Encoder that the user has.
+
+Nothing of it is in this repository. Its source names "cuda" as its device throughout; where another device is asked
+for, the name is replaced in memory before the module is run. Without CUDA its autocast is off: it computes in float32.
+"""
+
+import re
+import types
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+MODULE = "training/fused_partial_fc_v2_multi_res.py"
+LABELS_PER_SAMPLE = 8  # fixed in its code
+
+
+class PublishedHead:
+    """The published head with its released settings: CosFace 0.3, inter-class filter 0.75, scale 64; and AdamW."""
+
+    def __init__(self, checkout: Path, classes: int, dim: int, rate: float, device: torch.device) -> None:
+        if not dist.is_initialized():
+            backend = "nccl" if device.type == "cuda" else "gloo"
+            dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
+        module = load(checkout, device)
+        loss = module.CombinedMarginLoss(64, 1, 0, 0.3, 0.75)
+        self.head = module.PartialFC_V2(loss, dim, classes, rate).to(device)
+        self.optimizer: torch.optim.Optimizer | None = None
+
+    @property
+    def weight(self) -> torch.nn.Parameter:
+        """The class centers."""
+        return self.head.weight
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Its loss; it changes the labels it is given, so it gets a copy."""
+        return self.head(embeddings, labels.clone(), labels.shape[1])
+
+    def step(self) -> None:
+        """torch.optim.AdamW on its dense gradient, as its training script has it."""
+        if self.optimizer is None:
+            self.optimizer = torch.optim.AdamW([self.weight], lr=1e-3)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+
+def load(checkout: Path, device: torch.device) -> types.ModuleType:
+    """The module of the checkout. Raises SystemExit with one line where it is not there."""
+    path = checkout / MODULE
+    if not path.is_file():
+        raise SystemExit(f"--reference {checkout}: there is no {MODULE} in it")
+    source = path.read_text()
+    if device.type != "cuda":
+        source = source.replace('"cuda"', f'"{device}"')
+        source = re.sub(r"\.cuda\(\)", f'.to("{device}")', source)
+    module = types.ModuleType("published_head_module")
+    exec(compile(source, str(path), "exec"), module.__dict__)
+    return module

@@ -1,0 +1,136 @@
+"""Softmax over sampled class centers by Triton kernels: the twin of ``TorchSoftmax`` on CUDA.
+
+Centers come in chunks. A first kernel gathers a chunk's rows, divides them by their length and rounds them to the type
+of the products, so that the tensor cores read both factors straight from memory; with 1,024 images each center is used
+by eight programs, and the rounding is done once. Forward, one kernel multiplies a chunk with the embeddings and adds
+up the exponentials for all slots, without writing a logit. Backward, the cosines are computed again, a chunk's
+gradients of them are written in the products' type, and two more kernels multiply those with the embeddings and with
+the centers. What is held beyond the gradient itself is a few chunks, and one bit for each pair of an image and a
+center.
+
+Products are in bfloat16 where the embeddings came in it or ``torch.set_float32_matmul_precision`` is "medium"; else in
+float32, or in tf32 where it is "high". All sums are in float32 and in a fixed order.
+
+Shape suffixes: B images of the global batch, D embedding size, C this rank's centers, S sampled ones of them, N of
+those in a chunk, K slots (1 where all slots share one sample), T tags of an image, P partial sums.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from ovocr.trainer.heads.margin import Margin
+from ovocr.trainer.heads.negative_sums import SMALLEST_LENGTH, NegativeSums, logit_shift
+from ovocr.trainer.heads.sample import Sample
+from ovocr.trainer.kernels.center_gradients import center_gradients
+from ovocr.trainer.kernels.embedding_gradients import add_embedding_gradients
+from ovocr.trainer.kernels.logit_gradients import logit_gradients
+from ovocr.trainer.kernels.negative_sums import negative_sums
+from ovocr.trainer.kernels.own_tags import own_tag_mask
+from ovocr.trainer.kernels.tiling import tilings_for
+from ovocr.trainer.kernels.unit_rows import gather_unit_rows
+
+_CHUNK_BYTES = 48 << 20  # of a chunk's unit rows, and of its gradients, at most
+_PARTIALS = 8  # each tile of the sums is shared by this many programs: few images make few tiles
+_MOST_SLOTS = 31  # one bit each, in an int32
+
+
+class TritonSoftmax:
+    """Sums of exponentials of the negatives, and their gradients, over this rank's sampled centers.
+
+    embeddings_BD: unit rows, float32. weight_CD: this rank's centers, float32. products: bfloat16 or float32.
+    Raises ValueError for what the kernels do not take.
+    """
+
+    def __init__(
+        self, embeddings_BD: Tensor, weight_CD: Tensor, sample: Sample, margin: Margin, products: torch.dtype
+    ) -> None:
+        if embeddings_BD.dtype != torch.float32 or weight_CD.dtype != torch.float32:
+            raise ValueError(f"Triton kernels take float32 centers, not {weight_CD.dtype}; use implementation='torch'")
+        if sample.members is not None and sample.members.shape[1] > _MOST_SLOTS:
+            raise ValueError(f"Triton kernels take at most {_MOST_SLOTS} independent slots; use implementation='torch'")
+        self.weight_CD, self.sample, self.margin = weight_CD.contiguous(), sample, margin
+        self.shift = logit_shift(margin)
+        self.embeddings_BD = embeddings_BD.to(products).contiguous()
+        self.slots = 1 if sample.members is None else sample.members.shape[1]
+        self._members_S = None if sample.members is None else _packed(sample.members)
+        self._tilings = tilings_for(products, _capability(weight_CD.device))
+        self._inverse_S = embeddings_BD.new_empty(sample.size)
+        self._mask_SW = embeddings_BD.new_empty((0, 0), dtype=torch.int32)
+
+    def sums(self, skipped_BT: Tensor) -> NegativeSums:
+        """As ``TorchSoftmax.sums``."""
+        batch, size = self.embeddings_BD.shape[0], self.sample.size
+        self._mask_SW = own_tag_mask(self.sample.positions(skipped_BT), size)
+        total = NegativeSums.zeros(self.embeddings_BD, self.slots)
+        for first, last, unit_ND in self._chunks():
+            total += negative_sums(
+                unit_ND,
+                self.embeddings_BD,
+                self._mask_SW[first:last],
+                self._members(first, last),
+                slots=self.slots,
+                scale=self.margin.scale,
+                shift=self.shift,
+                filter_threshold=self.margin.filter_threshold,
+                tiling=self._tilings.sums.fitting(last - first, batch, unit_ND.shape[1]),
+            )
+        return total
+
+    def gradients(self, weight_BK: Tensor) -> tuple[Tensor, Tensor]:
+        """As ``TorchSoftmax.gradients``."""
+        batch, dim = self.embeddings_BD.shape
+        weight_KB = weight_BK.T.contiguous()
+        grad_SD = self.weight_CD.new_empty((self.sample.size, dim))
+        partial_PBD = self.weight_CD.new_zeros((_PARTIALS, batch, dim))
+        for first, last, unit_ND in self._chunks():
+            size = (last - first, batch, dim)
+            gradient_NB, along_N = logit_gradients(
+                unit_ND,
+                self.embeddings_BD,
+                self._mask_SW[first:last],
+                self._members(first, last),
+                weight_KB,
+                scale=self.margin.scale,
+                shift=self.shift,
+                filter_threshold=self.margin.filter_threshold,
+                tiling=self._tilings.logits.fitting(*size),
+            )
+            center_gradients(
+                gradient_NB,
+                self.embeddings_BD,
+                unit_ND,
+                along_N,
+                self._inverse_S[first:last],
+                grad_SD[first:last],
+                tiling=self._tilings.centers.fitting(*size),
+            )
+            add_embedding_gradients(gradient_NB, unit_ND, partial_PBD, tiling=self._tilings.embeddings.fitting(*size))
+        return partial_PBD.sum(0), grad_SD
+
+    def _chunks(self) -> Iterator[tuple[int, int, Tensor]]:
+        """Ranges of the sample, and their unit rows [N, D] in a buffer that the next chunk overwrites."""
+        size, dim = self.sample.size, self.weight_CD.shape[1]
+        length = max(1, _CHUNK_BYTES // (self.embeddings_BD.element_size() * max(self.embeddings_BD.shape)))
+        unit = self.embeddings_BD.new_empty((min(length, size), dim))
+        for first in range(0, size, length):
+            last = min(first + length, size)
+            rows = None if self.sample.rows is None else self.sample.rows[first:last]
+            unit_ND = unit[: last - first]
+            gather_unit_rows(self.weight_CD, rows, first, unit_ND, self._inverse_S[first:last], SMALLEST_LENGTH)
+            yield first, last, unit_ND
+
+    def _members(self, first: int, last: int) -> Tensor | None:
+        return None if self._members_S is None else self._members_S[first:last]
+
+
+def _packed(members_SK: Tensor) -> Tensor:
+    """Membership as one int32 word a center, bit k for slot k."""
+    bits_K = torch.bitwise_left_shift(1, torch.arange(members_SK.shape[1], device=members_SK.device))
+    return (members_SK * bits_K).sum(1).to(torch.int32)
+
+
+def _capability(device: torch.device) -> int:
+    """Major compute capability; the interpreter takes any."""
+    return torch.cuda.get_device_capability(device)[0] if device.type == "cuda" else 9

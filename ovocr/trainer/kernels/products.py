@@ -1,0 +1,19 @@
+"""Tile products in the types that the tensor cores take."""
+
+import triton
+import triton.language as tl
+from triton.language import constexpr
+
+from ovocr.trainer.triton_availability import is_interpreted
+
+_INTERPRETED: constexpr = constexpr(is_interpreted())
+
+
+@triton.jit
+def add_product(sum_MN, left_MK, right_KN, PRECISION: constexpr):
+    """sum + left @ right, accumulated in float32."""
+    if _INTERPRETED:
+        # The interpreter multiplies the bits of bfloat16 as integers; in float32 the products are the same.
+        left_MK = left_MK.to(tl.float32)
+        right_KN = right_KN.to(tl.float32)
+    return tl.dot(left_MK, right_KN, sum_MN, input_precision=PRECISION)
