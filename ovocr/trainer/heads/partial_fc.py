@@ -39,8 +39,8 @@ class PartialFC(nn.Module):
     sample_rate: share of the classes drawn as negatives of a slot; 1.0 is the exact softmax over all classes.
     sampling: "independent" draws negatives for each slot, "shared" once for all.
     mask_own_tags: no stored tag of an image is a negative of it; off, only a slot's own positive is spared.
-    implementation: "torch" (any device), "triton" (CUDA; its products are in bfloat16 where the embeddings are, or where
-    torch.set_float32_matmul_precision is "medium"); "auto" is Triton for float32 centers on CUDA, else torch.
+    implementation: "torch" (any device), "triton" (CUDA; its products are in bfloat16 where the embeddings are, or
+    where torch.set_float32_matmul_precision is "medium"); "auto": Triton for float32 centers on CUDA, else torch.
     process_group: the ranks that share the centers; None: the default group if there is one, else a single rank.
     seed: of the initial centers N(0, 0.01) and of all draws; the same on every rank.
     passes_per_step: forward calls that one optimizer step accumulates; they share the negatives and draw their own
@@ -211,21 +211,18 @@ class PartialFC(nn.Module):
         if self.sample_rate == 1.0:
             return Sample(rows=None, members=None, size=rows)
         shared = self.sampling == "shared"
-        members = torch.zeros((rows, 1 if shared else self.labels_per_sample), dtype=torch.bool, device=drawn_BK.device)
-        for slot in range(members.shape[1]):
-            positives = (drawn_BK if shared else drawn_BK[:, slot]).flatten()
-            mine = positives[(positives >= self.first_class) & (positives < self.last_class)]
-            negatives = self.sampler.draw(
-                self.first_class,
-                self.last_class,
-                seed=self.seed,
-                step=self.draw_of_negatives,
-                slot=slot,
-                device=drawn_BK.device,
-            )
-            members[torch.cat([mine, negatives]) - self.first_class, slot] = True
-        sampled = members.any(1).nonzero().squeeze(1)
-        return Sample(rows=sampled, members=None if shared else members[sampled], size=sampled.shape[0])
+        slots_K = torch.arange(1 if shared else self.labels_per_sample, device=drawn_BK.device)
+        negatives_KN = self.sampler.draw(
+            self.first_class, self.last_class, seed=self.seed, step=self.draw_of_negatives, slots=slots_K
+        )
+        positives_KN = drawn_BK.flatten().unsqueeze(0) if shared else drawn_BK.T
+        # Marked row by row, so that nothing is sorted and the device is waited for once; what another rank owns goes to
+        # the row behind the last, which the number -1 means.
+        members_CK = torch.zeros((rows + 1, slots_K.shape[0]), dtype=torch.bool, device=drawn_BK.device)
+        for classes_KN in (negatives_KN, positives_KN):
+            members_CK[self._local_rows(classes_KN), slots_K.unsqueeze(1)] = True
+        sampled = members_CK[:-1].any(1).nonzero().squeeze(1)
+        return Sample(rows=sampled, members=None if shared else members_CK[sampled], size=sampled.shape[0])
 
     def _local_rows(self, classes: Tensor) -> Tensor:
         """Row numbers of class ids in this rank's ``weight``; -1 for a class that another rank owns."""

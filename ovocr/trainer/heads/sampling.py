@@ -68,13 +68,15 @@ class NegativeSampler:
         self.num_classes = num_classes
         self.blocks = max(1, round(sample_rate * num_classes))
 
-    def draw(self, first: int, last: int, *, seed: int, step: int, slot: int, device: torch.device) -> Tensor:
-        """The drawn class ids in [first, last), ascending, int64."""
+    def draw(self, first: int, last: int, *, seed: int, step: int, slots: Tensor) -> Tensor:
+        """The class that each slot draws from each block with ids in [first, last), ascending, int64 [slots, blocks].
+
+        A block at either end that reaches beyond the range may give a class outside of it. slots: int64 [slots].
+        """
         if first >= last:
-            return torch.empty(0, dtype=torch.int64, device=device)
-        blocks = torch.arange(self._block_of(first), self._block_of(last - 1) + 1, device=device)
-        picks = self._picks(blocks, seed=seed, step=step, slot=slot)
-        return picks[(picks >= first) & (picks < last)]
+            return slots.new_empty((slots.shape[0], 0))
+        blocks = torch.arange(self._block_of(first), self._block_of(last - 1) + 1, device=slots.device)
+        return self._picks(blocks, seed=seed, step=step, slot=slots.unsqueeze(1))
 
     def contains(self, classes: Tensor, slot: Tensor | int, *, seed: int, step: int) -> Tensor:
         """Whether each of these class ids is drawn for its slot (broadcast), without the draw itself."""

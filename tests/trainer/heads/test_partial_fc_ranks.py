@@ -1,5 +1,6 @@
 """The same loss, draws and gradients on 1, 2, 3 and 4 ranks: real processes over gloo."""
 
+import importlib.util
 import itertools
 import subprocess
 import sys
@@ -18,6 +19,7 @@ SIZES = {2: [[4, 3], [7, 0]], 3: [[3, 2, 2], [0, 6, 1]], 4: [[2, 2, 2, 1], [5, 0
 
 
 def cases(world: int) -> list[dict[str, Any]]:
+    """Every mode with every split in float64; fewer classes than ranks; the kernels and bfloat16 embeddings."""
     generator = torch.Generator().manual_seed(world)
     made = []
     for (sampling, rate), mask in itertools.product(
@@ -43,6 +45,14 @@ def cases(world: int) -> list[dict[str, Any]]:
                     },
                 }
             )
+    few = dict(made[0], weight=made[0]["weight"][:3].clone(), labels=made[0]["labels"] % 3)
+    narrow = dict(made[0], embeddings=made[0]["embeddings"].bfloat16(), weight=made[0]["weight"].float())
+    made += [few, narrow]
+    if importlib.util.find_spec("triton") is not None and not torch.cuda.is_available():
+        for case in (made[0], made[4]):
+            options = case["options"] | {"implementation": "triton"}
+            floats = {key: case[key].float() for key in ("embeddings", "weight")}
+            made.append(case | floats | {"options": options})
     return made
 
 
@@ -60,7 +70,7 @@ def test_ranks_agree_with_one(world: int, tmp_path: Path) -> None:
     assert [process.returncode for process in ranks] == [0] * world, errors
     results = [torch.load(tmp_path / f"rank-{rank}.pt", weights_only=False) for rank in range(world)]
     for number, case in enumerate(made):
-        head = PartialFC(DIM, CLASSES, **case["options"])
+        head = PartialFC(DIM, case["weight"].shape[0], **case["options"])
         head.weight = torch.nn.Parameter(case["weight"].clone())
         for step in range(2):
             leaf = case["embeddings"].clone().requires_grad_()
@@ -69,9 +79,15 @@ def test_ranks_agree_with_one(world: int, tmp_path: Path) -> None:
             loss.backward()
             parts = [result[number][step] for result in results]
             name = f"case {number}, step {step}"
+            exact = case["weight"].dtype == torch.float64
+            loss_limits, limits = ({"rtol": 1e-12, "atol": 1e-12}, {"rtol": 1e-9, "atol": 1e-12})
+            if not exact:
+                loss_limits = limits = {"rtol": 1e-4, "atol": 1e-5}
             for rank_loss, _, _, sample_loss in parts:
-                torch.testing.assert_close(rank_loss, loss.detach(), rtol=1e-12, atol=0, msg=name)
-                torch.testing.assert_close(sample_loss, head.last_report.sample_loss, rtol=1e-12, atol=1e-12, msg=name)
+                torch.testing.assert_close(rank_loss, loss.detach(), **loss_limits, msg=name)
+                torch.testing.assert_close(sample_loss, head.last_report.sample_loss, **loss_limits, msg=name)
             embeddings_grad, weight_grad = (torch.cat([part[i] for part in parts]) for i in (1, 2))
-            torch.testing.assert_close(embeddings_grad, leaf.grad, rtol=1e-9, atol=1e-12, msg=name)
-            torch.testing.assert_close(weight_grad, head.weight.grad.to_dense(), rtol=1e-9, atol=1e-12, msg=name)
+            torch.testing.assert_close(weight_grad, head.weight.grad.to_dense(), **limits, msg=name)
+            if case["embeddings"].dtype == torch.bfloat16:  # a gradient is rounded like what it belongs to
+                limits = {"rtol": 1e-2, "atol": 1e-5}
+            torch.testing.assert_close(embeddings_grad, leaf.grad, **limits, msg=name)

@@ -9,6 +9,12 @@ from ovocr.trainer.heads.sampling import NegativeSampler, counter_hash, draw_slo
 CPU = torch.device("cpu")
 
 
+def drawn_by(sampler: NegativeSampler, first: int, last: int, *, seed: int, step: int, slot: int) -> torch.Tensor:
+    """The classes in [first, last) that a slot draws."""
+    drawn = sampler.draw(first, last, seed=seed, step=step, slots=torch.tensor([slot]))[0]
+    return drawn[(drawn >= first) & (drawn < last)]
+
+
 def mixed(value: int) -> int:
     value ^= value >> 16
     value = value * 0x85EBCA6B % 2**32
@@ -57,7 +63,7 @@ def test_slots_depend_on_seed_step_and_position_alone() -> None:
 @pytest.mark.parametrize(("classes", "rate"), [(365_187, 0.1), (1009, 0.3), (17, 0.5), (5, 0.01)])
 def test_one_negative_from_every_block(classes: int, rate: float) -> None:
     sampler = NegativeSampler(classes, rate)
-    drawn = sampler.draw(0, classes, seed=0, step=0, slot=0, device=CPU)
+    drawn = drawn_by(sampler, 0, classes, seed=0, step=0, slot=0)
     assert drawn.shape[0] == max(1, round(rate * classes))
     assert int(drawn.min()) >= 0
     assert int(drawn.max()) < classes
@@ -71,7 +77,7 @@ def test_every_class_is_drawn_equally_often() -> None:
     steps = 4000
     counts = torch.zeros(103)
     for step in range(steps):
-        counts[sampler.draw(0, 103, seed=9, step=step, slot=3, device=CPU)] += 1
+        counts[drawn_by(sampler, 0, 103, seed=9, step=step, slot=3)] += 1
     # Blocks hold 3 or 4 classes, so a class is drawn once in 3 or 4 steps.
     assert (counts / steps).min() > 0.22
     assert (counts / steps).max() < 0.37
@@ -80,13 +86,26 @@ def test_every_class_is_drawn_equally_often() -> None:
 @pytest.mark.parametrize("world", [1, 2, 3, 4, 7])
 def test_ranks_draw_their_part_of_the_same_sample(world: int) -> None:
     sampler = NegativeSampler(1009, 0.1)
-    whole = sampler.draw(0, 1009, seed=4, step=11, slot=2, device=CPU)
-    parts = [sampler.draw(*row_range(1009, rank, world), seed=4, step=11, slot=2, device=CPU) for rank in range(world)]
+    whole = drawn_by(sampler, 0, 1009, seed=4, step=11, slot=2)
+    parts = [drawn_by(sampler, *row_range(1009, rank, world), seed=4, step=11, slot=2) for rank in range(world)]
     assert torch.equal(torch.cat(parts), whole)
 
 
 def test_membership_without_drawing() -> None:
     sampler = NegativeSampler(1009, 0.1)
-    drawn = sampler.draw(0, 1009, seed=4, step=11, slot=2, device=CPU)
+    drawn = drawn_by(sampler, 0, 1009, seed=4, step=11, slot=2)
     found = sampler.contains(torch.arange(1009), 2, seed=4, step=11)
     assert torch.equal(found.nonzero().squeeze(1), drawn)
+
+
+def test_slots_draw_apart() -> None:
+    sampler = NegativeSampler(1009, 0.1)
+    together = sampler.draw(0, 1009, seed=4, step=11, slots=torch.arange(3))
+    assert together.shape == (3, 101)
+    for slot in range(3):
+        assert torch.equal(together[slot], drawn_by(sampler, 0, 1009, seed=4, step=11, slot=slot))
+    assert not torch.equal(together[0], together[1])
+
+
+def test_a_rank_without_classes_draws_nothing() -> None:
+    assert NegativeSampler(3, 0.5).draw(3, 3, seed=0, step=0, slots=torch.arange(2)).shape == (2, 0)
