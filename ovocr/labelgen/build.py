@@ -10,6 +10,7 @@ from typing import Any
 from ovocr.cores import available_cores
 from ovocr.dataset import LabelledDataSet
 from ovocr.errors import OvocrError, UsageError
+from ovocr.labelgen.destination import check_destination
 from ovocr.labelgen.engine import EngineChoice, EnginePlan
 from ovocr.labelgen.manifest import describe_build, remove_start_files, settle_configuration
 from ovocr.labelgen.options import BuildOptions
@@ -43,6 +44,7 @@ def build_labels(options: BuildOptions, progress: bool) -> Totals:
             todo = [number for number in numbers if not _is_finished(data_set, number, options.retry_quarantined)]
             images = 0
             if todo:
+                check_destination(data_set, shards)
                 # Workers take as long to start as the vocabulary to be made: they start first.
                 with _start_workers(options, data_set, engine) as pool:
                     _settle(options, data_set, engine, shards, pool)
