@@ -47,10 +47,10 @@ def _json_target(ctx: click.Context, parameter: click.Parameter, value: str | No
     return value
 
 
-def _folder(ctx: click.Context, parameter: click.Parameter, value: str) -> Path:
-    if not value:
-        raise UsageError(f"--{parameter.name}: is empty; a folder's path is needed")
-    return Path(value)
+def _folder(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Path | None:
+    if value == "":  # Path would make it the current folder
+        raise UsageError(f"{parameter.opts[0]}: is empty; a folder's path is needed")
+    return None if value is None else Path(value)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -65,7 +65,12 @@ def main(debug: bool) -> None:
 @click.option("--out", callback=_folder, required=True, metavar="DIR", help="Folder of the labelled data set.")
 @click.option("--vocab", default="lexicon", show_default=True, help="A vocabulary file, or the built-in 'lexicon'.")
 @click.option("--engine", default="rapidocr", show_default=True, help="OCR engine: rapidocr or paddleocr.")
-@click.option("--model-dir", type=_FOLDER, help="Folder with det/ and rec/ models, instead of the engine's own.")
+@click.option(
+    "--model-dir",
+    callback=_folder,
+    metavar="DIR",
+    help="Folder with det/ and rec/ models, instead of the engine's own.",
+)
 @click.option("--det-model", metavar="NAME", help="PaddleOCR's name of a text detection model, which is then fetched.")
 @click.option("--rec-model", metavar="NAME", help="PaddleOCR's name of a text recognition model, likewise.")
 @click.option(

@@ -1,11 +1,17 @@
 """The layout of a labelled data set on disk: what ``build-labels`` writes and everything else reads."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ovocr.errors import OvocrError
+
+_SHARD_FILES = (
+    *("rec/[0-9]*.rec", "rec/[0-9]*.idx"),
+    *("ocr/[0-9]*.parquet", "records/[0-9]*.parquet", "stats/[0-9]*.json"),
+)
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,11 @@ class LabelledDataSet:
     def lock_path(self, shard: int) -> Path:
         """Held by the process that makes the shard, and there only as long as it does."""
         return self.root / "stats" / f".{shard:05d}.lock"
+
+    def shard_files(self) -> Iterator[Path]:
+        """Files of finished and unfinished shards, whatever their number."""
+        for pattern in _SHARD_FILES:
+            yield from self.root.glob(pattern)
 
     def manifest(self) -> dict[str, Any]:
         """The parsed manifest. Raises OvocrError where it cannot be read."""

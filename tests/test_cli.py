@@ -81,6 +81,8 @@ def test_every_command_has_help(path: tuple[str, ...]) -> None:
         (["read", ".", "x.jpg"], 1, "not a training run (no config.toml)"),
         (["build-labels", "none.tar", "--out", "o"], 2, "none.tar"),
         (["build-labels", ".", "--out", ""], 2, "--out: is empty"),
+        (["build-labels", ".", "--out", "o", "--model-dir", ""], 2, "--model-dir: is empty; a folder's path is needed"),
+        (["build-labels", ".", "--out", "o", "--model-dir", "m"], 2, "--model-dir: m: no such folder"),
         (["build-labels", ".", "--out", "o", "--tags", "99999999"], 2, "--tags 99999999: at most 100000 are possible"),
         (["build-labels", ".", "--out", "o", "--json", "."], 2, "--json .: is a folder"),
         (["vocab", "coverage", ".", "--json", "none/x.json"], 2, "--json none/x.json: is a folder, or in a folder"),

@@ -10,6 +10,7 @@ from typing import Any
 from ovocr.cores import available_cores
 from ovocr.dataset import LabelledDataSet
 from ovocr.errors import OvocrError, UsageError
+from ovocr.labelgen.destination import check_destination
 from ovocr.labelgen.engine import EngineChoice, EnginePlan
 from ovocr.labelgen.manifest import describe_build, remove_start_files, settle_configuration
 from ovocr.labelgen.options import BuildOptions
@@ -43,9 +44,10 @@ def build_labels(options: BuildOptions, progress: bool) -> Totals:
             todo = [number for number in numbers if not _is_finished(data_set, number, options.retry_quarantined)]
             images = 0
             if todo:
+                check_destination(data_set, shards)
                 # Workers take as long to start as the vocabulary to be made: they start first.
                 with _start_workers(options, data_set, engine) as pool:
-                    _settle(options, data_set, engine, shards)
+                    _settle(options, data_set, engine, shards, pool)
                     images = _build(data_set, shards, todo, pool, progress)
             else:
                 _settle(options, data_set, engine, shards)
@@ -88,13 +90,25 @@ def _start_workers(options: BuildOptions, data_set: LabelledDataSet, engine: Eng
     )
 
 
-def _settle(options: BuildOptions, data_set: LabelledDataSet, engine: EnginePlan, shards: list[InputShard]) -> None:
-    """Check the vocabulary and the configuration, and put them into the data set if it is new."""
+def _settle(
+    options: BuildOptions,
+    data_set: LabelledDataSet,
+    engine: EnginePlan,
+    shards: list[InputShard],
+    pool: WorkerPool | None = None,
+) -> None:
+    """Check the vocabulary and the configuration, and put them into the data set if it is new.
+
+    Not before a worker of the pool is ready: a data set must not be begun with models that do not work.
+    """
     vocabulary = Vocabulary.load(options.vocab)
     if not 0 < len(vocabulary) <= MAX_CLASS_ID + 1:
         raise UsageError(f"--vocab {options.vocab}: {len(vocabulary)} words; from 1 to {MAX_CLASS_ID + 1} are possible")
     _check_words_can_occur(options.vocab, vocabulary)
-    settle_configuration(data_set, describe_build(options, shards, engine.describe(), vocabulary), vocabulary)
+    manifest = describe_build(options, shards, engine.describe(), vocabulary)
+    if pool is not None:
+        pool.wait_until_ready()
+    settle_configuration(data_set, manifest, vocabulary)
 
 
 def _check_words_can_occur(name: str, vocabulary: Vocabulary) -> None:

@@ -1,5 +1,7 @@
 """What an OCR engine offers: detection and recognition on batches, and how one is chosen."""
 
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -19,14 +21,31 @@ Pixels = npt.NDArray[np.uint8]
 _MODULES = {"rapidocr": "ovocr.labelgen.rapidocr_engine", "paddleocr": "ovocr.labelgen.paddle_engine"}
 
 
+# How ONNX Runtime's messages begin; RapidOCR puts a traceback before that.
+_ONNXRUNTIME_START = re.compile(r".*\[ONNXRuntimeError\] : \d+ : \w+ : ", re.DOTALL)
+_ONNXRUNTIME_ADVICE = "Please fix either the inputs/outputs or the model."
+_HALF_REASON = 120  # characters
+
+
 class EngineError(Exception):
     """An engine could not process a picture."""
 
     @classmethod
     def at(cls, step: str, error: Exception) -> "EngineError":
         """What an engine's library raised in a step, in one line."""
-        lines = str(error).strip().splitlines() or [""]
-        return cls(f"{step}: {type(error).__name__}: {lines[-1]}"[:200])
+        return cls(f"{step}: {type(error).__name__}: {reason_of(error)}")
+
+
+def reason_of(error: Exception) -> str:
+    """What a library says about its failure, in one line; of a long one the beginning and the end."""
+    text = str(error).strip()
+    if start := _ONNXRUNTIME_START.match(text):
+        text = text[start.end() :].replace(_ONNXRUNTIME_ADVICE, "")
+    else:
+        text = (text.splitlines() or [""])[-1]
+    line = " ".join(text.split())
+    # ONNX Runtime names the node first and says last what is wrong with it; its own source code stands in between.
+    return line if len(line) <= 2 * _HALF_REASON else f"{line[:_HALF_REASON]} … {line[-_HALF_REASON:]}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,11 +147,14 @@ class EngineChoice:
     precision: str = "float32"
 
     def check(self) -> None:
-        """Raises UsageError where there is no engine of this name, or its models are named twice."""
+        """Raises UsageError where the engine is not known, its models are named twice, or their folder is missing."""
         if self.name not in _MODULES:
             raise UsageError(f"--engine {self.name}: there is {', '.join(_MODULES)}")
         if self.model_dir is not None and (option := self.named_model()):
             raise UsageError(f"{option}: the models of --model-dir are used; give one or the other")
+        if self.model_dir is not None:
+            for folder in (self.model_dir, self.model_dir / "det", self.model_dir / "rec"):
+                _check_model_folder(folder)
 
     def named_model(self) -> str | None:
         """The option that names a published model, if one does."""
@@ -146,3 +168,9 @@ class EngineChoice:
         self.check()
         plan: EnginePlan = import_module(_MODULES[self.name]).plan(self)
         return plan
+
+
+def _check_model_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        what = "not a folder" if os.path.lexists(folder) else "no such folder"
+        raise UsageError(f"--model-dir: {folder}: {what}; a folder with det/ and rec/, a model in each, is needed")

@@ -1,6 +1,7 @@
 """The configuration of a data set: what its shards' bytes depend on, beside the input."""
 
 import errno
+import filecmp
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ from ovocr import __version__
 from ovocr.dataset import LabelledDataSet
 from ovocr.errors import OvocrError
 from ovocr.files import fsync, write_text
+from ovocr.labelgen.destination import check_nothing_foreign
 from ovocr.labelgen.options import BuildOptions
 from ovocr.labelgen.sources import InputShard
 from ovocr.vocab import Vocabulary
@@ -59,15 +61,10 @@ def settle_configuration(data_set: LabelledDataSet, manifest: dict[str, Any], vo
     """Write manifest and vocabulary into a new data set, or check that they are those of the one that is there.
 
     Any number of processes may do this at once: the first one's manifest stands. Raises OvocrError that names the
-    first difference.
+    first difference, or a file that is not of this data set and would be replaced.
     """
-    data_set.root.mkdir(parents=True, exist_ok=True)
     if not data_set.manifest_path.exists():
-        if data_set.finished_shards():
-            raise OvocrError(
-                f"{data_set.root}: has finished shards, but no manifest.json to say how they were made; "
-                "put it back or choose another --out"
-            )
+        check_nothing_foreign(data_set)
         _create(data_set, manifest, vocabulary)
     _check_same(data_set, manifest)
 
@@ -79,12 +76,16 @@ def remove_start_files(data_set: LabelledDataSet) -> None:
 
 
 def _create(data_set: LabelledDataSet, manifest: dict[str, Any], vocabulary: Vocabulary) -> None:
-    # Written in a folder of one's own: another process may be writing the same files at this moment.
-    own = Path(tempfile.mkdtemp(prefix=_STARTING, dir=data_set.root))
+    own = _own_folder(data_set.root)
     try:
         text = own / data_set.vocabulary_path.name
         vocabulary.save(text)
-        for path in sorted(own.iterdir(), reverse=True):  # the .json before the words that it describes
+        written = sorted(own.iterdir(), reverse=True)  # the .json before the words that it describes
+        for path in written:
+            _check_replaceable(data_set, path)
+        if data_set.manifest_path.exists():  # another process was faster
+            return
+        for path in written:
             os.replace(path, data_set.root / path.name)
         partial = own / data_set.manifest_path.name
         write_text(partial, json.dumps(manifest, ensure_ascii=False, indent=2) + "\n")
@@ -92,6 +93,29 @@ def _create(data_set: LabelledDataSet, manifest: dict[str, Any], vocabulary: Voc
         fsync(data_set.root)
     finally:
         shutil.rmtree(own, ignore_errors=True)
+
+
+def _own_folder(root: Path) -> Path:
+    """A new folder in the data set's: another process may be writing the same files at this moment."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=_STARTING, dir=root))
+    except OSError as error:  # it names a folder that the user does not know
+        raise OvocrError(f"--out {root}: cannot be written to ({error.strerror}); choose another --out") from error
+
+
+def _check_replaceable(data_set: LabelledDataSet, path: Path) -> None:
+    """Raises OvocrError where another file has the name of ``path`` in a data set without a manifest.
+
+    The same file may be there: of a process that begins the data set too, or was killed as it did.
+    """
+    there = data_set.root / path.name
+    same = not os.path.lexists(there) or (there.is_file() and filecmp.cmp(there, path, shallow=False))
+    if not same and not data_set.manifest_path.exists():
+        raise OvocrError(
+            f"{data_set.root}: has another {path.name}, and no manifest.json to say what it is for; "
+            "move it away or choose another --out"
+        )
 
 
 def _place_first(partial: Path, path: Path) -> None:

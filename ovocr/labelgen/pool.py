@@ -108,6 +108,11 @@ class WorkerPool:
                 worker.process.join(STOP_TIMEOUT_S)
         self._kill_all()
 
+    def wait_until_ready(self) -> None:
+        """Return as soon as one worker is ready. Raises OvocrError where workers cannot be started."""
+        while not any(worker.ready for worker in self._workers):
+            self._step()
+
     def run(self, items: Iterator[tuple[Any, Job | None]]) -> Iterator[tuple[Any, Any]]:
         """For each (note, job) in order: (note, result), the result a Failure where there is none.
 

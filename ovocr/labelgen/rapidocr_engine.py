@@ -18,6 +18,7 @@ from ovocr.errors import MissingExtraError, OvocrError, UsageError
 from ovocr.labelgen.boxes import DECIMALS
 from ovocr.labelgen.engine import Batching, EngineChoice, EngineError, Pixels, Prepared, Reading, Region
 from ovocr.labelgen.lost_spaces import MIN_PROBABILITY, SpacingDecoder
+from ovocr.labelgen.onnx_models import CROP_HEIGHT, find_models, load_detector, load_recogniser
 from ovocr.labelgen.openvino_session import Bfloat16Session, check_bfloat16
 from ovocr.labelgen.reading import MIN_CROP_WIDTH
 
@@ -28,7 +29,7 @@ DETECTION_SIDE = 960  # the longer side that the detector sees
 # Regions that the detector is less sure of are left out. RapidOCR asks 0.5, which loses digits that stand alone.
 DETECTION_SCORE = 0.4
 # On one thread a batch takes as long as its items one by one, and differs from them in the last bits of the scores.
-BATCHING = Batching(pictures=1, crops=1, crop_height=48, width_step=8)
+BATCHING = Batching(pictures=1, crops=1, crop_height=CROP_HEIGHT, width_step=8)
 PICTURES_AT_ONCE = 4
 
 
@@ -65,7 +66,7 @@ class RapidOcrPlan:
         }
 
     def load(self, worker: int = 0) -> "RapidOcrEngine":
-        """The engine, on one thread. Raises UsageError for a file that is no model, OvocrError for a bad install."""
+        """The engine, on one thread. Raises UsageError for a file that is no such model, else OvocrError."""
         try:
             return RapidOcrEngine(self.det, self.rec, self.bfloat16)
         except ImportError as error:
@@ -89,7 +90,7 @@ def plan(choice: EngineChoice) -> RapidOcrPlan:
     if bfloat16:
         check_bfloat16()
     if choice.model_dir is not None:
-        return RapidOcrPlan(_only_model(choice.model_dir / "det"), _only_model(choice.model_dir / "rec"), bfloat16)
+        return RapidOcrPlan(*find_models(choice.model_dir), bfloat16)
     folder = Path(spec.origin).parent / "models"
     for name in BUNDLED_MODELS.values():
         if not (folder / name).is_file():
@@ -97,19 +98,12 @@ def plan(choice: EngineChoice) -> RapidOcrPlan:
     return RapidOcrPlan(folder / BUNDLED_MODELS["det"], folder / BUNDLED_MODELS["rec"], bfloat16)
 
 
-def _only_model(folder: Path) -> Path:
-    models = sorted(folder.glob("*.onnx"))
-    if len(models) != 1:
-        raise UsageError(f"--model-dir: {folder} must hold one .onnx file, there are {len(models)}")
-    return models[0]
-
-
 class RapidOcrEngine:
     """Detector and recogniser of RapidOCR. det, rec: paths of their models; nothing is fetched from anywhere.
 
     bfloat16: let OpenVINO compute the networks, in bfloat16.
 
-    Raises UsageError where a file is no model, or the recogniser has no list of characters in it.
+    Raises UsageError where a file is not the model that it should be: both are tried out.
     """
 
     batching = BATCHING
@@ -128,14 +122,11 @@ class RapidOcrEngine:
         config = ParseParams.load(Path(rapidocr.__file__).with_name("config.yaml"))
         # The configuration holds the sessions too, which is how RapidOCR takes one that was made elsewhere.
         parts = OmegaConf.create({"Det": config.Det, "Rec": config.Rec}, flags={"allow_objects": True})
-        parts.Det.session = _load_model(det)
+        parts.Det.session = load_detector(det)
         parts.Det.limit_type = "max"
         parts.Det.limit_side_len = DETECTION_SIDE
         parts.Det.box_thresh = DETECTION_SCORE
-        parts.Rec.session = _load_model(rec)
-        # Without its characters RapidOCR would look for them on the network.
-        if "character" not in parts.Rec.session.get_modelmeta().custom_metadata_map:
-            raise UsageError(f"{rec}: no list of characters in the model's metadata (key 'character')")
+        parts.Rec.session = load_recogniser(rec)
         parts.Rec.rec_batch_num = BATCHING.crops
         parts.Rec.font_path = None
         self.min_score: float = config.Global.text_score
@@ -217,28 +208,6 @@ class _Source:
     steps: dict[str, Any]
     height: int
     width: int
-
-
-def _load_model(path: Path) -> Any:
-    """An ONNX Runtime session of one thread."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    # Memory is planned for one shape; here each call has another, and planning costs more than it saves.
-    options.enable_mem_pattern = False
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except _onnxruntime_errors() as error:
-        raise UsageError(f"{path}: no ONNX model that ONNX Runtime can load") from error
-
-
-def _onnxruntime_errors() -> tuple[type[Exception], ...]:
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
-
-    return state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf, state.NotImplemented
 
 
 def _runtime_errors() -> tuple[type[Exception], ...]:

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -300,12 +299,6 @@ def test_more_workers_than_cores_are_not_started(
     assert stderr == "ovocr: --workers 64: this process may use 1 cores, so there are 1 workers of one thread\n"
 
 
-def test_what_cannot_be_written_is_one_line(built: Built, options: BuildOptions, tmp_path: Path):
-    (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(OvocrError, match=r"file/out: Not a directory"):
-        build_labels(again(options, out=tmp_path / "file" / "out"), progress=False)
-
-
 def test_an_empty_vocabulary_is_refused(options: BuildOptions, tmp_path: Path):
     (tmp_path / "empty.txt").write_bytes(b"")
     with pytest.raises(OvocrError, match=r"empty\.txt"):
@@ -323,13 +316,6 @@ def test_a_shard_is_made_by_one_process_at_a_time(built: Built, options: BuildOp
     build_labels(again(options, out=data_set.root), progress=False)
     assert digests(data_set.root) == digests(built[0].root)
     assert not list(data_set.root.rglob("*.lock"))
-
-
-def test_finished_shards_without_a_manifest_are_refused(built: Built, options: BuildOptions, tmp_path: Path):
-    shutil.copytree(built[0].root, tmp_path / "copy")
-    (tmp_path / "copy" / "manifest.json").unlink()
-    with pytest.raises(OvocrError, match="has finished shards, but no manifest.json"):
-        build_labels(again(options, out=tmp_path / "copy", tags=7), progress=False)
 
 
 def test_words_that_never_occur_are_refused(options: BuildOptions, tmp_path: Path):

@@ -1,5 +1,6 @@
 """RapidOCR as an engine: what it reads, what it needs, and that it asks nobody."""
 
+import re
 import socket
 import sys
 from collections.abc import Callable
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from ovocr.errors import MissingExtraError, OvocrError, UsageError
-from ovocr.labelgen.engine import Engine, EngineChoice, EngineError, Pixels
+from ovocr.labelgen.engine import Engine, EngineChoice, EngineError, Pixels, Prepared
 from ovocr.labelgen.rapidocr_engine import RapidOcrPlan
 from ovocr.labelgen.reading import read_pictures
 
@@ -115,34 +116,149 @@ def bundled() -> RapidOcrPlan:
     return plan
 
 
+def model_dir(folder: Path, det: Path, rec: Path) -> Path:
+    """A folder for --model-dir, with links to these files."""
+    for part, path in (("det", det), ("rec", rec)):
+        (folder / part).mkdir(parents=True)
+        (folder / part / "x.onnx").symlink_to(path)
+    return folder
+
+
+def other_models() -> dict[str, Path]:
+    """Models that do something else, as the packages bring them."""
+    import onnxruntime
+
+    datasets = Path(onnxruntime.__file__).with_name("datasets")
+    return {
+        "detector": bundled().det,
+        "recogniser": bundled().rec,
+        "classifier": bundled().det.with_name("ch_ppocr_mobile_v2.0_cls_mobile.onnx"),
+        "iris": datasets / "logreg_iris.onnx",
+        "sigmoid": datasets / "sigmoid.onnx",
+    }
+
+
+def edited_recogniser(path: Path, old: bytes, new: bytes) -> Path:
+    """The recogniser with its list of characters changed; old: first found from the list's name on."""
+    data = bundled().rec.read_bytes()
+    start = data.index(b"\x0a\x09character")
+    path.write_bytes(data[:start] + data[start:].replace(old, new, 1))
+    return path
+
+
 def test_models_of_ones_own(tmp_path: Path):
-    for part, path in (("det", bundled().det), ("rec", bundled().rec)):
-        (tmp_path / part).mkdir()
-        (tmp_path / part / "inference.onnx").symlink_to(path)
-    own = EngineChoice("rapidocr", tmp_path).plan().describe()
+    plan = EngineChoice("rapidocr", model_dir(tmp_path, bundled().det, bundled().rec)).plan()
+    own = plan.describe()
     assert own == bundled().describe()
     assert set(own["models"]) == {"det", "rec"}
     assert all(len(digest) == 64 for digest in own["models"].values())
+    plan.load()
 
 
-def test_a_model_folder_without_models_fails_at_once(tmp_path: Path):
-    (tmp_path / "det").mkdir()
-    with pytest.raises(UsageError, match=r"--model-dir: .*det must hold one \.onnx file, there are 0"):
+def test_the_ending_of_a_model_may_be_in_capitals(tmp_path: Path):
+    model_dir(tmp_path, bundled().det, bundled().rec)
+    (tmp_path / "det" / "x.onnx").rename(tmp_path / "det" / "X.ONNX")
+    plan = EngineChoice("rapidocr", tmp_path).plan()
+    assert isinstance(plan, RapidOcrPlan)
+    assert plan.det.name == "X.ONNX"
+
+
+@pytest.mark.parametrize(
+    ("there", "message"),
+    [
+        ([], r"m: no such folder; a folder with det/ and rec/, a model in each, is needed"),
+        (["m"], r"m: not a folder"),
+        (["m/x.onnx"], r"m/det: no such folder"),
+        (["m/det"], r"m/det: not a folder"),
+        (["m/det/x.onnx"], r"m/rec: no such folder"),
+        (["m/det/x.onnx", "m/rec"], r"m/rec: not a folder"),
+        (["m/det/x.txt", "m/rec/x.onnx"], r"m/det must hold one \.onnx file, there are 0"),
+        (["m/det/x.onnx", "m/det/y.ONNX", "m/rec/x.onnx"], r"m/det must hold one \.onnx file, there are 2"),
+        (["m/det/x.onnx/y", "m/rec/x.onnx"], r"m/det/x\.onnx: not a file"),
+    ],
+)
+def test_a_model_folder_that_is_none_names_the_first_thing_missing(tmp_path: Path, there: list[str], message: str):
+    for name in there:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(UsageError, match=f"^--model-dir: {re.escape(str(tmp_path))}/{message}"):
+        EngineChoice("rapidocr", tmp_path / "m").plan()
+
+
+def test_a_model_that_is_a_link_to_nothing(tmp_path: Path):
+    model_dir(tmp_path, bundled().det, tmp_path / "gone")
+    with pytest.raises(UsageError, match=r"rec/x\.onnx: a link to .*gone, which is no file; put the model there"):
         EngineChoice("rapidocr", tmp_path).plan()
 
 
+def test_a_model_that_vanishes_after_planning(tmp_path: Path):
+    plan = EngineChoice("rapidocr", model_dir(tmp_path, bundled().det, bundled().rec)).plan()
+    (tmp_path / "rec" / "x.onnx").unlink()
+    with pytest.raises(UsageError, match=r"rec/x\.onnx: no such file; put the model there"):
+        plan.load()
+
+
 def test_models_that_are_none(tmp_path: Path):
-    for part in ("det", "rec"):
-        (tmp_path / part).mkdir()
-        (tmp_path / part / "x.onnx").write_bytes(b"no model")
-    with pytest.raises(UsageError, match=r"det/x\.onnx: no ONNX model"):
+    (tmp_path / "none").write_bytes(b"no model")
+    model_dir(tmp_path, tmp_path / "none", bundled().rec)
+    with pytest.raises(UsageError, match=r"det/x\.onnx: no ONNX model that .* can load \(.*Protobuf parsing failed"):
         EngineChoice("rapidocr", tmp_path).plan().load()
+
+
+@pytest.mark.parametrize(
+    ("det", "rec", "message"),
+    [
+        (
+            "recogniser",
+            "recogniser",
+            r"det/x\.onnx: not a text detection model \(it takes no picture of 32 x 32 pixels: ",
+        ),
+        ("classifier", "recogniser", r"det/x\.onnx: not a text detection model \(its output is \(1, 2\), not "),
+        (
+            "iris",
+            "recogniser",
+            r"det/x\.onnx: not a text detection model \(.* Invalid rank for input: float_input Got: 4",
+        ),
+        ("detector", "classifier", r"rec/x\.onnx: not a text recognition model \(its output is \(1, 2\), not char"),
+        (
+            "detector",
+            "detector",
+            r"rec/x\.onnx: not a text recognition model \(it takes no picture of 32 x 48 pixels: ",
+        ),
+        ("detector", "sigmoid", r"rec/x\.onnx: not a text recognition model \(.* Invalid rank for input: x Got: 4 "),
+    ],
+)
+def test_a_model_of_another_kind_is_refused(tmp_path: Path, det: str, rec: str, message: str):
+    models = other_models()
+    with pytest.raises(UsageError, match=message) as raised:
+        EngineChoice("rapidocr", model_dir(tmp_path, models[det], models[rec])).plan().load()
+    assert len(str(raised.value).splitlines()) == 1
+    assert "Please fix" not in str(raised.value)
 
 
 def test_a_recogniser_without_characters_is_not_sent_looking_for_them(tmp_path: Path):
-    detector = bundled().det
-    for part in ("det", "rec"):
-        (tmp_path / part).mkdir()
-        (tmp_path / part / "x.onnx").symlink_to(detector)
+    rec = edited_recogniser(tmp_path / "rec.onnx", b"character", b"charactex")
     with pytest.raises(UsageError, match=r"rec/x\.onnx: no list of characters"):
-        EngineChoice("rapidocr", tmp_path).plan().load()
+        EngineChoice("rapidocr", model_dir(tmp_path / "m", bundled().det, rec)).plan().load()
+
+
+def test_a_recogniser_with_the_characters_of_another_is_refused(tmp_path: Path):
+    import onnxruntime
+
+    metadata = onnxruntime.InferenceSession(bundled().rec).get_modelmeta().custom_metadata_map
+    first, second = metadata["character"].splitlines()[100:102]
+    rec = edited_recogniser(tmp_path / "rec.onnx", f"{first}\n{second}".encode(), f"{first}x{second}".encode())
+    with pytest.raises(UsageError, match=r"rec/x\.onnx: the network knows 18710 characters, .* makes 18709;"):
+        EngineChoice("rapidocr", model_dir(tmp_path / "m", bundled().det, rec)).plan().load()
+
+
+def test_an_engine_error_keeps_what_onnxruntime_says_of_it(engine: Engine):
+    with pytest.raises(EngineError) as raised:
+        engine.detect([Prepared(np.zeros((1, 32, 32), np.float32), None)])
+    assert str(raised.value) == (
+        "detection: ONNXRuntimeError: Got invalid dimensions for input: x for the following indices "
+        "index: 1 Got: 1 Expected: 3"
+    )
+    with pytest.raises(EngineError, match=r"^detection: ONNXRuntimeError: Non-zero .* Add node.* 3 by 4$") as raised:
+        engine.detect([Prepared(np.zeros((3, 48, 32), np.float32), None)])
+    assert len(str(raised.value)) < 300

@@ -31,6 +31,18 @@ def test_no_items_at_all(handlers: ModuleType, tmp_path: Path):
     assert run(handlers, tmp_path, []) == []
 
 
+def test_one_ready_worker_is_waited_for(handlers: ModuleType, tmp_path: Path):
+    with WorkerPool(handlers.Obedient(tmp_path), workers=2, job_timeout_s=30) as pool:
+        pool.wait_until_ready()
+        pool.wait_until_ready()
+        assert [result for _, result in pool.run((n, Job(("echo", n))) for n in range(4))] == [0, 1, 2, 3]
+    with (
+        pytest.raises(OvocrError, match="^models/rec: no model there$"),
+        WorkerPool(handlers.Refuses(), workers=2, job_timeout_s=30) as pool,
+    ):
+        pool.wait_until_ready()
+
+
 def test_a_worker_past_the_deadline_is_killed_and_only_its_item_is_lost(handlers: ModuleType, tmp_path: Path):
     results = dict(run(handlers, tmp_path, [("pid", 0), ("hang", 1), ("echo", 2), ("echo", 3)], timeout_s=1.0))
     assert results[1] == Failure(Reason.TIMEOUT, "took longer than 1 s")

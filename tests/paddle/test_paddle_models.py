@@ -48,7 +48,7 @@ def folder(models: dict[str, Path], tmp_path: Path) -> Path:
             ["--engine", "paddleocr", "--precision", "bfloat16"],
             "--precision bfloat16: --engine paddleocr reads in float",
         ),
-        (["--engine", "paddleocr", "--model-dir", "none"], "--model-dir: none/det holds no model: inference.json or"),
+        (["--engine", "paddleocr", "--model-dir", "none"], "--model-dir: none: no such folder; a folder with"),
         (["--engine", "paddleocr", "--det-model", "PP-OCRv6_big_det"], "nearest names are PP-OCRv6_"),
     ],
 )
