@@ -17,7 +17,11 @@ TRUTH ?= ../shared/data/receipts
 # Folders of pictures to read.
 PICTURES ?= $(TRUTH) ../shared/data/web
 
-.PHONY: help demo test test-paddle interop lint bench-recordio bench-accuracy bench-ocr bench-profile clean
+# The classes that bench-heads sweeps, and a checkout of OneVision-Encoder whose published head runs beside ours.
+CLASSES ?= 100000 365187 2000000
+REFERENCE ?=
+
+.PHONY: help demo test test-paddle interop lint bench-recordio bench-accuracy bench-ocr bench-profile bench-heads bench-kernels clean
 
 # Two editable installs of one checkout write to the same folder.
 .NOTPARALLEL:
@@ -60,6 +64,13 @@ bench-ocr: $(VENV)/installed-test $(PADDLE_VENV)/installed  ## Images a second b
 
 bench-profile: $(VENV)/installed  ## Where a labelling worker's time goes, by stage and operator (TRUTH)
 	$(BIN)/python benchmarks/ocr_profile.py $(TRUTH)
+
+bench-heads: $(VENV)/installed-test  ## A step of the Partial FC head by mode and sample rate (REFERENCE, CLASSES)
+	$(BIN)/python benchmarks/heads.py --classes $(CLASSES) --rates 0.01 0.03 0.1 0.3 1.0 \
+		$(if $(REFERENCE),--reference $(REFERENCE))
+
+bench-kernels: $(VENV)/installed-test  ## Registers, shared memory and spills of the Triton kernels on sm_80 and sm_90
+	$(BIN)/python benchmarks/kernel_resources.py
 
 clean:  ## Remove environments and what the demo made
 	rm -rf $(VENV) $(PADDLE_VENV) $(MXNET_VENV) $(DALI_VENV) demo build *.egg-info

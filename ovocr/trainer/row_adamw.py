@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ovocr.trainer.row_gradients import RowGradient
-from ovocr.trainer.row_optimizer import Implementation, RowOptimizer, put_rows, take_rows
+from ovocr.trainer.row_optimizer import Implementation, RowChunk, RowOptimizer
 
 
 class RowAdamW(RowOptimizer):
@@ -48,29 +48,36 @@ class RowAdamW(RowOptimizer):
             state["exp_avg_sq"] = torch.zeros_like(parameter)
         return state
 
+    def _row_numbers(
+        self, rows: Tensor | None, dtype: torch.dtype, state: dict[str, Tensor], group: dict[str, Any]
+    ) -> list[Tensor]:
+        beta1, beta2 = group["betas"]
+        touched = slice(None) if rows is None else rows
+        step = state["row_steps"][touched] + 1.0
+        state["row_steps"][touched] = step
+        # 1 - 0.999**1 has only three digits left in float32: the corrections c1, c2 are worked out in float64.
+        wide = step.double().unsqueeze(1)
+        root = (1.0 - beta2**wide).sqrt_()
+        # lr (m / c1) / (sqrt(v / c2) + eps) = lr m / ((sqrt(v) + eps sqrt(c2)) c1 / sqrt(c2))
+        return [(group["eps"] * root).to(dtype), ((1.0 - beta1**wide) / root).to(dtype)]
+
     def _update(
         self,
-        rows: Tensor | slice,
+        chunk: RowChunk,
         gradient: Tensor,
         parameter: nn.Parameter,
         state: dict[str, Tensor],
         group: dict[str, Any],
     ) -> None:
         beta1, beta2 = group["betas"]
-        step = take_rows(state["row_steps"], rows).add_(1.0)
-        put_rows(state["row_steps"], rows, step)
-        mean = take_rows(state["exp_avg"], rows).lerp_(gradient, 1.0 - beta1)
-        put_rows(state["exp_avg"], rows, mean)
-        square = take_rows(state["exp_avg_sq"], rows).mul_(beta2).addcmul_(gradient, gradient, value=1.0 - beta2)
-        put_rows(state["exp_avg_sq"], rows, square)
-        # 1 - 0.999**1 has only three digits left in float32: the corrections, one a row, are worked out in float64.
-        wide = step.double().unsqueeze(1)
-        root = (1.0 - beta2**wide).sqrt_()
-        # lr (m / c1) / (sqrt(v / c2) + eps) = lr sqrt(c2) / c1 * m / (sqrt(v) + eps sqrt(c2)): one pass less.
-        denominator = square.sqrt().add_((group["eps"] * root).to(square.dtype))
-        update = denominator.reciprocal_().mul_(mean).mul_((group["lr"] * root / (1.0 - beta1**wide)).to(mean.dtype))
-        weight = take_rows(parameter, rows).mul_(1.0 - group["lr"] * group["weight_decay"]).sub_(update)
-        put_rows(parameter, rows, weight)
+        smallest, factor = chunk.numbers
+        mean = chunk.take("mean", state["exp_avg"]).lerp_(gradient, 1.0 - beta1)
+        chunk.put(state["exp_avg"], mean)
+        square = chunk.take("square", state["exp_avg_sq"]).mul_(beta2).addcmul_(gradient, gradient, value=1.0 - beta2)
+        chunk.put(state["exp_avg_sq"], square)
+        denominator = torch.sqrt(square, out=chunk.scratch(square)).add_(smallest).mul_(factor)
+        weight = chunk.take("weight", parameter).mul_(1.0 - group["lr"] * group["weight_decay"])
+        chunk.put(parameter, weight.addcdiv_(mean, denominator, value=-group["lr"]))
 
     def _step_by_kernel(
         self, parameter: nn.Parameter, gradient: RowGradient, state: dict[str, Tensor], group: dict[str, Any]

@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 from ovocr.trainer.row_gradients import RowGradient, touched_rows
 from ovocr.trainer.triton_availability import choose_implementation
+from ovocr.trainer.workspace import Workspace
 
 Implementation: TypeAlias = Literal["auto", "torch", "triton"]
 
 # On a CPU, rows are updated this many numbers at a time, so that intermediate results stay in the cache.
-_CHUNK_ELEMENTS = {"cpu": 1 << 16, "cuda": 1 << 24}
+_CHUNK_ELEMENTS = {"cpu": 1 << 18, "cuda": 1 << 24}
 
 
 class RowOptimizer(torch.optim.Optimizer, ABC):
@@ -58,14 +59,24 @@ class RowOptimizer(torch.optim.Optimizer, ABC):
             self._step_by_kernel(parameter, gradient, state, group)
             return
         size = max(1, _CHUNK_ELEMENTS[parameter.device.type] // parameter.shape[1])
+        workspace = Workspace(parameter.device, parameter.dtype)
+        numbers = self._row_numbers(gradient.rows, parameter.dtype, state, group)
         for first in range(0, gradient.count, size):
-            rows, values = gradient.chunk(first, min(first + size, gradient.count))
-            self._update(rows, values, parameter, state, group)
+            last = min(first + size, gradient.count)
+            rows, values = gradient.chunk(first, last)
+            chunk = RowChunk(rows, workspace, [column[first:last] for column in numbers])
+            self._update(chunk, values, parameter, state, group)
+
+    def _row_numbers(
+        self, rows: Tensor | None, dtype: torch.dtype, state: dict[str, Tensor], group: dict[str, Any]
+    ) -> list[Tensor]:
+        """What each touched row multiplies or adds, a column [rows, 1] each: worked out once, not chunk by chunk."""
+        return []
 
     @abstractmethod
     def _update(
         self,
-        rows: Tensor | slice,
+        chunk: "RowChunk",
         gradient: Tensor,
         parameter: nn.Parameter,
         state: dict[str, Tensor],
@@ -80,12 +91,24 @@ class RowOptimizer(torch.optim.Optimizer, ABC):
         """The same for all touched rows at once, by a Triton kernel."""
 
 
-def take_rows(matrix: Tensor, rows: Tensor | slice) -> Tensor:
-    """These rows: a view for a slice, a copy for row numbers; ``put_rows`` brings changes of either back."""
-    return matrix[rows] if isinstance(rows, slice) else matrix.index_select(0, rows)
+class RowChunk:
+    """Some rows of several matrices, copied out to be changed and put back; views where the rows are a slice."""
 
+    def __init__(self, rows: Tensor | slice, workspace: Workspace, numbers: list[Tensor]) -> None:
+        self.rows, self.numbers, self._workspace = rows, numbers, workspace
 
-def put_rows(matrix: Tensor, rows: Tensor | slice, values: Tensor) -> None:
-    """Write rows back that ``take_rows`` gave."""
-    if not isinstance(rows, slice):
-        matrix.index_copy_(0, rows, values)
+    def take(self, name: str, matrix: Tensor) -> Tensor:
+        """The rows of a matrix; ``put`` brings changes back."""
+        if isinstance(self.rows, slice):
+            return matrix[self.rows]
+        out = self._workspace.matrix(name, self.rows.shape[0], matrix.shape[1])
+        return torch.index_select(matrix, 0, self.rows, out=out)
+
+    def put(self, matrix: Tensor, values: Tensor) -> None:
+        """Write rows back that ``take`` gave."""
+        if not isinstance(self.rows, slice):
+            matrix.index_copy_(0, self.rows, values)
+
+    def scratch(self, like: Tensor) -> Tensor:
+        """Memory for a result of the same shape."""
+        return self._workspace.matrix("scratch", *like.shape)

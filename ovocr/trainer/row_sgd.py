@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ovocr.trainer.row_gradients import RowGradient
-from ovocr.trainer.row_optimizer import Implementation, RowOptimizer, put_rows, take_rows
+from ovocr.trainer.row_optimizer import Implementation, RowChunk, RowOptimizer
 
 
 class RowSGD(RowOptimizer):
@@ -44,17 +44,17 @@ class RowSGD(RowOptimizer):
 
     def _update(
         self,
-        rows: Tensor | slice,
+        chunk: RowChunk,
         gradient: Tensor,
         parameter: nn.Parameter,
         state: dict[str, Tensor],
         group: dict[str, Any],
     ) -> None:
-        weight = take_rows(parameter, rows)
-        momentum = take_rows(state["momentum_buffer"], rows).mul_(group["momentum"]).add_(gradient)
+        weight = chunk.take("weight", parameter)
+        momentum = chunk.take("momentum", state["momentum_buffer"]).mul_(group["momentum"]).add_(gradient)
         momentum.add_(weight, alpha=group["weight_decay"])
-        put_rows(state["momentum_buffer"], rows, momentum)
-        put_rows(parameter, rows, weight.sub_(momentum, alpha=group["lr"]))
+        chunk.put(state["momentum_buffer"], momentum)
+        chunk.put(parameter, weight.sub_(momentum, alpha=group["lr"]))
 
     def _step_by_kernel(
         self, parameter: nn.Parameter, gradient: RowGradient, state: dict[str, Tensor], group: dict[str, Any]

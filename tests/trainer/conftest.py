@@ -1,6 +1,7 @@
-"""Small labelled data sets, made on the fly."""
+"""Small labelled data sets, made on the fly; Triton's kernels are interpreted where there is no CUDA device."""
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,9 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from ovocr.dataset import LabelledDataSet
 from ovocr.recordio import RecordWriter
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # read when a kernel's module is first imported
 
 WORDS = [f"word{number}" for number in range(50)]
 

@@ -9,6 +9,7 @@ Shape suffixes: b local images, B images of the global batch, D embedding size, 
 T stored tags, K drawn slots.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -30,8 +31,8 @@ class Softmax(Protocol):
     def sums(self, skipped_BT: Tensor) -> NegativeSums:
         """Sums of exponentials over the negatives."""
 
-    def gradients(self, weight_BK: Tensor) -> tuple[Tensor, Tensor]:
-        """The negatives' part of the gradients by embeddings and centers."""
+    def gradients(self, weight_BK: Tensor, grad_SD: Tensor) -> Tensor:
+        """The negatives' part of the gradients by centers, into grad_SD, and by embeddings."""
 
 
 class SoftmaxFactory(Protocol):
@@ -45,7 +46,8 @@ class SoftmaxFactory(Protocol):
 class Step:
     """What one step works on besides embeddings and centers.
 
-    sizes: images of each rank. drawn_BK: local rows of the drawn tags; -1: another rank's.
+    sizes: images of each rank. row_buffer: memory for a gradient of this many rows [rows, D] of this type.
+    drawn_BK: local rows of the drawn tags; -1: another rank's.
     skipped_BT: local rows of the tags that are no negatives of their image.
     others_BKK: where the drawn tags are the only skipped ones, whether tag j of an image is, all the same, a negative
     of its slot k, bool [B, K (tag j), K (slot k)]; None where all stored tags are skipped.
@@ -56,6 +58,7 @@ class Step:
     sample: Sample
     margin: Margin
     softmax: SoftmaxFactory
+    row_buffer: Callable[[int, torch.dtype], Tensor]
     drawn_BK: Tensor
     skipped_BT: Tensor
     others_BKK: Tensor | None
@@ -132,7 +135,8 @@ class MultiLabelLoss(torch.autograd.Function):
             drawn_weight_BK = drawn_weight_BK + others_BK
         if step.sample.members is None:
             weight_BK = weight_BK.sum(1, keepdim=True)
-        grad_BD, grad_SD = ctx.softmax.gradients(weight_BK)
+        grad_SD = step.row_buffer(step.sample.size, ctx.embeddings_BD.dtype)
+        grad_BD = ctx.softmax.gradients(weight_BK, grad_SD)
         _add_drawn(grad_BD, grad_SD, drawn_weight_BK, cos_BK, ctx.embeddings_BD, ctx.weight_CD, step)
         grad_bD = step.ranks.sum(grad_BD)[step.local_images]
         return grad_bD, _over_rows(grad_SD.to(ctx.weight_CD.dtype), step.sample, ctx.weight_CD), None

@@ -26,6 +26,7 @@ from ovocr.trainer.heads.sampling import NegativeSampler, draw_slots
 from ovocr.trainer.heads.torch_softmax import TorchSoftmax
 from ovocr.trainer.row_gradients import make_room, merge_rows
 from ovocr.trainer.triton_availability import choose_implementation
+from ovocr.trainer.workspace import LentMemory
 
 # Rows of initial centers come in blocks with a seed of their own, so that any rank makes its rows without the others'.
 _INIT_BLOCK = 4096
@@ -88,6 +89,7 @@ class PartialFC(nn.Module):
         self.last_report: StepReport | None = None
         self.weight = nn.Parameter(initial_centers(self.first_class, self.last_class, embedding_dim, seed))
         self._merged_weight = 0
+        self._gradient_memory = LentMemory()
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """The loss, a scalar: the mean over the global batch, the same on every rank.
@@ -150,6 +152,7 @@ class PartialFC(nn.Module):
             sample=self.draw_sample(drawn_BK),
             margin=self.margin,
             softmax=softmax,
+            row_buffer=self._row_buffer,
             drawn_BK=self._local_rows(drawn_BK),
             skipped_BT=self._local_rows(labels_BT if self.mask_own_tags else drawn_BK),
             others_BKK=None if self.mask_own_tags else self._drawn_as_negatives(drawn_BK),
@@ -163,6 +166,11 @@ class PartialFC(nn.Module):
 
         bfloat16 = dtype == torch.bfloat16 or torch.get_float32_matmul_precision() == "medium"
         return partial(TritonSoftmax, products=torch.bfloat16 if bfloat16 else torch.float32)
+
+    def _row_buffer(self, rows: int, dtype: torch.dtype) -> Tensor:
+        if self.weight.device.type == "cpu":
+            return self._gradient_memory.matrix(rows, self.embedding_dim, dtype)
+        return torch.empty((rows, self.embedding_dim), dtype=dtype, device=self.weight.device)
 
     def _merge_gradients(self) -> None:
         """Have the gradients of several passes merged row by row; once for each Parameter that becomes the weight."""

@@ -78,11 +78,10 @@ class TritonSoftmax:
             )
         return total
 
-    def gradients(self, weight_BK: Tensor) -> tuple[Tensor, Tensor]:
+    def gradients(self, weight_BK: Tensor, grad_SD: Tensor) -> Tensor:
         """As ``TorchSoftmax.gradients``."""
         batch, dim = self.embeddings_BD.shape
         weight_KB = weight_BK.T.contiguous()
-        grad_SD = self.weight_CD.new_empty((self.sample.size, dim))
         partial_PBD = self.weight_CD.new_zeros((_PARTIALS, batch, dim))
         for first, last, unit_ND in self._chunks():
             size = (last - first, batch, dim)
@@ -107,7 +106,7 @@ class TritonSoftmax:
                 tiling=self._tilings.centers.fitting(*size),
             )
             add_embedding_gradients(gradient_NB, unit_ND, partial_PBD, tiling=self._tilings.embeddings.fitting(*size))
-        return partial_PBD.sum(0), grad_SD
+        return partial_PBD.sum(0)
 
     def _chunks(self) -> Iterator[tuple[int, int, Tensor]]:
         """Ranges of the sample, and their unit rows [N, D] in a buffer that the next chunk overwrites."""

@@ -1,15 +1,10 @@
 """The loss written down the plain way, in float64, with loops: what every implementation is held against."""
 
 import math
-import os
 from collections.abc import Callable
 
 import pytest
 import torch
-
-if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"  # read when a kernel's module is first imported
-
 from torch import Tensor
 
 from ovocr.trainer.heads.margin import Margin
