@@ -33,6 +33,7 @@ from torch import Tensor
 
 from ovocr.trainer import Margin, PartialFC, RowAdamW
 from ovocr.trainer.row_gradients import touched_rows
+from ovocr.trainer.workspace import LentMemory
 
 REFERENCE_RATE = 0.1
 RELEASED_MARGIN = Margin(m2=0.0, m3=0.3, filter_threshold=0.75, gradient="straight_through")
@@ -48,6 +49,7 @@ class Case:
     forward: Callable[[Tensor, Tensor], Tensor]
     step: Callable[[], None]
     weight: torch.nn.Parameter
+    head: PartialFC | None = None
     phases_ms: list[tuple[float, ...]] = field(default_factory=list)
     gradient_bytes: int = 0
     gradient_rows: int = 0
@@ -117,7 +119,7 @@ def build_cases(options: argparse.Namespace, classes: int, device: torch.device)
                 optimizer = RowAdamW([weight], lr=1e-3)
             else:
                 head = adopt(head, weight, classes, rate)
-            cases.append(Case(f"{sampling} {rate}", rate, head, stepper(optimizer), weight))
+            cases.append(Case(f"{sampling} {rate}", rate, head, stepper(optimizer), weight, head))
     return cases
 
 
@@ -155,6 +157,8 @@ def timed_step(case: Case, embeddings: Tensor, labels: Tensor, device: torch.dev
 def measure_memory(case: Case, embeddings: Tensor, labels: Tensor, device: torch.device) -> None:
     """The peak of a step beyond what is there before it, and how much of that is the gradient of the rows."""
     leaf = embeddings.detach().requires_grad_()
+    if case.head is not None:
+        case.head._gradient_memory = LentMemory()  # what it holds on to is the gradient's and must be seen to be taken
     with peak_memory(device) as peak:
         case.forward(leaf, labels).backward()
         gradient = touched_rows(case.weight.grad)
@@ -184,14 +188,17 @@ def report(case: Case, cases: list[Case], title: str) -> dict[str, Any]:
 def compare_with_published(checkout: Path, device: torch.device) -> str:
     """Loss and gradients of both heads on a small case where they are the same function, as a line of differences.
 
-    The published backward leaves out the 1/K of the mean over the slots: its gradients are K times ours.
+    The published backward leaves out the 1/K of the mean over the slots: its gradients are K times ours. Its loss is
+    capped at -log(1e-30), so the case is one of probabilities above that.
     """
-    published = PublishedHead(checkout, 1009, 64, 1.0, device)
-    ours = PartialFC(64, 1009, sample_rate=1.0, mask_own_tags=False, margin=RELEASED_MARGIN).to(device)
+    torch.manual_seed(0)
+    dim = 256
+    published = PublishedHead(checkout, 1009, dim, 1.0, device)
+    ours = PartialFC(dim, 1009, sample_rate=1.0, mask_own_tags=False, margin=RELEASED_MARGIN).to(device)
     ours.weight = torch.nn.Parameter(published.weight.detach().clone())
     generator = torch.Generator().manual_seed(1)
-    embeddings = torch.randn(24, 64, generator=generator).to(device)
-    # A drawn tag that is close already, so that the inter-class filter has something to do.
+    embeddings = torch.randn(24, dim, generator=generator).to(device)
+    # Tags that are close already, as a negative of the other slots they are what the inter-class filter is for.
     labels = torch.randint(0, 1009, (24, LABELS_PER_SAMPLE), generator=generator).to(device)
     with torch.no_grad():
         embeddings[:8] = published.weight[labels[:8, 0]] * 100 + 0.3 * embeddings[:8]

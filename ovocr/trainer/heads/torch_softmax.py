@@ -19,8 +19,8 @@ from ovocr.trainer.heads.sample import Pairs, Sample
 from ovocr.trainer.workspace import Workspace
 
 # Of a tile's centers, and of its logits, at most. On a CPU a tile is read three times and should stay in the cache
-# (2 MiB in float32); on a GPU it has to be large enough to be worth a launch.
-_TILE_ELEMENTS = {"cpu": 1 << 19, "cuda": 1 << 24}
+# (4 MiB in float32); on a GPU it has to be large enough to be worth a launch.
+_TILE_ELEMENTS = {"cpu": 1 << 20, "cuda": 1 << 24}
 # Cosines of the first centers that the backward pass does not have to work out again. A bound, not a share: whatever
 # the batch and the sample, no more is kept.
 _KEPT_BYTES = 64 << 20

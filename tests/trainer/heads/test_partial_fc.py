@@ -222,6 +222,41 @@ def test_a_callers_autocast_changes_nothing() -> None:
         assert torch.equal(plain, inside)
 
 
+@pytest.mark.parametrize("kept_centers", [0, 50])
+@pytest.mark.parametrize("margin", [ARCFACE, Margin(m2=0.0, m3=0.3, filter_threshold=0.2)], ids=["arcface", "filter"])
+def test_cosines_that_are_not_kept_are_worked_out_again(
+    margin: Margin, kept_centers: int, dense: Callable[..., Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(torch_softmax._TILE_ELEMENTS, "cpu", 13 * 9)  # 9 centers a tile
+    monkeypatch.setattr(torch_softmax, "_KEPT_BYTES", 8 * 7 * kept_centers)
+    embeddings, weight, labels = made()
+    check(head_with(weight, sample_rate=1.0, margin=margin), embeddings, labels, dense)
+
+
+def test_a_graph_that_is_kept_gives_its_gradients_again() -> None:
+    embeddings, weight, labels = made()
+    head, leaf = head_with(weight), embeddings.clone().requires_grad_()
+    loss = head(leaf, labels)
+    loss.backward(retain_graph=True)
+    first = leaf.grad.clone(), head.weight.grad.to_dense()
+    leaf.grad = head.weight.grad = None
+    loss.backward()
+    assert torch.equal(leaf.grad, first[0])
+    assert torch.equal(head.weight.grad.to_dense(), first[1])
+
+
+def test_gradients_of_one_step_outlive_the_next() -> None:
+    """Memory of gradients is used again, but not while they are held."""
+    embeddings, weight, labels = made()
+    head = head_with(weight)
+    head(embeddings, labels).backward()
+    held, copy = head.weight.grad, head.weight.grad.to_dense().clone()
+    head.weight.grad = None
+    head(embeddings, labels).backward()
+    assert torch.equal(held.to_dense(), copy)
+    assert not torch.equal(head.weight.grad.to_dense(), copy)
+
+
 @pytest.mark.parametrize("sampling", ["independent", "shared"])
 def test_more_positives_than_the_sample_would_have(
     sampling: str, dense: Callable[..., Tensor], implementation: str
