@@ -16,16 +16,27 @@ MODULE = "training/fused_partial_fc_v2_multi_res.py"
 LABELS_PER_SAMPLE = 8  # fixed in its code
 
 
-class PublishedHead:
-    """The published head with its released settings: CosFace 0.3, inter-class filter 0.75, scale 64; and AdamW."""
+RELEASED = (64, 1, 0, 0.3, 0.75)  # scale, m1, m2, m3, inter-class filter: CosFace
+ARCFACE = (64, 1, 0.5, 0, 0)
 
-    def __init__(self, checkout: Path, classes: int, dim: int, rate: float, device: torch.device) -> None:
+
+class PublishedHead:
+    """The published head, by default with its released margin; and AdamW."""
+
+    def __init__(
+        self,
+        checkout: Path,
+        classes: int,
+        dim: int,
+        rate: float,
+        device: torch.device,
+        margin: tuple[float, ...] = RELEASED,
+    ) -> None:
         if not dist.is_initialized():
             backend = "nccl" if device.type == "cuda" else "gloo"
             dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1)
         module = load(checkout, device)
-        loss = module.CombinedMarginLoss(64, 1, 0, 0.3, 0.75)
-        self.head = module.PartialFC_V2(loss, dim, classes, rate).to(device)
+        self.head = module.PartialFC_V2(module.CombinedMarginLoss(*margin), dim, classes, rate).to(device)
         self.optimizer: torch.optim.Optimizer | None = None
 
     @property

@@ -4,5 +4,6 @@ from ovocr.trainer.backbone import Backbone
 from ovocr.trainer.heads.margin import Margin
 from ovocr.trainer.heads.partial_fc import PartialFC
 from ovocr.trainer.row_adamw import RowAdamW
+from ovocr.trainer.row_sgd import RowSGD
 
-__all__ = ["Backbone", "Margin", "PartialFC", "RowAdamW"]
+__all__ = ["Backbone", "Margin", "PartialFC", "RowAdamW", "RowSGD"]

@@ -58,8 +58,9 @@ class RowAdamW(RowOptimizer):
         # 1 - 0.999**1 has only three digits left in float32: the corrections c1, c2 are worked out in float64.
         wide = step.double().unsqueeze(1)
         root = (1.0 - beta2**wide).sqrt_()
-        # lr (m / c1) / (sqrt(v / c2) + eps) = lr m / ((sqrt(v) + eps sqrt(c2)) c1 / sqrt(c2))
-        return [(group["eps"] * root).to(dtype), ((1.0 - beta1**wide) / root).to(dtype)]
+        correction1 = 1.0 - beta1**wide
+        # lr (m / c1) / (sqrt(v / c2) + eps) = lr m / (sqrt(v) c1 / sqrt(c2) + eps c1)
+        return [(correction1 / root).to(dtype), (group["eps"] * correction1).to(dtype)]
 
     def _update(
         self,
@@ -70,12 +71,13 @@ class RowAdamW(RowOptimizer):
         group: dict[str, Any],
     ) -> None:
         beta1, beta2 = group["betas"]
-        smallest, factor = chunk.numbers
+        factor, smallest = chunk.numbers
         mean = chunk.take("mean", state["exp_avg"]).lerp_(gradient, 1.0 - beta1)
         chunk.put(state["exp_avg"], mean)
         square = chunk.take("square", state["exp_avg_sq"]).mul_(beta2).addcmul_(gradient, gradient, value=1.0 - beta2)
         chunk.put(state["exp_avg_sq"], square)
-        denominator = torch.sqrt(square, out=chunk.scratch(square)).add_(smallest).mul_(factor)
+        root = torch.sqrt(square, out=chunk.scratch(square))
+        denominator = torch.addcmul(smallest, root, factor, out=root)
         weight = chunk.take("weight", parameter).mul_(1.0 - group["lr"] * group["weight_decay"])
         chunk.put(parameter, weight.addcdiv_(mean, denominator, value=-group["lr"]))
 

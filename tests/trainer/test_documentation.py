@@ -1,6 +1,7 @@
-"""docs/training.md says of every setting what the code says."""
+"""docs/training.md says of every setting what the code says; what docs/partial_fc.md shows runs."""
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import pytest
 from ovocr.trainer import config
 from ovocr.trainer.settings import Settings
 
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "training.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+DOCUMENT = DOCS / "training.md"
 SECTIONS = {
     "[run]": config.LoopConfig,
     "[backbone]": config.BackboneConfig,
@@ -42,3 +44,9 @@ def test_every_setting_is_documented_as_it_is(section: str) -> None:
         for field in dataclasses.fields(settings)
         if field.name != "margin"  # a section of its own
     ]
+
+
+def test_the_example_of_the_head_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", (DOCS / "partial_fc.md").read_text(encoding="utf-8"), re.DOTALL)
+    exec(example.replace("365_187", "3_651"), {})
+    assert capsys.readouterr().out.startswith("tensor([")
