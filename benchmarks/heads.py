@@ -262,12 +262,27 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--rates", type=float, nargs="+", default=[0.1, 1.0])
     parser.add_argument("--sampling", nargs="+", choices=("independent", "shared"), default=["independent", "shared"])
     parser.add_argument("--no-mask", action="store_true", help="an image's own tags are negatives of its other slots")
-    parser.add_argument("--implementation", default="auto")
+    parser.add_argument("--implementation", choices=("auto", "torch", "triton"), default="auto")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the embeddings")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--reference", type=Path, help="a checkout of OneVision-Encoder")
     parser.add_argument("--json", type=Path)
-    return parser.parse_args()
+    options = parser.parse_args()
+    for name in ("classes", "batch", "dim", "stored", "labels_per_sample", "rounds"):
+        value = getattr(options, name)
+        if min(value if isinstance(value, list) else [value]) < 1:
+            parser.error(f"--{name.replace('_', '-')}: at least 1")
+    if not all(0 < rate <= 1 for rate in options.rates):
+        parser.error("--rates: more than 0, at most 1")
+    if options.labels_per_sample > options.stored:
+        parser.error(f"--labels-per-sample: {options.labels_per_sample} of {options.stored} tags cannot be drawn")
+    if options.reference and options.labels_per_sample != LABELS_PER_SAMPLE:
+        parser.error(f"--labels-per-sample: the published head draws {LABELS_PER_SAMPLE}")
+    if options.device not in ("cpu", "cuda") or (options.device == "cuda" and not torch.cuda.is_available()):
+        parser.error(f"--device: {options.device} is not there")
+    if options.json and not options.json.absolute().parent.is_dir():
+        parser.error(f"--json: {options.json.absolute().parent} is no folder")
+    return options
 
 
 if __name__ == "__main__":

@@ -79,14 +79,20 @@ def launches(arch: int) -> list[Launch]:
         both = {**unit, "embeddings_ptr": f"*{name}", "mask_ptr": "*i32", "members_ptr": "*i32", "dim": "i32"}
         both |= {"count": "i32", "batch": "i32", "words": "i32"}
         for slots, sampling in ((1, "shared"), (8, "independent")):
-            sums = both | {"exp_ptr": "*fp32", "cosine_ptr": "*fp32", "pairs_ptr": "*fp32"}
-            constants = {"HAS_FILTER": False, "SLOTS": slots, "K_PADDED": 16}
+            sums = both | {"exp_ptr": "*fp32", "cosine_ptr": "*fp32"}
+            constants = {"HAS_FILTER": False, "SLOTS": slots}
             found.append(
                 product(f"negative_sums {sampling} {name}", negative_sums_kernel, sums, constants, tilings.sums)
             )
             logits = both | {"weight_ptr": "*fp32", "gradient_ptr": f"*{name}", "along_ptr": "*fp32"}
             found.append(
-                product(f"logit_gradients {sampling} {name}", logit_gradients_kernel, logits, constants, tilings.logits)
+                product(
+                    f"logit_gradients {sampling} {name}",
+                    logit_gradients_kernel,
+                    logits,
+                    constants | {"K_PADDED": 16},
+                    tilings.logits,
+                )
             )
         gradient = {
             "gradient_ptr": f"*{name}",
@@ -107,7 +113,14 @@ def launches(arch: int) -> list[Launch]:
     adamw = optimizer | {"mean_ptr": "*fp32", "square_ptr": "*fp32", "steps_ptr": "*fp32"}
     found.append(("row_adamw", row_adamw_kernel, adamw, constants, 4, 3))
     found.append(("row_sgd", row_sgd_kernel, optimizer | {"momentum_ptr": "*fp32"}, constants, 4, 3))
-    mask = {"positions_ptr": "*i64", "mask_ptr": "*i32", "count": "i32", "tags": "i32", "words": "i32"}
+    mask = {
+        "positions_ptr": "*i64",
+        "mask_ptr": "*i32",
+        "pairs_ptr": "*i32",
+        "count": "i32",
+        "tags": "i32",
+        "words": "i32",
+    }
     found.append(("own_tags", own_tags_kernel, mask, {"BLOCK": 1024}, 4, 3))
     return found
 

@@ -128,7 +128,7 @@ class LoaderConfig(Settings):
 class MarginConfig(Settings):
     """[heads.NAME.margin]: positive logit = scale * (cos(m1 * theta + m2) - m3). ArcFace by default."""
 
-    scale: float = field(default=64.0, metadata=described("inverse temperature of the softmax", above=0))
+    scale: float = field(default=64.0, metadata=described("inverse temperature of the softmax", above=0, maximum=100))
     m1: float = field(default=1.0, metadata=described("factor on the angle", minimum=1))
     m2: float = field(default=0.5, metadata=described("added to the angle", unit="radians", minimum=0, maximum=3.14))
     m3: float = field(default=0.0, metadata=described("taken from the cosine", minimum=0, maximum=2))

@@ -31,6 +31,9 @@ class Ranks:
             group = dist.group.WORLD
         return cls(rank=dist.get_rank(group), world=dist.get_world_size(group), group=group)
 
+    def __deepcopy__(self, memo: dict[int, object]) -> "Ranks":
+        return self  # a copy of a model talks to the same ranks; a process group cannot be copied
+
     def sum(self, tensor: Tensor) -> Tensor:
         """Sum over the ranks, in place; every rank passes the same shape."""
         if self.world > 1:

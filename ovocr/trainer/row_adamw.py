@@ -34,7 +34,7 @@ class RowAdamW(RowOptimizer):
         *,
         implementation: Implementation = "auto",
     ) -> None:
-        if lr < 0 or eps < 0 or weight_decay < 0 or not all(0 <= beta < 1 for beta in betas):
+        if not (lr >= 0 and eps >= 0 and weight_decay >= 0 and all(0 <= beta < 1 for beta in betas)):
             raise ValueError(f"lr, eps and weight_decay must be at least 0, betas in [0, 1): {lr=} {eps=} {betas=}")
         defaults = {"lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, defaults, implementation)
@@ -47,6 +47,15 @@ class RowAdamW(RowOptimizer):
             state["exp_avg"] = torch.zeros_like(parameter)
             state["exp_avg_sq"] = torch.zeros_like(parameter)
         return state
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As torch's, which would cast ``row_steps`` to the parameter's type: counting ends at 256 in bfloat16."""
+        super().load_state_dict(state_dict)
+        for saved, own in zip(state_dict["param_groups"], self.param_groups, strict=True):
+            for number, parameter in zip(saved["params"], own["params"], strict=True):
+                if number in state_dict["state"]:
+                    steps = state_dict["state"][number]["row_steps"]
+                    self.state[parameter]["row_steps"] = steps.to(parameter.device, torch.float32, copy=True)
 
     def _row_numbers(
         self, rows: Tensor | None, dtype: torch.dtype, state: dict[str, Tensor], group: dict[str, Any]

@@ -2,8 +2,7 @@
 
 Autograd puts the rows of a second pass behind those of the first, so that four passes would hold four gradients. Here
 they are merged pass by pass; once they touch more than half of the rows they are kept as one dense tensor, which costs
-no more memory and is added to in place. It carries a mask of the rows that were touched, so that an optimizer leaves
-the others alone.
+no more memory and is added to in place. It carries a mark, so that an optimizer leaves rows of nothing but zeros alone.
 """
 
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_MASK = "_ovocr_touched_rows"  # attribute of a dense gradient: bool [rows]
+_MERGED = "_ovocr_merged_rows"  # attribute of a dense gradient that was made of sparse ones
 
 
 @dataclass(frozen=True)
@@ -46,8 +45,10 @@ def touched_rows(gradient: Tensor) -> RowGradient:
     where the mark that says so got lost, they are looked at before torch sorts and copies them all.
     """
     if not gradient.is_sparse:
-        mask = getattr(gradient, _MASK, None)
-        return RowGradient(None, gradient) if mask is None else RowGradient(mask.nonzero().squeeze(1), gradient, True)
+        if not getattr(gradient, _MERGED, False):
+            return RowGradient(None, gradient)
+        largest = torch.linalg.vector_norm(gradient, ord=float("inf"), dim=1)  # no matrix of bools in between
+        return RowGradient((largest != 0).nonzero().squeeze(1), gradient, by_row=True)
     if not gradient.is_coalesced():
         rows = gradient._indices()[0]
         if not bool((rows[1:] > rows[:-1]).all()):
@@ -58,23 +59,18 @@ def touched_rows(gradient: Tensor) -> RowGradient:
 def make_room(parameter: Tensor, rows: Tensor) -> None:
     """Before a pass over these rows is added to ``parameter.grad``: make that dense if it will touch more than half."""
     gradient = parameter.grad
-    if gradient is None:
-        return
-    if not gradient.is_sparse:
-        mask = getattr(gradient, _MASK, None)
-        if mask is not None:
-            mask[rows] = True
+    if gradient is None or not gradient.is_sparse:
         return
     known = touched_rows(gradient)
     if known.rows is None or 2 * (known.rows.shape[0] + rows.shape[0]) <= parameter.shape[0]:
         return
-    mask = torch.zeros(parameter.shape[0], dtype=torch.bool, device=parameter.device)
-    mask[known.rows] = True
-    mask[rows] = True
-    if 2 * int(mask.sum()) > parameter.shape[0]:
+    touched = torch.zeros(parameter.shape[0], dtype=torch.bool, device=parameter.device)
+    touched[known.rows] = True
+    touched[rows] = True
+    if 2 * int(touched.sum()) > parameter.shape[0]:
         dense = torch.zeros_like(parameter)
         dense.index_copy_(0, known.rows, known.values)
-        setattr(dense, _MASK, mask)
+        setattr(dense, _MERGED, True)
         parameter.grad = dense
 
 

@@ -13,8 +13,9 @@ from ovocr.trainer.workspace import Workspace
 
 Implementation: TypeAlias = Literal["auto", "torch", "triton"]
 
-# On a CPU, rows are updated this many numbers at a time, so that intermediate results stay in the cache.
-_CHUNK_ELEMENTS = {"cpu": 1 << 18, "cuda": 1 << 24}
+# Rows are updated this many numbers at a time: on a CPU so that intermediate results stay in the cache.
+_CPU_CHUNK_ELEMENTS = 1 << 18
+_DEVICE_CHUNK_ELEMENTS = 1 << 24
 
 
 class RowOptimizer(torch.optim.Optimizer, ABC):
@@ -29,11 +30,20 @@ class RowOptimizer(torch.optim.Optimizer, ABC):
         defaults: dict[str, Any],
         implementation: Implementation,
     ) -> None:
-        super().__init__(params, defaults)
+        if implementation not in ("auto", "torch", "triton"):
+            raise ValueError(f"implementation must be 'auto', 'torch' or 'triton', not {implementation!r}")
         self.implementation = implementation
-        for group in self.param_groups:
-            if any(parameter.dim() != 2 for parameter in group["params"]):
-                raise ValueError(f"{type(self).__name__} takes matrices of rows")
+        super().__init__(params, defaults)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return super().__getstate__() | {"implementation": self.implementation}  # torch's names what it knows
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """As torch's; every parameter must be a matrix."""
+        super().add_param_group(param_group)
+        if any(parameter.dim() != 2 for parameter in self.param_groups[-1]["params"]):
+            self.param_groups.pop()
+            raise ValueError(f"{type(self).__name__} takes matrices of rows")
 
     @abstractmethod
     def init_state(self, parameter: Tensor) -> dict[str, Tensor]:
@@ -56,9 +66,13 @@ class RowOptimizer(torch.optim.Optimizer, ABC):
         self, parameter: nn.Parameter, gradient: RowGradient, state: dict[str, Tensor], group: dict[str, Any]
     ) -> None:
         if choose_implementation(self.implementation, parameter) == "triton":
+            if not parameter.is_contiguous():
+                raise ValueError("implementation 'triton' takes parameters that are contiguous; use 'torch'")
+            gradient = RowGradient(gradient.rows, gradient.values.contiguous(), gradient.by_row)
             self._step_by_kernel(parameter, gradient, state, group)
             return
-        size = max(1, _CHUNK_ELEMENTS[parameter.device.type] // parameter.shape[1])
+        elements = _CPU_CHUNK_ELEMENTS if parameter.device.type == "cpu" else _DEVICE_CHUNK_ELEMENTS
+        size = max(1, elements // max(1, parameter.shape[1]))
         workspace = Workspace(parameter.device, parameter.dtype)
         numbers = self._row_numbers(gradient.rows, parameter.dtype, state, group)
         for first in range(0, gradient.count, size):

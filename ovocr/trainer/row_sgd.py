@@ -31,7 +31,7 @@ class RowSGD(RowOptimizer):
         *,
         implementation: Implementation = "auto",
     ) -> None:
-        if lr < 0 or weight_decay < 0 or not 0 <= momentum < 1:
+        if not (lr >= 0 and weight_decay >= 0 and 0 <= momentum < 1):
             raise ValueError(f"lr and weight_decay must be at least 0, momentum in [0, 1): {lr=} {momentum=}")
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}, implementation)
 

@@ -35,6 +35,9 @@ class LentMemory:
     def __init__(self) -> None:
         self._memory = np.empty(0, dtype=np.uint8)
 
+    def __reduce__(self) -> tuple[type["LentMemory"], tuple[()]]:
+        return LentMemory, ()  # a copy begins with none
+
     def matrix(self, rows: int, columns: int, dtype: torch.dtype) -> Tensor:
         """A matrix [rows, columns] of whatever was in it: the memory lent before if it is free, else new."""
         size = rows * columns * dtype.itemsize

@@ -214,7 +214,7 @@ OVERRIDE_MISTAKES = {
     "heads.ocr.sample_rate=1.5": "heads.ocr.sample_rate: 1.5 is out of range: more than 0, at most 1",
     "heads.ocr.sample_rate=0": "heads.ocr.sample_rate: 0.0 is out of range: more than 0, at most 1",
     "heads.ocr.num_classes=16777217": "heads.ocr.num_classes: 16777217 is out of range: at least 1, at most 16777216",
-    "heads.ocr.margin.scale=0": "heads.ocr.margin.scale: 0.0 is out of range: more than 0",
+    "heads.ocr.margin.scale=0": "heads.ocr.margin.scale: 0.0 is out of range: more than 0, at most 100",
     "heads.ocr.margin.m2=4": "heads.ocr.margin.m2: 4.0 is out of range: at least 0, at most 3.14",
     "heads.ocr.margin.filter_threshold=1": "heads.ocr.margin.filter_threshold: 1.0 is out of range: "
     "more than 0, less than 1",

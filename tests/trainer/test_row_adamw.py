@@ -1,5 +1,8 @@
 """RowAdamW: AdamW on the touched rows, with each row's own step count."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 
@@ -24,7 +27,7 @@ def sparse(rows: list[int], values: torch.Tensor, total: int) -> torch.Tensor:
 
 
 def test_dense_gradients_give_adamw(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(row_optimizer._CHUNK_ELEMENTS, "cpu", 20)  # several chunks, the last one shorter
+    monkeypatch.setattr(row_optimizer, "_CPU_CHUNK_ELEMENTS", 20)  # several chunks, the last one shorter
     torch.manual_seed(0)
     start = torch.randn(17, 5, dtype=torch.float64)
     ours, theirs = (torch.nn.Parameter(start.clone()) for _ in range(2))
@@ -120,7 +123,57 @@ def test_state_is_saved_and_restored() -> None:
     assert torch.equal(second, whole)
 
 
+def test_steps_are_counted_in_float32_whatever_the_parameter_is() -> None:
+    parameter = torch.nn.Parameter(torch.ones(2, 3, dtype=torch.bfloat16))
+    optimizer = RowAdamW([parameter])
+    parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    optimizer.state[parameter]["row_steps"] += 1000.0
+    resumed = RowAdamW([parameter])
+    resumed.load_state_dict(optimizer.state_dict())
+    resumed.step()
+    assert resumed.state[parameter]["row_steps"].tolist() == [1002.0, 1002.0]
+
+
+def test_a_copied_optimizer_steps() -> None:
+    parameter = torch.nn.Parameter(torch.ones(2, 3))
+    parameter.grad = torch.ones_like(parameter)
+    optimizer = RowAdamW([parameter], implementation="torch")
+    for other in (copy.deepcopy(optimizer), pickle.loads(pickle.dumps(optimizer))):
+        (own,) = other.param_groups[0]["params"]
+        own.grad = torch.ones_like(own)
+        other.step()
+        assert (own < 1).all()
+
+
+def test_strided_tensors_are_read_as_they_are_or_refused(implementation: str) -> None:
+    device = device_of(implementation)
+    gradient = torch.randn(4, 6).T.to(device)
+    wanted, own = (torch.nn.Parameter(torch.ones(6, 4, device=device)) for _ in range(2))
+    wanted.grad, own.grad = gradient.contiguous(), gradient
+    for parameter in (wanted, own):
+        RowAdamW([parameter], lr=0.1, implementation=implementation).step()
+    assert torch.equal(own, wanted)
+    strided = torch.nn.Parameter(torch.ones(4, 6, device=device).T)
+    strided.grad = gradient
+    optimizer = RowAdamW([strided], lr=0.1, implementation=implementation)
+    if implementation == "triton":
+        with pytest.raises(ValueError, match="contiguous"):
+            optimizer.step()
+    else:
+        optimizer.step()
+        assert torch.equal(strided, wanted)
+
+
 def test_what_cannot_be_optimised_is_refused() -> None:
+    with pytest.raises(ValueError, match="implementation must be"):
+        RowAdamW([torch.nn.Parameter(torch.zeros(3, 3))], implementation="fast")
+    with pytest.raises(ValueError, match="lr=nan"):
+        RowAdamW([torch.nn.Parameter(torch.zeros(3, 3))], lr=float("nan"))
+    optimizer = RowAdamW([torch.nn.Parameter(torch.zeros(3, 3))])
+    with pytest.raises(ValueError, match="matrices of rows"):
+        optimizer.add_param_group({"params": [torch.nn.Parameter(torch.zeros(3))]})
+    assert len(optimizer.param_groups) == 1
     with pytest.raises(ValueError, match="matrices of rows"):
         RowAdamW([torch.nn.Parameter(torch.zeros(3))])
     with pytest.raises(ValueError, match="lr=-1"):

@@ -15,12 +15,14 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from ovocr.trainer.distributed import Ranks
 from ovocr.trainer.heads.margin import Margin
 from ovocr.trainer.heads.negative_sums import SMALLEST_LENGTH, NegativeSums
 from ovocr.trainer.heads.sample import Sample
+
+# A negative at scale 64 makes log Z at least -64; and e^70 times that scale times a gradient scaler's 65,536 is finite.
+_LARGEST_EXPONENT = 70.0
 
 
 class Softmax(Protocol):
@@ -94,9 +96,9 @@ class MultiLabelLoss(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, embeddings_bD: Tensor, weight_CD: Tensor, step: Step) -> tuple[Tensor, StepReport]:
+    def forward(ctx: Any, embeddings_bD: Tensor, weight: Tensor, step: Step) -> tuple[Tensor, StepReport]:
         """Sums over the negatives of all ranks, then the loss."""
-        margin, weight_CD = step.margin, weight_CD.detach()
+        margin, weight_CD = step.margin, weight.detach()
         embeddings_BD = step.ranks.gather_rows(embeddings_bD.detach(), step.sizes)
         softmax = step.softmax(embeddings_BD, weight_CD, step.sample, margin)
         negatives = softmax.sums(step.skipped_BT)
@@ -112,20 +114,24 @@ class MultiLabelLoss(torch.autograd.Function):
         # log(1 + sum / exp(target)), not log(sum + exp(target)) - target: a small loss keeps its digits.
         loss_BK = torch.logaddexp(torch.log(sums_BK) - target_BK, torch.zeros_like(target_BK))
         log_z_BK = target_BK + loss_BK
-        ctx.step, ctx.softmax, ctx.embeddings_BD, ctx.weight_CD = step, softmax, embeddings_BD, weight_CD
-        ctx.saved = (cos_BK, slope_BK, log_z_BK, loss_BK, others_BKK)
-        report = StepReport(cos_BK.mean(0), cosine / pairs.clamp_min(1.0), loss_BK.mean(1), step.sample.size)
-        return loss_BK.mean(), report
+        ctx.step, ctx.softmax = step, softmax
+        # Saved so that a weight that was changed in between is noticed, and all is freed when backward is done.
+        ctx.save_for_backward(weight, embeddings_BD, cos_BK, slope_BK, log_z_BK, loss_BK, others_BKK)
+        images = max(1, cos_BK.shape[0])  # an empty global batch has the loss 0
+        report = StepReport(cos_BK.sum(0) / images, cosine / pairs.clamp_min(1.0), loss_BK.mean(1), step.sample.size)
+        return loss_BK.sum() / max(1, loss_BK.numel()), report
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor, _report: None) -> tuple[Tensor | None, ...]:
         """A second pass over the centers, with what each negative and each positive weighs."""
+        if torch.is_grad_enabled():  # create_graph=True
+            raise RuntimeError("PartialFC's loss has no second derivative: backward with create_graph=False")
         step: Step = ctx.step
-        cos_BK, slope_BK, log_z_BK, loss_BK, others_BKK = ctx.saved
+        weight_CD, embeddings_BD, cos_BK, slope_BK, log_z_BK, loss_BK, others_BKK = ctx.saved_tensors
         per_pair = grad / max(1, cos_BK.numel())
         # d loss_bk / d (a negative's cos) = s exp(logit) / Z_bk;  d loss_bk / d (the positive's) = -(1 - p_bk) slope.
-        weight_BK = step.margin.scale * per_pair * torch.exp(-log_z_BK)
+        # A slot without negatives may have a Z too small for 1 / Z: only zeros are multiplied by it, so keep it finite.
+        weight_BK = step.margin.scale * per_pair * torch.exp(-log_z_BK.clamp_min(-_LARGEST_EXPONENT))
         drawn_weight_BK = torch.expm1(-loss_BK) * slope_BK * per_pair
         if others_BKK is not None:
             others_BK = (others_BKK * weight_BK.unsqueeze(1)).sum(2)
@@ -135,11 +141,11 @@ class MultiLabelLoss(torch.autograd.Function):
             drawn_weight_BK = drawn_weight_BK + others_BK
         if step.sample.members is None:
             weight_BK = weight_BK.sum(1, keepdim=True)
-        grad_SD = step.row_buffer(step.sample.size, ctx.embeddings_BD.dtype)
+        grad_SD = step.row_buffer(step.sample.size, embeddings_BD.dtype)
         grad_BD = ctx.softmax.gradients(weight_BK, grad_SD)
-        _add_drawn(grad_BD, grad_SD, drawn_weight_BK, cos_BK, ctx.embeddings_BD, ctx.weight_CD, step)
+        _add_drawn(grad_BD, grad_SD, drawn_weight_BK, cos_BK, embeddings_BD, weight_CD, step)
         grad_bD = step.ranks.sum(grad_BD)[step.local_images]
-        return grad_bD, _over_rows(grad_SD.to(ctx.weight_CD.dtype), step.sample, ctx.weight_CD), None
+        return grad_bD, _over_rows(grad_SD.to(weight_CD.dtype), step.sample, weight_CD), None
 
 
 def _summed_over_ranks(negatives: NegativeSums, cos_BK: Tensor, ranks: Ranks) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -13,6 +13,9 @@ from torch import Tensor
 # acos has an infinite slope at +-1; a cosine is moved this far inside before an angle is taken of it.
 COSINE_LIMIT = 1.0 - 1e-6
 
+# Exponentials of logits from -scale to scale must fit float32 beside one another.
+LARGEST_SCALE = 100.0
+
 
 @dataclass(frozen=True)
 class Margin:
@@ -21,7 +24,7 @@ class Margin:
     ArcFace is m2 > 0, CosFace m3 > 0. Beyond theta + m2 = pi, where the formula would turn upwards again, the logit
     goes on as scale * (cos(theta) - m2 * sin(m2) - m3); with m1 other than 1 the plain formula is used throughout.
 
-    scale: the softmax's inverse temperature s.
+    scale: the softmax's inverse temperature s, at most 100.
     filter_threshold: a negative with a cosine above it counts as one of cosine 0, without gradient; None: off.
     gradient: "exact", or "straight_through", which takes d logit / d cosine as scale (what published code does).
     """
@@ -34,9 +37,9 @@ class Margin:
     gradient: Literal["exact", "straight_through"] = "exact"
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.scale) and self.scale > 0):
-            raise ValueError(f"scale must be a positive number, not {self.scale}")
-        if not (self.m1 > 0 and 0 <= self.m2 <= math.pi and self.m3 >= 0):
+        if not 0 < self.scale <= LARGEST_SCALE:
+            raise ValueError(f"scale must be more than 0 and at most {LARGEST_SCALE}, not {self.scale}")
+        if not (0 < self.m1 < math.inf and 0 <= self.m2 <= math.pi and 0 <= self.m3 < math.inf):
             raise ValueError(
                 f"m1 must be more than 0, m2 from 0 to pi, m3 at least 0: {self.m1=} {self.m2=} {self.m3=}"
             )

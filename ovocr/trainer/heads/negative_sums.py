@@ -2,14 +2,14 @@
 
 The negatives of an image b share one exponential each, exp(s * cos_bc), among all K slots; a slot's sum takes those
 that are in its sample. Logits are bounded by the scale s, so a fixed shift max(0, s - 64) stands in for a running
-maximum: exp(64) times two million classes fits float32, and for s up to 83 no term is flushed to zero.
+maximum: exp(64) times two million classes fits float32, and for s up to 75 no term is flushed to zero. At 100, the most
+that ``Margin`` takes, terms of a cosine below -0.51 are.
 
 Shape suffixes: B images of the global batch, K slots (1 where all slots share one sample).
 """
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from ovocr.trainer.heads.margin import Margin
@@ -30,16 +30,6 @@ class NegativeSums:
     exp_BK: Tensor
     cosine: Tensor
     pairs: Tensor
-
-    @classmethod
-    def zeros(cls, embeddings_BD: Tensor, slots: int) -> "NegativeSums":
-        """No negatives yet; sums are in float32 or, for float64 embeddings, in float64."""
-        dtype = torch.promote_types(embeddings_BD.dtype, torch.float32)
-        zeros = embeddings_BD.new_zeros(embeddings_BD.shape[0] * slots + 2, dtype=dtype)
-        return cls(zeros[:-2].view(-1, slots), zeros[-2], zeros[-1])
-
-    def __add__(self, other: "NegativeSums") -> "NegativeSums":
-        return NegativeSums(self.exp_BK + other.exp_BK, self.cosine + other.cosine, self.pairs + other.pairs)
 
 
 def logit_shift(margin: Margin) -> float:

@@ -105,7 +105,7 @@ class PartialFC(nn.Module):
         dtype = torch.promote_types(embeddings.dtype, torch.float32)
         # A caller's autocast would round the products of the forward pass and not those of the backward pass.
         with torch.autocast(embeddings.device.type, enabled=False):
-            embeddings_bD = nn.functional.normalize(embeddings.to(dtype), dim=1)
+            embeddings_bD = _unit(embeddings.to(dtype))
             sizes = self.ranks.sizes(embeddings.shape[0], embeddings.device)
             labels_BT = self.ranks.gather_rows(labels, sizes)
             step = self._draw_step(labels_BT, sizes, self._softmax(embeddings.dtype))
@@ -174,14 +174,14 @@ class PartialFC(nn.Module):
 
     def _merge_gradients(self) -> None:
         """Have the gradients of several passes merged row by row; once for each Parameter that becomes the weight."""
-        if self._merged_weight == id(self.weight) or not self.weight.requires_grad:
+        if self._merged_weight == id(self.weight) or not (self.weight.requires_grad and self.weight.is_leaf):
             return
         self._merged_weight = id(self.weight)
         incoming: list[Tensor] = []
 
         def before(gradient: Tensor) -> None:
             incoming.clear()
-            if gradient.is_sparse:
+            if gradient.is_sparse and gradient.is_coalesced():  # else several passes in one
                 incoming.append(gradient._indices()[0])
                 parameter = weight()
                 if parameter is not None:
@@ -196,6 +196,8 @@ class PartialFC(nn.Module):
         self.weight.register_post_accumulate_grad_hook(after)
 
     def _check(self, embeddings: Tensor, labels: Tensor) -> None:
+        if not embeddings.is_floating_point():
+            raise ValueError(f"embeddings must be floating-point numbers, not {embeddings.dtype}")
         if embeddings.dim() != 2 or embeddings.shape[1] != self.embedding_dim:
             raise ValueError(f"embeddings must be [batch, {self.embedding_dim}], not {list(embeddings.shape)}")
         if labels.dim() != 2 or labels.shape[0] != embeddings.shape[0] or labels.dtype != torch.int64:
@@ -256,6 +258,12 @@ class PartialFC(nn.Module):
         for slot in range(slots):
             found[:, :, slot] |= torch.isin(drawn_BK, drawn_BK[:, slot])
         return found
+
+
+def _unit(embeddings_bD: Tensor) -> Tensor:
+    """Rows divided by their length; a row of zeros stays zero. First by their largest number: no square overflows."""
+    largest_b1 = torch.linalg.vector_norm(embeddings_bD.detach(), ord=float("inf"), dim=1, keepdim=True)
+    return nn.functional.normalize(embeddings_bD / torch.where(largest_b1 > 0, largest_b1, 1.0), dim=1)
 
 
 def initial_centers(first: int, last: int, dim: int, seed: int) -> Tensor:

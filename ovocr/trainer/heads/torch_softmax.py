@@ -20,7 +20,8 @@ from ovocr.trainer.workspace import Workspace
 
 # Of a tile's centers, and of its logits, at most. On a CPU a tile is read three times and should stay in the cache
 # (4 MiB in float32); on a GPU it has to be large enough to be worth a launch.
-_TILE_ELEMENTS = {"cpu": 1 << 20, "cuda": 1 << 24}
+_CPU_TILE_ELEMENTS = 1 << 20
+_DEVICE_TILE_ELEMENTS = 1 << 24
 # Cosines of the first centers that the backward pass does not have to work out again. A bound, not a share: whatever
 # the batch and the sample, no more is kept.
 _KEPT_BYTES = 64 << 20
@@ -35,7 +36,8 @@ class TorchSoftmax:
     def __init__(self, embeddings_BD: Tensor, weight_CD: Tensor, sample: Sample, margin: Margin) -> None:
         self.embeddings_BD, self.weight_CD, self.sample, self.margin = embeddings_BD, weight_CD, sample, margin
         self.shift = logit_shift(margin)
-        width = max(1, _TILE_ELEMENTS[embeddings_BD.device.type] // max(embeddings_BD.shape))
+        elements = _CPU_TILE_ELEMENTS if embeddings_BD.device.type == "cpu" else _DEVICE_TILE_ELEMENTS
+        width = max(1, elements // max(embeddings_BD.shape))
         self.tiles = [(first, min(first + width, sample.size)) for first in range(0, sample.size, width)]
         self._kept = _KEPT_BYTES // max(1, embeddings_BD.element_size() * embeddings_BD.shape[0])
         self._cos = embeddings_BD.new_empty((min(self._kept, sample.size), embeddings_BD.shape[0]))

@@ -46,8 +46,9 @@ class TritonSoftmax:
     def __init__(
         self, embeddings_BD: Tensor, weight_CD: Tensor, sample: Sample, margin: Margin, products: torch.dtype
     ) -> None:
-        if embeddings_BD.dtype != torch.float32 or weight_CD.dtype != torch.float32:
-            raise ValueError(f"Triton kernels take float32 centers, not {weight_CD.dtype}; use implementation='torch'")
+        for name, tensor in (("embeddings", embeddings_BD), ("centers", weight_CD)):
+            if tensor.dtype != torch.float32:
+                raise ValueError(f"Triton kernels take float32 {name}, not {tensor.dtype}; use implementation='torch'")
         if sample.members is not None and sample.members.shape[1] > _MOST_SLOTS:
             raise ValueError(f"Triton kernels take at most {_MOST_SLOTS} independent slots; use implementation='torch'")
         self.weight_CD, self.sample, self.margin = weight_CD.contiguous(), sample, margin
@@ -62,10 +63,11 @@ class TritonSoftmax:
     def sums(self, skipped_BT: Tensor) -> NegativeSums:
         """As ``TorchSoftmax.sums``."""
         batch, size = self.embeddings_BD.shape[0], self.sample.size
-        self._mask_SW = own_tag_mask(self.sample.positions(skipped_BT), size)
-        total = NegativeSums.zeros(self.embeddings_BD, self.slots)
+        self._mask_SW, skipped = own_tag_mask(self.sample.positions(skipped_BT), size)
+        exp_BK = self._inverse_S.new_zeros((batch, self.slots))
+        cosine = self._inverse_S.new_zeros(())
         for first, last, unit_ND in self._chunks():
-            total += negative_sums(
+            chunk_BK, chunk_cosine = negative_sums(
                 unit_ND,
                 self.embeddings_BD,
                 self._mask_SW[first:last],
@@ -76,7 +78,9 @@ class TritonSoftmax:
                 filter_threshold=self.margin.filter_threshold,
                 tiling=self._tilings.sums.fitting(last - first, batch, unit_ND.shape[1]),
             )
-        return total
+            exp_BK += chunk_BK
+            cosine += chunk_cosine
+        return NegativeSums(exp_BK, cosine, (batch * size - skipped[0]).to(torch.float32))
 
     def gradients(self, weight_BK: Tensor, grad_SD: Tensor) -> Tensor:
         """As ``TorchSoftmax.gradients``."""

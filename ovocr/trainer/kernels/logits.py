@@ -10,31 +10,31 @@ LOG2_E: constexpr = constexpr(1.4426950408889634)
 
 
 @triton.jit
-def cosines(unit_ptr, embeddings_ptr, s_S, b_B, count, batch, dim, BLOCK_D: constexpr, PRECISION: constexpr):
-    """Cosines [BLOCK_S, BLOCK_B] of unit rows and unit embeddings, accumulated in float32."""
-    cos_SB = tl.zeros([s_S.shape[0], b_B.shape[0]], dtype=tl.float32)
+def cosines(left_ptr, right_ptr, m_M, n_N, left_rows, right_rows, dim, BLOCK_D: constexpr, PRECISION: constexpr):
+    """Cosines [BLOCK_M, BLOCK_N] of unit rows m and n of two matrices, accumulated in float32."""
+    cos_MN = tl.zeros([m_M.shape[0], n_N.shape[0]], dtype=tl.float32)
     for first in range(0, dim, BLOCK_D):
         d_D = first + tl.arange(0, BLOCK_D)
-        unit_SD = tl.load(
-            unit_ptr + s_S.to(tl.int64)[:, None] * dim + d_D[None, :],
-            mask=(s_S < count)[:, None] & (d_D < dim)[None, :],
+        left_MD = tl.load(
+            left_ptr + m_M.to(tl.int64)[:, None] * dim + d_D[None, :],
+            mask=(m_M < left_rows)[:, None] & (d_D < dim)[None, :],
             other=0.0,
         )
-        embeddings_DB = tl.load(
-            embeddings_ptr + b_B[None, :] * dim + d_D[:, None],
-            mask=(b_B < batch)[None, :] & (d_D < dim)[:, None],
+        right_DN = tl.load(
+            right_ptr + n_N.to(tl.int64)[None, :] * dim + d_D[:, None],
+            mask=(n_N < right_rows)[None, :] & (d_D < dim)[:, None],
             other=0.0,
         )
-        cos_SB = add_product(cos_SB, unit_SD, embeddings_DB, PRECISION)
-    return cos_SB
+        cos_MN = add_product(cos_MN, left_MD, right_DN, PRECISION)
+    return cos_MN
 
 
 @triton.jit
-def exponentials(cos_SB, scale, shift, threshold, HAS_FILTER: constexpr):
+def exponentials(cos, scale, shift, threshold, HAS_FILTER: constexpr):
     """exp(scale * cos - shift); a cosine above the inter-class filter counts as 0."""
     if HAS_FILTER:
-        cos_SB = tl.where(cos_SB > threshold, 0.0, cos_SB)
-    return tl.exp2((cos_SB * scale - shift) * LOG2_E)
+        cos = tl.where(cos > threshold, 0.0, cos)
+    return tl.exp2((cos * scale - shift) * LOG2_E)
 
 
 @triton.jit

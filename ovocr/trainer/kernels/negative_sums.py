@@ -6,8 +6,7 @@ import triton.language as tl
 from torch import Tensor
 from triton.language import constexpr
 
-from ovocr.trainer.heads.negative_sums import NegativeSums
-from ovocr.trainer.kernels.logits import cosines, exponentials, memberships
+from ovocr.trainer.kernels.logits import cosines, exponentials
 from ovocr.trainer.kernels.own_tags import is_own
 from ovocr.trainer.kernels.tiling import Tiling
 
@@ -20,7 +19,6 @@ def negative_sums_kernel(
     members_ptr,
     exp_ptr,
     cosine_ptr,
-    pairs_ptr,
     count,
     batch,
     dim,
@@ -30,33 +28,33 @@ def negative_sums_kernel(
     threshold,
     HAS_FILTER: constexpr,
     SLOTS: constexpr,
-    K_PADDED: constexpr,
     BLOCK_S: constexpr,
     BLOCK_B: constexpr,
     BLOCK_D: constexpr,
     PRECISION: constexpr,
 ):
-    """Program (i, j): centers of block i, images of block j. Writes its sums over the centers: exp_ptr
-    [blocks, SLOTS, batch], cosine_ptr and pairs_ptr [blocks, batch].
+    """Program (i, j): centers of block i, images of block j. Writes its sums: exp_ptr [blocks, SLOTS, batch],
+    cosine_ptr [blocks, batch].
     """
     block = tl.program_id(0)
     s_S = block * BLOCK_S + tl.arange(0, BLOCK_S)
     b_B = tl.program_id(1) * BLOCK_B + tl.arange(0, BLOCK_B)
     inside_B = b_B < batch
-    inside_SB = (s_S < count)[:, None] & inside_B[None, :]
-    cos_SB = cosines(unit_ptr, embeddings_ptr, s_S, b_B, count, batch, dim, BLOCK_D, PRECISION)
-    counts_SB = inside_SB & ~is_own(mask_ptr, s_S, b_B, inside_SB, words)
-    tl.store(cosine_ptr + block * batch + b_B, tl.sum(tl.where(counts_SB, cos_SB, 0.0), axis=0), mask=inside_B)
-    tl.store(pairs_ptr + block * batch + b_B, tl.sum(counts_SB.to(tl.float32), axis=0), mask=inside_B)
-    exp_SB = tl.where(counts_SB, exponentials(cos_SB, scale, shift, threshold, HAS_FILTER), 0.0)
+    # Images are the rows of this tile: a thread of the tensor cores' layout then adds up its own numbers.
+    cos_BS = cosines(embeddings_ptr, unit_ptr, b_B, s_S, batch, count, dim, BLOCK_D, PRECISION)
+    counts_BS = inside_B[:, None] & (s_S < count)[None, :]
+    counts_BS = counts_BS & ~is_own(mask_ptr, s_S[None, :], b_B[:, None], counts_BS, words)
+    tl.store(cosine_ptr + block * batch + b_B, tl.sum(tl.where(counts_BS, cos_BS, 0.0), axis=1), mask=inside_B)
+    exp_BS = tl.where(counts_BS, exponentials(cos_BS, scale, shift, threshold, HAS_FILTER), 0.0)
     if SLOTS == 1:
-        tl.store(exp_ptr + block * batch + b_B, tl.sum(exp_SB, axis=0), mask=inside_B)
+        tl.store(exp_ptr + block * batch + b_B, tl.sum(exp_BS, axis=1), mask=inside_B)
     else:
-        members_SK = memberships(members_ptr, s_S, count, K_PADDED)
-        sum_KB = tl.dot(tl.trans(members_SK), exp_SB, input_precision="tf32x3")
-        k_K = tl.arange(0, K_PADDED)
-        place_KB = (block * SLOTS + k_K[:, None]) * batch + b_B[None, :]
-        tl.store(exp_ptr + place_KB, sum_KB, mask=(k_K < SLOTS)[:, None] & inside_B[None, :])
+        # On the plain adders: a product with the memberships would need the exponentials in another layout, and spill.
+        members_S = tl.load(members_ptr + s_S, mask=s_S < count, other=0)
+        for slot in tl.static_range(SLOTS):
+            member_BS = ((members_S >> slot) & 1)[None, :] != 0
+            sum_B = tl.sum(tl.where(member_BS, exp_BS, 0.0), axis=1)
+            tl.store(exp_ptr + (block * SLOTS + slot) * batch + b_B, sum_B, mask=inside_B)
 
 
 def negative_sums(
@@ -70,17 +68,18 @@ def negative_sums(
     shift: float,
     filter_threshold: float | None,
     tiling: Tiling,
-) -> NegativeSums:
-    """Sums over a chunk of N centers. unit_ND, embeddings_BD: unit rows of the products' type.
+) -> tuple[Tensor, Tensor]:
+    """Sums over a chunk of N centers: of the exponentials [B, K], and of all cosines that entered, a scalar.
 
-    mask_NW: bits of own tags; members_N: int32 words of membership bits, None: all slots share one sample.
+    unit_ND, embeddings_BD: unit rows of the products' type. mask_NW: bits of own tags; members_N: int32 words of
+    membership bits, None: all slots share one sample.
     """
     count, dim = unit_ND.shape
     batch = embeddings_BD.shape[0]
     grid = (triton.cdiv(count, tiling.block_s), triton.cdiv(batch, tiling.block_b))
     # Added up below, always in the same order.
     exp = unit_ND.new_empty((grid[0], slots, batch), dtype=torch.float32)
-    cosine, pairs = (unit_ND.new_empty((grid[0], batch), dtype=torch.float32) for _ in range(2))
+    cosine = unit_ND.new_empty((grid[0], batch), dtype=torch.float32)
     negative_sums_kernel[grid](
         unit_ND,
         embeddings_BD,
@@ -88,7 +87,6 @@ def negative_sums(
         members_N,
         exp,
         cosine,
-        pairs,
         count,
         batch,
         dim,
@@ -98,7 +96,6 @@ def negative_sums(
         0.0 if filter_threshold is None else filter_threshold,
         HAS_FILTER=filter_threshold is not None,
         SLOTS=slots,
-        K_PADDED=max(16, triton.next_power_of_2(slots)),
         BLOCK_S=tiling.block_s,
         BLOCK_B=tiling.block_b,
         BLOCK_D=tiling.block_d,
@@ -106,4 +103,4 @@ def negative_sums(
         num_warps=tiling.num_warps,
         num_stages=tiling.num_stages,
     )
-    return NegativeSums(exp.sum(0).T, cosine.sum(), pairs.sum())
+    return exp.sum(0).T, cosine.sum()

@@ -47,9 +47,9 @@ def tilings_for(dtype: torch.dtype, capability: int) -> Tilings:
     """
     if dtype == torch.bfloat16:
         product = Tiling(block_s=128, block_b=128, block_d=64, num_warps=8, num_stages=3)
-        # Adding up exponentials by slot holds a second tile; Hopper's products keep theirs in shared memory.
-        sums = product if capability >= 9 else replace(product, block_b=64, num_warps=4)
-        return Tilings(sums=sums, logits=product, centers=product, embeddings=product)
+        # Exponentials are worked on beside the cosines; Hopper's products leave more registers for that.
+        logits = product if capability >= 9 else replace(product, block_b=64, num_warps=4)
+        return Tilings(sums=logits, logits=logits, centers=product, embeddings=product)
     # float32 tiles are twice as large, and "ieee" products run on plain multipliers: smaller tiles, or they spill.
     precision = "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32"
     product = Tiling(block_s=64, block_b=64, block_d=32, num_warps=8, num_stages=2, precision=precision)

@@ -128,3 +128,35 @@ def test_exact_gradients_add_up_as_any_dense_ones() -> None:
         head(embeddings, labels).backward()
     torch.testing.assert_close(head.weight.grad, sum(parts), rtol=1e-12, atol=1e-15)
     assert touched_rows(head.weight.grad).rows is None
+
+
+def test_zeroed_gradients_touch_nothing() -> None:
+    """zero_grad(set_to_none=False) keeps the tensor: nothing is in it, so no row may move."""
+    head = head_with(0.3, "independent")
+    for embeddings, labels in batches(PASSES):
+        head(embeddings, labels).backward()
+    assert not head.weight.grad.is_sparse
+    optimizer = RowAdamW([head.weight], lr=0.1)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=False)
+    before = head.weight.detach().clone()
+    optimizer.step()
+    assert torch.equal(head.weight, before)
+
+
+def test_other_terms_of_a_loss_reach_every_row() -> None:
+    head = head_with(0.3, "independent")
+    for embeddings, labels in batches(PASSES):
+        head(embeddings, labels).backward()
+    head.weight.sum().backward()
+    assert touched_rows(head.weight.grad).rows.shape[0] == CLASSES
+
+
+def test_two_losses_in_one_backward() -> None:
+    head = head_with(0.1, "shared")
+    parts = separate_gradients(head)
+    losses = [head(embeddings, labels) for embeddings, labels in batches(PASSES)]
+    sum(losses).backward()
+    torch.testing.assert_close(head.weight.grad.to_dense(), sum(part.to_dense() for part in parts), rtol=1e-12, atol=0)
+    found = touched_rows(head.weight.grad)
+    assert (found.rows.diff() > 0).all()

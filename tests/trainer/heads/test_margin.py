@@ -54,10 +54,15 @@ def test_straight_through_keeps_the_value() -> None:
 
 
 def test_impossible_settings_are_refused() -> None:
-    with pytest.raises(ValueError, match="scale must be a positive number, not -1"):
+    with pytest.raises(ValueError, match="scale must be more than 0 and at most 100.0, not -1"):
         Margin(scale=-1)
     with pytest.raises(ValueError, match="m2 from 0 to pi"):
         Margin(m2=math.nan)
+    for scale in (math.nan, math.inf, 0, 128):
+        with pytest.raises(ValueError, match="at most 100"):
+            Margin(scale=scale)
+    with pytest.raises(ValueError, match="m3 at least 0"):
+        Margin(m3=math.inf)
     with pytest.raises(ValueError, match="filter_threshold must be a cosine"):
         Margin(filter_threshold=-2)
     with pytest.raises(ValueError, match="gradient must be"):

@@ -4,6 +4,8 @@ What depends on the implementation runs with each: plain torch in float64, the T
 there is a device and else through Triton's interpreter (conftest.py sets it up).
 """
 
+import copy
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -113,7 +115,7 @@ def test_many_tiles_are_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Many tiles or chunks of centers, the last one shorter; more images and channels than a kernel's block has."""
-    monkeypatch.setitem(torch_softmax._TILE_ELEMENTS, "cpu", 64)  # 4 centers a tile
+    monkeypatch.setattr(torch_softmax, "_CPU_TILE_ELEMENTS", 64)  # 4 centers a tile
     embeddings, weight, labels = made()
     if implementation == "triton":
         from ovocr.trainer.heads import triton_softmax
@@ -227,7 +229,7 @@ def test_a_callers_autocast_changes_nothing() -> None:
 def test_cosines_that_are_not_kept_are_worked_out_again(
     margin: Margin, kept_centers: int, dense: Callable[..., Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(torch_softmax._TILE_ELEMENTS, "cpu", 13 * 9)  # 9 centers a tile
+    monkeypatch.setattr(torch_softmax, "_CPU_TILE_ELEMENTS", 13 * 9)  # 9 centers a tile
     monkeypatch.setattr(torch_softmax, "_KEPT_BYTES", 8 * 7 * kept_centers)
     embeddings, weight, labels = made()
     check(head_with(weight, sample_rate=1.0, margin=margin), embeddings, labels, dense)
@@ -267,11 +269,89 @@ def test_more_positives_than_the_sample_would_have(
     assert head.last_report.sample_size > 3
 
 
-@pytest.mark.parametrize("scale", [1.0, 80.0, 120.0])
+@pytest.mark.parametrize("scale", [1.0, 80.0, 100.0])
 def test_other_scales(scale: float, dense: Callable[..., Tensor], implementation: str) -> None:
     embeddings, weight, labels = made()
     head = head_with(weight.float(), implementation=implementation, margin=Margin(scale=scale))
     check(head, embeddings.float(), labels, dense, 1e-4)
+
+
+@pytest.mark.parametrize("scale", [64.0, 100.0])
+@pytest.mark.parametrize("mask", [True, False])
+def test_slots_without_negatives_stay_finite(
+    scale: float, mask: bool, dense: Callable[..., Tensor], implementation: str
+) -> None:
+    """A slot whose sample is its own positive, opposite of the embedding: 1 / Z would overflow."""
+    embeddings, weight, labels = made(batch=3, dim=4, classes=40, stored=5)
+    for image in range(3):
+        weight[labels[image]] = 0.1 * weight[labels[image]] - embeddings[image]
+    head = head_with(weight, implementation=implementation, sample_rate=0.01, mask_own_tags=mask, margin=Margin(scale))
+    check(head, embeddings, labels, dense, 1e-10 if implementation == "torch" else 1e-4)
+
+
+@pytest.mark.parametrize("length", [1e-30, 1e-13, 1e19, 1e30])
+def test_embeddings_of_any_length(length: float) -> None:
+    embeddings, weight, labels = made()
+    leaf = (embeddings.float() * length).requires_grad_()
+    loss = head_with(weight.float())(leaf, labels)
+    loss.backward()
+    assert loss.item() == pytest.approx(head_with(weight.float())(embeddings.float(), labels).item(), rel=1e-5)
+    assert torch.isfinite(leaf.grad).all()
+    assert leaf.grad.abs().max() > 0
+
+
+def test_an_empty_batch_has_the_loss_0() -> None:
+    head = head_with(torch.randn(6, 4))
+    loss = head(torch.empty(0, 4, requires_grad=True), torch.empty((0, 5), dtype=torch.int64))
+    loss.backward()
+    assert loss.item() == 0.0
+    assert head.weight.grad.to_dense().abs().max() == 0.0
+
+
+def test_a_weight_changed_before_backward_is_noticed() -> None:
+    embeddings, weight, labels = made()
+    head = head_with(weight)
+    loss = head(embeddings, labels)
+    with torch.no_grad():
+        head.weight += 1.0
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_backward_twice_and_second_derivatives_are_refused() -> None:
+    embeddings, weight, labels = made()
+    head, leaf = head_with(weight), embeddings.clone().requires_grad_()
+    loss = head(leaf, labels)
+    loss.backward()
+    with pytest.raises(RuntimeError, match="a second time"):
+        loss.backward()
+    with pytest.raises(RuntimeError, match="no second derivative"):
+        torch.autograd.grad(head(leaf, labels), leaf, create_graph=True)
+
+
+def test_a_copy_is_a_head_of_its_own() -> None:
+    embeddings, weight, labels = made()
+    head = head_with(weight)
+    head(embeddings, labels).backward()
+    for other in (copy.deepcopy(head), pickle.loads(pickle.dumps(head))):
+        assert other(embeddings, labels).item() == head_with_step(weight, 1)(embeddings, labels).item()
+        assert other.weight.data_ptr() != head.weight.data_ptr()
+    assert len(pickle.dumps(head)) < 3 * weight.numel() * 8  # weight and gradient, no scratch memory
+
+
+def head_with_step(weight: Tensor, step: int) -> PartialFC:
+    head = head_with(weight)
+    head.step = step
+    return head
+
+
+def test_a_weight_that_is_made_of_others_works() -> None:
+    embeddings, weight, labels = made()
+    head, factor = head_with(weight), torch.ones((), dtype=torch.float64, requires_grad=True)
+    loss = torch.func.functional_call(head, {"weight": weight * factor}, (embeddings, labels))
+    loss.backward()
+    assert loss.item() == head_with(weight)(embeddings, labels).item()
+    assert factor.grad.abs() < 1e-10  # the loss does not know a center's length
 
 
 def test_a_sample_of_own_tags_alone_costs_nothing() -> None:
@@ -339,6 +419,7 @@ def test_initial_centers_do_not_depend_on_the_split() -> None:
         (torch.zeros(2, 4), torch.zeros(2, 8, dtype=torch.int64), r"embeddings must be \[batch, 13\], not \[2, 4\]"),
         (torch.zeros(2, 13), torch.zeros(3, 8, dtype=torch.int64), r"labels must be int64 \[2, stored tags\]"),
         (torch.zeros(2, 13), torch.zeros(2, 8), "not torch.float32"),
+        (torch.zeros(2, 13).int(), torch.zeros(2, 8, dtype=torch.int64), "floating-point numbers, not torch.int32"),
         (torch.zeros(2, 13), torch.zeros(2, 4, dtype=torch.int64), "5 of 4 stored tags cannot be drawn"),
         (torch.zeros(1, 13), torch.tensor([[0, 1, 2, 3, 101]]), "label 101 of sample 0, slot 4 is not a class: 0 to 1"),
         (torch.zeros(1, 13), torch.tensor([[0, 1, -2, 3, 4]]), "label -2 of sample 0, slot 2"),
