@@ -84,6 +84,7 @@ def another_yaml(folder: Path) -> None:
 def swapped(folder: Path) -> None:
     (folder / "det").rename(folder / "x")
     (folder / "rec").rename(folder / "det")
+    (folder / "x").rename(folder / "rec")
 
 
 def without_characters(folder: Path) -> None:
