@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import warnings
+from functools import cache
 from typing import Literal
 
 import torch
@@ -37,6 +38,7 @@ def choose_implementation(wanted: Literal["auto", "torch", "triton"], tensor: Te
     return "triton"
 
 
+@cache
 def has_triton() -> bool:
     """Whether Triton can be imported."""
     return importlib.util.find_spec("triton") is not None

@@ -45,7 +45,8 @@ class TorchSoftmax:
         self._workspace = Workspace(embeddings_BD.device, embeddings_BD.dtype)
         self._inverse_length_S1 = embeddings_BD.new_empty((sample.size, 1))
         self._members_SK = None if sample.members is None else sample.members.to(embeddings_BD.dtype)
-        self._skipped = Pairs.distinct(sample.positions(torch.empty((0, 0), dtype=torch.int64)))
+        nothing = torch.empty(0, dtype=torch.int64, device=embeddings_BD.device)
+        self._skipped = Pairs(nothing, nothing)
 
     def sums(self, skipped_BT: Tensor) -> NegativeSums:
         """One pass over the centers; an image's pair with any of its rows in skipped_BT (local; -1: none) is left out.

@@ -80,7 +80,7 @@ class TritonSoftmax:
             )
             exp_BK += chunk_BK
             cosine += chunk_cosine
-        return NegativeSums(exp_BK, cosine, (batch * size - skipped[0]).to(torch.float32))
+        return NegativeSums(exp_BK, cosine, float(batch * size) - skipped[0])
 
     def gradients(self, weight_BK: Tensor, grad_SD: Tensor) -> Tensor:
         """As ``TorchSoftmax.gradients``."""
