@@ -28,6 +28,7 @@ from ovocr.trainer.model import Model, Optimizers, build_model, build_optimizers
 from ovocr.trainer.run_folder import RunFolder
 from ovocr.trainer.schedule import learning_rate_factor
 from ovocr.trainer.stopping import StopRequests, stop_requests
+from ovocr.trainer.triton_availability import choose_implementation
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,11 @@ class _Training:
         self.folder = RunFolder(config.run.output)
         vocabularies = {name: vocabulary_of(head) for name, head in config.heads.items()}
         self.num_classes = {name: head.num_classes or len(vocabularies[name]) for name, head in config.heads.items()}
-        for name, count in self.num_classes.items():
+        for name, head in config.heads.items():
+            count = self.num_classes[name]
             if count > len(vocabularies[name]):
                 raise UsageError(f"heads.{name}.num_classes: {count}, but its vocabulary has {len(vocabularies[name])}")
+            _check_implementation(name, head, device)
         self.samples = {name: self._samples(name, head) for name, head in config.heads.items()}
         if ranks.rank == 0:
             self.folder.prepare(config, vocabularies)
@@ -282,6 +285,14 @@ class _Training:
         for name, draws in saved_per_head(checkpoint, "draws", self.config).items():
             self.model.heads[name].step = draws
         return done
+
+
+def _check_implementation(name: str, head: HeadConfig, device: torch.device) -> None:
+    """Raises UsageError where the implementation that a head asks for cannot run on the device."""
+    try:
+        choose_implementation(head.implementation, torch.empty(0, device=device))
+    except (ImportError, ValueError) as error:
+        raise UsageError(f"heads.{name}.implementation: {error}") from error
 
 
 _HEAD_SCALARS = ("loss", "positive_cosine", "negative_cosine", "grad_norm")

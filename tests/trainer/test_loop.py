@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from ovocr.errors import OvocrError
+from ovocr.errors import OvocrError, UsageError
 from ovocr.trainer.checkpoint import complete_checkpoints
 from ovocr.trainer.config import load_config
 from ovocr.trainer.loop import train
@@ -187,6 +187,15 @@ def test_other_data_under_the_same_path_are_refused(
 def test_more_classes_than_words_are_refused(config_file: Path) -> None:
     with pytest.raises(OvocrError, match=r"heads.ocr.num_classes: 51, but its vocabulary has 50"):
         train(load_config(config_file, ["heads.ocr.num_classes=51"]))
+
+
+def test_an_implementation_that_cannot_run_is_refused(config_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    config = load_config(config_file, ["heads.ocr.implementation=triton", "run.device=cpu"])
+    with pytest.raises(
+        UsageError, match=r"^heads\.ocr\.implementation: (implementation 'triton' needs CUDA|Triton is not)"
+    ):
+        train(config)
 
 
 def test_the_loss_weight_scales_loss_and_gradient(config_file: Path, tmp_path: Path) -> None:
