@@ -33,6 +33,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ovocr.trainer import Margin, PartialFC, RowAdamW
+from ovocr.trainer.heads.sampling import NegativeSampler
 from ovocr.trainer.row_gradients import touched_rows
 from ovocr.trainer.workspace import LentMemory
 
@@ -120,19 +121,16 @@ def build_cases(options: argparse.Namespace, classes: int, device: torch.device)
                 weight = head.weight
                 optimizer = RowAdamW([weight], lr=1e-3)
             else:
-                head = adopt(head, weight, classes, rate)
+                adopt(head, weight, classes)
             cases.append(Case(f"{sampling} {rate}", rate, head, stepper(optimizer), weight, head))
     return cases
 
 
-def adopt(head: PartialFC, weight: torch.nn.Parameter, classes: int, rate: float) -> PartialFC:
-    """Let a head of one class have all of another's: its own centers would cost seconds and gigabytes."""
-    full = PartialFC.__new__(PartialFC)
-    full.__dict__.update(head.__dict__)
-    full.num_classes, full.last_class, full.weight = classes, classes, weight
-    full.sampler = type(head.sampler)(classes, rate)
-    full._merged_weight = 0
-    return full
+def adopt(head: PartialFC, weight: torch.nn.Parameter, classes: int) -> None:
+    """Give a head of one class all of another's: its own centers would cost seconds and gigabytes."""
+    head.num_classes = head.last_class = classes
+    head.weight = weight
+    head.sampler = NegativeSampler(classes, head.sample_rate)
 
 
 def stepper(optimizer: RowAdamW) -> Callable[[], None]:

@@ -126,13 +126,7 @@ def launches(arch: int) -> list[Launch]:
 
 
 def product(name: str, kernel: Any, types: dict[str, str], constants: dict[str, Any], tiling: Tiling) -> Launch:
-    constants = constants | {
-        "BLOCK_S": tiling.block_s,
-        "BLOCK_B": tiling.block_b,
-        "BLOCK_D": tiling.block_d,
-        "PRECISION": tiling.precision,
-    }
-    return name, kernel, types, constants, tiling.num_warps, tiling.num_stages
+    return name, kernel, types, constants | tiling.constants(), tiling.num_warps, tiling.num_stages
 
 
 def resources(launch: Launch, arch: int) -> dict[str, Any]:

@@ -118,6 +118,7 @@ def build_optimizers(config: RunConfig, model: Model) -> Optimizers:
             betas=settings.betas,
             eps=settings.eps,
             weight_decay=settings.weight_decay,
+            implementation=config.heads[name].implementation,
         )
         for name, head in model.heads.items()
     }

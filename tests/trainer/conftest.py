@@ -21,6 +21,14 @@ if not torch.cuda.is_available():
 WORDS = [f"word{number}" for number in range(50)]
 
 
+@pytest.fixture(params=["torch", "triton"])
+def implementation(request: pytest.FixtureRequest) -> str:
+    """Each implementation of the head and its optimizers."""
+    if request.param == "triton":
+        pytest.importorskip("triton", reason="Triton is not installed")
+    return request.param
+
+
 def write_data_set(
     root: Path,
     shard_sizes: Sequence[int],

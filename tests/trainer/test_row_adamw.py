@@ -10,13 +10,6 @@ from ovocr.trainer import row_optimizer
 from ovocr.trainer.row_adamw import RowAdamW
 
 
-@pytest.fixture(params=["torch", "triton"])
-def implementation(request: pytest.FixtureRequest) -> str:
-    if request.param == "triton":
-        pytest.importorskip("triton", reason="Triton is not installed")
-    return request.param
-
-
 def device_of(implementation: str) -> str:
     """Triton's kernels run on CUDA where there is a device, else through the interpreter."""
     return "cuda" if implementation == "triton" and torch.cuda.is_available() else "cpu"

@@ -75,10 +75,5 @@ def center_gradients(
         count,
         embeddings_BD.shape[0],
         dim,
-        BLOCK_S=tiling.block_s,
-        BLOCK_B=tiling.block_b,
-        BLOCK_D=tiling.block_d,
-        PRECISION=tiling.precision,
-        num_warps=tiling.num_warps,
-        num_stages=tiling.num_stages,
+        **tiling.launch_options(),
     )

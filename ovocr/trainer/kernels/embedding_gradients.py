@@ -60,10 +60,5 @@ def add_embedding_gradients(gradient_NB: Tensor, unit_ND: Tensor, partial_PBD: T
         batch,
         dim,
         triton.cdiv(triton.cdiv(count, tiling.block_s), splits),
-        BLOCK_S=tiling.block_s,
-        BLOCK_B=tiling.block_b,
-        BLOCK_D=tiling.block_d,
-        PRECISION=tiling.precision,
-        num_warps=tiling.num_warps,
-        num_stages=tiling.num_stages,
+        **tiling.launch_options(),
     )

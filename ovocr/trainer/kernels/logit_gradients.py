@@ -74,7 +74,7 @@ def logit_gradients(
 ) -> tuple[Tensor, Tensor]:
     """d loss / d cosine [N, B] in the type of the products, and its sum over b times the cosine [N], float32.
 
-    weight_KB: what d loss / d cosine is over exp(logit - shift), float32; else as in ``add_negative_sums``.
+    weight_KB: what d loss / d cosine is over exp(logit - shift), float32; else as in ``negative_sums``.
     """
     count, dim = unit_ND.shape
     batch = embeddings_BD.shape[0]
@@ -100,11 +100,6 @@ def logit_gradients(
         HAS_FILTER=filter_threshold is not None,
         SLOTS=slots,
         K_PADDED=max(16, triton.next_power_of_2(slots)),
-        BLOCK_S=tiling.block_s,
-        BLOCK_B=tiling.block_b,
-        BLOCK_D=tiling.block_d,
-        PRECISION=tiling.precision,
-        num_warps=tiling.num_warps,
-        num_stages=tiling.num_stages,
+        **tiling.launch_options(),
     )
     return gradient_NB, along.sum(0)

@@ -96,11 +96,6 @@ def negative_sums(
         0.0 if filter_threshold is None else filter_threshold,
         HAS_FILTER=filter_threshold is not None,
         SLOTS=slots,
-        BLOCK_S=tiling.block_s,
-        BLOCK_B=tiling.block_b,
-        BLOCK_D=tiling.block_d,
-        PRECISION=tiling.precision,
-        num_warps=tiling.num_warps,
-        num_stages=tiling.num_stages,
+        **tiling.launch_options(),
     )
     return exp.sum(0).T, cosine.sum()

@@ -1,6 +1,7 @@
 """Sizes of the tiles that programs work on."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -19,6 +20,19 @@ class Tiling:
     num_warps: int
     num_stages: int
     precision: str = "ieee"
+
+    def constants(self) -> dict[str, Any]:
+        """What a product kernel takes of it at compile time."""
+        return {
+            "BLOCK_S": self.block_s,
+            "BLOCK_B": self.block_b,
+            "BLOCK_D": self.block_d,
+            "PRECISION": self.precision,
+        }
+
+    def launch_options(self) -> dict[str, Any]:
+        """Those constants, and what the launch itself takes."""
+        return self.constants() | {"num_warps": self.num_warps, "num_stages": self.num_stages}
 
     def fitting(self, count: int, batch: int, dim: int) -> "Tiling":
         """The same with no axis longer than the data needs."""

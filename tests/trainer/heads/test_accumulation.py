@@ -66,11 +66,10 @@ def test_passes_add_up_row_by_row(rate: float, sampling: str, dense: bool) -> No
 
 
 @pytest.mark.parametrize("rate", [0.03, 0.3])
-@pytest.mark.parametrize("implementation", ["torch", "triton"])
 def test_the_optimizer_updates_the_touched_rows_alone(rate: float, implementation: str) -> None:
     """Also where the gradient has become dense: one step of the sum, and no state for the rows beside it."""
-    if implementation == "triton":
-        pytest.importorskip("triton", reason="Triton is not installed")
+    if implementation == "triton" and torch.cuda.is_available():
+        pytest.skip("on CUDA the kernels take CUDA tensors: test_row_adamw.py runs them there")
     head = head_with(rate, "independent")
     head.weight = torch.nn.Parameter(head.weight.detach().float())
     start = head.weight.detach().clone()
@@ -79,8 +78,6 @@ def test_the_optimizer_updates_the_touched_rows_alone(rate: float, implementatio
         head(embeddings.float(), labels).backward()
     touched = touched_rows(head.weight.grad).rows
     optimizer = RowAdamW([head.weight], lr=0.1, implementation=implementation)
-    if implementation == "triton" and torch.cuda.is_available():
-        pytest.skip("on CUDA the kernels take CUDA tensors: test_row_adamw.py runs them there")
     norm = clip_sharded([head.weight], 1e9, Ranks())
     assert norm.item() == pytest.approx(torch.linalg.vector_norm(total).item(), rel=1e-4)
     gradient = head.weight.grad.to_dense().clone()

@@ -38,13 +38,6 @@ def head_with(weight: Tensor, **options: Any) -> PartialFC:
     return head
 
 
-@pytest.fixture(params=["torch", "triton"])
-def implementation(request: pytest.FixtureRequest) -> str:
-    if request.param == "triton":
-        pytest.importorskip("triton", reason="Triton is not installed")
-    return request.param
-
-
 def check(
     head: PartialFC,
     embeddings: Tensor,
