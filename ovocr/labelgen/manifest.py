@@ -38,27 +38,27 @@ def describe_build(
         },
         "vocabulary": {"size": len(vocabulary), "sha256": vocabulary.sha256},
         "engine": engine,
-        "versions": _versions(),
+        "versions": _versions("jieba", "numpy", "pyarrow", "regex"),
         "shards": [shard.to_json() for shard in shards],
     }
 
 
-def _versions() -> dict[str, str]:
+def _versions(*packages: str) -> dict[str, str]:
+    """Versions of what decodes pictures, and of ``packages``."""
     import cv2
     import PIL
 
-    packages = {name: version(name) for name in ("jieba", "numpy", "pyarrow", "regex")}
     return {
         "ovocr": __version__,
         "opencv": cv2.__version__,
         "pillow": PIL.__version__,
         "unicode": unicodedata.unidata_version,
-        **packages,
+        **{name: version(name) for name in packages},
     }
 
 
-def settle_configuration(data_set: LabelledDataSet, manifest: dict[str, Any], vocabulary: Vocabulary) -> None:
-    """Write manifest and vocabulary into a new data set, or check that they are those of the one that is there.
+def settle_configuration(data_set: LabelledDataSet, manifest: dict[str, Any], vocabulary: Vocabulary | None) -> None:
+    """Write manifest and vocabulary, if any, into a new data set, or check that they are those of the one there.
 
     Any number of processes may do this at once: the first one's manifest stands. Raises OvocrError that names the
     first difference, or a file that is not of this data set and would be replaced.
@@ -75,11 +75,11 @@ def remove_start_files(data_set: LabelledDataSet) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _create(data_set: LabelledDataSet, manifest: dict[str, Any], vocabulary: Vocabulary) -> None:
+def _create(data_set: LabelledDataSet, manifest: dict[str, Any], vocabulary: Vocabulary | None) -> None:
     own = _own_folder(data_set.root)
     try:
-        text = own / data_set.vocabulary_path.name
-        vocabulary.save(text)
+        if vocabulary is not None:
+            vocabulary.save(own / data_set.vocabulary_path.name)
         written = sorted(own.iterdir(), reverse=True)  # the .json before the words that it describes
         for path in written:
             _check_replaceable(data_set, path)

@@ -1,4 +1,4 @@
-"""What ``build-labels`` can be told."""
+"""What ``build-labels`` can be told, and first what every run over pictures can."""
 
 import math
 from dataclasses import dataclass
@@ -13,21 +13,14 @@ MAX_TAGS = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class BuildOptions:
-    """Options of one labelling run. Raises UsageError, naming the option, for a value that is not possible.
+class RunOptions:
+    """Options of any run that makes a data set. Raises UsageError, naming the option, for a value that is not possible.
 
     sources: .tar, .rec or .parquet files, folders, or globs of these, in the order of the output shards.
     out: the folder of the data set.
-    vocab: a vocabulary file, or ``lexicon``, the built-in one.
-    engine: name of the OCR engine.
-    model_dir: folder with det/ and rec/, the engine's models; None for the ones that come with the engine.
-    det_model, rec_model: names of published models, for an engine that fetches them; None for its defaults.
-    precision: of the networks' arithmetic, float32 or bfloat16.
-    executor: who runs the workers.
     workers: worker processes of one thread each; None for as many as there are cores.
     shard_slice: (I, N): only the shards whose number is I modulo N.
     tags: tag slots of an image.
-    seed: chooses which tags an image with more words than slots keeps.
     shard_size: images in an output shard made from a folder.
     max_pixels: an image of more is quarantined before it is decoded.
     image_timeout_s: seconds that an image may take; past them it is quarantined.
@@ -36,17 +29,9 @@ class BuildOptions:
 
     sources: tuple[str, ...]
     out: Path
-    vocab: str = "lexicon"
-    engine: str = "rapidocr"
-    model_dir: Path | None = None
-    det_model: str | None = None
-    rec_model: str | None = None
-    precision: str = "float32"
-    executor: str = "local"
     workers: int | None = None
     shard_slice: tuple[int, int] = (0, 1)
-    tags: int = 100
-    seed: int = 0
+    tags: int
     shard_size: int = 10_000
     max_pixels: int = 50_000_000
     image_timeout_s: float = 120.0
@@ -55,10 +40,6 @@ class BuildOptions:
     def __post_init__(self) -> None:
         if not self.sources:
             raise UsageError("SOURCE: at least one is needed")
-        if self.executor not in EXECUTORS:
-            raise UsageError(f"--executor {self.executor}: there is {', '.join(EXECUTORS)}")
-        if self.precision not in PRECISIONS:
-            raise UsageError(f"--precision {self.precision}: there is {', '.join(PRECISIONS)}")
         for option, value in (
             ("--workers", self.workers),
             ("--tags", self.tags),
@@ -69,13 +50,44 @@ class BuildOptions:
                 raise UsageError(f"{option} {value}: at least 1 is needed")
         if self.tags > MAX_TAGS:
             raise UsageError(f"--tags {self.tags}: at most {MAX_TAGS} are possible")
-        if not 0 <= self.seed <= MAX_SEED:
-            raise UsageError(f"--seed {self.seed}: a number from 0 to {MAX_SEED} is needed")
         if not (self.image_timeout_s > 0 and math.isfinite(self.image_timeout_s)):
             raise UsageError(f"--image-timeout {self.image_timeout_s}: a number of seconds above 0 is needed")
         index, count = self.shard_slice
         if not 0 <= index < count:
             raise UsageError(f"--shard-slice {index}/{count}: I/N with I from 0 to N - 1 is needed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildOptions(RunOptions):
+    """Options of one labelling run, beside those of any run. Raises UsageError as they do.
+
+    vocab: a vocabulary file, or ``lexicon``, the built-in one.
+    engine: name of the OCR engine.
+    model_dir: folder with det/ and rec/, the engine's models; None for the ones that come with the engine.
+    det_model, rec_model: names of published models, for an engine that fetches them; None for its defaults.
+    precision: of the networks' arithmetic, float32 or bfloat16.
+    executor: who runs the workers.
+    seed: chooses which tags an image with more words than slots keeps.
+    """
+
+    vocab: str = "lexicon"
+    engine: str = "rapidocr"
+    model_dir: Path | None = None
+    det_model: str | None = None
+    rec_model: str | None = None
+    precision: str = "float32"
+    executor: str = "local"
+    tags: int = 100
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.executor not in EXECUTORS:
+            raise UsageError(f"--executor {self.executor}: there is {', '.join(EXECUTORS)}")
+        if self.precision not in PRECISIONS:
+            raise UsageError(f"--precision {self.precision}: there is {', '.join(PRECISIONS)}")
+        if not 0 <= self.seed <= MAX_SEED:
+            raise UsageError(f"--seed {self.seed}: a number from 0 to {MAX_SEED} is needed")
 
 
 def parse_shard_slice(text: str) -> tuple[int, int]:

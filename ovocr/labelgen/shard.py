@@ -3,10 +3,12 @@
 import json
 import time
 from contextlib import ExitStack
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from ovocr.dataset import LabelledDataSet
 from ovocr.files import locked, partial_path, write_text, written_aside
@@ -20,13 +22,15 @@ from ovocr.recordio import RecordWriter
 class ShardWriter:
     """Writes a shard's images in the order in which they are added; all files appear at the end, or none.
 
-    The statistics come last: they say that the shard is finished.
+    The statistics come last: they say that the shard is finished. with_text: whether the pictures are read; the shard
+    then has a file of their lines, too.
     """
 
-    def __init__(self, data_set: LabelledDataSet, number: int, shard: InputShard) -> None:
+    def __init__(self, data_set: LabelledDataSet, number: int, shard: InputShard, *, with_text: bool = True) -> None:
         self._data_set = data_set
         self._number = number
         self._shard = shard
+        self._with_text = with_text
         self._start = time.monotonic()
         self._lock = ExitStack()
         self._files = ExitStack()
@@ -41,13 +45,9 @@ class ShardWriter:
             self._lock.enter_context(locked(self._data_set.lock_path(self._number), busy))
             remove_leftovers(self._data_set, self._number)
             self._rec = self._files.enter_context(RecordWriter(self._data_set.rec_prefix(self._number)))
-            self._ocr, self._records = (
-                self._files.enter_context(RowWriter(self._files.enter_context(written_aside(path)), schema))
-                for path, schema in (
-                    (self._data_set.ocr_path(self._number), OCR),
-                    (self._data_set.records_path(self._number), RECORDS),
-                )
-            )
+            if self._with_text:
+                self._ocr = self._rows(self._data_set.ocr_path(self._number), OCR)
+            self._records = self._rows(self._data_set.records_path(self._number), RECORDS)
             self._files = self._files.pop_all()
             self._lock = self._lock.pop_all()
         return self
@@ -60,10 +60,13 @@ class ShardWriter:
             if error is None:
                 write_text(self._data_set.stats_path(self._number), json.dumps(self._stats(), indent=2) + "\n")
 
+    def _rows(self, path: Path, schema: pa.Schema) -> RowWriter:
+        return self._files.enter_context(RowWriter(self._files.enter_context(written_aside(path)), schema))
+
     def add(self, key: str, outcome: Outcome) -> None:
         """Write what became of the next image."""
         self._records.append(_records_row(as_text(self._shard.source), key, outcome, self.counts.ok))
-        if outcome.status is not Status.QUARANTINED:
+        if self._with_text and outcome.status is not Status.QUARANTINED:
             self._ocr.append(_ocr_row(key, outcome))
         if outcome.status is Status.OK:
             self._rec.write(self.counts.ok, np.asarray(outcome.slots, np.float32), outcome.jpeg)
@@ -75,7 +78,7 @@ class ShardWriter:
 
     def _stats(self) -> dict[str, Any]:
         seconds = round(time.monotonic() - self._start, 3)
-        return {**self._shard.to_json(), **self.counts.to_json(), "seconds": seconds}
+        return {**self._shard.to_json(), **self.counts.to_json(with_text=self._with_text), "seconds": seconds}
 
 
 def remove_leftovers(data_set: LabelledDataSet, number: int) -> None:

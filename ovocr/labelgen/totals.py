@@ -7,23 +7,19 @@ from typing import Any
 
 from ovocr.labelgen.outcome import Outcome, Status
 
-_COUNTS = (
-    "input",
-    "ok",
-    "dropped",
-    "quarantined",
-    "ignored",
-    "lines",
-    "words_found",
-    "words_in_vocabulary",
-    "tags",
-)
+_IMAGES = ("input", "ok", "dropped", "quarantined", "ignored")
+_TEXT = ("lines", "words_found", "words_in_vocabulary")
+
+
+def _names(with_text: bool) -> tuple[str, ...]:
+    """The counts of a data set. with_text: whose pictures were read."""
+    return (*_IMAGES, *(_TEXT if with_text else ()), "tags")
 
 
 @dataclass
 class ShardCounts:
-    """input: images of the shard. ignored: files beside them that are none. tags: distinct words with a class id,
-    summed over the images that are ok. reasons: how many images were dropped or quarantined for each."""
+    """input: images of the shard. ignored: files beside them that are none. tags: distinct class ids, summed over the
+    images that are ok. reasons: how many images were dropped or quarantined for each."""
 
     input: int = 0
     ok: int = 0
@@ -52,11 +48,11 @@ class ShardCounts:
         self.words_in_vocabulary += outcome.words_in_vocabulary
         self.tags += len(outcome.tags)
 
-    def to_json(self) -> dict[str, Any]:
-        """All counts. Raises ValueError where they do not add up: then the program is wrong."""
+    def to_json(self, *, with_text: bool = True) -> dict[str, Any]:
+        """All counts, of text where it was read. Raises ValueError where they do not add up: the program is wrong."""
         if self.input != self.ok + self.dropped + self.quarantined:
             raise ValueError(f"counts do not add up: {self}")
-        counts: dict[str, Any] = {name: getattr(self, name) for name in _COUNTS}
+        counts: dict[str, Any] = {name: getattr(self, name) for name in _names(with_text)}
         return {**counts, "reasons": dict(sorted(self.reasons.items()))}
 
 
@@ -75,13 +71,15 @@ class Totals:
     images_built: int
 
     @classmethod
-    def of(cls, stats: Iterable[dict[str, Any]], *, built: int, images_built: int, seconds: float) -> "Totals":
+    def of(
+        cls, stats: Iterable[dict[str, Any]], *, built: int, images_built: int, seconds: float, with_text: bool = True
+    ) -> "Totals":
         """Sums over the shards' statistics."""
         stats = list(stats)
         reasons: Counter[str] = Counter()
         for shard in stats:
             reasons.update(shard["reasons"])
-        counts: dict[str, Any] = {name: sum(shard[name] for shard in stats) for name in _COUNTS}
+        counts: dict[str, Any] = {name: sum(shard[name] for shard in stats) for name in _names(with_text)}
         counts["reasons"] = dict(sorted(reasons.items()))
         return cls(shards=len(stats), built=built, counts=counts, seconds=seconds, images_built=images_built)
 

@@ -292,7 +292,7 @@ def test_an_image_that_takes_too_long_is_quarantined_and_can_be_retried(
 def test_more_workers_than_cores_are_not_started(
     built: Built, options: BuildOptions, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ):
-    monkeypatch.setattr("ovocr.labelgen.build.available_cores", lambda: 1)
+    monkeypatch.setattr("ovocr.labelgen.run.available_cores", lambda: 1)
     out = tmp_path / "capped"
     build_labels(again(options, sources=options.sources[1:], out=out, workers=64), progress=False)
     stderr = capsys.readouterr().err
