@@ -4,9 +4,10 @@ import json
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -17,6 +18,9 @@ from ovocr.files import write_text
 
 _FOLDER = click.Path(path_type=Path)
 _JSON_HELP = "Write the figures as JSON to this file; - for standard output."
+
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
 class _Commands(click.Group):
@@ -53,6 +57,33 @@ def _folder(ctx: click.Context, parameter: click.Parameter, value: str | None) -
     return None if value is None else Path(value)
 
 
+def _run_options(command: _Command) -> _Command:
+    """The options of every command that runs over pictures; without --tags, whose default differs."""
+    for option in reversed(
+        (
+            click.option("--workers", type=int, help="Worker processes of one thread each.  [default: one a core]"),
+            click.option(
+                "--shard-slice", default="0/1", show_default=True, metavar="I/N", help="Only every N-th shard, from I."
+            ),
+            click.option(
+                "--shard-size", default=10_000, show_default=True, help="Images a shard when SOURCE is a folder."
+            ),
+            click.option(
+                "--max-pixels", default=50_000_000, show_default=True, help="Larger images are quarantined undecoded."
+            ),
+            click.option(
+                "--image-timeout", default=120.0, show_default=True, metavar="S", help="Seconds an image may take."
+            ),
+            click.option(
+                "--retry-quarantined", is_flag=True, help="Redo finished shards that have quarantined images."
+            ),
+            click.option("--json", "json_path", metavar="F", callback=_json_target, help=_JSON_HELP),
+        )
+    ):
+        command = option(command)
+    return command
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="ovocr")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
@@ -77,15 +108,9 @@ def main(debug: bool) -> None:
     "--precision", default="float32", show_default=True, help="bfloat16 is faster on processors that have it."
 )
 @click.option("--executor", default="local", show_default=True, type=click.Choice(["local"]), help="Who runs workers.")
-@click.option("--workers", type=int, help="Worker processes of one thread each.  [default: one a core]")
-@click.option("--shard-slice", default="0/1", show_default=True, metavar="I/N", help="Only every N-th shard, from I.")
 @click.option("--tags", default=100, show_default=True, help="Tag slots of an image.")
 @click.option("--seed", default=0, show_default=True, help="Chooses the tags of images with more words than slots.")
-@click.option("--shard-size", default=10_000, show_default=True, help="Images a shard when SOURCE is a folder.")
-@click.option("--max-pixels", default=50_000_000, show_default=True, help="Larger images are quarantined undecoded.")
-@click.option("--image-timeout", default=120.0, show_default=True, metavar="S", help="Seconds an image may take.")
-@click.option("--retry-quarantined", is_flag=True, help="Redo finished shards that have quarantined images.")
-@click.option("--json", "json_path", metavar="F", callback=_json_target, help=_JSON_HELP)
+@_run_options
 def build_labels_command(
     sources: tuple[str, ...],
     out: Path,
@@ -104,6 +129,50 @@ def build_labels_command(
 
     totals = build_labels(
         BuildOptions(
+            sources=sources,
+            out=out,
+            shard_slice=parse_shard_slice(shard_slice),
+            image_timeout_s=image_timeout,
+            **options,
+        ),
+        progress=True,
+    )
+    _print_figures(totals.format(), totals.to_json(), json_path)
+
+
+@main.command("pack-labels")
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@click.option("--labels", required=True, metavar="TABLE", help="Parquet, CSV, TSV or JSON lines: key -> class ids.")
+@click.option("--out", callback=_folder, required=True, metavar="DIR", help="Folder of the labelled data set.")
+@click.option("--tags", default=10, show_default=True, help="Tag slots of an image.")
+@click.option("--num-classes", type=int, metavar="N", help="Class ids are below N.  [default: the largest + 1]")
+@click.option("--key-column", metavar="NAME", help="Column of TABLE with the images' keys.  [default: key]")
+@click.option(
+    "--label-column",
+    "label_columns",
+    multiple=True,
+    metavar="NAME",
+    help="Column of TABLE with class ids; may be given several times.  [default: labels, label, class ...]",
+)
+@_run_options
+def pack_labels_command(
+    sources: tuple[str, ...],
+    out: Path,
+    shard_slice: str,
+    image_timeout: float,
+    json_path: str | None,
+    **options: Any,
+) -> None:
+    """Pack images with the class ids that TABLE has for them: exactly --tags an image, .rec shards, no OCR.
+
+    SOURCE is as for build-labels, and so is an image's key: its path inside the source, ending included. A rerun goes
+    on where the last one stopped.
+    """
+    from ovocr.labelgen.options import PackOptions, parse_shard_slice
+    from ovocr.labelgen.packing import pack_labels
+
+    totals = pack_labels(
+        PackOptions(
             sources=sources,
             out=out,
             shard_slice=parse_shard_slice(shard_slice),

@@ -1,4 +1,4 @@
-"""The layout of a labelled data set on disk: what ``build-labels`` writes and everything else reads."""
+"""The layout of a labelled data set on disk: what ``build-labels`` and ``pack-labels`` write, everything else reads."""
 
 import json
 from collections.abc import Iterator
@@ -18,7 +18,8 @@ _SHARD_FILES = (
 class LabelledDataSet:
     """A folder with manifest.json, vocab.txt and, for each shard, files in rec/, ocr/, records/ and stats/.
 
-    A shard is finished when its stats file is there: it is written last.
+    One of ``pack-labels`` has neither vocab.txt nor ocr/: its classes are no words. A shard is finished when its stats
+    file is there: it is written last.
     """
 
     root: Path

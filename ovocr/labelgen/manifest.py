@@ -16,7 +16,8 @@ from ovocr.dataset import LabelledDataSet
 from ovocr.errors import OvocrError
 from ovocr.files import fsync, write_text
 from ovocr.labelgen.destination import check_nothing_foreign
-from ovocr.labelgen.options import BuildOptions
+from ovocr.labelgen.label_table import LabelTable
+from ovocr.labelgen.options import BuildOptions, PackOptions
 from ovocr.labelgen.sources import InputShard
 from ovocr.vocab import Vocabulary
 
@@ -38,23 +39,39 @@ def describe_build(
         },
         "vocabulary": {"size": len(vocabulary), "sha256": vocabulary.sha256},
         "engine": engine,
-        "versions": _versions("jieba", "numpy", "pyarrow", "regex"),
+        "versions": {
+            **_picture_versions(),
+            "unicode": unicodedata.unidata_version,
+            **{name: version(name) for name in ("jieba", "numpy", "pyarrow", "regex")},
+        },
         "shards": [shard.to_json() for shard in shards],
     }
 
 
-def _versions(*packages: str) -> dict[str, str]:
-    """Versions of what decodes pictures, and of ``packages``."""
+def describe_pack(options: PackOptions, shards: list[InputShard], table: LabelTable) -> dict[str, Any]:
+    """The manifest of a run whose class ids come from a table: they are below ``num_classes``, and no words."""
+    return {
+        "format": FORMAT,
+        "num_classes": table.num_classes,
+        "options": {
+            "tags": options.tags,
+            "shard_size": options.shard_size,
+            "max_pixels": options.max_pixels,
+            "key_column": table.columns.key,
+            "label_columns": list(table.columns.labels),
+        },
+        "labels": {"sha256": table.sha256},
+        "versions": {**_picture_versions(), "pyarrow": version("pyarrow")},
+        "shards": [shard.to_json() for shard in shards],
+    }
+
+
+def _picture_versions() -> dict[str, str]:
+    """Versions of what decides which bytes are stored of a picture."""
     import cv2
     import PIL
 
-    return {
-        "ovocr": __version__,
-        "opencv": cv2.__version__,
-        "pillow": PIL.__version__,
-        "unicode": unicodedata.unidata_version,
-        **{name: version(name) for name in packages},
-    }
+    return {"ovocr": __version__, "opencv": cv2.__version__, "pillow": PIL.__version__}
 
 
 def settle_configuration(data_set: LabelledDataSet, manifest: dict[str, Any], vocabulary: Vocabulary | None) -> None:

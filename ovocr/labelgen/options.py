@@ -1,4 +1,4 @@
-"""What ``build-labels`` can be told, and first what every run over pictures can."""
+"""What every run over pictures can be told, and then what ``build-labels`` and ``pack-labels`` can."""
 
 import math
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ EXECUTORS = ("local",)
 PRECISIONS = ("float32", "bfloat16")
 MAX_SEED = 2**63 - 1
 MAX_TAGS = 100_000
+MAX_CLASSES = 2**24  # class ids are stored as float32, which holds every whole number up to here
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +89,27 @@ class BuildOptions(RunOptions):
             raise UsageError(f"--precision {self.precision}: there is {', '.join(PRECISIONS)}")
         if not 0 <= self.seed <= MAX_SEED:
             raise UsageError(f"--seed {self.seed}: a number from 0 to {MAX_SEED} is needed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackOptions(RunOptions):
+    """Options of one packing run, beside those of any run. Raises UsageError as they do.
+
+    labels: the table of class ids: a file, a folder of such files, or a glob.
+    num_classes: class ids are below it; None for the table's largest + 1.
+    key_column, label_columns: names of the table's columns; None and none for those with usual names.
+    """
+
+    labels: str
+    num_classes: int | None = None
+    key_column: str | None = None
+    label_columns: tuple[str, ...] = ()
+    tags: int = 10
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.num_classes is not None and not 1 <= self.num_classes <= MAX_CLASSES:
+            raise UsageError(f"--num-classes {self.num_classes}: from 1 to {MAX_CLASSES} are possible")
 
 
 def parse_shard_slice(text: str) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from ovocr.labelgen.reasons import Reason
 
 
 class Status(str, Enum):
-    """What an image became: a record, a drop (read, but without a label) or a quarantine (not read)."""
+    """What an image became: a record, a drop (without a label) or a quarantine (not read)."""
 
     OK = "ok"
     DROPPED = "dropped"
@@ -19,11 +19,14 @@ class Status(str, Enum):
 
 @dataclass(frozen=True)
 class Tag:
-    """A vocabulary word of an image, where it stands first. line: index of its line. box: interpolated along it."""
+    """A class id of an image. line: index of the line where its word stands first. box: interpolated along the line.
+
+    Both are None for a class that is no word.
+    """
 
     id: int
-    line: int
-    box: Box
+    line: int | None = None
+    box: Box | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +35,7 @@ class Outcome:
 
     jpeg, slots: what is stored in the record, for an image that is ok. width, height, lines: of the stored picture,
     for one that was read. words_found, words_in_vocabulary: words read in it, repeats counted. tags: its distinct
-    words that are in the vocabulary, in order of appearance.
+    classes: words that are in the vocabulary, in order of appearance, or what a table says, in the table's order.
     """
 
     status: Status

@@ -4,7 +4,7 @@ from enum import Enum
 
 
 class Reason(str, Enum):
-    """Machine-readable codes; what each means to a user is in docs/labelling.md."""
+    """Machine-readable codes; what each means to a user is in docs/labelling.md and docs/packing.md."""
 
     # Quarantined: the image could not be read.
     EMPTY = "empty"
@@ -23,6 +23,8 @@ class Reason(str, Enum):
     # Dropped: it was read, and gives no label.
     NO_TEXT = "no-text"
     NO_WORD_IN_VOCABULARY = "no-word-in-vocabulary"
+    # Dropped: the table of class ids has none for it.
+    NO_LABELS = "no-labels"
 
 
 class QuarantinedError(Exception):

@@ -1,4 +1,4 @@
-"""What a worker process is told once, before its first image."""
+"""What a worker process is told once, before its first image: called, it makes the function that does the work."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,3 +28,17 @@ class LabellerSettings:
         from ovocr.labelgen.worker import ImageLabeller
 
         return ImageLabeller(self, worker)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackerSettings:
+    """All that a packed image's outcome depends on beside its bytes and class ids. Fields are those of PackOptions."""
+
+    tags: int
+    max_pixels: int
+
+    def __call__(self, worker: int) -> Callable[[list[tuple[list[int], bytes]]], list[Outcome]]:
+        """Load the picture decoders in a worker of this number."""
+        from ovocr.labelgen.packer import ImagePacker
+
+        return ImagePacker(self)

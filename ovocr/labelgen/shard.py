@@ -65,7 +65,8 @@ class ShardWriter:
 
     def add(self, key: str, outcome: Outcome) -> None:
         """Write what became of the next image."""
-        self._records.append(_records_row(as_text(self._shard.source), key, outcome, self.counts.ok))
+        row = _records_row(as_text(self._shard.source), key, outcome, self.counts.ok)
+        self._records.append(row if self._with_text else {**row, "words_found": None, "words_in_vocabulary": None})
         if self._with_text and outcome.status is not Status.QUARANTINED:
             self._ocr.append(_ocr_row(key, outcome))
         if outcome.status is Status.OK:

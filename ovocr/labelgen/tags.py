@@ -16,6 +16,11 @@ def tag_slots(ids: list[int], slots: int, seed: int, key: str) -> list[int]:
     if len(ids) > slots:
         chosen = set(sorted(ids, key=lambda id: (_digest(seed, key, id), id))[:slots])
         ids = [id for id in ids if id in chosen]
+    return fill_slots(ids, slots)
+
+
+def fill_slots(ids: list[int], slots: int) -> list[int]:
+    """The first ``slots`` of distinct class ids, of which there is at least one; fewer are repeated in turn."""
     return [ids[slot % len(ids)] for slot in range(slots)]
 
 

@@ -106,8 +106,7 @@ class Totals:
             f"{counts['input']} images in {self.shards} shards: {counts['ok']} ok, {counts['dropped']} dropped, "
             f"{counts['quarantined']} quarantined; {counts['ignored']} other files ignored",
             *(f"  {reason}: {count}" for reason, count in counts["reasons"].items()),
-            f"{counts['lines']} lines, {counts['words_found']} words, {counts['words_in_vocabulary']} of them in the "
-            f"vocabulary, {counts['tags']} tags (distinct in each image)",
+            *self._contents(),
         ]
         if not self.built:
             return "\n".join([*lines, "nothing to do: all shards are finished"])
@@ -119,3 +118,11 @@ class Totals:
                 f"{self.images_built} images in {self.seconds:.1f} s: {self.images_per_s:.2f} images/s{before}",
             ]
         )
+
+    def _contents(self) -> list[str]:
+        """Lines on what is in the pictures that are ok."""
+        counts = self.counts
+        return [
+            f"{counts['lines']} lines, {counts['words_found']} words, {counts['words_in_vocabulary']} of them in the "
+            f"vocabulary, {counts['tags']} tags (distinct in each image)"
+        ]

@@ -1,0 +1,144 @@
+"""``ovocr pack-labels``: a table of class ids and sources in, a run over the shards, totals out."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import chain
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ovocr.dataset import LabelledDataSet
+from ovocr.errors import MissingExtraError, OvocrError
+from ovocr.labelgen.destination import check_destination
+from ovocr.labelgen.label_table import LabelTable
+from ovocr.labelgen.manifest import describe_pack, settle_configuration
+from ovocr.labelgen.options import MAX_CLASSES, PackOptions
+from ovocr.labelgen.outcome import Outcome, Status
+from ovocr.labelgen.pool import Job, WorkerPool
+from ovocr.labelgen.progress import say
+from ovocr.labelgen.reasons import Reason
+from ovocr.labelgen.run import ShardRun, stoppable, worker_count
+from ovocr.labelgen.settings import PackerSettings
+from ovocr.labelgen.sources import Found, InputShard, plan_shards, read_shard
+from ovocr.labelgen.totals import Totals
+
+# A picture takes a worker milliseconds; sent one by one, workers would often wait for the next.
+PICTURES_AT_ONCE = 8
+# So many images without a row are a reason to show a key of each side before the last one is read.
+UNUSUAL_START = 10_000
+
+_NO_LABELS = Outcome(status=Status.DROPPED, reason=Reason.NO_LABELS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackTotals(Totals):
+    """What a packing run reports beside the counts.
+
+    num_classes: class ids are below it. keys: of the table, distinct. keys_without_image: those that no image of the
+    data set has; None while shards are not finished.
+    """
+
+    num_classes: int
+    keys: int
+    keys_without_image: int | None
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``--json``."""
+        table = {name: getattr(self, name) for name in ("num_classes", "keys", "keys_without_image")}
+        return {**super().to_json(), **table}
+
+    def _contents(self) -> list[str]:
+        lines = [f"{self.counts['tags']} tags (distinct in each image) of {self.num_classes} classes"]
+        if self.keys_without_image is not None:
+            lines.append(f"{self.keys} keys in the table, {self.keys_without_image} of them of no image")
+        return lines
+
+
+def pack_labels(options: PackOptions, progress: bool) -> PackTotals:
+    """Write all images of the sources with the class ids that a table has for them into the data set ``options.out``.
+
+    Shards finished before are left alone. progress: show how far it is, on stderr. Raises OvocrError for what the user
+    can mend, of the table before anything is written; finished shards stay, and the same call goes on behind them.
+    """
+    start = time.monotonic()
+    with stoppable(options.out):
+        _require_decoders()
+        shards = plan_shards(options.sources, options.shard_size)
+        table = LabelTable.load(
+            options.labels,
+            key_column=options.key_column,
+            label_columns=options.label_columns,
+            num_classes=options.num_classes,
+            limit=MAX_CLASSES,
+        )
+        run = ShardRun(options, shards, with_text=False)
+        if run.todo:
+            check_destination(run.data_set, shards)
+            if not run.data_set.finished_shards():
+                _check_keys_meet(shards, table)
+        settle_configuration(run.data_set, describe_pack(options, shards, table), vocabulary=None)
+        if run.todo:
+            with _start_workers(options) as pool:
+                run.make_shards(pool, lambda image: _prepare(image, table), progress)
+        run.tidy()
+        keys, unseen = table.count_keys(_keys_of_images(run.data_set))
+        return PackTotals(
+            **vars(run.totals(time.monotonic() - start)),
+            num_classes=table.num_classes,
+            keys=keys,
+            keys_without_image=unseen if run.is_complete() else None,
+        )
+
+
+def _require_decoders() -> None:
+    if any(find_spec(name) is None for name in ("cv2", "PIL")):
+        raise MissingExtraError("pack-labels", "ocr")
+
+
+def _start_workers(options: PackOptions) -> WorkerPool:
+    return WorkerPool(
+        PackerSettings(tags=options.tags, max_pixels=options.max_pixels),
+        workers=worker_count(options.workers),
+        job_timeout_s=options.image_timeout_s,
+        batch_size=PICTURES_AT_ONCE,
+    )
+
+
+def _prepare(image: Found, table: LabelTable) -> Job | Outcome:
+    """An image without a label need not be decoded."""
+    ids = table.ids(image.key)
+    return Job((ids, image.data), len(image.data)) if ids else _NO_LABELS
+
+
+def _check_keys_meet(shards: list[InputShard], table: LabelTable) -> None:
+    """Raises OvocrError where no image has a row in the table: then both spell their keys in different ways.
+
+    Reads the sources up to the first image that has one.
+    """
+    images = 0
+    difference = ""
+    for item in chain.from_iterable(read_shard(shard) for shard in shards):
+        if not isinstance(item, Found):
+            continue
+        if table.ids(item.key):
+            return
+        images += 1
+        difference = difference or f"an image's key is {item.key!r}, the table's first is {table.first_key()!r}"
+        if images == UNUSUAL_START:
+            say(f"none of the first {images} images has a row in {table.name}: {difference}; looking at the others")
+    if images:
+        raise OvocrError(
+            f"--labels {table.name}: no image has a row with class ids in it: {difference}; "
+            "a key is the path inside the source, ending included"
+        )
+
+
+def _keys_of_images(data_set: LabelledDataSet) -> Iterator[pa.Array]:
+    """The keys of all images that were met in finished shards, a row group at a time."""
+    for number in data_set.finished_shards():
+        with pq.ParquetFile(data_set.records_path(number)) as file:
+            for batch in file.iter_batches(columns=["key"]):
+                yield batch.column("key")
