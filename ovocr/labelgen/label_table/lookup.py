@@ -58,6 +58,7 @@ class LabelTable:
             choose_columns(file, columns.key, columns.labels)
         bound = num_classes or limit
         rows = [_merge_repeats(*rows) for file in files for rows in _read_rows(file, columns, bound)]
+        pa.default_memory_pool().release_unused()  # Arrow keeps what it read the files into for the next use
         largest = max((int(ids.max()) for _, _, ids in rows if len(ids)), default=-1)
         if largest < 0:
             raise OvocrError(f"{name}: this table has no class id")
