@@ -34,6 +34,18 @@ RECORDS = pa.schema(
         ("tags", pa.list_(_TAG)),
     ]
 )
+# Of pictures whose class ids come from a table: there are no words, no lines and no boxes.
+PACKED_RECORDS = pa.schema(
+    [
+        ("source", pa.string()),
+        ("key", pa.string()),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+        ("record_id", pa.int64()),
+        ("tags", pa.list_(pa.struct([("id", pa.int32())]))),
+    ]
+)
 
 
 class RowWriter:
@@ -57,7 +69,7 @@ class RowWriter:
             self._writer.close()
 
     def append(self, row: dict[str, Any]) -> None:
-        """Add a row with a value for each column."""
+        """Add a row with a value for each column; others are left out."""
         self._rows.append(row)
         if len(self._rows) == ROW_GROUP_ROWS:
             self._write_group()

@@ -13,7 +13,7 @@ import pyarrow as pa
 from ovocr.dataset import LabelledDataSet
 from ovocr.files import locked, partial_path, write_text, written_aside
 from ovocr.labelgen.outcome import Outcome, Status
-from ovocr.labelgen.schema import OCR, RECORDS, RowWriter
+from ovocr.labelgen.schema import OCR, PACKED_RECORDS, RECORDS, RowWriter
 from ovocr.labelgen.sources import InputShard, as_text
 from ovocr.labelgen.totals import ShardCounts
 from ovocr.recordio import RecordWriter
@@ -47,7 +47,8 @@ class ShardWriter:
             self._rec = self._files.enter_context(RecordWriter(self._data_set.rec_prefix(self._number)))
             if self._with_text:
                 self._ocr = self._rows(self._data_set.ocr_path(self._number), OCR)
-            self._records = self._rows(self._data_set.records_path(self._number), RECORDS)
+            schema = RECORDS if self._with_text else PACKED_RECORDS
+            self._records = self._rows(self._data_set.records_path(self._number), schema)
             self._files = self._files.pop_all()
             self._lock = self._lock.pop_all()
         return self
@@ -65,8 +66,7 @@ class ShardWriter:
 
     def add(self, key: str, outcome: Outcome) -> None:
         """Write what became of the next image."""
-        row = _records_row(as_text(self._shard.source), key, outcome, self.counts.ok)
-        self._records.append(row if self._with_text else {**row, "words_found": None, "words_in_vocabulary": None})
+        self._records.append(_records_row(as_text(self._shard.source), key, outcome, self.counts.ok))
         if self._with_text and outcome.status is not Status.QUARANTINED:
             self._ocr.append(_ocr_row(key, outcome))
         if outcome.status is Status.OK:

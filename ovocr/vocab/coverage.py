@@ -115,6 +115,8 @@ def read_lines(root: Path) -> Iterator[list[str]]:
     Raises OvocrError where there is no data set, no finished shard or a shard's text cannot be read.
     """
     data_set = LabelledDataSet.open(root)
+    if "labels" in data_set.manifest():
+        raise OvocrError(f"{root}: packed with class ids from a table, no text was read; `ovocr build-labels` reads it")
     shards = data_set.finished_shards()
     if not shards:
         raise OvocrError(f"{root}: no finished shard yet; let `ovocr build-labels` finish one")

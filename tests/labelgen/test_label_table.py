@@ -43,9 +43,9 @@ def test_a_list_column_of_any_type_in_parquet(tmp_path: Path):
             assert (table.num_classes, table.columns.labels) == (8, ("labels",))
     table = load(parquet(tmp_path / "null.parquet", key=keys, labels=pa.array([[3, 1, 2], [7], None])))
     assert {key: table.ids(key) for key in keys} == WANTED
-    fixed = pa.array([[1, 2], None, [3, 4]], pa.list_(pa.int64(), 2))
+    fixed = pa.array([[1, 2], [0, 1], [3, 4]], pa.list_(pa.int64(), 2))
     table = load(parquet(tmp_path / "fixed.parquet", key=keys, labels=fixed))
-    assert [table.ids(key) for key in keys] == [[1, 2], [], [3, 4]]
+    assert [table.ids(key) for key in keys] == [[1, 2], [0, 1], [3, 4]]
     texts = pa.array([["3", "1", "2"], ["7.0"], []])
     table = load(parquet(tmp_path / "texts.parquet", key=keys, labels=texts))
     assert {key: table.ids(key) for key in keys} == WANTED

@@ -24,8 +24,8 @@ from ovocr.errors import OvocrError, UsageError
 from ovocr.labelgen.options import PackOptions
 from ovocr.labelgen.packing import PackTotals, pack_labels
 from ovocr.labelgen.pictures import store_picture
-from ovocr.labelgen.schema import RECORDS
 from ovocr.recordio import RecordReader, RecordWriter
+from ovocr.vocab.coverage import read_lines
 
 Packed = tuple[LabelledDataSet, PackTotals]
 
@@ -93,10 +93,10 @@ def test_every_image_has_a_record_of_what_became_of_it(packed: Packed, options: 
         [5, 3],
         [],
     ]
-    assert records[0]["tags"][0] == {"id": 5, "line": None, "box": None}
     assert {row["source"] for row in records} == {options.sources[0]}
-    assert {row["words_found"] for row in records} == {None}
-    assert pq.read_schema(packed[0].records_path(0)) == RECORDS
+    columns = pq.read_schema(packed[0].records_path(0))
+    assert columns.names == ["source", "key", "status", "reason", "detail", "record_id", "tags"]
+    assert columns.field("tags").type.value_type == pa.struct([("id", pa.int32())])
 
 
 def test_records_hold_the_stored_picture_and_exactly_the_labels(
@@ -305,6 +305,11 @@ def test_a_data_set_of_the_other_command_is_refused(packed: Packed, options: Pac
     (tmp_path / "labelled" / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(OvocrError, match="another configuration: num_classes is None there, 12 in this run"):
         pack_labels(dataclasses.replace(options, out=tmp_path / "labelled"), progress=False)
+
+
+def test_who_looks_for_text_is_told_that_there_is_none(packed: Packed):
+    with pytest.raises(OvocrError, match="out: packed with class ids from a table, no text was read"):
+        next(read_lines(packed[0].root))
 
 
 @pytest.mark.parametrize("number", [0, 2**24 + 1])
