@@ -87,6 +87,13 @@ def test_every_command_has_help(path: tuple[str, ...]) -> None:
         (["build-labels", ".", "--out", "o", "--json", "."], 2, "--json .: is a folder"),
         (["vocab", "coverage", ".", "--json", "none/x.json"], 2, "--json none/x.json: is a folder, or in a folder"),
         (["build-labels", ".", "--out", "o", "--shard-slice", "3"], 2, "--shard-slice 3: I/N is needed"),
+        (["pack-labels", "none.tar", "--labels", "none.csv", "--out", "o"], 2, "none.tar: no such file or folder"),
+        (["pack-labels", ".", "--labels", "t.csv", "--out", "o", "--tags", "0"], 2, "--tags 0: at least 1 is needed"),
+        (
+            ["pack-labels", ".", "--labels", "t.csv", "--out", "o", "--num-classes", "99999999"],
+            2,
+            "--num-classes 99999999: from 1 to 16777216 are possible",
+        ),
     ],
 )
 def test_a_mistake_is_one_line(

@@ -9,6 +9,8 @@ import sys
 import tarfile
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from ovocr.cli import main
@@ -34,6 +36,10 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, example_shards: Path) ->
             data = pages.extractfile(member).read()
             few.addfile(member, io.BytesIO(data))
             (folder / "picture.jpg").write_bytes(data)
+    labels = [[number, 7] for number in range(PAGES)]
+    pq.write_table(
+        pa.table({"key": [member.name for member in members], "labels": labels}), folder / "clusters.parquet"
+    )
     (folder / "configs").mkdir()
     config = (ROOT / "configs" / "demo.toml").read_text(encoding="utf-8")
     config = re.sub(r"^steps = \d+", "steps = 2", config, flags=re.MULTILINE)
@@ -66,6 +72,9 @@ def test_every_command_of_the_readme_runs(workplace: Path) -> None:
         if "build-labels" in command:
             assert f"{PAGES} images in 1 shards: {PAGES} ok" in output
             shutil.copytree(workplace / "labels", workplace / "demo" / "labels")
+        elif "pack-labels" in command:
+            assert f"{PAGES} images in 1 shards: {PAGES} ok" in output
+            assert "4 keys in the table, 0 of them of no image" in output
         elif " eval " in command:
             assert re.search(r"tag recall@10 [\d.]+ over all 365,187 centers, on 4 images", output)
         elif " read " in command:

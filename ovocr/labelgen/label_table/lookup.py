@@ -22,7 +22,7 @@ _Rows = tuple[pa.Array, _Counts, _Ids]  # keys [R], numbers of ids [R], ids of a
 
 
 class LabelTable:
-    """Class ids by key. Held as Arrow and numpy arrays: per row its key, and 20 bytes; 4 bytes an id.
+    """Class ids by key. Held as Arrow and numpy arrays: a row's key and 28 bytes, 4 bytes an id.
 
     name: the table as the user named it. columns: those that were read. sha256: of its files' bytes one after another.
     num_classes: ids are below it.
