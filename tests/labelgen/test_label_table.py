@@ -244,7 +244,7 @@ def test_a_table_without_the_columns_is_wrong_usage(tmp_path: Path, name: str, t
         ("t.csv", "key,label\na,\n", "has no class id"),
         ("t.parquet", "no parquet at all", "cannot be read: .*[Pp]arquet"),
         ("t.jsonl", '{"key": "a", "label": 1}\n\n{"key": \n', "line 3: no JSON"),
-        ("t.jsonl", "[1, 2]\n", r"line 1: a JSON object was expected, not b'\[1, 2\]"),
+        ("t.jsonl", "[1, 2]\n", r"line 1: a JSON object was expected, not '\[1, 2\]"),
         ("t.jsonl", '{"key": "a", "label": 1}\n{"label": 2}\n', "row 1: column 'key': the key is missing"),
         ("t.jsonl", '{"key": 1.5, "label": 1}\n', "row 0: column 'key': the key is 1.5; text or a whole number is"),
     ],
@@ -267,6 +267,9 @@ def test_other_mistakes_are_one_line(tmp_path: Path):
     (tmp_path / "latin.csv").write_bytes(b"key,label\n\xff,1\n")
     with pytest.raises(OvocrError, match=r"latin\.csv: this table cannot be read: .*UTF8"):
         load(tmp_path / "latin.csv")
+    (tmp_path / "latin.jsonl").write_bytes(b'{"key": "\xff", "label": 1}\n')
+    with pytest.raises(OvocrError, match=r"latin\.jsonl: this table cannot be read: 'utf-8' codec"):
+        load(tmp_path / "latin.jsonl")
     (tmp_path / "cut.csv.gz").write_bytes(gzip.compress(b"key,label\n" + b"a,1\n" * 100_000)[:-20])
     with pytest.raises(OvocrError, match=r"cut\.csv\.gz: this table cannot be read: "):
         load(tmp_path / "cut.csv.gz")
