@@ -230,16 +230,30 @@ def vocab_show(path: str, items: tuple[str, ...]) -> None:
     type=click.IntRange(min=1),
     help="Ranks to start on this machine, by torchrun.",
 )
-def train(config: Path, overrides: tuple[str, ...], nproc_per_node: int) -> None:
+@click.option(
+    "--dry-run", is_flag=True, help="Build everything, run two steps on made data, print sizes; write nothing."
+)
+def train(config: Path, overrides: tuple[str, ...], nproc_per_node: int, dry_run: bool) -> None:
     """Train a vision encoder on labelled data sets, as CONFIG.toml says; go on if the run was stopped."""
     _require_torch()
     from ovocr.trainer.config import load_config
 
-    settings = load_config(config, overrides)  # before any rank is started: a mistake is told once
+    # Before any rank is started: a mistake is told once.
+    settings = load_config(config, overrides, check_paths=not dry_run)
     if nproc_per_node > 1:
         from ovocr.trainer.launch import launch_ranks
 
-        launch_ranks(config, overrides, nproc_per_node)
+        debug = ["--debug"] if click.get_current_context().find_root().params["debug"] else []
+        options = [part for override in overrides for part in ("--set", override)]
+        options += ["--dry-run"] if dry_run else []
+        launch_ranks([*debug, "train", str(config), *options], nproc_per_node)
+        return
+    if dry_run:
+        from ovocr.trainer.dry_run import dry_run as try_out
+
+        for line in try_out(settings):
+            click.echo(line)
+        return
     from ovocr.trainer.loop import train as run_training
 
     summary = run_training(settings)

@@ -18,6 +18,7 @@ _PACKAGES = {
     "ocr": ("rapidocr", "onnxruntime", "pillow"),
     "paddle": ("paddleocr", "onnxruntime", "pillow"),
     "train": ("torch", "safetensors", "tensorboard"),
+    "video": ("av",),
 }
 
 

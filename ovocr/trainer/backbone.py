@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ovocr.errors import OvocrError
 from ovocr.files import write_text, written_aside
@@ -107,17 +108,26 @@ class PatchEmbedding(nn.Module):
 
 
 class Encoder(nn.Module):
-    """The stack of layers."""
+    """The stack of layers; ``recompute``: keep nothing inside a layer for the backward pass, compute it once more."""
 
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
+        self.recompute = False
 
     def forward(self, x_BLD: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """[B, L, D] -> [B, L, D]."""
         for layer in self.layers:
-            x_BLD = layer(x_BLD, cos, sin)
+            if self.recompute and torch.is_grad_enabled():
+                x_BLD = checkpoint(layer, x_BLD, cos, sin, use_reentrant=False, preserve_rng_state=False)
+            else:
+                x_BLD = layer(x_BLD, cos, sin)
         return x_BLD
+
+    def compile_layers(self) -> None:
+        """Have torch.compile make kernels for a layer; all have one shape, so the work is done once."""
+        for layer in self.layers:
+            layer.forward = torch.compile(layer.forward, dynamic=False)
 
 
 class PoolingHead(nn.Module):
@@ -219,11 +229,7 @@ class Backbone(nn.Module):
 
         Raises OvocrError, before anything is changed, where they are those of another network.
         """
-        config = read_config(Path(folder))
-        for key in _SIZE_KEYS:
-            theirs, ours = getattr(config, key), getattr(self.config, key)
-            if theirs != ours and key not in _FREE_KEYS:
-                raise OvocrError(f"{Path(folder) / CONFIG_NAME}: {key} is {theirs}, but this backbone's is {ours}")
+        check_same_network(read_config(Path(folder)), self.config, Path(folder) / CONFIG_NAME)
         path = Path(folder) / WEIGHTS_NAME
         if not path.is_file():
             raise OvocrError(f"{path}: no such file (weights are read from safetensors only)")
@@ -250,6 +256,14 @@ class Backbone(nn.Module):
             **_FIXED_KEYS,
         }
         write_text(Path(folder) / CONFIG_NAME, json.dumps(keys, indent=2, sort_keys=True) + "\n")
+
+
+def check_same_network(theirs: BackboneConfig, ours: BackboneConfig, source: Path) -> None:
+    """Raises OvocrError, naming the file that describes theirs, where weights do not mean the same in both."""
+    for key in _SIZE_KEYS:
+        their_value, our_value = getattr(theirs, key), getattr(ours, key)
+        if their_value != our_value and key not in _FREE_KEYS:
+            raise OvocrError(f"{source}: {key} is {their_value}, but this backbone's is {our_value}")
 
 
 def read_config(folder: Path) -> BackboneConfig:

@@ -111,6 +111,11 @@ def complete_checkpoints(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name))
 
 
+def incomplete_checkpoints(folder: Path) -> list[Path]:
+    """What saves that did not end have left: nothing of it is ever loaded."""
+    return sorted({*folder.glob("[0-9]*")} - {*complete_checkpoints(folder)})
+
+
 def prune_checkpoints(folder: Path, keep: int) -> None:
     """Remove all but the newest ``keep`` complete checkpoints, and what a killed save left."""
     for path in complete_checkpoints(folder)[:-keep]:
@@ -204,7 +209,8 @@ class _SavePlanner(DefaultSavePlanner):
 
     def create_local_plan(self) -> SavePlan:
         plan = super().create_local_plan()
-        self.plan = replace(plan, items=[self._placed(item) for item in plan.items])
+        empty = {name for name, shard in self.shards.items() if not shard.local.numel()}
+        self.plan = replace(plan, items=[self._placed(item) for item in plan.items if item.index.fqn not in empty])
         return self.plan
 
     def lookup_object(self, index: MetadataIndex) -> Any:
@@ -243,6 +249,8 @@ class _LoadPlanner(DefaultLoadPlanner):
                 raise OvocrError(f"{self.folder}: the checkpoint has no {name}")
             if found.size != whole:
                 raise OvocrError(f"{self.folder}: {name} is {list(found.size)}, {list(whole)} was expected")
+            if not shard.local.numel() and shard.local.dim():
+                continue  # more ranks than rows: nothing of it is here
             chunk = ChunkStorageMetadata(offsets=_offsets(shard) if whole else whole, sizes=shard.local.size())
             requests += create_read_items_for_chunk_list(name, found, [chunk])
         return LoadPlan(requests)

@@ -31,6 +31,8 @@ PRESETS: dict[str, dict[str, int]] = {
 }
 # Half of a head's dimension splits 4:6:6 into frequencies of t, h and w: sixteenths, so the half is a multiple of 16.
 HEAD_DIM_MULTIPLE = 32
+# In the folder of a run: the configuration as it was resolved.
+RUN_CONFIG = "config.toml"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +52,24 @@ class LoopConfig(Settings):
     )
     device: Literal["auto", "cpu", "cuda"] = field(
         default="auto", metadata=described("where to compute; auto: CUDA where there is one")
+    )
+    passes_per_step: int = field(
+        default=1,
+        metadata=described("backward passes that a step adds up; each global_batch is cut into so many", minimum=1),
+    )
+    backbone_parallel: Literal["ddp", "fsdp2"] = field(
+        default="ddp",
+        metadata=described("the backbone on several ranks: whole on each, or its parameters spread over them"),
+    )
+    compile: bool = field(
+        default=False, metadata=described("have torch.compile make kernels for the backbone's layers")
+    )
+    activation_checkpointing: bool = field(
+        default=False, metadata=described("recompute each layer in the backward pass: less memory, a third more time")
+    )
+    collective_timeout_s: float = field(
+        default=600.0,
+        metadata=described("after which a rank that does not answer ends the run", unit="seconds", above=0),
     )
     tensorboard: bool = field(default=True, metadata=described("write TensorBoard event files into the run's folder"))
 
@@ -72,7 +92,8 @@ class BackboneConfig(Settings):
         default=64, metadata=described("length of the time axis", unit="virtual frames", minimum=1)
     )
     init_from: Path | None = field(
-        default=None, metadata=described("folder with config.json and model.safetensors to start from")
+        default=None,
+        metadata=described("weights to start from: a folder with config.json and model.safetensors, or one of a run"),
     )
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
@@ -144,13 +165,33 @@ class MarginConfig(Settings):
 class HeadConfig(Settings):
     """[heads.NAME]: one Partial FC, its data and its share of the loss."""
 
-    kind: Literal["ocr"] = field(default="ocr", metadata=described("what the data are"))
-    data: tuple[Path, ...] = field(metadata=described("labelled data sets: folders made by build-labels"))
-    global_batch: int = field(metadata=described("over all ranks", unit="images per step", minimum=1))
-    labels_stored: int = field(default=100, metadata=described("taken of those in a record", unit="tags", minimum=1))
+    kind: Literal["image", "ocr", "video"] = field(
+        default="ocr", metadata=described("what the data are: pictures with class ids or with words, or videos")
+    )
+    data: tuple[Path, ...] = field(
+        metadata=described("labelled data sets: folders made by build-labels or pack-labels; video: lists of videos")
+    )
+    mixing_weights: tuple[float, ...] | None = field(
+        default=None, metadata=described("how often each data set has its turn; left out: all are one list", above=0)
+    )
+    global_batch: int = field(metadata=described("over all ranks and passes", unit="samples per step", minimum=1))
+    image_size: int | None = field(
+        default=None, metadata=described("side of the input; left out: the backbone's", unit="pixels", minimum=1)
+    )
+    frames: int | None = field(
+        default=None, metadata=described("of a clip, one drawn from each of so many equal bins; left out: 8", minimum=1)
+    )
+    sampled_frames: int | None = field(
+        default=None,
+        metadata=described("spread evenly over a video, from which a clip is drawn; left out: 64", minimum=1),
+    )
+    labels_stored: int | None = field(
+        default=None,
+        metadata=described("taken of those in a record; left out: ocr 100, else 10", unit="tags", minimum=1),
+    )
     label_select: int = field(default=0, metadata=described("first tag of a record that is taken", minimum=0))
     labels_per_sample: int = field(
-        default=8, metadata=described("drawn per image and step, each its own classifier", unit="tags", minimum=1)
+        default=8, metadata=described("drawn per image and pass, each its own classifier", unit="tags", minimum=1)
     )
     sample_rate: float = field(
         default=0.1, metadata=described("share of the class centers drawn as negatives", above=0, maximum=1)
@@ -160,20 +201,58 @@ class HeadConfig(Settings):
     )
     mask_own_tags: bool = field(default=True, metadata=described("an image's own tags are no negatives of it"))
     loss_weight: float = field(default=1.0, metadata=described("of this head in the total loss", above=0))
+    optimizer: Literal["adamw", "sgd"] = field(
+        default="adamw", metadata=described("of the class centers, row by row; sgd has momentum")
+    )
+    momentum: float = field(default=0.9, metadata=described("of sgd", minimum=0, below=1))
     lr_scale: float = field(default=1.0, metadata=described("times the learning rate, for this head", above=0))
     num_classes: int | None = field(
         default=None,
-        metadata=described("class centers; left out: as many as the vocabulary has words", minimum=1, maximum=2**24),
+        metadata=described(
+            "class centers; left out: as many as the vocabulary has words, or as the data set says",
+            minimum=1,
+            maximum=2**24,
+        ),
+    )
+    init_from: Path | None = field(
+        default=None,
+        metadata=described("folder of a run whose head of this name gives the class centers to start from"),
     )
     implementation: Literal["auto", "torch", "triton"] = field(
         default="auto", metadata=described("of Partial FC; auto: the fastest that the device has")
     )
     margin: MarginConfig = field(default_factory=MarginConfig, metadata=described("margin of the positives"))
 
+    @property
+    def stored(self) -> int:
+        """Tags taken of a record."""
+        return self.labels_stored or (100 if self.kind == "ocr" else 10)
+
+    @property
+    def clip_frames(self) -> int:
+        """Frames of a clip."""
+        return self.frames or 8
+
+    @property
+    def video_frames(self) -> int:
+        """Frames of a video that clips are drawn from: the length of its time axis."""
+        return self.sampled_frames or 64
+
     def conflicts(self) -> Iterator[tuple[str, str]]:
-        """More tags drawn than there are."""
-        if self.labels_per_sample > self.labels_stored:
-            yield "labels_per_sample", f"{self.labels_per_sample} is more than labels_stored, {self.labels_stored}"
+        """More tags drawn than there are; numbers that do not fit each other; settings of another kind of head."""
+        if self.labels_per_sample > self.stored:
+            yield "labels_per_sample", f"{self.labels_per_sample} is more than labels_stored, {self.stored}"
+        if self.mixing_weights is not None and len(self.mixing_weights) != len(self.data):
+            yield "mixing_weights", f"{len(self.mixing_weights)} for {len(self.data)} data sets"
+        if self.kind == "video":
+            if self.video_frames % self.clip_frames:
+                yield "sampled_frames", f"{self.video_frames} is not divisible by frames, {self.clip_frames}"
+            if self.num_classes is None:
+                yield "num_classes", "missing: a list of videos does not say how many classes there are"
+        else:
+            for name in ("frames", "sampled_frames"):
+                if getattr(self, name) is not None:
+                    yield name, f'only heads of kind "video" have it; this one is of kind "{self.kind}"'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,8 +272,18 @@ class RunConfig(Settings):
         for name in self.heads:
             if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
                 yield f"heads.{name}", "a head's name is a lower-case letter, then lower-case letters, digits and _"
+            yield from ((f"heads.{name}.{key}", problem) for key, problem in self._head_conflicts(self.heads[name]))
         if self.optimizer.warmup_steps > self.run.steps:
             yield "optimizer.warmup_steps", f"{self.optimizer.warmup_steps} is more than run.steps, {self.run.steps}"
+
+    def _head_conflicts(self, head: HeadConfig) -> Iterator[tuple[str, str]]:
+        passes, patch, axis = self.run.passes_per_step, self.backbone.patch_size, self.backbone.rope_temporal_size
+        if head.global_batch % passes:
+            yield "global_batch", f"{head.global_batch} is not divisible by run.passes_per_step, {passes}"
+        if (head.image_size or self.backbone.image_size) % patch:
+            yield "image_size", f"{head.image_size} is not divisible by backbone.patch_size, {patch}"
+        if head.kind == "video" and head.video_frames > axis:
+            yield "sampled_frames", f"{head.video_frames} is more than backbone.rope_temporal_size, {axis}"
 
 
 def load_config(path: str | Path, overrides: Iterable[str] = (), *, check_paths: bool = True) -> RunConfig:
@@ -286,14 +375,24 @@ def _apply_preset(tables: dict[str, Any]) -> None:
 
 
 def _check_paths(config: RunConfig) -> None:
+    begun = (config.run.output / RUN_CONFIG).is_file()  # it goes on from its own checkpoints
     for name, head in config.heads.items():
         for root in head.data:
             try:
-                LabelledDataSet.open(root)
+                _check_data(head.kind, root)
             except OvocrError as error:
                 raise SettingError(f"heads.{name}.data", str(error)) from error
+        if not begun and head.init_from is not None and not (head.init_from / RUN_CONFIG).is_file():
+            raise SettingError(f"heads.{name}.init_from", f"{head.init_from}: not a training run (no {RUN_CONFIG})")
     folder = config.backbone.init_from
-    if folder is not None:
+    if not begun and folder is not None and not (folder / RUN_CONFIG).is_file():
         for file_name in ("config.json", "model.safetensors"):
             if not (folder / file_name).is_file():
                 raise SettingError("backbone.init_from", f"{folder / file_name}: no such file")
+
+
+def _check_data(kind: str, path: Path) -> None:
+    if kind != "video":
+        LabelledDataSet.open(path)
+    elif not path.is_file():
+        raise OvocrError(f"{path}: no such file; a list of videos is a text file, a line a video: path and class ids")

@@ -10,8 +10,10 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 
 from ovocr.errors import UsageError
+from ovocr.trainer.roll_call import RollCall
 
 
 @dataclass(frozen=True)
@@ -75,15 +77,19 @@ def row_range(total: int, rank: int, world: int) -> tuple[int, int]:
 def joined(device: torch.device, timeout_s: float = 600.0) -> Iterator[Ranks]:
     """Join the ranks that torchrun started (its environment variables say so), or be a single rank.
 
-    A collective that takes longer than ``timeout_s`` raises, so survivors of a dead rank do not hang.
+    A collective that takes longer than ``timeout_s`` raises, so survivors of a dead rank do not hang. Where an error of
+    the block is only that another rank is gone, OvocrError names that one.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Ranks()
         return
+    timeout = timedelta(seconds=timeout_s)
+    store, rank, world = next(rendezvous("env://", timeout=timeout))
     backend = "nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=timeout)
     try:
-        yield Ranks.of(None)
+        with RollCall(store, rank, world):
+            yield Ranks.of(None)
     finally:
         leave()
 

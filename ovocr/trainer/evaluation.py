@@ -15,7 +15,6 @@ from tqdm import tqdm
 from ovocr.dataset import LabelledDataSet
 from ovocr.errors import OvocrError
 from ovocr.trainer.config import HeadConfig
-from ovocr.trainer.data.loader import load_sample
 from ovocr.trainer.data.pictures import normalise
 from ovocr.trainer.data.records import RecordSamples, vocabulary_sha256
 from ovocr.trainer.distributed import choose_device
@@ -86,7 +85,11 @@ def evaluate(run: Path, data: list[Path], *, top_k: int = 10, device: str = "aut
 def _evaluate_head(trained: TrainedRun, name: str, settings: HeadConfig, roots: list[Path], top_k: int) -> HeadRecall:
     head = trained.model.heads[name]
     samples = RecordSamples(
-        roots, label_select=settings.label_select, labels_stored=settings.labels_stored, num_classes=head.num_classes
+        roots,
+        label_select=settings.label_select,
+        labels_stored=settings.stored,
+        num_classes=head.num_classes,
+        image_size=trained.config.backbone.image_size,
     )
     prior = most_frequent_tags(settings.data, top_k)
     loader = DataLoader(_Pictures(samples, trained.config.backbone.image_size), batch_size=_BATCH, collate_fn=_collate)
@@ -135,7 +138,7 @@ class _Pictures(Dataset[tuple[torch.Tensor, list[int]]]):
         return len(self.samples)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, list[int]]:
-        pixels, labels = load_sample(self.samples, index, self.image_size)
+        pixels, labels, _ = self.samples.load(index)
         return torch.from_numpy(pixels), [int(label) for label in labels]
 
 

@@ -1,61 +1,38 @@
-"""What happens to gradients between the backward pass and the optimizer: summed over ranks, measured, clipped."""
+"""What happens to gradients between the backward pass and the optimizer: measured over all ranks and clipped."""
 
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
-from ovocr.trainer.distributed import Ranks
 from ovocr.trainer.row_gradients import touched_rows
 
 
-def sum_over_ranks(parameters: Iterable[nn.Parameter], ranks: Ranks) -> None:
-    """Add up the gradients of parameters that every rank holds, in place, in one message per dtype.
-
-    Summed, not averaged: the heads' gradients are already those of the global batch's mean.
-    """
-    if ranks.world == 1:
-        return
-    by_dtype: dict[torch.dtype, list[Tensor]] = {}
-    for parameter in parameters:
-        # A rank whose part of the batch was empty has no gradient, but must send as many numbers as the others.
-        if parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
-        by_dtype.setdefault(parameter.grad.dtype, []).append(parameter.grad)
-    for gradients in by_dtype.values():
-        flat = ranks.sum(torch.cat([gradient.flatten() for gradient in gradients]))
-        for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-            gradient.copy_(part.view_as(gradient))
-
-
-def clip_replicated(parameters: list[nn.Parameter], limit: float) -> Tensor:
-    """Clip parameters that every rank holds alike; returns the norm before clipping."""
-    norm = _squared_norm(parameters).sqrt()
-    _scale(parameters, norm, limit)
-    return norm
-
-
-def clip_sharded(parameters: list[nn.Parameter], limit: float, ranks: Ranks) -> Tensor:
-    """Clip rows that are spread over ranks by the norm of all of them; returns the norm before clipping."""
-    norm = ranks.sum(_squared_norm(parameters)).sqrt()
-    _scale(parameters, norm, limit)
-    return norm
-
-
-def _squared_norm(parameters: list[nn.Parameter]) -> Tensor:
-    total = torch.zeros((), device=parameters[0].device)
+def squared_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
+    """The sum of the squares of all gradients that this rank holds, float32 [1]."""
+    squares = []
     for parameter in parameters:
         if parameter.grad is not None:
-            values = touched_rows(parameter.grad).values
-            total += torch.linalg.vector_norm(values, dtype=torch.float32).square()
-    return total
+            values = touched_rows(local_part(parameter.grad)).values
+            squares.append(torch.linalg.vector_norm(values, dtype=torch.float32).square())
+        else:
+            squares.append(torch.zeros((), device=local_part(parameter).device))
+    return torch.stack(squares).sum().view(1)
 
 
-def _scale(parameters: Iterable[nn.Parameter], norm: Tensor, limit: float) -> None:
+def clip(parameters: Iterable[nn.Parameter], norm: Tensor, limit: float) -> None:
     """Multiply all gradients by limit / norm where the norm is above the limit."""
     factor = (limit / (norm + 1e-6)).clamp(max=1.0)
     for parameter in parameters:
         if parameter.grad is not None:
             # A row that stands twice need not be added up for this: its parts are scaled alike.
-            values = parameter.grad._values() if parameter.grad.is_sparse else parameter.grad
+            gradient = local_part(parameter.grad)
+            values = gradient._values() if gradient.is_sparse else gradient
             values.mul_(factor.to(values.dtype))
+
+
+@torch.no_grad()
+def local_part(tensor: Tensor) -> Tensor:
+    """This rank's rows of a tensor that is spread over ranks (the same storage); any other tensor as it is."""
+    # By its method: importing DTensor takes more than a second, and a single rank has none.
+    return tensor.to_local() if hasattr(tensor, "to_local") else tensor

@@ -1,24 +1,46 @@
 """Starting several ranks on this machine."""
 
+import logging
 import os
-import sys
+import signal
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NoReturn
 
 from ovocr.cores import available_cores
+from ovocr.errors import OvocrError
+
+# What ranks have to save their steps when they are told to end.
+_SHUTDOWN_TIMEOUT_S = 300
 
 
-def launch_ranks(config: Path, overrides: Iterable[str], ranks: int) -> NoReturn:
-    """Become torchrun, which runs `ovocr train` as this many ranks and ends them when it is told to end."""
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
-    settings = [part for override in overrides for part in ("--set", override)]
+def launch_ranks(arguments: Iterable[str], ranks: int) -> None:
+    """Run `ovocr` with these arguments as so many ranks, by torchrun, and wait for them.
+
+    SIGTERM and Ctrl-C are passed on, and the ranks save before they end. Raises OvocrError naming the rank that failed
+    first; by then it has said itself why.
+    """
+    from torch.distributed import run as torchrun
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
     # Python looks for `-m ovocr` in the current folder first, where a folder of that name may be something else: a
     # checkout, seen from outside. With this package on the path, it is found all the same.
     path = os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH"))))
-    threads = os.environ.get("OMP_NUM_THREADS", str(max(1, available_cores() // ranks)))
-    os.execve(
-        sys.executable,
-        [*torchrun, "-m", "ovocr", "train", str(config), *settings],
-        {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": threads},
-    )
+    os.environ["PYTHONPATH"] = path
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, available_cores() // ranks)))
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # what it says is said below, in a line
+    options = torchrun.parse_args(["--standalone", f"--nproc-per-node={ranks}", "-m", "ovocr", *arguments])
+    if hasattr(options, "shutdown_timeout"):  # since torch 2.10; before, it was 30 s always
+        options.shutdown_timeout = _SHUTDOWN_TIMEOUT_S
+    try:
+        torchrun.run(options)
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        how = _signal_name(failure.exitcode) or f"ended with exit code {failure.exitcode}"
+        raise OvocrError(f"rank {rank} (process {failure.pid}) {how}") from error
+    except SignalException as error:
+        raise OvocrError(f"all ranks were ended by {signal.Signals(error.sigval).name}") from error
+
+
+def _signal_name(exit_code: int) -> str:
+    return f"died of {signal.Signals(-exit_code).name}" if exit_code < 0 else ""

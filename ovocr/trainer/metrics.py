@@ -38,8 +38,8 @@ class MetricsLog:
         self._board = _open_board(tensorboard, start) if tensorboard is not None else None
         self._terminal = sys.stderr.isatty()
         self._bar = tqdm(total=steps, initial=start, unit="step", disable=not self._terminal, desc="train")
-        self._began = self._shown = time.monotonic()
-        self._images = 0  # since the last line
+        self._began = time.monotonic()
+        self._images, self._seconds = 0, 0.0  # since the last line
 
     def __enter__(self) -> "MetricsLog":
         return self
@@ -52,9 +52,10 @@ class MetricsLog:
         if self._board is not None:
             self._board.close()
 
-    def write(self, record: dict[str, Any], images: int) -> None:
-        """Take the record of a step of so many images: nested dictionaries of numbers, with ``step`` and ``loss``."""
+    def write(self, record: dict[str, Any], images: int, seconds: float) -> None:
+        """Take the record of a step of so many images and seconds: nested numbers, with ``step`` and ``loss``."""
         self._images += images
+        self._seconds += seconds
         self._file.write(json.dumps(record, allow_nan=False) + "\n")
         step = record["step"]
         self._bar.update()
@@ -72,14 +73,13 @@ class MetricsLog:
         os.fsync(self._file.fileno())
 
     def _show(self, record: dict[str, Any]) -> None:
-        now = time.monotonic()
-        text = f"loss {record['loss']:.3f}, {self._images / max(1e-9, now - self._shown):.1f} images/s"
-        self._shown, self._images = now, 0
+        text = f"loss {record['loss']:.3f}, {self._images / max(1e-9, self._seconds):.1f} images/s"
+        self._images, self._seconds = 0, 0.0
         if self._terminal:
             self._bar.set_postfix_str(text)
             return
         done = record["step"] + 1
-        left = (now - self._began) / (done - self._start) * (self._steps - done)
+        left = (time.monotonic() - self._began) / (done - self._start) * (self._steps - done)
         print(f"step {done}/{self._steps}: {text}, {left:.0f} s left", file=sys.stderr, flush=True)
 
     @staticmethod

@@ -7,15 +7,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ovocr.dataset import LabelledDataSet
 from ovocr.errors import OvocrError
 from ovocr.trainer.backbone import Backbone
 from ovocr.trainer.checkpoint import RowShard, Tensors, load_checkpoint, read_state
 from ovocr.trainer.config import HeadConfig, RunConfig
 from ovocr.trainer.distributed import Ranks
+from ovocr.trainer.gradients import local_part
 from ovocr.trainer.heads.margin import Margin
 from ovocr.trainer.heads.partial_fc import PartialFC
+from ovocr.trainer.parallel import ParallelBackbone
 from ovocr.trainer.row_adamw import RowAdamW
+from ovocr.trainer.row_optimizer import RowOptimizer
+from ovocr.trainer.row_sgd import RowSGD
 from ovocr.trainer.run_folder import RunFolder
 from ovocr.vocab import Vocabulary
 
@@ -24,25 +27,42 @@ _ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
 
 @dataclass(frozen=True)
 class Model:
-    """The backbone, which every rank holds whole, and the heads, whose class centers are spread over the ranks."""
+    """The backbone, and the heads, whose class centers are spread over the ranks.
+
+    parallel: the same backbone as all ranks run it together.
+    """
 
     backbone: Backbone
     heads: dict[str, PartialFC]
+    parallel: ParallelBackbone
 
     def tensors(self) -> Tensors:
         """Everything trained, by the names it has in a checkpoint."""
-        tensors: Tensors = {f"backbone.{name}": value for name, value in self.backbone.state_dict().items()}
-        for name, head in self.heads.items():
-            tensors[f"heads.{name}.weight"] = _rows_of(head, head.weight.detach())
+        tensors = self.backbone_tensors()
+        for name in self.heads:
+            tensors |= self.head_tensors(name)
         return tensors
+
+    def backbone_tensors(self) -> Tensors:
+        """The backbone's part of a checkpoint."""
+        ranks = self._ranks()
+        return {f"backbone.{name}": stored(value, ranks) for name, value in self.backbone.state_dict().items()}
+
+    def head_tensors(self, name: str) -> Tensors:
+        """The class centers of a head, as a checkpoint has them."""
+        head = self.heads[name]
+        return {f"heads.{name}.weight": _rows_of(head, head.weight.detach())}
+
+    def _ranks(self) -> Ranks:
+        return next(iter(self.heads.values())).ranks
 
 
 @dataclass(frozen=True)
 class Optimizers:
-    """AdamW for the backbone, one row-sparse AdamW for each head."""
+    """AdamW for the backbone, a row-sparse optimizer for each head."""
 
     backbone: torch.optim.AdamW
-    heads: dict[str, RowAdamW]
+    heads: dict[str, RowOptimizer]
 
     def set_learning_rate(self, rate: float, head_scales: dict[str, float]) -> None:
         """Set the learning rate of the step; each head's is scaled by its own factor."""
@@ -61,13 +81,14 @@ class Optimizers:
     def tensors(self, model: Model) -> Tensors:
         """The state of all optimizers, by the names it has in a checkpoint; zeros where none has been made yet."""
         tensors: Tensors = {}
+        ranks = next(iter(model.heads.values())).ranks
         for name, parameter in model.backbone.named_parameters():
             state = self.backbone.state[parameter]
             if not state:
                 state["step"] = torch.zeros(())
                 state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
             for key in _ADAM_STATE:
-                tensors[f"optimizer.backbone.{name}.{key}"] = state[key]
+                tensors[f"optimizer.backbone.{name}.{key}"] = stored(state[key], ranks)
         for name, optimizer in self.heads.items():
             head = model.heads[name]
             for key, value in optimizer.init_state(head.weight).items():
@@ -78,7 +99,10 @@ class Optimizers:
 def build_model(config: RunConfig, num_classes: dict[str, int], ranks: Ranks, device: torch.device) -> Model:
     """The model of a configuration as it is drawn, the same for any number of ranks; num_classes: of each head."""
     torch.manual_seed(config.run.seed)
-    backbone = Backbone(config.backbone)
+    backbone = Backbone(config.backbone).to(device)
+    backbone.encoder.recompute = config.run.activation_checkpointing
+    if config.run.compile:
+        backbone.encoder.compile_layers()
     heads = {}
     for index, (name, head) in enumerate(config.heads.items()):
         heads[name] = PartialFC(
@@ -92,8 +116,9 @@ def build_model(config: RunConfig, num_classes: dict[str, int], ranks: Ranks, de
             implementation=head.implementation,
             process_group=ranks.group,
             seed=config.run.seed + index,
+            passes_per_step=config.run.passes_per_step,
         ).to(device)
-    return Model(backbone.to(device), heads)
+    return Model(backbone, heads, ParallelBackbone(backbone, config.run.backbone_parallel, ranks))
 
 
 def build_optimizers(config: RunConfig, model: Model) -> Optimizers:
@@ -111,23 +136,36 @@ def build_optimizers(config: RunConfig, model: Model) -> Optimizers:
     backbone = torch.optim.AdamW(
         groups, lr=settings.lr, betas=settings.betas, eps=settings.eps, weight_decay=settings.weight_decay
     )
-    heads = {
-        name: RowAdamW(
+    heads = {name: _head_optimizer(config, name, head) for name, head in model.heads.items()}
+    return Optimizers(backbone, heads)
+
+
+def _head_optimizer(config: RunConfig, name: str, head: PartialFC) -> RowOptimizer:
+    settings, own = config.optimizer, config.heads[name]
+    if own.optimizer == "sgd":
+        return RowSGD(
             [head.weight],
             lr=settings.lr,
-            betas=settings.betas,
-            eps=settings.eps,
+            momentum=own.momentum,
             weight_decay=settings.weight_decay,
-            implementation=config.heads[name].implementation,
+            implementation=own.implementation,
         )
-        for name, head in model.heads.items()
-    }
-    return Optimizers(backbone, heads)
+    return RowAdamW(
+        [head.weight],
+        lr=settings.lr,
+        betas=settings.betas,
+        eps=settings.eps,
+        weight_decay=settings.weight_decay,
+        implementation=own.implementation,
+    )
 
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A finished or running run as its newest checkpoint has it, all class centers in one process."""
+    """A finished or running run as its newest checkpoint has it, all class centers in one process.
+
+    vocabularies: of the heads whose class ids stand for words.
+    """
 
     folder: RunFolder
     config: RunConfig
@@ -148,7 +186,12 @@ class TrainedRun:
         if newest is None:
             raise OvocrError(f"{root}: no complete checkpoint yet; let `ovocr train` go on")
         num_classes = saved_per_head(newest, "num_classes", config)
-        vocabularies = {name: Vocabulary.load(folder.vocabulary_path(name)) for name in config.heads}
+        paths = {name: folder.vocabulary_path(name) for name in config.heads}
+        vocabularies = {
+            name: Vocabulary.load(path)
+            for name, path in paths.items()
+            if config.heads[name].kind == "ocr" or path.exists()
+        }
         model = build_model(config, num_classes, Ranks(), device)
         load_checkpoint(newest, model.tensors(), Ranks())
         model.backbone.eval()
@@ -170,14 +213,21 @@ def export_backbone(run: Path, out: Path) -> int:
     return trained.step
 
 
-def vocabulary_of(head: HeadConfig) -> Vocabulary:
-    """The vocabulary of a head's data sets, from the copy that the first one holds (they all have the same)."""
-    return Vocabulary.load(LabelledDataSet.open(head.data[0]).vocabulary_path)
-
-
 def _margin(head: HeadConfig) -> Margin:
     return Margin(**{field.name: getattr(head.margin, field.name) for field in fields(Margin)})
 
 
 def _rows_of(head: PartialFC, local: Tensor) -> RowShard:
     return RowShard(local, head.first_class, head.num_classes)
+
+
+def stored(tensor: Tensor, ranks: Ranks) -> Tensor | RowShard:
+    """A tensor as a checkpoint takes it: one that FSDP2 spread over the ranks by rows is this rank's part of the whole.
+
+    FSDP2 gives every rank as many rows as the first, and what is left to the last ones.
+    """
+    local = local_part(tensor)
+    if local is tensor:
+        return tensor
+    total = tensor.shape[0]
+    return RowShard(local.detach(), min(total, ranks.rank * -(-total // ranks.world)), total)

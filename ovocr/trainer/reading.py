@@ -32,13 +32,11 @@ def read_pictures(
 ) -> Iterator[Reading | OvocrError]:
     """Read JPEG, PNG and WebP files with the newest checkpoint of a run; for each its words, or why it has none.
 
-    head: whose words, the only one if left out. Raises OvocrError where the run cannot be read, UsageError for an
-    unknown head.
+    head: whose words, or class ids where it has no vocabulary; the only one that has words if left out. Raises
+    OvocrError where the run cannot be read, UsageError for an unknown head.
     """
     trained = TrainedRun.load(run, choose_device(device))
-    if head is None and len(trained.config.heads) > 1:
-        raise UsageError(f"--head: the run has several; choose one of {', '.join(trained.config.heads)}")
-    name = head or next(iter(trained.config.heads))
+    name = head or _head_with_words(trained)
     if name not in trained.config.heads:
         raise UsageError(f"--head: {name!r} is not a head of this run; it has {', '.join(trained.config.heads)}")
     for picture in pictures:
@@ -54,12 +52,21 @@ def _read(trained: TrainedRun, head: str, picture: Path, top_k: int) -> Reading:
     except OSError as error:
         raise UsageError(f"{picture}: cannot be read: {error.strerror}") from error
     try:
-        pixels = torch.from_numpy(load_picture(image, trained.config.backbone.image_size))
+        size = trained.config.heads[head].image_size or trained.config.backbone.image_size
+        pixels = torch.from_numpy(load_picture(image, size))
     except DecodeError as error:
         raise DecodeError(f"{picture}: {error}") from error
     with torch.no_grad():
         _, pooled = trained.model.backbone(normalise(pixels.unsqueeze(0).to(trained.device), torch.float32))
     cosines, classes = nearest_centers(pooled, trained.model.heads[head].weight, top_k)
-    vocabulary = trained.vocabularies[head]
-    words = [(vocabulary.word(int(c)), float(s)) for c, s in zip(classes[0], cosines[0], strict=True)]
-    return Reading(picture, words)
+    vocabulary = trained.vocabularies.get(head)
+    names = [vocabulary.word(c) if vocabulary is not None else f"class {c}" for c in classes[0].tolist()]
+    return Reading(picture, list(zip(names, cosines[0].tolist(), strict=True)))
+
+
+def _head_with_words(trained: TrainedRun) -> str:
+    """The head that is meant where none is named. Raises UsageError where several could be."""
+    heads = list(trained.vocabularies) or list(trained.config.heads)
+    if len(heads) > 1:
+        raise UsageError(f"--head: the run has several; choose one of {', '.join(heads)}")
+    return heads[0]

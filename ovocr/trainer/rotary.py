@@ -21,6 +21,16 @@ def grid_positions(frames: int, rows: int, columns: int, *, device: torch.device
     return torch.cartesian_prod(*axes)
 
 
+def clip_positions(times_BT: Tensor, rows: int, columns: int) -> Tensor:
+    """The (t, h, w) of every patch of clips whose frames stand at these times: int64 [B, T * rows * columns, 3]."""
+    batch, frames = times_BT.shape
+    places_L3 = grid_positions(frames, rows, columns, device=times_BT.device)
+    times_BL = times_BT.repeat_interleave(rows * columns, dim=1)
+    positions_BL3 = places_L3.expand(batch, -1, -1).clone()
+    positions_BL3[..., 0] = times_BL
+    return positions_BL3
+
+
 def rotary_tables(positions: Tensor, head_dim: int, theta: float) -> tuple[Tensor, Tensor]:
     """Cosine and sine of the angle of every channel: float32 [..., L, head_dim] each, for positions [..., L, 3].
 

@@ -13,10 +13,10 @@ from ovocr import __version__
 from ovocr.errors import OvocrError
 from ovocr.files import locked, write_text
 from ovocr.trainer.checkpoint import complete_checkpoints
-from ovocr.trainer.config import LoaderConfig, RunConfig, dump_config, load_config
+from ovocr.trainer.config import RUN_CONFIG, LoaderConfig, RunConfig, dump_config, load_config
 from ovocr.vocab import Vocabulary
 
-_PACKAGES = ("torch", "numpy", "opencv-python-headless", "pyarrow", "safetensors")
+_PACKAGES = ("torch", "numpy", "opencv-python-headless", "pyarrow", "safetensors", "av")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class RunFolder:
     @property
     def config_path(self) -> Path:
         """The resolved configuration, TOML."""
-        return self.root / "config.toml"
+        return self.root / RUN_CONFIG
 
     @property
     def metrics_path(self) -> Path:
@@ -70,8 +70,10 @@ class RunFolder:
         """The run's configuration; what it names need not be there any more."""
         return load_config(self.config_path, check_paths=False)
 
-    def prepare(self, config: RunConfig, vocabularies: dict[str, Vocabulary]) -> None:
+    def prepare(self, config: RunConfig, vocabularies: dict[str, Vocabulary | None]) -> None:
         """Make the folder, or check that what has been trained in it was of the same configuration, to go on with.
+
+        vocabularies: of each head; None where its class ids are mere numbers.
 
         Raises OvocrError naming the first difference otherwise.
         """
@@ -86,7 +88,8 @@ class RunFolder:
                 self._check_vocabulary(head, vocabulary)
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         for head, vocabulary in vocabularies.items():
-            vocabulary.save(self.vocabulary_path(head))
+            if vocabulary is not None:
+                vocabulary.save(self.vocabulary_path(head))
         write_text(self.root / "versions.json", json.dumps(_versions(), indent=1, sort_keys=True) + "\n")
         write_text(self.config_path, dump_config(config))
 
@@ -94,9 +97,10 @@ class RunFolder:
         """Held while a run is trained in the folder. Raises OvocrError where another process does so."""
         return locked(self.root / ".lock", f"{self.root}: another process is training in this folder")
 
-    def _check_vocabulary(self, head: str, vocabulary: Vocabulary) -> None:
+    def _check_vocabulary(self, head: str, vocabulary: Vocabulary | None) -> None:
         path = self.vocabulary_path(head)
-        if path.is_file() and Vocabulary.load(path).sha256 != vocabulary.sha256:
+        before = Vocabulary.load(path).sha256 if path.is_file() else None
+        if before != (None if vocabulary is None else vocabulary.sha256):
             raise OvocrError(
                 f"{self.root}: head {head} was trained on another vocabulary than its data have now; "
                 "choose another run.output, or the old data to go on with it"
@@ -126,6 +130,16 @@ def _difference(old: RunConfig, new: RunConfig) -> str:
 def _computed(config: RunConfig) -> RunConfig:
     """The configuration without what only says how it is run: logging, loading, where it lies."""
     run = dataclasses.replace(
-        config.run, output=Path(), log_every=1, checkpoint_every=1, keep_checkpoints=1, tensorboard=False, device="auto"
+        config.run,
+        output=Path(),
+        log_every=1,
+        checkpoint_every=1,
+        keep_checkpoints=1,
+        tensorboard=False,
+        device="auto",
+        backbone_parallel="ddp",
+        compile=False,
+        activation_checkpointing=False,
+        collective_timeout_s=1.0,
     )
     return dataclasses.replace(config, run=run, loader=LoaderConfig())

@@ -2,8 +2,13 @@
 
 import json
 import os
-from collections.abc import Callable, Sequence
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,9 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from ovocr.dataset import LabelledDataSet
 from ovocr.recordio import RecordWriter
+from ovocr.trainer.checkpoint import complete_checkpoints
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when a kernel's module is first imported
@@ -34,7 +41,8 @@ def write_data_set(
     shard_sizes: Sequence[int],
     *,
     tags: int = 10,
-    words: Sequence[str] = WORDS,
+    words: Sequence[str] | None = WORDS,
+    num_classes: int = 50,
     finished: int | None = None,
     first_colour: int = 0,
     patterned: bool = False,
@@ -42,9 +50,11 @@ def write_data_set(
     """A data set whose n-th record is a 40x24 picture of one grey level, (first_colour + 3 n) % 256.
 
     With ``patterned`` it is a mosaic of 15 random colours instead: a normalising network cannot tell greys apart.
-    Its tags are n, n + 1, ... modulo the number of words; only the first ``finished`` shards are done (None: all).
+    Its tags are n, n + 1, ... modulo the number of classes: of the words, or ``num_classes`` mere numbers where
+    ``words`` is None. Only the first ``finished`` shards are done (None: all).
     """
     data_set = LabelledDataSet(root)
+    classes = num_classes if words is None else len(words)
     number = 0
     for shard, size in enumerate(shard_sizes):
         rows = []
@@ -56,7 +66,7 @@ def write_data_set(
                     picture = np.kron(colours, np.ones((8, 8, 1), np.uint8))
                 encoded, data = cv2.imencode(".jpg", picture)
                 assert encoded
-                labels = (number + np.arange(tags)) % len(words)
+                labels = (number + np.arange(tags)) % classes
                 writer.write(record, labels.astype(np.float32), data.tobytes())
                 rows.append({"tags": [{"id": int(label)} for label in labels]})
                 number += 1
@@ -65,8 +75,12 @@ def write_data_set(
         if finished is None or shard < finished:
             data_set.stats_path(shard).parent.mkdir(exist_ok=True)
             data_set.stats_path(shard).write_text(json.dumps({"ok": size}))
-    data_set.vocabulary_path.write_text("".join(f"{word}\n" for word in words))
-    data_set.manifest_path.write_text(json.dumps({"shards": [f"source{n}.tar" for n in range(len(shard_sizes))]}))
+    manifest: dict[str, Any] = {"shards": [f"source{n}.tar" for n in range(len(shard_sizes))]}
+    if words is None:
+        manifest["num_classes"] = num_classes
+    else:
+        data_set.vocabulary_path.write_text("".join(f"{word}\n" for word in words))
+    data_set.manifest_path.write_text(json.dumps(manifest))
     return root
 
 
@@ -74,6 +88,54 @@ def write_data_set(
 def make_data_set(tmp_path: Path) -> Callable[..., Path]:
     """``make_data_set("name", [3, 2])`` writes a data set of two shards below tmp_path; see write_data_set."""
     return lambda name, shard_sizes, **options: write_data_set(tmp_path / name, shard_sizes, **options)
+
+
+def numbered_frame(number: int, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """A picture [H, W, 3] whose eight bars from left to right are the bits of its number, the lowest first."""
+    width, height = size
+    bits = number >> (np.arange(width) * 8 // width) & 1
+    return np.broadcast_to((20 + 200 * bits).astype(np.uint8)[None, :, None], (height, width, 3)).copy()
+
+
+def write_video(
+    path: Path,
+    frames: int = 64,
+    *,
+    size: tuple[int, int] = (64, 48),
+    fps: int = 25,
+    codec: str = "libx264",
+    key_every: int = 12,
+    times_ms: Iterable[int] | None = None,
+    options: dict[str, str] | None = None,
+    paint: Callable[[int, tuple[int, int]], NDArray[np.uint8]] = numbered_frame,
+) -> Path:
+    """A video of so many frames, each a picture that tells its number; the ending of the path chooses the container.
+
+    size: width and height. key_every: frames between key frames at most. times_ms: when each frame is shown, instead
+    of fps of them a second. options: of the encoder.
+    """
+    av = pytest.importorskip("av", reason="PyAV is not installed")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=fps, options=options)
+        stream.width, stream.height = size
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.gop_size = key_every
+        if times_ms is not None:
+            stream.codec_context.time_base = Fraction(1, 1000)
+        for number, time in enumerate(range(frames) if times_ms is None else times_ms):
+            frame = av.VideoFrame.from_ndarray(paint(number, size), format="rgb24")
+            frame.pts = time
+            frame.time_base = stream.codec_context.time_base if times_ms is not None else Fraction(1, fps)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture
+def make_video(tmp_path: Path) -> Callable[..., Path]:
+    """``make_video("clips/a.mp4", frames=64, size=(64, 48), fps=25)`` writes it below tmp_path; see write_video."""
+    return lambda name, **options: write_video(tmp_path / name, **options)
 
 
 @pytest.fixture
@@ -112,3 +174,74 @@ lr_scale = 50.0
 """
     )
     return path
+
+
+class Runs:
+    """`ovocr train` as a user starts it, each rank on one thread, and what it leaves."""
+
+    @staticmethod
+    def start(config: Path, *settings: str, ranks: int = 1) -> "subprocess.Popen[str]":
+        """Start a run with these section.key=value settings; its messages come through a pipe."""
+        options = [part for setting in settings for part in ("--set", setting)]
+        return subprocess.Popen(
+            [sys.executable, "-m", "ovocr", "train", str(config), *options, "--nproc-per-node", str(ranks)],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    @staticmethod
+    def finish(config: Path, *settings: str, ranks: int = 1) -> str:
+        """Run to the end; its standard output."""
+        process = Runs.start(config, *settings, ranks=ranks)
+        output, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+        return output
+
+    @staticmethod
+    def wait_for_checkpoints(run: Path, count: int, process: "subprocess.Popen[str]") -> None:
+        """Until so many complete checkpoints have come."""
+        deadline = time.monotonic() + 200
+        while len(complete_checkpoints(run / "checkpoints")) < count:
+            assert process.poll() is None, f"the run ended before that: {process.communicate()[1]}"
+            assert time.monotonic() < deadline, "no checkpoint came"
+            time.sleep(0.005)
+
+    @staticmethod
+    def rank_process(launcher: "subprocess.Popen[str]", rank: int) -> int:
+        """Number of the process that is this rank of a launched run."""
+        wanted = f"RANK={rank}".encode()
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
+                if parent == launcher.pid and wanted in (folder / "environ").read_bytes().split(b"\0"):
+                    return int(folder.name)
+            except OSError:
+                continue
+        raise AssertionError(f"no rank {rank} below process {launcher.pid}")
+
+    @staticmethod
+    def metrics(run: Path) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl."""
+        return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+    @staticmethod
+    def assert_same_course(found: Path, wanted: Path, tolerance: float) -> None:
+        """Both runs took the same samples step by step, and have the same losses and gradient norms."""
+        found_lines, wanted_lines = Runs.metrics(found), Runs.metrics(wanted)
+        for key in ("step", "sample_ids", "lr"):
+            assert [line[key] for line in found_lines] == [line[key] for line in wanted_lines], key
+
+        def numbers(line: dict[str, Any]) -> list[float]:
+            heads = [line["heads"][name][key] for name in line["heads"] for key in ("loss", "grad_norm")]
+            return [line["loss"], line["grad_norm"], *heads]
+
+        for one, other in zip(found_lines, wanted_lines, strict=True):
+            assert numbers(one) == pytest.approx(numbers(other), rel=tolerance), one["step"]
+
+
+@pytest.fixture
+def runs() -> type[Runs]:
+    """Starting runs and comparing what they leave."""
+    return Runs

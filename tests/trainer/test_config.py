@@ -139,6 +139,14 @@ def test_a_dumped_configuration_loads_back_equal(config_file: Path, tmp_path: Pa
     assert "image_size = 448  # side of the input; a preset sets it [pixels]\n" in dumped.read_text(encoding="utf-8")
 
 
+def test_a_run_that_has_begun_needs_no_start_any_more(config_file: Path, tmp_path: Path) -> None:
+    settings = ["backbone.init_from=/gone", "heads.ocr.init_from=/gone", f"run.output={tmp_path / 'run'}"]
+    assert mistake(config_file, *settings) == "--set: heads.ocr.init_from: /gone: not a training run (no config.toml)"
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.toml").touch()
+    assert load_config(config_file, settings).backbone.init_from == Path("/gone")
+
+
 def test_a_finished_run_s_configuration_loads_without_its_data(config_file: Path) -> None:
     (config_file.parent / "data" / "manifest.json").unlink()
     config = load_config(config_file, ["backbone.init_from=/gone"], check_paths=False)
@@ -201,8 +209,9 @@ OVERRIDE_MISTAKES = {
     "loader.workers=-1": "loader.workers: -1 is out of range: at least 0",
     "loader.prefetch=0": "loader.prefetch: 0 is out of range: at least 1",
     "heads.ocr=[]": "heads.ocr: a section [heads.ocr] is expected, not []",
-    "heads.OCR.global_batch=1": "heads.OCR.data: missing: labelled data sets: folders made by build-labels",
-    "heads.ocr.kind=audio": 'heads.ocr.kind: "audio" is not allowed; allowed are "ocr"',
+    "heads.OCR.global_batch=1": "heads.OCR.data: missing: labelled data sets: folders made by build-labels or "
+    "pack-labels; video: lists of videos",
+    "heads.ocr.kind=audio": 'heads.ocr.kind: "audio" is not allowed; allowed are "image", "ocr", "video"',
     "heads.ocr.data=/x": 'heads.ocr.data: a list is expected, not "/x"',
     "heads.ocr.data=[]": "heads.ocr.data: an empty list: at least one value is needed",
     "heads.ocr.data=[1]": "heads.ocr.data[0]: a path is expected, not 1",
@@ -214,6 +223,24 @@ OVERRIDE_MISTAKES = {
     "heads.ocr.sample_rate=1.5": "heads.ocr.sample_rate: 1.5 is out of range: more than 0, at most 1",
     "heads.ocr.sample_rate=0": "heads.ocr.sample_rate: 0.0 is out of range: more than 0, at most 1",
     "heads.ocr.num_classes=16777217": "heads.ocr.num_classes: 16777217 is out of range: at least 1, at most 16777216",
+    "heads.ocr.image_size=450": "heads.ocr.image_size: 450 is not divisible by backbone.patch_size, 14",
+    "heads.ocr.frames=8": 'heads.ocr.frames: only heads of kind "video" have it; this one is of kind "ocr"',
+    "heads.ocr.sampled_frames=64": 'heads.ocr.sampled_frames: only heads of kind "video" have it; '
+    'this one is of kind "ocr"',
+    "heads.ocr.mixing_weights=[1, 2]": "heads.ocr.mixing_weights: 2 for 1 data sets",
+    "heads.ocr.mixing_weights=[0]": "heads.ocr.mixing_weights: 0.0 is out of range: more than 0",
+    "heads.ocr.mixing_weights=1": "heads.ocr.mixing_weights: a list is expected, not 1",
+    "heads.ocr.kind=video": "heads.ocr.num_classes: missing: a list of videos does not say how many classes there are",
+    "heads.ocr.optimizer=adam": 'heads.ocr.optimizer: "adam" is not allowed; allowed are "adamw", "sgd"',
+    "heads.ocr.momentum=1": "heads.ocr.momentum: 1.0 is out of range: at least 0, less than 1",
+    "heads.ocr.init_from=/no/such": "heads.ocr.init_from: /no/such: not a training run (no config.toml)",
+    "heads.ocr.labels_stored=4": "heads.ocr.labels_per_sample: 8 is more than labels_stored, 4",
+    "heads.ocr.loss_weight=0": "heads.ocr.loss_weight: 0.0 is out of range: more than 0",
+    "run.passes_per_step=3": "heads.ocr.global_batch: 16 is not divisible by run.passes_per_step, 3",
+    "run.passes_per_step=0": "run.passes_per_step: 0 is out of range: at least 1",
+    "run.backbone_parallel=fsdp": 'run.backbone_parallel: "fsdp" is not allowed; allowed are "ddp", "fsdp2"',
+    "run.compile=1": "run.compile: true or false is expected, not 1",
+    "run.collective_timeout_s=0": "run.collective_timeout_s: 0.0 is out of range: more than 0",
     "heads.ocr.margin.scale=0": "heads.ocr.margin.scale: 0.0 is out of range: more than 0, at most 100",
     "heads.ocr.margin.m2=4": "heads.ocr.margin.m2: 4.0 is out of range: at least 0, at most 3.14",
     "heads.ocr.margin.filter_threshold=1": "heads.ocr.margin.filter_threshold: 1.0 is out of range: "
@@ -221,11 +248,44 @@ OVERRIDE_MISTAKES = {
     "heads.ocr.margin.gradient=soft": 'heads.ocr.margin.gradient: "soft" is not allowed; '
     'allowed are "exact", "straight_through"',
 }
+FOUND_AT_ANOTHER_KEY = {"heads.ocr.kind=video", "heads.ocr.labels_stored=4", "run.passes_per_step=3"}
 
 
 @pytest.mark.parametrize("override", OVERRIDE_MISTAKES)
 def test_a_mistake_in_an_override_is_one_line(config_file: Path, override: str) -> None:
-    assert mistake(config_file, override) == f"--set: {OVERRIDE_MISTAKES[override]}"
+    problem = OVERRIDE_MISTAKES[override]
+    elsewhere = override in FOUND_AT_ANOTHER_KEY  # which stands in the file
+    assert mistake(config_file, override) == f"{config_file if elsewhere else '--set'}: {problem}"
+
+
+# Several --set that make a video head of it; what is wrong then.
+VIDEO_MISTAKES = [
+    ((), "heads.ocr.data: DATA: no such file; a list of videos is a text file, a line a video: path and class ids"),
+    (("heads.ocr.sampled_frames=60",), "heads.ocr.sampled_frames: 60 is not divisible by frames, 8"),
+    (("heads.ocr.frames=5",), "heads.ocr.sampled_frames: 64 is not divisible by frames, 5"),
+    (
+        ("heads.ocr.sampled_frames=128",),
+        "heads.ocr.sampled_frames: 128 is more than backbone.rope_temporal_size, 64",
+    ),
+    (("heads.ocr.labels_per_sample=11",), "heads.ocr.labels_per_sample: 11 is more than labels_stored, 10"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "problem"), VIDEO_MISTAKES)
+def test_a_mistake_in_a_video_head_is_one_line(config_file: Path, overrides: tuple[str, ...], problem: str) -> None:
+    video = ("heads.ocr.kind=video", "heads.ocr.num_classes=50")
+    expected = problem.replace("DATA", str(config_file.parent / "data"))
+    assert mistake(config_file, *video, *overrides).split(": ", 1)[1] == expected
+
+
+def test_a_list_of_videos_may_follow(config_file: Path) -> None:
+    videos = config_file.parent / "videos.txt"
+    videos.write_text("a.mp4 1 2 3\n")
+    video = ("heads.ocr.kind=video", "heads.ocr.num_classes=50", f'heads.ocr.data=["{videos}"]')
+    head = load_config(config_file, video).heads["ocr"]
+    assert (head.stored, head.clip_frames, head.video_frames) == (10, 8, 64)
+    assert load_config(config_file, ["heads.ocr.kind=image"]).heads["ocr"].stored == 10
+    assert load_config(config_file).heads["ocr"].stored == 100
 
 
 # What is replaced in the file, by what; what is wrong then.

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from ovocr.trainer.distributed import Ranks
-from ovocr.trainer.gradients import clip_replicated, clip_sharded
+from ovocr.trainer.gradients import clip, squared_norm
 from ovocr.trainer.row_gradients import RowGradient, touched_rows
 
 
@@ -14,9 +13,17 @@ def parameter(gradient: torch.Tensor | None) -> torch.nn.Parameter:
     return made
 
 
+def clipped(parameters: list[torch.nn.Parameter], limit: float) -> float:
+    """Clip as a step does; the norm before."""
+    norm = squared_norm(parameters).sqrt()
+    assert norm.shape == (1,)
+    clip(parameters, norm, limit)
+    return norm.item()
+
+
 def test_clipped_to_the_limit_and_told_what_it_was() -> None:
     parameters = [parameter(torch.tensor([3.0, 0.0])), parameter(None), parameter(torch.tensor([[4.0]]))]
-    assert clip_replicated(parameters, limit=1.0).item() == 5.0
+    assert clipped(parameters, 1.0) == 5.0
     assert parameters[0].grad.tolist() == pytest.approx([0.6, 0.0])
     assert parameters[2].grad.tolist() == [pytest.approx([0.8])]
     assert parameters[1].grad is None
@@ -24,7 +31,7 @@ def test_clipped_to_the_limit_and_told_what_it_was() -> None:
 
 def test_left_alone_below_the_limit() -> None:
     own = parameter(torch.tensor([3.0, 4.0]))
-    assert clip_replicated([own], limit=5.5).item() == 5.0
+    assert clipped([own], 5.5) == 5.0
     assert own.grad.tolist() == [3.0, 4.0]
 
 
@@ -32,13 +39,13 @@ def test_rows_that_stand_twice_count_as_their_sum() -> None:
     values = torch.tensor([[1.0, 0.0], [3.0, 0.0], [2.0, 4.0]])
     twice = torch.sparse_coo_tensor(torch.tensor([[2, 0, 2]]), values, (4, 2), check_invariants=True)
     own = parameter(twice)
-    assert clip_sharded([own], 2.5, Ranks()).item() == pytest.approx(34**0.5)  # rows (3, 0) and (3, 4)
+    assert clipped([own], 2.5) == pytest.approx(34**0.5)  # rows (3, 0) and (3, 4)
     norm = torch.linalg.vector_norm(own.grad.to_dense()).item()
     assert norm == pytest.approx(2.5, rel=1e-5)
 
 
 def test_no_gradient_has_the_norm_0() -> None:
-    assert clip_replicated([parameter(None)], limit=1.0).item() == 0.0
+    assert clipped([parameter(None)], 1.0) == 0.0
 
 
 def test_ascending_rows_are_not_copied() -> None:

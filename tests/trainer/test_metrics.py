@@ -32,7 +32,7 @@ def test_a_line_cut_anywhere_is_left_out(tmp_path: Path) -> None:
     for cut in range(len(second)):
         path.write_text(whole + second[:cut])
         with log(path, start=2) as lines:
-            lines.write(record(2), 4)
+            lines.write(record(2), 4, 0.5)
         kept = [json.loads(line)["step"] for line in path.read_text().splitlines()]
         assert kept == ([0, 1, 2] if cut == len(second) - 1 else [0, 2]), cut
 
@@ -41,17 +41,17 @@ def test_steps_behind_the_checkpoint_are_dropped(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text("".join(json.dumps(record(step)) + "\n" for step in range(5)))
     with log(path, start=3) as lines:
-        lines.write(record(3), 4)
+        lines.write(record(3), 4, 0.5)
     assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [0, 1, 2, 3]
 
 
 def test_lines_are_there_after_a_flush(tmp_path: Path) -> None:
     with log(tmp_path / "m.jsonl", start=0) as lines:
-        lines.write(record(0), 4)
+        lines.write(record(0), 4, 0.5)
         lines.flush()
         assert json.loads((tmp_path / "m.jsonl").read_text())["loss"] == 2.5
         with pytest.raises(ValueError, match="not JSON compliant"):
-            lines.write({**record(1), "loss": float("nan")}, 4)
+            lines.write({**record(1), "loss": float("nan")}, 4, 0.5)
 
 
 def test_tensorboard_gets_every_number(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_tensorboard_gets_every_number(tmp_path: Path) -> None:
 
     with MetricsLog(tmp_path / "m.jsonl", start=0, steps=3, log_every=2, tensorboard=tmp_path / "board") as lines:
         for step in range(3):
-            lines.write(record(step), 4)
+            lines.write(record(step), 4, 0.5)
     events = EventAccumulator(str(tmp_path / "board"))
     events.Reload()
     assert set(events.Tags()["scalars"]) == {"loss", "heads/ocr/loss", "lr", "images_per_s"}

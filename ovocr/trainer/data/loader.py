@@ -1,91 +1,73 @@
-"""The batches of a rank, step by step: the same ones whatever the number of worker processes, from any step on."""
+"""The batches of a rank, pass by pass: the same ones whatever the number of worker processes, from any step on."""
 
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ovocr.errors import OvocrError
-from ovocr.trainer.data.order import rank_positions, sample_index
-from ovocr.trainer.data.pictures import DecodeError, load_picture
-
-
-class Samples(Protocol):
-    """What batches are made from: see RecordSamples."""
-
-    def __len__(self) -> int:
-        """Number of samples."""
-
-    def __getitem__(self, index: int) -> tuple[bytes, NDArray[np.int64]]:
-        """Encoded picture, and tags int64 [T]."""
-
-    def name(self, index: int) -> str:
-        """Where the sample comes from, for messages."""
+from ovocr.trainer.data.mixing import SampleOrder
+from ovocr.trainer.data.order import rank_positions
+from ovocr.trainer.data.samples import Samples
 
 
 class Batch(NamedTuple):
-    """A rank's part of a step, in the order of its positions; b is 0 where there are fewer positions than ranks.
+    """A rank's part of a pass, in the order of its positions; b is 0 where there are fewer positions than ranks.
 
-    pixels: uint8 [b, 3, S, S], letterboxed RGB.
+    pixels: uint8 [b, 3, S, S], or [b, 3, F, S, S] for clips; letterboxed RGB.
     labels: int64 [b, T], the stored tags.
     sample_ids: int64 [b], the samples' numbers.
+    times: int64 [b, F], the frames' places on the time axis; None for pictures.
     """
 
     pixels: Tensor
     labels: Tensor
     sample_ids: Tensor
+    times: Tensor | None = None
 
 
-def load_sample(samples: Samples, index: int, image_size: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """One sample: letterboxed pixels uint8 [3, S, S] and tags int64 [T]. Raises OvocrError naming the record."""
-    encoded, labels = samples[index]
-    try:
-        return load_picture(encoded, image_size), labels
-    except DecodeError as error:
-        raise DecodeError(f"{samples.name(index)}: {error}") from error
+class PassBatches(Dataset[Batch | OvocrError]):
+    """Map-style: number of a pass, from the run's first -> the rank's batch of it, or the error that making it met."""
 
+    def __init__(self, samples: Samples, order: SampleOrder, *, pass_batch: int, rank: int, world: int) -> None:
+        self._samples, self._order = samples, order
+        self._pass_batch, self._rank, self._world = pass_batch, rank, world
+        self._shapes = samples.load(0)
 
-class StepBatches(Dataset[Batch | OvocrError]):
-    """Map-style: step -> the rank's batch of that step, or the error that making it ended with."""
-
-    def __init__(
-        self, samples: Samples, *, image_size: int, global_batch: int, seed: int, rank: int, world: int
-    ) -> None:
-        self._samples = samples
-        self._image_size = image_size
-        self._global_batch = global_batch
-        self._seed = seed
-        self._rank = rank
-        self._world = world
-        self._tags = len(samples[0][1])
-
-    def __getitem__(self, step: int) -> Batch | OvocrError:
-        """The batch of a step. An error is returned: raised in a worker process, it would lose its one-line message."""
-        positions = rank_positions(step, self._global_batch, self._rank, self._world)
-        ids = sample_index(np.asarray(positions, np.int64), len(self._samples), self._seed)
-        pixels = np.empty((len(ids), 3, self._image_size, self._image_size), np.uint8)
-        labels = np.empty((len(ids), self._tags), np.int64)
+    def __getitem__(self, number: int) -> Batch | OvocrError:
+        """The batch of a pass. An error is returned: raised in a worker process, it would lose its one-line message."""
+        positions = rank_positions(number, self._pass_batch, self._rank, self._world)
+        ids = self._order.samples_at(np.asarray(positions, np.int64))
+        pixels = np.empty((len(ids), *self._shapes.pixels.shape), np.uint8)
+        labels = np.empty((len(ids), *self._shapes.labels.shape), np.int64)
+        times = None if self._shapes.times is None else np.empty((len(ids), *self._shapes.times.shape), np.int64)
         try:
-            for row, index in enumerate(ids.tolist()):
-                pixels[row], labels[row] = load_sample(self._samples, index, self._image_size)
+            for row, (index, position) in enumerate(zip(ids.tolist(), positions, strict=True)):
+                pixels[row], labels[row], sample_times = self._samples.load(index, position)
+                if times is not None:
+                    times[row] = sample_times
         except OvocrError as error:
             return error
-        return Batch(torch.from_numpy(pixels), torch.from_numpy(labels), torch.from_numpy(ids))
+        return Batch(
+            torch.from_numpy(pixels),
+            torch.from_numpy(labels),
+            torch.from_numpy(ids),
+            None if times is None else torch.from_numpy(times),
+        )
 
 
-class StepLoader:
-    """Batches of consecutive steps, one for each step, by way of a torch DataLoader."""
+class PassLoader:
+    """Batches of consecutive passes, one for each, by way of a torch DataLoader."""
 
     def __init__(self, loader: DataLoader[Batch | OvocrError]) -> None:
         self._loader = loader
 
     def __len__(self) -> int:
-        """Number of steps."""
+        """Number of passes."""
         return len(self._loader)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -98,23 +80,20 @@ class StepLoader:
 
 def build_loader(
     samples: Samples,
+    order: SampleOrder,
     *,
-    image_size: int,
-    global_batch: int,
-    seed: int,
+    pass_batch: int,
     rank: int,
     world: int,
-    start_step: int,
-    steps: int,
+    passes: range,
     workers: int,
     prefetch: int,
     pin_memory: bool = False,
-) -> StepLoader:
-    """The batches of rank ``rank`` of ``world`` for the steps start_step, ..., steps - 1.
+) -> PassLoader:
+    """The batches of rank ``rank`` of ``world`` for these passes of a run.
 
-    image_size: side of the letterboxed picture, pixels.
-    global_batch: images of a step over all ranks: step s has the positions [s * global_batch, (s + 1) * global_batch).
-    seed: decides the order of the samples, see ``sample_index``.
+    order: which sample stands at which position.
+    pass_batch: images of a pass over all ranks: pass n has the positions [n * pass_batch, (n + 1) * pass_batch).
     workers: processes that make batches, each a whole one at a time; 0: this process does.
     prefetch: batches that each worker makes ahead.
     pin_memory: hand out page-locked tensors, for copies to a GPU that do not block.
@@ -122,16 +101,16 @@ def build_loader(
     Iterating raises OvocrError, naming the record, for a sample that cannot be read or decoded.
     """
     loader = DataLoader(
-        StepBatches(samples, image_size=image_size, global_batch=global_batch, seed=seed, rank=rank, world=world),
+        PassBatches(samples, order, pass_batch=pass_batch, rank=rank, world=world),
         batch_size=None,  # an item is a batch already
-        sampler=range(start_step, steps),
+        sampler=passes,
         num_workers=workers,
         prefetch_factor=prefetch if workers else None,
         worker_init_fn=_start_worker,
         pin_memory=pin_memory,
         generator=torch.Generator(),  # of its own: an iteration must not move the run's random state
     )
-    return StepLoader(loader)
+    return PassLoader(loader)
 
 
 def _start_worker(worker: int) -> None:

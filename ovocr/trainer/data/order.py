@@ -10,8 +10,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from ovocr.trainer.data.hashing import GOLDEN, mix, seed_key
+
 _ROUNDS = 16  # from here on the orders of 2 to 7 samples come out equally often by a chi-square test
-_GOLDEN = 0x9E3779B97F4A7C15  # 2**64 divided by the golden ratio, the step of SplitMix64
 
 
 def sample_index(positions: NDArray[np.int64], n: int, seed: int) -> NDArray[np.int64]:
@@ -29,8 +30,7 @@ def sample_index(positions: NDArray[np.int64], n: int, seed: int) -> NDArray[np.
     if positions.size and positions.min() < 0:
         raise ValueError("positions start at 0")
     epochs, places = np.divmod(positions.ravel(), n)
-    seed_key = _mix(np.array([seed & 0xFFFFFFFFFFFFFFFF], dtype=np.uint64))
-    keys = _mix(seed_key ^ epochs.astype(np.uint64))
+    keys = mix(seed_key(seed) ^ epochs.astype(np.uint64))
     cells = places.astype(np.uint64)
     # An even number of rows: shifts of an odd number are even permutations all, and half of the orders out of reach.
     rows = (math.isqrt(n - 1) + 2) // 2 * 2
@@ -56,17 +56,9 @@ def _permute(cells: NDArray[np.uint64], keys: NDArray[np.uint64], rows: int, col
     """A keyed permutation of [0, rows * columns): row and column are shifted in turn by a hash of the other."""
     row, column = np.divmod(cells, np.uint64(columns))
     for number in range(_ROUNDS):
-        round_keys = _mix(keys + np.uint64((number + 1) * _GOLDEN & 0xFFFFFFFFFFFFFFFF))
+        round_keys = mix(keys + np.uint64((number + 1) * GOLDEN & 0xFFFFFFFFFFFFFFFF))
         if number % 2 == 0:
-            row = (row + _mix(round_keys ^ column) % np.uint64(rows)) % np.uint64(rows)
+            row = (row + mix(round_keys ^ column) % np.uint64(rows)) % np.uint64(rows)
         else:
-            column = (column + _mix(round_keys ^ row) % np.uint64(columns)) % np.uint64(columns)
+            column = (column + mix(round_keys ^ row) % np.uint64(columns)) % np.uint64(columns)
     return row * np.uint64(columns) + column
-
-
-def _mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """SplitMix64's step and finaliser (Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", 2014)."""
-    mixed = values + np.uint64(_GOLDEN)  # unsigned products and sums wrap modulo 2**64
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))

@@ -6,39 +6,55 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ovocr.dataset import LabelledDataSet
 from ovocr.errors import OvocrError
 from ovocr.recordio import Record, RecordReader
+from ovocr.trainer.data.pictures import DecodeError, load_picture
+from ovocr.trainer.data.samples import Sample
 
 # Readers that keep their file open: shards may be more than the files a process may open (often 1024).
 _OPEN_READERS = 128
 
 
 class RecordSamples:
-    """Map-style samples: data set after data set, shard after shard, in the order of the index.
+    """Pictures and tags: data set after data set, shard after shard, in the order of the index.
 
-    roots: folders of labelled data sets, all of one vocabulary, every shard finished.
+    roots: folders of labelled data sets, all of one vocabulary or all without one, every shard finished.
     labels_stored, label_select: of a record's tags the slice [label_select : label_select + labels_stored] is used.
     num_classes: tags must be less.
+    image_size: side of the letterboxed pictures, pixels.
 
     Raises OvocrError that names the folder, and at a read one that names the record. May be pickled, and used on both
     sides of a fork.
     """
 
     def __init__(
-        self, roots: Sequence[str | Path], *, labels_stored: int, label_select: int = 0, num_classes: int
+        self,
+        roots: Sequence[str | Path],
+        *,
+        labels_stored: int,
+        label_select: int = 0,
+        num_classes: int,
+        image_size: int = 448,
     ) -> None:
         if not roots:
             raise OvocrError("no data sets: at least one is needed")
         self._labels = slice(label_select, label_select + labels_stored)
-        self._num_classes = num_classes
-        data_sets = [LabelledDataSet.open(Path(root)) for root in roots]
-        self.vocabulary_path = data_sets[0].vocabulary_path
-        _check_one_vocabulary(data_sets)
-        self._prefixes = [data_set.rec_prefix(shard) for data_set in data_sets for shard in _all_shards(data_set)]
+        self._num_classes, self._image_size = num_classes, image_size
+        self._data_sets = [LabelledDataSet.open(Path(root)) for root in roots]
+        _check_one_vocabulary(self._data_sets)
+        self.vocabulary_path = vocabulary_path(self._data_sets[0])
+        shards = [[(data_set, shard) for shard in _all_shards(data_set)] for data_set in self._data_sets]
+        self._shards = [shard for of_one in shards for shard in of_one]
+        self._prefixes = [data_set.rec_prefix(shard) for data_set, shard in self._shards]
         self._readers = [RecordReader(prefix) for prefix in self._prefixes]
+        sizes = iter(self._readers)
+        self.parts = [sum(len(next(sizes)) for _ in of_one) for of_one in shards]
         self._ends = np.cumsum([len(reader) for reader in self._readers])
         self._open: OrderedDict[int, None] = OrderedDict()  # shards by last use, the latest last
         if len(self) == 0:
@@ -66,10 +82,38 @@ class RecordSamples:
             )
         return record.image, labels.astype(np.int64)
 
+    def load(self, index: int, position: int | None = None) -> Sample:
+        """Letterboxed picture and tags; nothing of it is random. Raises OvocrError naming the record."""
+        encoded, labels = self[index]
+        try:
+            return Sample(load_picture(encoded, self._image_size), labels)
+        except DecodeError as error:
+            raise DecodeError(f"{self.name(index)}: {error}") from error
+
     def name(self, index: int) -> str:
-        """Where a sample comes from, for messages: DIR/rec/00003.rec id 17."""
+        """Where a sample comes from, for messages: DIR/rec/00003.rec id 17 (page/12.jpg of pages.tar)."""
         shard, place = self._locate(index)
-        return f"{self._prefixes[shard]}.rec id {self._readers[shard].ids[place]}"
+        record_id = self._readers[shard].ids[place]
+        data_set, number = self._shards[shard]
+        return f"{self._prefixes[shard]}.rec id {record_id}{_source_of(data_set.records_path(number), record_id)}"
+
+    def class_counts(self) -> NDArray[np.int64]:
+        """How many pictures have each tag, by the tables of records: every distinct tag of a picture counts once.
+
+        Raises OvocrError where a table cannot be read.
+        """
+        counts = np.zeros(0, dtype=np.int64)
+        for data_set, shard in self._shards:
+            path = data_set.records_path(shard)
+            try:
+                tags = pq.read_table(path, columns=["tags"])["tags"].combine_chunks()
+            except (OSError, pa.ArrowException) as error:
+                raise OvocrError(f"{path}: the tags cannot be counted: {error}") from error
+            ids = tags.flatten().field("id").to_numpy(zero_copy_only=False)
+            found = np.bincount(ids.astype(np.int64), minlength=counts.shape[0])
+            found[: counts.shape[0]] += counts
+            counts = found
+        return counts
 
     def _locate(self, index: int) -> tuple[int, int]:
         """Shard and place in its index. Raises IndexError beyond the last sample."""
@@ -88,8 +132,24 @@ class RecordSamples:
         return self._readers[shard][place]
 
 
+def _source_of(records_path: Path, record_id: int) -> str:
+    """Which input picture a record was made of, in brackets, as far as the table of records tells it."""
+    try:
+        table = pq.read_table(records_path, columns=["source", "key", "record_id"])
+    except (OSError, pa.ArrowException):
+        return ""
+    rows = table.filter(pc.equal(table["record_id"], record_id)).to_pylist()
+    return f" ({rows[0]['key']} of {rows[0]['source']})" if rows else ""
+
+
+def vocabulary_path(data_set: LabelledDataSet) -> Path | None:
+    """The data set's own vocabulary; None where its tags are mere numbers, which its manifest says."""
+    without = isinstance(data_set.manifest().get("num_classes"), int) and not data_set.vocabulary_path.exists()
+    return None if without else data_set.vocabulary_path
+
+
 def _check_one_vocabulary(data_sets: Sequence[LabelledDataSet]) -> None:
-    """A tag must mean the same word everywhere."""
+    """A tag must mean the same everywhere."""
     first, *others = [(data_set, vocabulary_sha256(data_set)) for data_set in data_sets]
     for data_set, sha256 in others:
         if sha256 != first[1]:
@@ -100,7 +160,12 @@ def _check_one_vocabulary(data_sets: Sequence[LabelledDataSet]) -> None:
 
 
 def vocabulary_sha256(data_set: LabelledDataSet) -> str:
-    """Hash of the data set's own vocabulary. Raises OvocrError where it is missing or not the manifest's."""
+    """Hash of the data set's own vocabulary, empty where it has none.
+
+    Raises OvocrError where it is missing or not the manifest's.
+    """
+    if vocabulary_path(data_set) is None:
+        return ""
     try:
         found = hashlib.sha256(data_set.vocabulary_path.read_bytes()).hexdigest()
     except OSError as error:

@@ -1,0 +1,76 @@
+"""Which frames a video has, and from where each can be decoded: by the packets of its container, without decoding."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+from av.packet import Packet
+from numpy.typing import NDArray
+
+from ovocr.trainer.data.pictures import DecodeError
+
+# A video of more packets is refused: by then its index alone takes tens of megabytes.
+MAX_PACKETS = 1_000_000
+
+_NO_TIME = np.iinfo(np.int64).min
+_SHOWN_BIT_OF_VP8 = 0x10  # show_frame in the first byte of a frame (RFC 6386, section 9.1)
+
+
+class Packets(NamedTuple):
+    """A video stream's packets in the order of decoding, int64 or bool [P].
+
+    times: when each is shown, in units of the stream; the smallest int64 where the container does not say.
+    keys: whether decoding can begin there. shown: whether its frame is; those that an edit list cuts off are not.
+    damaged: whether it is known to lack something.
+    """
+
+    times: NDArray[np.int64]
+    keys: NDArray[np.bool_]
+    shown: NDArray[np.bool_]
+    damaged: NDArray[np.bool_]
+
+
+class FrameIndex(NamedTuple):
+    """Frames in the order they are shown: when each is, and the time of the key frame to decode from. int64 [N]."""
+
+    times: NDArray[np.int64]
+    starts: NDArray[np.int64]
+
+
+def list_packets(packets: Iterable[Packet], codec: str) -> Packets:
+    """Go through all of a stream's packets. Raises DecodeError where they are too many."""
+    times: list[int] = []
+    keys: list[bool] = []
+    shown: list[bool] = []
+    damaged: list[bool] = []
+    for packet in packets:
+        if not packet.size:  # what PyAV ends a stream with
+            continue
+        if codec == "vp8" and not memoryview(packet)[0] & _SHOWN_BIT_OF_VP8:
+            continue  # a picture that others are predicted from, and nothing else
+        if len(times) == MAX_PACKETS:
+            raise DecodeError(f"a video of more than {MAX_PACKETS} frames")
+        times.append(_NO_TIME if packet.pts is None else packet.pts)
+        keys.append(packet.is_keyframe)
+        shown.append(not packet.is_discard)
+        damaged.append(packet.is_corrupt)
+    return Packets(np.array(times, np.int64), *(np.array(flags, np.bool_) for flags in (keys, shown, damaged)))
+
+
+def index_frames(packets: Packets) -> FrameIndex | None:
+    """The frames, where times tell them apart and each has a key frame to begin at; None: decode from the beginning.
+
+    A frame is decoded from the last key frame before it in the order of decoding. If it is shown before that one (an
+    open group of pictures: it is predicted from the group before, too), from the key frame before that.
+    """
+    times, order = packets.times, np.arange(len(packets.times))
+    if not packets.shown.any() or _NO_TIME in times or len(np.unique(times)) < len(times):
+        return None
+    last_key = np.maximum.accumulate(np.where(packets.keys, order, -1))
+    previous_key = np.concatenate([[-1], last_key[:-1]])
+    starts = np.where(times < times[last_key], previous_key[last_key], last_key)
+    if (last_key < 0).any() or (starts < 0).any() or (times < times[starts]).any():
+        return None
+    by_time = np.argsort(times)
+    by_time = by_time[packets.shown[by_time]]
+    return FrameIndex(times[by_time], times[starts[by_time]])

@@ -1,0 +1,119 @@
+"""The data of one head: its samples, their order over the run, and what its class ids stand for."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ovocr.dataset import LabelledDataSet
+from ovocr.errors import UsageError
+from ovocr.trainer.config import HeadConfig, LoaderConfig
+from ovocr.trainer.data.loader import Batch, build_loader
+from ovocr.trainer.data.mixing import SampleOrder, order_of
+from ovocr.trainer.data.records import RecordSamples, vocabulary_path
+from ovocr.trainer.data.samples import Samples
+from ovocr.trainer.distributed import Ranks
+from ovocr.vocab import Vocabulary
+
+
+@dataclass(frozen=True)
+class HeadData:
+    """What a head is trained on.
+
+    vocabulary: None where class ids are mere numbers. pass_batch: samples of a pass over all ranks; passes: of a step.
+    """
+
+    name: str
+    samples: Samples
+    order: SampleOrder
+    vocabulary: Vocabulary | None
+    num_classes: int
+    pass_batch: int
+    passes: int
+
+    @classmethod
+    def open(cls, name: str, head: HeadConfig, *, image_size: int, passes: int, seed: int) -> "HeadData":
+        """The data that a head's settings name; image_size: where they say none, passes: of a step.
+
+        Raises OvocrError, or UsageError naming the setting, where data are missing or do not fit.
+        """
+        vocabulary = _vocabulary_of(name, head)
+        num_classes = _num_classes(name, head, vocabulary)
+        samples = open_samples(head, head.data, num_classes=num_classes, image_size=image_size, seed=seed)
+        order = order_of(samples.parts, head.mixing_weights, seed)
+        return cls(name, samples, order, vocabulary, num_classes, head.global_batch // passes, passes)
+
+    def batches(self, ranks: Ranks, steps: range, loader: LoaderConfig, *, pin_memory: bool) -> Iterator[Batch]:
+        """This rank's batches, pass after pass, of the steps."""
+        return iter(
+            build_loader(
+                self.samples,
+                self.order,
+                pass_batch=self.pass_batch,
+                rank=ranks.rank,
+                world=ranks.world,
+                passes=range(steps.start * self.passes, steps.stop * self.passes),
+                workers=loader.workers,
+                prefetch=loader.prefetch,
+                pin_memory=pin_memory,
+            )
+        )
+
+    def pass_samples(self, number: int) -> NDArray[np.int64]:
+        """The samples of a whole pass, of all ranks, by its number in the run."""
+        return self.order.samples_at(np.arange(number * self.pass_batch, (number + 1) * self.pass_batch))
+
+
+def open_samples(
+    head: HeadConfig, data: Sequence[Path], *, num_classes: int, image_size: int, seed: int = 0
+) -> Samples:
+    """Data sets, or lists of videos, as samples of a head; image_size: where the head's settings say none."""
+    size = head.image_size or image_size
+    if head.kind != "video":
+        return RecordSamples(
+            data,
+            label_select=head.label_select,
+            labels_stored=head.stored,
+            num_classes=num_classes,
+            image_size=size,
+        )
+    from ovocr.trainer.data.video_lists import VideoSamples  # needs the extra `video`
+
+    return VideoSamples(
+        data,
+        label_select=head.label_select,
+        labels_stored=head.stored,
+        num_classes=num_classes,
+        image_size=size,
+        frames=head.clip_frames,
+        sampled_frames=head.video_frames,
+        seed=seed,
+    )
+
+
+def _vocabulary_of(name: str, head: HeadConfig) -> Vocabulary | None:
+    """The copy that the first data set holds: they all have the same."""
+    if head.kind == "video":
+        return None
+    path = vocabulary_path(LabelledDataSet.open(head.data[0]))
+    if path is None and head.kind == "ocr":
+        raise UsageError(
+            f'heads.{name}.data: {head.data[0]}: its class ids have no vocabulary; is this head of kind "image"?'
+        )
+    return None if path is None else Vocabulary.load(path)
+
+
+def _num_classes(name: str, head: HeadConfig, vocabulary: Vocabulary | None) -> int:
+    """The setting, or what the data say; class ids of the data beyond the setting are found when they are read."""
+    if vocabulary is not None:
+        if head.num_classes is not None and head.num_classes > len(vocabulary):
+            raise UsageError(f"heads.{name}.num_classes: {head.num_classes}, but its vocabulary has {len(vocabulary)}")
+        return head.num_classes or len(vocabulary)
+    if head.kind == "video":
+        return head.num_classes or 0  # its settings insist on it
+    stated = max(int(LabelledDataSet.open(root).manifest().get("num_classes", 0)) for root in head.data)
+    if head.num_classes is not None and head.num_classes < stated:
+        raise UsageError(f"heads.{name}.num_classes: {head.num_classes}, but its data have {stated} classes")
+    return head.num_classes or stated

@@ -1,0 +1,112 @@
+"""Where a run begins: at its own newest checkpoint, or with weights of another one."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ovocr.errors import OvocrError
+from ovocr.trainer.backbone import check_same_network
+from ovocr.trainer.checkpoint import incomplete_checkpoints, load_checkpoint, read_state, save_checkpoint
+from ovocr.trainer.config import RUN_CONFIG, RunConfig, dump_config
+from ovocr.trainer.data.head_data import HeadData
+from ovocr.trainer.distributed import Ranks
+from ovocr.trainer.model import Model, Optimizers, saved_per_head
+from ovocr.trainer.run_folder import RunFolder
+from ovocr.vocab import Vocabulary
+
+
+@dataclass(frozen=True)
+class Course:
+    """What a checkpoint is made of and filled from: a run's folder, its trained things, and its data."""
+
+    folder: RunFolder
+    config: RunConfig
+    model: Model
+    optimizers: Optimizers
+    data: dict[str, HeadData]
+    ranks: Ranks
+    device: torch.device
+
+    def begin(self) -> int:
+        """Load the newest checkpoint, or else what the configuration says to start from.
+
+        Returns how many steps are done. Raises OvocrError naming what is missing or does not fit.
+        """
+        newest = self.folder.newest_checkpoint()
+        done = self.ranks.agree(0 if newest is None else read_state(newest)["step"], self.device)
+        if self.ranks.rank == 0:
+            for path in incomplete_checkpoints(self.folder.checkpoints):
+                print(f"{path}: not a complete checkpoint, left aside", file=sys.stderr)
+        if done:
+            self._resume(self.folder.checkpoint(done))
+        else:
+            self._start()
+        return done
+
+    def save(self, done: int) -> None:
+        """Save a checkpoint of so many steps; every rank calls this."""
+        state: dict[str, Any] = {
+            "step": done,
+            "ranks": self.ranks.world,
+            "seed": self.config.run.seed,  # all random draws are functions of it and of the counters below
+            "num_classes": {name: data.num_classes for name, data in self.data.items()},
+            "samples": {name: len(data.samples) for name, data in self.data.items()},
+            "draws": {name: head.step for name, head in self.model.heads.items()},
+            "positions": {name: done * head.global_batch for name, head in self.config.heads.items()},
+            "configuration": dump_config(self.config),
+        }
+        tensors = self.model.tensors() | self.optimizers.tensors(self.model)
+        save_checkpoint(self.folder.checkpoint(done), tensors, state, self.ranks)
+
+    def _resume(self, checkpoint: Path) -> None:
+        for name, count in saved_per_head(checkpoint, "samples", self.config).items():
+            found = len(self.data[name].samples)
+            if count != found:
+                raise OvocrError(
+                    f"{self.folder.root}: head {name} was trained on {count} samples, its data hold "
+                    f"{found} now; choose another run.output, or the old data to go on with it"
+                )
+        load_checkpoint(checkpoint, self.model.tensors() | self.optimizers.tensors(self.model), self.ranks)
+        for name, draws in saved_per_head(checkpoint, "draws", self.config).items():
+            self.model.heads[name].step = draws
+
+    def _start(self) -> None:
+        source = self.config.backbone.init_from
+        if source is not None and (source / RUN_CONFIG).is_file():
+            run = RunFolder.open(source)
+            check_same_network(run.config().backbone, self.config.backbone, run.config_path)
+            load_checkpoint(_newest(run), self.model.backbone_tensors(), self.ranks)
+            self._say(f"backbone: from {_newest(run)}")
+        for name, head in self.config.heads.items():
+            if head.init_from is not None:
+                run = RunFolder.open(head.init_from)
+                _check_same_words(name, run, self.data[name])
+                load_checkpoint(_newest(run), self.model.head_tensors(name), self.ranks)
+                self._say(f"head {name}: class centers from {_newest(run)}")
+
+    def _say(self, text: str) -> None:
+        if self.ranks.rank == 0:
+            print(text, file=sys.stderr)
+
+
+def _newest(run: RunFolder) -> Path:
+    newest = run.newest_checkpoint()
+    if newest is None:
+        raise OvocrError(f"{run.root}: no complete checkpoint yet; let `ovocr train` go on")
+    return newest
+
+
+def _check_same_words(name: str, run: RunFolder, data: HeadData) -> None:
+    """A center must go on standing for the same word."""
+    if name not in run.config().heads:
+        raise OvocrError(
+            f"heads.{name}.init_from: {run.root} has no head of this name; it has {', '.join(run.config().heads)}"
+        )
+    path = run.vocabulary_path(name)
+    theirs = Vocabulary.load(path).sha256 if path.is_file() else ""
+    ours = data.vocabulary.sha256 if data.vocabulary is not None else ""
+    if theirs != ours:
+        raise OvocrError(f"heads.{name}.init_from: {run.root} was trained on another vocabulary than this head's data")
