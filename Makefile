@@ -33,7 +33,7 @@ demo: $(VENV)/installed  ## Label the example pages, train a small encoder on th
 	$(BIN)/ovocr build-labels examples/shards/*.tar --out demo/labels
 	$(BIN)/ovocr vocab coverage demo/labels
 	$(BIN)/ovocr train configs/demo.toml
-	$(BIN)/ovocr eval demo/run --data demo/labels
+	$(BIN)/ovocr eval demo/run --data demo/labels --html demo/report.html
 	tar -xOf examples/shards/pages-00000.tar 00004.jpg > demo/poster.jpg
 	tar -xOf examples/shards/pages-00000.tar 00018.jpg > demo/ticket.jpg
 	$(BIN)/ovocr read demo/run demo/poster.jpg demo/ticket.jpg

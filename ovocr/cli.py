@@ -45,9 +45,16 @@ def _print_error(error: Exception) -> None:
 
 
 def _json_target(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """A file, or - for standard output."""
+    return value if value == "-" else _file_target(ctx, parameter, value)
+
+
+def _file_target(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     """Refuse a place where no file can be written before the work begins, not after it."""
-    if value is not None and value != "-" and (Path(value).is_dir() or not Path(value).absolute().parent.is_dir()):
-        raise UsageError(f"--json {value}: is a folder, or in a folder that is not there; a file's path is needed")
+    if value is not None and (Path(value).is_dir() or not Path(value).absolute().parent.is_dir()):
+        raise UsageError(
+            f"{parameter.opts[0]} {value}: is a folder, or in a folder that is not there; a file's path is needed"
+        )
     return value
 
 
@@ -264,15 +271,41 @@ def train(config: Path, overrides: tuple[str, ...], nproc_per_node: int, dry_run
 @main.command("eval")
 @click.argument("run", type=_FOLDER)
 @click.option("--data", "data_sets", multiple=True, required=True, type=_FOLDER, metavar="DIR", help="Labelled images.")
-@click.option("--top-k", default=10, show_default=True, type=click.IntRange(min=1), help="Centers that count as read.")
+@click.option("--head", metavar="NAME", help="One of the run's.  [default: all whose vocabulary is that of the data]")
+@click.option(
+    "--top-k",
+    multiple=True,
+    default=(1, 10, 100),
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Centers that count as read; several times for several.",
+)
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
+@click.option(
+    "--workers", default=0, show_default=True, type=click.IntRange(min=0), help="Processes that decode; 0: none apart."
+)
 @click.option("--json", "json_path", metavar="F", callback=_json_target, help=_JSON_HELP)
-def evaluate_command(run: Path, data_sets: tuple[Path, ...], top_k: int, device: str, json_path: str | None) -> None:
+@click.option("--html", "html_path", metavar="F", callback=_file_target, help="Write a page with example pictures.")
+@click.option(
+    "--examples", default=24, show_default=True, type=click.IntRange(min=0), help="Pictures of each head on the page."
+)
+def evaluate_command(
+    run: Path,
+    data_sets: tuple[Path, ...],
+    head: str | None,
+    json_path: str | None,
+    html_path: str | None,
+    examples: int,
+    **options: Any,
+) -> None:
     """Measure tag recall@k of RUN over all class centers, beside the prior that always answers the same tags."""
     _require_torch()
     from ovocr.trainer.evaluation import evaluate
+    from ovocr.trainer.evaluation_page import evaluation_page
 
-    evaluation = evaluate(run, list(data_sets), top_k=top_k, device=device)
+    evaluation = evaluate(run, data_sets, head=head, examples=examples if html_path else 0, **options)
+    if html_path is not None:
+        write_text(Path(html_path), evaluation_page(evaluation))
     _print_figures(evaluation.format(), evaluation.to_json(), json_path)
 
 

@@ -1,88 +1,251 @@
-"""Recall@k, the prior, reading and export, on a run that learnt its few pictures by heart."""
+"""Evaluation of a run whose class centers are laid so that every answer to every picture is known."""
 
-import re
+import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
+from numpy.typing import NDArray
 
-from ovocr.errors import OvocrError, UsageError
+from ovocr.cli import main
+from ovocr.errors import OvocrError
 from ovocr.recordio import RecordReader
-from ovocr.trainer import Backbone, ranking
+from ovocr.trainer import evaluation
+from ovocr.trainer.checkpoint import save_checkpoint
 from ovocr.trainer.config import load_config
-from ovocr.trainer.evaluation import evaluate, most_frequent_tags, recall_at_k
-from ovocr.trainer.loop import train
-from ovocr.trainer.model import export_backbone
-from ovocr.trainer.ranking import nearest_centers
-from ovocr.trainer.reading import Reading, read_pictures
+from ovocr.trainer.data.pictures import normalise
+from ovocr.trainer.data.records import RecordSamples
+from ovocr.trainer.data.samples import Sample
+from ovocr.trainer.distributed import Ranks
+from ovocr.trainer.evaluation import evaluate
+from ovocr.trainer.model import Model, TrainedRun, build_model
+from ovocr.trainer.recall import BANDS
+from ovocr.trainer.run_folder import RunFolder
+from ovocr.vocab import Vocabulary
+from ovocr.vocab.word_script import script_of
+
+WORDS = [f"word{n}" for n in range(10)] + [f"词{n}" for n in range(12)] + [f"слово{n}" for n in range(28)]
+IMAGES, TRAINING_IMAGES = 24, 15
+KS = (1, 5, 20)
+CPU = torch.device("cpu")
 
 
-def test_recall_by_hand() -> None:
-    assert recall_at_k([1, 2, 3], [3, 3, 9], 3) == 0.5  # one of two distinct tags
-    assert recall_at_k([1, 2], [1, 2, 3, 4], 2) == 1.0  # no more than k can be found
-    assert recall_at_k([7], [1, 2], 1) == 0.0
+@pytest.fixture
+def planted(tmp_path: Path, config_file: Path, make_data_set: Callable[..., Path]) -> NDArray[np.int64]:
+    """A run in tmp_path / "run", trained on "training", and data "labels": the order of all 50 classes
+    that it answers to each picture, [IMAGES, 50]."""
+    labels = make_data_set("labels", [17, 7], patterned=True, words=WORDS)
+    training = make_data_set("training", [TRAINING_IMAGES], words=WORDS)
+    config = load_config(config_file, [f'heads.ocr.data=["{training}"]'])
+    model = build_model(config, {"ocr": len(WORDS)}, Ranks(), CPU)
+    samples = RecordSamples([labels], labels_stored=10, num_classes=len(WORDS), image_size=32)
+    order = np.stack([np.random.default_rng(n).permutation(len(WORDS)) for n in range(IMAGES)])
+    plant(model, torch.from_numpy(np.stack([samples.load(n).pixels for n in range(IMAGES)])), order)
+    folder = RunFolder(tmp_path / "run")
+    folder.prepare(config, {"ocr": Vocabulary(WORDS)})
+    save_checkpoint(folder.checkpoint(7), model.tensors(), {"step": 7, "num_classes": {"ocr": len(WORDS)}}, Ranks())
+    return order
 
 
-def test_nearest_centers_are_those_of_one_product(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ranking, "_TILE_CENTERS", 17)
-    embeddings, weight = torch.randn(5, 8), torch.randn(101, 8)
-    cosines, classes = nearest_centers(embeddings, weight, 20)
-    every = torch.nn.functional.cosine_similarity(embeddings[:, None], weight[None], dim=2)
-    wanted = every.topk(20, dim=1)
-    assert torch.equal(classes, wanted.indices)
-    torch.testing.assert_close(cosines, wanted.values)
-    assert nearest_centers(embeddings, weight[:3], 20)[1].shape == (5, 3)
+@torch.no_grad()
+def plant(model: Model, pixels: torch.Tensor, order: NDArray[np.int64]) -> None:
+    """Give the head centers of one length that stand to the pictures' embeddings in the given order."""
+    pooled = model.backbone.eval()(normalise(pixels))[1].double()
+    unit = torch.nn.functional.normalize(pooled, dim=1)
+    cosines = torch.from_numpy(-np.argsort(order, axis=1).astype(np.float64))  # [images, classes]: minus the rank
+    centers = (torch.linalg.pinv(unit) @ cosines).T  # center . unit = cosine, up to the length of the center
+    # What is orthogonal to all embeddings makes them equally long without changing that.
+    beside = torch.linalg.svd(unit, full_matrices=True).Vh[-1]
+    lengths = centers.norm(dim=1)
+    centers = centers + beside * ((1.01 * lengths.max()) ** 2 - lengths**2).sqrt()[:, None]
+    model.heads["ocr"].weight.copy_(centers / lengths.max())
 
 
-def test_the_prior_counts_images(make_data_set: Callable[..., Path]) -> None:
-    first, second = make_data_set("a", [3, 2], tags=4), make_data_set("b", [2], tags=4)
-    # Image n has the tags n .. n + 3: tag 1 is in images 0 and 1 of both, tag 3 in 4 of the first and 2 of the second.
-    assert most_frequent_tags([first, second], 3) == [3, 2, 4]
-    assert most_frequent_tags([second], 2) == [1, 2]
+def tags_of(image: int) -> set[int]:
+    return {(image + n) % len(WORDS) for n in range(10)}
 
 
-def test_a_trained_run_reads(config_file: Path, tmp_path: Path, make_data_set: Callable[..., Path]) -> None:
-    train(load_config(config_file, ["run.steps=80", "run.checkpoint_every=80"]))
-    run = tmp_path / "run"
-    evaluation = evaluate(run, [tmp_path / "labels"], top_k=5)
-    recall = evaluation.heads["ocr"]
-    assert (recall.images, recall.classes) == (24, 50)
-    assert recall.recall > 2 * recall.prior
-    assert evaluation.to_json() == {
-        "step": 80,
-        "top_k": 5,
+def training_images(class_id: int) -> int:
+    return sum(class_id in tags_of(record) for record in range(TRAINING_IMAGES))
+
+
+def band_of(class_id: int) -> str:
+    least = {"never": 0, "1": 1, "2-9": 2, "10-99": 10}
+    return max((band for band in least if training_images(class_id) >= least[band]), key=BANDS.index)
+
+
+def expected(answers: list[list[int]], group: Callable[[int], bool]) -> dict[str, Any]:
+    """The figures of a group, by plain sets: answers of each image in order."""
+    prior = sorted(range(len(WORDS)), key=lambda class_id: (-training_images(class_id), class_id))
+    own = {image: {tag for tag in tags_of(image) if group(tag)} for image in range(IMAGES)}
+    own = {image: tags for image, tags in own.items() if tags}
+    figures: dict[str, Any] = {"images": len(own), "pairs": sum(map(len, own.values()))}
+    for k in KS:
+        for key, answer in ((f"recall@{k}", answers.__getitem__), (f"prior_recall@{k}", lambda _: prior)):
+            recalls = [len(tags & set(answer(image)[:k])) / min(k, len(tags)) for image, tags in own.items()]
+            figures[key] = pytest.approx(sum(recalls) / len(recalls))
+    return figures
+
+
+def test_all_figures_are_those_of_plain_sets(planted: NDArray[np.int64], tmp_path: Path) -> None:
+    found = evaluate(tmp_path / "run", [tmp_path / "labels"], top_k=[20, 1, 5, 5])
+    answers = planted.tolist()
+    every = expected(answers, lambda _: True)
+    assert every.pop("pairs") == 240
+    assert found.to_json() == {
+        "step": 7,
+        "top_k": [1, 5, 20],
         "heads": {
-            "ocr": {"images": 24, "classes": 50, "recall@5": recall.recall, "prior_recall@5": recall.prior},
+            "ocr": {
+                **every,
+                "classes": 50,
+                "training_images": TRAINING_IMAGES,
+                "scripts": {
+                    script: expected(answers, lambda tag, script=script: script_of(WORDS[tag]) == script)
+                    for script in ("Latin", "Han", "Cyrillic")
+                },
+                "bands": {
+                    band: expected(answers, lambda tag, band=band: band_of(tag) == band)
+                    for band in ("never", "1", "2-9", "10-99")
+                },
+            }
         },
     }
-    assert f"tag recall@5 {recall.recall:.3f} over all 50 centers, on 24 images" in evaluation.format()
-
-    picture = tmp_path / "record10.jpg"
-    picture.write_bytes(RecordReader(tmp_path / "labels" / "rec" / "00000")[10].image)  # its tags: 10 .. 19
-    (reading,) = read_pictures(run, [picture], top_k=5)
-    assert isinstance(reading, Reading)
-    assert len(set(word for word, _ in reading.words) & {f"word{n}" for n in range(10, 20)}) >= 3
-    assert [score for _, score in reading.words] == sorted((score for _, score in reading.words), reverse=True)
-    assert reading.format().splitlines()[0] == f"{picture}:"
-
-    assert export_backbone(run, tmp_path / "exported") == 80
-    assert Backbone.from_pretrained(tmp_path / "exported").config.hidden_size == 64
-
-    other = make_data_set("other", [2], words=[f"another{n}" for n in range(50)])
-    with pytest.raises(OvocrError, match="other: its tags are of another vocabulary"):
-        evaluate(run, [other])
-    with pytest.raises(UsageError, match="--head: 'video' is not a head of this run; it has ocr"):
-        next(read_pictures(run, [picture], head="video"))
-    (tmp_path / "text.jpg").write_text("no picture")
-    missing, words, broken = read_pictures(run, [tmp_path / "none.jpg", picture, tmp_path / "text.jpg"], top_k=5)
-    assert isinstance(missing, UsageError)
-    assert re.search("none.jpg: cannot be read: No such file", str(missing))
-    assert words == reading
-    assert isinstance(broken, OvocrError)
-    assert str(broken).startswith(f"{tmp_path}/text.jpg: ")
+    assert list(found.heads["ocr"].bands) == ["never", "1", "2-9", "10-99"]
+    pairs = [group.pairs for group in found.heads["ocr"].scripts.values()]
+    assert pairs == sorted(pairs, reverse=True)
+    assert sum(pairs) == 240
+    assert found.heads["ocr"].examples == ()
 
 
-def test_no_run_is_said(tmp_path: Path) -> None:
+def test_the_text(planted: NDArray[np.int64], tmp_path: Path) -> None:
+    found = evaluate(tmp_path / "run", [tmp_path / "labels"])
+    every = found.heads["ocr"].every
+    first, header, row, *groups = found.format().splitlines()
+    assert first == (
+        f"ocr: tag recall@10 {every.recall[10]:.3f} over all 50 centers, on 24 images "
+        f"(always the 10 most frequent training tags: {every.prior[10]:.3f})"
+    )
+    assert " ".join(header.split()) == "tags images pairs recall@1 (prior) recall@10 (prior) recall@100 (prior)"
+    cells = [cell for k in (1, 10, 100) for cell in (f"{every.recall[k]:.3f}", f"({every.prior[k]:.3f})")]
+    assert row.split() == ["all", "24", "240", *cells]
+    assert every.recall[100] == 1.0
+    assert [line.split()[:-8] for line in groups] == [
+        *(["script:", script] for script in found.heads["ocr"].scripts),
+        *(["training", "images:", band] for band in ("never", "1", "2-9", "10-99")),
+    ]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_neither_batches_nor_workers_change_anything(
+    planted: NDArray[np.int64], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    whole = evaluate(tmp_path / "run", [tmp_path / "labels"], top_k=KS)
+    monkeypatch.setattr(evaluation, "_BATCH", 5)
+    monkeypatch.setattr(evaluation, "_RANKED_TOGETHER", 9)
+    parts = evaluate(tmp_path / "run", [tmp_path / "labels"], top_k=KS, workers=workers)
+    assert parts.to_json() == whole.to_json()
+
+
+def test_examples(planted: NDArray[np.int64], tmp_path: Path) -> None:
+    found = evaluate(tmp_path / "run", [tmp_path / "labels"], top_k=[5, 20], examples=3)
+    examples = found.heads["ocr"].examples
+    assert [example.name.partition(" (")[0] for example in examples] == [
+        f"{tmp_path}/labels/rec/00000.rec id 0",
+        f"{tmp_path}/labels/rec/00000.rec id 12",
+        f"{tmp_path}/labels/rec/00001.rec id 6",
+    ]
+    for example, image in zip(examples, (0, 12, 23), strict=True):
+        answers = planted[image].tolist()
+        assert [answer.word for answer in example.answers] == [WORDS[answer] for answer in answers[:10]]
+        assert [answer.right for answer in example.answers] == [answer in tags_of(image) for answer in answers[:10]]
+        cosines = [answer.cosine for answer in example.answers]
+        assert cosines == sorted(cosines, reverse=True)
+        ranks = {WORDS[tag]: answers.index(tag) + 1 for tag in tags_of(image)}
+        assert dict(example.tags) == {word: rank if rank <= 20 else None for word, rank in ranks.items()}
+        assert [tag.rank or 99 for tag in example.tags] == sorted(tag.rank or 99 for tag in example.tags)
+    assert len(evaluate(tmp_path / "run", [tmp_path / "labels"], examples=100).heads["ocr"].examples) == IMAGES
+
+
+def test_class_ids_without_words(planted: NDArray[np.int64], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = TrainedRun.load(tmp_path / "run", CPU)
+    monkeypatch.setattr(TrainedRun, "load", lambda *_: dataclasses.replace(trained, vocabularies={}))
+    for name in ("labels", "training"):
+        (tmp_path / name / "vocab.txt").unlink()
+        manifest = json.loads((tmp_path / name / "manifest.json").read_text())
+        (tmp_path / name / "manifest.json").write_text(json.dumps({**manifest, "num_classes": 50}))
+    head = evaluate(tmp_path / "run", [tmp_path / "labels"], top_k=KS, examples=1).heads["ocr"]
+    assert head.to_json()["scripts"] == {}
+    assert list(head.bands) == ["never", "1", "2-9", "10-99"]
+    assert [answer.word for answer in head.examples[0].answers] == [f"#{answer}" for answer in planted[0][:10]]
+
+
+class Clips:
+    """Eight clips of three frames, at times of their own."""
+
+    def __len__(self) -> int:
+        return 8
+
+    def load(self, index: int, position: int | None = None) -> Sample:
+        assert position is None, "an evaluation draws nothing at random"
+        pixels = np.random.default_rng(index).integers(0, 256, (3, 3, 32, 32), np.uint8)
+        return Sample(pixels, np.arange(index, index + 3), np.array([index, index + 9, index + 40]))
+
+    def name(self, index: int) -> str:
+        return f"clip {index}"
+
+    def class_counts(self) -> NDArray[np.int64]:
+        return np.ones(10, np.int64)
+
+
+def test_clips_stand_at_their_times(
+    planted: NDArray[np.int64], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "open_evaluated", lambda *_, **__: Clips())
+    head = evaluate(tmp_path / "run", [tmp_path / "labels"], top_k=[3], examples=8).heads["ocr"]
+    trained = TrainedRun.load(tmp_path / "run", CPU)
+    for index in range(8):
+        pixels, _, times = Clips().load(index)
+        positions = torch.tensor([[(t, h, w) for t in times for h in range(2) for w in range(2)]])
+        with torch.no_grad():
+            _, pooled = trained.model.backbone(normalise(torch.from_numpy(pixels)[None]), positions)
+        cosines = torch.nn.functional.cosine_similarity(pooled, trained.model.heads["ocr"].weight)
+        answers = head.examples[index].answers
+        assert [answer.cosine for answer in answers] == pytest.approx(cosines.topk(3).values.tolist(), abs=1e-5)
+
+
+def test_what_cannot_be_evaluated_is_said(planted: NDArray[np.int64], tmp_path: Path) -> None:
+    run, labels = tmp_path / "run", tmp_path / "labels"
     with pytest.raises(OvocrError, match=r"not a training run \(no config.toml\)"):
-        evaluate(tmp_path, [tmp_path])
+        evaluate(labels, [labels])
+    (tmp_path / "training" / "manifest.json").rename(tmp_path / "training" / "away")
+    with pytest.raises(OvocrError, match=r"^heads.ocr.data \(the prior\): .*/training: not a labelled data set"):
+        evaluate(run, [labels])
+    (tmp_path / "training" / "away").rename(tmp_path / "training" / "manifest.json")
+    record = RecordReader(labels / "rec" / "00001")[3]
+    path = labels / "rec" / "00001.rec"
+    path.write_bytes(path.read_bytes().replace(record.image, b"x" * len(record.image)))
+    for workers in (0, 1):
+        with pytest.raises(OvocrError, match=r"^/.*/labels/rec/00001.rec id 3.*: not a JPEG, PNG or WebP picture$"):
+            evaluate(run, [labels], workers=workers)
+
+
+def test_the_command(planted: NDArray[np.int64], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ["eval", "run", "--data", "labels", "--head", "ocr", "--top-k", "5", "--top-k", "2", "--workers", "1"]
+    done = CliRunner().invoke(main, [*command, "--json", "f.json", "--html", "f.html", "--examples", "2"])
+    assert done.exit_code == 0, done.output
+    assert "ocr: tag recall@2 " in done.output
+    figures = json.loads((tmp_path / "f.json").read_text())
+    assert figures["top_k"] == [2, 5]
+    assert figures == evaluate(tmp_path / "run", [tmp_path / "labels"], top_k=[2, 5]).to_json()
+    assert (tmp_path / "f.html").read_text().count("<article>") == 2
+    for option, place in (("--html", "."), ("--html", "none/f.html"), ("--json", "none/f.json")):
+        refused = CliRunner().invoke(main, [*command, option, place])
+        assert refused.exit_code == 2
+        assert f"{option} {place}: is a folder, or in a folder that is not there" in refused.output

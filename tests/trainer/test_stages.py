@@ -1,5 +1,6 @@
 """Both stages of the method, small: the image head, then all three heads on its backbone and centers; on any ranks."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,13 @@ def test_activations_computed_again_change_nothing(stages: tuple[Path, Path], tm
     train(load_config(stages[0]))
     train(load_config(stages[0], [f"run.output={tmp_path / 'again'}", "run.activation_checkpointing=true"]))
     runs.assert_same_course(tmp_path / "again", tmp_path / "stage1", 1e-6)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU: g++")
+def test_compiled_layers_change_nothing(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
+    train(load_config(stages[0]))
+    train(load_config(stages[0], [f"run.output={tmp_path / 'compiled'}", "run.compile=true"]))
+    runs.assert_same_course(tmp_path / "compiled", tmp_path / "stage1", 1e-3)
 
 
 @pytest.mark.parametrize(

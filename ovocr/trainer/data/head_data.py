@@ -41,7 +41,8 @@ class HeadData:
         """
         vocabulary = _vocabulary_of(name, head)
         num_classes = _num_classes(name, head, vocabulary)
-        samples = open_samples(head, head.data, num_classes=num_classes, image_size=image_size, seed=seed)
+        size = head.image_size or image_size
+        samples = open_samples(head, head.data, num_classes=num_classes, image_size=size, seed=seed)
         order = order_of(samples.parts, head.mixing_weights, seed)
         return cls(name, samples, order, vocabulary, num_classes, head.global_batch // passes, passes)
 
@@ -69,15 +70,14 @@ class HeadData:
 def open_samples(
     head: HeadConfig, data: Sequence[Path], *, num_classes: int, image_size: int, seed: int = 0
 ) -> Samples:
-    """Data sets, or lists of videos, as samples of a head; image_size: where the head's settings say none."""
-    size = head.image_size or image_size
+    """Data sets, or lists of videos, as samples of a head, letterboxed to image_size pixels. Raises OvocrError."""
     if head.kind != "video":
         return RecordSamples(
             data,
             label_select=head.label_select,
             labels_stored=head.stored,
             num_classes=num_classes,
-            image_size=size,
+            image_size=image_size,
         )
     from ovocr.trainer.data.video_lists import VideoSamples  # needs the extra `video`
 
@@ -86,7 +86,7 @@ def open_samples(
         label_select=head.label_select,
         labels_stored=head.stored,
         num_classes=num_classes,
-        image_size=size,
+        image_size=image_size,
         frames=head.clip_frames,
         sampled_frames=head.video_frames,
         seed=seed,
