@@ -36,10 +36,11 @@ class LostSpaces:
         if predictions.shape[2] != self._count:
             raise ValueError(f"the network knows {predictions.shape[2]} characters, its list has {self._count}")
         best = predictions.argmax(axis=2)
+        probabilities = np.take_along_axis(predictions, best[..., None], axis=2)[..., 0]
         space = self._count - 1
         for crop_best, crop_predictions in zip(best, predictions, strict=True):
             restore_spaces(crop_best, crop_predictions[:, space], space, self._unspaced)
-        return best, predictions.max(axis=2)
+        return best, probabilities
 
 
 class SpacingDecoder:

@@ -11,9 +11,14 @@
 All are normalised and distinct. Both lists are frozen releases, and the result is checked to the byte.
 """
 
+import hashlib
+import os
+import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from importlib import metadata
 from itertools import chain, islice
+from pathlib import Path
 
 from ovocr.errors import OvocrError
 from ovocr.vocab.chinese import JIEBA_VERSION, is_mixed, read_dictionary
@@ -29,27 +34,80 @@ SHA256 = "726deb6567bde8f77d85f202c61aaa29126e56fec17f8c0ceb4bc83c5cd01d21"
 PACKAGES = {"jieba": JIEBA_VERSION, "wordfreq": "3.1.1"}
 
 
+def load_lexicon() -> Vocabulary:
+    """The built-in vocabulary: as an earlier call left it in the user's cache folder, or made and left there.
+
+    What lies there counts only if it is the lexicon to the byte. Raises OvocrError as ``build_lexicon`` does.
+    """
+    path = _cache_path()
+    kept = _read_kept(path) if path is not None else None
+    if kept is not None:
+        return Vocabulary(kept, _settings(), name=LEXICON)
+    vocabulary = build_lexicon()
+    if path is not None:
+        _keep(path, vocabulary)
+    return vocabulary
+
+
 def build_lexicon() -> Vocabulary:
-    """Make the built-in vocabulary from the installed word lists, in about a second.
+    """Make the built-in vocabulary from the installed word lists, in one to three seconds.
 
     Raises OvocrError where they are missing or are not the releases that the lexicon is defined by.
     """
     chinese = _chinese_words()[:CHINESE_WORDS]
     taken = set(chinese)
     english = list(islice((word for word in _english_words() if word not in taken), ENGLISH_WORDS))
-    settings = {
-        "normalisation": NORMALISATION,
-        "segmenter": SEGMENTER,
-        "source": [f"{package} {version}" for package, version in PACKAGES.items()],
-        "counts": {"chinese": len(chinese), "english": len(english)},
-    }
-    vocabulary = Vocabulary(chinese + english, settings, name=LEXICON)
+    vocabulary = Vocabulary(chinese + english, _settings(), name=LEXICON)
     if vocabulary.sha256 != SHA256:
         raise OvocrError(
             f"the vocabulary {LEXICON} has sha256 {vocabulary.sha256} with {_installed_packages()}, not {SHA256}: "
             f"pip install {' '.join(f'{package}=={version}' for package, version in PACKAGES.items())}"
         )
     return vocabulary
+
+
+def _settings() -> dict[str, object]:
+    return {
+        "normalisation": NORMALISATION,
+        "segmenter": SEGMENTER,
+        "source": [f"{package} {version}" for package, version in PACKAGES.items()],
+        "counts": {"chinese": CHINESE_WORDS, "english": ENGLISH_WORDS},
+    }
+
+
+def _cache_path() -> Path | None:
+    """A file of the user's own, named by what it must hold; None where the user has no home."""
+    try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:
+        return None
+    return folder / "ovocr" / f"lexicon-{SHA256[:16]}.txt"
+
+
+def _read_kept(path: Path) -> list[str] | None:
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    if hashlib.sha256(data).hexdigest() != SHA256:
+        return None
+    return data.decode("utf-8").split("\n")[:-1]
+
+
+def _keep(path: Path, vocabulary: Vocabulary) -> None:
+    """Leave it for the next time; where that cannot be, the next time takes as long as this one."""
+    text = "".join(f"{vocabulary.word(number)}\n" for number in range(len(vocabulary)))
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Under a name of its own: processes that start together must not write to one file.
+        descriptor, name = tempfile.mkstemp(dir=path.parent)
+        os.close(descriptor)
+        partial = Path(name)
+        try:
+            partial.write_text(text, encoding="utf-8", newline="\n")
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def _chinese_words() -> list[str]:

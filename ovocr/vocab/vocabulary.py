@@ -39,14 +39,14 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: str | Path) -> "Vocabulary":
-        """Read a vocabulary file, or build the built-in one: the name ``lexicon`` (a file so called is ``./lexicon``).
+        """Read a vocabulary file, or the built-in one: the name ``lexicon`` (a file so called is ``./lexicon``).
 
         Raises OvocrError, naming file and line, where the file is not a vocabulary or not the one its JSON describes.
         """
         if path == LEXICON:
-            from ovocr.vocab.lexicon import build_lexicon
+            from ovocr.vocab.lexicon import load_lexicon
 
-            return build_lexicon()
+            return load_lexicon()
         path = Path(path)
         words = _read_words(path)
         description = _read_description(_description_path(path))

@@ -3,8 +3,9 @@
 import pytest
 
 from ovocr.vocab import Vocabulary
+from ovocr.vocab.lexicon import build_lexicon
 
 
 @pytest.fixture(scope="session")
 def lexicon() -> Vocabulary:
-    return Vocabulary.load("lexicon")
+    return build_lexicon()

@@ -95,3 +95,31 @@ def test_other_word_lists_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     message = str(raised.value)
     assert "with jieba 0.42.1 and wordfreq 3.1.1" in message
     assert message.endswith(f"not {SHA256}: pip install jieba==0.42.1 wordfreq==3.1.1")
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file that the lexicon is kept in, of a user who has none yet."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "ovocr" / f"lexicon-{SHA256[:16]}.txt"
+
+
+def test_once_made_it_is_read(lexicon: Vocabulary, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Vocabulary.load("lexicon").sha256 == SHA256
+    assert [path.name for path in cache.parent.iterdir()] == [cache.name]
+    monkeypatch.setattr(lexicon_module, "build_lexicon", lambda: pytest.fail("it was made again"))
+    again = Vocabulary.load("lexicon")
+    assert (again.sha256, again.settings, again.id("c++")) == (SHA256, lexicon.settings, lexicon.id("c++"))
+
+
+@pytest.mark.parametrize("content", [b"", b"the\n", b"\xff\n"])
+def test_anything_else_in_its_place_is_replaced(cache: Path, content: bytes) -> None:
+    cache.parent.mkdir()
+    cache.write_bytes(content)
+    assert Vocabulary.load("lexicon").sha256 == SHA256
+    assert len(cache.read_bytes()) > 1_000_000
+
+
+def test_a_folder_that_cannot_be_written_is_no_error(cache: Path) -> None:
+    cache.parent.touch()  # a file where the folder would be
+    assert Vocabulary.load("lexicon").sha256 == SHA256
