@@ -11,13 +11,13 @@ from ovocr.cores import available_cores
 from ovocr.errors import OvocrError, UsageError
 from ovocr.trainer.checkpoint import prune_checkpoints
 from ovocr.trainer.config import HeadConfig, RunConfig
+from ovocr.trainer.course import Course
 from ovocr.trainer.data.head_data import HeadData
 from ovocr.trainer.distributed import Ranks, choose_device, joined
 from ovocr.trainer.metrics import MetricsLog
 from ovocr.trainer.model import build_model, build_optimizers
 from ovocr.trainer.reporting import StepReports
 from ovocr.trainer.run_folder import RunFolder
-from ovocr.trainer.starting import Course
 from ovocr.trainer.step import StepResult, TrainStep
 from ovocr.trainer.stopping import StopRequests, stop_requests
 from ovocr.trainer.triton_availability import choose_implementation

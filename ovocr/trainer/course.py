@@ -1,4 +1,4 @@
-"""Where a run begins: at its own newest checkpoint, or with weights of another one."""
+"""The course of a run over its checkpoints: begun with weights of its own or another run, saved, gone on with."""
 
 import sys
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Course:
 
         Returns how many steps are done. Raises OvocrError naming what is missing or does not fit.
         """
-        newest = self.folder.newest_checkpoint()
+        newest = self.folder.newest_checkpoint() if self.ranks.rank == 0 else None
         done = self.ranks.agree(0 if newest is None else read_state(newest)["step"], self.device)
         if self.ranks.rank == 0:
             for path in incomplete_checkpoints(self.folder.checkpoints):
