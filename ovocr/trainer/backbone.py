@@ -229,18 +229,25 @@ class Backbone(nn.Module):
 
         Raises OvocrError, before anything is changed, where they are those of another network.
         """
+        self.load_state_dict(self.read_weights(folder))
+
+    def read_weights(self, folder: str | Path) -> dict[str, Tensor]:
+        """The tensors of a folder with config.json and model.safetensors, whatever its image size, by name.
+
+        Raises OvocrError where they are those of another network.
+        """
         check_same_network(read_config(Path(folder)), self.config, Path(folder) / CONFIG_NAME)
         path = Path(folder) / WEIGHTS_NAME
         if not path.is_file():
             raise OvocrError(f"{path}: no such file (weights are read from safetensors only)")
         try:
-            tensors = load_file(path)
+            tensors: dict[str, Tensor] = load_file(path)
         except (OSError, SafetensorError) as error:
             raise OvocrError(f"{path}: cannot be read as safetensors: {error}") from error
         problem = _mismatch(self.state_dict(), tensors)
         if problem:
             raise OvocrError(f"{path}: does not fit this backbone: {problem}")
-        self.load_state_dict(tensors)
+        return tensors
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write config.json and model.safetensors, each complete or not at all; the folder is made where needed."""

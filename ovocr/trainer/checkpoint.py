@@ -10,7 +10,7 @@ import json
 import pickle
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -92,6 +92,17 @@ def load_checkpoint(folder: Path, tensors: Tensors, ranks: Ranks) -> None:
         causes = [cause for cause, _ in error.failures.values()]
         known = next((cause for cause in causes if isinstance(cause, OvocrError)), None)
         raise known or _unreadable(folder, causes[0]) from error
+
+
+@torch.no_grad()
+def fill(tensors: Tensors, whole: Mapping[str, Tensor], *, prefix: str) -> None:
+    """Copy whole tensors, by the names behind the prefix, into those of this rank: all of each, or its rows."""
+    for name, value in tensors.items():
+        source = whole[name.removeprefix(prefix)]
+        if isinstance(value, RowShard):
+            value.local.copy_(source[value.first : value.first + value.local.shape[0]])
+        else:
+            value.copy_(source)
 
 
 def read_state(folder: Path) -> dict[str, Any]:

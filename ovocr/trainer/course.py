@@ -9,7 +9,7 @@ import torch
 
 from ovocr.errors import OvocrError
 from ovocr.trainer.backbone import check_same_network
-from ovocr.trainer.checkpoint import incomplete_checkpoints, load_checkpoint, read_state, save_checkpoint
+from ovocr.trainer.checkpoint import fill, incomplete_checkpoints, load_checkpoint, read_state, save_checkpoint
 from ovocr.trainer.config import RUN_CONFIG, RunConfig, dump_config
 from ovocr.trainer.data.head_data import HeadData
 from ovocr.trainer.distributed import Ranks
@@ -74,18 +74,25 @@ class Course:
             self.model.heads[name].step = draws
 
     def _start(self) -> None:
-        source = self.config.backbone.init_from
-        if source is not None and (source / RUN_CONFIG).is_file():
-            run = RunFolder.open(source)
-            check_same_network(run.config().backbone, self.config.backbone, run.config_path)
-            load_checkpoint(_newest(run), self.model.backbone_tensors(), self.ranks)
-            self._say(f"backbone: from {_newest(run)}")
+        if self.config.backbone.init_from is not None:
+            self._start_backbone(self.config.backbone.init_from)
         for name, head in self.config.heads.items():
             if head.init_from is not None:
                 run = RunFolder.open(head.init_from)
                 _check_same_words(name, run, self.data[name])
                 load_checkpoint(_newest(run), self.model.head_tensors(name), self.ranks)
                 self._say(f"head {name}: class centers from {_newest(run)}")
+
+    def _start_backbone(self, source: Path) -> None:
+        """Weights of another run, or of a folder with config.json and model.safetensors."""
+        if (source / RUN_CONFIG).is_file():
+            run = RunFolder.open(source)
+            check_same_network(run.config().backbone, self.config.backbone, run.config_path)
+            source = _newest(run)
+            load_checkpoint(source, self.model.backbone_tensors(), self.ranks)
+        else:
+            fill(self.model.backbone_tensors(), self.model.backbone.read_weights(source), prefix="backbone.")
+        self._say(f"backbone: from {source}")
 
     def _say(self, text: str) -> None:
         if self.ranks.rank == 0:

@@ -13,7 +13,7 @@ from ovocr.errors import OvocrError, UsageError
 from ovocr.recordio import RecordReader
 from ovocr.trainer.config import load_config
 from ovocr.trainer.loop import train
-from ovocr.trainer.model import TrainedRun
+from ovocr.trainer.model import TrainedRun, export_backbone
 from ovocr.trainer.reading import read_pictures
 
 CPU = torch.device("cpu")
@@ -160,6 +160,20 @@ def test_a_checkpoint_of_spread_parameters_goes_anywhere(stages: tuple[Path, Pat
         newer.rename(tmp_path / newer.name)
     runs.finish(stages[1], mixed, ranks=2)
     runs.assert_same_course(tmp_path / "mixed", tmp_path / "stage2", 2e-3)
+
+
+def test_exported_weights_start_a_run_on_any_ranks(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
+    """On two ranks that each hold a part of every parameter, too."""
+    train(load_config(stages[0]))
+    export_backbone(tmp_path / "stage1", tmp_path / "exported")
+    kept = ("optimizer.lr=1e-30", "optimizer.weight_decay=0", f"backbone.init_from={tmp_path / 'exported'}")
+    for ranks, parallel in ((1, "ddp"), (2, "fsdp2")):
+        output = tmp_path / f"on{ranks}"
+        runs.finish(stages[0], *kept, f"run.output={output}", f"run.backbone_parallel={parallel}", ranks=ranks)
+        begun = TrainedRun.load(output, CPU).model.backbone
+        torch.testing.assert_close(
+            begun.state_dict(), TrainedRun.load(tmp_path / "stage1", CPU).model.backbone.state_dict()
+        )
 
 
 def test_activations_computed_again_change_nothing(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
