@@ -51,6 +51,8 @@ def _json_target(ctx: click.Context, parameter: click.Parameter, value: str | No
 
 def _file_target(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     """Refuse a place where no file can be written before the work begins, not after it."""
+    if value == "-" and parameter.name == "html_path":
+        raise UsageError("--html -: a page is not for a terminal; a file's path is needed")
     if value is not None and (Path(value).is_dir() or not Path(value).absolute().parent.is_dir()):
         raise UsageError(
             f"{parameter.opts[0]} {value}: is a folder, or in a folder that is not there; a file's path is needed"
@@ -270,8 +272,16 @@ def train(config: Path, overrides: tuple[str, ...], nproc_per_node: int, dry_run
 
 @main.command("eval")
 @click.argument("run", type=_FOLDER)
-@click.option("--data", "data_sets", multiple=True, required=True, type=_FOLDER, metavar="DIR", help="Labelled images.")
-@click.option("--head", metavar="NAME", help="One of the run's.  [default: all whose vocabulary is that of the data]")
+@click.option(
+    "--data",
+    "data_sets",
+    multiple=True,
+    required=True,
+    type=_FOLDER,
+    metavar="DIR",
+    help="Labelled images; for video heads a list.",
+)
+@click.option("--head", metavar="NAME", help="One of the run's.  [default: all that fit the data]")
 @click.option(
     "--top-k",
     multiple=True,

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,8 +43,10 @@ def written_aside(path: Path) -> Iterator[Path]:
     partial = partial_path(path)
     try:
         yield partial
-    except BaseException:
+    except BaseException as error:
         partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # as write() leaves it
+            error.filename = str(path)
         raise
     publish(partial, path)
 
@@ -56,7 +59,9 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def locked(path: Path, busy: str) -> Iterator[None]:
-    """Hold the lock file ``path``; it is gone again behind the block. Raises OvocrError(busy) where another holds it.
+    """Hold the lock file ``path``; it is gone again behind the block. Raises OvocrError where another process holds it.
+
+    busy: what is said then; the process follows.
 
     The system drops the lock of a process that dies, so what a killed run leaves is in nobody's way.
     """
@@ -75,9 +80,12 @@ def _lock(path: Path, busy: str) -> int:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            holder = os.read(descriptor, 200).decode("utf-8", "replace")
             os.close(descriptor)
-            raise OvocrError(busy) from None
+            raise OvocrError(f"{busy}: {holder}" if holder else busy) from None
         if _is_at(descriptor, path):
+            os.truncate(descriptor, 0)
+            os.write(descriptor, f"{socket.gethostname()}, process {os.getpid()}".encode())
             return descriptor
         os.close(descriptor)  # the last holder has just removed the file: this is a lock on a file without a name
 

@@ -10,6 +10,7 @@ import json
 import pickle
 import shutil
 import warnings
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -65,9 +66,13 @@ def save_checkpoint(folder: Path, tensors: Tensors, state: dict[str, Any], ranks
     except CheckpointException as error:
         cause = next(cause for cause, _ in error.failures.values())
         free = shutil.disk_usage(partial.parent).free
+        if ranks.rank == 0:
+            shutil.rmtree(partial, ignore_errors=True)  # the next try needs its place
         raise OvocrError(f"{folder}: the checkpoint cannot be written ({free:,} bytes free): {_line(cause)}") from error
+    checksums = _checksums(partial, tensors, ranks)
     if ranks.rank == 0:
-        (partial / STATE_FILE).write_text(json.dumps(state, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        content = json.dumps({**state, "crc32": checksums}, indent=1, sort_keys=True)
+        (partial / STATE_FILE).write_text(content + "\n", encoding="utf-8")
         fsync(partial / STATE_FILE)
         fsync(partial)
         shutil.rmtree(folder, ignore_errors=True)  # one of this name without its state is no checkpoint
@@ -79,6 +84,7 @@ def save_checkpoint(folder: Path, tensors: Tensors, state: dict[str, Any], ranks
 def load_checkpoint(folder: Path, tensors: Tensors, ranks: Ranks) -> None:
     """Fill the given tensors, in place, from a checkpoint. Raises OvocrError naming what is missing or differs."""
     _check_metadata(folder)
+    _check_files(folder, ranks)
     try:
         with _quiet():
             load(
@@ -110,7 +116,10 @@ def read_state(folder: Path) -> dict[str, Any]:
     try:
         state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise OvocrError(f"{folder}: not a complete checkpoint: {error}") from error
+        raise OvocrError(
+            f"{folder / STATE_FILE}: not a complete checkpoint: {_line(error)}; "
+            f"remove {folder} to go on from an older one"
+        ) from error
     if not isinstance(state, dict) or not isinstance(state.get("step"), int):
         raise OvocrError(f"{folder / STATE_FILE}: says no step")
     return state
@@ -181,6 +190,43 @@ def _check_metadata(folder: Path) -> None:
         raise _unreadable(folder, error) from error
     if not isinstance(metadata, Metadata):
         raise OvocrError(f"{folder}: the checkpoint cannot be read: its index is a {type(metadata).__name__}")
+
+
+def _checksums(folder: Path, tensors: Tensors, ranks: Ranks) -> dict[str, int]:
+    """CRC-32 of every rank's file, each worked out by the rank that wrote it; every rank calls this."""
+    device = next(value.local if isinstance(value, RowShard) else value for value in tensors.values()).device
+    own = folder / _file_of(ranks.rank)
+    checksum = _crc32(own) if own.is_file() else -1  # -1: a rank that had nothing to write
+    checksums = ranks.gather_rows(torch.tensor([checksum], device=device), [1] * ranks.world).tolist()
+    return {_file_of(rank): checksum for rank, checksum in enumerate(checksums) if checksum >= 0}
+
+
+def _check_files(folder: Path, ranks: Ranks) -> None:
+    """Raises OvocrError where a file is not as it was written. The ranks share the work.
+
+    torch's own reader does not notice changed bytes of a tensor.
+    """
+    checksums = read_state(folder).get("crc32", {})
+    for name in sorted(checksums)[ranks.rank :: ranks.world]:
+        try:
+            found = _crc32(folder / name)
+        except OSError as error:
+            raise _unreadable(folder, error) from error
+        if found != checksums[name]:
+            raise OvocrError(f"{folder / name}: not as it was written; remove {folder} to go on from an older one")
+
+
+def _file_of(rank: int) -> str:
+    """The name that torch.distributed.checkpoint gives to the file of a rank."""
+    return f"__{rank}_0.distcp"
+
+
+def _crc32(path: Path) -> int:
+    checksum = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 24):
+            checksum = zlib.crc32(block, checksum)
+    return checksum
 
 
 def _unreadable(folder: Path, cause: BaseException) -> OvocrError:

@@ -41,7 +41,7 @@ class LoopConfig(Settings):
 
     output: Path = field(metadata=described("folder of the run: configuration, metrics, checkpoints"))
     seed: int = field(default=0, metadata=described("decides every random draw", minimum=0, below=2**63))
-    steps: int = field(metadata=described("length of the run", unit="optimizer steps", minimum=1))
+    steps: int = field(metadata=described("length of the run", unit="optimizer steps", minimum=1, maximum=10**9))
     log_every: int = field(default=10, metadata=described("between two log lines", unit="steps", minimum=1))
     checkpoint_every: int = field(default=500, metadata=described("between two checkpoints", unit="steps", minimum=1))
     keep_checkpoints: int = field(
@@ -122,7 +122,7 @@ class BackboneConfig(Settings):
 class OptimizerConfig(Settings):
     """[optimizer]: AdamW and its schedule."""
 
-    lr: float = field(metadata=described("peak learning rate", above=0))
+    lr: float = field(metadata=described("peak learning rate", above=0, maximum=1e30))
     betas: tuple[float, float] = field(
         default=(0.9, 0.999), metadata=described("decay of the two moments per step", minimum=0, below=1)
     )
@@ -174,7 +174,9 @@ class HeadConfig(Settings):
     mixing_weights: tuple[float, ...] | None = field(
         default=None, metadata=described("how often each data set has its turn; left out: all are one list", above=0)
     )
-    global_batch: int = field(metadata=described("over all ranks and passes", unit="samples per step", minimum=1))
+    global_batch: int = field(
+        metadata=described("over all ranks and passes", unit="samples per step", minimum=1, maximum=2**24)
+    )
     image_size: int | None = field(
         default=None, metadata=described("side of the input; left out: the backbone's", unit="pixels", minimum=1)
     )
@@ -200,12 +202,16 @@ class HeadConfig(Settings):
         default="independent", metadata=described("negatives drawn for each tag slot, or once for all")
     )
     mask_own_tags: bool = field(default=True, metadata=described("an image's own tags are no negatives of it"))
-    loss_weight: float = field(default=1.0, metadata=described("of this head in the total loss", above=0))
+    loss_weight: float = field(
+        default=1.0, metadata=described("of this head in the total loss", above=0, maximum=1_000_000)
+    )
     optimizer: Literal["adamw", "sgd"] = field(
         default="adamw", metadata=described("of the class centers, row by row; sgd has momentum")
     )
-    momentum: float = field(default=0.9, metadata=described("of sgd", minimum=0, below=1))
-    lr_scale: float = field(default=1.0, metadata=described("times the learning rate, for this head", above=0))
+    momentum: float | None = field(default=None, metadata=described("of sgd; left out: 0.9", minimum=0, below=1))
+    lr_scale: float = field(
+        default=1.0, metadata=described("times the learning rate, for this head", above=0, maximum=1_000_000)
+    )
     num_classes: int | None = field(
         default=None,
         metadata=described(
@@ -244,6 +250,8 @@ class HeadConfig(Settings):
             yield "labels_per_sample", f"{self.labels_per_sample} is more than labels_stored, {self.stored}"
         if self.mixing_weights is not None and len(self.mixing_weights) != len(self.data):
             yield "mixing_weights", f"{len(self.mixing_weights)} for {len(self.data)} data sets"
+        if self.momentum is not None and self.optimizer != "sgd":
+            yield "momentum", f'only optimizer "sgd" has it; this is "{self.optimizer}"'
         if self.kind == "video":
             if self.video_frames % self.clip_frames:
                 yield "sampled_frames", f"{self.video_frames} is not divisible by frames, {self.clip_frames}"
@@ -317,7 +325,7 @@ def dump_config(config: RunConfig) -> str:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8"))
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))  # editors of Windows begin with a mark
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file") from None
     except OSError as error:
@@ -375,7 +383,12 @@ def _apply_preset(tables: dict[str, Any]) -> None:
 
 
 def _check_paths(config: RunConfig) -> None:
-    begun = (config.run.output / RUN_CONFIG).is_file()  # it goes on from its own checkpoints
+    output = config.run.output
+    begun = (output / RUN_CONFIG).is_file()  # it goes on from its own checkpoints
+    if output.exists() and not output.is_dir():
+        raise SettingError("run.output", f"{output}: a file; a folder's path is needed")
+    if LabelledDataSet(output).manifest_path.exists():
+        raise SettingError("run.output", f"{output}: is a labelled data set; choose a folder of its own")
     for name, head in config.heads.items():
         for root in head.data:
             try:
@@ -392,6 +405,8 @@ def _check_paths(config: RunConfig) -> None:
 
 
 def _check_data(kind: str, path: Path) -> None:
+    if kind == "image" and not LabelledDataSet(path).manifest_path.is_file():
+        raise OvocrError(f"{path}: not a labelled data set (no manifest.json); make one with `ovocr pack-labels`")
     if kind != "video":
         LabelledDataSet.open(path)
     elif not path.is_file():

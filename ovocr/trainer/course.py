@@ -67,7 +67,8 @@ class Course:
             if count != found:
                 raise OvocrError(
                     f"{self.folder.root}: head {name} was trained on {count} samples, its data hold "
-                    f"{found} now; choose another run.output, or the old data to go on with it"
+                    f"{found} now; choose another run.output, or the old data to go on with it "
+                    "(in a list of videos, replace the line of a broken one by another's)"
                 )
         load_checkpoint(checkpoint, self.model.tensors() | self.optimizers.tensors(self.model), self.ranks)
         for name, draws in saved_per_head(checkpoint, "draws", self.config).items():
@@ -75,11 +76,14 @@ class Course:
 
     def _start(self) -> None:
         if self.config.backbone.init_from is not None:
-            self._start_backbone(self.config.backbone.init_from)
+            try:
+                self._start_backbone(self.config.backbone.init_from)
+            except OvocrError as error:
+                raise OvocrError(f"backbone.init_from: {error}") from error
         for name, head in self.config.heads.items():
             if head.init_from is not None:
                 run = RunFolder.open(head.init_from)
-                _check_same_words(name, run, self.data[name])
+                _check_same_classes(name, run, self.data[name])
                 load_checkpoint(_newest(run), self.model.head_tensors(name), self.ranks)
                 self._say(f"head {name}: class centers from {_newest(run)}")
 
@@ -106,7 +110,7 @@ def _newest(run: RunFolder) -> Path:
     return newest
 
 
-def _check_same_words(name: str, run: RunFolder, data: HeadData) -> None:
+def _check_same_classes(name: str, run: RunFolder, data: HeadData) -> None:
     """A center must go on standing for the same word."""
     if name not in run.config().heads:
         raise OvocrError(
@@ -117,3 +121,8 @@ def _check_same_words(name: str, run: RunFolder, data: HeadData) -> None:
     ours = data.vocabulary.sha256 if data.vocabulary is not None else ""
     if theirs != ours:
         raise OvocrError(f"heads.{name}.init_from: {run.root} was trained on another vocabulary than this head's data")
+    classes = saved_per_head(_newest(run), "num_classes", run.config())[name]
+    if classes != data.num_classes:
+        raise OvocrError(
+            f"heads.{name}.init_from: {run.root} has {classes} classes, this head {data.num_classes}: see num_classes"
+        )

@@ -78,7 +78,8 @@ def make_example(
 
 def to_jpeg(sample: Sample) -> bytes:
     """A sample as JPEG, without the ground that letterboxing put beside it; of a clip four frames, two by two."""
-    picture = _without_ground(_tiled(sample.pixels) if sample.pixels.ndim == 4 else sample.pixels.transpose(1, 2, 0))
+    pixels = sample.pixels if sample.pixels.ndim == 4 else sample.pixels[:, None]
+    picture = _tiled(_without_ground(pixels))
     scale = min(1.0, PICTURE_SIZE / max(picture.shape[:2]))
     height, width = (max(1, round(side * scale)) for side in picture.shape[:2])
     bgr = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2BGR)
@@ -90,7 +91,7 @@ def to_jpeg(sample: Sample) -> bytes:
 
 
 def _tiled(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Frames of a clip [3, F, S, S], the first and the last among them, in rows of two: [H, W, 3]."""
+    """Frames of a clip [3, F, H, W], the first and the last among them, in rows of two: [H, W, 3]."""
     frames = [pixels[:, frame].transpose(1, 2, 0) for frame in spread_evenly(pixels.shape[1], _FRAMES_SHOWN)]
     if len(frames) == 1:
         return frames[0]
@@ -99,10 +100,10 @@ def _tiled(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.vstack([np.hstack(frames[first : first + 2]) for first in range(0, len(frames), 2)])
 
 
-def _without_ground(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Cut [H, W, 3] down to the rows and columns that are not all of the ground's colour."""
-    ink = (picture != np.array(GROUND_RGB, np.uint8)).any(axis=2)
+def _without_ground(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Cut [3, F, S, S] down to the rows and columns that are not all of the ground's colour in every frame."""
+    ink = (pixels != np.array(GROUND_RGB, np.uint8)[:, None, None, None]).any(axis=(0, 1))
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
     if not len(rows):
-        return picture
-    return picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        return pixels
+    return pixels[:, :, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]

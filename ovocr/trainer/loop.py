@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Generator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from ovocr.trainer.checkpoint import prune_checkpoints
 from ovocr.trainer.config import HeadConfig, RunConfig
 from ovocr.trainer.course import Course
 from ovocr.trainer.data.head_data import HeadData
+from ovocr.trainer.data.loader import Batch, worker_deaths_told
 from ovocr.trainer.distributed import Ranks, choose_device, joined
 from ovocr.trainer.metrics import MetricsLog
 from ovocr.trainer.model import build_model, build_optimizers
@@ -53,6 +55,7 @@ def train(config: RunConfig) -> Summary:
     device = choose_device(config.run.device)
     use_share_of_cores()
     with (
+        worker_deaths_told(),  # the same death may be told again while what is open is closed
         stop_requests() as stop,
         joined(device, config.run.collective_timeout_s) as ranks,
         RunFolder(config.run.output).lock() if ranks.rank == 0 else nullcontext(),
@@ -109,19 +112,33 @@ class _Training:
         steps = self.config.run.steps
         with self._open_log() if self.ranks.rank == 0 else nullcontext() as log:
             reports = StepReports(self.config, self.data, log)
-            self._steps(reports, stop)
+            with worker_deaths_told():
+                self._steps(reports, stop)
         return Summary(
             self.folder, self.first_step, steps, time.monotonic() - began, reports.last_loss, self.ranks.rank == 0
         )
 
     def _steps(self, reports: StepReports, stop: StopRequests) -> None:
-        run = self.config.run
-        steps = range(self.first_step, run.steps)
+        steps = range(self.first_step, self.config.run.steps)
         pin_memory = self.device.type == "cuda"
         batches = {
             name: data.batches(self.ranks, steps, self.config.loader, pin_memory=pin_memory)
             for name, data in self.data.items()
         }
+        try:
+            self._run_steps(steps, batches, reports, stop)
+        finally:
+            for loader in batches.values():
+                loader.close()  # its worker processes end, which no longer heed SIGTERM
+
+    def _run_steps(
+        self,
+        steps: range,
+        batches: Mapping[str, Generator[Batch, None, None]],
+        reports: StepReports,
+        stop: StopRequests,
+    ) -> None:
+        run = self.config.run
         pending: StepResult | None = None
         for step in steps:
             result = self.step(step, batches, stop_asked=stop.asked)

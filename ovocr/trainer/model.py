@@ -146,7 +146,7 @@ def _head_optimizer(config: RunConfig, name: str, head: PartialFC) -> RowOptimiz
         return RowSGD(
             [head.weight],
             lr=settings.lr,
-            momentum=own.momentum,
+            momentum=0.9 if own.momentum is None else own.momentum,
             weight_decay=settings.weight_decay,
             implementation=own.implementation,
         )

@@ -1,7 +1,6 @@
 """The folder of a training run: what was asked for, with which versions, what came of it."""
 
 import dataclasses
-import difflib
 import json
 import platform
 from contextlib import AbstractContextManager
@@ -14,6 +13,7 @@ from ovocr.errors import OvocrError
 from ovocr.files import locked, write_text
 from ovocr.trainer.checkpoint import complete_checkpoints
 from ovocr.trainer.config import RUN_CONFIG, LoaderConfig, RunConfig, dump_config, load_config
+from ovocr.trainer.settings import Settings
 from ovocr.vocab import Vocabulary
 
 _PACKAGES = ("torch", "numpy", "opencv-python-headless", "pyarrow", "safetensors", "av")
@@ -118,13 +118,35 @@ def _versions() -> dict[str, str]:
 
 
 def _difference(old: RunConfig, new: RunConfig) -> str:
-    """The first line by which two configurations differ in anything that changes what a step computes."""
-    old_lines, new_lines = (dump_config(_computed(config)).splitlines() for config in (old, new))
-    changed = [line for line in difflib.ndiff(old_lines, new_lines) if line[:2] in ("- ", "+ ")]
-    if not changed:
-        return ""
-    there, asked = ([line[2:].split(" #")[0].strip() for line in changed if line[0] == sign] for sign in "-+")
-    return f"there: {there[0] if there else 'nothing'}; asked for: {asked[0] if asked else 'nothing'}"
+    """The first setting in which two configurations differ in anything that changes what a step computes."""
+    there, asked = (_flat(_computed(config)) for config in (old, new))
+    for key in {**there, **asked}:
+        if there.get(key) != asked.get(key):
+            found, wanted = (_shown(key, values) for values in (there, asked))
+            return f"{key}: there {found}, asked for {wanted}"
+    return ""
+
+
+def _flat(settings: Settings, section: str = "") -> dict[str, object]:
+    """Every setting by its dotted name."""
+    flat: dict[str, object] = {}
+    for field in dataclasses.fields(settings):
+        key, value = f"{section}{field.name}", getattr(settings, field.name)
+        below = value if isinstance(value, dict) else {}
+        if isinstance(value, Settings):
+            flat |= _flat(value, f"{key}.")
+        elif not below:
+            flat[key] = value
+        for name, item in below.items():
+            flat |= _flat(item, f"{key}.{name}.")
+    return flat
+
+
+def _shown(key: str, settings: dict[str, object]) -> str:
+    value = settings.get(key)
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(str, value))}]"
+    return "nothing" if value is None else str(value)
 
 
 def _computed(config: RunConfig) -> RunConfig:
@@ -142,4 +164,10 @@ def _computed(config: RunConfig) -> RunConfig:
         activation_checkpointing=False,
         collective_timeout_s=1.0,
     )
-    return dataclasses.replace(config, run=run, loader=LoaderConfig())
+    heads = {
+        # Data may have moved, and what a run began with is in its checkpoints. Data that changed are found elsewhere.
+        name: dataclasses.replace(head, data=tuple(Path(path.name) for path in head.data), init_from=None)
+        for name, head in config.heads.items()
+    }
+    backbone = dataclasses.replace(config.backbone, init_from=None)
+    return dataclasses.replace(config, run=run, backbone=backbone, loader=LoaderConfig(), heads=heads)

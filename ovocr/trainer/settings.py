@@ -147,6 +147,8 @@ def _parse_scalar(key: str, hint: Any, value: Any) -> Any:
     if hint in (str, Path) and isinstance(value, str):
         if not value:
             raise SettingError(key, "the text is empty")
+        if "\0" in value:
+            raise SettingError(key, "the text has a NUL character in it")
         return hint(value)
     expected = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", Path: "a path"}[hint]
     raise SettingError(key, f"{expected} is expected, not {_toml(value)}")

@@ -148,12 +148,26 @@ def test_ranks_start_beside_a_folder_of_the_packages_name(config_file: Path, tmp
 
 def test_another_configuration_is_refused(config_file: Path) -> None:
     train(load_config(config_file, ["run.steps=4"]))
-    with pytest.raises(
-        OvocrError, match=r"holds a run of another configuration \(there: steps = 4; asked for: steps = 6"
-    ):
+    with pytest.raises(OvocrError, match=r"holds a run of another configuration \(run.steps: there 4, asked for 6\)"):
         train(load_config(config_file, ["run.steps=6"]))
     again = train(load_config(config_file, ["run.steps=4", "run.log_every=1", "loader.workers=1"]))
     assert again.first_step == 4
+
+
+def test_what_differs_is_named_in_full(config_file: Path, tmp_path: Path) -> None:
+    train(load_config(config_file, ["run.steps=2"]))
+    run = RunFolder(tmp_path / "run")
+    for settings, difference in (
+        (["heads.ocr.lr_scale=2"], "heads.ocr.lr_scale: there 50.0, asked for 2.0"),
+        (["heads.ocr.mixing_weights=[1]"], r"heads.ocr.mixing_weights: there nothing, asked for \[1.0\]"),
+        (["heads.ocr.margin.m2=0.25"], "heads.ocr.margin.m2: there 0.5, asked for 0.25"),
+    ):
+        with pytest.raises(OvocrError, match=rf"another configuration \({difference}\)"):
+            run.prepare(load_config(config_file, ["run.steps=2", *settings]), {})
+    (tmp_path / "moved").mkdir()
+    (tmp_path / "labels").rename(tmp_path / "moved" / "labels")
+    again = train(load_config(config_file, ["run.steps=2", f'heads.ocr.data=["{tmp_path}/moved/labels"]']))
+    assert again.first_step == 2
 
 
 def test_a_loss_that_is_not_finite_names_head_step_and_samples(config_file: Path) -> None:

@@ -79,6 +79,16 @@ def test_a_damaged_checkpoint_is_one_line(config_file: Path, tmp_path: Path, par
     assert len(str(raised.value).splitlines()) == 1
 
 
+def test_a_flipped_bit_in_a_checkpoint_is_found(config_file: Path, tmp_path: Path) -> None:
+    train(load_config(config_file, ["run.steps=2"]))
+    file = tmp_path / "run" / "checkpoints" / "00000002" / "__0_0.distcp"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(OvocrError, match=r"__0_0.distcp: not as it was written; remove .*00000002 to go on from an"):
+        TrainedRun.load(tmp_path / "run", CPU)
+
+
 def test_a_checkpoint_runs_nothing(config_file: Path, tmp_path: Path) -> None:
     """A run folder from a stranger: its index is a pickle, and a pickle may name any function."""
     train(load_config(config_file, ["run.steps=2"]))

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ def ended(process: Launched, seconds: float = 90) -> list[str]:
 
 def test_a_killed_rank_is_named_and_other_ranks_go_on(config_file: Path, tmp_path: Path, runs: Any) -> None:
     """SIGKILL of one of three; two ranks go on as if nothing had happened."""
-    settings = ("run.steps=80", "run.passes_per_step=2")
+    settings = ("run.steps=40", "run.passes_per_step=2")
     runs.finish(config_file, *settings, f"run.output={tmp_path / 'whole'}")
     process = runs.start(config_file, *settings, ranks=3)
     runs.wait_for_checkpoints(tmp_path / "run", 2, process)
@@ -77,9 +78,14 @@ def test_what_all_ranks_meet_is_told_once(config_file: Path, runs: Any) -> None:
     assert not [line for line in lines if "Traceback" in line]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_on_all_ranks(config_file: Path, tmp_path: Path, runs: Any, number: signal.Signals) -> None:
-    settings = ("run.steps=100000", "run.checkpoint_every=100000", "run.log_every=1")
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 1), (signal.SIGINT, 0)])
+def test_a_signal_saves_on_all_ranks(
+    config_file: Path, tmp_path: Path, runs: Any, number: signal.Signals, workers: int
+) -> None:
+    settings = (
+        *("run.steps=100000", "run.checkpoint_every=100000", "run.log_every=1"),
+        f"loader.workers={workers}",
+    )
     process = runs.start(config_file, *settings, ranks=2)
     for line in process.stderr:
         if line.startswith("step 3/"):
@@ -93,3 +99,39 @@ def test_a_signal_saves_on_all_ranks(config_file: Path, tmp_path: Path, runs: An
     assert lines[-1] == f"ovocr: all ranks were ended by {number.name}"
     assert len(runs.metrics(tmp_path / "run")) == steps
     assert not (tmp_path / "run" / ".lock").exists()
+
+
+def test_ranks_save_and_end_when_their_launcher_dies(config_file: Path, tmp_path: Path, runs: Any) -> None:
+    settings = ("run.steps=100000", "run.checkpoint_every=100000", "run.log_every=1")
+    process = runs.start(config_file, *settings, ranks=2)
+    for line in process.stderr:
+        if line.startswith("step 3/"):
+            break
+    process.kill()
+    deadline = time.monotonic() + 60
+    while not complete_checkpoints(tmp_path / "run" / "checkpoints") or (tmp_path / "run" / ".lock").exists():
+        assert time.monotonic() < deadline, "the ranks go on"
+        time.sleep(0.1)
+    process.communicate(timeout=60)  # their end of the pipe, too, is closed
+
+
+def test_a_loader_worker_that_is_killed_is_named(config_file: Path, runs: Any) -> None:
+    """As the kernel does where memory runs out."""
+    settings = ("run.steps=100000", "run.checkpoint_every=100000", "run.log_every=1", "loader.workers=1")
+    process = runs.start(config_file, *settings)
+    for line in process.stderr:
+        if line.startswith("step 3/"):
+            break
+    (worker,) = children_of(process.pid)
+    os.kill(worker, signal.SIGKILL)
+    lines = ended(process)
+    how = (
+        f"loader worker, process {worker}: (is killed by signal: Killed|exited unexpectedly)|a loader worker died while"
+    )
+    told = f"ovocr: ({how}).*; was there too little memory"
+    assert re.match(told, lines[-1]), lines
+    assert not [line for line in lines if "Traceback" in line]
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

@@ -49,7 +49,7 @@ def json_column(cells: list[Any]) -> Column:
     if kinds <= {int, str} and len(kinds) < 2:
         try:
             return pa.array(cells)
-        except (pa.ArrowException, OverflowError):  # a number beyond 64 bits
+        except (pa.ArrowException, OverflowError, UnicodeEncodeError):  # beyond 64 bits; half a character
             pass
     return JsonColumn(cells)
 
@@ -61,9 +61,11 @@ def read_keys(column: Column) -> pa.Array:
     column = _plain(column)
     if not (_is_text(column.type) or pa.types.is_integer(column.type) or pa.types.is_null(column.type)):
         raise WrongTypeError(f"keys are of type {column.type}; text or whole numbers are needed")
-    if column.null_count:
-        raise WrongCellError(int(np.flatnonzero(_as_numpy(column.is_null()))[0]), "the key is missing")
-    return pc.cast(column, pa.large_string())
+    keys = pc.cast(column, pa.large_string())
+    missing = _as_numpy(pc.fill_null(pc.equal(keys, ""), True))
+    if missing.any():
+        raise WrongCellError(int(np.flatnonzero(missing)[0]), "the key is missing")
+    return keys
 
 
 def read_ids(column: Column, bound: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
@@ -158,6 +160,8 @@ def _json_id(row: int, value: Any, bound: int) -> int:
 
 
 def _json_key(row: int, cell: Any) -> str | None:
+    if isinstance(cell, str) and any("\ud800" <= character <= "\udfff" for character in cell):
+        raise WrongCellError(row, f"the key is {cell!a}, which is no text: half a character stands in it")
     if cell is None or isinstance(cell, str) or type(cell) is int:
         return None if cell is None else str(cell)
     raise WrongCellError(row, f"the key is {cell!r}; text or a whole number is needed")

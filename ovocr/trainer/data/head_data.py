@@ -1,6 +1,6 @@
 """The data of one head: its samples, their order over the run, and what its class ids stand for."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovocr.dataset import LabelledDataSet
-from ovocr.errors import UsageError
+from ovocr.errors import OvocrError, UsageError
 from ovocr.trainer.config import HeadConfig, LoaderConfig
 from ovocr.trainer.data.loader import Batch, build_loader
 from ovocr.trainer.data.mixing import SampleOrder, order_of
@@ -42,12 +42,19 @@ class HeadData:
         vocabulary = _vocabulary_of(name, head)
         num_classes = _num_classes(name, head, vocabulary)
         size = head.image_size or image_size
-        samples = open_samples(head, head.data, num_classes=num_classes, image_size=size, seed=seed)
+        try:
+            samples = open_samples(head, head.data, num_classes=num_classes, image_size=size, seed=seed)
+        except UsageError:
+            raise
+        except OvocrError as error:
+            raise OvocrError(f"heads.{name}: {error}") from error
         order = order_of(samples.parts, head.mixing_weights, seed)
         return cls(name, samples, order, vocabulary, num_classes, head.global_batch // passes, passes)
 
-    def batches(self, ranks: Ranks, steps: range, loader: LoaderConfig, *, pin_memory: bool) -> Iterator[Batch]:
-        """This rank's batches, pass after pass, of the steps."""
+    def batches(
+        self, ranks: Ranks, steps: range, loader: LoaderConfig, *, pin_memory: bool
+    ) -> Generator[Batch, None, None]:
+        """This rank's batches, pass after pass, of the steps; to be closed, which ends the worker processes."""
         return iter(
             build_loader(
                 self.samples,
@@ -108,9 +115,10 @@ def _vocabulary_of(name: str, head: HeadConfig) -> Vocabulary | None:
 def _num_classes(name: str, head: HeadConfig, vocabulary: Vocabulary | None) -> int:
     """The setting, or what the data say; class ids of the data beyond the setting are found when they are read."""
     if vocabulary is not None:
-        if head.num_classes is not None and head.num_classes > len(vocabulary):
-            raise UsageError(f"heads.{name}.num_classes: {head.num_classes}, but its vocabulary has {len(vocabulary)}")
-        return head.num_classes or len(vocabulary)
+        if head.num_classes not in (None, len(vocabulary)):
+            words = f"its vocabulary has {len(vocabulary)} words; leave it out"
+            raise UsageError(f"heads.{name}.num_classes: {head.num_classes}, but {words}")
+        return len(vocabulary)
     if head.kind == "video":
         return head.num_classes or 0  # its settings insist on it
     stated = max(int(LabelledDataSet.open(root).manifest().get("num_classes", 0)) for root in head.data)

@@ -104,4 +104,4 @@ def _lines(data: mmap.mmap, at: int, number: int) -> Iterator[tuple[int, bytes]]
 
 
 def _is_entry(line: bytes) -> bool:
-    return not line.startswith(b"#") and not line.isspace()
+    return not line.isspace() and not line.lstrip().startswith(b"#")

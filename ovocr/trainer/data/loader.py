@@ -1,6 +1,9 @@
 """The batches of a rank, pass by pass: the same ones whatever the number of worker processes, from any step on."""
 
-from collections.abc import Iterator
+import re
+import signal
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import cv2
@@ -42,7 +45,11 @@ class PassBatches(Dataset[Batch | OvocrError]):
         """The batch of a pass. An error is returned: raised in a worker process, it would lose its one-line message."""
         positions = rank_positions(number, self._pass_batch, self._rank, self._world)
         ids = self._order.samples_at(np.asarray(positions, np.int64))
-        pixels = np.empty((len(ids), *self._shapes.pixels.shape), np.uint8)
+        try:
+            pixels = np.empty((len(ids), *self._shapes.pixels.shape), np.uint8)
+        except MemoryError:
+            gigabytes = len(ids) * self._shapes.pixels.nbytes / 1e9
+            return OvocrError(f"{len(ids):,} samples of a rank and pass take {gigabytes:,.0f} GB: see global_batch")
         labels = np.empty((len(ids), *self._shapes.labels.shape), np.int64)
         times = None if self._shapes.times is None else np.empty((len(ids), *self._shapes.times.shape), np.int64)
         try:
@@ -70,7 +77,7 @@ class PassLoader:
         """Number of passes."""
         return len(self._loader)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Generator[Batch, None, None]:
         """The batches; worker processes end with the iteration, however it ends. Raises what making one ended with."""
         for item in self._loader:
             if isinstance(item, OvocrError):
@@ -114,5 +121,27 @@ def build_loader(
 
 
 def _start_worker(worker: int) -> None:
-    """A worker is one of several processes: OpenCV must not add threads of its own."""
+    """A worker is one of several processes: OpenCV must not add threads of its own.
+
+    A request to stop often goes to all processes of a rank (torchrun's and Slurm's do). The rank meets it between two
+    steps, for which it needs its workers: they end with it.
+    """
     cv2.setNumThreads(0)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def worker_deaths_told() -> Iterator[None]:
+    """torch's error about a worker process that died, which comes wherever the main thread is, as an OvocrError."""
+    try:
+        yield
+    except RuntimeError as error:
+        found = re.match(r"DataLoader worker \(pid\(?s?\)? ([\d, ]+)\) (.*)", str(error))
+        if found is None:
+            raise
+        pids, how = found.groups()
+        how = how.splitlines()[0].rstrip(". ")
+        raise OvocrError(f"loader worker, process {pids}: {how}; was there too little memory?") from None
+    except (ConnectionError, EOFError):  # it died with a batch half sent
+        raise OvocrError("a loader worker died while it sent a batch; was there too little memory?") from None

@@ -58,8 +58,12 @@ class RecordSamples:
         self._ends = np.cumsum([len(reader) for reader in self._readers])
         self._open: OrderedDict[int, None] = OrderedDict()  # shards by last use, the latest last
         if len(self) == 0:
-            raise OvocrError(f"{', '.join(map(str, roots))}: no records: no picture had a word of the vocabulary")
-        self[0]  # tags too few or too large for the configuration are an error now, not in the middle of a step
+            raise OvocrError(f"{', '.join(map(str, roots))}: no records: no picture of it had a tag")
+        first = 0
+        for size in self.parts:
+            if size:
+                self[first]  # tags too few or too large for the settings are an error now, not in the middle of a run
+            first += size
 
     def __len__(self) -> int:
         """Records of all shards."""
