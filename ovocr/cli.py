@@ -245,7 +245,7 @@ def vocab_show(path: str, items: tuple[str, ...]) -> None:
 def train(config: Path, overrides: tuple[str, ...], nproc_per_node: int, dry_run: bool) -> None:
     """Train a vision encoder on labelled data sets, as CONFIG.toml says; go on if the run was stopped."""
     _require_torch()
-    from ovocr.trainer.config import load_config
+    from ovocr.trainer.config_file import load_config
 
     # Before any rank is started: a mistake is told once.
     settings = load_config(config, overrides, check_paths=not dry_run)

@@ -10,7 +10,8 @@ import torch
 from ovocr.errors import OvocrError
 from ovocr.trainer.backbone import check_same_network
 from ovocr.trainer.checkpoint import fill, incomplete_checkpoints, load_checkpoint, read_state, save_checkpoint
-from ovocr.trainer.config import RUN_CONFIG, RunConfig, dump_config
+from ovocr.trainer.config import RUN_CONFIG, RunConfig
+from ovocr.trainer.config_file import dump_config
 from ovocr.trainer.data.head_data import HeadData
 from ovocr.trainer.distributed import Ranks
 from ovocr.trainer.model import Model, Optimizers, saved_per_head

@@ -12,7 +12,8 @@ from ovocr import __version__
 from ovocr.errors import OvocrError
 from ovocr.files import locked, write_text
 from ovocr.trainer.checkpoint import complete_checkpoints
-from ovocr.trainer.config import RUN_CONFIG, LoaderConfig, RunConfig, dump_config, load_config
+from ovocr.trainer.config import RUN_CONFIG, LoaderConfig, RunConfig
+from ovocr.trainer.config_file import dump_config, load_config
 from ovocr.trainer.settings import Settings
 from ovocr.vocab import Vocabulary
 

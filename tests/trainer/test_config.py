@@ -15,9 +15,8 @@ from ovocr.trainer.config import (
     MarginConfig,
     OptimizerConfig,
     RunConfig,
-    dump_config,
-    load_config,
 )
+from ovocr.trainer.config_file import dump_config, load_config
 from ovocr.trainer.settings import SettingError
 
 SECTIONS = (LoopConfig, BackboneConfig, OptimizerConfig, LoaderConfig, HeadConfig, MarginConfig)

@@ -17,7 +17,7 @@ from ovocr.errors import OvocrError
 from ovocr.recordio import RecordReader
 from ovocr.trainer import evaluation
 from ovocr.trainer.checkpoint import save_checkpoint
-from ovocr.trainer.config import load_config
+from ovocr.trainer.config_file import load_config
 from ovocr.trainer.data.pictures import normalise
 from ovocr.trainer.data.records import RecordSamples
 from ovocr.trainer.data.samples import Sample

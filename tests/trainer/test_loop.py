@@ -15,7 +15,7 @@ import torch
 
 from ovocr.errors import OvocrError, UsageError
 from ovocr.trainer.checkpoint import complete_checkpoints
-from ovocr.trainer.config import load_config
+from ovocr.trainer.config_file import load_config
 from ovocr.trainer.loop import train
 from ovocr.trainer.model import TrainedRun
 from ovocr.trainer.run_folder import RunFolder

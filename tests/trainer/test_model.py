@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ovocr.errors import OvocrError
-from ovocr.trainer.config import load_config
+from ovocr.trainer.config_file import load_config
 from ovocr.trainer.distributed import Ranks
 from ovocr.trainer.loop import train
 from ovocr.trainer.model import TrainedRun, build_model, build_optimizers, export_backbone

@@ -9,7 +9,7 @@ import pytest
 from ovocr.errors import OvocrError, UsageError
 from ovocr.recordio import RecordReader
 from ovocr.trainer import Backbone
-from ovocr.trainer.config import load_config
+from ovocr.trainer.config_file import load_config
 from ovocr.trainer.evaluation import evaluate
 from ovocr.trainer.loop import train
 from ovocr.trainer.model import export_backbone

@@ -11,7 +11,7 @@ import torch
 from ovocr.cli import main
 from ovocr.errors import OvocrError, UsageError
 from ovocr.recordio import RecordReader
-from ovocr.trainer.config import load_config
+from ovocr.trainer.config_file import load_config
 from ovocr.trainer.loop import train
 from ovocr.trainer.model import TrainedRun, export_backbone
 from ovocr.trainer.reading import read_pictures
