@@ -9,6 +9,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -57,6 +59,24 @@ def test_samples_of_all_shards_and_data_sets_in_order(make_data_set: Maker) -> N
     for index in (9, -1):
         with pytest.raises(IndexError, match="of 9"):
             samples[index]
+
+
+def test_a_name_tells_the_picture_that_a_record_was_made_of(make_data_set: Maker) -> None:
+    root = make_data_set("set", [2])
+    rows = [
+        {"source": "pages.tar", "key": "dropped.jpg", "record_id": None, "tags": []},
+        {"source": "pages.tar", "key": "a/first.jpg", "record_id": 0, "tags": [{"id": 0}]},
+        {"source": "pages.tar", "key": "a/second.jpg", "record_id": 1, "tags": [{"id": 1}]},
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), root / "records" / "00000.parquet")
+    samples = RecordSamples([root], labels_stored=10, num_classes=50)
+    assert samples.name(1) == f"{root}/rec/00000.rec id 1 (a/second.jpg of pages.tar)"
+
+
+def test_every_data_set_is_looked_at_before_a_run(make_data_set: Maker) -> None:
+    first, second = make_data_set("first", [3]), make_data_set("second", [0, 2], tags=4)
+    with pytest.raises(OvocrError, match=r"second/rec/00001.rec id 0: 4 tags, but tags 0 to 9 are asked for"):
+        RecordSamples([first, second], labels_stored=10, num_classes=50)
 
 
 def test_samples_may_be_pickled_after_use(make_data_set: Maker) -> None:
