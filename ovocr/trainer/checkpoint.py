@@ -117,7 +117,7 @@ def read_state(folder: Path) -> dict[str, Any]:
         state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise OvocrError(
-            f"{folder / STATE_FILE}: not a complete checkpoint: {_line(error)}; "
+            f"{folder / STATE_FILE}: not a complete checkpoint: {getattr(error, 'strerror', None) or error}; "
             f"remove {folder} to go on from an older one"
         ) from error
     if not isinstance(state, dict) or not isinstance(state.get("step"), int):
