@@ -85,15 +85,15 @@ class Course:
             if head.init_from is not None:
                 run = RunFolder.open(head.init_from)
                 _check_same_classes(name, run, self.data[name])
-                load_checkpoint(_newest(run), self.model.head_tensors(name), self.ranks)
-                self._say(f"head {name}: class centers from {_newest(run)}")
+                load_checkpoint(run.trained_checkpoint(), self.model.head_tensors(name), self.ranks)
+                self._say(f"head {name}: class centers from {run.trained_checkpoint()}")
 
     def _start_backbone(self, source: Path) -> None:
         """Weights of another run, or of a folder with config.json and model.safetensors."""
         if (source / RUN_CONFIG).is_file():
             run = RunFolder.open(source)
             check_same_network(run.config().backbone, self.config.backbone, run.config_path)
-            source = _newest(run)
+            source = run.trained_checkpoint()
             load_checkpoint(source, self.model.backbone_tensors(), self.ranks)
         else:
             fill(self.model.backbone_tensors(), self.model.backbone.read_weights(source), prefix="backbone.")
@@ -102,13 +102,6 @@ class Course:
     def _say(self, text: str) -> None:
         if self.ranks.rank == 0:
             print(text, file=sys.stderr)
-
-
-def _newest(run: RunFolder) -> Path:
-    newest = run.newest_checkpoint()
-    if newest is None:
-        raise OvocrError(f"{run.root}: no complete checkpoint yet; let `ovocr train` go on")
-    return newest
 
 
 def _check_same_classes(name: str, run: RunFolder, data: HeadData) -> None:
@@ -122,7 +115,7 @@ def _check_same_classes(name: str, run: RunFolder, data: HeadData) -> None:
     ours = data.vocabulary.sha256 if data.vocabulary is not None else ""
     if theirs != ours:
         raise OvocrError(f"heads.{name}.init_from: {run.root} was trained on another vocabulary than this head's data")
-    classes = saved_per_head(_newest(run), "num_classes", run.config())[name]
+    classes = saved_per_head(run.trained_checkpoint(), "num_classes", run.config())[name]
     if classes != data.num_classes:
         raise OvocrError(
             f"heads.{name}.init_from: {run.root} has {classes} classes, this head {data.num_classes}: see num_classes"

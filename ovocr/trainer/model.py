@@ -182,9 +182,7 @@ class TrainedRun:
         """
         folder = RunFolder.open(root)
         config = folder.config()
-        newest = folder.newest_checkpoint()
-        if newest is None:
-            raise OvocrError(f"{root}: no complete checkpoint yet; let `ovocr train` go on")
+        newest = folder.trained_checkpoint()
         num_classes = saved_per_head(newest, "num_classes", config)
         paths = {name: folder.vocabulary_path(name) for name in config.heads}
         vocabularies = {

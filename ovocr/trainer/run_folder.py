@@ -67,6 +67,13 @@ class RunFolder:
         complete = complete_checkpoints(self.checkpoints)
         return complete[-1] if complete else None
 
+    def trained_checkpoint(self) -> Path:
+        """The newest complete checkpoint. Raises OvocrError where there is none."""
+        newest = self.newest_checkpoint()
+        if newest is None:
+            raise OvocrError(f"{self.root}: no complete checkpoint yet; let `ovocr train` go on")
+        return newest
+
     def config(self) -> RunConfig:
         """The run's configuration; what it names need not be there any more."""
         return load_config(self.config_path, check_paths=False)
