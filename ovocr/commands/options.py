@@ -1,0 +1,48 @@
+"""Options that several commands have."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from ovocr.commands.output import JSON_HELP, json_target
+from ovocr.errors import UsageError
+
+FOLDER = click.Path(path_type=Path)
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def folder(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Path | None:
+    """A callback: the folder's path. Raises UsageError where it is empty."""
+    if value == "":  # Path would make it the current folder
+        raise UsageError(f"{parameter.opts[0]}: is empty; a folder's path is needed")
+    return None if value is None else Path(value)
+
+
+def run_options(command: _Command) -> _Command:
+    """The options of every command that runs over pictures; without --tags, whose default differs."""
+    for option in reversed(
+        (
+            click.option("--workers", type=int, help="Worker processes of one thread each.  [default: one a core]"),
+            click.option(
+                "--shard-slice", default="0/1", show_default=True, metavar="I/N", help="Only every N-th shard, from I."
+            ),
+            click.option(
+                "--shard-size", default=10_000, show_default=True, help="Images a shard when SOURCE is a folder."
+            ),
+            click.option(
+                "--max-pixels", default=50_000_000, show_default=True, help="Larger images are quarantined undecoded."
+            ),
+            click.option(
+                "--image-timeout", default=120.0, show_default=True, metavar="S", help="Seconds an image may take."
+            ),
+            click.option(
+                "--retry-quarantined", is_flag=True, help="Redo finished shards that have quarantined images."
+            ),
+            click.option("--json", "json_path", metavar="F", callback=json_target, help=JSON_HELP),
+        )
+    ):
+        command = option(command)
+    return command

@@ -1,0 +1,47 @@
+"""What a command gives out: figures for people and as JSON, files whose place is looked at first, error lines."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ovocr.errors import UsageError
+from ovocr.escape import for_terminal
+from ovocr.files import write_text
+
+JSON_HELP = "Write the figures as JSON to this file; - for standard output."
+
+
+def print_figures(text: str, figures: dict[str, Any], json_path: str | None) -> None:
+    """Text for people on standard output, unless the JSON goes there."""
+    if json_path == "-":
+        click.echo(json.dumps(figures, ensure_ascii=False, indent=1))
+        return
+    click.echo(text)
+    if json_path is not None:
+        write_text(Path(json_path), json.dumps(figures, ensure_ascii=False, indent=1) + "\n")
+
+
+def print_error(error: Exception) -> None:
+    """One line; a name in it may come from a stranger's archive."""
+    if isinstance(error, OSError) and error.filename is not None:
+        click.echo(f"ovocr: {for_terminal(str(error.filename))}: {error.strerror}", err=True)
+    else:
+        click.echo(f"ovocr: {for_terminal(str(error))}", err=True)
+
+
+def json_target(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """A file, or - for standard output."""
+    return value if value == "-" else file_target(ctx, parameter, value)
+
+
+def file_target(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Refuse a place where no file can be written before the work begins, not after it."""
+    if value == "-" and parameter.name == "html_path":
+        raise UsageError("--html -: a page is not for a terminal; a file's path is needed")
+    if value is not None and (Path(value).is_dir() or not Path(value).absolute().parent.is_dir()):
+        raise UsageError(
+            f"{parameter.opts[0]} {value}: is a folder, or in a folder that is not there; a file's path is needed"
+        )
+    return value

@@ -1,0 +1,46 @@
+"""Commands that make vocabularies and look into them."""
+
+from pathlib import Path
+
+import click
+
+from ovocr.commands.options import FOLDER
+from ovocr.commands.output import JSON_HELP, json_target, print_figures
+from ovocr.errors import UsageError
+from ovocr.escape import for_terminal
+
+
+@click.group()
+def vocab() -> None:
+    """Look into vocabularies and how they cover a corpus."""
+
+
+@vocab.command("coverage")
+@click.argument("data_sets", nargs=-1, required=True, type=FOLDER, metavar="DIR...")
+@click.option("--vocab", "path", default="lexicon", show_default=True, help="A vocabulary file, or 'lexicon'.")
+@click.option("--json", "json_path", metavar="F", callback=json_target, help=JSON_HELP)
+def vocab_coverage(data_sets: tuple[Path, ...], path: str, json_path: str | None) -> None:
+    """Report what share of the words read in labelled data sets a vocabulary covers."""
+    from ovocr.vocab import Vocabulary
+    from ovocr.vocab.coverage import measure_coverage
+
+    coverage = measure_coverage(list(data_sets), Vocabulary.load(path))
+    print_figures(coverage.format_table(), coverage.to_json(), json_path)
+
+
+@vocab.command("show")
+@click.argument("path", metavar="PATH")
+@click.argument("items", nargs=-1, required=True, metavar="WORD|ID...")
+def vocab_show(path: str, items: tuple[str, ...]) -> None:
+    """Show the class id of each WORD and the word of each ID in a vocabulary."""
+    from ovocr.vocab import Vocabulary
+
+    vocabulary = Vocabulary.load(path)
+    for item in items:
+        class_id = int(item) if item.isascii() and item.isdecimal() else vocabulary.id(item)
+        if class_id is None:
+            click.echo(f"{for_terminal(item)}: not in the vocabulary")
+        elif class_id >= len(vocabulary):
+            raise UsageError(f"{item}: class ids of {path} go from 0 to {len(vocabulary) - 1}")
+        else:
+            click.echo(f"{class_id}\t{for_terminal(vocabulary.word(class_id))}")
