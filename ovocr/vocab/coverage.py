@@ -1,24 +1,19 @@
 """How well a vocabulary suits a corpus: which share of the words that were read it has."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from ovocr.dataset import LabelledDataSet
-from ovocr.errors import OvocrError
 from ovocr.escape import for_terminal
+from ovocr.vocab.corpus import find_shards, read_images
 from ovocr.vocab.segmentation import segment_lines
 from ovocr.vocab.vocabulary import Vocabulary
 
 # Images by their number of distinct in-vocabulary words: the least number of each class, and its name.
 WORD_CLASSES = ((100, "100+"), (10, "10-99"), (1, "1-9"), (0, "0"))
 LEFT_OUT_LISTED = 20
-_BATCH_ROWS = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,11 +79,11 @@ def measure_coverage(roots: Iterable[Path], vocabulary: Vocabulary) -> Coverage:
     tokens: Counter[str] = Counter()
     images_by_words = dict.fromkeys((name for _, name in reversed(WORD_CLASSES)), 0)
     images_without_text = 0
-    for root in roots:
-        for lines in read_lines(root):
-            words = Counter(segment_lines(lines))
+    for shard in find_shards(roots):
+        for image in read_images(shard):
+            words = Counter(segment_lines(image.lines))
             tokens.update(words)
-            images_without_text += not lines
+            images_without_text += not image.lines
             images_by_words[_word_class(sum(word in vocabulary for word in words))] += 1
     covered = {word: count for word, count in tokens.items() if word in vocabulary}
     left_out = sorted(((word, count) for word, count in tokens.items() if word not in covered), key=_by_count)
@@ -107,34 +102,6 @@ def measure_coverage(roots: Iterable[Path], vocabulary: Vocabulary) -> Coverage:
         distinct_coverage=_share(len(covered), len(tokens)),
         left_out=tuple(left_out[:LEFT_OUT_LISTED]),
     )
-
-
-def read_lines(root: Path) -> Iterator[list[str]]:
-    """The recognised lines of each image of a data set's finished shards, in their order.
-
-    Raises OvocrError where there is no data set, no finished shard or a shard's text cannot be read.
-    """
-    data_set = LabelledDataSet.open(root)
-    if "labels" in data_set.manifest():
-        raise OvocrError(f"{root}: packed with class ids from a table, no text was read; `ovocr build-labels` reads it")
-    shards = data_set.finished_shards()
-    if not shards:
-        raise OvocrError(f"{root}: no finished shard yet; let `ovocr build-labels` finish one")
-    for shard in shards:
-        path = data_set.ocr_path(shard)
-        try:
-            with pq.ParquetFile(path) as table:
-                for batch in table.iter_batches(batch_size=_BATCH_ROWS, columns=["lines"]):
-                    yield from _lines_of(batch)
-        except (OSError, pa.ArrowException, KeyError) as error:
-            raise OvocrError(f"{path}: the stored text cannot be read: {error}") from error
-
-
-def _lines_of(batch: pa.RecordBatch) -> Iterator[list[str]]:
-    lines = batch.column("lines")
-    texts = iter(lines.flatten().field("text").to_pylist())
-    for length in lines.value_lengths().to_pylist():
-        yield [next(texts) for _ in range(length)]
 
 
 def _word_class(distinct_words: int) -> str:

@@ -1,51 +1,17 @@
 """The coverage report against counts made by hand, on a data set written here."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from ovocr.dataset import LabelledDataSet
-from ovocr.errors import OvocrError
 from ovocr.vocab import Vocabulary
-from ovocr.vocab.coverage import measure_coverage, read_lines
-
-SCHEMA = pa.schema(
-    [
-        ("key", pa.string()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        (
-            "lines",
-            pa.list_(pa.struct([("text", pa.string()), ("score", pa.float32()), ("box", pa.list_(pa.float32(), 8))])),
-        ),
-    ]
-)
-
-
-def write_shard(root: Path, shard: int, images: list[list[str]], *, finished: bool = True) -> None:
-    data_set = LabelledDataSet(root)
-    for path in (data_set.ocr_path(shard), data_set.stats_path(shard)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    data_set.manifest_path.write_text("{}", encoding="utf-8")
-    rows = [
-        {
-            "key": f"{number}.jpg",
-            "width": 10,
-            "height": 10,
-            "lines": [{"text": text, "score": 0.9, "box": [0.0] * 8} for text in lines],
-        }
-        for number, lines in enumerate(images)
-    ]
-    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), data_set.ocr_path(shard))
-    if finished:
-        data_set.stats_path(shard).write_text("{}", encoding="utf-8")
+from ovocr.vocab.coverage import measure_coverage
 
 
 @pytest.fixture
-def roots(tmp_path: Path) -> list[Path]:
+def roots(tmp_path: Path, write_shard: Callable[..., None]) -> list[Path]:
     ten_words = "one two three four five six seven eight nine ten"
     write_shard(tmp_path / "a", 0, [["Hello hello", "inter-", "national 12.50"], [], ["$5.00"], [ten_words]])
     write_shard(tmp_path / "a", 2, [["你好 HELLO zzz zzz", "zzz \u202eevil"]])
@@ -106,7 +72,7 @@ def test_table(roots: list[Path], vocabulary: Vocabulary) -> None:
     )
 
 
-def test_left_out_words_are_the_most_frequent_twenty(tmp_path: Path) -> None:
+def test_left_out_words_are_the_most_frequent_twenty(tmp_path: Path, write_shard: Callable[..., None]) -> None:
     words = [f"w{'a' * n}" for n in range(25)]
     write_shard(tmp_path, 0, [[word] * (1 + number % 5) for number, word in enumerate(words)])
     left_out = measure_coverage([tmp_path], Vocabulary(["other"])).left_out
@@ -114,39 +80,8 @@ def test_left_out_words_are_the_most_frequent_twenty(tmp_path: Path) -> None:
     assert left_out == tuple(expected[:20])
 
 
-def test_nothing_was_read(tmp_path: Path) -> None:
+def test_nothing_was_read(tmp_path: Path, write_shard: Callable[..., None]) -> None:
     write_shard(tmp_path, 0, [])
     coverage = measure_coverage([tmp_path], Vocabulary(["a"]))
     assert (coverage.images, coverage.tokens, coverage.token_coverage, coverage.distinct_coverage) == (0, 0, 0.0, 0.0)
     assert "left out" not in coverage.format_table()
-
-
-def test_images_beyond_one_batch_stay_in_order(tmp_path: Path) -> None:
-    images = [[f"line {number}", "b"][: number % 3] for number in range(700)]
-    write_shard(tmp_path, 0, images)
-    assert list(read_lines(tmp_path)) == images
-
-
-def test_no_data_set(tmp_path: Path) -> None:
-    with pytest.raises(OvocrError, match="not a labelled data set"):
-        measure_coverage([tmp_path], Vocabulary(["a"]))
-
-
-def test_no_finished_shard(tmp_path: Path) -> None:
-    write_shard(tmp_path, 0, [["a"]], finished=False)
-    with pytest.raises(OvocrError, match=r"no finished shard yet; let `ovocr build-labels` finish one"):
-        measure_coverage([tmp_path], Vocabulary(["a"]))
-
-
-@pytest.mark.parametrize("damage", ["missing", "cut", "other columns"])
-def test_a_broken_shard_is_named(tmp_path: Path, damage: str) -> None:
-    write_shard(tmp_path, 0, [["a"]])
-    path = LabelledDataSet(tmp_path).ocr_path(0)
-    if damage == "missing":
-        path.unlink()
-    elif damage == "cut":
-        path.write_bytes(path.read_bytes()[:-20])
-    else:
-        pq.write_table(pa.table({"key": ["a"]}), path)
-    with pytest.raises(OvocrError, match=rf"{path.name}: the stored text cannot be read"):
-        measure_coverage([tmp_path], Vocabulary(["a"]))
