@@ -79,15 +79,15 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: setup.cfg constraints.txt | $(BIN)/python
-	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[ocr,train]'
+	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[ocr,train,vocab]'
 	touch $@
 
 $(VENV)/installed-test: $(VENV)/installed
-	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[ocr,openvino,train,test]'
+	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[ocr,openvino,train,vocab,test]'
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed-test
-	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[ocr,openvino,train,test,dev]'
+	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[ocr,openvino,train,vocab,test,dev]'
 	touch $@
 
 # The two RapidOCR wheels are there for the model files in them. PaddleX asks for the OpenCV that needs libGL from the

@@ -19,7 +19,7 @@ from ovocr.labelgen.destination import check_nothing_foreign
 from ovocr.labelgen.label_table import LabelTable
 from ovocr.labelgen.options import BuildOptions, PackOptions
 from ovocr.labelgen.sources import InputShard
-from ovocr.vocab import Vocabulary
+from ovocr.vocab import Segmentation, Vocabulary
 
 FORMAT = 1
 _STARTING = ".starting-"
@@ -38,6 +38,7 @@ def describe_build(
             "max_pixels": options.max_pixels,
         },
         "vocabulary": {"size": len(vocabulary), "sha256": vocabulary.sha256},
+        "segmentation": Segmentation.of(vocabulary.settings).describe(),
         "engine": engine,
         "versions": {
             **_picture_versions(),

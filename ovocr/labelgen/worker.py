@@ -11,7 +11,7 @@ from ovocr.labelgen.reading import Line, read_pictures
 from ovocr.labelgen.reasons import QuarantinedError, Reason
 from ovocr.labelgen.settings import LabellerSettings
 from ovocr.labelgen.tags import tag_slots
-from ovocr.vocab import LocatedWord, Vocabulary, load_segmenter, locate_words
+from ovocr.vocab import LocatedWord, Segmentation, Vocabulary, load_segmenter, locate_words
 
 # Pictures that are read together are held in memory together; one larger than this is read alone.
 MAX_PIXELS_AT_ONCE = 2**25
@@ -32,6 +32,10 @@ class ImageLabeller:
     def _vocabulary(self) -> Vocabulary:
         # Not before the first image: while workers start, the vocabulary may still be made.
         return Vocabulary.load(self._settings.vocabulary)
+
+    @cached_property
+    def _segmentation(self) -> Segmentation:
+        return Segmentation.of(self._vocabulary.settings)
 
     def __call__(self, images: list[tuple[str, bytes]]) -> list[Outcome]:
         """The outcome of each image, given its key and encoded bytes; it does not depend on the others."""
@@ -64,7 +68,7 @@ class ImageLabeller:
     def _label(self, key: str, picture: StoredPicture, lines: list[Line] | EngineError) -> Outcome:
         if isinstance(lines, EngineError):
             return quarantined(Reason.ENGINE_ERROR, str(lines))
-        words = locate_words([line.text for line in lines])
+        words = locate_words([line.text for line in lines], self._segmentation)
         known = [(id, word) for word in words if (id := self._vocabulary.id(word.text)) is not None]
         tags = distinct_tags(known, lines)
         reason = None

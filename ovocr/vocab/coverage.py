@@ -8,7 +8,7 @@ from typing import Any
 
 from ovocr.escape import for_terminal
 from ovocr.vocab.corpus import find_shards, read_images
-from ovocr.vocab.segmentation import segment_lines
+from ovocr.vocab.segmentation import Segmentation, segment_lines
 from ovocr.vocab.vocabulary import Vocabulary
 
 # Images by their number of distinct in-vocabulary words: the least number of each class, and its name.
@@ -79,9 +79,10 @@ def measure_coverage(roots: Iterable[Path], vocabulary: Vocabulary) -> Coverage:
     tokens: Counter[str] = Counter()
     images_by_words = dict.fromkeys((name for _, name in reversed(WORD_CLASSES)), 0)
     images_without_text = 0
+    segmentation = Segmentation.of(vocabulary.settings)
     for shard in find_shards(roots):
         for image in read_images(shard):
-            words = Counter(segment_lines(image.lines))
+            words = Counter(segment_lines(image.lines, segmentation))
             tokens.update(words)
             images_without_text += not image.lines
             images_by_words[_word_class(sum(word in vocabulary for word in words))] += 1

@@ -24,7 +24,7 @@ from ovocr.errors import OvocrError
 from ovocr.vocab.chinese import JIEBA_VERSION, is_mixed, read_dictionary
 from ovocr.vocab.normalisation import NORMALISATION, normalise
 from ovocr.vocab.scripts import compile_latin_word
-from ovocr.vocab.segmentation import SEGMENTER
+from ovocr.vocab.segmentation import DEFAULT
 from ovocr.vocab.vocabulary import LEXICON, Vocabulary
 
 CHINESE_WORDS = 182_594
@@ -69,7 +69,7 @@ def build_lexicon() -> Vocabulary:
 def _settings() -> dict[str, object]:
     return {
         "normalisation": NORMALISATION,
-        "segmenter": SEGMENTER,
+        "segmenter": DEFAULT.describe(),
         "source": [f"{package} {version}" for package, version in PACKAGES.items()],
         "counts": {"chinese": CHINESE_WORDS, "english": ENGLISH_WORDS},
     }

@@ -5,18 +5,52 @@ docs/vocabulary.md.
 """
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import accumulate
 from typing import Any
 
+from ovocr.errors import UsageError
 from ovocr.vocab.chinese import HMM, JIEBA_VERSION, ChineseCutter
+from ovocr.vocab.han_folding import opencc_version, simplifying_table
 from ovocr.vocab.normalisation import normalise
 from ovocr.vocab.scripts import compile_words
 
-# Names the rules in vocabulary files; the version goes up when a rule changes the words of any line.
-SEGMENTER = {"version": 1, "chinese": f"jieba {JIEBA_VERSION}", "hmm": HMM}
+# Goes up when a rule changes the words of any line.
+VERSION = 1
+HAN_FORMS = ("as-read", "simplified")
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """What a user can choose of how lines become words; it goes with a vocabulary, whose words are made so.
+
+    han: "as-read", or "simplified": traditional characters become simplified ones before lines are cut. Raises
+    UsageError for another.
+    """
+
+    han: str = "as-read"
+
+    def __post_init__(self) -> None:
+        if self.han not in HAN_FORMS:
+            raise UsageError(f"--han {self.han}: there is {', '.join(HAN_FORMS)}")
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> "Segmentation":
+        """That of a vocabulary, by its ``settings``; the default where they do not say. Raises UsageError."""
+        segmenter = settings.get("segmenter")
+        return cls(str(segmenter.get("han", cls.han))) if isinstance(segmenter, dict) else cls()
+
+    def describe(self) -> dict[str, Any]:
+        """Names the rules in vocabulary files and manifests."""
+        described: dict[str, Any] = {"version": VERSION, "chinese": f"jieba {JIEBA_VERSION}", "hmm": HMM}
+        if self.han != "as-read":
+            described |= {"han": self.han, "opencc": opencc_version()}
+        return described
+
+
+DEFAULT = Segmentation()
 
 
 @dataclass(frozen=True)
@@ -36,9 +70,18 @@ class LocatedWord:
 class Segmenter:
     """Finds the words of a line. Heavy (jieba's dictionary): ``load_segmenter`` shares one per process."""
 
-    def __init__(self) -> None:
+    def __init__(self, segmentation: Segmentation) -> None:
         self._chinese = ChineseCutter()
         self._pattern: Any = compile_words(map(normalise, self._chinese.mixed_words))
+        self._folds = simplifying_table() if segmentation.han == "simplified" else {}
+
+    def normalise(self, line: str) -> str:
+        """The line as its words are looked for.
+
+        A soft hyphen is shown at the end of a line, so there it counts as a hyphen.
+        """
+        text = normalise(line) + ("-" if line.rstrip().endswith("\u00ad") else "")
+        return text.translate(self._folds) if self._folds else text
 
     def spans(self, line: str) -> Iterator[tuple[int, int]]:
         """Start and end offsets of the words of a normalised line, in order, without overlap."""
@@ -53,35 +96,35 @@ class Segmenter:
 
 
 @cache
-def load_segmenter() -> Segmenter:
+def load_segmenter(segmentation: Segmentation = DEFAULT) -> Segmenter:
     """The process's segmenter, made on the first call (0.2 s); its first Chinese run takes half a second more.
 
-    Raises OvocrError where jieba or regex is not installed.
+    Raises OvocrError where jieba, regex or, for folding, OpenCC is not installed.
     """
-    return Segmenter()
+    return Segmenter(segmentation)
 
 
-def segment(text: str) -> list[str]:
+def segment(text: str, segmentation: Segmentation = DEFAULT) -> list[str]:
     """Words of one line, normalised, in reading order."""
-    return segment_lines([text])
+    return segment_lines([text], segmentation)
 
 
-def segment_lines(lines: list[str]) -> list[str]:
+def segment_lines(lines: list[str], segmentation: Segmentation = DEFAULT) -> list[str]:
     """Words of consecutive lines, normalised, in reading order; a word hyphenated across lines is one word."""
-    return [word.text for word in locate_words(lines)]
+    return [word.text for word in locate_words(lines, segmentation)]
 
 
-def locate_words(lines: list[str]) -> list[LocatedWord]:
+def locate_words(lines: list[str], segmentation: Segmentation = DEFAULT) -> list[LocatedWord]:
     """Words of consecutive lines, normalised, in reading order, with their places.
 
     Where a line ends in a word whose last letter is Latin and a hyphen, and the next line begins with a lowercase Latin
     letter, the two parts are one word without the hyphen: it has the place of its first part and is counted once.
     """
-    segmenter = load_segmenter()
+    segmenter = load_segmenter(segmentation)
     words: list[LocatedWord] = []
     broken = False  # whether the last word goes on after a hyphen at the end of its line
     for number, line in enumerate(lines):
-        text = _normalise_line(line)
+        text = segmenter.normalise(line)
         edges = [0, *accumulate(map(_display_width, text))]
         spans = list(segmenter.spans(text))
         found = [
@@ -93,11 +136,6 @@ def locate_words(lines: list[str]) -> list[LocatedWord]:
         words += found
         broken = bool(spans) and text[spans[-1][1] :] == "-" and _is_latin(text[spans[-1][1] - 1])
     return words
-
-
-def _normalise_line(line: str) -> str:
-    """The normalised line. A soft hyphen is shown at the end of a line, so there it counts as a hyphen."""
-    return normalise(line) + ("-" if line.rstrip().endswith("\u00ad") else "")
 
 
 def _starts_lowercase(line: str) -> bool:
