@@ -18,6 +18,7 @@ from ovocr.recordio import MAX_CLASS_ID
 from ovocr.vocab import Vocabulary
 from ovocr.vocab.normalisation import normalise
 from ovocr.vocab.vocabulary import LEXICON
+from ovocr.vocab.word_costs import prepare_word_costs
 
 
 def build_labels(options: BuildOptions, progress: bool) -> Totals:
@@ -54,6 +55,7 @@ def _plan(options: BuildOptions) -> tuple[EnginePlan, list[InputShard]]:
 
 
 def _start_workers(options: BuildOptions, data_set: LabelledDataSet, engine: EnginePlan) -> WorkerPool:
+    prepare_word_costs()
     settings = LabellerSettings(
         engine=engine,
         vocabulary=data_set.vocabulary_path,

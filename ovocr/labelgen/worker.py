@@ -26,7 +26,8 @@ class ImageLabeller:
     def __init__(self, settings: LabellerSettings, worker: int = 0) -> None:
         self._settings = settings
         self._engine = settings.engine.load(worker)
-        load_segmenter()
+        # Not the first image's time: it has a deadline.
+        load_segmenter().load()
 
     @cached_property
     def _vocabulary(self) -> Vocabulary:

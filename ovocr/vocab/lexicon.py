@@ -11,17 +11,13 @@
 All are normalised and distinct. Both lists are frozen releases, and the result is checked to the byte.
 """
 
-import hashlib
-import os
-import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from importlib import metadata
 from itertools import chain, islice
-from pathlib import Path
 
 from ovocr.errors import OvocrError
 from ovocr.vocab.chinese import JIEBA_VERSION, is_mixed, read_dictionary
+from ovocr.vocab.kept_file import keep, read_kept
 from ovocr.vocab.normalisation import NORMALISATION, normalise
 from ovocr.vocab.scripts import compile_latin_word
 from ovocr.vocab.segmentation import DEFAULT
@@ -39,13 +35,11 @@ def load_lexicon() -> Vocabulary:
 
     What lies there counts only if it is the lexicon to the byte. Raises OvocrError as ``build_lexicon`` does.
     """
-    path = _cache_path()
-    kept = _read_kept(path) if path is not None else None
+    kept = read_kept(LEXICON, SHA256)
     if kept is not None:
-        return Vocabulary(kept, _settings(), name=LEXICON)
+        return Vocabulary(kept.split("\n")[:-1], _settings(), name=LEXICON)
     vocabulary = build_lexicon()
-    if path is not None:
-        _keep(path, vocabulary)
+    keep(LEXICON, SHA256, "".join(f"{vocabulary.word(number)}\n" for number in range(len(vocabulary))))
     return vocabulary
 
 
@@ -73,41 +67,6 @@ def _settings() -> dict[str, object]:
         "source": [f"{package} {version}" for package, version in PACKAGES.items()],
         "counts": {"chinese": CHINESE_WORDS, "english": ENGLISH_WORDS},
     }
-
-
-def _cache_path() -> Path | None:
-    """A file of the user's own, named by what it must hold; None where the user has no home."""
-    try:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    except RuntimeError:
-        return None
-    return folder / "ovocr" / f"lexicon-{SHA256[:16]}.txt"
-
-
-def _read_kept(path: Path) -> list[str] | None:
-    try:
-        data = path.read_bytes()
-    except OSError:
-        return None
-    if hashlib.sha256(data).hexdigest() != SHA256:
-        return None
-    return data.decode("utf-8").split("\n")[:-1]
-
-
-def _keep(path: Path, vocabulary: Vocabulary) -> None:
-    """Leave it for the next time; where that cannot be, the next time takes as long as this one."""
-    text = "".join(f"{vocabulary.word(number)}\n" for number in range(len(vocabulary)))
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Under a name of its own: processes that start together must not write to one file.
-        descriptor, name = tempfile.mkstemp(dir=path.parent)
-        os.close(descriptor)
-        partial = Path(name)
-        try:
-            partial.write_text(text, encoding="utf-8", newline="\n")
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
 
 
 def _chinese_words() -> list[str]:

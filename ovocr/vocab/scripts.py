@@ -4,16 +4,15 @@ r"""Where the words are in a normalised line, by script. One pattern, its altern
 symbol words  ``c++ c# at&t sk-ii t恤 4s店``: the list below and the mixed-script words of jieba's dictionary, longest
               first, where neither end stands inside a run of its own script
 numbers       digits that touch no Latin letter are no word: ``12.50``, ``2019``, ``100%``
-Latin         letters, their marks and digits, with ``'`` before a letter inside: ``don't covid19 3d 1990's rm12``.
-              Such a run is never cut
+Latin         letters, their marks and digits, with ``'`` before a letter inside: ``don't covid19 3d 1990's``. Their
+              words are found by ``latin_runs``
 Han           Chinese, and the kanji of Japanese: cut by jieba
 others        letters and marks of one script are one word: ``データ``, ``안녕하세요``, ``привет``, ``हिन्दी``. Thai and
               others that are written without spaces are not cut further
 the rest      separates: spaces, punctuation (``- . & / @ _`` too: ``e-mail`` gives e, mail), symbols, emoji
 ============  =======================================================================================================
 
-So every word has a letter; URLs and addresses fall apart at their punctuation, and a price keeps the letters that touch
-it together with their digits (``rm12.50`` gives rm12).
+So every word has a letter, and URLs and addresses fall apart at their punctuation.
 """
 
 from collections.abc import Iterable

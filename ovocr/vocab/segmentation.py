@@ -8,17 +8,18 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import Any
 
 from ovocr.errors import UsageError
 from ovocr.vocab.chinese import HMM, JIEBA_VERSION, ChineseCutter
 from ovocr.vocab.han_folding import opencc_version, simplifying_table
+from ovocr.vocab.latin_runs import LatinRuns
 from ovocr.vocab.normalisation import normalise
 from ovocr.vocab.scripts import compile_words
 
 # Goes up when a rule changes the words of any line.
-VERSION = 1
+VERSION = 2
 HAN_FORMS = ("as-read", "simplified")
 
 
@@ -73,7 +74,12 @@ class Segmenter:
     def __init__(self, segmentation: Segmentation) -> None:
         self._chinese = ChineseCutter()
         self._pattern: Any = compile_words(map(normalise, self._chinese.mixed_words))
+        self._latin = LatinRuns()
         self._folds = simplifying_table() if segmentation.han == "simplified" else {}
+
+    def load(self) -> None:
+        """Read what would else be read for the first Chinese run: the dictionary."""
+        self._chinese.load()
 
     def normalise(self, line: str) -> str:
         """The line as its words are looked for.
@@ -85,21 +91,28 @@ class Segmenter:
 
     def spans(self, line: str) -> Iterator[tuple[int, int]]:
         """Start and end offsets of the words of a normalised line, in order, without overlap."""
+        spaced = " " in line
         for match in self._pattern.finditer(line):
             start, end = match.span()
             if match.lastgroup == "han":
                 for word in self._chinese.cut(match.group()):
                     yield start, start + len(word)
                     start += len(word)
+            elif match.lastgroup == "latin":
+                yield from self._latin.spans(line, start, end, spaced=spaced)
             elif match.lastgroup != "number":
                 yield start, end
+
+    def joined(self, parts: list[str]) -> list[int]:
+        """How many of the parts of a word that is broken at line ends make each word: as a rule all make one."""
+        return self._latin.joined(parts)
 
 
 @cache
 def load_segmenter(segmentation: Segmentation = DEFAULT) -> Segmenter:
-    """The process's segmenter, made on the first call (0.2 s); its first Chinese run takes half a second more.
+    """The process's segmenter, made on the first call (0.5 s); with jieba its first Chinese run takes as long again.
 
-    Raises OvocrError where jieba, regex or, for folding, OpenCC is not installed.
+    Raises OvocrError where a package that it needs is not installed.
     """
     return Segmenter(segmentation)
 
@@ -118,23 +131,42 @@ def locate_words(lines: list[str], segmentation: Segmentation = DEFAULT) -> list
     """Words of consecutive lines, normalised, in reading order, with their places.
 
     Where a line ends in a word whose last letter is Latin and a hyphen, and the next line begins with a lowercase Latin
-    letter, the two parts are one word without the hyphen: it has the place of its first part and is counted once.
+    letter, the parts are one word without the hyphen, unless they are likelier to be words of their own (``well-``,
+    ``known``). A joined word has the place of its first part and is counted once.
     """
     segmenter = load_segmenter(segmentation)
     words: list[LocatedWord] = []
-    broken = False  # whether the last word goes on after a hyphen at the end of its line
+    parts: list[LocatedWord] = []  # of a word that goes on after a hyphen at the end of its line
     for number, line in enumerate(lines):
         text = segmenter.normalise(line)
-        edges = [0, *accumulate(map(_display_width, text))]
         spans = list(segmenter.spans(text))
-        found = [
-            LocatedWord(text[start:end], number, edges[start] / edges[-1], edges[end] / edges[-1])
-            for start, end in spans
-        ]
-        if broken and spans and spans[0][0] == 0 and _starts_lowercase(line):
-            words[-1] = replace(words[-1], text=words[-1].text + found.pop(0).text)
-        words += found
+        found = _locate(text, spans, number)
+        goes_on = bool(parts) and bool(spans) and spans[0][0] == 0 and _starts_lowercase(line)
+        if goes_on:
+            parts.append(found.pop(0))
         broken = bool(spans) and text[spans[-1][1] :] == "-" and _is_latin(text[spans[-1][1] - 1])
+        if found or not (goes_on and broken):
+            words += _join(parts, segmenter)
+            parts = []
+        if broken and found:
+            parts = [found.pop()]
+        words += found
+    return words + _join(parts, segmenter)
+
+
+def _locate(text: str, spans: list[tuple[int, int]], line: int) -> list[LocatedWord]:
+    edges = [0, *accumulate(map(_display_width, text))]
+    return [
+        LocatedWord(text[start:end], line, edges[start] / edges[-1], edges[end] / edges[-1]) for start, end in spans
+    ]
+
+
+def _join(parts: list[LocatedWord], segmenter: Segmenter) -> list[LocatedWord]:
+    words = []
+    todo = iter(parts)
+    for number in segmenter.joined([part.text for part in parts]):
+        first, *others = islice(todo, number)
+        words.append(replace(first, text="".join(part.text for part in (first, *others))))
     return words
 
 

@@ -76,7 +76,7 @@ def test_english_part_follows_the_list(words: list[str]) -> None:
 def test_settings(lexicon: Vocabulary) -> None:
     assert lexicon.settings == {
         "normalisation": {"form": "NFKC casefold NFKC", "version": 1},
-        "segmenter": {"version": 1, "chinese": "jieba 0.42.1", "hmm": True},
+        "segmenter": {"version": 2, "chinese": "jieba 0.42.1", "hmm": True},
         "source": ["jieba 0.42.1", "wordfreq 3.1.1"],
         "counts": {"chinese": CHINESE, "english": ENGLISH},
     }

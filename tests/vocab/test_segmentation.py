@@ -5,11 +5,12 @@ import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from ovocr.vocab import LocatedWord, Vocabulary, load_segmenter, locate_words, segment, segment_lines
-from ovocr.vocab.chinese import ChineseCutter, is_mixed, read_dictionary
+from ovocr.vocab.chinese import ChineseCutter, import_rjieba, is_mixed, read_dictionary
 from ovocr.vocab.normalisation import normalise
 from ovocr.vocab.scripts import SYMBOL_WORDS
 
@@ -17,6 +18,61 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # line | words, separated by spaces
 CASES = r"""
+Howareyou | how are you
+howareyou today | how are you today
+Tofacilitatetheshottypeanalysis | to facilitate the shot type analysis
+Tofacilitate theshottype analysis | to facilitate the shot type analysis
+THANKYOU | thank you
+THANKYOUFORSHOPPINGWITHUS | thank you for shopping with us
+Pleasecomeagain | please come again
+ofthe book | of the book
+intothe andthe forthe | into the and the for the
+SDN.BHD.JALANSULTAN | sdn bhd jalan sultan
+GRANDTOTAL:20.00 | grand total
+TOTALAMOUNTDUE | total amount due
+ROUNDINGADJUSTMENT | rounding adjustment
+CUSTOMERCOPY | customer copy
+GOODSSOLDARENOTRETURNABLE | goods sold are not returnable
+taxinvoice | tax invoice
+Domino'sPizza | domino's pizza
+Ruff'slinter | ruff's linter
+don'tworry | don't worry
+into another today cannot maybe become forget income | into another today cannot maybe become forget income
+without manor theirs takeaway subtotal buttercream | without manor theirs takeaway subtotal buttercream
+81620 Pengerang | pengerang
+PETALING JAYA | petaling jaya
+Jalan Temenggung | jalan temenggung
+perindustrian unihakka | perindustrian unihakka
+NumPy PyTorch tqdm | numpy pytorch tqdm
+die Haftpflichtversicherung | die haftpflichtversicherung
+straßenbahn fußgänger | strassenbahn fussgänger
+naïveté entrecôte | naïveté entrecôte
+l'argent d'accord aujourd'hui | l'argent d'accord aujourd'hui
+xxxxxxxx | xxxxxxxx
+qwrtzpsdf | qwrtzpsdf
+iPhone15 covid19 Windows11 | iphone15 covid19 windows11
+iPhone 15 Pro Max | iphone pro max
+rtx4090 room101 | rtx room
+21st 42nd 103rd 7th | 21st 42nd 103rd 7th
+500ML 250g 1.5L 10kg | ml 250g 5l kg
+2.5kg 5kg 3cm 16GB 60Hz | kg kg cm gb hz
+100USD USD100 RM12 RM12.50 RS.50 | usd usd rm rm rs
+total20.00 CHANGE0.00 | total change
+Table12 | table12
+8263254FAX:07-8266888 | fax
+TEL:07-8263254FAX:07 | tel fax
+CROCS300X17TUBES | crocs tubes
+2pcs 10pkts | 2pcs 10pkts
+h264 x86 m4a A4132X5 | h264 x86 m4a a4132x5
+$1,299.99USD | usd
+10:30AM 11PM 9am-5pm | am pm am pm
+2019-03-25T10:30:00Z | 25t10 00z
+www.goodlifecafe.com | www good life cafe com
+https://thankyou.example.org/pages/1 | https thank you example org pages
+USER_NAME@MAIL.COM | user name mail com
+SK-II C++ e-mail don't | sk-ii c++ e mail don't
+電話0912345678分機12 | 電話 分機
+中文howareyou中文 | 中文 how are you 中文
 Hello, World! | hello world
 THE QUICK brown Fox | the quick brown fox
 It's 5 o'clock | it's o'clock
@@ -34,16 +90,16 @@ well-known e-mail T-shirt | well known e mail t shirt
 a–b—c | a b c
 snake_case camelCase | snake case camelcase
 he/she and&or | he she and or
-i.e. Ph.D. 3.5mm | i e ph d 5mm
+i.e. Ph.D. 3.5mm | i e ph d mm
 node.js v2.0b | node js v2 0b
 mp3 MP4 h264 4K 2nd B2B | mp3 mp4 h264 4k 2nd b2b
-iphone15pro | iphone15pro
+iphone15pro | iphone pro
 007 1,234.56 -5 +1 50% | (none)
 1\u20e3 2\u0301 | (none)
 Tel: +86-10-6552 9988 | tel
 $19.99 £5 €7,50 ￥88 | (none)
-RM9.90 US$5 100USD | rm9 us 100usd
-12/03/2018 10:30AM | 30am
+RM9.90 US$5 100USD | rm us usd
+12/03/2018 10:30AM | am
 GST @6% | gst
 info@example.com | info example com
 HTTP://A.B/c?d=e#f%20g | http a b c d e f 20g
@@ -90,7 +146,7 @@ AAT恤 1T恤 | aat 恤 1t 恤
 ქართული Հայերեն አማርኛ | ქართული հայերեն አማርኛ
 ᚠᚢᚦ 𐌰𐌱 | ᚠᚢᚦ 𐌰𐌱
 HelloПриветΓεια | hello привет γεια
-zero\u200bwidth non\u200cjoin | zero width nonjoin
+zero\u200bwidth un\u200clike | zero width unlike
 \u202eright\u202c \ufeffbom | right bom
 so\u00adft | soft
 a\u0000b\u001bc | a b c
@@ -134,7 +190,7 @@ def test_documentation(line: str, words: str) -> None:
 
 
 def test_tables_are_read_whole() -> None:
-    assert len(table_cases()) >= 80
+    assert len(table_cases()) >= 130
     assert len(documented_cases()) >= 38
 
 
@@ -266,5 +322,24 @@ def test_places_lie_within_the_line() -> None:
 def test_most_words_of_the_lexicon_are_words_when_they_stand_alone(lexicon: Vocabulary) -> None:
     ids = range(0, len(lexicon), 37)
     cut = [id for id in ids if segment(lexicon.word(id)) != [lexicon.word(id)]]
-    assert not [id for id in cut if id >= 182_594]  # no English word is ever cut
-    assert len(cut) < 0.04 * len([id for id in ids if id < 182_594])
+    # Of the list's English words only those are cut that are likelier to be two: thankyou, ofthe.
+    assert len([id for id in cut if id >= 182_594]) < 0.005 * len([id for id in ids if id >= 182_594])
+    assert len(cut) < 0.04 * len(ids)
+
+
+def test_rjieba_gives_the_words_of_jieba() -> None:
+    words, _ = read_dictionary()
+    han = [word for word in words if re.fullmatch(r"[\u4e00-\u9fd5]+", word)]
+    characters = sorted(set("".join(han)))
+    random = Random(0)
+    runs = ["".join(random.choices(han, k=random.randint(1, 8))) for _ in range(2000)]
+    runs += ["".join(random.choices(characters, k=random.randint(1, 20))) for _ in range(2000)]
+    runs += ["\u3400\u3401好", "人々二〇", "𠀀𠀁中国", "鿿鿿中"]
+    fast, plain = ChineseCutter(), ChineseCutter()
+    assert import_rjieba() is not None
+    plain.__dict__["_cut_block"] = plain._tokenizer.lcut
+    assert (
+        [fast.cut(run) for run in runs]
+        == [plain.cut(run) for run in runs]
+        == [plain._tokenizer.lcut(run) for run in runs]
+    )
