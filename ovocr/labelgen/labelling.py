@@ -9,7 +9,7 @@ from ovocr.labelgen.reading import Line
 from ovocr.labelgen.reasons import Reason
 from ovocr.labelgen.tags import IDF, TagPolicy, tag_slots
 from ovocr.labelgen.word_frequencies import WordFrequencies
-from ovocr.labelgen.words import stored_vocabulary
+from ovocr.labelgen.words import stored_frequencies, stored_vocabulary
 from ovocr.vocab import LocatedWord, Segmentation, Vocabulary, locate_words
 
 
@@ -31,7 +31,7 @@ class LineLabeller:
 
         Raises OvocrError.
         """
-        frequencies = WordFrequencies.load(data_set.frequencies_path) if policy.weighting == IDF else None
+        frequencies = stored_frequencies(data_set) if policy.weighting == IDF else None
         return cls(stored_vocabulary(data_set), policy, frequencies)
 
     def __call__(self, key: str, width: int, height: int, lines: Sequence[Line]) -> Outcome:

@@ -21,13 +21,13 @@ from ovocr.vocab.corpus import TextShard
 class RelabelSettings:
     """What the work on every shard needs.
 
-    out: the new data set's folder, where vocabulary and word frequencies are already; vocabulary_sha256: of that
-    vocabulary. max_pixels: of pictures that are had again from their sources.
+    out: the new data set's folder, where vocabulary and word frequencies are already. words: what its manifest says of
+    them. max_pixels: of pictures that are had again from their sources.
     """
 
     out: Path
     policy: TagPolicy
-    vocabulary_sha256: str
+    words: str
     max_pixels: int
 
 
@@ -51,7 +51,7 @@ def relabel_shard(settings: RelabelSettings, shard: TextShard) -> int:
 
 @lru_cache(maxsize=1)
 def _labeller(settings: RelabelSettings) -> LineLabeller:
-    """The process's, for all its shards."""
+    """The process's, for all its shards; other words are other settings."""
     return LineLabeller.load(LabelledDataSet(settings.out), settings.policy)
 
 

@@ -1,5 +1,6 @@
 """``ovocr relabel``: a labelled data set in, the same pictures with new tags out, from the stored text alone."""
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -115,7 +116,7 @@ class _Relabelling:
         self._settings = RelabelSettings(
             out=self._out.root,
             policy=self._policy,
-            vocabulary_sha256=vocabulary.sha256,
+            words=json.dumps(words.describe()),
             max_pixels=self._max_pixels,
         )
 

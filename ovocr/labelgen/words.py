@@ -47,6 +47,14 @@ def stored_vocabulary(data_set: LabelledDataSet) -> Vocabulary:
     return _load_stored(data_set.vocabulary_path, described.get("sha256"))
 
 
+def stored_frequencies(data_set: LabelledDataSet) -> WordFrequencies:
+    """Those of a data set. Raises OvocrError where they are not the ones that the manifest names."""
+    frequencies = WordFrequencies.load(data_set.frequencies_path)
+    if frequencies.describe() != data_set.manifest().get("frequencies"):
+        raise OvocrError(f"{data_set.frequencies_path}: is not the file that manifest.json names; put that back")
+    return frequencies
+
+
 @lru_cache(maxsize=2)
 def _load_stored(path: Path, sha256: str) -> Vocabulary:
     vocabulary = Vocabulary.load(path)

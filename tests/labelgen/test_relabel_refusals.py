@@ -13,10 +13,13 @@ import pytest
 from ovocr.dataset import LabelledDataSet
 from ovocr.errors import OvocrError, UsageError
 from ovocr.files import locked
+from ovocr.labelgen.labelling import LineLabeller
 from ovocr.labelgen.options import BuildOptions, PackOptions, RelabelOptions
 from ovocr.labelgen.packing import pack_labels
 from ovocr.labelgen.relabelling import RelabelTotals, relabel
+from ovocr.labelgen.tags import TagPolicy
 from ovocr.labelgen.totals import Totals
+from ovocr.labelgen.word_frequencies import WordFrequencies
 from ovocr.vocab import Vocabulary
 
 Built = tuple[LabelledDataSet, Totals]
@@ -162,3 +165,14 @@ def test_a_manifest_that_lacks_something_is_named(built: Built, tmp_path: Path, 
     with pytest.raises(OvocrError, match=message):
         anew(tmp_path / "odd", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_changed_frequencies_are_named(built: Built, tmp_path: Path):
+    out = tmp_path / "out"
+    anew(built[0].root, out, policy="idf")
+    (out / "stats" / "00000.json").unlink()
+    WordFrequencies(9, {"fox": 1}).save(out / "frequencies.tsv")
+    with pytest.raises(OvocrError, match=r"out: made with another configuration: frequencies\.images is 6 there, 9"):
+        anew(built[0].root, out, policy="idf")
+    with pytest.raises(OvocrError, match=r"frequencies\.tsv: is not the file that manifest\.json names"):
+        LineLabeller.load(LabelledDataSet(out), TagPolicy(tags=5, seed=7, weighting="idf"))
