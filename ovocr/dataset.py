@@ -42,6 +42,11 @@ class LabelledDataSet:
         """The vocabulary the tags are ids of: a copy, so that the data set can be read anywhere."""
         return self.root / "vocab.txt"
 
+    @property
+    def frequencies_path(self) -> Path:
+        """In how many pictures each word stands, where tags were drawn by that; a copy, too."""
+        return self.root / "frequencies.tsv"
+
     def rec_prefix(self, shard: int) -> Path:
         """Path of the shard's pictures and tags without its ending: .rec, and .idx for the index."""
         return self.root / "rec" / f"{shard:05d}"

@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from ovocr.commands.options import folder, run_options
-from ovocr.commands.output import print_figures
+from ovocr.commands.options import FOLDER, folder, policy_options, run_options
+from ovocr.commands.output import JSON_HELP, json_target, print_figures
 
 
 @click.command("build-labels")
@@ -28,6 +28,7 @@ from ovocr.commands.output import print_figures
 @click.option("--executor", default="local", show_default=True, type=click.Choice(["local"]), help="Who runs workers.")
 @click.option("--tags", default=100, show_default=True, help="Tag slots of an image.")
 @click.option("--seed", default=0, show_default=True, help="Chooses the tags of images with more words than slots.")
+@policy_options
 @run_options
 def build_labels_command(
     sources: tuple[str, ...],
@@ -55,6 +56,33 @@ def build_labels_command(
         ),
         progress=True,
     )
+    print_figures(totals.format(), totals.to_json(), json_path)
+
+
+@click.command("relabel")
+@click.argument("source", metavar="DIR", type=FOLDER)
+@click.option("--out", callback=folder, required=True, metavar="DIR2", help="Folder of the new data set.")
+@click.option("--vocab", metavar="PATH", help="A vocabulary file, or 'lexicon'.  [default: that of DIR]")
+@click.option(
+    "--han", metavar="FORM", help="as-read, or simplified: fold traditional characters.  [default: --vocab's]"
+)
+@click.option("--tags", type=int, help="Tag slots of an image.  [default: as in DIR]")
+@click.option("--seed", type=int, help="Chooses the tags of images with more words than slots.  [default: as in DIR]")
+@policy_options
+@click.option("--workers", type=int, help="Worker processes of one thread each.  [default: one a core]")
+@click.option("--shard-slice", default="0/1", show_default=True, metavar="I/N", help="Only every N-th shard, from I.")
+@click.option("--retry-out-of-reach", is_flag=True, help="Redo finished shards that lack pictures of their source.")
+@click.option("--json", "json_path", metavar="F", callback=json_target, help=JSON_HELP)
+def relabel_command(shard_slice: str, json_path: str | None, **options: Any) -> None:
+    """Give the images of the labelled data set DIR new tags, from the text that is stored there.
+
+    No engine is needed. A picture that gets tags only now is read from the source that DIR was made from. A rerun goes
+    on where the last one stopped.
+    """
+    from ovocr.labelgen.options import RelabelOptions, parse_shard_slice
+    from ovocr.labelgen.relabelling import relabel
+
+    totals = relabel(RelabelOptions(shard_slice=parse_shard_slice(shard_slice), **options), progress=True)
     print_figures(totals.format(), totals.to_json(), json_path)
 
 

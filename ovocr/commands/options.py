@@ -21,6 +21,29 @@ def folder(ctx: click.Context, parameter: click.Parameter, value: str | None) ->
     return None if value is None else Path(value)
 
 
+def policy_options(command: _Command) -> _Command:
+    """How the words of an image take its tag slots."""
+    for option in reversed(
+        (
+            click.option(
+                "--policy",
+                default="uniform",
+                show_default=True,
+                help="More words than slots: uniform, or idf for rare ones rather than common ones.",
+            ),
+            click.option("--repeats", is_flag=True, help="A word counts as often as it stands in the image."),
+            click.option(
+                "--idf",
+                callback=folder,
+                metavar="FILE",
+                help="For --policy idf: the frequencies.tsv of a relabelled data set.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
 def run_options(command: _Command) -> _Command:
     """The options of every command that runs over pictures; without --tags, whose default differs."""
     for option in reversed(

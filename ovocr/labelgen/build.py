@@ -13,11 +13,10 @@ from ovocr.labelgen.progress import say
 from ovocr.labelgen.run import ShardRun, stoppable, worker_count
 from ovocr.labelgen.settings import LabellerSettings
 from ovocr.labelgen.sources import Found, InputShard, plan_shards
+from ovocr.labelgen.tags import IDF
 from ovocr.labelgen.totals import Totals
-from ovocr.recordio import MAX_CLASS_ID
-from ovocr.vocab import Vocabulary
-from ovocr.vocab.normalisation import normalise
-from ovocr.vocab.vocabulary import LEXICON
+from ovocr.labelgen.word_frequencies import WordFrequencies
+from ovocr.labelgen.words import Words, load_vocabulary
 from ovocr.vocab.word_costs import prepare_word_costs
 
 
@@ -58,9 +57,8 @@ def _start_workers(options: BuildOptions, data_set: LabelledDataSet, engine: Eng
     prepare_word_costs()
     settings = LabellerSettings(
         engine=engine,
-        vocabulary=data_set.vocabulary_path,
-        tags=options.tags,
-        seed=options.seed,
+        data_set=data_set,
+        policy=options.tag_policy,
         max_pixels=options.max_pixels,
     )
     return WorkerPool(
@@ -82,24 +80,23 @@ def _settle(
 
     Not before a worker of the pool is ready: a data set must not be begun with models that do not work.
     """
-    vocabulary = Vocabulary.load(options.vocab)
-    if not 0 < len(vocabulary) <= MAX_CLASS_ID + 1:
-        raise UsageError(f"--vocab {options.vocab}: {len(vocabulary)} words; from 1 to {MAX_CLASS_ID + 1} are possible")
-    _check_words_can_occur(options.vocab, vocabulary)
-    manifest = describe_build(options, shards, engine.describe(), vocabulary)
+    words = Words(load_vocabulary(options.vocab), _frequencies(options, data_set))
+    manifest = describe_build(options, shards, engine.describe(), words)
     if pool is not None:
         pool.wait_until_ready()
-    settle_configuration(data_set, manifest, vocabulary)
+    settle_configuration(data_set, manifest, words)
 
 
-def _check_words_can_occur(name: str, vocabulary: Vocabulary) -> None:
-    """Words are looked up as they are normalised: one that is written otherwise would be a class without pictures."""
-    if name == LEXICON:
-        return
-    for id in range(len(vocabulary)):
-        word = vocabulary.word(id)
-        if normalise(word) != word:
-            raise UsageError(f"--vocab {name}: line {id + 1}: {word!r} never occurs; write it {normalise(word)!r}")
+def _frequencies(options: BuildOptions, data_set: LabelledDataSet) -> WordFrequencies | None:
+    """Those of ``--idf``, or of a data set that goes on."""
+    if options.policy != IDF:
+        return None
+    if options.idf is None and not data_set.frequencies_path.exists():
+        raise UsageError(
+            "--policy idf: needs --idf FILE, the frequencies.tsv of a data set made by `ovocr relabel --policy idf`; "
+            "without one, label with --policy uniform and relabel afterwards"
+        )
+    return WordFrequencies.load(options.idf or data_set.frequencies_path)
 
 
 def _job(image: Found) -> Job:

@@ -2,6 +2,7 @@
 
 import errno
 import filecmp
+import hashlib
 import json
 import os
 import shutil
@@ -19,14 +20,15 @@ from ovocr.labelgen.destination import check_nothing_foreign
 from ovocr.labelgen.label_table import LabelTable
 from ovocr.labelgen.options import BuildOptions, PackOptions
 from ovocr.labelgen.sources import InputShard
-from ovocr.vocab import Segmentation, Vocabulary
+from ovocr.labelgen.tags import TagPolicy
+from ovocr.labelgen.words import Words
 
 FORMAT = 1
 _STARTING = ".starting-"
 
 
 def describe_build(
-    options: BuildOptions, shards: list[InputShard], engine: dict[str, Any], vocabulary: Vocabulary
+    options: BuildOptions, shards: list[InputShard], engine: dict[str, Any], words: Words
 ) -> dict[str, Any]:
     """The manifest of a run: no times, no places, nothing about who does the work."""
     return {
@@ -36,16 +38,30 @@ def describe_build(
             "seed": options.seed,
             "shard_size": options.shard_size,
             "max_pixels": options.max_pixels,
+            **options.tag_policy.describe(),
         },
-        "vocabulary": {"size": len(vocabulary), "sha256": vocabulary.sha256},
-        "segmentation": Segmentation.of(vocabulary.settings).describe(),
+        **words.describe(),
         "engine": engine,
-        "versions": {
-            **_picture_versions(),
-            "unicode": unicodedata.unidata_version,
-            **{name: version(name) for name in ("jieba", "numpy", "pyarrow", "regex")},
-        },
+        "versions": _text_versions(),
         "shards": [shard.to_json() for shard in shards],
+    }
+
+
+def describe_relabel(source: LabelledDataSet, policy: TagPolicy, words: Words) -> dict[str, Any]:
+    """The manifest of a data set whose tags are made anew from the stored text of ``source``."""
+    there = source.manifest()
+    kept = {name: there["options"][name] for name in ("shard_size", "max_pixels")}
+    return {
+        "format": FORMAT,
+        "options": {"tags": policy.tags, "seed": policy.seed, **kept, **policy.describe()},
+        **words.describe(),
+        "engine": there["engine"],
+        "versions": _text_versions(),
+        "shards": there["shards"],
+        "relabelled": {
+            "manifest_sha256": hashlib.sha256(source.manifest_path.read_bytes()).hexdigest(),
+            "versions": there["versions"],
+        },
     }
 
 
@@ -67,6 +83,15 @@ def describe_pack(options: PackOptions, shards: list[InputShard], table: LabelTa
     }
 
 
+def _text_versions() -> dict[str, str]:
+    """Versions of what decides which words a picture is found to have, too."""
+    return {
+        **_picture_versions(),
+        "unicode": unicodedata.unidata_version,
+        **{name: version(name) for name in ("jieba", "numpy", "pyarrow", "regex")},
+    }
+
+
 def _picture_versions() -> dict[str, str]:
     """Versions of what decides which bytes are stored of a picture."""
     import cv2
@@ -75,15 +100,15 @@ def _picture_versions() -> dict[str, str]:
     return {"ovocr": __version__, "opencv": cv2.__version__, "pillow": PIL.__version__}
 
 
-def settle_configuration(data_set: LabelledDataSet, manifest: dict[str, Any], vocabulary: Vocabulary | None) -> None:
-    """Write manifest and vocabulary, if any, into a new data set, or check that they are those of the one there.
+def settle_configuration(data_set: LabelledDataSet, manifest: dict[str, Any], words: Words | None) -> None:
+    """Write manifest and words, if any, into a new data set, or check that they are those of the one there.
 
     Any number of processes may do this at once: the first one's manifest stands. Raises OvocrError that names the
     first difference, or a file that is not of this data set and would be replaced.
     """
     if not data_set.manifest_path.exists():
         check_nothing_foreign(data_set)
-        _create(data_set, manifest, vocabulary)
+        _create(data_set, manifest, words)
     _check_same(data_set, manifest)
 
 
@@ -93,11 +118,11 @@ def remove_start_files(data_set: LabelledDataSet) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _create(data_set: LabelledDataSet, manifest: dict[str, Any], vocabulary: Vocabulary | None) -> None:
+def _create(data_set: LabelledDataSet, manifest: dict[str, Any], words: Words | None) -> None:
     own = _own_folder(data_set.root)
     try:
-        if vocabulary is not None:
-            vocabulary.save(own / data_set.vocabulary_path.name)
+        if words is not None:
+            words.save(LabelledDataSet(own))
         written = sorted(own.iterdir(), reverse=True)  # the .json before the words that it describes
         for path in written:
             _check_replaceable(data_set, path)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ovocr.errors import UsageError
+from ovocr.labelgen.tags import IDF, UNIFORM, WEIGHTINGS, TagPolicy
+from ovocr.vocab import Segmentation
 
 EXECUTORS = ("local",)
 PRECISIONS = ("float32", "bfloat16")
@@ -43,19 +45,14 @@ class RunOptions:
             raise UsageError("SOURCE: at least one is needed")
         for option, value in (
             ("--workers", self.workers),
-            ("--tags", self.tags),
             ("--shard-size", self.shard_size),
             ("--max-pixels", self.max_pixels),
         ):
-            if value is not None and value < 1:
-                raise UsageError(f"{option} {value}: at least 1 is needed")
-        if self.tags > MAX_TAGS:
-            raise UsageError(f"--tags {self.tags}: at most {MAX_TAGS} are possible")
+            _check_positive(option, value)
+        _check_tags(self.tags)
         if not (self.image_timeout_s > 0 and math.isfinite(self.image_timeout_s)):
             raise UsageError(f"--image-timeout {self.image_timeout_s}: a number of seconds above 0 is needed")
-        index, count = self.shard_slice
-        if not 0 <= index < count:
-            raise UsageError(f"--shard-slice {index}/{count}: I/N with I from 0 to N - 1 is needed")
+        _check_shard_slice(*self.shard_slice)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +66,9 @@ class BuildOptions(RunOptions):
     precision: of the networks' arithmetic, float32 or bfloat16.
     executor: who runs the workers.
     seed: chooses which tags an image with more words than slots keeps.
+    policy: how likely each of them is kept: uniform, or idf.
+    repeats: a word takes part as often as it stands in the image.
+    idf: file of word frequencies for the policy idf; None for those that the data set has already.
     """
 
     vocab: str = "lexicon"
@@ -80,6 +80,9 @@ class BuildOptions(RunOptions):
     executor: str = "local"
     tags: int = 100
     seed: int = 0
+    policy: str = UNIFORM
+    repeats: bool = False
+    idf: Path | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -87,8 +90,13 @@ class BuildOptions(RunOptions):
             raise UsageError(f"--executor {self.executor}: there is {', '.join(EXECUTORS)}")
         if self.precision not in PRECISIONS:
             raise UsageError(f"--precision {self.precision}: there is {', '.join(PRECISIONS)}")
-        if not 0 <= self.seed <= MAX_SEED:
-            raise UsageError(f"--seed {self.seed}: a number from 0 to {MAX_SEED} is needed")
+        _check_seed(self.seed)
+        _check_policy(self.policy, self.idf)
+
+    @property
+    def tag_policy(self) -> TagPolicy:
+        """How words take the slots."""
+        return TagPolicy(tags=self.tags, seed=self.seed, weighting=self.policy, repeats=self.repeats)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +118,75 @@ class PackOptions(RunOptions):
         super().__post_init__()
         if self.num_classes is not None and not 1 <= self.num_classes <= MAX_CLASSES:
             raise UsageError(f"--num-classes {self.num_classes}: from 1 to {MAX_CLASSES} are possible")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelabelOptions:
+    """Options of one relabelling run. Raises UsageError, naming the option, for a value that is not possible.
+
+    source: folder of the data set whose stored text is labelled anew. out: folder of the new one.
+    vocab: a vocabulary file or ``lexicon``; None for the data set's own.
+    han: of the segmentation; None for the vocabulary's.
+    tags, seed: as in BuildOptions; None for the data set's.
+    policy, repeats: as in BuildOptions.
+    idf: file of word frequencies for the policy idf; None to count them in the data set.
+    workers, shard_slice: as in RunOptions.
+    retry_out_of_reach: do finished shards again that lack pictures whose source was out of reach.
+    """
+
+    source: Path
+    out: Path
+    vocab: str | None = None
+    han: str | None = None
+    tags: int | None = None
+    seed: int | None = None
+    policy: str = UNIFORM
+    repeats: bool = False
+    idf: Path | None = None
+    workers: int | None = None
+    shard_slice: tuple[int, int] = (0, 1)
+    retry_out_of_reach: bool = False
+
+    def __post_init__(self) -> None:
+        _check_positive("--workers", self.workers)
+        if self.tags is not None:
+            _check_tags(self.tags)
+        if self.seed is not None:
+            _check_seed(self.seed)
+        _check_policy(self.policy, self.idf)
+        _check_shard_slice(*self.shard_slice)
+        if self.han is not None:
+            Segmentation(self.han)
+        if self.out.resolve() == self.source.resolve():
+            raise UsageError(f"--out {self.out}: is the data set that is relabelled; choose another folder")
+
+
+def _check_positive(option: str, value: int | None) -> None:
+    if value is not None and value < 1:
+        raise UsageError(f"{option} {value}: at least 1 is needed")
+
+
+def _check_tags(tags: int) -> None:
+    _check_positive("--tags", tags)
+    if tags > MAX_TAGS:
+        raise UsageError(f"--tags {tags}: at most {MAX_TAGS} are possible")
+
+
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed <= MAX_SEED:
+        raise UsageError(f"--seed {seed}: a number from 0 to {MAX_SEED} is needed")
+
+
+def _check_policy(policy: str, idf: Path | None) -> None:
+    if policy not in WEIGHTINGS:
+        raise UsageError(f"--policy {policy}: there is {', '.join(WEIGHTINGS)}")
+    if idf is not None and policy != IDF:
+        raise UsageError(f"--idf {idf}: is of no use without --policy idf")
+
+
+def _check_shard_slice(index: int, count: int) -> None:
+    if not 0 <= index < count:
+        raise UsageError(f"--shard-slice {index}/{count}: I/N with I from 0 to N - 1 is needed")
 
 
 def parse_shard_slice(text: str) -> tuple[int, int]:

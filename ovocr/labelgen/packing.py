@@ -79,7 +79,7 @@ def pack_labels(options: PackOptions, progress: bool) -> PackTotals:
             check_destination(run.data_set, shards)
             if not run.data_set.finished_shards():
                 _check_keys_meet(shards, table)
-        settle_configuration(run.data_set, describe_pack(options, shards, table), vocabulary=None)
+        settle_configuration(run.data_set, describe_pack(options, shards, table), words=None)
         if run.todo:
             with _start_workers(options) as pool:
                 run.make_shards(pool, lambda image: _prepare(image, table), progress)

@@ -45,11 +45,11 @@ class Progress:
         self._of_shard = 0
         self._bar.set_description(f"shard {self._finished + 1}/{len(self._shards)}")
 
-    def image(self) -> None:
-        """One more image is done."""
-        self._done += 1
-        self._of_shard += 1
-        self._bar.update()
+    def image(self, count: int = 1) -> None:
+        """One more image is done, or ``count`` at once."""
+        self._done += count
+        self._of_shard += count
+        self._bar.update(count)
         if self._lines and time.monotonic() - self._last_line >= LOG_INTERVAL_S:
             self._print_line()
 

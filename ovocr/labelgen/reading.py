@@ -15,6 +15,7 @@ from ovocr.labelgen.boxes import Box
 from ovocr.labelgen.engine import Batching, Engine, Pixels, Reading, Region
 
 MIN_CROP_WIDTH = 32
+SCORE_DECIMALS = 4
 # Recognition's output has some 18,000 probabilities for every 8 pixels across: batches of long lines are smaller.
 MAX_BATCH_WIDTH = 32_768
 
@@ -88,7 +89,7 @@ def _in_batches(
 def _lines(regions: list[Region], readings: Iterator[Reading], min_score: float) -> list[Line]:
     """The lines of a picture, which takes as many readings as it has regions."""
     return [
-        Line(reading.text, round(reading.score, 4), region.box)
+        Line(reading.text, round(reading.score, SCORE_DECIMALS), region.box)
         for region, reading in zip(regions, readings, strict=False)
         if reading.text.strip() and reading.score >= min_score
     ]

@@ -23,6 +23,8 @@ class Reason(str, Enum):
     # Dropped: it was read, and gives no label.
     NO_TEXT = "no-text"
     NO_WORD_IN_VOCABULARY = "no-word-in-vocabulary"
+    # Dropped: relabelling gives it tags, but its picture cannot be had again.
+    SOURCE_OUT_OF_REACH = "source-out-of-reach"
     # Dropped: the table of class ids has none for it.
     NO_LABELS = "no-labels"
 

@@ -2,24 +2,24 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
+from ovocr.dataset import LabelledDataSet
 from ovocr.labelgen.engine import EnginePlan
 from ovocr.labelgen.outcome import Outcome
+from ovocr.labelgen.tags import TagPolicy
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabellerSettings:
     """All that an image's outcome depends on beside its key and bytes; called, it makes the labeller.
 
-    vocabulary: path of a vocabulary file, which need not be there before the first image. The other fields are those of
-    BuildOptions.
+    data_set: its vocabulary and word frequencies are used, which need not be there before the first image. max_pixels:
+    as in BuildOptions.
     """
 
     engine: EnginePlan
-    vocabulary: Path
-    tags: int
-    seed: int
+    data_set: LabelledDataSet
+    policy: TagPolicy
     max_pixels: int
 
     def __call__(self, worker: int) -> Callable[[list[tuple[str, bytes]]], list[Outcome]]:

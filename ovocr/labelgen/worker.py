@@ -1,17 +1,17 @@
 """What becomes of an image: the work of a worker process."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import cached_property
 
-from ovocr.labelgen.boxes import word_box
 from ovocr.labelgen.engine import EngineError, Pixels
-from ovocr.labelgen.outcome import Outcome, Status, Tag, quarantined
+from ovocr.labelgen.labelling import LineLabeller
+from ovocr.labelgen.outcome import Outcome, Status, quarantined
 from ovocr.labelgen.pictures import StoredPicture, store_picture
 from ovocr.labelgen.reading import Line, read_pictures
 from ovocr.labelgen.reasons import QuarantinedError, Reason
 from ovocr.labelgen.settings import LabellerSettings
-from ovocr.labelgen.tags import tag_slots
-from ovocr.vocab import LocatedWord, Segmentation, Vocabulary, load_segmenter, locate_words
+from ovocr.vocab import load_segmenter
 
 # Pictures that are read together are held in memory together; one larger than this is read alone.
 MAX_PIXELS_AT_ONCE = 2**25
@@ -30,13 +30,9 @@ class ImageLabeller:
         load_segmenter().load()
 
     @cached_property
-    def _vocabulary(self) -> Vocabulary:
+    def _label_lines(self) -> LineLabeller:
         # Not before the first image: while workers start, the vocabulary may still be made.
-        return Vocabulary.load(self._settings.vocabulary)
-
-    @cached_property
-    def _segmentation(self) -> Segmentation:
-        return Segmentation.of(self._vocabulary.settings)
+        return LineLabeller.load(self._settings.data_set, self._settings.policy)
 
     def __call__(self, images: list[tuple[str, bytes]]) -> list[Outcome]:
         """The outcome of each image, given its key and encoded bytes; it does not depend on the others."""
@@ -69,32 +65,8 @@ class ImageLabeller:
     def _label(self, key: str, picture: StoredPicture, lines: list[Line] | EngineError) -> Outcome:
         if isinstance(lines, EngineError):
             return quarantined(Reason.ENGINE_ERROR, str(lines))
-        words = locate_words([line.text for line in lines], self._segmentation)
-        known = [(id, word) for word in words if (id := self._vocabulary.id(word.text)) is not None]
-        tags = distinct_tags(known, lines)
-        reason = None
-        if not tags:
-            reason = Reason.NO_WORD_IN_VOCABULARY if words else Reason.NO_TEXT
-        return Outcome(
-            status=Status.OK if tags else Status.DROPPED,
-            reason=reason,
-            jpeg=picture.jpeg if tags else b"",
-            width=picture.width,
-            height=picture.height,
-            lines=lines,
-            words_found=len(words),
-            words_in_vocabulary=len(known),
-            tags=tags,
-            slots=tag_slots([tag.id for tag in tags], self._settings.tags, self._settings.seed, key) if tags else (),
-        )
-
-
-def distinct_tags(words: list[tuple[int, LocatedWord]], lines: list[Line]) -> list[Tag]:
-    """Each class id once, in order of appearance, with the place of its first word."""
-    first: dict[int, LocatedWord] = {}
-    for id, word in words:
-        first.setdefault(id, word)
-    return [Tag(id, word.line, word_box(lines[word.line].box, word.start, word.end)) for id, word in first.items()]
+        outcome = self._label_lines(key, picture.width, picture.height, lines)
+        return replace(outcome, jpeg=picture.jpeg) if outcome.status is Status.OK else outcome
 
 
 def _within_memory(images: Iterable[_Stored]) -> Iterator[list[_Stored]]:

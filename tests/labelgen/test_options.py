@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from ovocr.errors import UsageError
-from ovocr.labelgen.options import BuildOptions, parse_shard_slice
+from ovocr.labelgen.options import BuildOptions, RelabelOptions, parse_shard_slice
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,27 @@ def test_shard_slice_is_read():
 def test_anything_else_is_no_shard_slice(text: str):
     with pytest.raises(UsageError, match="I/N is needed"):
         parse_shard_slice(text)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"tags": 0}, "--tags 0"),
+        ({"seed": -1}, "--seed -1"),
+        ({"workers": 0}, "--workers 0"),
+        ({"shard_slice": (3, 3)}, "--shard-slice 3/3"),
+        ({"policy": "rare"}, "--policy rare: there is uniform, idf"),
+        ({"idf": Path("f.tsv")}, "--idf f.tsv: is of no use without --policy idf"),
+        ({"han": "old"}, "--han old: there is as-read, simplified"),
+        ({"out": Path("labels", "..", "labels")}, "--out .*: is the data set that is relabelled"),
+    ],
+)
+def test_an_impossible_value_of_a_relabelling_names_its_option(wrong: dict, message: str):
+    with pytest.raises(UsageError, match=message):
+        RelabelOptions(**{"source": Path("labels"), "out": Path("out"), **wrong})
+
+
+def test_an_impossible_policy_of_a_build_names_its_option():
+    for wrong, message in (({"policy": "rare"}, "--policy rare"), ({"idf": Path("f.tsv")}, "--idf f.tsv")):
+        with pytest.raises(UsageError, match=message):
+            BuildOptions(sources=("x.tar",), out=Path("out"), **wrong)

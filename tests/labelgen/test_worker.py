@@ -1,5 +1,6 @@
 """The work of a worker process on batches: what is read together, and what a failure takes along."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +9,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from ovocr.dataset import LabelledDataSet
 from ovocr.labelgen import worker
 from ovocr.labelgen.engine import Engine, EngineChoice, EngineError, Pixels, Prepared, Reading, Region
 from ovocr.labelgen.outcome import Outcome, Status
 from ovocr.labelgen.reasons import Reason
 from ovocr.labelgen.settings import LabellerSettings
+from ovocr.labelgen.tags import TagPolicy
 from ovocr.labelgen.worker import ImageLabeller
 from ovocr.vocab import Vocabulary
 
@@ -64,9 +67,14 @@ def watched() -> Watched:
 @pytest.fixture
 def label(watched: Watched, tmp_path: Path) -> Callable[[list[bytes]], list[Outcome]]:
     watched.fails_on_width = None
-    Vocabulary(["quick", "brown", "fox", "river"]).save(tmp_path / "vocab.txt")
+    vocabulary = Vocabulary(["quick", "brown", "fox", "river"])
+    vocabulary.save(tmp_path / "vocab.txt")
+    (tmp_path / "manifest.json").write_text(json.dumps({"vocabulary": {"sha256": vocabulary.sha256}}))
     settings = LabellerSettings(
-        engine=WatchedPlan(watched), vocabulary=tmp_path / "vocab.txt", tags=10, seed=0, max_pixels=10**6
+        engine=WatchedPlan(watched),
+        data_set=LabelledDataSet(tmp_path),
+        policy=TagPolicy(tags=10, seed=0),
+        max_pixels=10**6,
     )
     labeller = ImageLabeller(settings)
     return lambda images: labeller([(f"{number}.jpg", data) for number, data in enumerate(images)])
