@@ -1,5 +1,6 @@
 """The counts of shards, added up: as many distinct words as the disk holds, by DuckDB within a memory limit."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,9 +31,9 @@ def merged_counts(
 ) -> Iterator[Any]:
     """A DuckDB connection with a table ``words``: word, tokens, images, one row a word, the sums over ``files``.
 
-    files: one or more, as ``ovocr.vocab.counting`` writes them; without examples a shard may have several. folder: where DuckDB
-    keeps the table and what does not fit in memory; it must be there, and is the caller's to remove. memory: bytes that
-    DuckDB may take, at least LEAST_MEMORY; it uses fewer threads than there are cores where that is little.
+    files: one or more, as ``ovocr.vocab.counting`` writes them; without examples a shard may have several. folder:
+    where DuckDB keeps the table and what does not fit in memory; it must be there, and is the caller's to remove.
+    memory: bytes that DuckDB may take, at least LEAST_MEMORY; it uses fewer threads than cores where that is little.
 
     examples: two columns more, shard and example: the place in ``files`` of the first file with the word, and the key
     that it has for it.
@@ -43,7 +44,7 @@ def merged_counts(
     duckdb = _import_duckdb()
     try:
         with duckdb.connect(str(folder / "words.duckdb"), config=_settings(folder, memory)) as connection:
-            _fill(connection, [str(path) for path in files], examples)
+            _fill(connection, files, examples)
             yield connection
     except duckdb.InterruptException as error:
         raise KeyboardInterrupt from error
@@ -56,15 +57,17 @@ def merged_counts(
         raise OvocrError(f"{folder}: merging the counted words: {_first_line(error)}") from error
 
 
-def _fill(connection: Any, files: list[str], examples: bool) -> None:
+def _fill(connection: Any, files: Sequence[Path], examples: bool) -> None:
+    # A path is a pattern for DuckDB.
+    patterns = [re.sub(r"[\[*?]", r"[\g<0>]", str(path)) for path in files]
     if not examples:
-        connection.execute(_WORDS, [files])
+        connection.execute(_WORDS, [patterns])
         return
     connection.execute(
         "CREATE TABLE files AS SELECT unnest(?) AS path, CAST(unnest(range(?)) AS INTEGER) AS shard",
-        [files, len(files)],
+        [[str(path) for path in files], len(files)],
     )
-    connection.execute(_WORDS_WITH_EXAMPLES, [files])
+    connection.execute(_WORDS_WITH_EXAMPLES, [patterns])
 
 
 def _settings(folder: Path, memory: int) -> dict[str, Any]:
@@ -81,6 +84,11 @@ def _settings(folder: Path, memory: int) -> dict[str, Any]:
 
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
+
+
+def check_duckdb() -> None:
+    """Raises MissingExtraError where DuckDB is not installed: to be known before shards are counted for hours."""
+    _import_duckdb()
 
 
 def _import_duckdb() -> Any:
