@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ def merged_counts(
 ) -> Iterator[Any]:
     """A DuckDB connection with a table ``words``: word, tokens, images, one row a word, the sums over ``files``.
 
-    files: one or more, as ``ovocr.vocab.counting`` writes them; without examples a shard may have several. folder:
+    files: one or more, Parquet with those columns, and with examples as ``ovocr.vocab.counting`` writes them. folder:
     where DuckDB keeps the table and what does not fit in memory; it must be there, and is the caller's to remove.
     memory: bytes that DuckDB may take, at least LEAST_MEMORY; it uses fewer threads than cores where that is little.
 
@@ -46,8 +47,6 @@ def merged_counts(
         with duckdb.connect(str(folder / "words.duckdb"), config=_settings(folder, memory)) as connection:
             _fill(connection, files, examples)
             yield connection
-    except duckdb.InterruptException as error:
-        raise KeyboardInterrupt from error
     except duckdb.OutOfMemoryException as error:  # of its temporary files as well
         raise OvocrError(
             f"merging the counted words: {_first_line(error)}; give it more memory than {memory / 1e6:,.0f} MB, "
@@ -57,17 +56,33 @@ def merged_counts(
         raise OvocrError(f"{folder}: merging the counted words: {_first_line(error)}") from error
 
 
+def fetch_rows(connection: Any, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    """All rows of a query, in memory. Ctrl-C ends it at once.
+
+    It runs in a thread of its own: in the main thread DuckDB goes on until a step of the query, a quarter of a minute,
+    is done.
+    """
+    with ThreadPoolExecutor(1) as executor:
+        rows = executor.submit(lambda: connection.execute(query, parameters).fetchall())
+        try:
+            return rows.result()
+        except KeyboardInterrupt:
+            connection.interrupt()
+            raise
+
+
 def _fill(connection: Any, files: Sequence[Path], examples: bool) -> None:
     # A path is a pattern for DuckDB.
     patterns = [re.sub(r"[\[*?]", r"[\g<0>]", str(path)) for path in files]
     if not examples:
-        connection.execute(_WORDS, [patterns])
+        fetch_rows(connection, _WORDS, [patterns])
         return
-    connection.execute(
+    fetch_rows(
+        connection,
         "CREATE TABLE files AS SELECT unnest(?) AS path, CAST(unnest(range(?)) AS INTEGER) AS shard",
         [[str(path) for path in files], len(files)],
     )
-    connection.execute(_WORDS_WITH_EXAMPLES, [patterns])
+    fetch_rows(connection, _WORDS_WITH_EXAMPLES, [patterns])
 
 
 def _settings(folder: Path, memory: int) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 import os
 import random
+import signal
 import sys
 import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -15,7 +17,7 @@ import pytest
 
 from ovocr.errors import MissingExtraError, OvocrError
 from ovocr.vocab.counting import COUNTS
-from ovocr.vocab.merged_counts import LEAST_MEMORY, merged_counts
+from ovocr.vocab.merged_counts import LEAST_MEMORY, fetch_rows, merged_counts
 
 Rows = list[tuple[str, int, int, str]]
 # By code units of UTF-16 the third would come before the second.
@@ -108,6 +110,20 @@ def test_memory_that_does_not_suffice_is_one_line(tmp_path: Path, folder: Path) 
     with wanted as caught, merged_counts(files, folder, memory=10**6):
         pass
     assert "\n" not in str(caught.value)
+
+
+def test_ctrl_c_ends_a_query_at_once(tmp_path: Path, folder: Path) -> None:
+    files = [write(tmp_path / "0.parquet", [("a", 1, 1, "k")])]
+    with merged_counts(files, folder) as connection:
+        timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+        start = time.monotonic()
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            fetch_rows(
+                connection, "SELECT count(*) FROM range(1_000_000) a, range(10_000_000) b WHERE a.range > b.range"
+            )
+        assert 0.5 <= time.monotonic() - start < 20
+        assert fetch_rows(connection, "SELECT word FROM words WHERE tokens = ?", [1]) == [("a",)]
 
 
 def test_without_duckdb(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

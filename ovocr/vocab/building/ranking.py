@@ -1,9 +1,12 @@
 """Which of the counted words become classes, and in which order."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+
+from ovocr.vocab.merged_counts import fetch_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,14 +49,16 @@ def rank_words(connection: Any, *, size: int, min_count: int, dropped: list[str]
     dropped: words that are left out. Memory: the words that are kept.
     """
     connection.register("listed", pa.table({"word": pa.array(dropped, pa.string())}))
-    (listed,) = connection.execute(
-        "SELECT count(*), CAST(coalesce(sum(tokens), 0) AS BIGINT) FROM words SEMI JOIN listed USING (word)"
-    ).fetchall()
+    (listed,) = fetch_rows(
+        connection,
+        "SELECT count(*), CAST(coalesce(sum(tokens), 0) AS BIGINT) FROM words SEMI JOIN listed USING (word)",
+    )
     # From frequent to rare: the tokens of a word, how many words have as many.
-    steps = connection.execute(
-        "SELECT tokens, count(*) FROM words ANTI JOIN listed USING (word) GROUP BY tokens ORDER BY tokens DESC"
-    ).fetchall()
-    rows = connection.execute(_RANKED, [_least_tokens(steps, size, min_count), size]).fetchall()
+    steps = fetch_rows(
+        connection,
+        "SELECT tokens, count(*) FROM words ANTI JOIN listed USING (word) GROUP BY tokens ORDER BY tokens DESC",
+    )
+    rows = fetch_rows(connection, _RANKED, [_least_tokens(steps, size, min_count), size])
     frequent = [(tokens, words) for tokens, words in steps if tokens >= min_count]
     frequencies = [tokens for _, tokens in rows]
     return Ranking(
@@ -65,7 +70,7 @@ def rank_words(connection: Any, *, size: int, min_count: int, dropped: list[str]
     )
 
 
-def _least_tokens(steps: list[tuple[int, int]], size: int, min_count: int) -> int:
+def _least_tokens(steps: Sequence[tuple[Any, ...]], size: int, min_count: int) -> int:
     """How often the last word of the vocabulary was read: what is rarer need not be sorted."""
     taken = 0
     for tokens, words in steps:
@@ -75,5 +80,5 @@ def _least_tokens(steps: list[tuple[int, int]], size: int, min_count: int) -> in
     return min_count
 
 
-def _share(steps: list[tuple[int, int]]) -> Share:
+def _share(steps: Sequence[tuple[Any, ...]]) -> Share:
     return Share(distinct=sum(words for _, words in steps), tokens=sum(tokens * words for tokens, words in steps))

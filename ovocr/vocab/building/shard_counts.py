@@ -1,13 +1,17 @@
 """The counting of shards by processes, in a memory that does not grow with them."""
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ovocr.vocab.corpus import TextShard, map_shards, read_images
-from ovocr.vocab.counting import WordCounts
-from ovocr.vocab.segmentation import Segmentation
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-# Of a word while it is counted and while it is written, in WordCounts and Arrow.
+from ovocr.vocab.corpus import TextShard, map_shards, read_images
+from ovocr.vocab.segmentation import Segmentation, segment_lines
+
+_SCHEMA = pa.schema([("word", pa.string()), ("tokens", pa.int64()), ("images", pa.int64())])
+# Of a word while it is counted and while it is written.
 _BYTES_A_WORD = 600
 _LEAST_WORDS = 20_000
 
@@ -33,6 +37,22 @@ class ShardCounts:
         )
 
 
+@dataclass
+class _Words:
+    """tokens: how often each word was read. in_images: in how many pictures."""
+
+    tokens: Counter[str] = field(default_factory=Counter)
+    in_images: Counter[str] = field(default_factory=Counter)
+
+    def write(self, path: Path) -> None:
+        """Write Parquet with a row a word, sorted by word: word, tokens, images."""
+        words = list(self.tokens)
+        columns = [words, list(self.tokens.values()), [self.in_images[word] for word in words]]
+        table = pa.table(columns, schema=_SCHEMA).sort_by("word")
+        # A dictionary of words that stand there once each would be another copy of them.
+        pq.write_table(table, path, compression="zstd", use_dictionary=["tokens", "images"])
+
+
 @dataclass(frozen=True, kw_only=True)
 class ShardCounter:
     """What a process does with a shard. most_words: distinct words it holds before it begins another file."""
@@ -44,22 +64,27 @@ class ShardCounter:
 
     def __call__(self, shard: TextShard) -> ShardCounts:
         """Count a shard of one of ``roots`` into files of ``folder``."""
-        total, counts = ShardCounts(), WordCounts()
+        words = _Words()
+        files: list[Path] = []
+        images = without_text = tokens = 0
         for image in read_images(shard):
-            counts.add(image, self.segmentation)
-            if len(counts.tokens) >= self.most_words:
-                total, counts = total + self._written(counts, shard, len(total.files)), WordCounts()
-        return total + self._written(counts, shard, len(total.files))
+            found = segment_lines(image.lines, self.segmentation)
+            words.tokens.update(found)
+            words.in_images.update(set(found))
+            images += 1
+            without_text += not image.lines
+            tokens += len(found)
+            if len(words.tokens) >= self.most_words:
+                files.append(self._write(words, shard, len(files)))
+                words = _Words()
+        if words.tokens or not files:
+            files.append(self._write(words, shard, len(files)))
+        return ShardCounts(images=images, images_without_text=without_text, tokens=tokens, files=tuple(files))
 
-    def _written(self, counts: WordCounts, shard: TextShard, part: int) -> ShardCounts:
+    def _write(self, words: _Words, shard: TextShard, part: int) -> Path:
         path = self.folder / f"{self.roots.index(shard.root)}-{shard.number:05d}-{part}.parquet"
-        counts.write(path)
-        return ShardCounts(
-            images=counts.images,
-            images_without_text=counts.images_without_text,
-            tokens=sum(counts.tokens.values()),
-            files=(path,),
-        )
+        words.write(path)
+        return path
 
 
 def count_shards(
