@@ -13,7 +13,7 @@ from typing import Any
 
 from ovocr.errors import OvocrError
 from ovocr.escape import for_terminal
-from ovocr.files import write_text
+from ovocr.files import write_text, written_aside
 
 LEXICON = "lexicon"
 _NO_WORD_CHARACTER = re.compile(r"[^\S\n]|[\x00-\x09\x0b-\x1f\x7f-\x9f]|\ufeff")
@@ -60,13 +60,16 @@ class Vocabulary:
         return vocabulary
 
     def save(self, path: str | Path) -> None:
-        """Write the word file and its JSON, each complete or not at all. Raises OSError."""
+        """Write the word file and its JSON, each complete or not at all. Raises OSError.
+
+        The JSON is there first: what a kill between the two leaves is refused by ``load``, and words never stand there
+        without the settings that they were made with.
+        """
         path = Path(path)
         description = {"size": len(self), "sha256": self.sha256, **self.settings}
-        # The JSON of another vocabulary must not stand beside the new words, not even after a kill between the two.
-        description_path(path).unlink(missing_ok=True)
-        write_text(path, self._text())
-        write_text(description_path(path), json.dumps(description, ensure_ascii=False, indent=2) + "\n")
+        with written_aside(path) as words:
+            words.write_text(self._text(), encoding="utf-8", newline="\n")
+            write_text(description_path(path), json.dumps(description, ensure_ascii=False, indent=2) + "\n")
 
     def __len__(self) -> int:
         """How many words, which is how many classes."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ovocr.errors import OvocrError
 from ovocr.vocab.segmentation import Segmentation, load_segmenter, segment
-from ovocr.vocab.word_script import script_of
+from ovocr.vocab.word_script import MIXED, script_of
 
 
 def read_drop_lists(paths: tuple[Path, ...], segmentation: Segmentation) -> list[str]:
@@ -24,9 +24,9 @@ def _only_word(line: str, segmentation: Segmentation, place: str) -> str:
     words = segment(line, segmentation)
     if len(words) == 1:
         return words[0]
-    # The cutting of a Chinese word goes by the words beside it: one that falls apart alone may stand in a text whole.
+    # How Chinese is cut goes by what stands beside it: a word that falls apart alone may be whole in a text.
     text = load_segmenter(segmentation).normalise(line)
-    if words and text == "".join(words) and script_of(text) == "Han":
+    if words and text == "".join(words) and script_of(text) != MIXED:
         return text
     if not words:
         raise OvocrError(f'{place}: "{line}" is no word: words have a letter; remove the line')
@@ -36,7 +36,7 @@ def _only_word(line: str, segmentation: Segmentation, place: str) -> str:
 def _read_lines(path: Path) -> list[str]:
     data = path.read_bytes()
     try:
-        return data.decode("utf-8").splitlines()
+        return data.decode("utf-8").split("\n")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise OvocrError(f"{path}:{line}: not UTF-8; save the list as UTF-8 text") from error

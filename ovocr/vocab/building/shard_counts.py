@@ -7,12 +7,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ovocr.errors import OvocrError
 from ovocr.vocab.corpus import TextShard, map_shards, read_images
 from ovocr.vocab.segmentation import Segmentation, segment_lines
 
 _SCHEMA = pa.schema([("word", pa.string()), ("tokens", pa.int64()), ("images", pa.int64())])
 # Of a word while it is counted and while it is written.
-_BYTES_A_WORD = 600
+_BYTES_A_WORD = 400
 _LEAST_WORDS = 20_000
 
 
@@ -83,7 +84,10 @@ class ShardCounter:
 
     def _write(self, words: _Words, shard: TextShard, part: int) -> Path:
         path = self.folder / f"{self.roots.index(shard.root)}-{shard.number:05d}-{part}.parquet"
-        words.write(path)
+        try:
+            words.write(path)
+        except OSError as error:
+            raise OvocrError(f"{self.folder}: counted words cannot be written: {error}; is the disk full?") from error
         return path
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from ovocr.errors import OvocrError
 from ovocr.vocab import Segmentation
 from ovocr.vocab.building.shard_counts import ShardCounter, ShardCounts, count_shards
 from ovocr.vocab.corpus import TextShard, find_shards
@@ -31,6 +32,13 @@ def test_a_shard_in_one_file_or_several(
         images.update({row["word"]: row["images"] for row in rows})
     assert tokens == {"a": 2, "b": 3, "c": 1, "d": 1, "e": 1}
     assert images == {"a": 1, "b": 2, "c": 1, "d": 1, "e": 1}
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path, write_shard: Callable[..., None]) -> None:
+    write_shard(tmp_path / "a", 0, IMAGES)
+    counter = ShardCounter(folder=tmp_path / "gone", roots=(tmp_path / "a",), segmentation=Segmentation(), most_words=9)
+    with pytest.raises(OvocrError, match="gone: counted words cannot be written: .*is the disk full"):
+        counter(TextShard(tmp_path / "a", 0))
 
 
 def test_shards_of_the_same_number_have_files_of_their_own(tmp_path: Path, write_shard: Callable[..., None]) -> None:
