@@ -21,7 +21,11 @@ PICTURES ?= $(TRUTH) ../shared/data/web
 CLASSES ?= 100000 365187 2000000
 REFERENCE ?=
 
-.PHONY: help demo test test-paddle interop lint bench-recordio bench-accuracy bench-ocr bench-profile bench-heads bench-kernels clean
+# How much bench-vocab makes: words, and distinct ones of them.
+TOKENS ?= 5000000
+DISTINCT ?= 1000000
+
+.PHONY: help demo test test-paddle interop lint bench-recordio bench-accuracy bench-ocr bench-profile bench-heads bench-kernels bench-vocab clean
 
 # Two editable installs of one checkout write to the same folder.
 .NOTPARALLEL:
@@ -71,6 +75,9 @@ bench-heads: $(VENV)/installed-test  ## A step of the Partial FC head by mode an
 
 bench-kernels: $(VENV)/installed-test  ## Registers, shared memory and spills of the Triton kernels on sm_80 and sm_90
 	$(BIN)/python benchmarks/kernel_resources.py
+
+bench-vocab: $(VENV)/installed-test  ## Time and memory of vocab build on made words (TOKENS, DISTINCT), beside a Counter
+	$(BIN)/python benchmarks/vocab_build.py demo/vocab-bench --tokens $(TOKENS) --distinct $(DISTINCT)
 
 clean:  ## Remove environments and what the demo made
 	rm -rf $(VENV) $(PADDLE_VENV) $(MXNET_VENV) $(DALI_VENV) demo build *.egg-info

@@ -67,7 +67,7 @@ def test_every_command_has_help(path: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["vocab", "show", "lexicon", "365187"], 2, "ovocr: 365187: class ids of lexicon go from 0 to 365186"),
+        (["vocab", "show", "lexicon", "365187"], 1, "ovocr: 365187: class ids go from 0 to 365186"),
         (["vocab", "show", "none.txt", "a"], 1, "none.txt"),
         (["build-labels", ".", "--out", "o", "--engine", "none"], 2, "--engine none: there is rapidocr, paddleocr"),
         (
@@ -76,6 +76,15 @@ def test_every_command_has_help(path: tuple[str, ...]) -> None:
             "--det-model x: the models",
         ),
         (["vocab", "coverage", "."], 1, "not a labelled data set (no manifest.json)"),
+        (["vocab", "build", ".", "--out", "v"], 1, "not a labelled data set (no manifest.json)"),
+        (["vocab", "build", ".", "--out", "."], 2, "--out .: is a folder"),
+        (["vocab", "build", ".", "--out", ""], 2, "--out : is a folder"),
+        (["vocab", "build", ".", "--out", "none/v"], 2, "--out none/v: is a folder, or in a folder that is not there"),
+        (["vocab", "build", ".", "--out", "lexicon"], 2, "--out lexicon: names the built-in vocabulary"),
+        (["vocab", "build", ".", "--out", "v", "--size", "99999999"], 2, "--size 99999999: from 1 to 16777216 are"),
+        (["vocab", "build", ".", "--out", "v", "--memory", "1MB"], 2, "--memory 1MB: at least 100MB is needed"),
+        (["vocab", "build", ".", "--out", "v", "--han", "x"], 2, "--han x: there is as-read, simplified"),
+        (["vocab", "build", ".", "--out", "v", "--drop", "none.txt"], 1, "none.txt: No such file or directory"),
         (["train", "none.toml"], 2, "ovocr: none.toml: no such file"),
         (["eval", ".", "--data", "."], 1, "not a training run (no config.toml)"),
         (["read", ".", "x.jpg"], 1, "not a training run (no config.toml)"),
@@ -138,11 +147,34 @@ def test_debug_shows_where_an_error_came_from(tmp_path: Path) -> None:
 
 def test_words_and_ids(tmp_path: Path) -> None:
     (tmp_path / "v.txt").write_text("one\ntwo\n")
-    assert ovocr("vocab", "show", tmp_path / "v.txt", "two", "0", "three") == (
-        0,
-        "1\ttwo\n0\tone\nthree: not in the vocabulary\n",
-        "",
-    )
+    assert ovocr("vocab", "show", tmp_path / "v.txt", "two", "0") == (0, "1\ttwo\n0\tone\n", "")
+    code, text, errors = ovocr("vocab", "show", tmp_path / "v.txt", "TWO", "\x1b[3", "2")
+    assert (code, text) == (1, "1\ttwo\n")
+    assert errors.splitlines() == [
+        "ovocr: TWO: is looked up as two",
+        "ovocr: \\x1b[3: not in the vocabulary, where it would be [3; no text has it as a word",
+        "ovocr: 2: class ids go from 0 to 1",
+    ]
+
+
+def test_words_and_ids_as_json(tmp_path: Path) -> None:
+    (tmp_path / "v.txt").write_text("one\ntwo\n")
+    code, text, _ = ovocr("vocab", "show", tmp_path / "v.txt", "two", "three", "--json", "-")
+    assert code == 1
+    assert json.loads(text) == {
+        "answers": [
+            {"asked": "two", "id": 1, "word": "two", "note": ""},
+            {"asked": "three", "id": None, "word": None, "note": "not in the vocabulary"},
+        ]
+    }
+
+
+def test_what_a_vocabulary_is(tmp_path: Path) -> None:
+    (tmp_path / "v.txt").write_text("one\ntwo\n")
+    code, text, _ = ovocr("vocab", "show", tmp_path / "v.txt", "--json", tmp_path / "v.json")
+    assert code == 0
+    assert text.splitlines()[-1] == "last    one, two"
+    assert json.loads((tmp_path / "v.json").read_text())["size"] == 2
 
 
 def test_json_alone_on_standard_output(tmp_path: Path, example_shards: Path) -> None:

@@ -18,7 +18,8 @@ def print_figures(text: str, figures: dict[str, Any], json_path: str | None) -> 
     if json_path == "-":
         click.echo(json.dumps(figures, ensure_ascii=False, indent=1))
         return
-    click.echo(text)
+    if text:
+        click.echo(text)
     if json_path is not None:
         write_text(Path(json_path), json.dumps(figures, ensure_ascii=False, indent=1) + "\n")
 

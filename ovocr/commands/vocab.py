@@ -1,18 +1,18 @@
 """Commands that make vocabularies and look into them."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from ovocr.commands.options import FOLDER
-from ovocr.commands.output import JSON_HELP, json_target, print_figures
-from ovocr.errors import UsageError
+from ovocr.commands.output import JSON_HELP, file_target, json_target, print_figures
 from ovocr.escape import for_terminal
 
 
 @click.group()
 def vocab() -> None:
-    """Look into vocabularies and how they cover a corpus."""
+    """Make vocabularies, look into them and how they cover a corpus."""
 
 
 @vocab.command("coverage")
@@ -28,19 +28,65 @@ def vocab_coverage(data_sets: tuple[Path, ...], path: str, json_path: str | None
     print_figures(coverage.format_table(), coverage.to_json(), json_path)
 
 
+@vocab.command("build")
+@click.argument("data_sets", nargs=-1, required=True, type=FOLDER, metavar="DIR...")
+@click.option("--out", required=True, callback=file_target, metavar="PATH", help="The vocabulary; PATH.json beside it.")
+@click.option("--size", default=365_187, show_default=True, help="How many words at most.")
+@click.option("--min-count", default=1, show_default=True, metavar="N", help="Only words read N times or more.")
+@click.option(
+    "--drop", "drop_lists", multiple=True, type=FOLDER, metavar="FILE", help="Words to leave out, one a line."
+)
+@click.option("--han", default="as-read", show_default=True, help="as-read, or simplified: traditional is folded.")
+@click.option("--workers", type=int, metavar="N", help="Processes that count.  [default: one a core]")
+@click.option("--memory", default="2GB", show_default=True, help="What counting, then merging may hold in memory.")
+@click.option("--force", is_flag=True, help="Replace a PATH that is there.")
+@click.option("--json", "json_path", metavar="F", callback=json_target, help=JSON_HELP)
+def vocab_build(
+    data_sets: tuple[Path, ...], out: str, han: str, memory: str, json_path: str | None, **options: Any
+) -> None:
+    """Make a vocabulary of the words read most often in labelled data sets, from frequent to rare."""
+    from ovocr.memory_size import parse_memory
+    from ovocr.vocab import Segmentation
+    from ovocr.vocab.building.build import build_vocabulary
+    from ovocr.vocab.building.options import VocabularyOptions, out_path
+    from ovocr.vocab.merged_counts import LEAST_MEMORY
+
+    report = build_vocabulary(
+        VocabularyOptions(
+            data_sets=data_sets,
+            out=out_path(out),
+            segmentation=Segmentation(han),
+            memory=parse_memory(memory, option="--memory", least=LEAST_MEMORY),
+            **options,
+        ),
+        progress=True,
+    )
+    print_figures(report.format_table(), report.to_json(), json_path)
+
+
 @vocab.command("show")
 @click.argument("path", metavar="PATH")
-@click.argument("items", nargs=-1, required=True, metavar="WORD|ID...")
-def vocab_show(path: str, items: tuple[str, ...]) -> None:
-    """Show the class id of each WORD and the word of each ID in a vocabulary."""
+@click.argument("items", nargs=-1, metavar="[WORD|ID]...")
+@click.option("--json", "json_path", metavar="F", callback=json_target, help=JSON_HELP)
+def vocab_show(path: str, items: tuple[str, ...], json_path: str | None) -> None:
+    """Show the class id of each WORD and the word of each ID in a vocabulary; without any, what the vocabulary is.
+
+    A WORD may be spelled in any way that text may. Exit code 1 where something is not there.
+    """
     from ovocr.vocab import Vocabulary
+    from ovocr.vocab.look_up import describe, format_description, look_up
 
     vocabulary = Vocabulary.load(path)
-    for item in items:
-        class_id = int(item) if item.isascii() and item.isdecimal() else vocabulary.id(item)
-        if class_id is None:
-            click.echo(f"{for_terminal(item)}: not in the vocabulary")
-        elif class_id >= len(vocabulary):
-            raise UsageError(f"{item}: class ids of {path} go from 0 to {len(vocabulary) - 1}")
-        else:
-            click.echo(f"{class_id}\t{for_terminal(vocabulary.word(class_id))}")
+    if not items:
+        description = describe(vocabulary)
+        print_figures(format_description(description), description, json_path)
+        return
+    answers = [answer for item in items for answer in look_up(vocabulary, item)]
+    found = [answer for answer in answers if answer.id is not None]
+    lines = [f"{answer.id}\t{for_terminal(answer.word or '')}" for answer in found]
+    print_figures("\n".join(lines), {"answers": [answer.to_json() for answer in answers]}, json_path)
+    for answer in answers:
+        if answer.note:
+            click.echo(f"ovocr: {for_terminal(f'{answer.asked}: {answer.note}')}", err=True)
+    if len(found) < len(answers):
+        raise SystemExit(1)

@@ -1,7 +1,5 @@
 """A run over the shards of the input: those that are not finished are made, by a pool of workers."""
 
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +16,7 @@ from ovocr.labelgen.progress import Progress, say
 from ovocr.labelgen.shard import ShardWriter
 from ovocr.labelgen.sources import Found, Ignored, InputShard, Lost, read_shard
 from ovocr.labelgen.totals import Totals
+from ovocr.termination import terminable
 
 # What becomes of an image: the work that gives its outcome, or the outcome where that is known without any.
 Prepare = Callable[[Found], Job | Outcome]
@@ -129,22 +128,9 @@ def worker_count(wanted: int | None, of_use: int | None = None) -> int:
 def stoppable(out: Path) -> Iterator[None]:
     """Ctrl-C, SIGTERM and a file system that fails end the block with an OvocrError; files and workers are cleared."""
     try:
-        with _terminable():
+        with terminable():
             yield
     except KeyboardInterrupt:
         raise OvocrError(f"stopped; finished shards are kept in {out}: the same command goes on behind them") from None
     except OSError as error:
         raise OvocrError(f"{error.filename or out}: {error.strerror or error}") from error
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM as KeyboardInterrupt, so that files and workers are cleared away; only the main thread can have that."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import TypeVar
 
@@ -110,6 +110,7 @@ def map_shards(
 def _map_in_processes(work: Callable[[TextShard], Result], shards: list[TextShard], count: int) -> Iterator[Result]:
     waiting: deque[tuple[TextShard, Future[Result]]] = deque()
     todo = iter(shards)
+    others = set(active_children())
     executor = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=begin_worker)
     try:
         while True:
@@ -126,5 +127,10 @@ def _map_in_processes(work: Callable[[TextShard], Result], shards: list[TextShar
                     f"{shard.path}: a process that worked on this shard or one of the next was killed (out of "
                     "memory?); use fewer --workers"
                 ) from error
+    except BaseException:
+        # Nobody wants what they work on, which may take minutes; waiting for it, Ctrl-C would seem to do nothing.
+        for process in set(active_children()) - others:
+            process.terminate()
+        raise
     finally:
         executor.shutdown(wait=True, cancel_futures=True)

@@ -13,7 +13,7 @@ from typing import Any
 
 from ovocr.errors import OvocrError
 from ovocr.escape import for_terminal
-from ovocr.files import write_text
+from ovocr.files import write_text, written_aside
 
 LEXICON = "lexicon"
 _NO_WORD_CHARACTER = re.compile(r"[^\S\n]|[\x00-\x09\x0b-\x1f\x7f-\x9f]|\ufeff")
@@ -49,24 +49,27 @@ class Vocabulary:
             return load_lexicon()
         path = Path(path)
         words = _read_words(path)
-        description = _read_description(_description_path(path))
+        description = _read_description(description_path(path))
         size, sha256 = description.pop("size", None), description.pop("sha256", None)
         vocabulary = cls(words, description, name=str(path))
         if sha256 not in (None, vocabulary.sha256) or size not in (None, len(vocabulary)):
             raise OvocrError(
-                f"{path}: has {len(vocabulary)} words and sha256 {vocabulary.sha256}, but {_description_path(path)} "
+                f"{path}: has {len(vocabulary)} words and sha256 {vocabulary.sha256}, but {description_path(path)} "
                 f"says {size} and {sha256}; put back the file it was written with"
             )
         return vocabulary
 
     def save(self, path: str | Path) -> None:
-        """Write the word file and its JSON, each complete or not at all. Raises OSError."""
+        """Write the word file and its JSON, each complete or not at all. Raises OSError.
+
+        The JSON is there first: what a kill between the two leaves is refused by ``load``, and words never stand there
+        without the settings that they were made with.
+        """
         path = Path(path)
         description = {"size": len(self), "sha256": self.sha256, **self.settings}
-        # The JSON of another vocabulary must not stand beside the new words, not even after a kill between the two.
-        _description_path(path).unlink(missing_ok=True)
-        write_text(path, self._text())
-        write_text(_description_path(path), json.dumps(description, ensure_ascii=False, indent=2) + "\n")
+        with written_aside(path) as words:
+            words.write_text(self._text(), encoding="utf-8", newline="\n")
+            write_text(description_path(path), json.dumps(description, ensure_ascii=False, indent=2) + "\n")
 
     def __len__(self) -> int:
         """How many words, which is how many classes."""
@@ -90,7 +93,8 @@ class Vocabulary:
         return "\n".join([*self._words, ""])
 
 
-def _description_path(path: Path) -> Path:
+def description_path(path: Path) -> Path:
+    """The JSON file beside a vocabulary's file."""
     return path.with_name(path.name + ".json")
 
 

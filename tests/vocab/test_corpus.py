@@ -1,8 +1,11 @@
 """The stored text of data sets: what is read, what is refused, and work on shards by processes."""
 
+import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
@@ -88,6 +91,21 @@ def test_an_error_in_a_process_reaches_the_caller(tmp_path: Path, write_shard: W
     LabelledDataSet(tmp_path).ocr_path(1).unlink()
     with pytest.raises(OvocrError, match="00001.parquet: the stored text cannot be read"):
         list(map_shards(first_keys_and_process, find_shards([tmp_path]), workers=2))
+
+
+def sleep_at_the_second(shard: TextShard) -> int:
+    time.sleep(300 if shard.number == 1 else 0)
+    return shard.number
+
+
+def test_nobody_waits_for_processes_whose_results_are_not_wanted(tmp_path: Path, write_shard: WriteShard) -> None:
+    for number in range(2):
+        write_shard(tmp_path, number, [["a"]])
+    start = time.monotonic()
+    with closing(map_shards(sleep_at_the_second, find_shards([tmp_path]), workers=2)) as results:
+        assert next(results) == 0
+    assert time.monotonic() - start < 60
+    assert multiprocessing.active_children() == []
 
 
 def test_a_process_that_dies_is_told_in_one_line(tmp_path: Path, write_shard: WriteShard) -> None:

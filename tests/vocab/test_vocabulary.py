@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -96,6 +97,31 @@ def test_another_file_than_its_json_describes(tmp_path: Path) -> None:
     expected = hashlib.sha256(b"a\nb\n").hexdigest()
     with pytest.raises(OvocrError, match=rf"v.txt: has 2 words and sha256 .* but .*v.txt.json says 2 and {expected}"):
         Vocabulary.load(path)
+
+
+@pytest.mark.parametrize("before", [None, "old\n"])
+def test_a_kill_between_the_two_files_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str | None
+) -> None:
+    path = tmp_path / "v.txt"
+    if before is not None:
+        path.write_text(before)
+    with monkeypatch.context() as patched:
+
+        def replace_one(source: Path, target: Path) -> None:
+            patched.setattr(os, "replace", die)
+            Path(source).rename(target)
+
+        def die(source: Path, target: Path) -> None:
+            raise KeyboardInterrupt
+
+        patched.setattr(os, "replace", replace_one)
+        with pytest.raises(KeyboardInterrupt):
+            Vocabulary(["a", "b"], {"segmenter": {"han": "simplified"}}).save(path)
+    with pytest.raises(OvocrError, match=r"v\.txt: (not a vocabulary that can be read|has 1 words .* says 2)"):
+        Vocabulary.load(path)
+    Vocabulary(["a", "b"]).save(path)
+    assert len(Vocabulary.load(path)) == 2
 
 
 @pytest.mark.parametrize(("text", "message"), [("{", "cannot be read as JSON"), ("[]", "a JSON object was expected")])

@@ -1,0 +1,92 @@
+"""What was built: for people, for scripts, and in the JSON file beside the vocabulary."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ovocr.escape import for_terminal
+from ovocr.vocab.building.options import VocabularyOptions
+from ovocr.vocab.building.ranking import Ranking
+from ovocr.vocab.building.shard_counts import ShardCounts
+from ovocr.vocab.vocabulary import Vocabulary
+
+_SHOWN = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildReport:
+    """A vocabulary that was built, and from what. listed: how many distinct words the drop lists have."""
+
+    options: VocabularyOptions
+    vocabulary: Vocabulary
+    counted: ShardCounts
+    ranking: Ranking
+    listed: int
+
+    def to_json(self) -> dict[str, Any]:
+        """out, size, sha256, what ``counts`` has, and first and last: words with their tokens."""
+        words = list(zip(self.ranking.words, self.ranking.frequencies, strict=True))
+        named = [{"word": word, "tokens": tokens} for word, tokens in words]
+        return {
+            "out": str(self.options.out),
+            "size": len(self.vocabulary),
+            "sha256": self.vocabulary.sha256,
+            **counts(self.counted, self.ranking),
+            "first": named[:_SHOWN],
+            "last": named[-_SHOWN:],
+        }
+
+    def format_table(self) -> str:
+        """Lines for a terminal, without a line end after the last."""
+        ranking = self.ranking
+        rows = [
+            ("images", self.counted.images, None),
+            ("  without text", self.counted.images_without_text, None),
+            ("words", total_distinct(ranking), self.counted.tokens),
+        ]
+        if self.listed:
+            rows.append((f"  dropped, of {self.listed:,} listed", ranking.listed.distinct, ranking.listed.tokens))
+        if self.options.min_count > 1:
+            rows.append((f"  rarer than {self.options.min_count:,}", ranking.rare.distinct, ranking.rare.tokens))
+        rows += [
+            (f"  beyond the first {self.options.size:,}", ranking.beyond.distinct, ranking.beyond.tokens),
+            ("  kept", ranking.kept.distinct, ranking.kept.tokens),
+        ]
+        lines = [f"{'':<34}{'distinct':>14}{'read':>18}", *(self._row(*row) for row in rows)]
+        if ranking.kept.distinct < self.options.size:
+            lines.append(f"Fewer than --size {self.options.size:,}: there are no more.")
+        lines += [
+            f"first words (each with how often it was read): {_listing(ranking, slice(0, _SHOWN))}",
+            f"last words: {_listing(ranking, slice(-_SHOWN, None))}",
+            f"{for_terminal(str(self.options.out))}: {len(self.vocabulary):,} words, sha256 {self.vocabulary.sha256}",
+        ]
+        return "\n".join(lines)
+
+    def _row(self, label: str, distinct: int, tokens: int | None) -> str:
+        share = "" if tokens is None else f"{tokens:>18,}{tokens / self.counted.tokens:>8.1%}"
+        return f"{label:<34}{distinct:>14,}{share}"
+
+
+def counts(counted: ShardCounts, ranking: Ranking) -> dict[str, Any]:
+    """Figures that depend on the stored text and the options alone."""
+    return {
+        "images": counted.images,
+        "images_without_text": counted.images_without_text,
+        "tokens": counted.tokens,
+        "distinct_words": total_distinct(ranking),
+        "dropped": asdict(ranking.listed),
+        "below_min_count": asdict(ranking.rare),
+        "beyond_size": asdict(ranking.beyond),
+        "kept": asdict(ranking.kept),
+        "token_coverage": round(ranking.kept.tokens / counted.tokens, 6),
+        "tokens_of_last": ranking.frequencies[-1],
+    }
+
+
+def total_distinct(ranking: Ranking) -> int:
+    """How many distinct words were read."""
+    return sum(share.distinct for share in (ranking.listed, ranking.rare, ranking.beyond, ranking.kept))
+
+
+def _listing(ranking: Ranking, part: slice) -> str:
+    pairs = zip(ranking.words[part], ranking.frequencies[part], strict=True)
+    return ", ".join(f"{for_terminal(word)} ({tokens:,})" for word, tokens in pairs)

@@ -1,0 +1,54 @@
+"""The counting of shards: sums, and files that are closed before memory runs out."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from ovocr.errors import OvocrError
+from ovocr.vocab import Segmentation
+from ovocr.vocab.building.shard_counts import ShardCounter, ShardCounts, count_shards
+from ovocr.vocab.corpus import TextShard, find_shards
+
+IMAGES = [["b a a"], [], ["c 12"], ["b d", "b"], ["e"]]
+
+
+@pytest.mark.parametrize(("most_words", "files"), [(100, 1), (3, 2), (1, 4)])
+def test_a_shard_in_one_file_or_several(
+    tmp_path: Path, write_shard: Callable[..., None], most_words: int, files: int
+) -> None:
+    write_shard(tmp_path / "a", 7, IMAGES)
+    counter = ShardCounter(folder=tmp_path, roots=(tmp_path / "a",), segmentation=Segmentation(), most_words=most_words)
+    counted = counter(TextShard(tmp_path / "a", 7))
+    assert counted.files == tuple(tmp_path / f"0-00007-{part}.parquet" for part in range(files))
+    assert (counted.images, counted.images_without_text, counted.tokens) == (5, 1, 8)
+    tokens, images = Counter[str](), Counter[str]()
+    for path in counted.files:
+        rows = pq.read_table(path).to_pylist()
+        assert [row["word"] for row in rows] == sorted({row["word"] for row in rows})
+        tokens.update({row["word"]: row["tokens"] for row in rows})
+        images.update({row["word"]: row["images"] for row in rows})
+    assert tokens == {"a": 2, "b": 3, "c": 1, "d": 1, "e": 1}
+    assert images == {"a": 1, "b": 2, "c": 1, "d": 1, "e": 1}
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path, write_shard: Callable[..., None]) -> None:
+    write_shard(tmp_path / "a", 0, IMAGES)
+    counter = ShardCounter(folder=tmp_path / "gone", roots=(tmp_path / "a",), segmentation=Segmentation(), most_words=9)
+    with pytest.raises(OvocrError, match="gone: counted words cannot be written: .*is the disk full"):
+        counter(TextShard(tmp_path / "a", 0))
+
+
+def test_shards_of_the_same_number_have_files_of_their_own(tmp_path: Path, write_shard: Callable[..., None]) -> None:
+    for name in "ab":
+        write_shard(tmp_path / name, 0, IMAGES)
+    shards = find_shards([tmp_path / "a", tmp_path / "b"])
+    counted = count_shards(shards, tmp_path, Segmentation(), workers=1, memory=10**8, progress=False)
+    assert counted == ShardCounts(
+        images=10,
+        images_without_text=2,
+        tokens=16,
+        files=(tmp_path / "0-00000-0.parquet", tmp_path / "1-00000-0.parquet"),
+    )

@@ -1,0 +1,82 @@
+"""Builds that are killed, or told to stop, in the middle: what is left, and what the next one makes of it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from ovocr.vocab import Vocabulary
+from ovocr.vocab.building.build import build_vocabulary
+from ovocr.vocab.building.options import VocabularyOptions
+
+
+@pytest.fixture
+def data_set(tmp_path: Path, write_shard: Callable[..., None]) -> Path:
+    """A small shard, then one that takes a minute."""
+    write_shard(tmp_path / "a", 0, [["one two"]])
+    write_shard(tmp_path / "a", 1, [["three " * 2000]] * 3000)
+    return tmp_path / "a"
+
+
+@contextmanager
+def run(data_set: Path, workers: int) -> Iterator[subprocess.Popen[str]]:
+    """The command, once it has counted the first shard and works on the second."""
+    out = data_set.parent / "v.txt"
+    command = [
+        sys.executable,
+        "-m",
+        "ovocr",
+        "vocab",
+        "build",
+        str(data_set),
+        "--out",
+        str(out),
+        "--workers",
+        str(workers),
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        counted = data_set.parent / "v.txt.building" / "counts" / "0-00000-0.parquet"
+        deadline = time.monotonic() + 60
+        while not counted.exists():
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_build_that_is_told_to_stop_ends_at_once(data_set: Path, number: int, workers: int) -> None:
+    with run(data_set, workers) as process:
+        process.send_signal(number)
+        out, errors = process.communicate(timeout=15)
+    assert (process.returncode, out) == (1, "")
+    assert errors == f"ovocr: stopped; nothing was written to {data_set.parent / 'v.txt'}\n"
+    assert [path.name for path in data_set.parent.iterdir()] == ["a"]
+
+
+def test_a_build_that_is_killed_leaves_no_vocabulary_and_the_next_one_clears_up(
+    data_set: Path, write_shard: Callable[..., None]
+) -> None:
+    folder = data_set.parent
+    with run(data_set, 2) as process:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    assert sorted(path.name for path in folder.iterdir()) == ["a", "v.txt.building"]
+    # What a kill in the middle of the merge would leave besides.
+    (folder / "v.txt.building" / "merged" / "words.duckdb").write_bytes(b"half")
+    (folder / "v.txt.partial").write_text("ha")
+    write_shard(data_set, 1, [["three"]])
+    build_vocabulary(VocabularyOptions(data_sets=(data_set,), out=folder / "v.txt", workers=1))
+    assert len(Vocabulary.load(folder / "v.txt")) == 3
+    assert sorted(path.name for path in folder.iterdir()) == ["a", "v.txt", "v.txt.json"]
