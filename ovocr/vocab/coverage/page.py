@@ -26,10 +26,11 @@ WORDS_TO_LOOK_UP = 200_000
 
 def coverage_page(report: Report) -> str:
     """The whole page. The same report gives the same bytes."""
-    coverages = _with_short_names(report.coverages)
+    names = _short_names([coverage.vocabulary for coverage in report.coverages])
+    coverages = [replace(coverage, vocabulary=names[coverage.vocabulary]) for coverage in report.coverages]
     sections = [
         headline(coverages),
-        search_section(report),
+        search_section(report, names),
         _pair(by_size(coverages), by_rank(coverages)),
         _pair(images_by_words(coverages), image_fates(coverages)),
         by_frequency(coverages),
@@ -38,9 +39,8 @@ def coverage_page(report: Report) -> str:
         left_out(coverages),
         differences(report.comparison, coverages) if report.comparison else "",
     ]
-    names = " and ".join(coverage.vocabulary for coverage in report.coverages)
     return document(
-        title=f"Vocabulary coverage of {names}",
+        title=f"Vocabulary coverage of {' and '.join(names)}",
         header=_header(report.coverages),
         main="\n".join(section for section in sections if section),
         footer=f"<h2>How to read this page</h2>\n{_DEFINITIONS}",
@@ -66,12 +66,10 @@ def _header(coverages: Sequence[Coverage]) -> str:
     return f"<h1>Vocabulary coverage</h1>\n<dl><dt>Vocabulary</dt>{vocabularies}<dt>Corpus</dt>{data_sets}</dl>"
 
 
-def _with_short_names(coverages: Sequence[Coverage]) -> list[Coverage]:
-    """Vocabularies named by their files without folders, unless that makes two alike."""
-    short = [PurePath(coverage.vocabulary).name or coverage.vocabulary for coverage in coverages]
-    if len(set(short)) < len(short):
-        return list(coverages)
-    return [replace(coverage, vocabulary=name) for coverage, name in zip(coverages, short, strict=True)]
+def _short_names(vocabularies: Sequence[str]) -> dict[str, str]:
+    """Of each vocabulary the name of its file without folders, unless that makes two alike."""
+    short = {name: PurePath(name).name or name for name in vocabularies}
+    return short if len(set(short.values())) == len(short) else {name: name for name in short}
 
 
 _DEFINITIONS = """<dl>

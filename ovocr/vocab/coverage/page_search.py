@@ -1,6 +1,6 @@
 """The search box of a coverage page: the words of the corpus, as the page's script reads them, and the script."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ovocr.escape import for_terminal
@@ -14,9 +14,9 @@ from ovocr.vocab.word_script import SCRIPTS, script_of
 KEY_CHARACTERS = 4_000_000
 
 
-def search_section(report: Report) -> str:
-    """The box, and the words behind it."""
-    lists = [_columns(frequent, report.shards) for frequent in report.frequent]
+def search_section(report: Report, names: Mapping[str, str]) -> str:
+    """The box, and the words behind it. names: what the page calls each vocabulary."""
+    lists = [_columns(frequent, report.shards, names) for frequent in report.frequent]
     notes = "".join(
         f"<p>{_bound(frequent, columns)}</p>" for frequent, columns in zip(report.frequent, lists, strict=True)
     )
@@ -32,13 +32,13 @@ aria-describedby="found">
 </div>"""
 
 
-def _columns(frequent: FrequentWords, shards: Sequence[TextShard]) -> dict[str, Any]:
+def _columns(frequent: FrequentWords, shards: Sequence[TextShard], names: Mapping[str, str]) -> dict[str, Any]:
     """Columns of equal length, a row a word; what repeats is a number in another list. -1 is none."""
     data_sets = list(dict.fromkeys(shard.root for shard in shards))
     of_shard = [data_sets.index(shard.root) for shard in shards]
     keys, key_of_word = _number_keys([found.example for found in frequent.words])
     return {
-        "vocabularies": [for_terminal(named.name) for named in frequent.vocabularies],
+        "vocabularies": [for_terminal(names[named.name]) for named in frequent.vocabularies],
         "words": [for_terminal(found.word) for found in frequent.words],
         "ranks": [-1 if rank is None else rank for rank in frequent.ranks],
         "times": [found.tokens for found in frequent.words],
@@ -71,7 +71,7 @@ def _number_keys(examples: Sequence[str]) -> tuple[list[str], list[int]]:
 
 def _bound(frequent: FrequentWords, columns: dict[str, Any]) -> str:
     """What the search leaves out, in a sentence or two."""
-    names = " and ".join(text(named.name) for named in frequent.vocabularies)
+    names = " and ".join(map(text, columns["vocabularies"]))
     names += " make" if len(frequent.vocabularies) > 1 else " makes"
     top = sum(rank is not None for rank in frequent.ranks)
     if top == frequent.distinct_words:

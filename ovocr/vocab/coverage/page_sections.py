@@ -74,7 +74,7 @@ def by_size(coverages: Sequence[Coverage]) -> str:
         ),
     ]
     plot = line_plot(
-        log_axis("words", longest.vocabulary_size),
+        log_axis("first words of the vocabulary", longest.vocabulary_size),
         share_axis("of all words read"),
         lines,
         label="Share of all words read that the first words of the vocabulary cover",

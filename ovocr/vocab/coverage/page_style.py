@@ -42,7 +42,7 @@ rect.best, circle.best { fill: var(--best); }
 circle.by-images { fill-opacity: 0.55; }
 .plot { display: block; width: 100%; height: auto; max-width: 620px; margin: 4px auto 0; }
 .plot .grid { stroke: var(--line); stroke-width: 1; }
-.plot text { fill: var(--faint); font-size: 11.5px; font-variant-numeric: tabular-nums; }
+.plot text { fill: var(--faint); font-size: 11px; font-variant-numeric: tabular-nums; }
 .reach { fill: transparent; }
 .dot:hover circle:not(.reach) { r: 5px; }
 .plot rect:hover { opacity: 0.8; }
@@ -56,7 +56,7 @@ summary:hover { color: var(--ink); }
 .tall thead th { position: sticky; top: 0; background: var(--panel); }
 td.text, th.text { text-align: left; }
 .faint { font-size: 13px; }
-td.text { white-space: normal; overflow-wrap: anywhere; min-width: 9ch; }
+td.text { white-space: normal; overflow-wrap: anywhere; min-width: 16ch; }
 tbody th { font-weight: 550; }
 th bdi { overflow-wrap: anywhere; }
 .faint { color: var(--faint); }
@@ -72,7 +72,7 @@ th bdi { overflow-wrap: anywhere; }
   outline: 2px solid var(--accent); outline-offset: 2px;
 }
 .search p { margin: 4px 0 10px; color: var(--faint); font-size: 14px; }
-.search h4:empty { display: none; }
+.search .scroll { margin: 6px 0 12px; }
 tr.exact > * { background: var(--accent-soft); }
 tr.exact > :first-child { padding-left: 10px; border-radius: 6px 0 0 6px; }
 footer dl { margin-top: 8px; }
@@ -84,7 +84,7 @@ footer dl { margin-top: 8px; }
 @media (max-width: 640px) {
   .headline { gap: 14px 20px; }
   th, td { padding: 7px 7px; }
-  header dd { grid-column: 1; }
+  header dd { grid-column: 1; margin-bottom: 2px; }
 }
 @media (max-width: 420px) { .figure strong { font-size: 24px; } .figure.first strong { font-size: 52px; } }
 @media print {

@@ -19,10 +19,10 @@ def format_table(report: Report) -> str:
     coverages = report.coverages
     lines = _heads(coverages) if len(coverages) > 1 else []
     lines += [_line(coverages, row) for row in _rows(coverages)]
-    lines += ["words in vocabulary, of the corpus's most frequent at best", *_by_size(coverages)]
-    lines += ["words by script, and in vocabulary", *_by_script(coverages)]
+    lines += _titled("words in vocabulary, and in the corpus's most frequent", _by_size(coverages))
+    lines += _titled("words by script, and in vocabulary", _by_script(coverages))
     if len(coverages[0].data_sets) > 1:
-        lines += ["words by data set, and in vocabulary", *_by_data_set(coverages)]
+        lines += _titled("words by data set, and in vocabulary", _by_data_set(coverages))
     for coverage in coverages:
         title = f" by {for_terminal(coverage.vocabulary)}" if len(coverages) > 1 else ""
         lines += _words(f"most frequent words left out{title}", coverage.left_out)
@@ -30,6 +30,11 @@ def format_table(report: Report) -> str:
         for difference in report.comparison.differences:
             lines += _difference(difference)
     return "\n".join(lines)
+
+
+def _titled(title: str, lines: Iterable[str]) -> list[str]:
+    below = list(lines)
+    return [title, *below] if below else []
 
 
 def _heads(coverages: Sequence[Coverage]) -> list[str]:
@@ -98,9 +103,7 @@ def _by_data_set(coverages: Sequence[Coverage]) -> Iterator[str]:
 
 
 def _words(title: str, words: Sequence[ListedWord]) -> list[str]:
-    if not words:
-        return []
-    return [title, *(f"  {found.count:>10,}  {for_terminal(found.word)}" for found in words[:WORDS_SHOWN])]
+    return _titled(title, (f"  {found.count:>10,}  {for_terminal(found.word)}" for found in words[:WORDS_SHOWN]))
 
 
 def _difference(difference: Difference) -> list[str]:
