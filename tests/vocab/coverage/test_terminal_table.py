@@ -60,7 +60,7 @@ def test_two_vocabularies_and_two_data_sets(tmp_path: Path, write_shard: Callabl
     assert lines[1] == "images                                      10                  10"
     assert "  in vocabulary                              4   28.6%           6   42.9%" in lines
     sets = lines.index("words by data set, and in vocabulary")
-    assert lines[sets + 2] == "  …longlonglonglonglonglonglonglong          7   28.6%           7   42.9%"
+    assert lines[sets + 2] == "  …glonglonglonglonglonglonglong             7   28.6%           7   42.9%"
     assert lines[-3:] == [
         r"only in \x1b[31m: 2 words, 2 of them in these images, 6 times",
         "           4  zzz",
