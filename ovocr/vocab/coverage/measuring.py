@@ -84,7 +84,7 @@ def _check_vocabularies(vocabularies: Sequence[NamedVocabulary]) -> None:
     }
     if len(alike) < len(vocabularies):
         first, second = vocabularies
-        raise UsageError(f"--vocab {second.name}: the same vocabulary as {first.name}; name another to compare")
+        raise UsageError(f"--vocab {second.name}: the same vocabulary as {first.name}; name another to compare it with")
 
 
 def _read(

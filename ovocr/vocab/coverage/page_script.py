@@ -84,8 +84,9 @@ SCRIPT = """
       if (several) results.append(element("h4", `As ${list.vocabularies.join(" and ")} makes words`));
       if (match.places.length) results.append(wordTable(list, match.places, typed));
     }
-    const others = some ? "; these contain it" : "";
-    found.textContent = exact ? `“${typed}” was read.` : `“${typed}” is not among the words below the box${others}.`;
+    const complete = lists.every((list) => list.complete);
+    const absent = complete ? "was never read" : "is rarer than the words here, or was never read";
+    found.textContent = exact ? `“${typed}” was read.` : `“${typed}” ${absent}${some ? "; these contain it" : ""}.`;
   };
 
   const fromAddress = () => {

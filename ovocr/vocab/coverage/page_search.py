@@ -39,6 +39,7 @@ def _columns(frequent: FrequentWords, shards: Sequence[TextShard], names: Mappin
     keys, key_of_word = _number_keys([found.example for found in frequent.words])
     return {
         "vocabularies": [for_terminal(names[named.name]) for named in frequent.vocabularies],
+        "complete": _is_complete(frequent),
         "words": [for_terminal(found.word) for found in frequent.words],
         "ranks": [-1 if rank is None else rank for rank in frequent.ranks],
         "times": [found.tokens for found in frequent.words],
@@ -54,6 +55,15 @@ def _columns(frequent: FrequentWords, shards: Sequence[TextShard], names: Mappin
         "keys": keys,
         "key": key_of_word,
     }
+
+
+def _ranked(frequent: FrequentWords) -> int:
+    return sum(rank is not None for rank in frequent.ranks)
+
+
+def _is_complete(frequent: FrequentWords) -> bool:
+    """Whether the page has every word of the corpus."""
+    return _ranked(frequent) == frequent.distinct_words
 
 
 def _number_keys(examples: Sequence[str]) -> tuple[list[str], list[int]]:
@@ -73,8 +83,8 @@ def _bound(frequent: FrequentWords, columns: dict[str, Any]) -> str:
     """What the search leaves out, in a sentence or two."""
     names = " and ".join(map(text, columns["vocabularies"]))
     names += " make" if len(frequent.vocabularies) > 1 else " makes"
-    top = sum(rank is not None for rank in frequent.ranks)
-    if top == frequent.distinct_words:
+    top = _ranked(frequent)
+    if _is_complete(frequent):
         sentence = f"All {top:,} distinct words of the corpus, as {names} them."
     else:
         tokens = sum(

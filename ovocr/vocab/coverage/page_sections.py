@@ -26,7 +26,7 @@ def headline(coverages: Sequence[Coverage]) -> str:
         ),
         _figure("of distinct words", [f"{each.distinct_coverage:.1%}" for each in coverages]),
         _figure(
-            "of the images have a word of it",
+            "of images have a word of it",
             [percent(each.images - each.images_without_words, each.images) for each in coverages],
         ),
         _figure(

@@ -85,6 +85,7 @@ footer dl { margin-top: 8px; }
   .headline { gap: 14px 20px; }
   th, td { padding: 7px 7px; }
   header dd { grid-column: 1; margin-bottom: 2px; }
+  .pair .bars { display: none; }
 }
 @media (max-width: 420px) { .figure strong { font-size: 24px; } .figure.first strong { font-size: 52px; } }
 @media print {

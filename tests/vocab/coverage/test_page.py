@@ -196,6 +196,7 @@ def test_what_the_search_leaves_out_is_said(report: Report) -> None:
     assert "The 3 most frequent of 129 distinct words, as lexicon.txt and second.txt make them" in text
     assert f"({sum(times) / frequent.tokens:.1%} of all words read)" in text
     assert f"Left out: words that were read at most {times[-1]} times." in text
+    assert not data_of(Page(coverage_page(cut)))["complete"]
 
 
 def test_keys_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,9 +265,7 @@ def test_search_in_a_browser(report: Report, tmp_path: Path, browser: Any) -> No
     assert browser.value("document.activeElement.id") == "query"
     browser.type("ell")
     assert sorted(row[0] for row in rows(browser)) == ["hellish", "hello", "mellow", "yellow"]
-    assert browser.value("document.getElementById('found').textContent") == (
-        "“ell” is not among the words below the box; these contain it."
-    )
+    assert browser.value("document.getElementById('found').textContent") == ("“ell” was never read; these contain it.")
     browser.type("z")
     assert rows(browser) == []
     for word, ids in (("o’clock", ["left out", "left out"]), ("zzz", ["left out", "2"]), ("Ｃ++", ["2", "left out"])):
