@@ -1,5 +1,6 @@
 """Words of shards merged in memory and by DuckDB."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,9 +51,9 @@ def test_more_than_memory_holds_needs_duckdb(
     files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(merging, "ROWS_IN_MEMORY", 4)
-    monkeypatch.setattr(merging, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "duckdb", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'ovocr\[vocab\]'"):
-        merge_words(files, tmp_path / "scratch")
+        list(merge_words(files, tmp_path / "scratch"))
 
 
 @pytest.mark.parametrize("limit", [0, 1, 7, 100, 1000])
