@@ -84,7 +84,6 @@ def differences(comparison: Comparison, coverages: Sequence[Coverage]) -> str:
         else " The two make words of the same lines in different ways, so a word that one of them alone has may stand "
         "in the other under another form."
     )
-    return (
-        f"<h2>Two vocabularies</h2>\n<p>Both have {comparison.shared_classes:,} words.{made}</p>\n"
-        f'<div class="pair">{"".join(panels)}</div>'
+    return f"<h2>Two vocabularies</h2>\n<p>Both have {comparison.shared_classes:,} words.{made}</p>\n" + "\n".join(
+        panels
     )

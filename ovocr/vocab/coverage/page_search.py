@@ -94,7 +94,7 @@ def _bound(frequent: FrequentWords, columns: dict[str, Any]) -> str:
         sentence = (
             f"The {top:,} most frequent of {frequent.distinct_words:,} distinct words, as {names} them "
             f"({tokens / frequent.tokens:.1%} of all words read), and those of the lists below. Left out: words that "
-            f"were read at most {least:,} times."
+            f"were read {'once' if least == 1 else f'{least:,} times'} or less."
         )
     without = columns["key"].count(-1)
     return sentence + (f" The rarest {without:,} are without their image." if without else "")

@@ -26,7 +26,6 @@ h3 { font-size: 17px; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(420px, 100%), 1fr)); gap: 16px; }
 .pair > .panel { margin: 0; min-width: 0; }
 .pair, .panel { margin: 16px 0; }
-.pair tbody th { white-space: normal; }
 .pair .bars { min-width: 80px; }
 thead th { white-space: normal; vertical-align: bottom; line-height: 1.3; }
 thead th.v1 bdi { color: var(--accent); }
@@ -57,8 +56,8 @@ summary:hover { color: var(--ink); }
 td.text, th.text { text-align: left; }
 .faint { font-size: 13px; }
 td.text { white-space: normal; overflow-wrap: anywhere; min-width: 16ch; }
-tbody th { font-weight: 550; }
-th bdi { overflow-wrap: anywhere; }
+tbody th { min-width: 11ch; font-weight: 550; white-space: normal; overflow-wrap: anywhere; }
+thead th bdi, h1, h2, h3, p, dd, summary { overflow-wrap: anywhere; }
 .faint { color: var(--faint); }
 .bar { min-width: 70px; }
 .bars.of-two .bar { height: 20px; }
