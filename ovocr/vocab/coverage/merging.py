@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from ovocr.vocab.coverage.found_words import FoundWord
 from ovocr.vocab.merged_counts import merged_counts
 
-# Rows of all shards that are merged in this process's memory, 200 bytes each; DuckDB merges more.
+# Rows of all shards that are merged in this process's memory, some 300 bytes each; DuckDB merges more.
 ROWS_IN_MEMORY = 2_000_000
 _BATCH_ROWS = 16_384
 

@@ -18,7 +18,7 @@ def by_source(coverages: Sequence[Coverage]) -> str:
             content += details(
                 f"{len(of_each[0].parts):,} sources or shards of {text(of_each[0].name)}", _parts(of_each, coverages)
             )
-    return panel("By source", "Each data set, and what it was made from.", content)
+    return panel("By source", "Each data set, and what it was made from.", f'<div class="sources">{content}</div>')
 
 
 def _parts(of_each: Sequence[SourceCoverage], coverages: Sequence[Coverage]) -> str:

@@ -53,13 +53,21 @@ SCRIPT = """
   };
 
   const wordTable = (list, places, typed) => {
-    const names = list.vocabularies.length > 1 ? list.vocabularies.map((name) => `class id, ${name}`) : ["class id"];
+    const several = list.vocabularies.length > 1;
     const heads = element("tr");
-    for (const name of ["word", ...names, "times", "images", "rank", "script", "first image"]) {
-      const head = element("th", name, name === "script" || name === "first image" ? "text" : "");
+    const addHead = (name, kind) => {
+      const head = element("th", name, kind);
       head.scope = "col";
       heads.append(head);
-    }
+      return head;
+    };
+    addHead("word");
+    list.vocabularies.forEach((name, place) => {
+      const head = addHead("class id", several ? `v${place + 1}` : "");
+      if (several) head.append(element("br"), element("bdi", name));
+    });
+    ["times", "images", "rank"].forEach((name) => addHead(name));
+    ["script", "first image"].forEach((name) => addHead(name, "text"));
     const table = element("table"), top = element("thead"), body = element("tbody");
     top.append(heads);
     body.append(...places.map((place) => wordRow(list, place, typed)));

@@ -143,7 +143,8 @@ def _percentiles(coverages: Sequence[Coverage]) -> str:
         )
         for coverage in coverages
     )
-    return table(head("vocabulary") + head("mean") + "".join(head(name) for name in names.values()), rows)
+    content = table(head("vocabulary") + head("mean") + "".join(head(name) for name in names.values()), rows)
+    return f'<div class="percentiles">{content}</div>'
 
 
 def image_fates(coverages: Sequence[Coverage]) -> str:

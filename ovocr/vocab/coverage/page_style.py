@@ -57,7 +57,11 @@ td.text, th.text { text-align: left; }
 .faint { font-size: 13px; }
 td.text { white-space: normal; overflow-wrap: anywhere; min-width: 16ch; }
 tbody th { min-width: 11ch; font-weight: 550; white-space: normal; overflow-wrap: anywhere; }
-thead th bdi, h1, h2, h3, p, dd, summary { overflow-wrap: anywhere; }
+thead th bdi { display: inline-block; min-width: 8ch; overflow-wrap: anywhere; }
+.pair .percentiles tbody th { min-width: 0; }
+.sources tbody th { min-width: 26ch; }
+.sources .bars { width: 22%; }
+h1, h2, h3, p, dd, summary { overflow-wrap: anywhere; }
 .faint { color: var(--faint); }
 .bar { min-width: 70px; }
 .bars.of-two .bar { height: 20px; }
