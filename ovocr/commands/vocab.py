@@ -8,6 +8,7 @@ import click
 from ovocr.commands.options import FOLDER
 from ovocr.commands.output import JSON_HELP, file_target, json_target, print_figures
 from ovocr.escape import for_terminal
+from ovocr.files import write_text
 
 
 @click.group()
@@ -17,15 +18,37 @@ def vocab() -> None:
 
 @vocab.command("coverage")
 @click.argument("data_sets", nargs=-1, required=True, type=FOLDER, metavar="DIR...")
-@click.option("--vocab", "path", default="lexicon", show_default=True, help="A vocabulary file, or 'lexicon'.")
+@click.option(
+    "--vocab",
+    "paths",
+    multiple=True,
+    default=("lexicon",),
+    show_default=True,
+    metavar="PATH",
+    help="A vocabulary file, or 'lexicon'; twice to compare two.",
+)
+@click.option("--workers", type=click.IntRange(min=1), help="Processes, one shard each.  [default: one a core]")
 @click.option("--json", "json_path", metavar="F", callback=json_target, help=JSON_HELP)
-def vocab_coverage(data_sets: tuple[Path, ...], path: str, json_path: str | None) -> None:
-    """Report what share of the words read in labelled data sets a vocabulary covers."""
+@click.option("--html", "html_path", metavar="F", callback=file_target, help="Write a page with plots and a search.")
+def vocab_coverage(
+    data_sets: tuple[Path, ...],
+    paths: tuple[str, ...],
+    workers: int | None,
+    json_path: str | None,
+    html_path: str | None,
+) -> None:
+    """Report what share of the words read in labelled data sets a vocabulary covers, and which it lacks."""
     from ovocr.vocab import Vocabulary
-    from ovocr.vocab.coverage import measure_coverage
+    from ovocr.vocab.coverage import NamedVocabulary, measure
+    from ovocr.vocab.coverage.page import WORDS_TO_LOOK_UP, coverage_page
+    from ovocr.vocab.coverage.terminal_table import format_table
 
-    coverage = measure_coverage(list(data_sets), Vocabulary.load(path))
-    print_figures(coverage.format_table(), coverage.to_json(), json_path)
+    vocabularies = [NamedVocabulary(name=path, vocabulary=Vocabulary.load(path)) for path in paths]
+    look_up = WORDS_TO_LOOK_UP if html_path else 0
+    report = measure(data_sets, vocabularies, workers=workers, look_up=look_up, progress=True)
+    if html_path is not None:
+        write_text(Path(html_path), coverage_page(report))
+    print_figures(format_table(report), report.to_json(), json_path)
 
 
 @vocab.command("build")

@@ -1,15 +1,8 @@
-"""An evaluation as one HTML page that needs nothing beside it: no network, no script, no file.
-
-Words and names in it come from strangers' pictures and archives. Every one goes through ``_text``, and should one ever
-not, the page's policy lets no script run and nothing be fetched.
-"""
+"""An evaluation as one HTML page that needs nothing beside it: no network, no script, no file."""
 
 import base64
-import hashlib
-import html
-from collections.abc import Iterable
 
-from ovocr.escape import for_terminal
+from ovocr.page import document, panel, table, text
 from ovocr.trainer.evaluation import Evaluation, HeadRecall
 from ovocr.trainer.evaluation_examples import Example
 from ovocr.trainer.evaluation_style import STYLE
@@ -20,45 +13,26 @@ _MARK = '<span class="mark" aria-label="right">✓</span>'
 
 def evaluation_page(evaluation: Evaluation) -> str:
     """The whole page. The same evaluation gives the same bytes."""
-    style_hash = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
-    policy = f"default-src 'none'; img-src data:; style-src 'sha256-{style_hash}'; base-uri 'none'; form-action 'none'"
-    data = ", ".join(_text(str(root)) for root in evaluation.data)
-    heads = "\n".join(_head(name, head, evaluation) for name, head in evaluation.heads.items())
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>Tag recall of {html.escape(for_terminal(str(evaluation.run)))}</title>
-<style>{STYLE}</style>
-</head>
-<body>
-<header>
-<h1>Tag recall</h1>
-<p>Run {_text(str(evaluation.run))} after {evaluation.step:,} steps, on {data}</p>
-</header>
-<main>
-{heads}
-</main>
-<footer>
-<h2>How to read this page</h2>
-{_definitions(evaluation)}
-</footer>
-</body>
-</html>
-"""
+    data = ", ".join(text(str(root)) for root in evaluation.data)
+    about = f"Run {text(str(evaluation.run))} after {evaluation.step:,} steps, on {data}"
+    return document(
+        title=f"Tag recall of {evaluation.run}",
+        header=f"<h1>Tag recall</h1>\n<p>{about}</p>",
+        main="\n".join(_head(name, head, evaluation) for name, head in evaluation.heads.items()),
+        footer=f"<h2>How to read this page</h2>\n{_definitions(evaluation)}",
+        style=STYLE,
+        pictures=True,
+    )
 
 
 def _head(name: str, head: HeadRecall, evaluation: Evaluation) -> str:
     k = evaluation.headline_k
     parts = [
-        f"<section>\n<h2>Head {_text(name)}</h2>",
+        f"<section>\n<h2>Head {text(name)}</h2>",
         _headline(head, k),
-        _panel("By number of answers", "", _by_k(head)),
-        _panel("By script", "Of the tags of one script.", _by_group("script", head.scripts, k)) if head.scripts else "",
-        _panel(
+        panel("By number of answers", "", _by_k(head)),
+        panel("By script", "Of the tags of one script.", _by_group("script", head.scripts, k)) if head.scripts else "",
+        panel(
             "By frequency",
             f"Of the tags that so many of the {head.training_images:,} training images have.",
             _by_group("training images", head.bands, k),
@@ -81,18 +55,13 @@ tags of the training data: the prior</p></div>
 </div>"""
 
 
-def _panel(title: str, note: str, table: str) -> str:
-    paragraph = f"<p>{note}</p>" if note else ""
-    return f'<div class="panel">\n<h3>{title}</h3>{paragraph}\n<div class="scroll">{table}</div>\n</div>'
-
-
 def _by_k(head: HeadRecall) -> str:
     rows = (
         f'<tr><th scope="row">recall@{k}</th><td class="bars wide">{_bar(value, head.every.prior[k])}</td>'
         f'<td>{value:.3f}</td><td class="prior">{head.every.prior[k]:.3f}</td></tr>'
         for k, value in head.every.recall.items()
     )
-    return _table('<th></th><th></th><th scope="col">encoder</th><th scope="col" class="prior">prior</th>', rows)
+    return table('<th></th><th></th><th scope="col">encoder</th><th scope="col" class="prior">prior</th>', rows)
 
 
 def _by_group(title: str, groups: dict[str, GroupRecall], k: int) -> str:
@@ -104,7 +73,7 @@ def _by_group(title: str, groups: dict[str, GroupRecall], k: int) -> str:
         f'<th scope="col">{title}</th><th scope="col" class="bars">recall@{k}</th>'
         f'<th scope="col">images</th><th scope="col">pairs</th>{columns}'
     )
-    return _table(header, (_group_row(name, group, k) for name, group in groups.items()))
+    return table(header, (_group_row(name, group, k) for name, group in groups.items()))
 
 
 def _group_row(name: str, group: GroupRecall, k: int) -> str:
@@ -112,14 +81,9 @@ def _group_row(name: str, group: GroupRecall, k: int) -> str:
         f'<td>{group.recall[each]:.3f}</td><td class="prior">{group.prior[each]:.3f}</td>' for each in group.recall
     )
     return (
-        f'<tr><th scope="row">{_text(name)}</th><td class="bars">{_bar(group.recall[k], group.prior[k])}</td>'
+        f'<tr><th scope="row">{text(name)}</th><td class="bars">{_bar(group.recall[k], group.prior[k])}</td>'
         f"<td>{group.images:,}</td><td>{group.pairs:,}</td>{cells}</tr>"
     )
-
-
-def _table(header: str, rows: Iterable[str]) -> str:
-    body = "\n".join(rows)
-    return f"<table>\n<thead><tr>{header}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
 
 
 def _bar(recall: float, prior: float) -> str:
@@ -145,7 +109,7 @@ def _examples(head: HeadRecall, k: int) -> str:
 def _example(example: Example, k: int) -> str:
     picture = base64.b64encode(example.jpeg).decode("ascii")
     answers = "\n".join(
-        f'<li class="{"right" if answer.right else "wrong"}"><span class="word">{_text(answer.word)}</span>'
+        f'<li class="{"right" if answer.right else "wrong"}"><span class="word">{text(answer.word)}</span>'
         f'{_MARK if answer.right else ""}<span class="score">{answer.cosine:.3f}</span></li>'
         for answer in example.answers
     )
@@ -153,7 +117,7 @@ def _example(example: Example, k: int) -> str:
     found = sum(tag.rank is not None and tag.rank <= k for tag in example.tags)
     return f"""<article>
 <div class="picture"><img src="data:image/jpeg;base64,{picture}" alt="" loading="lazy"></div>
-<p class="name">{_text(example.name)}</p>
+<p class="name">{text(example.name)}</p>
 <h4>The encoder answers</h4>
 <ol>
 {answers}
@@ -167,8 +131,8 @@ def _example(example: Example, k: int) -> str:
 
 def _tag(word: str, rank: int | None, k: int) -> str:
     if rank is None:
-        return f'<li class="missed">{_text(word)}</li>'
-    return f'<li class="{"found" if rank <= k else "late"}">{_text(word)} <small>{rank:,}</small></li>'
+        return f'<li class="missed">{text(word)}</li>'
+    return f'<li class="{"found" if rank <= k else "late"}">{text(word)} <small>{rank:,}</small></li>'
 
 
 def _definitions(evaluation: Evaluation) -> str:
@@ -187,8 +151,3 @@ one of its tags. Tags are <span class="key found">filled</span> where they are a
 <span class="key missed">dashed</span> where they are beyond. Tags are what OCR read,
 which may itself be wrong.</dd>
 </dl>"""
-
-
-def _text(text: str) -> str:
-    """A stranger's text: escaped, what is hidden shown, and its direction kept from what stands around it."""
-    return f"<bdi>{html.escape(for_terminal(text), quote=True)}</bdi>"

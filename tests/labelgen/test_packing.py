@@ -25,7 +25,7 @@ from ovocr.labelgen.options import PackOptions
 from ovocr.labelgen.packing import PackTotals, pack_labels
 from ovocr.labelgen.pictures import store_picture
 from ovocr.recordio import RecordReader, RecordWriter
-from ovocr.vocab.coverage import read_lines
+from ovocr.vocab.corpus import find_shards
 
 Packed = tuple[LabelledDataSet, PackTotals]
 
@@ -309,7 +309,7 @@ def test_a_data_set_of_the_other_command_is_refused(packed: Packed, options: Pac
 
 def test_who_looks_for_text_is_told_that_there_is_none(packed: Packed):
     with pytest.raises(OvocrError, match="out: packed with class ids from a table, no text was read"):
-        next(read_lines(packed[0].root))
+        find_shards([packed[0].root])
 
 
 @pytest.mark.parametrize("number", [0, 2**24 + 1])

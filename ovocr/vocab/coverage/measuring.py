@@ -1,0 +1,207 @@
+"""Measures vocabularies on a corpus: shards counted by processes, their words merged, sums over them."""
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ovocr.errors import UsageError
+from ovocr.vocab.corpus import TextShard, find_shards, map_shards
+from ovocr.vocab.coverage.curves import class_frequency, image_classes, rank_frequency, size_curve, words_per_image
+from ovocr.vocab.coverage.figures import Comparison, Coverage, Difference, share
+from ovocr.vocab.coverage.found_words import FoundWord, TopWords, by_frequency, list_words
+from ovocr.vocab.coverage.merging import merge_words
+from ovocr.vocab.coverage.report import FrequentWords, NamedVocabulary, Report
+from ovocr.vocab.coverage.shard_counts import ShardCounter, ShardCounts
+from ovocr.vocab.coverage.sources import data_set_coverages
+from ovocr.vocab.coverage.tallies import CorpusTally, VocabularyTally
+from ovocr.vocab.segmentation import Segmentation
+from ovocr.vocab.vocabulary import Vocabulary
+
+WORDS_LISTED = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pass:
+    """What one reading of the corpus gave. numbers: of its vocabularies, in the order of the report."""
+
+    numbers: Sequence[int]
+    shards: Sequence[ShardCounts]
+    corpus: CorpusTally
+    tallies: Sequence[VocabularyTally]
+
+
+def measure_coverage(roots: Iterable[Path], vocabulary: Vocabulary, *, workers: int | None = None) -> Coverage:
+    """Coverage of one vocabulary; see ``measure``."""
+    return measure(roots, [NamedVocabulary(name="vocabulary", vocabulary=vocabulary)], workers=workers).coverages[0]
+
+
+def measure(
+    roots: Iterable[Path],
+    vocabularies: Sequence[NamedVocabulary],
+    *,
+    workers: int | None = None,
+    look_up: int = 0,
+    progress: bool = False,
+) -> Report:
+    """Segment the stored text of all finished shards of the data sets ``roots`` as each vocabulary's settings say, and
+    look its words up. The text is read once for all vocabularies that make words alike.
+
+    vocabularies: one, or two to compare. workers: processes; None for one a core. look_up: how many of the most
+    frequent words the report holds beside those that it lists. progress: whether a terminal's stderr shows a bar.
+
+    Memory: the distinct words of ``workers`` shards, the vocabularies, ``look_up`` words. Disk: the distinct words of
+    every shard, in the folder for temporary files. Raises OvocrError where a root is no data set, has no finished shard
+    or its stored text cannot be read; UsageError for another number of vocabularies, or the same one twice.
+    """
+    _check_vocabularies(vocabularies)
+    shards = find_shards(roots)
+    segmentations = [Segmentation.of(named.vocabulary.settings) for named in vocabularies]
+    coverages: dict[int, Coverage] = {}
+    tallies: dict[int, VocabularyTally] = {}
+    frequent = []
+    for segmentation in dict.fromkeys(segmentations):
+        numbers = [number for number, own in enumerate(segmentations) if own == segmentation]
+        done = _read(shards, segmentation, vocabularies, numbers, workers, look_up, progress)
+        for place, number in enumerate(numbers):
+            coverages[number] = _coverage(vocabularies[number], segmentation, done, place, shards)
+            tallies[number] = done.tallies[place]
+        frequent.append(_frequent(done, vocabularies))
+    return Report(
+        coverages=tuple(coverages[number] for number in range(len(vocabularies))),
+        comparison=_compare(vocabularies, len(frequent) == 1, tallies, shards) if len(vocabularies) == 2 else None,
+        frequent=tuple(frequent),
+        shards=shards,
+    )
+
+
+def _check_vocabularies(vocabularies: Sequence[NamedVocabulary]) -> None:
+    if not 1 <= len(vocabularies) <= 2:
+        raise UsageError(f"--vocab: {len(vocabularies)} vocabularies; one is measured, or two side by side")
+    alike = {
+        (named.vocabulary.sha256, Segmentation.of(named.vocabulary.settings)): named.name for named in vocabularies
+    }
+    if len(alike) < len(vocabularies):
+        first, second = vocabularies
+        raise UsageError(f"--vocab {second.name}: the same vocabulary as {first.name}; name another to compare it with")
+
+
+def _read(
+    shards: list[TextShard],
+    segmentation: Segmentation,
+    vocabularies: Sequence[NamedVocabulary],
+    numbers: Sequence[int],
+    workers: int | None,
+    look_up: int,
+    progress: bool,
+) -> _Pass:
+    own = [vocabularies[number].vocabulary for number in numbers]
+    corpus = CorpusTally(TopWords(look_up))
+    tallies = [VocabularyTally(vocabulary, _other(vocabularies, vocabulary), WORDS_LISTED) for vocabulary in own]
+    with tempfile.TemporaryDirectory(prefix="ovocr-coverage-") as scratch:
+        counter = _counter(Path(scratch), shards, segmentation, own)
+        counts = list(map_shards(counter, shards, workers=workers, progress="words" if progress else None))
+        spill = Path(scratch) / "merging"
+        for found in merge_words([of_shard.words for of_shard in counts], spill):
+            corpus.add(found)
+            for tally in tallies:
+                tally.add(found)
+    return _Pass(numbers=numbers, shards=counts, corpus=corpus, tallies=tallies)
+
+
+def _other(vocabularies: Sequence[NamedVocabulary], vocabulary: Vocabulary) -> Vocabulary | None:
+    return next((named.vocabulary for named in vocabularies if named.vocabulary is not vocabulary), None)
+
+
+def _counter(
+    scratch: Path, shards: Sequence[TextShard], segmentation: Segmentation, vocabularies: Sequence[Vocabulary]
+) -> ShardCounter:
+    """Processes read the vocabularies from files: once each, not with every shard."""
+    paths = tuple(scratch / f"vocabulary-{number}.txt" for number in range(len(vocabularies)))
+    for path, vocabulary in zip(paths, vocabularies, strict=True):
+        vocabulary.save(path)
+    folder = scratch / "words"
+    folder.mkdir()
+    roots = tuple(dict.fromkeys(shard.root for shard in shards))
+    return ShardCounter(folder=folder, roots=roots, segmentation=segmentation, vocabularies=paths)
+
+
+def _coverage(
+    named: NamedVocabulary, segmentation: Segmentation, done: _Pass, place: int, shards: Sequence[TextShard]
+) -> Coverage:
+    corpus, tally = done.corpus, done.tallies[place]
+    without_text = sum(counts.without_text for counts in done.shards)
+    without_any_word = sum(counts.without_any_word for counts in done.shards)
+    images: Counter[int] = Counter({0: without_text + without_any_word})
+    for counts in done.shards:
+        images.update(counts.words_per_image[place])
+    tokens_in = int(tally.tokens.sum())
+    words_in = int((tally.tokens > 0).sum())
+    scripts = [of_script.coverage(script, corpus.tokens) for script, of_script in tally.scripts.items()]
+    return Coverage(
+        vocabulary=named.name,
+        vocabulary_size=len(named.vocabulary),
+        vocabulary_sha256=named.vocabulary.sha256,
+        segmentation=segmentation.describe(),
+        images=images.total(),
+        images_without_text=without_text,
+        images_without_any_word=without_any_word,
+        images_outside_vocabulary=images[0] - without_text - without_any_word,
+        images_without_words=images[0],
+        images_by_words=image_classes(images),
+        words_per_image=words_per_image(images),
+        tokens=corpus.tokens,
+        tokens_in_vocabulary=tokens_in,
+        token_coverage=share(tokens_in, corpus.tokens),
+        distinct_words=corpus.words,
+        distinct_in_vocabulary=words_in,
+        distinct_coverage=share(words_in, corpus.words),
+        by_size=size_curve(tally.tokens, corpus.words_by_tokens, corpus.tokens),
+        class_frequency=class_frequency(tally.tokens, tally.images),
+        rank_frequency=rank_frequency(tally.tokens, tally.images),
+        scripts=tuple(sorted(scripts, key=lambda of_script: (-of_script.tokens, of_script.script))),
+        data_sets=data_set_coverages(done.shards, place),
+        left_out=list_words(tally.left_out.words(), shards),
+    )
+
+
+def _frequent(done: _Pass, vocabularies: Sequence[NamedVocabulary]) -> FrequentWords:
+    """The most frequent words and, behind them, what the lists name of the others."""
+    top = done.corpus.top.words()
+    known = {found.word for found in top}
+    others: set[FoundWord] = {
+        found
+        for tally in done.tallies
+        for listed in (tally.left_out, tally.only_here)
+        for found in listed.words()
+        if found.word not in known
+    }
+    return FrequentWords(
+        vocabularies=tuple(vocabularies[number] for number in done.numbers),
+        words=[*top, *sorted(others, key=by_frequency)],
+        ranks=[*range(1, len(top) + 1), *[None] * len(others)],
+        distinct_words=done.corpus.words,
+        tokens=done.corpus.tokens,
+    )
+
+
+def _compare(
+    vocabularies: Sequence[NamedVocabulary],
+    same_segmentation: bool,
+    tallies: dict[int, VocabularyTally],
+    shards: Sequence[TextShard],
+) -> Comparison:
+    first, second = (named.vocabulary for named in vocabularies)
+    shared = sum(first.word(number) in second for number in range(len(first)))
+    only_first, only_second = (
+        Difference(
+            vocabulary=named.name,
+            classes=len(named.vocabulary) - shared,
+            words=tallies[number].words_only_here,
+            tokens=tallies[number].tokens_only_here,
+            listed=list_words(tallies[number].only_here.words(), shards),
+        )
+        for number, named in enumerate(vocabularies)
+    )
+    return Comparison(same_segmentation=same_segmentation, shared_classes=shared, differences=(only_first, only_second))

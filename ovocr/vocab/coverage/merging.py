@@ -1,0 +1,55 @@
+"""From the words of each shard to those of the corpus."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ovocr.vocab.coverage.found_words import FoundWord
+from ovocr.vocab.merged_counts import merged_counts
+
+# Rows of all shards that are merged in this process's memory, some 300 bytes each; DuckDB merges more.
+ROWS_IN_MEMORY = 2_000_000
+_BATCH_ROWS = 16_384
+
+
+def merge_words(files: Sequence[Path], scratch: Path) -> Iterator[FoundWord]:
+    """The distinct words of shards, in any order. files: as ``ovocr.vocab.counting`` writes them, in order of shards.
+
+    scratch: a folder that is made for what does not fit in memory. Raises MissingExtraError where something does not
+    and DuckDB is not installed, OvocrError where the disk does not suffice.
+    """
+    if sum(pq.read_metadata(path).num_rows for path in files) <= ROWS_IN_MEMORY:
+        return _merge_in_memory(files)
+    return _merge_on_disk(files, scratch)
+
+
+def _merge_in_memory(files: Sequence[Path]) -> Iterator[FoundWord]:
+    merged: dict[str, FoundWord] = {}
+    for shard, path in enumerate(files):
+        with pq.ParquetFile(path) as table:
+            for batch in table.iter_batches(_BATCH_ROWS):
+                for word, tokens, images, example in _rows(batch):
+                    before = merged.get(word)
+                    merged[word] = (
+                        FoundWord(word, tokens, images, shard, example)
+                        if before is None
+                        else before._replace(tokens=before.tokens + tokens, images=before.images + images)
+                    )
+    yield from merged.values()
+
+
+def _rows(batch: pa.RecordBatch) -> Iterator[tuple[str, int, int, str]]:
+    return zip(*(batch.column(name).to_pylist() for name in ("word", "tokens", "images", "example")), strict=True)
+
+
+def _merge_on_disk(files: Sequence[Path], scratch: Path) -> Iterator[FoundWord]:
+    merged = scratch / "merged.parquet"
+    scratch.mkdir()
+    with merged_counts(files, scratch, examples=True) as connection:
+        columns = ", ".join(FoundWord._fields)
+        connection.execute(f"COPY (SELECT {columns} FROM words) TO ? (FORMAT parquet)", [str(merged)])
+    with pq.ParquetFile(merged) as table:
+        for batch in table.iter_batches(_BATCH_ROWS):
+            yield from map(FoundWord._make, zip(*(column.to_pylist() for column in batch.columns), strict=True))

@@ -1,0 +1,79 @@
+"""What one process does with one shard: its words in a file, and the figures that need whole images."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from ovocr.vocab.corpus import TextShard, read_images
+from ovocr.vocab.counting import WordCounts
+from ovocr.vocab.segmentation import Segmentation
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardCounts:
+    """Of one shard. words: the file of ``ovocr.vocab.counting``.
+
+    images; without_text: those without a line; without_any_word: those with lines that have no word. tokens: of all
+    words. tokens_in, words_per_image: for each vocabulary, in the order of the counter, the tokens that it has, and
+    images that have words by how many distinct ones of theirs it has.
+    """
+
+    shard: TextShard
+    words: Path
+    images: int
+    without_text: int
+    without_any_word: int
+    tokens: int
+    tokens_in: tuple[int, ...]
+    words_per_image: tuple[dict[int, int], ...]
+
+    def images_without_words(self, vocabulary: int) -> int:
+        """Images without a word of a vocabulary, for whatever reason."""
+        return self.without_text + self.without_any_word + self.words_per_image[vocabulary].get(0, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardCounter:
+    """Counts shards in any process. folder: where the files of words go. roots: the data sets, in order.
+
+    vocabularies: text files, one word a line, each made as ``segmentation`` says.
+    """
+
+    folder: Path
+    roots: tuple[Path, ...]
+    segmentation: Segmentation
+    vocabularies: tuple[Path, ...]
+
+    def __call__(self, shard: TextShard) -> ShardCounts:
+        """Raises OvocrError where the stored text cannot be read, OSError where no file can be written."""
+        counts = WordCounts()
+        vocabularies = [_load_words(path) for path in self.vocabularies]
+        words_per_image: list[dict[int, int]] = [{} for _ in vocabularies]
+        without_any_word = 0
+        for image in read_images(shard):
+            words = counts.add(image, self.segmentation)
+            if words:
+                for vocabulary, images in zip(vocabularies, words_per_image, strict=True):
+                    found = sum(word in vocabulary for word in words)
+                    images[found] = images.get(found, 0) + 1
+            elif image.lines:
+                without_any_word += 1
+        path = self.folder / f"{self.roots.index(shard.root)}-{shard.number}.parquet"
+        counts.write(path)
+        return ShardCounts(
+            shard=shard,
+            words=path,
+            images=counts.images,
+            without_text=counts.images_without_text,
+            without_any_word=without_any_word,
+            tokens=sum(counts.tokens.values()),
+            tokens_in=tuple(
+                sum(count for word, count in counts.tokens.items() if word in vocabulary) for vocabulary in vocabularies
+            ),
+            words_per_image=tuple(words_per_image),
+        )
+
+
+@lru_cache(maxsize=2)
+def _load_words(path: Path) -> frozenset[str]:
+    return frozenset(path.read_text(encoding="utf-8").split("\n")[:-1])

@@ -1,0 +1,55 @@
+"""Coverage of each data set, and of the input sources or shards in it."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ovocr.dataset import LabelledDataSet
+from ovocr.escape import for_terminal
+from ovocr.vocab.coverage.figures import SourceCoverage, share
+from ovocr.vocab.coverage.shard_counts import ShardCounts
+
+
+def data_set_coverages(shards: Sequence[ShardCounts], vocabulary: int) -> tuple[SourceCoverage, ...]:
+    """Of a vocabulary, by its number in the shards' counts. Raises OvocrError where a manifest cannot be read."""
+    roots = dict.fromkeys(counts.shard.root for counts in shards)
+    return tuple(
+        _data_set(root, [counts for counts in shards if counts.shard.root == root], vocabulary) for root in roots
+    )
+
+
+def _data_set(root: Path, shards: Sequence[ShardCounts], vocabulary: int) -> SourceCoverage:
+    names = _source_names(root, [counts.shard.number for counts in shards])
+    if len(set(names)) == 1:
+        names = [f"shard {counts.shard.number}" for counts in shards]
+    parts: dict[str, list[ShardCounts]] = {}
+    for name, counts in zip(names, shards, strict=True):
+        parts.setdefault(name, []).append(counts)
+    return _sum(
+        for_terminal(str(root)),
+        shards,
+        vocabulary,
+        tuple(_sum(name, of_part, vocabulary) for name, of_part in parts.items()) if len(parts) > 1 else (),
+    )
+
+
+def _source_names(root: Path, numbers: Iterable[int]) -> list[str]:
+    """The input source of each shard; where the manifest does not say, they are taken as one."""
+    listed = LabelledDataSet(root).manifest().get("shards", [])
+    return [str(listed[number].get("source", "")) if number < len(listed) else "" for number in numbers]
+
+
+def _sum(
+    name: str, shards: Sequence[ShardCounts], vocabulary: int, parts: tuple[SourceCoverage, ...] = ()
+) -> SourceCoverage:
+    tokens = sum(counts.tokens for counts in shards)
+    tokens_in = sum(counts.tokens_in[vocabulary] for counts in shards)
+    return SourceCoverage(
+        name=name,
+        shards=len(shards),
+        images=sum(counts.images for counts in shards),
+        images_without_words=sum(counts.images_without_words(vocabulary) for counts in shards),
+        tokens=tokens,
+        tokens_in_vocabulary=tokens_in,
+        token_coverage=share(tokens_in, tokens),
+        parts=parts,
+    )

@@ -1,0 +1,87 @@
+"""Sums over the distinct words of a corpus, word by word: none of them holds all words."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ovocr.vocab.coverage.figures import ScriptCoverage, share
+from ovocr.vocab.coverage.found_words import FoundWord, TopWords
+from ovocr.vocab.vocabulary import Vocabulary
+from ovocr.vocab.word_script import script_of
+
+
+@dataclass
+class CorpusTally:
+    """Of all words. words_by_tokens: number of tokens -> how many words have so many. top: the most frequent words."""
+
+    top: TopWords
+    tokens: int = 0
+    words: int = 0
+    words_by_tokens: Counter[int] = field(default_factory=Counter)
+
+    def add(self, found: FoundWord) -> None:
+        """Count a word."""
+        self.tokens += found.tokens
+        self.words += 1
+        self.words_by_tokens[found.tokens] += 1
+        self.top.add(found)
+
+
+@dataclass
+class ScriptTally:
+    """Of the words of one script."""
+
+    tokens: int = 0
+    tokens_in: int = 0
+    words: int = 0
+    words_in: int = 0
+
+    def coverage(self, script: str, all_tokens: int) -> ScriptCoverage:
+        """The figures of the script in a corpus of so many tokens."""
+        return ScriptCoverage(
+            script=script,
+            tokens=self.tokens,
+            token_share=share(self.tokens, all_tokens),
+            tokens_in_vocabulary=self.tokens_in,
+            token_coverage=share(self.tokens_in, self.tokens),
+            distinct_words=self.words,
+            distinct_in_vocabulary=self.words_in,
+        )
+
+
+class VocabularyTally:
+    """Of the words that a vocabulary has and of those that it lacks. Memory: two numbers a class and ``listed`` words.
+
+    tokens, images: int64 [classes], of each class. left_out: the most frequent words that it lacks. only_here: the most
+    frequent that it has and ``other`` lacks; words_only_here, tokens_only_here: all of them.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, other: Vocabulary | None, listed: int) -> None:
+        self._vocabulary = vocabulary
+        self._other = other
+        self.tokens = np.zeros(len(vocabulary), np.int64)
+        self.images = np.zeros(len(vocabulary), np.int64)
+        self.scripts: dict[str, ScriptTally] = {}
+        self.left_out = TopWords(listed)
+        self.only_here = TopWords(listed)
+        self.words_only_here = 0
+        self.tokens_only_here = 0
+
+    def add(self, found: FoundWord) -> None:
+        """Count a word."""
+        class_id = self._vocabulary.id(found.word)
+        script = self.scripts.setdefault(script_of(found.word), ScriptTally())
+        script.tokens += found.tokens
+        script.words += 1
+        if class_id is None:
+            self.left_out.add(found)
+            return
+        script.tokens_in += found.tokens
+        script.words_in += 1
+        self.tokens[class_id] = found.tokens
+        self.images[class_id] = found.images
+        if self._other is not None and found.word not in self._other:
+            self.only_here.add(found)
+            self.words_only_here += 1
+            self.tokens_only_here += found.tokens

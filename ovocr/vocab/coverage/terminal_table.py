@@ -1,0 +1,115 @@
+"""A coverage report as lines for a terminal."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from ovocr.escape import for_terminal
+from ovocr.vocab.coverage.figures import Coverage, Difference, ListedWord, share
+from ovocr.vocab.coverage.report import Report
+
+WORDS_SHOWN = 20
+SCRIPTS_SHOWN = 8
+_LABEL = 34
+
+# A label; of each vocabulary a count, and of what it is a share, if of anything.
+_Row = tuple[str, Callable[[Coverage], int], Callable[[Coverage], int] | None]
+
+
+def format_table(report: Report) -> str:
+    """Without a line end after the last line. Two vocabularies have a column each."""
+    coverages = report.coverages
+    lines = _heads(coverages) if len(coverages) > 1 else []
+    lines += [_line(coverages, row) for row in _rows(coverages)]
+    lines += _titled("words in vocabulary, and in the corpus's most frequent", _by_size(coverages))
+    lines += _titled("words by script, and in vocabulary", _by_script(coverages))
+    if len(coverages[0].data_sets) > 1:
+        lines += _titled("words by data set, and in vocabulary", _by_data_set(coverages))
+    for coverage in coverages:
+        title = f" by {for_terminal(coverage.vocabulary)}" if len(coverages) > 1 else ""
+        lines += _words(f"most frequent words left out{title}", coverage.left_out)
+    if report.comparison is not None:
+        for difference in report.comparison.differences:
+            lines += _difference(difference)
+    return "\n".join(lines)
+
+
+def _titled(title: str, lines: Iterable[str]) -> list[str]:
+    below = list(lines)
+    return [title, *below] if below else []
+
+
+def _heads(coverages: Sequence[Coverage]) -> list[str]:
+    return [" " * _LABEL + "".join(f"{for_terminal(_tail(coverage.vocabulary)):>20}" for coverage in coverages)]
+
+
+def _tail(name: str, most: int = 18) -> str:
+    return name if len(name) <= most else f"…{name[1 - most :]}"
+
+
+def _rows(coverages: Sequence[Coverage]) -> Iterator[_Row]:
+    yield "images", lambda c: c.images, None
+    for name in coverages[0].images_by_words:
+        yield f"  with {name} words in vocabulary", _images_with(name), lambda c: c.images
+        if name == "0":
+            yield "    without text", lambda c: c.images_without_text, lambda c: c.images
+            yield "    with lines, without a word", lambda c: c.images_without_any_word, lambda c: c.images
+            yield "    with words, none in it", lambda c: c.images_outside_vocabulary, lambda c: c.images
+    yield "words", lambda c: c.tokens, None
+    yield "  in vocabulary", lambda c: c.tokens_in_vocabulary, lambda c: c.tokens
+    yield "distinct words", lambda c: c.distinct_words, None
+    yield "  in vocabulary", lambda c: c.distinct_in_vocabulary, lambda c: c.distinct_words
+    yield "vocabulary", lambda c: c.vocabulary_size, None
+    yield "  found in these images", lambda c: c.distinct_in_vocabulary, lambda c: c.vocabulary_size
+
+
+def _images_with(name: str) -> Callable[[Coverage], int]:
+    return lambda coverage: coverage.images_by_words[name]
+
+
+def _line(coverages: Sequence[Coverage], row: _Row) -> str:
+    label, count, whole = row
+    cells = (_cells(count(each), share(count(each), whole(each)) if whole else None) for each in coverages)
+    return f"{label:<{_LABEL}}{''.join(cells)}".rstrip()
+
+
+def _cells(count: int | None, value: float | None) -> str:
+    return f"{'' if count is None else format(count, ','):>12}{'' if value is None else format(value, '.1%'):>8}"
+
+
+def _group(label: str, cells: Iterable[str]) -> str:
+    return f"  {label:<{_LABEL - 2}}{''.join(cells)}".rstrip()
+
+
+def _by_size(coverages: Sequence[Coverage]) -> Iterator[str]:
+    """The first thousand, ten thousand ... words of the vocabularies."""
+    points = [{point.size: point for point in coverage.by_size} for coverage in coverages]
+    for size in sorted({size for of in points for size in of if size >= 1000 and str(size).strip("0") == "1"}):
+        best = next(of[size].best for of in points if size in of)
+        cells = (_cells(None, of[size].token_coverage if size in of else None) for of in points)
+        yield f"{_group(f'first {size:,}', cells)}  at best {best:.1%}"
+
+
+def _by_script(coverages: Sequence[Coverage]) -> Iterator[str]:
+    of = [{script.script: script for script in coverage.scripts} for coverage in coverages]
+    for name in list(of[0])[:SCRIPTS_SHOWN]:
+        known = (scripts.get(name) for scripts in of)
+        yield _group(
+            name, (_cells(script.tokens, script.token_coverage) if script else _cells(None, None) for script in known)
+        )
+
+
+def _by_data_set(coverages: Sequence[Coverage]) -> Iterator[str]:
+    for columns in zip(*(coverage.data_sets for coverage in coverages), strict=True):
+        yield _group(_tail(columns[0].name, _LABEL - 4), (_cells(each.tokens, each.token_coverage) for each in columns))
+
+
+def _words(title: str, words: Sequence[ListedWord]) -> list[str]:
+    return _titled(title, (f"  {found.count:>10,}  {for_terminal(found.word)}" for found in words[:WORDS_SHOWN]))
+
+
+def _difference(difference: Difference) -> list[str]:
+    name = for_terminal(difference.vocabulary)
+    return [
+        f"only in {name}: {difference.classes:,} words, {difference.words:,} of them in these images, "
+        f"{difference.tokens:,} times",
+        *_words("", difference.listed)[1:],
+    ]

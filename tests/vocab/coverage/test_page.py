@@ -1,0 +1,304 @@
+"""The page of a coverage report: what it says, that strangers' words stay text, and how a browser takes it."""
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ovocr.vocab import Vocabulary
+from ovocr.vocab.coverage import NamedVocabulary, Report, measure
+from ovocr.vocab.coverage.page import coverage_page
+from ovocr.vocab.coverage.page_search import _number_keys
+
+HOSTILE = [
+    "<script>document.title='taken'</script>",
+    "</script><script>document.title='taken'</script>",
+    "\"><img src=http://127.0.0.1:9/x onerror=document.title='taken'>",
+    "</style><style>@import url(http://127.0.0.1:9/y)</style>",
+    "<!--<script>",
+    "&lt;b&gt;&amp;\u2028",
+    "\u202egnp.exe",
+    "\x1b[31m",
+    "javascript:document.title='taken'",
+]
+VOID = {"meta", "input", "br"}
+SHAPES = {"svg", "rect", "line", "polyline", "circle", "g", "text", "title"}
+ALLOWED = SHAPES | set(
+    re.findall(
+        r"\w+",
+        "html head meta style body header h1 h2 h3 main footer script div strong p ul li span bdi label input noscript "
+        "details summary table thead tbody tr th td dl dt dd code br",
+    )
+)
+
+
+class Page(HTMLParser):
+    """The elements of a page with their attributes, its scripts and its text outside of them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text, self.inside, self.comments = "", {"style": "", "script": ""}, 0
+        self.scripts: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attributes)))
+        if tag == "script":
+            self.scripts.append("")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] == ["script"]:
+            self.scripts[-1] += data
+        elif self.open[-1:] == ["style"]:
+            self.inside["style"] += data
+        else:
+            self.text += data
+
+    def handle_comment(self, data: str) -> None:
+        self.comments += 1
+
+
+@pytest.fixture
+def report(tmp_path: Path, write_shard: Callable[..., None]) -> Report:
+    """Of two vocabularies and two data sets."""
+    write_shard(tmp_path / "a", 0, [["Hello hello wide", "世界 c++ o'clock"], [], ["$5.00"], ["zzz zzz zzz"]])
+    write_shard(tmp_path / "a", 1, [["hello yellow mellow"]])
+    write_shard(tmp_path / "b", 0, [["hellish 世界"] + [f"word{'x' * n}" for n in range(120)]])
+    named = [
+        NamedVocabulary(name="some/lexicon.txt", vocabulary=Vocabulary(["hello", "世界", "c++", "wide", "unseen"])),
+        NamedVocabulary(name="other/second.txt", vocabulary=Vocabulary(["yellow", "hello", "zzz"])),
+    ]
+    return measure([tmp_path / "a", tmp_path / "b"], named, workers=1, look_up=1000)
+
+
+def with_hostile_names(report: Report) -> Report:
+    """Every word, key, data set, source and vocabulary is one of HOSTILE."""
+
+    def hostile(number: int) -> str:
+        return HOSTILE[number % len(HOSTILE)]
+
+    def listed(words: Any) -> Any:
+        return tuple(
+            replace(word, word=hostile(n), example=hostile(n + 1), data_set=hostile(n + 2))
+            for n, word in enumerate(words)
+        )
+
+    coverages = tuple(
+        replace(
+            coverage,
+            vocabulary=hostile(number),
+            left_out=listed(coverage.left_out),
+            data_sets=tuple(
+                replace(each, name=hostile(n), parts=(replace(each, name=hostile(n + 3), parts=()),) * 2)
+                for n, each in enumerate(coverage.data_sets)
+            ),
+        )
+        for number, coverage in enumerate(report.coverages)
+    )
+    assert report.comparison is not None
+    differences = tuple(
+        replace(difference, vocabulary=hostile(n), listed=listed(difference.listed))
+        for n, difference in enumerate(report.comparison.differences)
+    )
+    (frequent,) = report.frequent
+    return replace(
+        report,
+        coverages=coverages,
+        comparison=replace(report.comparison, differences=differences),
+        frequent=(
+            replace(
+                frequent,
+                vocabularies=tuple(replace(each, name=hostile(n)) for n, each in enumerate(frequent.vocabularies)),
+                words=[
+                    found._replace(word=hostile(n), example=hostile(n + 1)) for n, found in enumerate(frequent.words)
+                ],
+            ),
+        ),
+    )
+
+
+def data_of(page: Page) -> dict[str, Any]:
+    data = json.loads(page.scripts[0])
+    (only,) = data["lists"]
+    assert isinstance(only, dict)
+    return only
+
+
+def test_what_the_page_says(report: Report) -> None:
+    page = Page(coverage_page(report))
+    text = " ".join(page.text.split())
+    first, second = report.coverages
+    assert f"{first.token_coverage:.1%}{second.token_coverage:.1%}of all words read" in text
+    assert "some/lexicon.txt: 5 words, sha256" in text  # in full once
+    assert "Most frequent words left out by lexicon.txt" in text
+    assert "Both have 1 words." in text
+    assert "Only in second.txt" in text
+    titles = [coverage.words_per_image.histogram["2-4"] for coverage in report.coverages]
+    assert f"{titles[0]} images with 2-4 words of lexicon.txt" in page.text
+    assert f"the 2 most frequent words of the corpus: {first.by_size[1].best:.1%}" in page.text
+    assert "All 129 distinct words of the corpus" in text
+    assert coverage_page(report) == coverage_page(report)
+
+
+def test_a_page_of_one_vocabulary(report: Report) -> None:
+    (frequent,) = report.frequent
+    alone = replace(
+        report,
+        coverages=report.coverages[:1],
+        comparison=None,
+        frequent=(replace(frequent, vocabularies=frequent.vocabularies[:1]),),
+    )
+    page = Page(coverage_page(alone))
+    assert page.open == []
+    assert "Two vocabularies" not in page.text
+    assert "v2" not in {kind for _, attributes in page.elements for kind in (attributes.get("class") or "").split()}
+
+
+def test_words_behind_the_search(report: Report) -> None:
+    words = data_of(Page(coverage_page(report)))
+    columns = ("words", "ranks", "times", "images", "script", "dataSet", "key")
+    assert {len(words[name]) for name in columns} | {len(ids) for ids in words["ids"]} == {129}
+    place = words["words"].index("世界")
+    assert words["times"][place] == 2
+    assert words["images"][place] == 2
+    assert [ids[place] for ids in words["ids"]] == [1, -1]
+    assert words["scripts"][words["script"][place]] == "Han"
+    assert words["keys"][words["key"][place]] == "0.jpg"
+    assert words["ranks"] == list(range(1, 130))
+    assert words["vocabularies"] == ["lexicon.txt", "second.txt"]
+
+
+def test_what_the_search_leaves_out_is_said(report: Report) -> None:
+    (frequent,) = report.frequent
+    cut = replace(
+        report, frequent=(replace(frequent, words=frequent.words[:4], ranks=[1, 2, 3, None], distinct_words=129),)
+    )
+    text = " ".join(Page(coverage_page(cut)).text.split())
+    times = [found.tokens for found in frequent.words[:3]]
+    assert "The 3 most frequent of 129 distinct words, as lexicon.txt and second.txt make them" in text
+    assert f"({sum(times) / frequent.tokens:.1%} of all words read)" in text
+    assert f"Left out: words that were read {times[-1]} times or less." in text
+    assert not data_of(Page(coverage_page(cut)))["complete"]
+
+
+def test_keys_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ovocr.vocab.coverage.page_search.KEY_CHARACTERS", 7)
+    assert _number_keys(["abc", "abc", "defg", "h", "abc"]) == (["abc", "defg"], [0, 0, 1, -1, 0])
+
+
+def test_hostile_words_stay_text(report: Report) -> None:
+    text = coverage_page(with_hostile_names(report))
+    page = Page(text)
+    assert page.open == []
+    assert page.comments == 0
+    assert {tag for tag, _ in page.elements} <= ALLOWED
+    for tag, attributes in page.elements:
+        assert not {name for name in attributes if name.startswith("on")}
+        assert not {"style", "href", "src", "srcset", "action", "background", "xlink:href"} & set(attributes)
+        assert tag != "script" or attributes in ({}, {"type": "application/json", "id": "words"})
+    assert len(page.scripts) == 2
+    assert "<" not in page.scripts[0]
+    words = data_of(page)["words"]
+    assert words[:5] == HOSTILE[:5]
+    assert words[5:8] == [r"&lt;b&gt;&amp;\u2028", r"\u202egnp.exe", r"\x1b[31m"]
+    assert not set(text) & {"\u202e", "\u2028", "\x1b"}
+    assert page.text.count(HOSTILE[0]) >= 3
+
+
+def test_the_policy_allows_the_style_and_the_script_and_nothing_else(report: Report) -> None:
+    page = Page(coverage_page(report))
+    policy = page.elements[3][1]["content"]
+    style, script = (
+        base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
+        for source in (page.inside["style"], page.scripts[1])
+    )
+    assert policy is not None
+    assert policy.split("; ") == [
+        "default-src 'none'",
+        f"style-src 'sha256-{style}'",
+        f"script-src 'sha256-{script}'",
+        "base-uri 'none'",
+        "form-action 'none'",
+    ]
+    assert not re.search(r"url\(|@import|https?:", page.inside["style"])
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacent|eval|https?:|fetch|import", page.scripts[1])
+
+
+def rows(browser: Any) -> list[list[str]]:
+    """Cells of the search's answer."""
+    answer = browser.value(
+        "[...document.querySelectorAll('#results tbody tr')].map((row) => [...row.cells].map((c) => c.textContent))"
+    )
+    assert isinstance(answer, list)
+    return answer
+
+
+def test_search_in_a_browser(report: Report, tmp_path: Path, browser: Any) -> None:
+    path = tmp_path / "page.html"
+    path.write_text(coverage_page(report), encoding="utf-8")
+    browser.open(f"{path.as_uri()}#search=HELLO")
+    assert browser.value("document.getElementById('query').value") == "HELLO"
+    data_set = str(tmp_path / "a")
+    assert rows(browser) == [["hello", "0", "1", "3", "2", "1", "Latin", f"0.jpg in {data_set}"]]
+    assert browser.value("document.querySelectorAll('tr.exact').length") == 1
+    # By keyboard alone: the box is what Tab reaches first.
+    browser.open(path.as_uri())
+    browser.press("Tab", 9)
+    assert browser.value("document.activeElement.id") == "query"
+    browser.type("ell")
+    assert sorted(row[0] for row in rows(browser)) == ["hellish", "hello", "mellow", "yellow"]
+    assert browser.value("document.getElementById('found').textContent") == ("“ell” was never read; these contain it.")
+    browser.type("z")
+    assert rows(browser) == []
+    for word, ids in (("o’clock", ["left out", "left out"]), ("zzz", ["left out", "2"]), ("Ｃ++", ["2", "left out"])):
+        browser.value("document.getElementById('query').select()")
+        browser.type(word)
+        assert rows(browser)[0][1:3] == ids, word
+    browser.press("Enter", 13)
+    assert browser.complaints() == []
+    assert browser.requests() == [path.as_uri()]
+
+
+def test_hostile_words_in_a_browser(report: Report, tmp_path: Path, browser: Any) -> None:
+    path = tmp_path / "page.html"
+    path.write_text(coverage_page(with_hostile_names(report)), encoding="utf-8")
+    for word in (*HOSTILE[:4], "%E0%A4%A"):
+        browser.open(f"{path.as_uri()}#search={word}")
+        assert browser.value("document.title").startswith("Vocabulary coverage of ")
+        assert browser.complaints() == []
+        assert browser.requests() == [path.as_uri()]
+    browser.open(f"{path.as_uri()}#search={HOSTILE[1].replace('<', '%3C').replace('/', '%2F')}")
+    assert rows(browser)[0][0] == HOSTILE[1]
+    assert browser.value("document.querySelectorAll('img, iframe, script:not([id])').length") == 1  # the page's own
+
+
+@pytest.mark.parametrize("change", [lambda report: report, with_hostile_names], ids=["plain", "hostile"])
+def test_nothing_is_wider_than_a_phone(
+    report: Report, change: Callable[[Report], Report], tmp_path: Path, browser: Any
+) -> None:
+    path = tmp_path / "page.html"
+    path.write_text(coverage_page(change(report)), encoding="utf-8")
+    browser.send("Emulation.setDeviceMetricsOverride", width=360, height=740, deviceScaleFactor=1, mobile=True)
+    try:
+        browser.open(f"{path.as_uri()}#search=hello")
+        assert browser.value("document.documentElement.scrollWidth") == 360
+    finally:
+        browser.send("Emulation.clearDeviceMetricsOverride")

@@ -1,0 +1,76 @@
+"""A coverage report as a table for a terminal."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ovocr.vocab import Vocabulary
+from ovocr.vocab.coverage import NamedVocabulary, measure
+from ovocr.vocab.coverage.terminal_table import format_table
+
+
+def write(root: Path, write_shard: Callable[..., None]) -> None:
+    write_shard(root, 0, [["Hello hello", "you 12"], [], ["$5.00"], ["zzz"], ["你好 zzz evil"]])
+
+
+def test_one_vocabulary(tmp_path: Path, write_shard: Callable[..., None]) -> None:
+    write(tmp_path, write_shard)
+    words = ["hello", "你好", *(f"unseen{'x' * n}" for n in range(998)), "you"]
+    report = measure([tmp_path], [NamedVocabulary(name="v", vocabulary=Vocabulary(words))], workers=1)
+    assert format_table(report) == "\n".join(
+        [
+            "images                                       5",
+            "  with 0 words in vocabulary                 3   60.0%",
+            "    without text                             1   20.0%",
+            "    with lines, without a word               1   20.0%",
+            "    with words, none in it                   1   20.0%",
+            "  with 1-9 words in vocabulary               2   40.0%",
+            "  with 10-99 words in vocabulary             0    0.0%",
+            "  with 100+ words in vocabulary              0    0.0%",
+            "words                                        7",
+            "  in vocabulary                              4   57.1%",
+            "distinct words                               5",
+            "  in vocabulary                              3   60.0%",
+            "vocabulary                               1,001",
+            "  found in these images                      3    0.3%",
+            "words in vocabulary, and in the corpus's most frequent",
+            "  first 1,000                                    42.9%  at best 100.0%",
+            "words by script, and in vocabulary",
+            "  Latin                                      6   50.0%",
+            "  Han                                        1  100.0%",
+            "most frequent words left out",
+            "           2  zzz",
+            "           1  evil",
+        ]
+    )
+
+
+def test_two_vocabularies_and_two_data_sets(tmp_path: Path, write_shard: Callable[..., None]) -> None:
+    write(tmp_path / "a", write_shard)
+    write(tmp_path / ("long" * 20), write_shard)
+    report = measure(
+        [tmp_path / "a", tmp_path / ("long" * 20)],
+        [
+            NamedVocabulary(name="a/long/path/of/a/vocabulary.txt", vocabulary=Vocabulary(["hello"])),
+            NamedVocabulary(name="\x1b[31m", vocabulary=Vocabulary(["zzz", "evil"])),
+        ],
+        workers=1,
+    )
+    lines = format_table(report).splitlines()
+    assert lines[0] == "…/a/vocabulary.txt".rjust(54) + r"\x1b[31m".rjust(20)
+    assert lines[1] == "images                                      10                  10"
+    assert "  in vocabulary                              4   28.6%           6   42.9%" in lines
+    sets = lines.index("words by data set, and in vocabulary")
+    assert lines[sets + 2] == "  …glonglonglonglonglonglonglong             7   28.6%           7   42.9%"
+    assert lines[-3:] == [
+        r"only in \x1b[31m: 2 words, 2 of them in these images, 6 times",
+        "           4  zzz",
+        "           2  evil",
+    ]
+    assert max(map(len, lines[:sets])) < 80
+
+
+def test_nothing_was_read(tmp_path: Path, write_shard: Callable[..., None]) -> None:
+    write_shard(tmp_path, 0, [])
+    report = measure([tmp_path], [NamedVocabulary(name="v", vocabulary=Vocabulary(["a"]))], workers=1)
+    lines = format_table(report).splitlines()
+    assert lines[-1] == "  found in these images                      0    0.0%"
