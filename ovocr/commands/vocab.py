@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from ovocr.commands.options import FOLDER
-from ovocr.commands.output import JSON_HELP, json_target, print_figures
+from ovocr.commands.output import JSON_HELP, file_target, json_target, print_figures
 from ovocr.errors import UsageError
 from ovocr.escape import for_terminal
 
@@ -44,3 +44,27 @@ def vocab_show(path: str, items: tuple[str, ...]) -> None:
             raise UsageError(f"{item}: class ids of {path} go from 0 to {len(vocabulary) - 1}")
         else:
             click.echo(f"{class_id}\t{for_terminal(vocabulary.word(class_id))}")
+
+
+@vocab.command("map")
+@click.argument("old_path", metavar="OLD")
+@click.argument("new_path", metavar="NEW")
+@click.option(
+    "--out", required=True, metavar="F", callback=file_target, help="Where the class map goes, such as map.npy."
+)
+@click.option("--json", "json_path", metavar="F", callback=json_target, help=JSON_HELP)
+def vocab_map(old_path: str, new_path: str, out: str, json_path: str | None) -> None:
+    """Write which class id of vocabulary OLD each one of NEW had, to carry class centers over (init_map)."""
+    if Path(out).resolve() in {Path(path).resolve() for path in (old_path, new_path)}:
+        raise UsageError(f"--out {out}: is a vocabulary that is read; choose another file for the class map")
+    if json_path == f"{out}.json":
+        raise UsageError(f"--json {json_path}: stands beside the class map and describes it; choose another file")
+    from ovocr.vocab import Vocabulary
+    from ovocr.vocab.class_map import ClassMap
+    from ovocr.vocab.class_map_report import ClassMapReport
+
+    old, new = Vocabulary.load(old_path), Vocabulary.load(new_path)
+    class_map = ClassMap.between(old, new)
+    class_map.save(out)
+    report = ClassMapReport.of(class_map, old, new, names=(old_path, new_path))
+    print_figures(report.format(), report.to_json(), json_path)

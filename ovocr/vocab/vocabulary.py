@@ -49,12 +49,12 @@ class Vocabulary:
             return load_lexicon()
         path = Path(path)
         words = _read_words(path)
-        description = _read_description(_description_path(path))
+        description = read_description(description_path(path))
         size, sha256 = description.pop("size", None), description.pop("sha256", None)
         vocabulary = cls(words, description, name=str(path))
         if sha256 not in (None, vocabulary.sha256) or size not in (None, len(vocabulary)):
             raise OvocrError(
-                f"{path}: has {len(vocabulary)} words and sha256 {vocabulary.sha256}, but {_description_path(path)} "
+                f"{path}: has {len(vocabulary)} words and sha256 {vocabulary.sha256}, but {description_path(path)} "
                 f"says {size} and {sha256}; put back the file it was written with"
             )
         return vocabulary
@@ -64,9 +64,9 @@ class Vocabulary:
         path = Path(path)
         description = {"size": len(self), "sha256": self.sha256, **self.settings}
         # The JSON of another vocabulary must not stand beside the new words, not even after a kill between the two.
-        _description_path(path).unlink(missing_ok=True)
+        description_path(path).unlink(missing_ok=True)
         write_text(path, self._text())
-        write_text(_description_path(path), json.dumps(description, ensure_ascii=False, indent=2) + "\n")
+        write_text(description_path(path), json.dumps(description, ensure_ascii=False, indent=2) + "\n")
 
     def __len__(self) -> int:
         """How many words, which is how many classes."""
@@ -90,7 +90,8 @@ class Vocabulary:
         return "\n".join([*self._words, ""])
 
 
-def _description_path(path: Path) -> Path:
+def description_path(path: Path) -> Path:
+    """Where the JSON that describes a file stands."""
     return path.with_name(path.name + ".json")
 
 
@@ -109,8 +110,11 @@ def _read_words(path: Path) -> list[str]:
     return words
 
 
-def _read_description(path: Path) -> dict[str, Any]:
-    """The parsed JSON; empty where there is none: a plain list of words is a vocabulary too."""
+def read_description(path: Path) -> dict[str, Any]:
+    """The parsed JSON beside a file; empty where there is none: a plain list of words is a vocabulary too.
+
+    Raises OvocrError naming it where it is no JSON object.
+    """
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
