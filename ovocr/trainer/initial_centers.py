@@ -65,10 +65,10 @@ def begin_centers(source: SourceHead, head: HeadConfig, data: HeadData, model: M
         _check_same_classes(source, data)
         load_checkpoint(source.checkpoint, model.head_tensors(name), model.heads[name].ranks)
         return f"head {name}: class centers from {source.checkpoint}"
+    class_map = load_class_map(name, head.init_map, data.num_classes)
     try:
-        class_map = ClassMap.load(head.init_map)
         _check_vocabularies(class_map, source, data, head.init_map)
-        _check_classes(class_map, source, data.num_classes, head.init_map)
+        _check_old_ids(class_map, source, head.init_map)
     except OvocrError as error:
         raise OvocrError(f"heads.{name}.init_map: {error}") from error
     carry_rows(source, class_map, model.heads[name])
@@ -76,6 +76,17 @@ def begin_centers(source: SourceHead, head: HeadConfig, data: HeadData, model: M
         f"head {name}: class centers of {class_map.kept:,} of {data.num_classes:,} classes from {source.checkpoint}, "
         f"by {head.init_map}"
     )
+
+
+def load_class_map(name: str, path: Path, num_classes: int) -> ClassMap:
+    """The map of a head with so many classes. Raises OvocrError where it cannot be read or is for another number."""
+    try:
+        class_map = ClassMap.load(path)
+        if len(class_map.old_ids) != num_classes:
+            raise OvocrError(f"{path}: is for {len(class_map.old_ids)} classes, this head has {num_classes}")
+    except OvocrError as error:
+        raise OvocrError(f"heads.{name}.init_map: {error}") from error
+    return class_map
 
 
 @torch.no_grad()
@@ -131,10 +142,8 @@ def _check_vocabularies(class_map: ClassMap, source: SourceHead, data: HeadData,
             raise OvocrError(f"{path}: made from another vocabulary than {whose}; make it again{mend}")
 
 
-def _check_classes(class_map: ClassMap, source: SourceHead, num_classes: int, path: Path) -> None:
-    """Every class has an entry, every entry is a class of the other run. Raises OvocrError."""
-    if len(class_map.old_ids) != num_classes:
-        raise OvocrError(f"{path}: has {len(class_map.old_ids)} classes, this head {num_classes}")
+def _check_old_ids(class_map: ClassMap, source: SourceHead, path: Path) -> None:
+    """Every entry is a class of the other run. Raises OvocrError."""
     wrong = np.flatnonzero(class_map.old_ids >= source.num_classes)
     if wrong.size:
         old_id = class_map.old_ids[wrong[0]]
