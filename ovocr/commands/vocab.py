@@ -7,6 +7,7 @@ import click
 
 from ovocr.commands.options import FOLDER
 from ovocr.commands.output import JSON_HELP, file_target, json_target, print_figures
+from ovocr.errors import UsageError
 from ovocr.escape import for_terminal
 from ovocr.files import write_text
 
@@ -113,3 +114,27 @@ def vocab_show(path: str, items: tuple[str, ...], json_path: str | None) -> None
             click.echo(f"ovocr: {for_terminal(f'{answer.asked}: {answer.note}')}", err=True)
     if len(found) < len(answers):
         raise SystemExit(1)
+
+
+@vocab.command("map")
+@click.argument("old_path", metavar="OLD")
+@click.argument("new_path", metavar="NEW")
+@click.option(
+    "--out", required=True, metavar="F", callback=file_target, help="Where the class map goes, such as map.npy."
+)
+@click.option("--json", "json_path", metavar="F", callback=json_target, help=JSON_HELP)
+def vocab_map(old_path: str, new_path: str, out: str, json_path: str | None) -> None:
+    """Write which class id of vocabulary OLD each one of NEW had, to carry class centers over (init_map)."""
+    if Path(out).resolve() in {Path(path).resolve() for path in (old_path, new_path)}:
+        raise UsageError(f"--out {out}: is a vocabulary that is read; choose another file for the class map")
+    if json_path == f"{out}.json":
+        raise UsageError(f"--json {json_path}: stands beside the class map and describes it; choose another file")
+    from ovocr.vocab import Vocabulary
+    from ovocr.vocab.class_map import ClassMap
+    from ovocr.vocab.class_map_report import ClassMapReport
+
+    old, new = Vocabulary.load(old_path), Vocabulary.load(new_path)
+    class_map = ClassMap.between(old, new)
+    class_map.save(out)
+    report = ClassMapReport.of(class_map, old, new, names=(old_path, new_path))
+    print_figures(report.format(), report.to_json(), json_path)

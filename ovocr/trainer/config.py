@@ -209,6 +209,10 @@ class HeadConfig(Settings):
         default=None,
         metadata=described("folder of a run whose head of this name gives the class centers to start from"),
     )
+    init_map: Path | None = field(
+        default=None,
+        metadata=described("file of `ovocr vocab map`: which class of init_from each one was; left out: the same"),
+    )
     implementation: Literal["auto", "torch", "triton"] = field(
         default="auto", metadata=described("of Partial FC; auto: the fastest that the device has")
     )
@@ -235,6 +239,8 @@ class HeadConfig(Settings):
             yield "labels_per_sample", f"{self.labels_per_sample} is more than labels_stored, {self.stored}"
         if self.mixing_weights is not None and len(self.mixing_weights) != len(self.data):
             yield "mixing_weights", f"{len(self.mixing_weights)} for {len(self.data)} data sets"
+        if self.init_map is not None and self.init_from is None:
+            yield "init_map", "only with init_from, the run whose class centers it carries over"
         if self.momentum is not None and self.optimizer != "sgd":
             yield "momentum", f'only optimizer "sgd" has it; this is "{self.optimizer}"'
         if self.kind == "video":

@@ -11,6 +11,7 @@ from ovocr.dataset import LabelledDataSet
 from ovocr.errors import OvocrError, UsageError
 from ovocr.trainer.config import RUN_CONFIG, BackboneConfig, RunConfig
 from ovocr.trainer.settings import SettingError, build, dump, unknown_key
+from ovocr.vocab.class_map import ClassMap
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -134,6 +135,11 @@ def _check_paths(config: RunConfig) -> None:
                 raise SettingError(f"heads.{name}.data", str(error)) from error
         if not begun and head.init_from is not None and not (head.init_from / RUN_CONFIG).is_file():
             raise SettingError(f"heads.{name}.init_from", f"{head.init_from}: not a training run (no {RUN_CONFIG})")
+        if not begun and head.init_map is not None:
+            try:
+                ClassMap.load(head.init_map)
+            except OvocrError as error:
+                raise SettingError(f"heads.{name}.init_map", str(error)) from error
     folder = config.backbone.init_from
     if not begun and folder is not None and not (folder / RUN_CONFIG).is_file():
         for file_name in ("config.json", "model.safetensors"):

@@ -14,9 +14,9 @@ from ovocr.trainer.config import RUN_CONFIG, RunConfig
 from ovocr.trainer.config_file import dump_config
 from ovocr.trainer.data.head_data import HeadData
 from ovocr.trainer.distributed import Ranks
+from ovocr.trainer.initial_centers import SourceHead, begin_centers
 from ovocr.trainer.model import Model, Optimizers, saved_per_head
 from ovocr.trainer.run_folder import RunFolder
-from ovocr.vocab import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,7 @@ class Course:
                 raise OvocrError(f"backbone.init_from: {error}") from error
         for name, head in self.config.heads.items():
             if head.init_from is not None:
-                run = RunFolder.open(head.init_from)
-                _check_same_classes(name, run, self.data[name])
-                load_checkpoint(run.trained_checkpoint(), self.model.head_tensors(name), self.ranks)
-                self._say(f"head {name}: class centers from {run.trained_checkpoint()}")
+                self._say(begin_centers(SourceHead.open(name, head.init_from), head, self.data[name], self.model))
 
     def _start_backbone(self, source: Path) -> None:
         """Weights of another run, or of a folder with config.json and model.safetensors."""
@@ -102,21 +99,3 @@ class Course:
     def _say(self, text: str) -> None:
         if self.ranks.rank == 0:
             print(text, file=sys.stderr)
-
-
-def _check_same_classes(name: str, run: RunFolder, data: HeadData) -> None:
-    """A center must go on standing for the same word."""
-    if name not in run.config().heads:
-        raise OvocrError(
-            f"heads.{name}.init_from: {run.root} has no head of this name; it has {', '.join(run.config().heads)}"
-        )
-    path = run.vocabulary_path(name)
-    theirs = Vocabulary.load(path).sha256 if path.is_file() else ""
-    ours = data.vocabulary.sha256 if data.vocabulary is not None else ""
-    if theirs != ours:
-        raise OvocrError(f"heads.{name}.init_from: {run.root} was trained on another vocabulary than this head's data")
-    classes = saved_per_head(run.trained_checkpoint(), "num_classes", run.config())[name]
-    if classes != data.num_classes:
-        raise OvocrError(
-            f"heads.{name}.init_from: {run.root} has {classes} classes, this head {data.num_classes}: see num_classes"
-        )

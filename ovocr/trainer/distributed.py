@@ -54,6 +54,12 @@ class Ranks:
         """The first rank's value, on every rank."""
         return int(self.sum(torch.tensor(value if self.rank == 0 else 0, device=device)).item())
 
+    def broadcast(self, tensor: Tensor, source: int) -> Tensor:
+        """The tensor of the rank ``source`` on every rank, in place; every rank passes the same shape."""
+        if self.group is not None:
+            dist.broadcast(tensor, src=dist.get_global_rank(self.group, source), group=self.group)
+        return tensor
+
     def gather_rows(self, tensor: Tensor, sizes: list[int]) -> Tensor:
         """Concatenate every rank's rows in rank order; ``sizes`` gives the number of rows of each."""
         if self.world == 1:

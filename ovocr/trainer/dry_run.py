@@ -11,6 +11,7 @@ from ovocr.trainer.data.head_data import HeadData
 from ovocr.trainer.data.made import MadeSamples
 from ovocr.trainer.data.mixing import order_of
 from ovocr.trainer.distributed import Ranks, choose_device, joined
+from ovocr.trainer.initial_centers import load_class_map
 from ovocr.trainer.loop import check_implementation, use_share_of_cores
 from ovocr.trainer.model import Model, build_model, build_optimizers
 from ovocr.trainer.reporting import StepReports, peak_memory_gb
@@ -42,6 +43,7 @@ def _lines(config: RunConfig, ranks: Ranks, device: torch.device) -> Iterator[st
     data = {name: _made_data(name, head, config) for name, head in config.heads.items()}
     for name, made in data.items():
         yield _plan_of(name, config, made, ranks)
+        yield from _beginning_of(name, config.heads[name], made.num_classes)
     model = build_model(config, {name: made.num_classes for name, made in data.items()}, ranks, device)
     optimizers = build_optimizers(config, model)
     yield _size_of(model, config)
@@ -94,6 +96,18 @@ def _plan_of(name: str, config: RunConfig, data: HeadData, ranks: Ranks) -> str:
         f"head {name}: {frames}{side} x {side} pixels, {head.global_batch:,} samples a step = {share}; "
         f"{data.num_classes:,} centers of {width}, {rows:,} on a rank: {held / 1e9:.2f} GB with the optimizer's state"
     )
+
+
+def _beginning_of(name: str, head: HeadConfig, num_classes: int) -> Iterator[str]:
+    """Where the centers come from, as far as it can be told while neither run nor map need be there."""
+    if head.init_map is None:
+        if head.init_from is not None:
+            yield f"head {name}: begins with the centers of {head.init_from}"
+    elif not head.init_map.exists():
+        yield f"head {name}: begins with centers of {head.init_from}, by {head.init_map}, which is not there yet"
+    else:
+        kept = load_class_map(name, head.init_map, num_classes).kept
+        yield f"head {name}: {kept:,} of {num_classes:,} centers begin as some of {head.init_from}, by {head.init_map}"
 
 
 def _size_of(model: Model, config: RunConfig) -> str:

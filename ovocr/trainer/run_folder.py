@@ -174,7 +174,9 @@ def _computed(config: RunConfig) -> RunConfig:
     )
     heads = {
         # Data may have moved, and what a run began with is in its checkpoints. Data that changed are found elsewhere.
-        name: dataclasses.replace(head, data=tuple(Path(path.name) for path in head.data), init_from=None)
+        name: dataclasses.replace(
+            head, data=tuple(Path(path.name) for path in head.data), init_from=None, init_map=None
+        )
         for name, head in config.heads.items()
     }
     backbone = dataclasses.replace(config.backbone, init_from=None)

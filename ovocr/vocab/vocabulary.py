@@ -49,7 +49,7 @@ class Vocabulary:
             return load_lexicon()
         path = Path(path)
         words = _read_words(path)
-        description = _read_description(description_path(path))
+        description = read_description(description_path(path))
         size, sha256 = description.pop("size", None), description.pop("sha256", None)
         vocabulary = cls(words, description, name=str(path))
         if sha256 not in (None, vocabulary.sha256) or size not in (None, len(vocabulary)):
@@ -113,8 +113,11 @@ def _read_words(path: Path) -> list[str]:
     return words
 
 
-def _read_description(path: Path) -> dict[str, Any]:
-    """The parsed JSON; empty where there is none: a plain list of words is a vocabulary too."""
+def read_description(path: Path) -> dict[str, Any]:
+    """The parsed JSON beside a file; empty where there is none: a plain list of words is a vocabulary too.
+
+    Raises OvocrError naming it where it is no JSON object.
+    """
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

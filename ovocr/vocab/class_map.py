@@ -1,0 +1,143 @@
+"""From the class ids of one vocabulary to those of another: which old class each new one was.
+
+File format: a NumPy ``.npy`` file, int32 [new classes]: the old class id, or -1 for a class that the old vocabulary
+does not have. Beside it stands ``<file>.json``: sha256 of the file, and size and sha256 of both vocabularies.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ovocr.errors import OvocrError
+from ovocr.files import write_text, written_aside
+from ovocr.vocab.han_folding import simplifying_table
+from ovocr.vocab.segmentation import Segmentation
+from ovocr.vocab.vocabulary import Vocabulary, description_path, read_description
+
+NOT_THERE = -1
+
+
+@dataclass(frozen=True, kw_only=True)
+class VocabularyStamp:
+    """What tells one vocabulary from another: how many words, and sha256 (hex) of its text file."""
+
+    size: int
+    sha256: str
+
+    @classmethod
+    def of(cls, vocabulary: Vocabulary) -> "VocabularyStamp":
+        """That of a vocabulary."""
+        return cls(size=len(vocabulary), sha256=vocabulary.sha256)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ClassMap:
+    """The old class of every new one.
+
+    old_ids: int64 [new classes], NOT_THERE (-1) for a class without an old one; several new ones may have the same.
+    old, new: the vocabularies it is for; None where a file does not tell.
+    """
+
+    old_ids: NDArray[np.int64]
+    old: VocabularyStamp | None = None
+    new: VocabularyStamp | None = None
+
+    @classmethod
+    def between(cls, old: Vocabulary, new: Vocabulary) -> "ClassMap":
+        """By equal words; where only one of the two is of simplified characters, by equal words in simplified form.
+
+        Of several old words with that form it is the one with the smallest id. Raises MissingExtraError where OpenCC
+        is needed and not installed.
+        """
+        folds = _folds(old, new)
+        ids: dict[str, int] = {}
+        for class_id, word in enumerate(_words(old)):
+            ids.setdefault(word.translate(folds), class_id)
+        old_ids = np.fromiter((ids.get(word.translate(folds), NOT_THERE) for word in _words(new)), np.int64, len(new))
+        return cls(old_ids=old_ids, old=VocabularyStamp.of(old), new=VocabularyStamp.of(new))
+
+    @classmethod
+    def load(cls, path: str | Path) -> "ClassMap":
+        """Read a file of ``save``, or a 1-D array of whole numbers in a ``.npy`` file without JSON.
+
+        Raises OvocrError naming the file where it is neither, or not the one that its JSON describes.
+        """
+        path = Path(path)
+        old_ids = _read_array(path)
+        described = description_path(path)
+        description = read_description(described)
+        if not description:
+            return cls(old_ids=old_ids)
+        if description.get("sha256") != _sha256(path):
+            raise OvocrError(f"{path}: not the class map that {described} describes; make both again")
+        return cls(
+            old_ids=old_ids, old=_stamp(description, "old", described), new=_stamp(description, "new", described)
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the array and its JSON, each complete or not at all. Raises OSError."""
+        path = Path(path)
+        # The JSON of another map must not stand beside the new array, not even after a kill between the two.
+        description_path(path).unlink(missing_ok=True)
+        with written_aside(path) as partial, partial.open("wb") as file:
+            np.save(file, self.old_ids.astype(np.int32))
+        stamps = (("old", self.old), ("new", self.new))
+        description = {
+            "sha256": _sha256(path),
+            **{name: {"size": stamp.size, "sha256": stamp.sha256} for name, stamp in stamps if stamp is not None},
+        }
+        write_text(description_path(path), json.dumps(description, indent=2) + "\n")
+
+    @property
+    def kept(self) -> int:
+        """New classes that have an old one."""
+        return int((self.old_ids != NOT_THERE).sum())
+
+
+def _folds(old: Vocabulary, new: Vocabulary) -> dict[int, str]:
+    """How characters of both are to be written before words are compared; empty where they are written alike."""
+    forms = {Segmentation.of(vocabulary.settings).han for vocabulary in (old, new)}
+    return simplifying_table() if len(forms) > 1 else {}
+
+
+def _words(vocabulary: Vocabulary) -> Iterator[str]:
+    return map(vocabulary.word, range(len(vocabulary)))
+
+
+def _read_array(path: Path) -> NDArray[np.int64]:
+    try:
+        # Mapped: nothing is allocated by what a header claims, and no object in it is made.
+        array = np.lib.format.open_memmap(path, mode="r")
+    except OSError as error:
+        raise OvocrError(f"{path}: not a class map that can be read: {error.strerror or error}") from error
+    except (ValueError, TypeError, SyntaxError, OverflowError, EOFError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise OvocrError(f"{path}: not a class map of `ovocr vocab map` (.npy): {reason}") from error
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise OvocrError(
+            f"{path}: not a class map: an array [classes] of whole numbers is expected, not {list(array.shape)} of "
+            f"{array.dtype}"
+        )
+    for number in (int(array.min(initial=0)), int(array.max(initial=0))):
+        if not NOT_THERE <= number <= np.iinfo(np.int32).max:
+            raise OvocrError(f"{path}: not a class map: {number} is neither a class id nor {NOT_THERE}")
+    return np.array(array, dtype=np.int64)
+
+
+def _stamp(description: dict[str, Any], name: str, path: Path) -> VocabularyStamp | None:
+    value = description.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, dict) or not isinstance(value.get("sha256"), str) or type(value.get("size")) is not int:
+        raise OvocrError(f"{path}: {name}: size and sha256 of a vocabulary are expected")
+    return VocabularyStamp(size=value["size"], sha256=value["sha256"])
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
