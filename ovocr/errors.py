@@ -18,3 +18,8 @@ class MissingExtraError(UsageError):
 
     def __init__(self, feature: str, extra: str) -> None:
         super().__init__(f"{feature} needs packages that are not installed: pip install 'ovocr[{extra}]'")
+        self._arguments = feature, extra
+
+    def __reduce__(self) -> tuple[type["MissingExtraError"], tuple[str, str]]:
+        """As it was made, so that it can come from another process."""
+        return type(self), self._arguments

@@ -1,6 +1,7 @@
 """The small modules that everything stands on: errors, files, cores, escaping, the data set's layout."""
 
 import os
+import pickle
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,12 @@ from ovocr.files import locked, partial_path, write_text, written_aside
 def test_exit_codes() -> None:
     assert (OvocrError("x").exit_code, UsageError("x").exit_code) == (1, 2)
     assert str(MissingExtraError("training", "train")).endswith("pip install 'ovocr[train]'")
+
+
+def test_errors_can_come_from_another_process() -> None:
+    for error in (OvocrError("x"), UsageError("x"), MissingExtraError("training", "train")):
+        again = pickle.loads(pickle.dumps(error))
+        assert (type(again), str(again)) == (type(error), str(error))
 
 
 def test_a_file_has_its_name_only_when_complete(tmp_path: Path) -> None:

@@ -6,10 +6,11 @@ docs/vocabulary.md.
 
 import unicodedata
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
-from itertools import accumulate, islice
-from typing import Any
+from itertools import accumulate, groupby, islice
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 from ovocr.errors import UsageError
 from ovocr.vocab.chinese import HMM, JIEBA_VERSION, ChineseCutter
@@ -124,7 +125,7 @@ def segment(text: str, segmentation: Segmentation = DEFAULT) -> list[str]:
 
 def segment_lines(lines: list[str], segmentation: Segmentation = DEFAULT) -> list[str]:
     """Words of consecutive lines, normalised, in reading order; a word hyphenated across lines is one word."""
-    return [word.text for word in locate_words(lines, segmentation)]
+    return [word.text for word in _find_words(lines, load_segmenter(segmentation))]
 
 
 def locate_words(lines: list[str], segmentation: Segmentation = DEFAULT) -> list[LocatedWord]:
@@ -135,17 +136,36 @@ def locate_words(lines: list[str], segmentation: Segmentation = DEFAULT) -> list
     ``known``). A joined word has the place of its first part and is counted once.
     """
     segmenter = load_segmenter(segmentation)
-    words: list[LocatedWord] = []
-    parts: list[LocatedWord] = []  # of a word that goes on after a hyphen at the end of its line
+    located = []
+    for number, words in groupby(_find_words(lines, segmenter), key=attrgetter("line")):
+        edges = [0, *accumulate(map(_display_width, segmenter.normalise(lines[number])))]
+        located += [
+            LocatedWord(word.text, number, edges[word.start] / edges[-1], edges[word.end] / edges[-1]) for word in words
+        ]
+    return located
+
+
+class _Found(NamedTuple):
+    """A word and its place: offsets in its normalised line. Of a joined word it is that of the first part."""
+
+    text: str
+    line: int
+    start: int
+    end: int
+
+
+def _find_words(lines: list[str], segmenter: Segmenter) -> list[_Found]:
+    words: list[_Found] = []
+    parts: list[_Found] = []  # of a word that goes on after a hyphen at the end of its line
     for number, line in enumerate(lines):
         text = segmenter.normalise(line)
-        spans = list(segmenter.spans(text))
-        found = _locate(text, spans, number)
-        goes_on = bool(parts) and bool(spans) and spans[0][0] == 0 and _starts_lowercase(line)
+        found = [_Found(text[start:end], number, start, end) for start, end in segmenter.spans(text)]
+        last = found[-1].end if found else 0
+        broken = bool(found) and text[last:] == "-" and _is_latin(text[last - 1])
+        goes_on = bool(parts) and bool(found) and found[0].start == 0 and _starts_lowercase(line)
         if goes_on:
             parts.append(found.pop(0))
-        broken = bool(spans) and text[spans[-1][1] :] == "-" and _is_latin(text[spans[-1][1] - 1])
-        if found or not (goes_on and broken):
+        if parts and (found or not (goes_on and broken)):
             words += _join(parts, segmenter)
             parts = []
         if broken and found:
@@ -154,19 +174,12 @@ def locate_words(lines: list[str], segmentation: Segmentation = DEFAULT) -> list
     return words + _join(parts, segmenter)
 
 
-def _locate(text: str, spans: list[tuple[int, int]], line: int) -> list[LocatedWord]:
-    edges = [0, *accumulate(map(_display_width, text))]
-    return [
-        LocatedWord(text[start:end], line, edges[start] / edges[-1], edges[end] / edges[-1]) for start, end in spans
-    ]
-
-
-def _join(parts: list[LocatedWord], segmenter: Segmenter) -> list[LocatedWord]:
+def _join(parts: list[_Found], segmenter: Segmenter) -> list[_Found]:
     words = []
     todo = iter(parts)
-    for number in segmenter.joined([part.text for part in parts]):
+    for number in segmenter.joined([part.text for part in parts]) if parts else []:
         first, *others = islice(todo, number)
-        words.append(replace(first, text="".join(part.text for part in (first, *others))))
+        words.append(first._replace(text="".join(part.text for part in (first, *others))))
     return words
 
 
