@@ -23,6 +23,7 @@ _CURRENCIES = "rm rs us usd eur gbp sgd idr aud cad chf cny rmb hkd inr jpy myr 
 UNITS = frozenset(_UNITS.split())
 CURRENCIES = frozenset(_CURRENCIES.split())
 
+_DIGIT = re.compile(r"[0-9]")
 _BLOCKS = re.compile(r"[0-9]+|[^0-9]+")
 _ORDINAL = re.compile(r"[0-9]*(?:1st|2nd|3rd|[0-9]th)")
 _NAME_WITH_NUMBER = re.compile(r"([^0-9]+)[0-9]{1,2}")
@@ -39,7 +40,7 @@ class LatinRuns:
     def spans(self, text: str, start: int, end: int, *, spaced: bool) -> Iterator[tuple[int, int]]:
         """Offsets of the words of the run ``text[start:end]``. spaced: whether the line ``text`` has spaces."""
         run = text[start:end]
-        if not any(char in "0123456789" for char in run):
+        if not _DIGIT.search(run):
             yield from self._words(run, start, spaced)
         elif self._is_whole(run, goes_on=_FRACTION.match(text, end) is not None):
             yield start, end

@@ -15,6 +15,7 @@ the rest      separates: spaces, punctuation (``- . & / @ _`` too: ``e-mail`` gi
 So every word has a letter, and URLs and addresses fall apart at their punctuation.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -43,6 +44,14 @@ _PATTERN = r"""
 """
 
 
+# The first three rules, where there are no letters but a to z and no marks.
+_ASCII_PATTERN = r"""
+  (?P<symbol> (?<! [a-z0-9] ) (?: SYMBOL_WORDS ) (?: (?<! [a-z0-9] ) | (?! '? [a-z0-9] ) ) )
+| (?P<number> [0-9]+ (?! [0-9] | '? [a-z] ) )
+| (?P<latin>  [a-z0-9]+ (?: ' [a-z] [a-z0-9]* )* )
+"""
+
+
 def compile_words(mixed_words: Iterable[str]) -> Any:
     """The pattern of the table above, of the package ``regex``; its groups are named after the rules.
 
@@ -50,15 +59,25 @@ def compile_words(mixed_words: Iterable[str]) -> Any:
     OvocrError where regex is not installed.
     """
     regex = _import_regex()
-    symbol_words = sorted({*SYMBOL_WORDS, *mixed_words}, key=lambda word: (-len(word), word))
     letters = [rf"[\p{{{script}}}&&\p{{L}}]" for script in _RUN_SCRIPTS.split()]
     ruled = "".join(rf"\p{{{script}}}" for script in f"Latin Han Hiragana Katakana Common {_RUN_SCRIPTS}".split())
     pattern = (
-        _PATTERN.replace("SYMBOL_WORDS", "|".join(map(regex.escape, symbol_words)))
+        _PATTERN.replace("SYMBOL_WORDS", _alternatives({*SYMBOL_WORDS, *mixed_words}))
         .replace("RUNS", "|".join(rf"{letter} [{letter}\p{{M}}]*+" for letter in letters))
         .replace("RULED", f"[{ruled}]")
     )
     return regex.compile(pattern, regex.VERSION1 | regex.VERBOSE)
+
+
+def compile_ascii_words(mixed_words: Iterable[str]) -> re.Pattern[str]:
+    """The same pattern for lines that are all ASCII, most of all lines: three times as fast."""
+    symbol_words = {word for word in (*SYMBOL_WORDS, *mixed_words) if word.isascii()}
+    return re.compile(_ASCII_PATTERN.replace("SYMBOL_WORDS", _alternatives(symbol_words)), re.VERBOSE)
+
+
+def _alternatives(words: Iterable[str]) -> str:
+    """Of words that begin alike the longest is tried first."""
+    return "|".join(map(re.escape, sorted(words, key=lambda word: (-len(word), word))))
 
 
 def compile_latin_word() -> Any:

@@ -17,7 +17,7 @@ from ovocr.vocab.chinese import HMM, JIEBA_VERSION, ChineseCutter
 from ovocr.vocab.han_folding import opencc_version, simplifying_table
 from ovocr.vocab.latin_runs import LatinRuns
 from ovocr.vocab.normalisation import normalise
-from ovocr.vocab.scripts import compile_words
+from ovocr.vocab.scripts import compile_ascii_words, compile_words
 
 # Goes up when a rule changes the words of any line.
 VERSION = 2
@@ -74,7 +74,9 @@ class Segmenter:
 
     def __init__(self, segmentation: Segmentation) -> None:
         self._chinese = ChineseCutter()
-        self._pattern: Any = compile_words(map(normalise, self._chinese.mixed_words))
+        mixed_words = [normalise(word) for word in self._chinese.mixed_words]
+        self._pattern: Any = compile_words(mixed_words)
+        self._ascii_pattern = compile_ascii_words(mixed_words)
         self._latin = LatinRuns()
         self._folds = simplifying_table() if segmentation.han == "simplified" else {}
 
@@ -93,7 +95,8 @@ class Segmenter:
     def spans(self, line: str) -> Iterator[tuple[int, int]]:
         """Start and end offsets of the words of a normalised line, in order, without overlap."""
         spaced = " " in line
-        for match in self._pattern.finditer(line):
+        pattern = self._ascii_pattern if line.isascii() else self._pattern
+        for match in pattern.finditer(line):
             start, end = match.span()
             if match.lastgroup == "han":
                 for word in self._chinese.cut(match.group()):

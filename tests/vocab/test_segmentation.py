@@ -12,7 +12,7 @@ import pytest
 from ovocr.vocab import LocatedWord, Vocabulary, load_segmenter, locate_words, segment, segment_lines
 from ovocr.vocab.chinese import ChineseCutter, import_rjieba, is_mixed, read_dictionary
 from ovocr.vocab.normalisation import normalise
-from ovocr.vocab.scripts import SYMBOL_WORDS
+from ovocr.vocab.scripts import SYMBOL_WORDS, compile_ascii_words, compile_words
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -376,3 +376,15 @@ def test_rjieba_gives_the_words_of_jieba() -> None:
         == [plain.cut(run) for run in runs]
         == [plain._tokenizer.lcut(run) for run in runs]
     )
+
+
+def test_the_pattern_for_ascii_finds_what_the_other_one_finds() -> None:
+    mixed = [normalise(word) for word in ChineseCutter().mixed_words]
+    full, plain = compile_words(mixed), compile_ascii_words(mixed)
+    random = Random(1)
+    pieces = [*SYMBOL_WORDS, *"abz0129'+#&-./ ", "''", "12a", "1'a", "a'1"]
+    lines = ["".join(random.choices(pieces, k=random.randint(1, 12))) for _ in range(20_000)]
+    lines += [normalise(line) for line, _ in table_cases() if normalise(line).isascii()]
+    for line in lines:
+        found = [(match.span(), match.lastgroup) for match in plain.finditer(line)]
+        assert found == [(match.span(), match.lastgroup) for match in full.finditer(line)], line
