@@ -8,6 +8,7 @@ to be cut, the longer it is: other languages have long words that no list has.
 """
 
 from functools import lru_cache
+from math import inf
 
 from ovocr.vocab.word_costs import load_word_costs
 
@@ -36,6 +37,12 @@ class LatinSplitter:
 
     def __init__(self) -> None:
         self._costs = load_word_costs()
+        self._short_parts = {
+            word: cost + _short_part_cost(word) for word, cost in self._costs.items() if len(word) <= 2
+        }
+        self._unlisted_parts = [_unlisted_cost(letters) for letters in range(_LONGEST_PART + 1)]
+        self._unlisted_parts[1] += _ANOTHER_LETTER
+        self._unlisted_parts[2] += _TWO_LETTERS
         # Most runs come again: those of a language's common words in every line.
         self._parts = lru_cache(maxsize=65536)(self._cut)
 
@@ -64,21 +71,28 @@ class LatinSplitter:
             listed = stem + _POSSESSIVE if stem is not None else None
         if listed is not None:
             return listed
-        common = min(len(word), _COMMON_LETTERS)
-        return _UNLISTED + _UNLISTED_LETTER * common + _UNLISTED_LETTER_BEYOND * (len(word) - common)
+        return _unlisted_cost(len(word))
 
     def _cut(self, run: str) -> tuple[tuple[str, ...], float]:
         """The likeliest parts, and by how many nats they are likelier than the whole. Viterbi's algorithm."""
         best = [0.0]  # cost of the likeliest parts of the first letters
         starts = [0]  # where the last of these parts starts
+        listed, short, unlisted = self._costs.get, self._short_parts.get, self._unlisted_parts
+        plain = "'" not in run
+        # Written out: this loop is most of the time that text of unlisted words takes.
         for end in range(1, len(run) + 1):
-            candidates = (
-                (best[start] + self._part_cost(run[start:end]), start)
-                for start in range(max(0, end - _LONGEST_PART), end)
-            )
-            cost, start = min(candidates)
-            best.append(cost)
-            starts.append(start)
+            lowest, lowest_start = inf, 0
+            for start in range(max(0, end - _LONGEST_PART), end):
+                part = run[start:end]
+                if plain:
+                    cost = (listed if end - start > 2 else short)(part)
+                    total = best[start] + (unlisted[end - start] if cost is None else cost)
+                else:
+                    total = best[start] + self._part_cost(part)
+                if total < lowest:
+                    lowest, lowest_start = total, start
+            best.append(lowest)
+            starts.append(lowest_start)
         parts: list[str] = []
         end = len(run)
         while end:
@@ -87,9 +101,16 @@ class LatinSplitter:
         return tuple(reversed(parts)), self.cost(run) - best[-1]
 
     def _part_cost(self, part: str) -> float:
-        if part[0] == "'" or part[-1] == "'":
-            return float("inf")
-        cost = self.cost(part)
-        if len(part) == 1:
-            return cost + _ONE_LETTER.get(part, _ANOTHER_LETTER)
-        return cost + _TWO_LETTERS if len(part) == 2 else cost
+        return inf if part[0] == "'" or part[-1] == "'" else self.cost(part) + _short_part_cost(part)
+
+
+def _short_part_cost(part: str) -> float:
+    """What a very short part costs more than it does as a word."""
+    if len(part) == 1:
+        return _ONE_LETTER.get(part, _ANOTHER_LETTER)
+    return _TWO_LETTERS if len(part) == 2 else 0.0
+
+
+def _unlisted_cost(letters: int) -> float:
+    common = min(letters, _COMMON_LETTERS)
+    return _UNLISTED + _UNLISTED_LETTER * common + _UNLISTED_LETTER_BEYOND * (letters - common)
