@@ -1,5 +1,6 @@
 """Files that appear under their final names only when they are complete."""
 
+import errno
 import fcntl
 import os
 import socket
@@ -38,7 +39,12 @@ def fsync(path: Path) -> None:
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
-    """Give a path to write to; when the block ends without an error, it becomes ``path``, else it is removed."""
+    """Give a path to write to; when the block ends without an error, it becomes ``path``, else it is removed.
+
+    Raises FileExistsError where ``path`` is a folder, a device or a pipe, which the file would replace.
+    """
+    if path.exists() and not path.is_file():
+        raise FileExistsError(errno.EEXIST, "there is something that is not a file", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_path(path)
     try:

@@ -1,6 +1,7 @@
 """The command line: light to start, one line for a mistake, exit codes."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -118,6 +119,16 @@ def test_a_mistake_is_one_line(
     assert errors.startswith("ovocr: ")
     assert len(errors.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    code, _, errors = ovocr("vocab", "build", tmp_path, "--out", pipe, "--force")
+    assert (code, errors) == (2, f"ovocr: --out {pipe}: is a device or a pipe; a file's path is needed\n")
+    code, _, errors = ovocr("vocab", "coverage", tmp_path, "--json", pipe)
+    assert (code, errors.endswith("a file's path is needed, or - for standard output\n")) == (2, True)
+    assert pipe.is_fifo()
 
 
 def test_wrong_usage_is_exit_code_2() -> None:

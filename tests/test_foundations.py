@@ -37,6 +37,16 @@ def test_a_file_has_its_name_only_when_complete(tmp_path: Path) -> None:
     assert path.read_bytes() == "länger\n".encode()
 
 
+def test_only_files_are_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (tmp_path, pipe):
+        with pytest.raises(FileExistsError), written_aside(path):
+            pass
+    assert [*tmp_path.iterdir()] == [pipe]
+    assert pipe.is_fifo()
+
+
 def test_a_lock_is_held_by_one_and_leaves_nothing(tmp_path: Path) -> None:
     path = tmp_path / "deep" / ".lock"
     with locked(path, "busy"):

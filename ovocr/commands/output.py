@@ -45,4 +45,7 @@ def file_target(ctx: click.Context, parameter: click.Parameter, value: str | Non
         raise UsageError(
             f"{parameter.opts[0]} {value}: is a folder, or in a folder that is not there; a file's path is needed"
         )
+    if value is not None and Path(value).exists() and not Path(value).is_file():
+        use = ", or - for standard output" if parameter.name == "json_path" else ""
+        raise UsageError(f"{parameter.opts[0]} {value}: is a device or a pipe; a file's path is needed{use}")
     return value
