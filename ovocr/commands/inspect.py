@@ -19,7 +19,7 @@ from ovocr.files import write_text
 @click.option("--word", metavar="WORD", help="Only images that have WORD as a tag; of packed images a class id.")
 @click.option("--key", "keys", multiple=True, metavar="KEY", help="Only the image with this key; may be given again.")
 @click.option("--shard", type=int, metavar="N", help="Only images of shard N.")
-@click.option("--side", default=900, show_default=True, metavar="PX", help="Longest side of a picture on the page.")
+@click.option("--side", default=1200, show_default=True, metavar="PX", help="Longest side of a picture on the page.")
 @click.option("--json", "json_path", metavar="F", callback=json_target, help=JSON_HELP)
 def inspect(html_path: str, json_path: str | None, **options: Any) -> None:
     """Write a page of images of the labelled data set DIR with the boxes, lines, words and tags that they were given.

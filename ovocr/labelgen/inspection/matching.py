@@ -59,9 +59,9 @@ def ocr_places(data_set: InspectedDataSet, shard: int, places: list[int]) -> dic
     return {place: int(before[place]) for place in places if was_read[place]}
 
 
-def _booleans(column: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+def _booleans(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bool_]:
     """What is null is not so."""
-    return np.asarray(pc.fill_null(column, False).to_numpy(), bool)
+    return np.asarray(pc.fill_null(column, False).to_numpy(zero_copy_only=False), bool)
 
 
 def _has_tag(tags: pa.ListArray, id: int) -> npt.NDArray[np.bool_]:

@@ -27,7 +27,7 @@ class InspectOptions:
     word: str | None = None
     keys: tuple[str, ...] = ()
     shard: int | None = None
-    side: int = 900
+    side: int = 1200
 
     def __post_init__(self) -> None:
         if not 1 <= self.limit <= MAX_PICTURES:

@@ -55,7 +55,7 @@ def _facts(image: InspectedImage) -> str:
     parts += [] if image.size is None else [f"{image.size[0]:,} × {image.size[1]:,} pixels"]
     if image.words_found:
         parts.append(f"{image.words_found:,} words read, {image.words_in_vocabulary or 0:,} in the vocabulary")
-    return " · ".join(f"<span>{part}</span>" for part in parts)
+    return "".join(f"<span>{part}</span>" for part in parts)
 
 
 def _picture(number: int, image: InspectedImage) -> str:

@@ -16,6 +16,16 @@ SCRIPT = """
     }),
   ]));
 
+  // Scrolls the list of lines, never the page.
+  const reveal = (item) => {
+    const list = item?.parentElement;
+    if (!list || list.scrollHeight <= list.clientHeight) return;
+    const top = item.offsetTop - list.offsetTop;
+    if (top < list.scrollTop || top + item.offsetHeight > list.scrollTop + list.clientHeight) {
+      list.scrollTop = top - list.clientHeight / 2;
+    }
+  };
+
   // --- Filters ---
   const query = byId("query"), count = byId("count"), reset = byId("reset"), score = byId("score");
   const choices = ["status", "reason", "script"].map(byId).filter(Boolean);
@@ -26,6 +36,23 @@ SCRIPT = """
     && (below === null || (article.dataset.score !== "" && Number(article.dataset.score) < below))
     && (!words || parts.get(article).some((part) => part.words.includes(words)));
 
+  let hits = [];
+
+  // What was found, in the lists and on the pictures.
+  const showHits = (words) => {
+    hits.forEach((element) => element.classList.remove("hit"));
+    hits = [];
+    if (!words) return;
+    for (const article of articles.filter((each) => !each.hidden)) {
+      const found = parts.get(article).filter((part) => part.words.includes(words)).map((part) => part.element);
+      const names = found.map(({dataset: {tag, line}}) => tag ? `[data-tag="${tag}"]` : `[data-line="${line ?? ""}"]`);
+      const boxes = names.flatMap((name) => [...article.querySelectorAll(`polygon${name}`)]);
+      hits.push(...found, ...boxes);
+      reveal(found.find((element) => element.dataset.line));
+    }
+    hits.forEach((element) => element.classList.add("hit"));
+  };
+
   const filter = () => {
     const words = fold(query.value.trim());
     const below = score && score.value !== "" && score.validity.valid ? Number(score.value) : null;
@@ -34,12 +61,12 @@ SCRIPT = """
       article.hidden = !isWanted(article, words, below);
       if (article.hidden) continue;
       shown += 1;
-      for (const part of parts.get(article)) {
-        part.element.classList.toggle("hit", words !== "" && part.words.includes(words));
-        const own = part.element.dataset.score;
-        if (own !== undefined) part.element.classList.toggle("low", below !== null && Number(own) < below);
+      for (const {element} of parts.get(article)) {
+        const own = element.dataset.score;
+        if (own !== undefined) element.classList.toggle("low", below !== null && Number(own) < below);
       }
     }
+    showHits(words);
     const all = articles.length, s = all === 1 ? "" : "s";
     count.textContent = shown === all ? `${all} picture${s}` : `${shown} of ${all} picture${s}`;
     reset.hidden = shown === all && !words;
@@ -101,16 +128,6 @@ SCRIPT = """
     if (!at.closest(".lines")) reveal(article.querySelector(".lines li.lit"));
   };
 
-  // Scrolls the list of lines, never the page.
-  const reveal = (item) => {
-    const list = item?.parentElement;
-    if (!list || list.scrollHeight <= list.clientHeight) return;
-    const top = item.offsetTop - list.offsetTop;
-    if (top < list.scrollTop || top + item.offsetHeight > list.scrollTop + list.clientHeight) {
-      list.scrollTop = top - list.clientHeight / 2;
-    }
-  };
-
   document.addEventListener("pointerover", (event) => light(event.target));
   document.addEventListener("focusin", (event) => light(event.target));
   document.addEventListener("focusout", unlight);
@@ -119,10 +136,14 @@ SCRIPT = """
   });
 
   // --- Pictures in full size ---
-  document.querySelectorAll(".zoom").forEach((button) => button.addEventListener("click", () => {
-    const large = button.closest("article").classList.toggle("large");
-    button.setAttribute("aria-pressed", large);
-  }));
+  document.querySelectorAll(".zoom").forEach((button) => {
+    const article = button.closest("article"), image = article.querySelector("img");
+    const isSmaller = () => image.clientWidth < image.naturalWidth || article.classList.contains("large");
+    button.addEventListener("click", () => {
+      button.setAttribute("aria-pressed", article.classList.toggle("large"));
+    });
+    new ResizeObserver(() => { button.hidden = !isSmaller(); }).observe(image);
+  });
 
   // --- Keys ---
   // One stop of Tab for each list; arrows go on inside of it.

@@ -23,16 +23,16 @@ td.text, th.text { text-align: left; white-space: normal; }
 .pill { padding: 1px 10px; border-radius: 999px; border: 1px solid currentColor; font-size: 13px; font-weight: 600; }
 .pill.ok { color: var(--ok); } .pill.dropped { color: var(--dropped); } .pill.quarantined { color: var(--quarantined); }
 
-.toolbar { display: flex; flex-wrap: wrap; align-items: end; gap: 10px 16px; padding: 12px 20px; margin: 0 0 20px; }
+.toolbar { display: flex; flex-wrap: wrap; align-items: end; gap: 10px 12px; padding: 12px 20px; margin: 0 0 20px; }
 .toolbar label, legend { font-size: 13px; color: var(--faint); }
-.find { flex: 1 1 220px; }
+.find { flex: 1 1 150px; min-width: 0; }
 .find label, .choice label { display: block; margin-bottom: 2px; }
 .find input { width: 100%; }
 .toolbar input:not([type=checkbox]), select, .toolbar button {
   height: 36px; padding: 0 10px; font: inherit; font-size: 15px; color: var(--ink); background: var(--ground);
   border: 1px solid var(--line); border-radius: 8px;
 }
-.choice select { min-width: 96px; max-width: 230px; }
+.choice select { width: 124px; }
 .choice input { width: 112px; }
 .boxes { display: flex; gap: 6px; margin: 0; padding: 0; border: 0; min-width: 0; }
 .boxes legend { margin-bottom: 2px; padding: 0; }
@@ -46,7 +46,7 @@ td.text, th.text { text-align: left; white-space: normal; }
 .switch input { position: absolute; opacity: 0; }
 .switch input:checked + span { color: var(--own); border-color: currentColor; font-weight: 600; }
 .switch input:checked + span::before { background: currentColor; }
-.found { display: flex; align-items: center; gap: 12px; height: 36px; margin: 0; font-weight: 600; }
+.found { display: flex; align-items: center; gap: 10px; height: 36px; margin: 0; font-weight: 600; }
 .toolbar .found button { font-weight: 400; cursor: pointer; }
 .above { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 2px 24px; margin: 0 0 12px; }
 .above p { margin: 0; color: var(--faint); }
@@ -66,6 +66,7 @@ article:focus { outline: 2px solid var(--accent); outline-offset: 0; }
 .number { color: var(--faint); font-variant-numeric: tabular-nums; font-size: 14px; }
 .facts { display: flex; flex-wrap: wrap; gap: 0 6px; margin: 2px 0 0; color: var(--faint); font-size: 13px; }
 .facts span { overflow-wrap: anywhere; }
+.facts span:not(:last-child)::after { content: " ·"; }
 .why { margin: 6px 0 0; font-size: 14px; overflow-wrap: anywhere; }
 .body { display: grid; grid-template-columns: minmax(0, 1.15fr) minmax(0, 1fr); gap: 24px; margin-top: 14px; }
 .side { position: sticky; top: calc(var(--bar) + 12px); align-self: start; text-align: center; }
@@ -74,7 +75,7 @@ article:focus { outline: 2px solid var(--accent); outline-offset: 0; }
   box-shadow: 0 0 0 1px var(--line);
 }
 .large .body { grid-template-columns: minmax(0, 1fr); }
-.large .side { position: static; overflow: auto; max-height: 92vh; padding: 1px; }
+.large .side { position: static; overflow: auto; padding: 1px; }
 .large .frame, .large .frame img { max-width: none; max-height: none; }
 .zoom {
   padding: 1px 10px; font: inherit; font-size: 13px; color: var(--faint); background: none; cursor: pointer;
@@ -99,6 +100,7 @@ polygon { fill-opacity: 0; stroke-width: 1.5; vector-effect: non-scaling-stroke;
 html .lighting polygon:not(.lit) { stroke-opacity: 0.3; fill-opacity: 0.03; }
 .frame polygon.lit { opacity: 1; stroke-width: 3; fill-opacity: 0.28; }
 .frame .line-boxes polygon.lit { fill-opacity: 0.08; stroke-width: 2; }
+.frame polygon.hit { opacity: 1; stroke: #d68400; stroke-width: 3; }
 
 h4 { margin: 0 0 6px; }
 h4:not(:first-child) { margin-top: 18px; }
@@ -125,11 +127,12 @@ button.tag { cursor: pointer; }
 .score { color: var(--faint); font-size: 12px; line-height: 21px; font-variant-numeric: tabular-nums; }
 .score.low, .low .score { color: var(--left-out); font-weight: 600; }
 .w { text-decoration: underline 2px var(--tag); text-underline-offset: 3px; border-radius: 3px; }
+.w + .w { margin-left: 3px; }
 .w.out { font-style: normal; text-decoration: underline 2px dashed var(--left-out); }
 .lines li:is(:hover, .lit) { background: var(--track); }
 .w.lit { background: var(--accent-soft); color: var(--accent-ink); }
 .w.out.lit { background: color-mix(in srgb, var(--left-out) 22%, transparent); color: inherit; }
-.hit, .lines li.hit { box-shadow: inset 0 0 0 2px var(--dropped); }
+.tag.hit, .lines li.hit { box-shadow: inset 0 0 0 2px var(--dropped); }
 
 @media (min-width: 900px) and (min-height: 560px) {
   .toolbar { position: sticky; top: 0; z-index: 1; border-radius: 0 0 12px 12px; box-shadow: 0 4px 16px #0002; }

@@ -25,7 +25,7 @@ def toolbar(images: Sequence[InspectedImage], *, packed: bool) -> str:
 placeholder="{"class id or key" if packed else "word, line or key"}" aria-keyshortcuts="/"></div>
 {"".join(choices)}{"" if packed else _SCORE}{"" if packed else _boxes()}
 <p class="found"><span id="count" role="status">{_number(len(images))}</span>
-<button type="button" id="reset" hidden>Show all</button></p>
+<button type="button" id="reset" hidden aria-label="show all pictures">all</button></p>
 </div>
 <noscript><p>Filters, and boxes that light up, need scripts, which are switched off.</p></noscript>
 <p id="nothing" hidden>No picture of this page is as the filters say.</p>"""

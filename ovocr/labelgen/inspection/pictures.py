@@ -17,9 +17,9 @@ from ovocr.recordio import Record, RecordReader
 
 # The first that fits is taken; noise fits with none of them, and is made smaller as well.
 QUALITIES = (80, 65, 50)
-# Bytes of a JPEG for each pixel of the square that it fits in: 200 kB at a side of 900, so that 50 of them in Base64
+# Bytes of a JPEG for each pixel of the square that it fits in: 216 kB at a side of 1200, so that 50 of them in Base64
 # stay below 15 MB.
-BYTES_A_PIXEL = 0.25
+BYTES_A_PIXEL = 0.15
 _SHRINK = 0.75
 
 

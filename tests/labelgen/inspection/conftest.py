@@ -61,11 +61,10 @@ def start_data_set(root: Path, sources: Sequence[str], *, packed: bool = False) 
 
 
 def ok(*texts: str, size: tuple[int, int] = (420, 90), image: bytes | None = None, score: float = 0.9) -> Outcome:
-    """An image with the tag ``river``; its lines are one below the other."""
-    lines = [
-        Line(text, score, (10.0, 20.0 * n, 210.0, 20.0 * n, 210.0, 20.0 * n + 18, 10.0, 20.0 * n + 18))
-        for n, text in enumerate(texts)
-    ]
+    """An image with the tag ``river`` at the beginning of its first line; the other lines share a box below it."""
+    boxes = [(15.0, 20.0, 405.0, 20.0, 405.0, 46.0, 15.0, 46.0)]
+    boxes += [(15.0, 50.0, 405.0, 50.0, 405.0, 76.0, 15.0, 76.0)] * (len(texts) - 1)
+    lines = [Line(text, score, box) for text, box in zip(texts, boxes, strict=True)]
     return Outcome(
         status=Status.OK,
         jpeg=jpeg(texts[0], size) if image is None else image,
@@ -74,7 +73,7 @@ def ok(*texts: str, size: tuple[int, int] = (420, 90), image: bytes | None = Non
         lines=lines,
         words_found=len(lines),
         words_in_vocabulary=1,
-        tags=[Tag(5, 0, lines[0].box)],
+        tags=[Tag(5, 0, (15.0, 20.0, 65.0, 20.0, 65.0, 46.0, 15.0, 46.0))],
         slots=[5, 5, 5, 5],
     )
 
