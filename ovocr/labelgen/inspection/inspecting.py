@@ -27,7 +27,9 @@ class Inspection:
     def format(self) -> str:
         """For a person, a line or two."""
         without = sum(isinstance(image.picture, NoPicture) for image in self.images)
-        lines = [f"{len(self.images)} of {self.selection.matching} images, from {len(self.selection.places)} shards"]
+        shards = len(self.selection.places)
+        of = f"{self.selection.matching} images, from {shards} shard{'s' if shards > 1 else ''}"
+        lines = [f"{len(self.images)} of {of}"]
         return "\n".join(lines + ([f"  without their picture: {without}"] if without else []))
 
     def to_json(self) -> dict[str, Any]:

@@ -32,8 +32,11 @@ def overview(data_set: InspectedDataSet) -> str:
         '<th scope="col">images</th><th scope="col">share</th>'
     )
     shards, planned = len(data_set.shards), data_set.manifest.get("shards")
-    of = f" of {len(planned):,}" if isinstance(planned, list) and len(planned) != shards else ""
-    note = f"{counts['input']:,} images in {shards:,}{of} finished shards; {_contents(data_set)}."
+    all_of = (
+        "" if not isinstance(planned, list) or len(planned) == shards else f" that are finished of {len(planned):,}"
+    )
+    plural = "s" if shards != 1 else ""
+    note = f"{counts['input']:,} images in {shards:,} shard{plural}{all_of}; {_contents(data_set)}."
     return panel("The whole data set", note, table(header, rows))
 
 

@@ -82,6 +82,7 @@ article:focus { outline: 2px solid var(--accent); outline-offset: 0; }
   border: 1px solid var(--line); border-radius: 999px; white-space: nowrap;
 }
 .zoom:hover { color: var(--ink); }
+.zoom[aria-pressed=true] { color: var(--accent-ink); background: var(--accent-soft); border-color: transparent; }
 .empty { margin: 0; color: var(--faint); font-size: 14px; }
 .frame img { display: block; max-width: 100%; max-height: calc(100vh - var(--bar) - 40px); width: auto; height: auto; }
 .frame svg { position: absolute; inset: 0; width: 100%; height: 100%; overflow: visible; }
@@ -126,12 +127,18 @@ button.tag { cursor: pointer; }
 .lines .text { flex: 1; min-width: 0; overflow-wrap: anywhere; white-space: pre-wrap; }
 .score { color: var(--faint); font-size: 12px; line-height: 21px; font-variant-numeric: tabular-nums; }
 .score.low, .low .score { color: var(--left-out); font-weight: 600; }
-.w { text-decoration: underline 2px var(--tag); text-underline-offset: 3px; border-radius: 3px; }
-.w + .w { margin-left: 3px; }
-.w.out { font-style: normal; text-decoration: underline 2px dashed var(--left-out); }
+/* Underlined by a picture that ends before the word does: words without a space between them stay apart. */
+.w {
+  padding-bottom: 2px; border-radius: 2px; background: linear-gradient(var(--tag) 0 0) 1px 100% / calc(100% - 2px) 2px
+  no-repeat; -webkit-box-decoration-break: clone; box-decoration-break: clone;
+}
+.w.out {
+  font-style: normal;
+  background-image: repeating-linear-gradient(90deg, var(--left-out) 0 4px, transparent 4px 7px);
+}
 .lines li:is(:hover, .lit) { background: var(--track); }
-.w.lit { background: var(--accent-soft); color: var(--accent-ink); }
-.w.out.lit { background: color-mix(in srgb, var(--left-out) 22%, transparent); color: inherit; }
+.w.lit { background-color: var(--accent-soft); color: var(--accent-ink); }
+.w.out.lit { background-color: color-mix(in srgb, var(--left-out) 22%, transparent); color: inherit; }
 .tag.hit, .lines li.hit { box-shadow: inset 0 0 0 2px var(--dropped); }
 
 @media (min-width: 900px) and (min-height: 560px) {
@@ -161,7 +168,7 @@ button.tag { cursor: pointer; }
   .side { position: static; }
   .frame img { max-height: 150mm; }
   .lines { max-height: none; overflow: visible; columns: 2; }
-  polygon { print-color-adjust: exact; }
+  polygon, .w, .tag, .bar { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }
 """
 )

@@ -93,6 +93,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data_set = start_data_set(root, [source])
     images = [(text, ok(f"river {text}", *HOSTILE)) for text in HOSTILE]
     images.append(("a picture without end.jpg", ok("river", image=jpeg("river")[:400])))
+    images.append(("two scripts.jpg", ok("river", "不要恐慌", score=0.75)))
     images += [(text, quarantined(Reason.DAMAGED_SOURCE, f"cut: {text}")) for text in HOSTILE]
     images.append((HOSTILE[2], Outcome(status=Status.DROPPED, reason=Reason.NO_TEXT, width=80, height=60)))
     write_shard(data_set, 0, source, images)

@@ -57,9 +57,9 @@ def test_a_seed_gives_the_same_images_and_another_one_others(make_data_set: Call
 
 def test_images_by_status_tag_key_and_shard(hostile: Path, make_data_set: Callable[..., Path]) -> None:
     quarantined = chosen(hostile, status="quarantined", limit=1000)
-    assert quarantined.places == {0: list(range(13, 25))}
-    assert chosen(hostile, status="dropped").places == {0: [25]}
-    assert chosen(hostile, word="RIVER", limit=1000).places == {0: list(range(13))}
+    assert quarantined.places == {0: list(range(14, 26))}
+    assert chosen(hostile, status="dropped").places == {0: [26]}
+    assert chosen(hostile, word="RIVER", limit=1000).places == {0: list(range(14))}
     root = make_data_set([3, 3])
     assert chosen(root, keys=("1-2.jpg", "0-0.jpg")).places == {0: [0], 1: [2]}
     assert chosen(root, shard=1).places == {1: [0, 1, 2]}
