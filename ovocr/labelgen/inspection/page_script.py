@@ -37,6 +37,15 @@ SCRIPT = """
     && (!words || parts.get(article).some((part) => part.words.includes(words)));
 
   let hits = [];
+  const inSight = new Set();
+  const revealHit = (article) => reveal(article.querySelector(".lines li.hit"));
+
+  // Pictures far from the window are not laid out, and asking for their sizes would do it.
+  const sight = new IntersectionObserver((changes) => changes.forEach(({target, isIntersecting}) => {
+    inSight[isIntersecting ? "add" : "delete"](target);
+    if (isIntersecting) revealHit(target);
+  }));
+  articles.forEach((article) => sight.observe(article));
 
   // What was found, in the lists and on the pictures.
   const showHits = (words) => {
@@ -48,9 +57,9 @@ SCRIPT = """
       const names = found.map(({dataset: {tag, line}}) => tag ? `[data-tag="${tag}"]` : `[data-line="${line ?? ""}"]`);
       const boxes = names.flatMap((name) => [...article.querySelectorAll(`polygon${name}`)]);
       hits.push(...found, ...boxes);
-      reveal(found.find((element) => element.dataset.line));
     }
     hits.forEach((element) => element.classList.add("hit"));
+    inSight.forEach(revealHit);
   };
 
   const filter = () => {

@@ -57,6 +57,7 @@ kbd { padding: 1px 6px; border: 1px solid var(--line); border-radius: 5px; font:
 article {
   margin: 0 0 20px; padding: 16px 20px 20px; background: var(--panel); border: 1px solid var(--line);
   border-radius: 12px; scroll-margin-top: calc(var(--bar) + 8px);
+  content-visibility: auto; contain-intrinsic-size: auto 900px;
 }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
 article:focus { outline: 2px solid var(--accent); outline-offset: 0; }
@@ -164,7 +165,7 @@ button.tag { cursor: pointer; }
 @media print {
   body { background: none; font-size: 11px; }
   .toolbar, .keys, .zoom { display: none; }
-  article { break-inside: avoid; border-radius: 0; }
+  article { break-inside: avoid; border-radius: 0; content-visibility: visible; }
   .side { position: static; }
   .frame img { max-height: 150mm; }
   .lines { max-height: none; overflow: visible; columns: 2; }
