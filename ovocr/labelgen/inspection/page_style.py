@@ -162,13 +162,23 @@ button.tag { cursor: pointer; }
   th, td { padding: 7px 6px; }
   polygon { stroke-width: 1; }
 }
+@media (scripting: none) {
+  .toolbar, .keys, .zoom { display: none; }
+  .tag-boxes polygon { opacity: 1; fill-opacity: 0.12; }
+  .lines { max-height: none; }
+}
 @media print {
   body { background: none; font-size: 11px; }
   .toolbar, .keys, .zoom { display: none; }
   article { break-inside: avoid; border-radius: 0; content-visibility: visible; }
   .side { position: static; }
-  .frame img { max-height: 150mm; }
-  .lines { max-height: none; overflow: visible; columns: 2; }
+  .frame img { max-height: 190mm; }
+  .lines { max-height: none; overflow: visible; font-size: 10px; }
+  .lines li { padding: 0 6px; }
+  .score { font-size: 9px; line-height: 15px; }
+  .tags { gap: 3px; }
+  .tag { padding: 0 6px; font-size: 10px; }
+  .tag small { font-size: 8px; }
   polygon, .w, .tag, .bar { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }
 """

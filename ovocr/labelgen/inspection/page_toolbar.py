@@ -11,7 +11,7 @@ _BOXES = (("tags", "Tags"), ("lines", "Lines"), ("left-out", "Left out"))
 
 
 def toolbar(images: Sequence[InspectedImage], *, packed: bool) -> str:
-    """Shown where scripts run; without them, all pictures are there and all boxes can be seen."""
+    """For where scripts run; without them all pictures are there, with the boxes of their tags."""
     choices = [
         _choice("status", "Status", Counter(image.status.value for image in images)),
         _choice("reason", "Reason", Counter(image.reason for image in images if image.reason)),
