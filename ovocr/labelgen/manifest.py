@@ -23,7 +23,7 @@ from ovocr.labelgen.sources import InputShard
 from ovocr.labelgen.tags import TagPolicy
 from ovocr.labelgen.words import Words
 
-FORMAT = 1
+FORMAT = 2
 _STARTING = ".starting-"
 
 

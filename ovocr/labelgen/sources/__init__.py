@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ovocr.errors import UsageError
+from ovocr.errors import OvocrError, UsageError
 from ovocr.labelgen.sources.folder import plan_folder, read_folder
 from ovocr.labelgen.sources.parquet import plan_parquet, read_parquet
 from ovocr.labelgen.sources.plan import Found, Ignored, InputShard, Lost, SourceItem, as_text
@@ -26,14 +26,43 @@ def plan_shards(sources: tuple[str, ...], shard_size: int) -> list[InputShard]:
 
 
 def read_shard(shard: InputShard) -> Iterator[SourceItem]:
-    """The shard's images in order. Raises OvocrError where the source cannot be read at all."""
+    """The shard's images in order.
+
+    Raises OvocrError where the source cannot be read at all, is another file than when the run was planned, or becomes
+    one while it is read.
+    """
+    if shard.kind == "folder":
+        return read_folder(shard)
+    return _read_unchanged(shard)
+
+
+def _read_unchanged(shard: InputShard) -> Iterator[SourceItem]:
+    before = _stamp(shard.source)
+    if before is not None and shard.size not in (None, before[0]):
+        raise OvocrError(
+            f"{shard.source}: has {before[0]} bytes, had {shard.size} when the run was planned; "
+            "put it back, or choose another --out"
+        )
+    yield from _read_archive(shard)
+    if before is not None and before != _stamp(shard.source):
+        raise OvocrError(f"{shard.source}: changed while it was read; run the command again once it is complete")
+
+
+def _stamp(source: str) -> tuple[int, int, int] | None:
+    """Size and what else tells a file from another one in its place; None where there is none, which reading says."""
+    try:
+        status = os.stat(source)
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def _read_archive(shard: InputShard) -> Iterator[SourceItem]:
     if shard.kind == "tar":
         return read_tar(shard)
     if shard.kind == "rec":
         return read_rec(shard)
-    if shard.kind == "parquet":
-        return read_parquet(shard)
-    return read_folder(shard)
+    return read_parquet(shard)
 
 
 def _expand(source: str) -> list[str]:

@@ -1,5 +1,6 @@
 """Images in a folder and the folders below it, in the order of their relative paths."""
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -24,17 +25,19 @@ def plan_folder(source: str, shard_size: int) -> list[InputShard]:
     names, ignored = _list_images(source)
     if not names:
         raise UsageError(f"{source}: no image in this folder (other files: {ignored}); archives in it: {source}/*.tar")
+    pieces = [tuple(names[start : start + shard_size]) for start in range(0, len(names), shard_size)]
     return [
         InputShard(
             source=source,
             kind="folder",
-            start=start,
-            stop=min(start + shard_size, len(names)),
-            names=tuple(names[start : start + shard_size]),
-            ignored=0 if start else ignored,
-            images=min(shard_size, len(names) - start),
+            start=number * shard_size,
+            stop=number * shard_size + len(piece),
+            names=piece,
+            ignored=0 if number else ignored,
+            images=len(piece),
+            names_sha256=hashlib.sha256(b"\0".join(map(os.fsencode, piece))).hexdigest(),
         )
-        for start in range(0, len(names), shard_size)
+        for number, piece in enumerate(pieces)
     ]
 
 
