@@ -1,5 +1,6 @@
 """A real S3 endpoint on the loopback interface."""
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,7 +30,7 @@ class Bucket:
     def remove(self, key: str) -> None:
         self._client.delete_object(Bucket=self._name, Key=key)
 
-    def keys(self, prefix: str = "") -> list[str]:
+    def names(self, prefix: str = "") -> list[str]:
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._name, Prefix=prefix)
         return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
 
@@ -42,6 +43,7 @@ class Bucket:
 def endpoint() -> Iterator[str]:
     pytest.importorskip("s3fs", reason="object stores need the s3 extra")
     server_module = pytest.importorskip("moto.server", reason="no S3 endpoint to test against: moto is not installed")
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
