@@ -90,11 +90,11 @@ $(VENV)/installed: setup.cfg constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/installed-test: $(VENV)/installed
-	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[ocr,openvino,train,vocab,test]'
+	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[ocr,openvino,s3,train,vocab,test]'
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed-test
-	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[ocr,openvino,train,vocab,test,dev]'
+	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[ocr,openvino,s3,train,vocab,test,dev]'
 	touch $@
 
 # The two RapidOCR wheels are there for the model files in them. PaddleX asks for the OpenCV that needs libGL from the

@@ -22,7 +22,8 @@ class SourcePictures:
     """
 
     def __init__(self, shard: InputShard, max_pixels: int) -> None:
-        self._shard = shard
+        # Each picture is compared, so the file may be another one that holds the same.
+        self._shard = replace(shard, size=None)
         self._max_pixels = max_pixels
         self._items: Iterator[Found | Lost] | None = None
         self._place = -1  # of the last item that was read
