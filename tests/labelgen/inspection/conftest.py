@@ -10,6 +10,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from ovocr.dataset import LabelledDataSet
+from ovocr.labelgen.manifest import FORMAT
 from ovocr.labelgen.outcome import Outcome, Status, Tag, quarantined
 from ovocr.labelgen.reading import Line
 from ovocr.labelgen.reasons import Reason
@@ -48,7 +49,7 @@ def start_data_set(root: Path, sources: Sequence[str], *, packed: bool = False) 
     vocabulary = Vocabulary(WORDS)
     words = {"vocabulary": {"size": len(vocabulary), "sha256": vocabulary.sha256}, "engine": {"name": HOSTILE[0]}}
     manifest = {
-        "format": 1,
+        "format": FORMAT,
         "options": {"tags": 4, "max_pixels": 1_000_000},
         "shards": [{"source": source, "kind": "folder"} for source in sources],
         **({"labels": {"sha256": "0"}, "num_classes": 9} if packed else words),

@@ -9,6 +9,7 @@ import pytest
 from ovocr.dataset import LabelledDataSet
 from ovocr.errors import OvocrError
 from ovocr.labelgen.inspection.data_set import InspectedDataSet
+from ovocr.labelgen.manifest import FORMAT
 from ovocr.labelgen.reasons import Reason
 from ovocr.labelgen.totals import Totals
 
@@ -56,6 +57,6 @@ def test_what_another_version_wrote_is_refused(make_data_set: Callable[..., Path
     change(root / "manifest.json", options={"tags": 4})
     with pytest.raises(OvocrError, match=r"manifest.json: options.max_pixels is missing or no number"):
         _ = InspectedDataSet.open(root).max_pixels
-    change(root / "manifest.json", format=2)
-    with pytest.raises(OvocrError, match="format 2; this version reads 1"):
+    change(root / "manifest.json", format=FORMAT + 1)
+    with pytest.raises(OvocrError, match=f"format {FORMAT + 1}; this version reads {FORMAT}"):
         InspectedDataSet.open(root)
