@@ -1,18 +1,12 @@
 """What a training run is configured by: a class a section, a line of documentation and the bounds at each setting."""
 
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from ovocr.trainer.settings import Settings, described
-
-if sys.version_info >= (3, 11):
-    pass
-else:
-    pass
 
 # Half of a head's dimension splits 4:6:6 into frequencies of t, h and w: sixteenths, so the half is a multiple of 16.
 HEAD_DIM_MULTIPLE = 32
@@ -165,6 +159,26 @@ class HeadConfig(Settings):
     image_size: int | None = field(
         default=None, metadata=described("side of the input; left out: the backbone's", unit="pixels", minimum=1)
     )
+    crop_scale: tuple[float, float] | None = field(
+        default=None,
+        metadata=described(
+            "smallest and largest share of its area that is shown of a picture; left out: all of it", above=0, maximum=1
+        ),
+    )
+    crop_ratio: tuple[float, float] | None = field(
+        default=None,
+        metadata=described("smallest and largest width / height of such a part; left out: 3/4 to 4/3", above=0),
+    )
+    crop_share: float | None = field(
+        default=None,
+        metadata=described("of the samples that are cropped; left out: all of them", above=0, maximum=1),
+    )
+    crop_min_visible: float | None = field(
+        default=None,
+        metadata=described(
+            "share of a word's box that must be in the part for its tag to be kept; left out: 0.8", above=0, maximum=1
+        ),
+    )
     frames: int | None = field(
         default=None, metadata=described("of a clip, one drawn from each of so many equal bins; left out: 8", minimum=1)
     )
@@ -243,6 +257,7 @@ class HeadConfig(Settings):
             yield "init_map", "only with init_from, the run whose class centers it carries over"
         if self.momentum is not None and self.optimizer != "sgd":
             yield "momentum", f'only optimizer "sgd" has it; this is "{self.optimizer}"'
+        yield from self._crop_conflicts()
         if self.kind == "video":
             if self.video_frames % self.clip_frames:
                 yield "sampled_frames", f"{self.video_frames} is not divisible by frames, {self.clip_frames}"
@@ -252,6 +267,19 @@ class HeadConfig(Settings):
             for name in ("frames", "sampled_frames"):
                 if getattr(self, name) is not None:
                     yield name, f'only heads of kind "video" have it; this one is of kind "{self.kind}"'
+
+    def _crop_conflicts(self) -> Iterator[tuple[str, str]]:
+        for name in ("crop_scale", "crop_ratio"):
+            bounds = getattr(self, name)
+            if bounds is not None and bounds[0] > bounds[1]:
+                yield name, f"{list(bounds)}: the smallest comes first"
+        given = [name for name in ("crop_ratio", "crop_share", "crop_min_visible") if getattr(self, name) is not None]
+        if self.crop_scale is None:
+            yield from ((name, "only with crop_scale, without which pictures stay whole") for name in given)
+        if self.kind == "video" and self.crop_scale is not None:
+            yield "crop_scale", 'heads of kind "video" show their frames whole'
+        if self.kind == "image" and self.crop_min_visible is not None:
+            yield "crop_min_visible", 'only heads of kind "ocr" have words with a place in the picture'
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ovocr.dataset import LabelledDataSet
 from ovocr.errors import OvocrError, UsageError
 from ovocr.trainer.config import HeadConfig, LoaderConfig
+from ovocr.trainer.data.crops import CropPolicy
 from ovocr.trainer.data.loader import Batch, build_loader
 from ovocr.trainer.data.mixing import SampleOrder, order_of
 from ovocr.trainer.data.records import RecordSamples, vocabulary_path
@@ -85,6 +86,8 @@ def open_samples(
             labels_stored=head.stored,
             num_classes=num_classes,
             image_size=image_size,
+            crops=_crop_policy(head, seed),
+            crop_drops_tags=head.kind == "ocr",
         )
     from ovocr.trainer.data.video_lists import VideoSamples  # needs the extra `video`
 
@@ -96,6 +99,18 @@ def open_samples(
         image_size=image_size,
         frames=head.clip_frames,
         sampled_frames=head.video_frames,
+        seed=seed,
+    )
+
+
+def _crop_policy(head: HeadConfig, seed: int) -> CropPolicy | None:
+    if head.crop_scale is None:
+        return None
+    return CropPolicy(
+        share=1.0 if head.crop_share is None else head.crop_share,
+        scale=head.crop_scale,
+        ratio=head.crop_ratio or (3 / 4, 4 / 3),
+        min_visible=0.8 if head.crop_min_visible is None else head.crop_min_visible,
         seed=seed,
     )
 

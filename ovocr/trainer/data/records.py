@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from ovocr.dataset import LabelledDataSet
 from ovocr.errors import OvocrError
 from ovocr.recordio import Record, RecordReader
-from ovocr.trainer.data.pictures import DecodeError, load_picture
+from ovocr.trainer.data.crops import Crop, CropPolicy, draw_crop, refill, visible_shares
+from ovocr.trainer.data.pictures import DecodeError, load_crop, load_picture, picture_size
 from ovocr.trainer.data.samples import Sample
+from ovocr.trainer.data.tag_boxes import TagBoxes
 
 # Readers that keep their file open: shards may be more than the files a process may open (often 1024).
 _OPEN_READERS = 128
@@ -28,6 +30,8 @@ class RecordSamples:
     labels_stored, label_select: of a record's tags the slice [label_select : label_select + labels_stored] is used.
     num_classes: tags must be less.
     image_size: side of the letterboxed pictures, pixels.
+    crops: how a part of a picture is drawn; None: pictures stay whole. crop_drops_tags: keep of a picture's tags those
+        that are in the part, if any is, or all of them: what a class id that is no word stands for has no place.
 
     Raises OvocrError that names the folder, and at a read one that names the record. May be pickled, and used on both
     sides of a fork.
@@ -41,6 +45,8 @@ class RecordSamples:
         label_select: int = 0,
         num_classes: int,
         image_size: int = 448,
+        crops: CropPolicy | None = None,
+        crop_drops_tags: bool = True,
     ) -> None:
         if not roots:
             raise OvocrError("no data sets: at least one is needed")
@@ -55,6 +61,8 @@ class RecordSamples:
         self._readers = [RecordReader(prefix) for prefix in self._prefixes]
         sizes = iter(self._readers)
         self.parts = [sum(len(next(sizes)) for _ in of_one) for of_one in shards]
+        tables = [data_set.records_path(shard) for data_set, shard in self._shards]
+        self._crops, self._tag_boxes = crops, TagBoxes(tables) if crop_drops_tags else None
         self._ends = np.cumsum([len(reader) for reader in self._readers])
         self._open: OrderedDict[int, None] = OrderedDict()  # shards by last use, the latest last
         if len(self) == 0:
@@ -87,12 +95,34 @@ class RecordSamples:
         return record.image, labels.astype(np.int64)
 
     def load(self, index: int, position: int | None = None) -> Sample:
-        """Letterboxed picture and tags; nothing of it is random. Raises OvocrError naming the record."""
+        """Letterboxed picture, or the part of it that is drawn for this position, and its tags.
+
+        Raises OvocrError naming the record.
+        """
         encoded, labels = self[index]
         try:
+            crop = self._draw_crop(encoded, position)
+            if crop is not None:
+                kept = self._kept_tags(index, labels, crop)
+                if kept.any():
+                    return Sample(load_crop(encoded, crop, self._image_size), refill(labels, kept))
             return Sample(load_picture(encoded, self._image_size), labels)
         except DecodeError as error:
             raise DecodeError(f"{self.name(index)}: {error}") from error
+
+    def _draw_crop(self, encoded: bytes, position: int | None) -> Crop | None:
+        if self._crops is None or position is None:
+            return None
+        return draw_crop(*picture_size(encoded), self._crops, position)
+
+    def _kept_tags(self, index: int, labels: NDArray[np.int64], crop: Crop) -> NDArray[np.bool_]:
+        """Which of a record's tags are in the crop: bool [labels_stored]."""
+        if self._tag_boxes is None or self._crops is None:
+            return np.ones(len(labels), np.bool_)
+        shard, place = self._locate(index)
+        tags = self._tag_boxes.of_record(shard, int(self._readers[shard].ids[place]))
+        visible = visible_shares(tags.boxes, crop) >= self._crops.min_visible
+        return np.isin(labels, tags.ids[visible])
 
     def name(self, index: int) -> str:
         """Where a sample comes from, for messages: DIR/rec/00003.rec id 17 (page/12.jpg of pages.tar)."""
