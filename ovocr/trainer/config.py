@@ -122,6 +122,10 @@ class LoaderConfig(Settings):
         default=0, metadata=described("per rank and head; 0: in the training process", unit="processes", minimum=0)
     )
     prefetch: int = field(default=2, metadata=described("made ahead by each worker process", unit="batches", minimum=1))
+    max_skipped: float = field(
+        default=0.01,
+        metadata=described("share of the samples that may be damaged before the run ends", minimum=0, maximum=1),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from ovocr.dataset import LabelledDataSet
 from ovocr.errors import OvocrError
-from ovocr.recordio import Record, RecordReader
+from ovocr.recordio import Record, RecordError, RecordReader
 from ovocr.trainer.data.crops import Crop, CropPolicy, draw_crop, refill, visible_shares
 from ovocr.trainer.data.pictures import DecodeError, load_crop, load_picture, picture_size
 from ovocr.trainer.data.samples import Sample
@@ -69,8 +70,9 @@ class RecordSamples:
             raise OvocrError(f"{', '.join(map(str, roots))}: no records: no picture of it had a tag")
         first = 0
         for size in self.parts:
-            if size:
-                self[first]  # tags too few or too large for the settings are an error now, not in the middle of a run
+            with suppress(RecordError):  # damaged: it is met again when it is read
+                if size:
+                    self[first]  # tags too few or too large for the settings are an error now, not in mid-run
             first += size
 
     def __len__(self) -> int:
