@@ -116,8 +116,12 @@ class OptimizerConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class LoaderConfig(Settings):
-    """[loader]: reading and decoding; nothing here changes what a step sees."""
+    """[loader]: reading and decoding; nothing here changes what a step sees, unless DALI reads."""
 
+    kind: Literal["torch", "dali"] = field(
+        default="torch",
+        metadata=described("who reads; dali is faster on a GPU, but its order is its own and pictures stay whole"),
+    )
     workers: int = field(
         default=0, metadata=described("per rank and head; 0: in the training process", unit="processes", minimum=0)
     )
@@ -304,8 +308,18 @@ class RunConfig(Settings):
             if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
                 yield f"heads.{name}", "a head's name is a lower-case letter, then lower-case letters, digits and _"
             yield from ((f"heads.{name}.{key}", problem) for key, problem in self._head_conflicts(self.heads[name]))
+        if self.loader.kind == "dali":
+            yield from self._dali_conflicts()
         if self.optimizer.warmup_steps > self.run.steps:
             yield "optimizer.warmup_steps", f"{self.optimizer.warmup_steps} is more than run.steps, {self.run.steps}"
+
+    def _dali_conflicts(self) -> Iterator[tuple[str, str]]:
+        for name, head in self.heads.items():
+            if head.kind == "video":
+                yield f"heads.{name}.kind", '"video" is not read by loader.kind = "dali"'
+            for key in ("crop_scale", "mixing_weights"):
+                if getattr(head, key) is not None:
+                    yield f"heads.{name}.{key}", 'not with loader.kind = "dali", which reads records whole and in turn'
 
     def _head_conflicts(self, head: HeadConfig) -> Iterator[tuple[str, str]]:
         passes, patch, axis = self.run.passes_per_step, self.backbone.patch_size, self.backbone.rope_temporal_size

@@ -125,9 +125,8 @@ class _Training:
 
     def _steps(self, reports: StepReports, stop: StopRequests) -> None:
         steps = range(self.first_step, self.config.run.steps)
-        pin_memory = self.device.type == "cuda"
         batches = {
-            name: data.batches(self.ranks, steps, self.config.loader, pin_memory=pin_memory)
+            name: data.batches(self.ranks, steps, self.config.loader, self.device, self.config.run.seed)
             for name, data in self.data.items()
         }
         try:

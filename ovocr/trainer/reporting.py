@@ -78,7 +78,7 @@ class StepReports:
             loss = numbers[f"{name}/loss"]
             if not math.isfinite(loss):
                 broken = ~torch.isfinite(torch.cat(head.sample_losses)).cpu().numpy()
-                bad = np.concatenate(head.sample_ids)[broken][:3].tolist()
+                bad = [sample for sample in np.concatenate(head.sample_ids)[broken][:3].tolist() if sample >= 0]
                 samples = ", ".join(self._data[name].samples.name(sample) for sample in bad) or "no single sample"
                 raise OvocrError(f"step {result.step}, head {name}: the loss is {loss}; samples: {samples}")
         for name, value in numbers.items():

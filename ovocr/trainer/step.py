@@ -139,6 +139,8 @@ class TrainStep:
     def _sample_ids(self, name: str, pass_number: int, batch: Batch) -> NDArray[np.int64]:
         """The samples of the whole pass, by its place in the order; this rank's batch must be its part of them."""
         data = self.data[name]
+        if (batch.sample_ids < 0).all() and len(batch.sample_ids):  # DALI does not tell them
+            return np.full(data.pass_batch, -1, np.int64)
         ids = data.pass_samples(pass_number)
         own = rank_positions(pass_number, data.pass_batch, self.ranks.rank, self.ranks.world)
         first = pass_number * data.pass_batch

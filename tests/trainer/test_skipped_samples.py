@@ -76,7 +76,7 @@ def test_a_shard_that_is_cut_costs_its_lost_records(make_data_set: Maker) -> Non
     loader = build_loader(
         samples, OneList(11, seed=5), passes=range(6), pass_batch=4, rank=0, world=1, workers=0, prefetch=2
     )
-    os.truncate(root / "rec" / "00000.rec", int(samples._readers[0].offsets[9]) + 20)
+    os.truncate(root / "rec" / "00000.rec", int(samples.readers[0].offsets[9]) + 20)
     reasons = [reason for batch in loader for reason in batch.skipped]
     assert len({reason for reason in reasons if "cut at byte" in reason or "00000.rec" in reason}) == 2
 
@@ -97,7 +97,7 @@ def test_nothing_but_damage_is_an_error(make_data_set: Maker) -> None:
 def test_a_file_that_is_gone_ends_the_run_at_once(make_data_set: Maker) -> None:
     root = make_data_set("set", [11])
     samples = RecordSamples([root], labels_stored=10, num_classes=50, image_size=16)
-    samples._readers[0].close()
+    samples.readers[0].close()
     (root / "rec" / "00000.rec").unlink()
     with pytest.raises(OvocrError, match=r"00000\.rec: cannot be opened: No such file"):
         build_loader(

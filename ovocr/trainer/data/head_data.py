@@ -5,14 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ovocr.dataset import LabelledDataSet
 from ovocr.errors import OvocrError, UsageError
 from ovocr.trainer.config import HeadConfig, LoaderConfig
 from ovocr.trainer.data.crops import CropPolicy
+from ovocr.trainer.data.dali_loader import dali_batches
 from ovocr.trainer.data.loader import Batch, build_loader
 from ovocr.trainer.data.mixing import SampleOrder, order_of
+from ovocr.trainer.data.order import rank_positions
 from ovocr.trainer.data.records import RecordSamples, vocabulary_path
 from ovocr.trainer.data.samples import Samples
 from ovocr.trainer.distributed import Ranks
@@ -53,9 +56,15 @@ class HeadData:
         return cls(name, samples, order, vocabulary, num_classes, head.global_batch // passes, passes)
 
     def batches(
-        self, ranks: Ranks, steps: range, loader: LoaderConfig, *, pin_memory: bool
+        self, ranks: Ranks, steps: range, loader: LoaderConfig, device: torch.device, seed: int = 0
     ) -> Generator[Batch, None, None]:
-        """This rank's batches, pass after pass, of the steps; to be closed, which ends the worker processes."""
+        """This rank's batches, pass after pass, of the steps; to be closed, which ends the worker processes.
+
+        device: which they are for. seed: of the order that DALI draws. Raises OvocrError where DALI cannot be used.
+        """
+        passes = range(steps.start * self.passes, steps.stop * self.passes)
+        if loader.kind == "dali":
+            return self._dali_batches(ranks, passes, loader, device, seed)
         return iter(
             build_loader(
                 self.samples,
@@ -63,11 +72,28 @@ class HeadData:
                 pass_batch=self.pass_batch,
                 rank=ranks.rank,
                 world=ranks.world,
-                passes=range(steps.start * self.passes, steps.stop * self.passes),
+                passes=passes,
                 workers=loader.workers,
                 prefetch=loader.prefetch,
-                pin_memory=pin_memory,
+                pin_memory=device.type == "cuda",
             )
+        )
+
+    def _dali_batches(
+        self, ranks: Ranks, passes: range, loader: LoaderConfig, device: torch.device, seed: int
+    ) -> Generator[Batch, None, None]:
+        share = len(rank_positions(0, self.pass_batch, ranks.rank, ranks.world))
+        if self.pass_batch < ranks.world or not isinstance(self.samples, RecordSamples):
+            raise UsageError(f'heads.{self.name}: loader.kind = "dali" needs records, and one for each rank and pass')
+        return dali_batches(
+            self.samples,
+            batch=share,
+            rank=ranks.rank,
+            world=ranks.world,
+            passes=passes,
+            seed=seed,
+            threads=max(1, loader.workers),
+            device=device,
         )
 
     def pass_samples(self, number: int) -> NDArray[np.int64]:
