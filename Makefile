@@ -118,7 +118,7 @@ $(MXNET_VENV)/installed: Makefile
 		echo "mxnet 1.9.1 needs Python 3.11 or older (make MXNET_PYTHON=python3.11 ...): its tests are skipped"; \
 	fi
 
-$(DALI_VENV)/installed: Makefile
+$(DALI_VENV)/installed: setup.cfg constraints.txt
 	$(PYTHON) -m venv $(DALI_VENV)
-	$(DALI_VENV)/bin/python $(PIP_INSTALL) 'nvidia-dali-cuda120==2.4.0'
+	$(DALI_VENV)/bin/python $(PIP_INSTALL) -c constraints.txt -e '.[train,dali]'
 	touch $@
