@@ -25,7 +25,7 @@ REFERENCE ?=
 TOKENS ?= 5000000
 DISTINCT ?= 1000000
 
-.PHONY: help demo test test-paddle interop lint bench-recordio bench-accuracy bench-ocr bench-profile bench-heads bench-kernels bench-vocab clean
+.PHONY: help demo test test-paddle interop lint bench-recordio bench-accuracy bench-ocr bench-profile bench-heads bench-kernels bench-loader bench-vocab clean
 
 # Two editable installs of one checkout write to the same folder.
 .NOTPARALLEL:
@@ -75,6 +75,12 @@ bench-heads: $(VENV)/installed-test  ## A step of the Partial FC head by mode an
 
 bench-kernels: $(VENV)/installed-test  ## Registers, shared memory and spills of the Triton kernels on sm_80 and sm_90
 	$(BIN)/python benchmarks/kernel_resources.py
+
+bench-loader: $(VENV)/installed-test $(DALI_VENV)/installed $(MXNET_VENV)/installed  ## Pictures a second to batches, beside DALI and a plain DataLoader (TRUTH)
+	$(MXNET_VENV)/bin/python $(PIP_INSTALL) 'torch==2.13.0' 'opencv-python-headless<4.9' 'numpy<1.24'
+	$(BIN)/ovocr build-labels $(TRUTH) --out demo/accuracy
+	$(BIN)/python benchmarks/loader.py demo/accuracy --dali-python $(DALI_VENV)/bin/python \
+		--mxnet-python $(MXNET_VENV)/bin/python
 
 bench-vocab: $(VENV)/installed-test  ## Time and memory of vocab build on made words (TOKENS, DISTINCT), beside a Counter
 	$(BIN)/python benchmarks/vocab_build.py demo/vocab-bench --tokens $(TOKENS) --distinct $(DISTINCT)
