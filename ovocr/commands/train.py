@@ -26,13 +26,28 @@ from ovocr.files import write_text
 @click.option(
     "--dry-run", is_flag=True, help="Build everything, run two steps on made data, print sizes; write nothing."
 )
-def train(config: Path, overrides: tuple[str, ...], nproc_per_node: int, dry_run: bool) -> None:
+@click.option(
+    "--preview",
+    "preview_path",
+    metavar="F",
+    callback=file_target,
+    help="Write a page of the first samples as the encoder gets them; train nothing.",
+)
+def train(
+    config: Path, overrides: tuple[str, ...], nproc_per_node: int, dry_run: bool, preview_path: str | None
+) -> None:
     """Train a vision encoder on labelled data sets, as CONFIG.toml says; go on if the run was stopped."""
     _require_torch()
     from ovocr.trainer.config_file import load_config
 
     # Before any rank is started: a mistake is told once.
     settings = load_config(config, overrides, check_paths=not dry_run)
+    if preview_path is not None:
+        from ovocr.trainer.preview import SAMPLES, preview
+        from ovocr.trainer.preview_page import preview_page
+
+        write_text(Path(preview_path), preview_page(config, preview(settings, SAMPLES)))
+        return
     if nproc_per_node > 1:
         from ovocr.trainer.launch import launch_ranks
 

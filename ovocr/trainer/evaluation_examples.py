@@ -79,7 +79,11 @@ def make_example(
 def to_jpeg(sample: Sample) -> bytes:
     """A sample as JPEG, without the ground that letterboxing put beside it; of a clip four frames, two by two."""
     pixels = sample.pixels if sample.pixels.ndim == 4 else sample.pixels[:, None]
-    picture = _tiled(_without_ground(pixels))
+    return small_jpeg(_tiled(_without_ground(pixels)))
+
+
+def small_jpeg(picture: NDArray[np.uint8]) -> bytes:
+    """An RGB picture [H, W, 3] of any size as a JPEG of at most PICTURE_SIZE. Raises OvocrError."""
     scale = min(1.0, PICTURE_SIZE / max(picture.shape[:2]))
     height, width = (max(1, round(side * scale)) for side in picture.shape[:2])
     bgr = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2BGR)

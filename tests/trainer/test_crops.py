@@ -2,35 +2,21 @@
 
 import os
 import pickle
-from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
-from ovocr.dataset import LabelledDataSet
 from ovocr.errors import OvocrError
-from ovocr.recordio import RecordWriter
 from ovocr.trainer.data.crops import Crop, CropPolicy, draw_crop, refill, visible_shares
 from ovocr.trainer.data.pictures import load_crop, load_picture
 from ovocr.trainer.data.records import RecordSamples
 from ovocr.trainer.data.tag_boxes import TagBoxes
+from tests.trainer.placed_words import BOXES, COLOURS, SIDE, encoded, flat, painted, write_placed
 
 POLICY = CropPolicy(share=1.0, scale=(0.2, 0.9), ratio=(0.75, 4 / 3), min_visible=0.8, seed=3)
-SIDE = 240
-# Of each word its colour, and the corners of its box; the last one stands at an angle.
-COLOURS = [(220, 30, 30), (30, 160, 30), (30, 30, 220), (200, 150, 0), (160, 0, 160)]
-BOXES = [
-    [(10, 10), (90, 10), (90, 40), (10, 40)],
-    [(140, 20), (230, 20), (230, 50), (140, 50)],
-    [(20, 180), (110, 180), (110, 220), (20, 220)],
-    [(150, 190), (225, 190), (225, 215), (150, 215)],
-    [(100, 90), (150, 80), (156, 110), (106, 120)],
-]
 
 
 @pytest.fixture(autouse=True)
@@ -39,49 +25,10 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache" / "ovocr" / "tag-boxes"
 
 
-def painted() -> NDArray[np.uint8]:
-    picture = np.full((SIDE, SIDE, 3), 255, np.uint8)
-    for colour, box in zip(COLOURS, BOXES, strict=True):
-        cv2.fillConvexPoly(picture, np.array(box, np.int32), colour)
-    return picture
-
-
-def encoded(picture: NDArray[np.uint8]) -> bytes:
-    done, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    assert done
-    return data.tobytes()
-
-
-def write(root: Path, records: Sequence[tuple[bytes, list[int], list[list[float]] | None]]) -> Path:
-    """A data set of one shard; of each record its picture, its slots, and the boxes of its distinct tags in order."""
-    data_set = LabelledDataSet(root)
-    rows = [{"record_id": None, "tags": []}]  # a dropped picture comes first: rows are not records
-    with RecordWriter(data_set.rec_prefix(0)) as writer:
-        for number, (picture, slots, boxes) in enumerate(records):
-            writer.write(number, np.array(slots, np.float32), picture)
-            distinct = list(dict.fromkeys(slots))
-            places = boxes or [None] * len(distinct)
-            tags = [{"id": tag, "box": box} for tag, box in zip(distinct, places, strict=True)]
-            rows.append({"record_id": number, "tags": tags})
-    kind = pa.struct([("id", pa.int32()), ("box", pa.list_(pa.float32()))])
-    schema = pa.schema([("record_id", pa.int64()), ("tags", pa.list_(kind))])
-    data_set.records_path(0).parent.mkdir()
-    pq.write_table(pa.Table.from_pylist(rows, schema), data_set.records_path(0))
-    data_set.stats_path(0).parent.mkdir()
-    data_set.stats_path(0).write_text("{}")
-    data_set.vocabulary_path.write_text("".join(f"word{number}\n" for number in range(9)))
-    data_set.manifest_path.write_text('{"shards": [{}]}')
-    return root
-
-
-def flat(box: list[tuple[int, int]]) -> list[float]:
-    return [float(value) for corner in box for value in corner]
-
-
 @pytest.fixture
 def samples(tmp_path: Path) -> RecordSamples:
     slots = [0, 1, 2, 3, 4, 0, 1, 2]
-    root = write(tmp_path / "set", [(encoded(painted()), slots, [flat(box) for box in BOXES])])
+    root = write_placed(tmp_path / "set", [(encoded(painted()), slots, [flat(box) for box in BOXES])])
     return RecordSamples([root], labels_stored=8, num_classes=9, image_size=SIDE, crops=POLICY)
 
 
@@ -147,7 +94,7 @@ def test_without_a_position_pictures_are_whole(samples: RecordSamples):
 
 def test_a_crop_without_any_word_falls_back_to_the_whole_picture(tmp_path: Path):
     corner = [flat([(0, 0), (4, 0), (4, 4), (0, 4)])]
-    root = write(tmp_path / "set", [(encoded(painted()), [7, 7], corner)])
+    root = write_placed(tmp_path / "set", [(encoded(painted()), [7, 7], corner)])
     samples = RecordSamples([root], labels_stored=2, num_classes=9, image_size=64, crops=POLICY)
     whole = load_picture(encoded(painted()), 64)
     loaded = [samples.load(0, position) for position in range(40)]
@@ -246,7 +193,7 @@ def test_where_nothing_can_be_kept_places_are_read_all_the_same(
 
 
 def test_tags_without_places_are_refused(tmp_path: Path):
-    root = write(tmp_path / "set", [(encoded(painted()), [1, 2], None)])
+    root = write_placed(tmp_path / "set", [(encoded(painted()), [1, 2], None)])
     samples = RecordSamples([root], labels_stored=2, num_classes=9, image_size=64, crops=POLICY)
     with pytest.raises(OvocrError, match=r"00000\.parquet: has tags without boxes"):
         samples.load(0, 2)

@@ -18,7 +18,7 @@ from ovocr.recordio import Record, RecordError, RecordReader
 from ovocr.trainer.data.crops import Crop, CropPolicy, draw_crop, refill, visible_shares
 from ovocr.trainer.data.pictures import DecodeError, load_crop, load_picture, picture_size
 from ovocr.trainer.data.samples import Sample
-from ovocr.trainer.data.tag_boxes import TagBoxes
+from ovocr.trainer.data.tag_boxes import RecordTags, TagBoxes
 
 # Readers that keep their file open: shards may be more than the files a process may open (often 1024).
 _OPEN_READERS = 128
@@ -112,26 +112,33 @@ class RecordSamples:
         """
         encoded, labels = self[index]
         try:
-            crop = self._draw_crop(encoded, position)
+            crop = self.draw_crop(encoded, position)
             if crop is not None:
-                kept = self._kept_tags(index, labels, crop)
+                kept = self.kept_tags(index, labels, crop)
                 if kept.any():
                     return Sample(load_crop(encoded, crop, self.image_size), refill(labels, kept))
             return Sample(load_picture(encoded, self.image_size), labels)
         except DecodeError as error:
             raise DecodeError(f"{self.name(index)}: {error}") from error
 
-    def _draw_crop(self, encoded: bytes, position: int | None) -> Crop | None:
+    def draw_crop(self, encoded: bytes, position: int | None) -> Crop | None:
+        """The part of a picture that is drawn for a position, whether or not a tag is in it. Raises DecodeError."""
         if self._crops is None or position is None:
             return None
         return draw_crop(*picture_size(encoded), self._crops, position)
 
-    def _kept_tags(self, index: int, labels: NDArray[np.int64], crop: Crop) -> NDArray[np.bool_]:
-        """Which of a record's tags are in the crop: bool [labels_stored]."""
-        if self._tag_boxes is None or self._crops is None:
-            return np.ones(len(labels), np.bool_)
+    def tags_of(self, index: int) -> RecordTags | None:
+        """Where a record's tags are; None where class ids have no place. Raises OvocrError."""
+        if self._tag_boxes is None:
+            return None
         shard, place = self._locate(index)
-        tags = self._tag_boxes.of_record(shard, int(self.readers[shard].ids[place]))
+        return self._tag_boxes.of_record(shard, int(self.readers[shard].ids[place]))
+
+    def kept_tags(self, index: int, labels: NDArray[np.int64], crop: Crop) -> NDArray[np.bool_]:
+        """Which of a record's tags are in the crop: bool [labels_stored]."""
+        tags = self.tags_of(index)
+        if tags is None or self._crops is None:
+            return np.ones(len(labels), np.bool_)
         visible = visible_shares(tags.boxes, crop) >= self._crops.min_visible
         return np.isin(labels, tags.ids[visible])
 
