@@ -24,7 +24,7 @@ from ovocr.labelgen.tags import TagPolicy
 from ovocr.labelgen.words import Words
 
 FORMAT = 1
-_STARTING = ".starting-"
+STARTING = ".starting-"  # begins the names of what is there only while a run begins or goes on
 
 
 def describe_build(
@@ -42,7 +42,7 @@ def describe_build(
         },
         **words.describe(),
         "engine": engine,
-        "versions": _text_versions(),
+        "versions": text_versions(),
         "shards": [shard.to_json() for shard in shards],
     }
 
@@ -56,7 +56,7 @@ def describe_relabel(source: LabelledDataSet, policy: TagPolicy, words: Words) -
         "options": {"tags": policy.tags, "seed": policy.seed, **kept, **policy.describe()},
         **words.describe(),
         "engine": there["engine"],
-        "versions": _text_versions(),
+        "versions": text_versions(),
         "shards": there["shards"],
         "relabelled": {
             "manifest_sha256": hashlib.sha256(source.manifest_path.read_bytes()).hexdigest(),
@@ -83,7 +83,7 @@ def describe_pack(options: PackOptions, shards: list[InputShard], table: LabelTa
     }
 
 
-def _text_versions() -> dict[str, str]:
+def text_versions() -> dict[str, str]:
     """Versions of what decides which words a picture is found to have, too."""
     return {
         **_picture_versions(),
@@ -114,7 +114,7 @@ def settle_configuration(data_set: LabelledDataSet, manifest: dict[str, Any], wo
 
 def remove_start_files(data_set: LabelledDataSet) -> None:
     """Remove what a process that was killed while it created the data set may have left."""
-    for folder in data_set.root.glob(f"{_STARTING}*"):
+    for folder in data_set.root.glob(f"{STARTING}*"):
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -142,7 +142,7 @@ def _own_folder(root: Path) -> Path:
     """A new folder in the data set's: another process may be writing the same files at this moment."""
     try:
         root.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=_STARTING, dir=root))
+        return Path(tempfile.mkdtemp(prefix=STARTING, dir=root))
     except OSError as error:  # it names a folder that the user does not know
         raise OvocrError(f"--out {root}: cannot be written to ({error.strerror}); choose another --out") from error
 

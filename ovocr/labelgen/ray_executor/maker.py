@@ -1,0 +1,100 @@
+"""The actor: holds a pool of workers on a node of the cluster, and makes one shard at a time as a local run does."""
+
+import os
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ovocr.dataset import LabelledDataSet
+from ovocr.errors import OvocrError
+from ovocr.labelgen.manifest import find_difference
+from ovocr.labelgen.pool import WorkerPool
+from ovocr.labelgen.progress import Progress
+from ovocr.labelgen.ray_executor.locks import locked_in_time
+from ovocr.labelgen.run import NumberedShard, file_error, make_shards
+from ovocr.labelgen.work import Work
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """What an actor is told once.
+
+    plan: makes the work. description: what the driver's work says of itself, which the actor's has to say too.
+    out: folder of the data set. folder: where the command was started. seen: paths that the driver sees.
+    workers: how many to start.
+    """
+
+    plan: Callable[[], Work]
+    description: dict[str, Any]
+    out: Path
+    folder: Path
+    seen: tuple[str, ...]
+    workers: int
+
+
+class ShardMaker:
+    """Its methods give an OvocrError where they fail, for what an actor raises comes back with a traceback in it."""
+
+    def __init__(self, assignment: Assignment) -> None:
+        self._assignment = assignment
+        self._node = node_name()
+
+    def prepare(self) -> str | OvocrError:
+        """Start the workers; the name of this node. An OvocrError where it is not like the driver's."""
+        # Ray's program, which spawned workers would load again: 50 MB each.
+        vars(sys.modules["__main__"]).pop("__file__", None)
+        with suppress(OSError):  # then relative paths are not seen here, which is said below
+            os.chdir(self._assignment.folder)
+        try:
+            self._check_seen()
+            self._work = self._assignment.plan()
+            self._check_same()
+            self._pool: WorkerPool = self._work.start_workers(self._assignment.workers).__enter__()
+            self._pool.wait_until_ready()
+        except OvocrError as error:
+            return OvocrError(f"{self._node}: {error}")
+        except ImportError as error:
+            return OvocrError(f"{self._node}: {error}; install the same packages on every node")
+        return self._node
+
+    def make(self, shard: NumberedShard, token: Path, patience_s: float) -> int | OvocrError:
+        """Make this shard; the number of its images.
+
+        token: a path that the driver has made in the data set. patience_s: how long another process may hold the shard.
+        """
+        out = self._assignment.out
+        data_set = LabelledDataSet(out)
+        try:
+            if not token.exists():
+                raise OvocrError(f"{self._node}: does not see what the command writes to {out}: no shared file system")
+            busy = f"{out}: shard {shard[0]} is being made by another process; wait for it, or for its end"
+            with locked_in_time(data_set.lock_path(shard[0]), busy, patience_s):
+                pass
+            with Progress([shard[1]], shown=False) as bar:
+                return make_shards(
+                    data_set, [shard], self._pool, self._work.prepare, bar, with_text=self._work.with_text
+                )
+        except OvocrError as error:
+            return error
+        except OSError as error:
+            return file_error(error, out)
+
+    def _check_seen(self) -> None:
+        for path in self._assignment.seen:
+            if not os.path.lexists(path):
+                raise OvocrError(f"does not see {path}, which the command sees; sources belong on a shared file system")
+
+    def _check_same(self) -> None:
+        if difference := find_difference(self._work.describe(), self._assignment.description):
+            raise OvocrError(f"would make other bytes: {difference}; install the same there")
+
+
+def node_name() -> str:
+    """This node, for people."""
+    import ray
+
+    return f"node {socket.gethostname()} ({ray.util.get_node_ip_address()})"
