@@ -41,16 +41,16 @@ def connected() -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    try:
-        # Ray prints what befalls its processes, on standard output, which may be someone's JSON: we say it ourselves.
-        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+    # Ray prints what befalls its processes, on standard output, which may be someone's JSON: we say it ourselves.
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+        try:
             _connect()
             _say_where()
             # Ray has put its own handler in the place of the one that was there.
             with terminable():
                 yield
-    finally:
-        ray.shutdown()
+        finally:
+            ray.shutdown()
 
 
 def room(need: Need) -> int:

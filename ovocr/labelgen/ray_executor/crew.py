@@ -18,7 +18,8 @@ START_ATTEMPTS = 3
 STEP_S = 2.0
 # How often it is said that no actor is ready.
 WAIT_NOTICE_S = 30.0
-_LONGEST_REASON = 300  # characters
+_CAUSES = ("The actor is dead because", "The actor died because")
+_LONGEST_REASON = 160  # characters
 
 if TYPE_CHECKING:
     from ray.exceptions import RayActorError
@@ -142,9 +143,13 @@ class Crew:
 
 def reason_of(error: "RayActorError") -> str:
     """Why an actor was lost, in one line of Ray's many."""
+    import ray
+
+    if isinstance(error, ray.exceptions.ActorUnavailableError):
+        return "it cannot be reached any more"
     lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()]
-    # Of an actor that was killed Ray tells first what it was, with tabs, and then how it ended.
-    causes = [line for line in lines if line.startswith("The actor is dead")]
+    # Of an actor that has died Ray tells first which one it was, and then, in a long line, how.
+    causes = [line for line in lines if line.startswith(_CAUSES)]
     line = lines[-1] if error.actor_init_failed or not causes else causes[0]
     return line[:_LONGEST_REASON]
 

@@ -3,6 +3,8 @@
 import os
 import socket
 import sys
+import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +19,8 @@ from ovocr.labelgen.progress import Progress
 from ovocr.labelgen.ray_executor.locks import locked_in_time
 from ovocr.labelgen.run import NumberedShard, file_error, make_shards
 from ovocr.labelgen.work import Work
+
+_LOOK_S = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +46,7 @@ class ShardMaker:
     def __init__(self, assignment: Assignment) -> None:
         self._assignment = assignment
         self._node = node_name()
+        threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
 
     def prepare(self) -> str | OvocrError:
         """Start the workers; the name of this node. An OvocrError where it is not like the driver's."""
@@ -91,6 +96,13 @@ class ShardMaker:
     def _check_same(self) -> None:
         if difference := find_difference(self._work.describe(), self._assignment.description):
             raise OvocrError(f"would make other bytes: {difference}; install the same there")
+
+
+def _end_with_parent(parent: int) -> None:
+    """A node whose raylet has died is dead to Ray, but its actors are not: they would go on writing."""
+    while os.getppid() == parent:
+        time.sleep(_LOOK_S)
+    os._exit(1)
 
 
 def node_name() -> str:
