@@ -1,7 +1,7 @@
-"""A Ray cluster of several raylets on this machine: prints its address, then adds a node for each line it is sent.
+"""A Ray cluster of several raylets on this machine: prints its address, then adds as many nodes as each line says.
 
-Run as a program of its own: what Ray leaves open is not the tests' concern. Ends, and its nodes with it, when its
-standard input does.
+A program of its own: what Ray leaves open is not the tests' concern. It ends, and the nodes with it, when its standard
+input does.
 """
 
 import sys
@@ -15,7 +15,6 @@ def main() -> None:
     for line in sys.stdin:
         for _ in range(int(line)):
             cluster.add_node(num_cpus=1)
-        cluster.wait_for_nodes()
         print("ready", flush=True)
     cluster.shutdown()
 

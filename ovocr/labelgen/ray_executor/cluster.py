@@ -1,6 +1,7 @@
 """The Ray cluster of a run: the one that is there, or one on this machine for as long as the run lasts."""
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from ovocr.termination import terminable
 _LOOPBACK = "127.0.0.1"
 # Ray's own name for one on this machine.
 _LOCAL = "local"
+CONNECT_TIMEOUT_S = 5.0
+_LONGEST_REASON = 300  # characters
 
 
 @dataclass(frozen=True)
@@ -79,22 +82,42 @@ def _nodes() -> list[dict[str, Any]]:
 def _connect() -> None:
     import ray
 
-    address = os.environ.get("RAY_ADDRESS", "")
-    if "://" in address:
-        raise UsageError(f"RAY_ADDRESS {address}: run the command on a node of the cluster, and give HOST:PORT")
+    address = _find_cluster()
     quiet: dict[str, Any] = {"logging_level": "CRITICAL", "log_to_driver": False}
     try:
-        if address != _LOCAL:
-            ray.init(address="auto", **quiet)
-            return
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        if address:
-            raise UsageError(
-                f"RAY_ADDRESS {address}: no Ray cluster answers there; give the HOST:PORT that `ray start --head` names"
-            ) from error
+        if address is None:
+            _start_local(quiet)
+        else:
+            ray.init(address=address, **quiet)
     except SystemExit:  # what Ray makes of SIGTERM
         raise KeyboardInterrupt from None
-    _start_local(quiet)
+    except (ConnectionError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:_LONGEST_REASON]
+        raise UsageError(f"the Ray cluster at {address or 'this machine'} cannot be used: {reason}") from error
+
+
+def _find_cluster() -> str | None:
+    """HOST:PORT of the cluster that is there. Raises UsageError where RAY_ADDRESS names none."""
+    from ray._private import services
+
+    given = os.environ.get("RAY_ADDRESS", "")
+    if given == _LOCAL:
+        return None
+    try:
+        if "://" in given:
+            raise ValueError("a client's address: the driver has to be on a node")
+        address = services.canonicalize_bootstrap_address("auto") or ""  # RAY_ADDRESS, or what `ray start` left behind
+        host, _, port = address.rpartition(":")
+        # Ray itself would try for two minutes.
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S):
+            return address
+    except (OSError, ValueError, OverflowError) as error:
+        if not given:
+            return None
+        raise UsageError(
+            f"RAY_ADDRESS {given}: no Ray cluster answers there; on one of its nodes, give the HOST:PORT of "
+            "`ray start --head`"
+        ) from error
 
 
 def _start_local(quiet: dict[str, Any]) -> None:
@@ -104,12 +127,7 @@ def _start_local(quiet: dict[str, Any]) -> None:
 
     # Ray replaces 127.0.0.1 by the machine's address, unless its clusters are turned off, as on macOS and Windows.
     ray_constants.ENABLE_RAY_CLUSTER = False
-    try:
-        ray.init(
-            address=_LOCAL, num_cpus=available_cores(), include_dashboard=False, _node_ip_address=_LOOPBACK, **quiet
-        )
-    except SystemExit:
-        raise KeyboardInterrupt from None
+    ray.init(address=_LOCAL, num_cpus=available_cores(), include_dashboard=False, _node_ip_address=_LOOPBACK, **quiet)
     if any(node["NodeManagerAddress"] != _LOOPBACK for node in _nodes()):
         raise OvocrError(
             f"Ray {ray.__version__} would listen beyond this machine; start it with `ray start --head`, or use "

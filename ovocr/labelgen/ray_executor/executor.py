@@ -48,15 +48,17 @@ def open_ray_executor(options: RunOptions, work: Work, run: ShardRun) -> Iterato
     with connected():
         check_room(need)
         crew = Crew(assignment, need)
+        executor = RayExecutor(crew, run)
         try:
             with crew:
-                yield RayExecutor(crew, run)
+                crew.fit(len(run.todo))
+                yield executor
         finally:
-            _clear_up(run.data_set, crew.shards)
+            _clear_up(run.data_set, executor.begun)
 
 
 class RayExecutor:
-    """Makes the shards of one run with a crew of actors."""
+    """Makes the shards of one run with a crew of actors. begun: numbers of those that are begun and not finished."""
 
     def __init__(self, crew: Crew, run: ShardRun) -> None:
         self._crew = crew
@@ -64,7 +66,7 @@ class RayExecutor:
         self._queue = deque(self._shards)
         self._left = set(self._shards)
         self._losses: Counter[int] = Counter()
-        crew.fit(len(self._left))
+        self.begun: set[int] = set()
 
     def wait_until_ready(self) -> None:
         """Return as soon as one actor is ready. Raises OvocrError where a node is not as this one."""
@@ -78,6 +80,7 @@ class RayExecutor:
                 while self._queue and self._crew.idle:
                     number = self._queue.popleft()
                     patience_s = LOST_PATIENCE_S if self._losses[number] else FIRST_PATIENCE_S
+                    self.begun.add(number)
                     self._crew.give((number, self._shards[number]), token, patience_s)
                 for number, images in self._step():
                     bar.begin(self._shards[number])
@@ -96,6 +99,7 @@ class RayExecutor:
             else:
                 finished.append((ended.number, ended.images))
                 self._left.remove(ended.number)
+                self.begun.remove(ended.number)
         return finished
 
     def _put_back(self, ended: Ended) -> None:
@@ -149,9 +153,9 @@ def _wait_until_visible(paths: list[Path]) -> None:
             os.listdir(path.parent)  # makes NFS ask its server
 
 
-def _clear_up(data_set: LabelledDataSet, numbers: list[int]) -> None:
-    """Remove what actors were writing as they were ended."""
-    for number in numbers:
+def _clear_up(data_set: LabelledDataSet, numbers: set[int]) -> None:
+    """Remove what actors were writing as they were ended or lost."""
+    for number in sorted(numbers):
         # One that cannot be reached may hold its shard for longer: whoever makes that again clears it up.
         with suppress(OvocrError), locked_in_time(data_set.lock_path(number), "", END_PATIENCE_S):
             if not data_set.stats_path(number).exists():
