@@ -23,7 +23,8 @@ pytest.importorskip("ray", reason="Ray is not installed: pip install 'ovocr[ray]
 import psutil  # Ray brings it
 
 SHARDS = 4
-ENVIRONMENT = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
+# Ray leaves a token in the user's folder otherwise.
+ENVIRONMENT = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -247,6 +248,27 @@ def test_without_a_cluster_one_is_made_that_only_this_machine_can_reach(
     made = files(tmp_path / "out")
     assert made["rec/00000.rec"] == local["rec/00000.rec"]
     wait_until_gone(programs, seconds=10)
+
+
+def test_packing_on_a_cluster_gives_the_same_bytes(
+    cluster: RayCluster, start: Start, sources: list[Path], temporary: Path, tmp_path: Path
+):
+    (tmp_path / "labels.csv").write_text("key,label\n" + "".join(f"{n}.jpg,{n}\n" for n in range(9)))
+    for executor in ("local", "ray"):
+        command = [sys.executable, "-m", "ovocr", "pack-labels", *map(str, sources), "--labels", "labels.csv"]
+        # A table and a folder that are named from where the command is started.
+        done = subprocess.run(
+            [*command, "--out", executor, "--executor", executor, "--workers", "1"],
+            env={**ENVIRONMENT, "RAY_TMPDIR": str(temporary), "RAY_ADDRESS": cluster.address},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert f"{9 * SHARDS} ok, {3 * SHARDS} dropped" in done.stdout
+    assert files(tmp_path / "ray") == files(tmp_path / "local")
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "nonsense", "ray://127.0.0.1:10001"])

@@ -66,10 +66,9 @@ def check_room(need: Need) -> None:
     if room(need):
         return
     largest = max((int(node["Resources"].get("CPU", 0)) for node in _nodes()), default=0)
-    gpus = " and a GPU" if need.gpus else ""
     raise UsageError(
-        f"--executor ray: each actor needs {need.cpus} CPUs{gpus} of one node, and the largest node of the cluster "
-        f"has {largest} CPUs; give fewer --workers or add nodes"
+        f"--executor ray: no node of the cluster has room for an actor (CPUs: {need.cpus}, GPUs: {need.gpus}; the "
+        f"largest node has {largest} CPUs); give fewer --workers or add nodes"
     )
 
 
@@ -82,18 +81,22 @@ def _nodes() -> list[dict[str, Any]]:
 def _connect() -> None:
     import ray
 
-    address = _find_cluster()
     quiet: dict[str, Any] = {"logging_level": "CRITICAL", "log_to_driver": False}
+    address = _find_cluster()
     try:
         if address is None:
             _start_local(quiet)
         else:
-            ray.init(address=address, **quiet)
+            # By any other name Ray would not use the token that `ray start` has left on this machine.
+            ray.init(address="auto", **quiet)
     except SystemExit:  # what Ray makes of SIGTERM
         raise KeyboardInterrupt from None
-    except (ConnectionError, RuntimeError) as error:
+    except (ray.exceptions.RayError, ConnectionError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:_LONGEST_REASON]
-        raise UsageError(f"the Ray cluster at {address or 'this machine'} cannot be used: {reason}") from error
+        raise UsageError(
+            f"the Ray cluster at {address or 'this machine'} cannot be used: {reason}; if it asks for a token, set "
+            "RAY_AUTH_MODE=token"
+        ) from error
 
 
 def _find_cluster() -> str | None:

@@ -138,7 +138,9 @@ class Crew:
             self._waiting_since = now
         elif now - self._waiting_since > WAIT_NOTICE_S:
             self._waiting_since = now
-            say(f"ray: no actor is ready; one needs {self._need.cpus} free CPUs on a node, and time to load its engine")
+            say(
+                f"ray: no actor is ready; each waits for free CPUs on one node ({self._need.cpus}), or loads its engine"
+            )
 
 
 def reason_of(error: "RayActorError") -> str:
