@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ovocr.labelgen.options import BuildOptions
+from ovocr.labelgen.ray_executor.cluster import Need
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'ovocr[ray]'")
 
@@ -80,6 +81,22 @@ def test_a_failing_disk_is_one_line(options: BuildOptions, tmp_path: Path):
     (tmp_path / "file").touch()
     said = answer(options, tmp_path / "file", method="maker.make((0, shards[0]), Path('.'), 0.0)")
     assert said == f"{tmp_path / 'file' / 'stats'}: Not a directory"
+
+
+@pytest.mark.parametrize(
+    ("need", "resources", "times"),
+    [
+        (Need(cpus=1), {"CPU": 3.0}, 3),
+        (Need(cpus=2), {"CPU": 3.0, "GPU": 1.0}, 1),
+        (Need(cpus=4), {"CPU": 3.0}, 0),
+        (Need(cpus=1), {"memory": 9.0}, 0),
+        (Need(cpus=4, gpus=1), {"CPU": 64.0, "GPU": 8.0}, 8),
+        (Need(cpus=4, gpus=1), {"CPU": 6.0, "GPU": 8.0}, 1),
+        (Need(cpus=4, gpus=1), {"CPU": 64.0}, 0),
+    ],
+)
+def test_a_node_has_room_for_so_many_actors(need: Need, resources: dict[str, float], times: int):
+    assert need.times_in(resources) == times
 
 
 def test_without_ray_the_command_that_installs_it_is_named(options: BuildOptions, tmp_path: Path):

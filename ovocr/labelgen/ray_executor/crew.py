@@ -130,7 +130,9 @@ class Crew:
             return
         self._lost_at_start += 1
         if self._lost_at_start == START_ATTEMPTS:
-            raise OvocrError(f"--executor ray: actors end while they start ({reason}); Ray's logs say why")
+            raise OvocrError(
+                f"--executor ray: actors end while they start ({reason}); install the same packages on every node"
+            )
 
     def _say_what_is_waited_for(self) -> None:
         now = time.monotonic()
