@@ -19,6 +19,7 @@ _PACKAGES = {
     "paddle": ("paddleocr", "onnxruntime", "pillow"),
     "train": ("torch", "safetensors", "tensorboard"),
     "video": ("av",),
+    "ray": ("ray",),
 }
 
 

@@ -24,6 +24,7 @@ HEAVY = [
     "paddle",
     "PIL",
     "cv2",
+    "ray",
 ]
 
 

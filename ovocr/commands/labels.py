@@ -31,7 +31,6 @@ from ovocr.commands.output import JSON_HELP, json_target, print_figures
 @click.option(
     "--precision", default="float32", show_default=True, help="bfloat16 is faster on processors that have it."
 )
-@click.option("--executor", default="local", show_default=True, type=click.Choice(["local"]), help="Who runs workers.")
 @click.option("--tags", default=100, show_default=True, help="Tag slots of an image.")
 @click.option("--seed", default=0, show_default=True, help="Chooses the tags of images with more words than slots.")
 @policy_options

@@ -72,7 +72,18 @@ def run_options(command: _Command) -> _Command:
     """The options of every command that runs over pictures; without --tags, whose default differs."""
     for option in reversed(
         (
-            click.option("--workers", type=int, help="Worker processes of one thread each.  [default: one a core]"),
+            click.option(
+                "--executor",
+                default="local",
+                show_default=True,
+                type=click.Choice(["local", "ray"]),
+                help="Who makes the shards: this machine, or actors on the nodes of a Ray cluster.",
+            ),
+            click.option(
+                "--workers",
+                type=int,
+                help="Worker processes of one thread each.  [default: one a core; with ray one in each actor]",
+            ),
             click.option(
                 "--shard-slice", default="0/1", show_default=True, metavar="I/N", help="Only every N-th shard, from I."
             ),

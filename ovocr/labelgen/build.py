@@ -5,20 +5,18 @@ import time
 from ovocr.dataset import LabelledDataSet
 from ovocr.errors import UsageError
 from ovocr.labelgen.destination import Destination
-from ovocr.labelgen.engine import EngineChoice, EnginePlan
+from ovocr.labelgen.executor import Executor, check_executor, open_executor
 from ovocr.labelgen.manifest import describe_build
 from ovocr.labelgen.options import BuildOptions
-from ovocr.labelgen.pool import Job, WorkerPool
 from ovocr.labelgen.progress import say
-from ovocr.labelgen.run import ShardRun, stoppable, worker_count
-from ovocr.labelgen.settings import LabellerSettings
-from ovocr.labelgen.sources import Found, InputShard, plan_shards
+from ovocr.labelgen.run import ShardRun, stoppable
+from ovocr.labelgen.sources import InputShard, plan_shards
 from ovocr.labelgen.store_destination import open_destination
 from ovocr.labelgen.tags import IDF
 from ovocr.labelgen.totals import Totals
 from ovocr.labelgen.word_frequencies import WordFrequencies
 from ovocr.labelgen.words import Words, load_vocabulary
-from ovocr.vocab.word_costs import prepare_word_costs
+from ovocr.labelgen.work import LabelWork, engine_choice
 
 
 def build_labels(options: BuildOptions, progress: bool) -> Totals:
@@ -29,63 +27,47 @@ def build_labels(options: BuildOptions, progress: bool) -> Totals:
     """
     start = time.monotonic()
     with stoppable(options.out):
-        engine, shards = _plan(options)
+        check_executor(options.executor)
+        work, shards = _plan(options)
         with open_destination(options.out) as destination:
             run = ShardRun(options, shards, destination)
             if run.todo:
                 destination.check(shards)
                 # Workers take as long to start as the vocabulary to be made: they start first.
-                with _start_workers(options, run.data_set, engine) as pool:
-                    _settle(options, destination, engine, shards, pool)
-                    run.make_shards(pool, _job, progress)
+                with open_executor(options, work, run) as executor:
+                    _settle(options, destination, work, shards, executor)
+                    executor.make_shards(run, progress)
             else:
-                _settle(options, destination, engine, shards)
+                _settle(options, destination, work, shards)
             run.tidy()
             return run.totals(time.monotonic() - start)
 
 
-def _plan(options: BuildOptions) -> tuple[EnginePlan, list[InputShard]]:
+def _plan(options: BuildOptions) -> tuple[LabelWork, list[InputShard]]:
     """Look for the engine and the sources."""
-    choice = EngineChoice(options.engine, options.model_dir, options.det_model, options.rec_model, options.precision)
-    choice.check()
+    engine_choice(options).check()
     shards = plan_shards(options.sources, options.shard_size)
-    engine = choice.plan()
-    if engine.notice:
-        say(engine.notice)
-    return engine, shards
-
-
-def _start_workers(options: BuildOptions, data_set: LabelledDataSet, engine: EnginePlan) -> WorkerPool:
-    prepare_word_costs()
-    settings = LabellerSettings(
-        engine=engine,
-        data_set=data_set,
-        policy=options.tag_policy,
-        max_pixels=options.max_pixels,
-    )
-    return WorkerPool(
-        settings,
-        workers=worker_count(options.workers, engine.workers),
-        job_timeout_s=options.image_timeout_s,
-        batch_size=engine.pictures_at_once,
-    )
+    work = LabelWork.plan(options)
+    if work.engine.notice:
+        say(work.engine.notice)
+    return work, shards
 
 
 def _settle(
     options: BuildOptions,
     destination: Destination,
-    engine: EnginePlan,
+    work: LabelWork,
     shards: list[InputShard],
-    pool: WorkerPool | None = None,
+    executor: Executor | None = None,
 ) -> None:
     """Check the vocabulary and the configuration, and put them into the data set if it is new.
 
-    Not before a worker of the pool is ready: a data set must not be begun with models that do not work.
+    Not before a worker is ready: a data set must not be begun with models that do not work.
     """
     words = Words(load_vocabulary(options.vocab), _frequencies(options, destination.data_set))
-    manifest = describe_build(options, shards, engine.describe(), words)
-    if pool is not None:
-        pool.wait_until_ready()
+    manifest = describe_build(options, shards, work.engine.describe(), words)
+    if executor is not None:
+        executor.wait_until_ready()
     destination.settle(manifest, words)
 
 
@@ -99,7 +81,3 @@ def _frequencies(options: BuildOptions, data_set: LabelledDataSet) -> WordFreque
             "without one, label with --policy uniform and relabel afterwards"
         )
     return WordFrequencies.load(options.idf or data_set.frequencies_path)
-
-
-def _job(image: Found) -> Job:
-    return Job((image.key, image.data), len(image.data))

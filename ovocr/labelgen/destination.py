@@ -37,6 +37,15 @@ class Destination:
         """As settle_configuration does. Raises OvocrError."""
         settle_configuration(self.data_set, manifest, words)
 
+    def join(self) -> None:
+        """Another process has begun the data set since: take its configuration. Raises OvocrError."""
+
+    def see_finished(self) -> None:
+        """Other processes have finished shards since: have their statistics at hand. Raises OvocrError."""
+
+    def flush(self) -> None:
+        """Return once all shards are where they belong. Raises OvocrError."""
+
     def begin_shard(self, number: int) -> None:
         """The shard is going to be made, again if it is there."""
 

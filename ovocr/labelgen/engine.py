@@ -115,11 +115,13 @@ class EnginePlan(Protocol):
     notice: a line for the user on what was chosen and why; None where there was nothing to choose.
     pictures_at_once: how many pictures a worker should have at hand, for its engine's batches.
     workers: how many workers are of use, where that is not one for each core.
+    gpus: how many it can use; 0 for an engine on processor cores.
     """
 
     notice: str | None
     pictures_at_once: int
     workers: int | None
+    gpus: int
 
     def describe(self) -> dict[str, Any]:
         """All that the results depend on: settings, hashes of the model files, versions of the packages."""

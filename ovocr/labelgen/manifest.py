@@ -23,7 +23,7 @@ from ovocr.labelgen.tags import TagPolicy
 from ovocr.labelgen.words import Words
 
 FORMAT = 2
-_STARTING = ".starting-"
+STARTING = ".starting-"  # begins the names of what is there only while a run begins or goes on
 
 
 def describe_build(
@@ -41,7 +41,7 @@ def describe_build(
         },
         **words.describe(),
         "engine": engine,
-        "versions": _text_versions(),
+        "versions": text_versions(),
         "shards": [shard.to_json() for shard in shards],
     }
 
@@ -55,7 +55,7 @@ def describe_relabel(source: LabelledDataSet, policy: TagPolicy, words: Words) -
         "options": {"tags": policy.tags, "seed": policy.seed, **kept, **policy.describe()},
         **words.describe(),
         "engine": there["engine"],
-        "versions": _text_versions(),
+        "versions": text_versions(),
         "shards": there["shards"],
         "relabelled": {
             "manifest_sha256": hashlib.sha256(source.manifest_path.read_bytes()).hexdigest(),
@@ -82,7 +82,7 @@ def describe_pack(options: PackOptions, shards: list[InputShard], table: LabelTa
     }
 
 
-def _text_versions() -> dict[str, str]:
+def text_versions() -> dict[str, str]:
     """Versions of what decides which words a picture is found to have, too."""
     return {
         **_picture_versions(),
@@ -124,7 +124,7 @@ def _check_nothing_foreign(data_set: LabelledDataSet) -> None:
 
 def remove_start_files(data_set: LabelledDataSet) -> None:
     """Remove what a process that was killed while it created the data set may have left."""
-    for folder in data_set.root.glob(f"{_STARTING}*"):
+    for folder in data_set.root.glob(f"{STARTING}*"):
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -152,7 +152,7 @@ def _own_folder(root: Path) -> Path:
     """A new folder in the data set's: another process may be writing the same files at this moment."""
     try:
         root.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=_STARTING, dir=root))
+        return Path(tempfile.mkdtemp(prefix=STARTING, dir=root))
     except OSError as error:  # it names a folder that the user does not know
         raise OvocrError(f"--out {root}: cannot be written to ({error.strerror}); choose another --out") from error
 

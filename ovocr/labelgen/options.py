@@ -8,7 +8,8 @@ from ovocr.errors import UsageError
 from ovocr.labelgen.tags import IDF, UNIFORM, WEIGHTINGS, TagPolicy
 from ovocr.vocab import Segmentation
 
-EXECUTORS = ("local",)
+LOCAL, RAY = "local", "ray"
+EXECUTORS = (LOCAL, RAY)
 PRECISIONS = ("float32", "bfloat16")
 MAX_SEED = 2**63 - 1
 MAX_TAGS = 100_000
@@ -21,7 +22,9 @@ class RunOptions:
 
     sources: .tar, .rec or .parquet files, folders, or globs of these, in the order of the output shards.
     out: the folder of the data set, or the URL of one in an object store.
-    workers: worker processes of one thread each; None for as many as there are cores.
+    executor: who makes the shards: this machine, or the nodes of a Ray cluster.
+    workers: worker processes of one thread each; None for as many as there are cores. With Ray: in each actor, None for
+    one.
     shard_slice: (I, N): only the shards whose number is I modulo N.
     tags: tag slots of an image.
     shard_size: images in an output shard made from a folder.
@@ -32,6 +35,7 @@ class RunOptions:
 
     sources: tuple[str, ...]
     out: Path | str
+    executor: str = LOCAL
     workers: int | None = None
     shard_slice: tuple[int, int] = (0, 1)
     tags: int
@@ -43,6 +47,8 @@ class RunOptions:
     def __post_init__(self) -> None:
         if not self.sources:
             raise UsageError("SOURCE: at least one is needed")
+        if self.executor not in EXECUTORS:
+            raise UsageError(f"--executor {self.executor}: there is {', '.join(EXECUTORS)}")
         for option, value in (
             ("--workers", self.workers),
             ("--shard-size", self.shard_size),
@@ -64,7 +70,6 @@ class BuildOptions(RunOptions):
     model_dir: folder with det/ and rec/, the engine's models; None for the ones that come with the engine.
     det_model, rec_model: names of published models, for an engine that fetches them; None for its defaults.
     precision: of the networks' arithmetic, float32 or bfloat16.
-    executor: who runs the workers.
     seed: chooses which tags an image with more words than slots keeps.
     policy: how likely each of them is kept: uniform, or idf.
     repeats: a word takes part as often as it stands in the image.
@@ -77,7 +82,6 @@ class BuildOptions(RunOptions):
     det_model: str | None = None
     rec_model: str | None = None
     precision: str = "float32"
-    executor: str = "local"
     tags: int = 100
     seed: int = 0
     policy: str = UNIFORM
@@ -86,8 +90,6 @@ class BuildOptions(RunOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.executor not in EXECUTORS:
-            raise UsageError(f"--executor {self.executor}: there is {', '.join(EXECUTORS)}")
         if self.precision not in PRECISIONS:
             raise UsageError(f"--precision {self.precision}: there is {', '.join(PRECISIONS)}")
         _check_seed(self.seed)

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from itertools import chain
 from typing import Any
 
@@ -11,27 +10,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ovocr.dataset import LabelledDataSet
-from ovocr.errors import MissingExtraError, OvocrError
+from ovocr.errors import OvocrError
 from ovocr.labelgen.destination import Destination
+from ovocr.labelgen.executor import check_executor, open_executor
 from ovocr.labelgen.label_table import LabelTable
 from ovocr.labelgen.manifest import describe_pack
-from ovocr.labelgen.options import MAX_CLASSES, PackOptions
-from ovocr.labelgen.outcome import Outcome, Status
-from ovocr.labelgen.pool import Job, WorkerPool
+from ovocr.labelgen.options import PackOptions
 from ovocr.labelgen.progress import say
-from ovocr.labelgen.reasons import Reason
-from ovocr.labelgen.run import ShardRun, stoppable, worker_count
-from ovocr.labelgen.settings import PackerSettings
+from ovocr.labelgen.run import ShardRun, stoppable
 from ovocr.labelgen.sources import Found, InputShard, plan_shards, read_shard
 from ovocr.labelgen.store_destination import open_destination
 from ovocr.labelgen.totals import Totals
+from ovocr.labelgen.work import PackWork, require_decoders
 
-# A picture takes a worker milliseconds; sent one by one, workers would often wait for the next.
-PICTURES_AT_ONCE = 8
 # So many images without a row are a reason to show a key of each side before the last one is read.
 UNUSUAL_START = 10_000
-
-_NO_LABELS = Outcome(status=Status.DROPPED, reason=Reason.NO_LABELS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,28 +59,24 @@ def pack_labels(options: PackOptions, progress: bool) -> PackTotals:
     """
     start = time.monotonic()
     with stoppable(options.out):
-        _require_decoders()
+        check_executor(options.executor)
+        require_decoders()
         shards = plan_shards(options.sources, options.shard_size)
-        table = LabelTable.load(
-            options.labels,
-            key_column=options.key_column,
-            label_columns=options.label_columns,
-            num_classes=options.num_classes,
-            limit=MAX_CLASSES,
-        )
+        work = PackWork.plan(options)
         with open_destination(options.out) as destination:
-            return _pack(options, shards, table, destination, progress, start)
+            return _pack(options, shards, work, destination, progress, start)
 
 
 def _pack(
     options: PackOptions,
     shards: list[InputShard],
-    table: LabelTable,
+    work: PackWork,
     destination: Destination,
     progress: bool,
     start: float,
 ) -> PackTotals:
     """start: when the command began, on the monotonic clock."""
+    table = work.table
     run = ShardRun(options, shards, destination, with_text=False)
     if run.todo:
         destination.check(shards)
@@ -95,8 +84,8 @@ def _pack(
             _check_keys_meet(shards, table)
     destination.settle(describe_pack(options, shards, table), words=None)
     if run.todo:
-        with _start_workers(options) as pool:
-            run.make_shards(pool, lambda image: _prepare(image, table), progress)
+        with open_executor(options, work, run) as executor:
+            executor.make_shards(run, progress)
     run.tidy()
     totals = run.totals(time.monotonic() - start)
     all_here = run.is_complete() and destination.keeps_shards
@@ -107,26 +96,6 @@ def _pack(
         keys=keys,
         keys_without_image=unseen if all_here else None,
     )
-
-
-def _require_decoders() -> None:
-    if any(find_spec(name) is None for name in ("cv2", "PIL")):
-        raise MissingExtraError("pack-labels", "ocr")
-
-
-def _start_workers(options: PackOptions) -> WorkerPool:
-    return WorkerPool(
-        PackerSettings(tags=options.tags, max_pixels=options.max_pixels),
-        workers=worker_count(options.workers),
-        job_timeout_s=options.image_timeout_s,
-        batch_size=PICTURES_AT_ONCE,
-    )
-
-
-def _prepare(image: Found, table: LabelTable) -> Job | Outcome:
-    """An image without a label need not be decoded."""
-    ids = table.ids(image.key)
-    return Job((ids, image.data), len(image.data)) if ids else _NO_LABELS
 
 
 def _check_keys_meet(shards: list[InputShard], table: LabelTable) -> None:

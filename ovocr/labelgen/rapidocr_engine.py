@@ -46,6 +46,7 @@ class RapidOcrPlan:
     notice: str | None = None
     pictures_at_once: int = PICTURES_AT_ONCE
     workers: int | None = None
+    gpus: int = 0
 
     def describe(self) -> dict[str, Any]:
         """Settings, hashes and versions that the results depend on."""

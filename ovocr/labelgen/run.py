@@ -1,6 +1,6 @@
-"""A run over the shards of the input: those that are not finished are made, by a pool of workers."""
+"""A run over the shards of the input: those that are not finished are made, by pools of workers."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from ovocr.termination import terminable
 
 # What becomes of an image: the work that gives its outcome, or the outcome where that is known without any.
 Prepare = Callable[[Found], Job | Outcome]
+# A shard of the input and its number among them, which is that of the output shard.
+NumberedShard = tuple[int, InputShard]
 
 
 class _End:
@@ -33,17 +35,17 @@ _Note = tuple[str, Outcome | None] | Ignored | _End
 class ShardRun:
     """The shards of one run, and the data set that they are made in.
 
-    destination: where they are made; nothing is written before ``make_shards``. todo: numbers of those that are not
-    finished, in order. with_text: whether the pictures are read, so that each shard has a file of their lines.
+    destination: where they are made. todo: numbers of those that are not finished, in order. with_text: whether the
+    pictures are read, so that each shard has a file of their lines.
     """
 
     def __init__(
         self, options: RunOptions, shards: list[InputShard], destination: Destination, *, with_text: bool = True
     ) -> None:
         self.data_set = destination.data_set
-        self._destination = destination
+        self.destination = destination
         self._shards = shards
-        self._with_text = with_text
+        self.with_text = with_text
         self._numbers = range(options.shard_slice[0], len(shards), options.shard_slice[1])
         self.todo = [number for number in self._numbers if not self._is_finished(number, options.retry_quarantined)]
         self._images = 0
@@ -53,33 +55,14 @@ class ShardRun:
             return False
         return not (retry_quarantined and self.data_set.stats(number)["quarantined"])
 
-    def make_shards(self, pool: WorkerPool, prepare: Prepare, progress: bool) -> None:
-        """Make the shards ``todo``. The pool's workers give an Outcome for each job of ``prepare``."""
-        with Progress([self._shards[number] for number in self.todo], progress) as bar:
-            results = pool.run(self._stream(prepare))
-            for number in self.todo:
-                shard = self._shards[number]
-                bar.begin(shard)
-                self._destination.begin_shard(number)
-                with ShardWriter(self.data_set, number, shard, with_text=self._with_text) as writer:
-                    _write_shard(writer, results, bar)
-                self._destination.finish_shard(number)
-                bar.end(shard)
-                self._images += writer.counts.input
+    @property
+    def shards_to_do(self) -> list[NumberedShard]:
+        """The shards ``todo``."""
+        return [(number, self._shards[number]) for number in self.todo]
 
-    def _stream(self, prepare: Prepare) -> Iterator[tuple[_Note, Job | None]]:
-        """All items of all shards in order, images as jobs, each shard closed by an end."""
-        for number in self.todo:
-            for item in read_shard(self._shards[number]):
-                if isinstance(item, Ignored):
-                    yield item, None
-                elif isinstance(item, Lost):
-                    yield (item.key, quarantined(item.reason, item.detail)), None
-                elif isinstance(prepared := prepare(item), Job):
-                    yield (item.key, None), prepared
-                else:
-                    yield (item.key, prepared), None
-            yield _End(), None
+    def count(self, images: int) -> None:
+        """So many images were read in shards of this run."""
+        self._images += images
 
     def is_complete(self) -> bool:
         """Are all shards of the data set finished, those of other slices too?"""
@@ -98,8 +81,49 @@ class ShardRun:
             built=len(self.todo),
             images_built=self._images,
             seconds=seconds,
-            with_text=self._with_text,
+            with_text=self.with_text,
         )
+
+
+def make_shards(
+    destination: Destination,
+    shards: Sequence[NumberedShard],
+    pool: WorkerPool,
+    prepare: Prepare,
+    bar: Progress,
+    *,
+    with_text: bool,
+) -> int:
+    """Make these shards, one after the other; the number of images in them.
+
+    The pool's workers give an Outcome for each job of ``prepare``. Raises OvocrError, OSError.
+    """
+    images = 0
+    results = pool.run(_stream(shards, prepare))
+    for number, shard in shards:
+        bar.begin(shard)
+        destination.begin_shard(number)
+        with ShardWriter(destination.data_set, number, shard, with_text=with_text) as writer:
+            _write_shard(writer, results, bar)
+        destination.finish_shard(number)
+        bar.end(shard)
+        images += writer.counts.input
+    return images
+
+
+def _stream(shards: Sequence[NumberedShard], prepare: Prepare) -> Iterator[tuple[_Note, Job | None]]:
+    """All items of all shards in order, images as jobs, each shard closed by an end."""
+    for _, shard in shards:
+        for item in read_shard(shard):
+            if isinstance(item, Ignored):
+                yield item, None
+            elif isinstance(item, Lost):
+                yield (item.key, quarantined(item.reason, item.detail)), None
+            elif isinstance(prepared := prepare(item), Job):
+                yield (item.key, None), prepared
+            else:
+                yield (item.key, prepared), None
+        yield _End(), None
 
 
 def _write_shard(writer: ShardWriter, results: Iterator[tuple[_Note, Any]], bar: Progress) -> None:
@@ -138,4 +162,9 @@ def stoppable(out: Path | str) -> Iterator[None]:
     except KeyboardInterrupt:
         raise OvocrError(f"stopped; finished shards are kept in {out}: the same command goes on behind them") from None
     except OSError as error:
-        raise OvocrError(f"{error.filename or out}: {error.strerror or error}") from error
+        raise file_error(error, out) from error
+
+
+def file_error(error: OSError, out: Path | str) -> OvocrError:
+    """What a file system's failure is to the user, in a run that writes to ``out``."""
+    return OvocrError(f"{error.filename or out}: {error.strerror or error}")

@@ -85,6 +85,19 @@ class StoreDestination(Destination):
             settle_configuration(self.data_set, manifest, words)
         self._is_new = False
 
+    def join(self) -> None:
+        """Fetch the configuration, if another process has begun the data set since. Raises OvocrError."""
+        if self._is_new:
+            self._is_new = not self._fetch_configuration()
+
+    def see_finished(self) -> None:
+        """Fetch the statistics of all finished shards. Raises OvocrError."""
+        self._finished = self._fetch_statistics()
+
+    def flush(self) -> None:
+        """Return once the last shard is uploaded. Raises OvocrError where that fails."""
+        self._wait()
+
     def begin_shard(self, number: int) -> None:
         """The statistics of a shard that is made again go first: without them it is not finished."""
         if number not in self._finished:

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import pickle
 import subprocess
 import sys
 import tempfile
@@ -117,8 +118,6 @@ def test_slices_that_run_at_once_make_one_data_set(built: Built, options: BuildO
         "import pickle, sys; from ovocr.labelgen.build import build_labels; "
         "build_labels(pickle.load(sys.stdin.buffer), progress=False)"
     )
-    import pickle
-
     processes = [subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) for _ in commands]
     for process, command in zip(processes, commands, strict=True):
         process.stdin.write(pickle.dumps(command))
@@ -236,3 +235,30 @@ def test_listings_are_not_kept(bucket: Any):
     assert len(system.find(path)) == 1
     bucket.put("x/2", b"")
     assert len(system.find(path)) == 2
+
+
+def test_a_ray_cluster_makes_a_data_set_in_a_store(built: Built, options: BuildOptions, bucket: Any, temporary: Path):
+    """The actors share no folder: each uploads what it has made, and the command fetches the counts."""
+    pytest.importorskip("ray", reason="Ray is not installed")
+    sources = tuple(bucket.put(f"in/{Path(source).name}", Path(source).read_bytes()) for source in options.sources)
+    code = (
+        "import pickle, sys; from ovocr.labelgen.build import build_labels\n"
+        "totals = build_labels(pickle.load(sys.stdin.buffer), progress=False)\n"
+        "print(totals.counts['input'], totals.built)"
+    )
+    command = there(options, bucket, sources=sources, executor="ray")
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:  # Ray's sockets have paths of at most 107 bytes
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            input=pickle.dumps(command),
+            env={**os.environ, "RAY_TMPDIR": short},
+            capture_output=True,
+            timeout=180,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stdout.decode().split() == [str(built[1].counts["input"]), "2"]
+    pictures = [name for name in on_disk(built[0].root) if name.startswith(("rec/", "ocr/"))]
+    store = in_store(bucket)
+    assert {name: store[name] for name in pictures} == {name: on_disk(built[0].root)[name] for name in pictures}
+    assert list(temporary.glob("ovocr-upload-*")) == []

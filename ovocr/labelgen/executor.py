@@ -1,0 +1,62 @@
+"""Who makes the shards of a run: workers of this machine, or actors on the nodes of a Ray cluster."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Protocol
+
+from ovocr.errors import MissingExtraError
+from ovocr.labelgen.options import RAY, RunOptions
+from ovocr.labelgen.pool import WorkerPool
+from ovocr.labelgen.progress import Progress
+from ovocr.labelgen.run import ShardRun, make_shards, worker_count
+from ovocr.labelgen.work import Work
+
+
+class Executor(Protocol):
+    """Makes shards. Its workers have been started when it is opened, and have ended when it is closed."""
+
+    def wait_until_ready(self) -> None:
+        """Return as soon as one worker is ready. Raises OvocrError where the work cannot be done."""
+
+    def make_shards(self, run: ShardRun, progress: bool) -> None:
+        """Make the unfinished shards of the run. progress: show how far it is. Raises OvocrError, OSError."""
+
+
+def check_executor(name: str) -> None:
+    """Raises MissingExtraError where its package is not installed."""
+    if name == RAY and find_spec("ray") is None:
+        raise MissingExtraError(f"--executor {RAY}", "ray")
+
+
+@contextmanager
+def open_executor(options: RunOptions, work: Work, run: ShardRun) -> Iterator[Executor]:
+    """The executor that the options name, for the unfinished shards of this run. Raises OvocrError, as it says."""
+    if options.executor == RAY:
+        from ovocr.labelgen.ray_executor import open_ray_executor
+
+        with open_ray_executor(options, work, run) as executor:
+            yield executor
+        return
+    with work.start_workers(worker_count(options.workers, work.workers), run.data_set) as pool:
+        yield _LocalExecutor(work, pool)
+
+
+class _LocalExecutor:
+    """One pool, which goes from one shard to the next without a pause."""
+
+    def __init__(self, work: Work, pool: WorkerPool) -> None:
+        self._work = work
+        self._pool = pool
+
+    def wait_until_ready(self) -> None:
+        self._pool.wait_until_ready()
+
+    def make_shards(self, run: ShardRun, progress: bool) -> None:
+        shards = run.shards_to_do
+        with Progress([shard for _, shard in shards], progress) as bar:
+            run.count(
+                make_shards(
+                    run.destination, shards, self._pool, self._work.prepare, bar, with_text=self._work.with_text
+                )
+            )

@@ -1,0 +1,121 @@
+"""The actor: holds a pool of workers on a node of the cluster, and makes one shard at a time as a local run does."""
+
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ovocr.errors import OvocrError
+from ovocr.labelgen.manifest import find_difference
+from ovocr.labelgen.pool import WorkerPool
+from ovocr.labelgen.progress import Progress
+from ovocr.labelgen.ray_executor.locks import locked_in_time
+from ovocr.labelgen.run import NumberedShard, file_error, make_shards
+from ovocr.labelgen.store_destination import open_destination
+from ovocr.labelgen.work import Work
+
+_LOOK_S = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """What an actor is told once.
+
+    plan: makes the work. description: what the driver's work says of itself, which the actor's has to say too.
+    out: folder or URL of the data set. folder: where the command was started. seen: paths that the driver sees.
+    workers: how many to start.
+    """
+
+    plan: Callable[[], Work]
+    description: dict[str, Any]
+    out: Path | str
+    folder: Path
+    seen: tuple[str, ...]
+    workers: int
+
+
+class ShardMaker:
+    """Its methods give an OvocrError where they fail, for what an actor raises comes back with a traceback in it."""
+
+    def __init__(self, assignment: Assignment) -> None:
+        self._assignment = assignment
+        self._node = node_name()
+        threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+
+    def prepare(self) -> str | OvocrError:
+        """Start the workers; the name of this node. An OvocrError where it is not like the driver's."""
+        # Ray's program, which spawned workers would load again: 50 MB each.
+        vars(sys.modules["__main__"]).pop("__file__", None)
+        with suppress(OSError):  # then relative paths are not seen here, which is said below
+            os.chdir(self._assignment.folder)
+        try:
+            self._check_seen()
+            self._work = self._assignment.plan()
+            self._check_same()
+            self._destination = open_destination(self._assignment.out).__enter__()
+            pool = self._work.start_workers(self._assignment.workers, self._destination.data_set)
+            self._pool: WorkerPool = pool.__enter__()
+            self._pool.wait_until_ready()
+        except OvocrError as error:
+            return OvocrError(f"{self._node}: {error}")
+        except ImportError as error:
+            return OvocrError(f"{self._node}: {error}; install the same packages on every node")
+        return self._node
+
+    def make(self, shard: NumberedShard, token: Path | None, patience_s: float) -> int | OvocrError:
+        """Make this shard; the number of its images.
+
+        token: a path that the driver has made in the data set, if that is in a folder. patience_s: how long another
+        process may hold the shard.
+        """
+        out, destination = self._assignment.out, self._destination
+        try:
+            if token is not None and not token.exists():
+                raise OvocrError(f"{self._node}: does not see what the command writes to {out}: no shared file system")
+            busy = f"{out}: shard {shard[0]} is being made by another process; wait for it, or for its end"
+            with locked_in_time(destination.data_set.lock_path(shard[0]), busy, patience_s):
+                pass
+            destination.join()
+            with Progress([shard[1]], shown=False) as bar:
+                images = make_shards(
+                    destination, [shard], self._pool, self._work.prepare, bar, with_text=self._work.with_text
+                )
+            destination.flush()
+            return images
+        except OvocrError as error:
+            return error
+        except OSError as error:
+            return file_error(error, out)
+
+    def leave(self) -> None:
+        """Remove what is in this node's folder for temporary files; nothing follows."""
+        self._destination.__exit__(None, None, None)
+
+    def _check_seen(self) -> None:
+        for path in self._assignment.seen:
+            if not os.path.lexists(path):
+                raise OvocrError(f"does not see {path}, which the command sees; sources belong on a shared file system")
+
+    def _check_same(self) -> None:
+        if difference := find_difference(self._work.describe(), self._assignment.description):
+            raise OvocrError(f"would make other bytes: {difference}; install the same there")
+
+
+def _end_with_parent(parent: int) -> None:
+    """A node whose raylet has died is dead to Ray, but its actors are not: they would go on writing."""
+    while os.getppid() == parent:
+        time.sleep(_LOOK_S)
+    os._exit(1)
+
+
+def node_name() -> str:
+    """This node, for people."""
+    import ray
+
+    return f"node {socket.gethostname()} ({ray.util.get_node_ip_address()})"
