@@ -42,7 +42,7 @@ def describe_build(
         },
         **words.describe(),
         "engine": engine,
-        "versions": _text_versions(),
+        "versions": text_versions(),
         "shards": [shard.to_json() for shard in shards],
     }
 
@@ -56,7 +56,7 @@ def describe_relabel(source: LabelledDataSet, policy: TagPolicy, words: Words) -
         "options": {"tags": policy.tags, "seed": policy.seed, **kept, **policy.describe()},
         **words.describe(),
         "engine": there["engine"],
-        "versions": _text_versions(),
+        "versions": text_versions(),
         "shards": there["shards"],
         "relabelled": {
             "manifest_sha256": hashlib.sha256(source.manifest_path.read_bytes()).hexdigest(),
@@ -83,7 +83,7 @@ def describe_pack(options: PackOptions, shards: list[InputShard], table: LabelTa
     }
 
 
-def _text_versions() -> dict[str, str]:
+def text_versions() -> dict[str, str]:
     """Versions of what decides which words a picture is found to have, too."""
     return {
         **_picture_versions(),

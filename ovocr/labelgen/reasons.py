@@ -29,6 +29,11 @@ class Reason(str, Enum):
     NO_LABELS = "no-labels"
 
 
+DROPPED_REASONS = frozenset(
+    {Reason.NO_TEXT, Reason.NO_WORD_IN_VOCABULARY, Reason.SOURCE_OUT_OF_REACH, Reason.NO_LABELS}
+)
+
+
 class QuarantinedError(Exception):
     """This image cannot be used; ``reason`` says why in one code, ``detail`` in words for a person."""
 
