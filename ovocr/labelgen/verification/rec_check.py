@@ -80,7 +80,8 @@ def _walk(records: StoredRecords, known: list[int], findings: Findings) -> Itera
             except RecordError as error:
                 findings.add(records.path, f"byte {offset}", "a whole record", error)
                 records.damaged = True
-                place = bisect_right(known, max(resumed, -1))
+                place = bisect_right(known, resumed)
+                place += known[place : place + 1] == [offset]
                 if place == len(known) or known[place] >= size:
                     return
                 offset = resumed = known[place]
