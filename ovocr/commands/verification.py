@@ -25,3 +25,21 @@ def verify_command(root: Path, quick: bool, unfinished_ok: bool, workers: int | 
     print_figures(report.format(), report.to_json(), json_path)
     if report.broken or (report.unfinished and not unfinished_ok):
         raise SystemExit(1)
+
+
+@click.command("why")
+@click.argument("root", metavar="DIR", type=FOLDER)
+@click.argument("key", metavar="KEY")
+@click.argument("tag", metavar="[TAG]", required=False)
+@click.option("--json", "json_path", metavar="F", callback=json_target, help=JSON_HELP)
+def why_command(root: Path, key: str, tag: str | None, json_path: str | None) -> None:
+    """Show where each tag of the image KEY in the labelled data set DIR came from: line, place, slots.
+
+    TAG is a word or a class id: then that one alone and, where the image does not have it, why. Where several images
+    have the key, each is shown.
+    """
+    from ovocr.labelgen.provenance.format import format_stories
+    from ovocr.labelgen.provenance.provenance import explain
+
+    stories = explain(root, key, tag)
+    print_figures(format_stories(stories), {"images": [story.to_json() for story in stories]}, json_path)

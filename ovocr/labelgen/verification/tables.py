@@ -34,7 +34,7 @@ class StoredTable:
                     return
                 for batch in file.iter_batches(batch_size=_BATCH_ROWS):
                     batch.validate(full=True)
-                    if name := _unexpected_null(batch):
+                    if name := unexpected_null(batch):
                         self._add(f"rows from {rows}", f"a value in every {name}", "null")
                         return
                     yield batch
@@ -51,7 +51,8 @@ def _columns(schema: pa.Schema) -> str:
     return ", ".join(f"{column.name} {column.type}" for column in schema)
 
 
-def _unexpected_null(batch: pa.RecordBatch) -> str:
+def unexpected_null(batch: pa.RecordBatch) -> str:
+    """Name of a column that has a null, of its own or below it, where every row has a value; empty for none."""
     for name in batch.schema.names:
         column = batch.column(name)
         if column.null_count and name not in _NULLABLE:
