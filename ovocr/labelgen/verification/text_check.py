@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ovocr.labelgen.boxes import Box
 from ovocr.labelgen.labelled_shard import StoredText
 from ovocr.labelgen.labelling import LineLabeller
 from ovocr.labelgen.outcome import Outcome, Status, Tag
@@ -40,6 +39,8 @@ def _state(status: str, reason: str | None) -> str:
 
 
 def _first_difference(promised: list[Tag], found: list[Tag]) -> tuple[int, str, str] | None:
+    if _same(promised, found):
+        return None
     for place in range(max(len(promised), len(found))):
         pair = [_describe(tags[place]) if place < len(tags) else "none" for tags in (promised, found)]
         if pair[0] != pair[1]:
@@ -47,9 +48,14 @@ def _first_difference(promised: list[Tag], found: list[Tag]) -> tuple[int, str, 
     return None
 
 
+def _same(promised: list[Tag], found: list[Tag]) -> bool:
+    """Boxes are stored as float32."""
+    if [(tag.id, tag.line) for tag in promised] != [(tag.id, tag.line) for tag in found]:
+        return False
+    there, here = (np.array([tag.box for tag in tags], np.float32) for tags in (found, promised))
+    return np.array_equal(there, here)
+
+
 def _describe(tag: Tag) -> str:
-    return f"class id {tag.id} in line {tag.line} at {_as_stored(tag.box)}"
-
-
-def _as_stored(box: Box | None) -> list[float] | None:
-    return None if box is None else np.asarray(box, np.float32).tolist()
+    box = None if tag.box is None else np.asarray(tag.box, np.float32).tolist()
+    return f"class id {tag.id} in line {tag.line} at {box}"
