@@ -326,3 +326,12 @@ def test_what_is_no_data_set_is_one_line(tmp_path: Path, check: Check):
         check(tmp_path)
     code, _, errors = command(tmp_path, "--workers", "0")
     assert (code, errors) == (2, "ovocr: --workers 0: at least 1 is needed\n")
+
+
+def test_a_data_set_without_an_image_is_sound(tmp_path: Path, tar: Any):
+    source, out = tar(tmp_path / "empty.tar", []), tmp_path / "out"
+    (tmp_path / "t.csv").write_text("key,label\na.jpg,1\n")
+    arguments = ["pack-labels", source, "--labels", tmp_path / "t.csv", "--out", out]
+    assert CliRunner().invoke(main, [str(argument) for argument in arguments]).exit_code == 0
+    code, text, _ = command(out)
+    assert (code, text.splitlines()[-1]) == (0, "sound: no promise is broken")
