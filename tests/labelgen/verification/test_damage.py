@@ -121,6 +121,11 @@ FILES: dict[str, tuple[Damage, str, str]] = {
         REC,
         "byte 24 of it: should be as the record writer writes it",
     ),
+    "number of labels": (
+        lambda it: flip(it.rec_prefix(0).with_suffix(".rec"), 8 + 3, 0x40),
+        REC,
+        "readable, is ",
+    ),
     "magic": (lambda it: flip(it.rec_prefix(0).with_suffix(".rec"), 0), REC, "byte 0: should be a whole record"),
     "id of a record": (
         lambda it: flip(it.rec_prefix(0).with_suffix(".rec"), 8 + 8),

@@ -1,6 +1,7 @@
 """Whole runs of verify: sound data sets of each command, what is not finished, what is foreign, garbage."""
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -211,6 +212,15 @@ def test_vocabulary_files_that_are_none_are_findings(
     path.unlink() if content is None else path.write_bytes(content)
     lines = found(check(copy.root))
     assert any(line.startswith(words) for line in lines), lines
+
+
+@pytest.mark.parametrize(("words", "size"), [(b"a\na\n", 2), (b"a\nb\n", 3), (b"a", 1), (b"\xff\n", 1)])
+def test_what_the_manifest_names_must_be_a_vocabulary(copy: LabelledDataSet, check: Check, words: bytes, size: int):
+    copy.vocabulary_path.write_bytes(words)
+    named = {"size": size, "sha256": hashlib.sha256(words).hexdigest()}
+    (copy.root / "vocab.txt.json").write_text(json.dumps(named))
+    copy.manifest_path.write_text(json.dumps({**copy.manifest(), "vocabulary": named}))
+    assert found(check(copy.root))[0].startswith("vocab.txt: should be a vocabulary, is ")
 
 
 def test_without_hashes_the_rest_is_checked(copy: LabelledDataSet, check: Check):
