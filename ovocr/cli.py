@@ -11,6 +11,7 @@ from ovocr.commands.inspect import inspect
 from ovocr.commands.labels import build_labels_command, pack_labels_command, relabel_command
 from ovocr.commands.output import print_error
 from ovocr.commands.train import evaluate_command, export, read, train
+from ovocr.commands.verification import verify_command, why_command
 from ovocr.commands.vocab import vocab
 from ovocr.errors import OvocrError
 
@@ -36,7 +37,8 @@ def main(debug: bool) -> None:
 
 
 for _command in (
-    *(build_labels_command, relabel_command, pack_labels_command, inspect, vocab),
+    *(build_labels_command, relabel_command, pack_labels_command, vocab),
+    *(verify_command, inspect, why_command),
     *(train, evaluate_command, read, export, doctor),
 ):
     main.add_command(_command)

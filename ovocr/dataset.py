@@ -104,7 +104,7 @@ class LabelledDataSet:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise OvocrError(f"{path}: cannot be read as JSON: {error}") from error
     if not isinstance(value, dict):
         raise OvocrError(f"{path}: a JSON object was expected")

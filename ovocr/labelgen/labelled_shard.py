@@ -112,14 +112,22 @@ def _read_rows(path: Path) -> Iterator[dict[str, Any]]:
 
 def _read_texts(path: Path) -> Iterator[tuple[str, StoredText]]:
     for batch in _read_batches(path, OCR, OCR.names):
-        _check_no_nulls(path, *batch.columns)
-        keys, widths, heights = (batch.column(name).to_pylist() for name in ("key", "width", "height"))
-        lines = batch.column("lines")
-        all_lines = _read_lines(path, lines.flatten())
-        start = 0
-        for key, width, height, count in zip(keys, widths, heights, lines.value_lengths().to_pylist(), strict=True):
-            yield key, StoredText(width=width, height=height, lines=all_lines[start : start + count])
-            start += count
+        yield from texts_of(path, batch)
+
+
+def texts_of(path: Path, batch: pa.RecordBatch) -> Iterator[tuple[str, StoredText]]:
+    """Key and text of each row of the file ``path`` of pictures that were read.
+
+    Raises OvocrError for a null, which no such file has.
+    """
+    _check_no_nulls(path, *batch.columns)
+    keys, widths, heights = (batch.column(name).to_pylist() for name in ("key", "width", "height"))
+    lines = batch.column("lines")
+    all_lines = _read_lines(path, lines.flatten())
+    start = 0
+    for key, width, height, count in zip(keys, widths, heights, lines.value_lengths().to_pylist(), strict=True):
+        yield key, StoredText(width=width, height=height, lines=all_lines[start : start + count])
+        start += count
 
 
 def _read_lines(path: Path, column: pa.StructArray) -> list[Line]:

@@ -51,10 +51,11 @@ class LineLabeller:
             words_found=len(words),
             words_in_vocabulary=len(known),
             tags=tags,
-            slots=self._slots([id for id, _ in known] if self._policy.repeats else [tag.id for tag in tags], key),
+            slots=self.slots([id for id, _ in known] if self._policy.repeats else [tag.id for tag in tags], key),
         )
 
-    def _slots(self, ids: list[int], key: str) -> list[int]:
+    def slots(self, ids: list[int], key: str) -> list[int]:
+        """The tag slots of an image whose words have these class ids, in order of appearance; none without a word."""
         return tag_slots(ids, self._policy.tags, self._policy.seed, key, self._weight) if ids else []
 
 

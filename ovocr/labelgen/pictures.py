@@ -100,6 +100,26 @@ def store_picture(data: bytes, max_pixels: int) -> StoredPicture:
         image.close()
 
 
+def stored_size(jpeg: bytes, max_pixels: int) -> tuple[int, int]:
+    """Width and height of a stored picture, which is decoded to its end.
+
+    Raises QuarantinedError where the bytes are not in the form in which ``store_picture`` stores them.
+    """
+    if not is_plain_jpeg(jpeg):
+        raise QuarantinedError(Reason.UNDECODABLE, "not a JPEG that every decoder shows alike")
+    image = _open(jpeg)
+    try:
+        _check_size(*image.size, max_pixels)
+        if _orientation(image) != 1:
+            raise QuarantinedError(Reason.UNDECODABLE, "a JPEG that is not upright")
+        image.load()
+        return image.width, image.height
+    except _DECODER_ERRORS as error:
+        raise _undecodable(error) from error
+    finally:
+        image.close()
+
+
 def _open(data: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)

@@ -37,6 +37,11 @@ class Reason(str, Enum):
 _DROPPING = frozenset({Reason.NO_TEXT, Reason.NO_WORD_IN_VOCABULARY, Reason.SOURCE_OUT_OF_REACH, Reason.NO_LABELS})
 
 
+DROPPED_REASONS = frozenset(
+    {Reason.NO_TEXT, Reason.NO_WORD_IN_VOCABULARY, Reason.SOURCE_OUT_OF_REACH, Reason.NO_LABELS}
+)
+
+
 class QuarantinedError(Exception):
     """This image cannot be used; ``reason`` says why in one code, ``detail`` in words for a person."""
 

@@ -14,6 +14,7 @@ from ovocr.dataset import LabelledDataSet
 from ovocr.files import locked, partial_path, write_text, written_aside
 from ovocr.labelgen.outcome import Outcome, Status
 from ovocr.labelgen.schema import OCR, PACKED_RECORDS, RECORDS, RowWriter
+from ovocr.labelgen.shard_files import describe_file, shard_files
 from ovocr.labelgen.sources import InputShard, as_text
 from ovocr.labelgen.totals import ShardCounts
 from ovocr.recordio import RecordWriter
@@ -22,8 +23,8 @@ from ovocr.recordio import RecordWriter
 class ShardWriter:
     """Writes a shard's images in the order in which they are added; all files appear at the end, or none.
 
-    The statistics come last: they say that the shard is finished. with_text: whether the pictures are read; the shard
-    then has a file of their lines, too.
+    The statistics come last: they say that the shard is finished, with size and hash of each of its files.
+    with_text: whether the pictures are read; the shard then has a file of their lines, too.
     """
 
     def __init__(self, data_set: LabelledDataSet, number: int, shard: InputShard, *, with_text: bool = True) -> None:
@@ -79,7 +80,13 @@ class ShardWriter:
 
     def _stats(self) -> dict[str, Any]:
         seconds = round(time.monotonic() - self._start, 3)
-        return {**self._shard.to_json(), **self.counts.to_json(with_text=self._with_text), "seconds": seconds}
+        counts = self.counts.to_json(with_text=self._with_text)
+        return {**self._shard.to_json(), **counts, "seconds": seconds, "files": self._describe_files()}
+
+    def _describe_files(self) -> dict[str, Any]:
+        """Read back, so that the hashes are of what the file system gives and not of what was meant to be written."""
+        paths = shard_files(self._data_set, self._number, with_text=self._with_text)
+        return {name: describe_file(path) for name, path in paths.items()}
 
 
 def remove_leftovers(data_set: LabelledDataSet, number: int) -> None:

@@ -45,8 +45,7 @@ def tag_slots(
     if not ids:
         raise ValueError("an image without words has no tags")
     if len(ids) > slots:
-        ranks = _ranks(ids, seed, key, weight)
-        chosen = sorted(range(len(ids)), key=lambda place: (ranks[place], ids[place]))[:slots]
+        chosen = by_rank(ids, seed, key, weight)[:slots]
         ids = [ids[place] for place in sorted(chosen)]
     return fill_slots(ids, slots)
 
@@ -54,6 +53,12 @@ def tag_slots(
 def fill_slots(ids: Sequence[int], slots: int) -> list[int]:
     """The first ``slots`` of class ids, of which there is at least one; fewer are repeated in turn."""
     return [ids[slot % len(ids)] for slot in range(slots)]
+
+
+def by_rank(ids: Sequence[int], seed: int, key: str, weight: Callable[[int], float] | None = None) -> list[int]:
+    """Places in ``ids``, from the one that is kept first where there are more than slots to the one kept last."""
+    ranks = _ranks(ids, seed, key, weight)
+    return sorted(range(len(ids)), key=lambda place: (ranks[place], ids[place]))
 
 
 def _ranks(ids: Sequence[int], seed: int, key: str, weight: Callable[[int], float] | None) -> list[float]:

@@ -11,7 +11,7 @@ _IMAGES = ("input", "ok", "dropped", "quarantined", "ignored")
 _TEXT = ("lines", "words_found", "words_in_vocabulary")
 
 
-def _names(with_text: bool) -> tuple[str, ...]:
+def count_names(with_text: bool) -> tuple[str, ...]:
     """The counts of a data set. with_text: whose pictures were read."""
     return (*_IMAGES, *(_TEXT if with_text else ()), "tags")
 
@@ -52,7 +52,7 @@ class ShardCounts:
         """All counts, of text where it was read. Raises ValueError where they do not add up: the program is wrong."""
         if self.input != self.ok + self.dropped + self.quarantined:
             raise ValueError(f"counts do not add up: {self}")
-        counts: dict[str, Any] = {name: getattr(self, name) for name in _names(with_text)}
+        counts: dict[str, Any] = {name: getattr(self, name) for name in count_names(with_text)}
         return {**counts, "reasons": dict(sorted(self.reasons.items()))}
 
 
@@ -79,7 +79,7 @@ class Totals:
         reasons: Counter[str] = Counter()
         for shard in stats:
             reasons.update(shard["reasons"])
-        counts: dict[str, Any] = {name: sum(shard[name] for shard in stats) for name in _names(with_text)}
+        counts: dict[str, Any] = {name: sum(shard[name] for shard in stats) for name in count_names(with_text)}
         counts["reasons"] = dict(sorted(reasons.items()))
         return cls(shards=len(stats), built=built, counts=counts, seconds=seconds, images_built=images_built)
 

@@ -1,10 +1,12 @@
 """The stored text of labelled data sets, shard by shard: what vocabularies are made from and measured on."""
 
+import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import active_children, get_context
@@ -116,7 +118,8 @@ def _map_in_processes(work: Callable[[TextShard], Result], shards: list[TextShar
         while True:
             # Results wait in memory for those of earlier shards: no more of them than processes, twice.
             for shard in islice(todo, 2 * count - len(waiting)):
-                waiting.append((shard, executor.submit(work, shard)))
+                with _no_ctrl_c():
+                    waiting.append((shard, executor.submit(work, shard)))
             if not waiting:
                 return
             shard, future = waiting.popleft()
@@ -134,3 +137,16 @@ def _map_in_processes(work: Callable[[TextShard], Result], shards: list[TextShar
         raise
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _no_ctrl_c() -> Iterator[None]:
+    """Processes that the block starts never see Ctrl-C, of which they would print a traceback until ``begin_worker``.
+
+    This process sees it behind the block.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

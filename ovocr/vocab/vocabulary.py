@@ -122,7 +122,7 @@ def read_description(path: Path) -> dict[str, Any]:
         description = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise OvocrError(f"{path}: cannot be read as JSON: {error}") from error
     if not isinstance(description, dict):
         raise OvocrError(f"{path}: a JSON object was expected")

@@ -117,6 +117,7 @@ def test_counts_add_up_and_the_table_is_accounted_for(packed: Packed):
     data_set, totals = packed
     stats = data_set.stats(0)
     del stats["seconds"], stats["source"], stats["size"]
+    assert set(stats.pop("files")) == {"rec", "idx", "records"}
     assert stats == {
         **{"kind": "tar", "input": 7, "ok": 3, "dropped": 3, "quarantined": 1, "ignored": 1, "tags": 10},
         "reasons": {"no-labels": 3, "truncated": 1},

@@ -1,0 +1,51 @@
+"""Why an image does not have a tag that was asked for."""
+
+from difflib import get_close_matches
+
+from ovocr.labelgen.outcome import Status
+from ovocr.labelgen.provenance.reading import CutText
+from ovocr.labelgen.provenance.story import LineStory
+from ovocr.vocab import Segmentation, Vocabulary, load_segmenter
+from ovocr.vocab.look_up import Answer
+
+_LINES_SHOWN = 3
+
+
+def explain_absence(
+    answer: Answer, status: str, reason: str | None, text: CutText | None, vocabulary: Vocabulary
+) -> str:
+    """One sentence or two. answer: what the vocabulary has for what was asked. text: None for an image not read."""
+    segmenter = load_segmenter(Segmentation.of(vocabulary.settings))
+    word = answer.word if answer.word is not None else segmenter.normalise(answer.asked)
+    there = f"{word} has class id {answer.id}" if answer.id is not None else f"{answer.asked}: {answer.note}"
+    if answer.id is None and answer.asked.isascii() and answer.asked.isdecimal():
+        return there
+    return f"{there}; {_explain(word, answer.id, status, reason, text, vocabulary)}"
+
+
+def _explain(
+    word: str, id: int | None, status: str, reason: str | None, text: CutText | None, vocabulary: Vocabulary
+) -> str:
+    if text is None:
+        return f"the image was not read: {reason}"
+    if (place := text.place(word)) is not None:
+        line = text.lines[place[0]]
+        if id is None:
+            return f"it was read: {show_line(line)}"
+        because = reason if status == Status.DROPPED else "the stored tags do not fit the text, see `ovocr verify`"
+        return f"it was read, but the image has no such tag ({because}): {show_line(line)}"
+    segmenter = load_segmenter(Segmentation.of(vocabulary.settings))
+    letters = word.replace(" ", "")
+    lines = [line for line in text.lines if letters and letters in segmenter.normalise(line.text).replace(" ", "")]
+    if lines:
+        shown = "; ".join(show_line(line) for line in lines[:_LINES_SHOWN])
+        return f"its letters were read, but cut into other words: {shown}"
+    close = get_close_matches(word, text.words(), 1)
+    nearest = f"; the closest word is {close[0]}" if close else ""
+    return f"it was not read in any of the image's {len(text.lines)} lines{nearest}"
+
+
+def show_line(line: LineStory) -> str:
+    """The line as it was read and its words, those that the vocabulary lacks in brackets."""
+    words = " + ".join(word.word if word.id is not None else f"[{word.word}]" for word in line.words)
+    return f'line {line.number} "{line.text}" = {words or "no word"}'

@@ -1,0 +1,77 @@
+"""The story of an image as lines for a terminal; keys and text are shown, not sent."""
+
+from collections.abc import Iterator
+
+from ovocr.escape import for_terminal
+from ovocr.labelgen.outcome import Status
+from ovocr.labelgen.provenance.absence import show_line
+from ovocr.labelgen.provenance.story import ImageStory, TagStory
+
+_SLOTS_SHOWN = 8
+
+
+def format_stories(stories: list[ImageStory]) -> str:
+    """A block for each image."""
+    return "\n\n".join("\n".join(map(for_terminal, _lines(story))) for story in stories)
+
+
+def _lines(story: ImageStory) -> Iterator[str]:
+    yield story.key
+    yield f"  source  {story.source}; row {story.row} of records/{story.shard:05d}.parquet"
+    yield f"  status  {_status(story)}"
+    if story.size is not None:
+        width, height = story.size
+        words = f"{story.words_found} words, {story.words_in_vocabulary} of them in the vocabulary"
+        yield f"  read    {width}x{height} pixels, {len(story.lines)} lines, {words}"
+    if story.rule:
+        yield f"  slots   {story.slots} for {story.competing}: {story.rule}"
+    for note in story.notes:
+        yield f"  note    {note}"
+    for tag in story.tags:
+        yield from _tag_lines(tag, story)
+    for answer in story.answers:
+        yield f"  {answer}"
+    if story.status == Status.DROPPED and not story.answers:
+        for line in story.lines:
+            yield f"  {show_line(line)}, score {line.score:.4f}"
+    if _has_brackets(story):
+        yield "  (words in brackets are not in the vocabulary)"
+
+
+def _status(story: ImageStory) -> str:
+    if story.record_id is not None:
+        return f"{story.status}: record {story.record_id} of rec/{story.shard:05d}.rec"
+    because = ": ".join(part for part in (story.reason, story.detail) if part)
+    return f"{story.status}: {because}"
+
+
+def _has_brackets(story: ImageStory) -> bool:
+    lines = [tag.line for tag in story.tags if tag.line is not None]
+    if story.status == Status.DROPPED and not story.answers:
+        lines += story.lines
+    shown = any(word.id is None for line in lines for word in line.words)
+    return shown or any("[" in answer for answer in story.answers)
+
+
+def _tag_lines(tag: TagStory, story: ImageStory) -> Iterator[str]:
+    yield f"  tag {tag.id}" + (f" {tag.word}" if tag.word is not None else "")
+    if tag.line is not None:
+        yield f"    {show_line(tag.line)}, score {tag.line.score:.4f}"
+        if tag.place is not None:
+            words = tag.line.words
+            start, end = words[tag.place].start, words[tag.place].end
+            yield f"    word {tag.place + 1} of {len(words)}, from {start:.1%} to {end:.1%} of the line"
+    if tag.box is not None:
+        corners = zip(tag.box[::2], tag.box[1::2], strict=True)
+        yield "    box " + " ".join(f"({x:g}, {y:g})" for x, y in corners)
+    yield f"    {_slots(tag, story)}"
+
+
+def _slots(tag: TagStory, story: ImageStory) -> str:
+    order = ", ".join(f"{rank + 1} of {story.competing}" for rank in tag.ranks)
+    weight = f" with weight {tag.weight:.3f}" if tag.weight is not None else ""
+    order = f"; in the order of the rule it is {order}{weight}" if order else ""
+    if not tag.slots:
+        return f"in no slot: left out{order}"
+    shown = ", ".join(map(str, tag.slots[:_SLOTS_SHOWN])) + (" ..." if len(tag.slots) > _SLOTS_SHOWN else "")
+    return f"in {len(tag.slots)} of {story.slots} slots: {shown}{order}"

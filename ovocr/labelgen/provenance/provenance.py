@@ -1,0 +1,181 @@
+"""``ovocr why``: a data set, a key and perhaps a tag in, the story of each image with that key out."""
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from ovocr.dataset import LabelledDataSet
+from ovocr.errors import OvocrError, UsageError
+from ovocr.labelgen.provenance.absence import explain_absence
+from ovocr.labelgen.provenance.reading import CutText
+from ovocr.labelgen.provenance.search import StoredImage, find_images
+from ovocr.labelgen.provenance.story import ImageStory, TagStory
+from ovocr.labelgen.sources import as_text
+from ovocr.labelgen.tags import IDF, by_rank
+from ovocr.labelgen.verification.finding import Findings
+from ovocr.labelgen.verification.promises import Promises, read_promises
+from ovocr.labelgen.words import stored_frequencies, stored_vocabulary
+from ovocr.recordio import RecordReader
+from ovocr.vocab import Segmentation, Vocabulary
+from ovocr.vocab.look_up import Answer, look_up
+
+
+def explain(root: Path, key: str, tag: str | None = None) -> list[ImageStory]:
+    """Where the tags come from that the images with this key have. tag: a word or class id; then that one alone.
+
+    Raises OvocrError, naming the file, where one cannot be read, and where no image has the key.
+    """
+    data_set = LabelledDataSet.open(root)
+    promises = _read_promises(data_set)
+    key = as_text(key)
+    images = find_images(data_set, key, promises)
+    vocabulary = stored_vocabulary(data_set) if promises.with_text else None
+    answers = _answers(tag, promises, vocabulary)
+    teller = _Teller(data_set, promises, vocabulary, answers)
+    return [teller.tell(image) for image in images]
+
+
+def _read_promises(data_set: LabelledDataSet) -> Promises:
+    findings = Findings(data_set.root)
+    promises = read_promises(data_set, findings)
+    if promises is None:
+        raise OvocrError(f"{data_set.root}: {findings.listed[0].format()}; put the manifest back")
+    return promises
+
+
+def _answers(tag: str | None, promises: Promises, vocabulary: Vocabulary | None) -> list[Answer] | None:
+    """What was asked for, as class ids; None for all tags."""
+    if tag is None:
+        return None
+    if vocabulary is not None:
+        return look_up(vocabulary, tag)
+    if not (tag.isascii() and tag.isdecimal() and int(tag[:20]) < promises.classes):
+        raise UsageError(
+            f"{tag}: classes of packed labels are no words, but class ids from 0 to {promises.classes - 1}"
+        )
+    return [Answer(asked=tag, id=int(tag))]
+
+
+class _Teller:
+    def __init__(
+        self,
+        data_set: LabelledDataSet,
+        promises: Promises,
+        vocabulary: Vocabulary | None,
+        answers: list[Answer] | None,
+    ) -> None:
+        self._data_set = data_set
+        self._promises = promises
+        self._policy = promises.policy
+        self._vocabulary = vocabulary
+        self._answers = answers
+        self._frequencies = stored_frequencies(data_set) if self._policy.weighting == IDF else None
+        self._notes = self._read_notes()
+
+    def _read_notes(self) -> list[str]:
+        manifest = self._data_set.manifest()
+        if self._vocabulary is None:
+            sha256 = manifest["labels"]["sha256"]
+            return [f"class ids come from the table that was packed (sha256 {sha256}), in its order; they are no words"]
+        if manifest["segmentation"] != Segmentation.of(self._vocabulary.settings).describe():
+            return ["lines are cut here by other rules than when the tags were made; words may differ from them"]
+        return []
+
+    def tell(self, image: StoredImage) -> ImageStory:
+        """The story of one image. Raises OvocrError where its record cannot be read."""
+        row = image.columns
+        text = None
+        if image.text is not None and self._vocabulary is not None:
+            text = CutText(image.text, self._vocabulary)
+        ids = [tag["id"] for tag in row["tags"]]
+        competing = text.known if self._policy.repeats and text is not None and ids else ids
+        return ImageStory(
+            **{name: row[name] for name in ("key", "source", "status", "reason", "detail", "record_id")},
+            shard=image.shard,
+            row=image.row,
+            size=None if image.text is None else (image.text.width, image.text.height),
+            words_found=row.get("words_found"),
+            words_in_vocabulary=row.get("words_in_vocabulary"),
+            slots=self._policy.tags,
+            competing=len(competing),
+            rule=self._rule() if len(competing) > self._policy.tags else "",
+            lines=text.lines if text is not None else [],
+            tags=self._tags(image, competing, text),
+            answers=self._absences(row, ids, text),
+            notes=self._notes,
+        )
+
+    def _tags(self, image: StoredImage, competing: list[int], text: CutText | None) -> list[TagStory]:
+        slots, ranks = self._slots(image), self._ranks(competing, image.columns["key"])
+        asked = None if self._answers is None else {answer.id for answer in self._answers}
+        return [
+            self._tag(tag, slots[tag["id"]], ranks[tag["id"]], text)
+            for tag in image.columns["tags"]
+            if asked is None or tag["id"] in asked
+        ]
+
+    def _tag(self, tag: dict[str, Any], slots: list[int], ranks: list[int], text: CutText | None) -> TagStory:
+        id = tag["id"]
+        if self._vocabulary is None or text is None:
+            return TagStory(id=id, word=None, line=None, box=None, place=None, slots=slots, ranks=ranks, weight=None)
+        if not (0 <= id < len(self._vocabulary) and 0 <= tag["line"] < len(text.lines)):
+            raise OvocrError(f"{self._data_set.root}: tag {id} in line {tag['line']} cannot be; see `ovocr verify`")
+        word = self._vocabulary.word(id)
+        place = text.place(word)
+        return TagStory(
+            id=id,
+            word=word,
+            line=text.lines[tag["line"]],
+            box=tuple(tag["box"]),
+            place=place[1] if place is not None and place[0] == tag["line"] else None,
+            slots=slots,
+            ranks=ranks,
+            weight=self._weight(id) if self._frequencies is not None else None,
+        )
+
+    def _slots(self, image: StoredImage) -> dict[int, list[int]]:
+        """Slots of the record by class id."""
+        slots: dict[int, list[int]] = defaultdict(list)
+        record_id = image.columns["record_id"]
+        if record_id is None:
+            return slots
+        prefix = self._data_set.rec_prefix(image.shard)
+        with RecordReader(prefix) as records:
+            if not 0 <= record_id < len(records):
+                raise OvocrError(f"{prefix}.idx: has no line for record {record_id}; see `ovocr verify`")
+            for slot, label in enumerate(records[record_id].labels.tolist()):
+                if label.is_integer():
+                    slots[int(label)].append(slot)
+        return slots
+
+    def _ranks(self, competing: list[int], key: str) -> dict[int, list[int]]:
+        """Places in the order in which words are kept, by class id; none where all are."""
+        ranks: dict[int, list[int]] = defaultdict(list)
+        if len(competing) > self._policy.tags:
+            weight = None if self._frequencies is None else self._weight
+            order = by_rank(competing, self._policy.seed, key, weight) if self._vocabulary is not None else None
+            for rank, place in enumerate(order if order is not None else range(len(competing))):
+                ranks[competing[place]].append(rank)
+        return ranks
+
+    def _weight(self, id: int) -> float:
+        assert self._frequencies is not None
+        assert self._vocabulary is not None
+        return self._frequencies.weight(self._vocabulary.word(id))
+
+    def _rule(self) -> str:
+        if self._vocabulary is None:
+            return "the first of the table's are kept"
+        if self._frequencies is None:
+            return f"those are kept whose blake2b digest of (seed {self._policy.seed}, key, id) is smallest"
+        return (
+            "they are drawn one after another in proportion to their idf weights, by the blake2b digest of "
+            f"(seed {self._policy.seed}, key, id)"
+        )
+
+    def _absences(self, row: dict[str, Any], ids: list[int], text: CutText | None) -> list[str]:
+        """About what was asked for and is no tag."""
+        answers = [answer for answer in self._answers or () if answer.id not in ids]
+        if self._vocabulary is None:
+            return [f"the table has no class id {answer.id} for the image" for answer in answers]
+        return [explain_absence(answer, row["status"], row["reason"], text, self._vocabulary) for answer in answers]

@@ -1,0 +1,110 @@
+"""A shard's .rec and .idx: records from the first byte to the last, and an index of exactly these."""
+
+import os
+import re
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ovocr.labelgen.verification.finding import Findings
+from ovocr.recordio import Record, RecordError
+from ovocr.recordio.recfile import RecFile
+
+_LINE = re.compile(rb"([0-9]{1,20})\t([0-9]{1,20})\n")
+
+
+@dataclass
+class StoredRecords:
+    """The records of a .rec, by their ids. places: id -> first byte and the one behind the last."""
+
+    path: Path
+    places: dict[int, tuple[int, int]] = field(default_factory=dict)
+    damaged: bool = False
+
+    def __post_init__(self) -> None:
+        self._rec = RecFile(self.path)
+
+    def read(self, id: int) -> tuple[Record, bytes]:
+        """The record and its bytes in the file. Raises RecordError, and OSError as files do."""
+        start, end = self.places[id]
+        record = self._rec.record(start)
+        with open(self.path, "rb", buffering=0) as file:
+            return record, os.pread(file.fileno(), end - start, start)
+
+
+def check_records(rec: Path, idx: Path | None, findings: Findings) -> StoredRecords:
+    """Walk over the .rec by its headers, and hold the index, where there is one, against what is found.
+
+    Behind a damaged record the index tells where the next one is.
+    """
+    lines = _index_lines(idx, findings) if idx is not None else []
+    records = StoredRecords(rec)
+    walked = 0
+    for offset, id, end in _walk(records, sorted({offset for _, _, offset in lines}), findings):
+        if id != walked:
+            findings.add(rec, f"byte {offset}", f"record {walked}", f"record {id}")
+        records.places.setdefault(id, (offset, end))
+        walked = id + 1
+    if idx is not None:
+        _compare(idx, lines, records, findings)
+    return records
+
+
+def _index_lines(path: Path, findings: Findings) -> list[tuple[int, int, int]]:
+    """Line number, id and offset of each line that is one."""
+    lines = []
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        findings.add(path, "", "readable", error.strerror)
+        return []
+    for number, line in enumerate(data.splitlines(keepends=True), 1):
+        match = _LINE.fullmatch(line)
+        if match is None:
+            findings.add(path, f"line {number}", "id, tab, byte offset, line feed", repr(line))
+        else:
+            lines.append((number, int(match[1]), int(match[2])))
+    return lines
+
+
+def _walk(records: StoredRecords, known: list[int], findings: Findings) -> Iterator[tuple[int, int, int]]:
+    """Offset, id and end of each record. known: where the index has records, to go on at behind damage."""
+    rec = RecFile(records.path)
+    try:
+        size = rec.size()
+        offset, resumed = 0, -1
+        while offset < size:
+            try:
+                id, end = rec.id(offset)
+            except RecordError as error:
+                findings.add(records.path, f"byte {offset}", "a whole record", error)
+                records.damaged = True
+                place = bisect_right(known, resumed)
+                place += known[place : place + 1] == [offset]
+                if place == len(known) or known[place] >= size:
+                    return
+                offset = resumed = known[place]
+                continue
+            yield offset, id, end
+            resumed, offset = max(resumed, offset), end
+    except RecordError as error:
+        findings.add(records.path, "", "readable", error)
+        records.damaged = True
+    finally:
+        rec.close()
+
+
+def _compare(path: Path, lines: list[tuple[int, int, int]], records: StoredRecords, findings: Findings) -> None:
+    expected = 0
+    for number, id, offset in lines:
+        if id != expected:
+            findings.add(path, f"line {number}", f"of record {expected}", f"of record {id}")
+        expected = id + 1
+        place = records.places.get(id)
+        if place is None and not records.damaged:
+            findings.add(path, f"line {number}", "of a record in the .rec", f"of record {id}, which is not there")
+        elif place is not None and place[0] != offset:
+            findings.add(path, f"line {number}", f"byte {place[0]}, where record {id} is", f"byte {offset}")
+    for id in sorted(set(records.places) - {id for _, id, _ in lines}):
+        findings.add(path, "", f"an index of all records, with record {id}", "without it")

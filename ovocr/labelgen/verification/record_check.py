@@ -1,0 +1,101 @@
+"""A record: its labels, its picture, its bytes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ovocr.labelgen.pictures import stored_size
+from ovocr.labelgen.reasons import QuarantinedError
+from ovocr.labelgen.verification.finding import Findings, named
+from ovocr.labelgen.verification.promises import Promises
+from ovocr.labelgen.verification.rec_check import StoredRecords
+from ovocr.labelgen.verification.rows import Row
+from ovocr.recordio import Record, RecordError
+from ovocr.recordio.format import encode_record
+
+
+class RecordCheck:
+    """Checks the records of a shard, each by the row of its image."""
+
+    def __init__(self, records: StoredRecords, promises: Promises, findings: Findings) -> None:
+        self._records = records
+        self._promises = promises
+        self._findings = findings
+        self._asked: set[int] = set()
+
+    def __call__(self, row: Row, slots: Sequence[int] | None, size: tuple[int, int] | None) -> None:
+        """Note what is wrong with the record of a row.
+
+        slots: the labels that it should have, None where that is not known. size: its picture's width and height.
+        """
+        id = row.record_id
+        if id is None or id in self._asked:  # the row is to blame, and noted
+            return
+        if id not in self._records.places:
+            self._findings.add(self._records.path, "", f"with record {named(id, row.key)}", "without it")
+            return
+        self._asked.add(id)
+        where = f"record {named(id, row.key)} at byte {self._records.places[id][0]}"
+        try:
+            record, data = self._records.read(id)
+        except (RecordError, OSError) as error:
+            self._findings.add(self._records.path, where, "readable", error)
+            return
+        ids = [tag.id for tag in row.tags]
+        if self._check_labels(where, record.labels, slots, ids):
+            self._check_bytes(where, record, data)
+        self._check_picture(where, record.image, size)
+
+    def check_end(self) -> None:
+        """Note records that no row has."""
+        for id in sorted(set(self._records.places) - self._asked):
+            where = f"record {id} at byte {self._records.places[id][0]}"
+            self._findings.add(self._records.path, where, "of an image of records", "of none")
+
+    def _check_labels(
+        self, where: str, labels: npt.NDArray[np.float32], slots: Sequence[int] | None, ids: list[int]
+    ) -> bool:
+        """Are they class ids? And are there as many as there are slots, with what the slots should have?"""
+        tags, classes = self._promises.policy.tags, self._promises.classes
+        if len(labels) != tags:
+            self._add(where, f"with {tags} labels", f"with {len(labels)}")
+            return False
+        valid = (labels >= 0) & (labels < classes) & (labels == np.floor(labels))
+        if not valid.all():
+            place = int(np.argmin(valid))
+            self._add(f"{where}, label {place}", f"a class id below {classes}", str(labels[place]))
+            return False
+        if slots is not None:
+            differs = labels != np.asarray(slots, np.float32)
+            promised = "{}, as the image's tags and the policy give it"
+        else:
+            differs, slots = ~np.isin(labels, ids), ids
+            promised = "one of the image's tags"
+        if differs.any():
+            place = int(np.argmax(differs))
+            wanted = promised.format(slots[place] if place < len(slots) else "")
+            self._add(f"{where}, label {place}", wanted, f"{labels[place]:.0f}")
+        return True
+
+    def _check_bytes(self, where: str, record: Record, data: bytes) -> None:
+        """Are they those that the writer makes of this record, padding and all?"""
+        written = b"".join(encode_record(record.id, record.labels, record.image))
+        if written != data:
+            place = next(
+                (place for place, (a, b) in enumerate(zip(written, data, strict=False)) if a != b),
+                min(len(written), len(data)),
+            )
+            self._add(f"{where}, byte {place} of it", "as the record writer writes it", "another")
+
+    def _check_picture(self, where: str, jpeg: bytes, promised: tuple[int, int] | None) -> None:
+        try:
+            width, height = stored_size(jpeg, self._promises.max_pixels)
+        except QuarantinedError as error:
+            self._add(f"{where}, picture", "a stored picture", str(error))
+            return
+        if promised is not None and promised != (width, height):
+            self._add(f"{where}, picture", "{}x{} pixels, as when it was read".format(*promised), f"{width}x{height}")
+
+    def _add(self, where: str, promised: str, found: str) -> None:
+        self._findings.add(self._records.path, where, promised, found)

@@ -1,0 +1,109 @@
+"""A row of records by itself: what its columns must be, whatever was read."""
+
+import math
+from pathlib import Path
+
+from ovocr.labelgen.boxes import Box
+from ovocr.labelgen.labelled_shard import StoredText
+from ovocr.labelgen.outcome import Status
+from ovocr.labelgen.reasons import DROPPED_REASONS, Reason
+from ovocr.labelgen.verification.finding import Findings
+from ovocr.labelgen.verification.promises import Promises
+from ovocr.labelgen.verification.rows import Row
+
+# Corners are rounded, to pixels by engines and to hundredths as they are stored.
+_EDGE_PIXELS = 1.0
+
+
+class RowCheck:
+    """Checks the rows of a shard in order."""
+
+    def __init__(self, path: Path, promises: Promises, shard: int, findings: Findings) -> None:
+        self._path = path
+        self._classes = promises.classes
+        self._source = promises.shards[shard]["source"]
+        self._reasons = _reasons(promises.with_text)
+        self._next_record = 0
+        self._findings = findings
+
+    def __call__(self, row: Row) -> None:
+        """Note what is wrong with the next row."""
+        if row.source != self._source:
+            self._add(row, "source", f"{self._source!r} as in manifest.json", repr(row.source))
+        if row.status not in self._reasons:
+            self._add(row, "status", f"one of {', '.join(status.value for status in Status)}", repr(row.status))
+        elif row.reason not in self._reasons[row.status]:
+            reasons = ", ".join(sorted(str(reason) for reason in self._reasons[row.status]))
+            self._add(row, "reason", f"of an image that is {row.status} ({reasons})", repr(row.reason))
+        self._check_record_id(row)
+        if (row.status == Status.OK) != bool(row.tags):
+            promised = "at least one" if row.status == Status.OK else f"none: the image is {row.status}"
+            self._add(row, "tags", promised, str(len(row.tags)))
+        self._check_ids(row)
+
+    def _check_record_id(self, row: Row) -> None:
+        """Ids are contiguous; behind a gap they go on from what is there."""
+        promised = self._next_record if row.status == Status.OK else None
+        if row.record_id != promised:
+            self._add(row, "record_id", _or_null(promised), _or_null(row.record_id))
+        if promised is not None:
+            self._next_record = (promised if row.record_id is None else row.record_id) + 1
+
+    def _check_ids(self, row: Row) -> None:
+        ids = [tag.id for tag in row.tags]
+        for place, id in enumerate(ids):
+            if not 0 <= id < self._classes:
+                self._add(row, f"tag {place}", f"a class id below {self._classes}", str(id))
+        if len(set(ids)) < len(ids):
+            self._add(row, "tags", "distinct class ids", str(ids))
+
+    def _add(self, row: Row, where: str, promised: str, found: str) -> None:
+        self._findings.add(self._path, f"{row.name}, {where}", promised, found)
+
+
+def _reasons(with_text: bool) -> dict[str, set[str | None]]:
+    """Which reasons go with each status."""
+    dropped = DROPPED_REASONS - {Reason.NO_LABELS} if with_text else {Reason.NO_LABELS}
+    return {
+        Status.OK.value: {None},
+        Status.DROPPED.value: {reason.value for reason in dropped},
+        Status.QUARANTINED.value: {reason.value for reason in set(Reason) - DROPPED_REASONS},
+    }
+
+
+def _or_null(number: int | None) -> str:
+    return "null" if number is None else str(number)
+
+
+def check_text(path: Path, row: Row, text: StoredText, findings: Findings) -> bool:
+    """Are the places of a picture's lines in the picture? path: of the file of texts."""
+    before = len(findings.listed) + findings.beyond
+    size = f"{text.width}x{text.height} pixels"
+    if not (text.width > 0 and text.height > 0):
+        findings.add(path, row.key, "the size of a picture", size)
+    for number, line in enumerate(text.lines):
+        if not _is_inside(line.box, text):
+            findings.add(path, f"{row.key}, line {number}", f"a box inside {size}", line.box)
+        if not 0 <= line.score <= 1:
+            findings.add(path, f"{row.key}, line {number}", "a score from 0 to 1", line.score)
+    return len(findings.listed) + findings.beyond == before
+
+
+def check_places(path: Path, row: Row, text: StoredText, findings: Findings) -> None:
+    """Are the tags of a row in lines, and in the picture? path: of the file of records."""
+    for number, tag in enumerate(row.tags):
+        if tag.line is None or not 0 <= tag.line < len(text.lines):
+            findings.add(
+                path, f"{row.name}, tag {number}", f"in one of lines 0 to {len(text.lines) - 1}", f"in line {tag.line}"
+            )
+        if tag.box is None or not _is_inside(tag.box, text):
+            size = f"{text.width}x{text.height} pixels"
+            findings.add(path, f"{row.name}, tag {number}", f"a box inside {size}", tag.box)
+
+
+def _is_inside(box: Box, text: StoredText) -> bool:
+    limits = (text.width, text.height) * 4
+    return all(
+        math.isfinite(value) and -_EDGE_PIXELS <= value <= limit + _EDGE_PIXELS
+        for value, limit in zip(box, limits, strict=True)
+    )

@@ -1,0 +1,68 @@
+"""A shard's statistics and files: are they there, and are the files those that were hashed?"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from ovocr.dataset import LabelledDataSet
+from ovocr.errors import OvocrError
+from ovocr.labelgen.shard_files import describe_file
+from ovocr.labelgen.verification.finding import Findings
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def check_stats(
+    data_set: LabelledDataSet, number: int, promised: dict[str, Any], findings: Findings
+) -> dict[str, Any] | None:
+    """The shard's statistics; None, with a finding, where they cannot be read. promised: its entry in the manifest."""
+    path = data_set.stats_path(number)
+    try:
+        stats = data_set.stats(number)
+    except OvocrError as error:
+        findings.add(path, "", "a JSON object", error)
+        return None
+    for name in ("source", "kind", "start", "stop"):
+        if stats.get(name) != promised.get(name):
+            findings.add(path, name, f"{promised.get(name)!r} as in manifest.json", repr(stats.get(name)))
+    return stats
+
+
+def check_files(
+    paths: dict[str, Path], stats_path: Path, stats: dict[str, Any] | None, findings: Findings
+) -> tuple[set[str], int, bool]:
+    """Names of the files that can be read, their bytes, and whether the statistics have hashes of them."""
+    hashes = (stats or {}).get("files")
+    if hashes is not None and not _are_descriptions(hashes, set(paths)):
+        findings.add(stats_path, "files", f"size and sha256 of {', '.join(paths)}", repr(hashes))
+        hashes = None
+    readable, size = set(), 0
+    for name, path in paths.items():
+        if not path.is_file():
+            findings.add(path, "", "a file", "something else" if path.exists() else "missing")
+            continue
+        try:
+            found = describe_file(path)
+        except OSError as error:
+            findings.add(path, "", "readable", error.strerror)
+            continue
+        readable.add(name)
+        size += found["bytes"]
+        if hashes is not None:
+            _compare(path, hashes[name], found, findings)
+    return readable, size, hashes is not None
+
+
+def _compare(path: Path, promised: dict[str, Any], found: dict[str, Any], findings: Findings) -> None:
+    for name in ("bytes", "sha256"):
+        if promised[name] != found[name]:
+            findings.add(path, name, f"{promised[name]} as in the shard's statistics", found[name])
+
+
+def _are_descriptions(hashes: object, names: set[str]) -> bool:
+    return (
+        isinstance(hashes, dict)
+        and set(hashes) == names
+        and all(isinstance(of, dict) and set(of) >= {"bytes", "sha256"} for of in hashes.values())
+        and all(_SHA256.fullmatch(str(of["sha256"])) for of in hashes.values())
+    )

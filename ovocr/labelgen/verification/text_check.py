@@ -1,0 +1,61 @@
+"""Are an image's words and tags those that its stored text gives?"""
+
+from pathlib import Path
+
+import numpy as np
+
+from ovocr.labelgen.labelled_shard import StoredText
+from ovocr.labelgen.labelling import LineLabeller
+from ovocr.labelgen.outcome import Outcome, Status, Tag
+from ovocr.labelgen.reasons import Reason
+from ovocr.labelgen.verification.finding import Findings
+from ovocr.labelgen.verification.rows import Row
+
+
+def check_against_text(path: Path, row: Row, text: StoredText, labeller: LineLabeller, findings: Findings) -> Outcome:
+    """What the text gives; where the row of records differs, that is noted. path: of the file of records."""
+    outcome = labeller(row.key, text.width, text.height, text.lines)
+    for name in ("words_found", "words_in_vocabulary"):
+        if getattr(row, name) != getattr(outcome, name):
+            findings.add(path, f"{row.name}, {name}", f"{getattr(outcome, name)} by its text", getattr(row, name))
+    # A picture out of reach is the one case in which words give no record.
+    out_of_reach = row.status == Status.DROPPED and row.reason == Reason.SOURCE_OUT_OF_REACH
+    if out_of_reach and outcome.status is Status.OK:
+        return outcome
+    if row.status != outcome.status or row.reason != outcome.reason:
+        promised, found = _state(outcome.status, outcome.reason), _state(row.status, row.reason)
+        findings.add(path, f"{row.name}, status", f"{promised} by its text", found)
+    elif (difference := _first_difference(list(outcome.tags), row.tags)) is not None:
+        place, promised, found = difference
+        findings.add(path, f"{row.name}, tag {place}", f"{promised} by its text", found)
+    return outcome
+
+
+def _state(status: str, reason: str | None) -> str:
+    parts = [Status(status).value if isinstance(status, Status) else status]
+    if reason is not None:
+        parts.append(reason.value if isinstance(reason, Reason) else reason)
+    return " ".join(parts)
+
+
+def _first_difference(promised: list[Tag], found: list[Tag]) -> tuple[int, str, str] | None:
+    if _same(promised, found):
+        return None
+    for place in range(max(len(promised), len(found))):
+        pair = [_describe(tags[place]) if place < len(tags) else "none" for tags in (promised, found)]
+        if pair[0] != pair[1]:
+            return place, pair[0], pair[1]
+    return None
+
+
+def _same(promised: list[Tag], found: list[Tag]) -> bool:
+    """Boxes are stored as float32."""
+    if [(tag.id, tag.line) for tag in promised] != [(tag.id, tag.line) for tag in found]:
+        return False
+    there, here = (np.array([tag.box for tag in tags], np.float32) for tags in (found, promised))
+    return np.array_equal(there, here)
+
+
+def _describe(tag: Tag) -> str:
+    box = None if tag.box is None else np.asarray(tag.box, np.float32).tolist()
+    return f"class id {tag.id} in line {tag.line} at {box}"

@@ -1,0 +1,152 @@
+"""``ovocr verify``: a labelled data set in, every broken promise out."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+from ovocr.dataset import LabelledDataSet
+from ovocr.errors import MissingExtraError, OvocrError, UsageError
+from ovocr.labelgen.progress import Progress
+from ovocr.labelgen.run import worker_count
+from ovocr.labelgen.sources import InputShard
+from ovocr.labelgen.verification.finding import Findings
+from ovocr.labelgen.verification.folder_check import check_folders, finished_shards
+from ovocr.labelgen.verification.plan import Plan
+from ovocr.labelgen.verification.promises import Promises, is_count, read_promises
+from ovocr.labelgen.verification.report import VerificationReport
+from ovocr.labelgen.verification.shard_check import ShardReport, check_shard
+from ovocr.labelgen.verification.words_check import check_words, other_rules
+from ovocr.termination import terminable
+from ovocr.vocab.corpus import TextShard, map_shards
+
+# Images that are worth another process, which takes about two seconds to start.
+CHECKED_AT_LEAST = 300
+QUICKLY_CHECKED_AT_LEAST = 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyOptions:
+    """root: the data set's folder. quick: hashes, counts and indexes alone. workers: processes; None for one a core.
+
+    Raises UsageError, naming the option, for a value that is not possible.
+    """
+
+    root: Path
+    quick: bool = False
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 1:
+            raise UsageError(f"--workers {self.workers}: at least 1 is needed")
+
+
+def verify(options: VerifyOptions, progress: bool) -> VerificationReport:
+    """Look for broken promises in a data set; nothing in it is changed. progress: show how far it is, on stderr.
+
+    Raises OvocrError where the folder is no data set, or when asked to stop by Ctrl-C or SIGTERM.
+    """
+    start = time.monotonic()
+    with _stoppable():
+        data_set = LabelledDataSet.open(options.root)
+        if not options.quick and find_spec("PIL") is None:
+            raise MissingExtraError("verify without --quick", "ocr")
+        findings = Findings(data_set.root)
+        promises = read_promises(data_set, findings)
+        if promises is None:
+            notice = "nothing else was checked: manifest.json does not say what there should be"
+            return _report(options, None, [], findings, [notice], [], time.monotonic() - start)
+        check_folders(data_set, len(promises.shards), promises.with_text, findings)
+        finished = finished_shards(data_set, len(promises.shards))
+        plan, notices = _plan(options, data_set, promises, findings)
+        reports = _check_shards(options, plan, data_set, finished, progress)
+        return _report(options, promises, finished, findings, notices, reports, time.monotonic() - start)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    try:
+        with terminable():
+            yield
+    except KeyboardInterrupt:
+        raise OvocrError("stopped; not everything was checked, nothing was changed") from None
+
+
+def _plan(
+    options: VerifyOptions, data_set: LabelledDataSet, promises: Promises, findings: Findings
+) -> tuple[Plan, list[str]]:
+    words = check_words(data_set, promises, findings)
+    notices = []
+    same_rules = True
+    if not words:
+        notices.append("words and tags were not compared with the text: the vocabulary is not the manifest's")
+    elif promises.with_text and not options.quick:
+        try:
+            difference = other_rules(data_set)
+        except OvocrError as error:
+            difference = str(error)
+        if difference:
+            same_rules = False
+            notices.append(
+                f"words and tags were not compared with the text, which other rules cut into words: {difference}"
+            )
+    return Plan(promises=promises, quick=options.quick, words=words, same_rules=same_rules), notices
+
+
+def _check_shards(
+    options: VerifyOptions, plan: Plan, data_set: LabelledDataSet, finished: list[int], progress: bool
+) -> list[ShardReport]:
+    shards = [TextShard(data_set.root, number) for number in finished]
+    inputs = [_input(data_set, plan.promises, number) for number in finished]
+    at_least = QUICKLY_CHECKED_AT_LEAST if options.quick else CHECKED_AT_LEAST
+    images = sum(shard.images or 0 for shard in inputs)
+    workers = max(1, min(worker_count(options.workers), images // at_least))
+    reports = []
+    with Progress(inputs, progress) as bar:
+        results = map_shards(partial(check_shard, plan), shards, workers=workers)
+        for shard in inputs:
+            bar.begin(shard)
+            report = next(results)
+            bar.image(report.images)
+            bar.end(shard)
+            reports.append(report)
+    return reports
+
+
+def _input(data_set: LabelledDataSet, promises: Promises, number: int) -> InputShard:
+    """For the progress bar: how many images the shard says that it has."""
+    try:
+        images = data_set.stats(number).get("input")
+    except OvocrError:
+        images = 0
+    entry = promises.shards[number]
+    return InputShard(source=entry["source"], kind=entry["kind"], images=images if is_count(images) else 0)
+
+
+def _report(
+    options: VerifyOptions,
+    promises: Promises | None,
+    finished: list[int],
+    findings: Findings,
+    notices: list[str],
+    reports: list[ShardReport],
+    seconds: float,
+) -> VerificationReport:
+    shards = len(promises.shards) if promises is not None else 0
+    return VerificationReport(
+        command=promises.command if promises is not None else "",
+        shards=shards,
+        unfinished=sorted(set(range(shards)) - set(finished)),
+        not_hashed=sum(not report.hashed for report in reports),
+        images=sum(report.images for report in reports),
+        records=sum(report.records for report in reports),
+        bytes=sum(report.bytes for report in reports),
+        notices=notices,
+        findings=[*findings.listed, *(finding for report in reports for finding in report.findings)],
+        beyond=findings.beyond + sum(report.beyond for report in reports),
+        seconds=seconds,
+        quick=options.quick,
+    )

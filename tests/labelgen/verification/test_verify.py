@@ -1,0 +1,347 @@
+"""Whole runs of verify: sound data sets of each command, what is not finished, what is foreign, garbage."""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from ovocr.cli import main
+from ovocr.dataset import LabelledDataSet
+from ovocr.errors import OvocrError
+from ovocr.labelgen.totals import Totals
+from ovocr.labelgen.verification.report import VerificationReport
+from ovocr.recordio import RecordReader, RecordWriter
+
+Check = Callable[..., VerificationReport]
+Built = tuple[LabelledDataSet, Totals]
+
+
+def command(*arguments: object) -> tuple[int, str, str]:
+    result = CliRunner().invoke(main, ["verify", *map(str, arguments)])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def found(report: VerificationReport) -> list[str]:
+    return [finding.format() for finding in report.findings]
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_a_sound_data_set_gives_figures_and_exit_code_0(built: Built, quick: bool):
+    root = built[0].root
+    code, text, errors = command(root, *(["--quick"] if quick else []))
+    files = [path for folder in ("rec", "ocr", "records") for path in (root / folder).iterdir()]
+    size = sum(path.stat().st_size for path in files)
+    figures, verdict = text.splitlines()
+    start = f"2 of 2 shards{' (quick)' if quick else ''}: 8 images, 4 records, {size} bytes in "
+    assert figures.startswith(start)
+    assert figures.endswith(" MB/s")
+    assert (code, verdict, errors) == (0, "sound: no promise is broken", "")
+
+
+def test_nothing_is_changed(copy: LabelledDataSet, check: Check):
+    def state() -> dict[Path, tuple[int, int]]:
+        return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in copy.root.rglob("*")}
+
+    before = state()
+    check(copy.root)
+    assert state() == before
+
+
+def test_data_sets_of_the_other_commands_are_sound(relabelled: LabelledDataSet, packed: LabelledDataSet, check: Check):
+    for data_set in (relabelled, packed):
+        report = check(data_set.root)
+        assert (found(report), report.notices, report.not_hashed, report.unfinished) == ([], [], 0, [])
+    assert (report.images, report.records) == (7, 3)
+
+
+def test_labels_that_repeat_words_are_worked_out_from_the_text(
+    relabelled: LabelledDataSet, check: Check, rehash: Any, tmp_path: Path
+):
+    copy = LabelledDataSet(Path(shutil.copytree(relabelled.root, tmp_path / "copy")))
+    with RecordReader(copy.rec_prefix(0)) as reader:
+        records = [[record.id, record.labels.copy(), record.image] for record in reader]
+    records[0][1][:] = sorted(set(records[0][1].tolist()))[0]  # a tag of the image, more often than it stands there
+    with RecordWriter(copy.rec_prefix(0)) as writer:
+        for record in records:
+            writer.write(*record)
+    rehash(copy)
+    (line,) = found(check(copy.root))
+    assert "as the image's tags and the policy give it" in line
+    (copy.root / "frequencies.tsv").write_text("word\timages\n\t3\nfox\t2\n")
+    lines = found(check(copy.root))
+    assert lines[0].startswith("frequencies.tsv: should be the word frequencies of the manifest, is ")
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (lambda row: row["tags"][0].update(id=6), "label 0: should be 6, as the image's tags and the policy give it"),
+        (lambda row: row["tags"][0].update(id=10), "tag 0: should be a class id below 10, is 10"),
+        (lambda row: row.update(status="dropped", reason="no-text"), "reason: should be of an image that is dropped"),
+    ],
+)
+def test_packed_labels_are_checked(
+    packed: LabelledDataSet, check: Check, rehash: Any, edited: Any, tmp_path: Path, edit: Any, words: str
+):
+    copy = LabelledDataSet(Path(shutil.copytree(packed.root, tmp_path / "copy")))
+    edited(copy.records_path(0), lambda rows: edit(rows[0]))
+    assert any("sha256" in line for line in found(check(copy.root, quick=True)))
+    rehash(copy)
+    lines = found(check(copy.root))
+    assert any(words in line for line in lines), lines
+
+
+def test_a_missing_shard_is_not_finished(copy: LabelledDataSet):
+    for path in copy.root.glob("*/00001.*"):
+        path.unlink()
+    code, text, _ = command(copy.root)
+    assert code == 1
+    assert "1 shards are not finished: 1" in text.splitlines()
+    assert "sound" not in text
+    code, text, _ = command(copy.root, "--unfinished-ok")
+    assert code == 0
+    assert "1 shards are not finished: 1" in text.splitlines()
+
+
+def test_a_shard_that_is_being_made_has_partial_files(copy: LabelledDataSet, check: Check):
+    copy.stats_path(1).unlink()
+    (copy.root / "rec" / "00001.rec.partial").touch()
+    copy.lock_path(1).touch()
+    report = check(copy.root)
+    assert (found(report), report.unfinished) == ([], [1])
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("rec/00002.rec", "should be a file of a shard that the manifest lists, is none"),
+        ("rec/00002.rec.partial", "should be a file of a shard that the manifest lists, is none"),
+        ("rec/0.idx", "should be a file of a shard that the manifest lists, is none"),
+        ("ocr/00000.json", "should be a file of a shard that the manifest lists, is none"),
+        ("records/00000.parquet.bak", "should be a file of a shard that the manifest lists, is none"),
+        ("stats/00000.x.json", "should be a file of a shard that the manifest lists, is none"),
+        ("stats/\u0663\u0663\u0663\u0663\u0663.json", "should be a file of a shard that the manifest lists, is none"),
+        ("ocr/00001.parquet.partial", "should be gone: its shard is finished, is left over of a run that was killed"),
+    ],
+)
+def test_files_that_no_shard_has_are_caught(copy: LabelledDataSet, name: str, words: str):
+    (copy.root / name).write_bytes(b"")
+    code, text, _ = command(copy.root, "--quick")
+    lines = text.splitlines()
+    assert (code, lines[0]) == (1, f"{name}: {words}")
+    assert lines[1] in (f"to mend: move {copy.root / name} out of the folder", f"to mend: remove {copy.root / name}")
+
+
+def test_a_folder_that_is_a_file_is_caught(copy: LabelledDataSet, check: Check):
+    shutil.rmtree(copy.root / "ocr")
+    (copy.root / "ocr").touch()
+    lines = found(check(copy.root))
+    assert "ocr: should be a folder, is Not a directory" in lines
+    assert "ocr/00000.parquet: should be a file, is missing" in lines
+
+
+MANIFESTS: list[tuple[Any, str]] = [
+    (b"", "should be a JSON object, is "),
+    (b"\xff\xfe{", "should be a JSON object, is "),
+    (b"[" * 200_000, "should be a JSON object, is "),
+    (b"[1]", "should be a JSON object, is "),
+    ({"format": 2}, "manifest.json: format: should be one of 1, is 2"),
+    ({"options": 3}, "manifest.json: options: should be an object, is 3"),
+    ({"options": {"tags": True, "seed": 7, "max_pixels": 1}}, "options.tags: should be a whole number from 1 to"),
+    ({"vocabulary": {"size": 12}}, "manifest.json: vocabulary.sha256: should be a hash, is None"),
+    ({"vocabulary": {"size": 10**400, "sha256": ""}}, "vocabulary.size: should be a whole number from 1 to"),
+    ({"shards": None}, "manifest.json: shards: should be a list, is None"),
+    ({"shards": [{"source": "\x1b"}]}, "shards[0]: should be source, kind (tar, rec, parquet, folder) and place"),
+    ({"labels": {}}, "manifest.json: labels.sha256: should be a hash, is None"),
+]
+
+
+@pytest.mark.parametrize(("content", "words"), MANIFESTS)
+def test_a_manifest_that_is_none_is_one_finding_and_the_end(copy: LabelledDataSet, content: Any, words: str):
+    data = content if isinstance(content, bytes) else json.dumps({**copy.manifest(), **content}).encode()
+    copy.manifest_path.write_bytes(data)
+    code, text, _ = command(copy.root)
+    lines = text.splitlines()
+    assert code == 1
+    assert any(line.startswith("manifest.json") and words in line for line in lines), text
+    assert "nothing else was checked: manifest.json does not say what there should be" in lines
+    assert "\x1b" not in text
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff", b"[" * 200_000, b"[]", b'{"input": NaN}', b'{"files": [1]}'])
+def test_statistics_that_are_garbage_are_findings(copy: LabelledDataSet, check: Check, content: bytes):
+    copy.stats_path(0).write_bytes(content)
+    report = check(copy.root)
+    assert report.broken
+    assert {finding.file for finding in report.findings} == {"stats/00000.json"}
+    assert report.images == 8  # the other files were looked at
+
+
+def test_a_folder_in_place_of_statistics_is_a_finding(copy: LabelledDataSet, check: Check):
+    copy.stats_path(0).unlink()
+    copy.stats_path(0).mkdir()
+    assert found(check(copy.root))[0].startswith("stats/00000.json: should be a JSON object, is ")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("vocab.txt", b"a\na\n", "vocab.txt: should be of sha256 "),
+        ("vocab.txt", None, "vocab.txt: should be the vocabulary of the manifest, is unreadable: No such file"),
+        ("vocab.txt.json", b"[", "vocab.txt.json: should be a vocabulary's description, is "),
+        ("vocab.txt.json", b"{}", "vocab.txt.json: should be of size 12, is None"),
+        ("vocab.txt.json", None, "vocab.txt.json: should be of size 12, is None"),
+    ],
+)
+def test_vocabulary_files_that_are_none_are_findings(
+    copy: LabelledDataSet, check: Check, name: str, content: bytes | None, words: str
+):
+    path = copy.root / name
+    path.unlink() if content is None else path.write_bytes(content)
+    lines = found(check(copy.root))
+    assert any(line.startswith(words) for line in lines), lines
+
+
+@pytest.mark.parametrize(("words", "size"), [(b"a\na\n", 2), (b"a\nb\n", 3), (b"a", 1), (b"\xff\n", 1)])
+def test_what_the_manifest_names_must_be_a_vocabulary(copy: LabelledDataSet, check: Check, words: bytes, size: int):
+    copy.vocabulary_path.write_bytes(words)
+    named = {"size": size, "sha256": hashlib.sha256(words).hexdigest()}
+    (copy.root / "vocab.txt.json").write_text(json.dumps(named))
+    copy.manifest_path.write_text(json.dumps({**copy.manifest(), "vocabulary": named}))
+    assert found(check(copy.root))[0].startswith("vocab.txt: should be a vocabulary, is ")
+
+
+def test_without_hashes_the_rest_is_checked(copy: LabelledDataSet, check: Check):
+    for number in (0, 1):
+        stats = copy.stats(number)
+        del stats["files"]
+        copy.stats_path(number).write_text(json.dumps(stats))
+    code, text, _ = command(copy.root)
+    assert code == 0
+    assert "2 shards were made before hashes were kept: a changed byte may go unseen" in text.splitlines()
+    os.truncate(copy.records_path(1), 1000)
+    assert check(copy.root).broken
+
+
+@pytest.mark.parametrize("change", [{"segmentation": {"version": 1}}, {"versions": {"jieba": "0"}}])
+def test_text_that_other_rules_cut_is_not_compared(
+    copy: LabelledDataSet, check: Check, edited: Any, rehash: Any, change: dict[str, Any]
+):
+    manifest = copy.manifest()
+    copy.manifest_path.write_text(json.dumps({**manifest, **change}))
+    report = check(copy.root)
+    assert report.broken == 0
+    (notice,) = report.notices
+    assert notice.startswith("words and tags were not compared with the text, which other rules cut into words: ")
+    # What the row's tags give needs no rules.
+    edited(copy.records_path(0), lambda rows: rows[0]["tags"][0].update(id=9))
+    rehash(copy)
+    assert ["label 0" in line for line in found(check(copy.root))] == [True]
+
+
+def test_what_to_do_about_it_is_said(copy: LabelledDataSet):
+    os.truncate(copy.ocr_path(1), 100)
+    code, text, _ = command(copy.root)
+    assert code == 1
+    assert (
+        "to mend: remove stats/00001.json and run `ovocr build-labels` again as before: the shard is made anew"
+    ) in text.splitlines()
+
+
+def test_figures_and_findings_as_json(copy: LabelledDataSet, tmp_path: Path):
+    os.truncate(copy.ocr_path(1), 100)
+    code, text, _ = command(copy.root, "--json", "-")
+    report = json.loads(text)
+    assert (code, report["images"], report["shards"], report["unfinished"]) == (1, 8, 2, [])
+    assert report["broken"] == len(report["findings"]) == 3
+    assert report["findings"][0] == {
+        **{"file": "ocr/00001.parquet", "where": "bytes", "shard": 1, "mend": "", "found": "100"},
+        "promised": report["findings"][0]["promised"],
+    }
+    assert len(report["mends"]) == 1
+    code, text, _ = command(copy.root, "--json", tmp_path / "f.json")
+    assert json.loads((tmp_path / "f.json").read_text())["findings"] == report["findings"]
+    assert "promises are broken, in 1 shards" in text
+
+
+def test_processes_find_the_same(copy: LabelledDataSet, check: Check, monkeypatch: pytest.MonkeyPatch):
+    os.truncate(copy.ocr_path(1), 100)
+    alone = check(copy.root)
+    monkeypatch.setattr("ovocr.labelgen.verification.verify.CHECKED_AT_LEAST", 1)
+    monkeypatch.setattr("ovocr.labelgen.run.available_cores", lambda: 2)
+    together = check(copy.root)
+    assert together.findings == alone.findings
+    assert (together.images, together.records, together.bytes) == (alone.images, alone.records, alone.bytes)
+
+
+def processes_of(group: int) -> list[str]:
+    """Those of a process group that are not dead already (Linux's proc(5): state and group behind the name)."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended since
+            state, _, of = path.read_text().rpartition(")")[2].split()[:3]
+            if int(of) == group and state != "Z":
+                found.append(f"{path}: {state}")
+    return found
+
+
+def test_ctrl_c_ends_it_with_one_line(copy: LabelledDataSet):
+    """Interrupted while two processes are at work, it leaves none behind."""
+    script = (
+        "import sys\n"
+        "from ovocr.labelgen.verification import verify\n"
+        "import ovocr.labelgen.run\n"
+        "from ovocr.cli import main\n"
+        "verify.CHECKED_AT_LEAST = 1\n"
+        "ovocr.labelgen.run.available_cores = lambda: 2\n"
+        "original = verify.map_shards\n"
+        "def announce(*arguments, **options):\n"
+        "    print('begun', flush=True)\n"
+        "    return original(*arguments, **options)\n"
+        "verify.map_shards = announce\n"
+        "if __name__ == '__main__':\n"
+        f"    main(['verify', {str(copy.root)!r}])\n"
+    )
+    path = copy.root.parent / "script.py"
+    path.write_text(script)
+    process = subprocess.Popen(
+        [sys.executable, str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    time.sleep(0.2)  # processes take longer to start than that
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (1, "ovocr: stopped; not everything was checked, nothing was changed\n")
+    deadline = time.monotonic() + 30
+    while group := processes_of(process.pid):
+        assert time.monotonic() < deadline, group
+        time.sleep(0.05)
+
+
+def test_what_is_no_data_set_is_one_line(tmp_path: Path, check: Check):
+    with pytest.raises(OvocrError, match="not a labelled data set"):
+        check(tmp_path)
+    code, _, errors = command(tmp_path, "--workers", "0")
+    assert (code, errors) == (2, "ovocr: --workers 0: at least 1 is needed\n")
+
+
+def test_a_data_set_without_an_image_is_sound(tmp_path: Path, tar: Any):
+    source, out = tar(tmp_path / "empty.tar", []), tmp_path / "out"
+    (tmp_path / "t.csv").write_text("key,label\na.jpg,1\n")
+    arguments = ["pack-labels", source, "--labels", tmp_path / "t.csv", "--out", out]
+    assert CliRunner().invoke(main, [str(argument) for argument in arguments]).exit_code == 0
+    code, text, _ = command(out)
+    assert (code, text.splitlines()[-1]) == (0, "sound: no promise is broken")
