@@ -17,6 +17,7 @@ from ovocr.labelgen.tags import IDF
 from ovocr.labelgen.totals import Totals
 from ovocr.labelgen.word_frequencies import WordFrequencies
 from ovocr.labelgen.words import Words, load_vocabulary
+from ovocr.labelgen.worker_limits import WorkerLimits
 from ovocr.vocab.word_costs import prepare_word_costs
 
 
@@ -61,11 +62,13 @@ def _start_workers(options: BuildOptions, data_set: LabelledDataSet, engine: Eng
         policy=options.tag_policy,
         max_pixels=options.max_pixels,
     )
+    workers = worker_count(options.workers, engine.workers)
     return WorkerPool(
         settings,
-        workers=worker_count(options.workers, engine.workers),
+        workers=workers,
         job_timeout_s=options.image_timeout_s,
         batch_size=engine.pictures_at_once,
+        limits=WorkerLimits.of(options, workers),
     )
 
 

@@ -24,6 +24,7 @@ from ovocr.labelgen.run import ShardRun, stoppable, worker_count
 from ovocr.labelgen.settings import PackerSettings
 from ovocr.labelgen.sources import Found, InputShard, plan_shards, read_shard
 from ovocr.labelgen.totals import Totals
+from ovocr.labelgen.worker_limits import WorkerLimits
 
 # A picture takes a worker milliseconds; sent one by one, workers would often wait for the next.
 PICTURES_AT_ONCE = 8
@@ -99,11 +100,13 @@ def _require_decoders() -> None:
 
 
 def _start_workers(options: PackOptions) -> WorkerPool:
+    workers = worker_count(options.workers)
     return WorkerPool(
         PackerSettings(tags=options.tags, max_pixels=options.max_pixels),
-        workers=worker_count(options.workers),
+        workers=workers,
         job_timeout_s=options.image_timeout_s,
         batch_size=PICTURES_AT_ONCE,
+        limits=WorkerLimits.of(options, workers),
     )
 
 

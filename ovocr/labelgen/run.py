@@ -1,5 +1,6 @@
 """A run over the shards of the input: those that are not finished are made, by a pool of workers."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from ovocr.labelgen.progress import Progress, say
 from ovocr.labelgen.shard import ShardWriter
 from ovocr.labelgen.sources import Found, Ignored, InputShard, Lost, read_shard
 from ovocr.labelgen.totals import Totals
+from ovocr.labelgen.worker_limits import Replaced
 from ovocr.termination import terminable
 
 # What becomes of an image: the work that gives its outcome, or the outcome where that is known without any.
@@ -44,6 +46,7 @@ class ShardRun:
         self._numbers = range(options.shard_slice[0], len(shards), options.shard_slice[1])
         self.todo = [number for number in self._numbers if not self._is_finished(number, options.retry_quarantined)]
         self._images = 0
+        self._replaced: Counter[Replaced] = Counter()
 
     def _is_finished(self, number: int, retry_quarantined: bool) -> bool:
         if not self.data_set.stats_path(number).exists():
@@ -61,6 +64,7 @@ class ShardRun:
                     _write_shard(writer, results, bar)
                 bar.end(shard)
                 self._images += writer.counts.input
+        self._replaced = pool.replaced
 
     def _stream(self, prepare: Prepare) -> Iterator[tuple[_Note, Job | None]]:
         """All items of all shards in order, images as jobs, each shard closed by an end."""
@@ -94,6 +98,7 @@ class ShardRun:
             images_built=self._images,
             seconds=seconds,
             with_text=self._with_text,
+            replaced=self._replaced,
         )
 
 
