@@ -1,5 +1,6 @@
 """A run over the shards of the input: those that are not finished are made, by a pool of workers."""
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -59,12 +60,20 @@ class ShardRun:
             results = pool.run(self._stream(prepare))
             for number in self.todo:
                 shard = self._shards[number]
+                self._check_still_there()
                 bar.begin(shard)
                 with ShardWriter(self.data_set, number, shard, with_text=self._with_text) as writer:
                     _write_shard(writer, results, bar)
                 bar.end(shard)
                 self._images += writer.counts.input
         self._replaced = pool.replaced
+
+    def _check_still_there(self) -> None:
+        """A folder that is removed during the run must not be begun anew by shards that nothing describes."""
+        if not self.data_set.manifest_path.exists():
+            raise OvocrError(
+                f"{self.data_set.root}: its manifest.json has been removed during the run; start the command again"
+            )
 
     def _stream(self, prepare: Prepare) -> Iterator[tuple[_Note, Job | None]]:
         """All items of all shards in order, images as jobs, each shard closed by an end."""
@@ -138,4 +147,6 @@ def stoppable(out: Path) -> Iterator[None]:
     except KeyboardInterrupt:
         raise OvocrError(f"stopped; finished shards are kept in {out}: the same command goes on behind them") from None
     except OSError as error:
-        raise OvocrError(f"{error.filename or out}: {error.strerror or error}") from error
+        # Arrow puts its own words for it.
+        reason = os.strerror(error.errno) if error.errno is not None else error
+        raise OvocrError(f"{error.filename or out}: {reason}") from error

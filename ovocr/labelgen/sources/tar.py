@@ -69,8 +69,9 @@ def _read_members(file: IO[bytes], path: str) -> Iterator[SourceItem]:
 
 
 def _open(file: IO[bytes], headers: HeaderReader) -> tarfile.TarFile:
-    if not os.fstat(file.fileno()).st_size:
+    if not file.read(1):
         raise _DamagedError("offset 0: the file is empty")
+    file.seek(0)
     try:
         with headers.bounded():
             return tarfile.open(fileobj=cast(IO[bytes], headers), mode="r:")
