@@ -113,7 +113,7 @@ class Held:
     def __init__(self, arguments: list[str], out: Path) -> None:
         self.process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         deadline = time.monotonic() + TIMEOUT_S
-        while not (out / "rec" / "00001.rec.partial").exists():
+        while not (out / "records" / "00001.parquet.partial").exists():  # the last of its files to be opened
             assert self.process.poll() is None, self.process.communicate()[1]
             assert time.monotonic() < deadline
             time.sleep(0.002)
