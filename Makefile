@@ -28,7 +28,7 @@ DISTINCT ?= 1000000
 # How many pictures bench-soak labels.
 SOAK_IMAGES ?= 3000
 
-.PHONY: help demo test test-paddle interop lint bench-recordio bench-accuracy bench-ocr bench-profile bench-heads bench-kernels bench-vocab bench-soak clean
+.PHONY: help demo test test-paddle interop lint bench-recordio bench-accuracy bench-ocr bench-profile bench-heads bench-kernels bench-loader bench-vocab bench-soak clean
 
 # Two editable installs of one checkout write to the same folder.
 .NOTPARALLEL:
@@ -79,6 +79,12 @@ bench-heads: $(VENV)/installed-test  ## A step of the Partial FC head by mode an
 bench-kernels: $(VENV)/installed-test  ## Registers, shared memory and spills of the Triton kernels on sm_80 and sm_90
 	$(BIN)/python benchmarks/kernel_resources.py
 
+bench-loader: $(VENV)/installed-test $(DALI_VENV)/installed $(MXNET_VENV)/installed  ## Pictures a second to batches, beside DALI and a plain DataLoader (TRUTH)
+	$(MXNET_VENV)/bin/python $(PIP_INSTALL) 'torch==2.13.0' 'opencv-python-headless<4.9' 'numpy<1.24'
+	$(BIN)/ovocr build-labels $(TRUTH) --out demo/accuracy
+	$(BIN)/python benchmarks/loader.py demo/accuracy --dali-python $(DALI_VENV)/bin/python \
+		--mxnet-python $(MXNET_VENV)/bin/python
+
 bench-vocab: $(VENV)/installed-test  ## Time and memory of vocab build on made words (TOKENS, DISTINCT), beside a Counter
 	$(BIN)/python benchmarks/vocab_build.py demo/vocab-bench --tokens $(TOKENS) --distinct $(DISTINCT)
 
@@ -96,11 +102,11 @@ $(VENV)/installed: setup.cfg constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/installed-test: $(VENV)/installed
-	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[ocr,openvino,train,vocab,test]'
+	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[ocr,openvino,s3,train,vocab,test]'
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed-test
-	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[ocr,openvino,train,vocab,test,dev]'
+	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[ocr,openvino,s3,train,vocab,test,dev]'
 	touch $@
 
 # The two RapidOCR wheels are there for the model files in them. PaddleX asks for the OpenCV that needs libGL from the
@@ -124,7 +130,7 @@ $(MXNET_VENV)/installed: Makefile
 		echo "mxnet 1.9.1 needs Python 3.11 or older (make MXNET_PYTHON=python3.11 ...): its tests are skipped"; \
 	fi
 
-$(DALI_VENV)/installed: Makefile
+$(DALI_VENV)/installed: setup.cfg constraints.txt
 	$(PYTHON) -m venv $(DALI_VENV)
-	$(DALI_VENV)/bin/python $(PIP_INSTALL) 'nvidia-dali-cuda120==2.4.0'
+	$(DALI_VENV)/bin/python $(PIP_INSTALL) -c constraints.txt -e '.[train,dali]'
 	touch $@

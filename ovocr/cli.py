@@ -7,6 +7,7 @@ import click
 
 from ovocr import __version__
 from ovocr.commands.doctor import doctor
+from ovocr.commands.inspect import inspect
 from ovocr.commands.labels import build_labels_command, pack_labels_command, relabel_command
 from ovocr.commands.output import print_error
 from ovocr.commands.train import evaluate_command, export, read, train
@@ -35,7 +36,7 @@ def main(debug: bool) -> None:
 
 
 for _command in (
-    *(build_labels_command, relabel_command, pack_labels_command, vocab),
+    *(build_labels_command, relabel_command, pack_labels_command, inspect, vocab),
     *(train, evaluate_command, read, export, doctor),
 ):
     main.add_command(_command)

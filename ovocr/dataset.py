@@ -19,10 +19,15 @@ class LabelledDataSet:
     """A folder with manifest.json, vocab.txt and, for each shard, files in rec/, ocr/, records/ and stats/.
 
     One of ``pack-labels`` has neither vocab.txt nor ocr/: its classes are no words. A shard is finished when its stats
-    file is there: it is written last.
+    file is there: it is written last. url: of the data set in an object store that the folder is a part of, if it is.
     """
 
     root: Path
+    url: str | None = None
+
+    def __str__(self) -> str:
+        """What messages call it."""
+        return self.url or str(self.root)
 
     @classmethod
     def open(cls, root: Path) -> "LabelledDataSet":
@@ -42,6 +47,11 @@ class LabelledDataSet:
         """The vocabulary the tags are ids of: a copy, so that the data set can be read anywhere."""
         return self.root / "vocab.txt"
 
+    def word_files(self) -> list[Path]:
+        """Vocabulary and frequencies where there are any, the file that describes another one before it."""
+        words = self.vocabulary_path
+        return [words.with_name(f"{words.name}.json"), words, self.frequencies_path]
+
     @property
     def frequencies_path(self) -> Path:
         """In how many pictures each word stands, where tags were drawn by that; a copy, too."""
@@ -58,6 +68,12 @@ class LabelledDataSet:
     def records_path(self, shard: int) -> Path:
         """What became of each input of the shard, Parquet."""
         return self.root / "records" / f"{shard:05d}.parquet"
+
+    def files_of_shard(self, shard: int) -> list[Path]:
+        """Where the shard's files are, but the statistics; of ``pack-labels`` it has no ocr."""
+        prefix = self.rec_prefix(shard)
+        pictures = [prefix.with_suffix(".rec"), prefix.with_suffix(".idx")]
+        return [*pictures, self.ocr_path(shard), self.records_path(shard)]
 
     def stats_path(self, shard: int) -> Path:
         """Counts of the shard, JSON; its presence says that the shard is finished."""

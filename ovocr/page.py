@@ -58,7 +58,12 @@ def document(
 
 def text(words: str) -> str:
     """A stranger's text: escaped, what is hidden shown, and its direction kept from what stands around it."""
-    return f"<bdi>{html.escape(for_terminal(words), quote=True)}</bdi>"
+    return f"<bdi>{inner_text(words)}</bdi>"
+
+
+def inner_text(words: str) -> str:
+    """The same without an element of its own: for attributes, and for parts of what keeps its direction already."""
+    return html.escape(for_terminal(words), quote=True)
 
 
 def panel(title: str, note: str, content: str) -> str:

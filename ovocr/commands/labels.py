@@ -5,13 +5,19 @@ from typing import Any
 
 import click
 
-from ovocr.commands.options import FOLDER, folder, policy_options, run_options, worker_options
+from ovocr.commands.options import FOLDER, folder, folder_or_url, policy_options, run_options, worker_options
 from ovocr.commands.output import JSON_HELP, json_target, print_figures
 
 
 @click.command("build-labels")
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
-@click.option("--out", callback=folder, required=True, metavar="DIR", help="Folder of the labelled data set.")
+@click.option(
+    "--out",
+    callback=folder_or_url,
+    required=True,
+    metavar="DIR",
+    help="Folder, or s3:// URL, of the labelled data set.",
+)
 @click.option("--vocab", default="lexicon", show_default=True, help="A vocabulary file, or the built-in 'lexicon'.")
 @click.option("--engine", default="rapidocr", show_default=True, help="OCR engine: rapidocr or paddleocr.")
 @click.option(
@@ -33,7 +39,7 @@ from ovocr.commands.output import JSON_HELP, json_target, print_figures
 @worker_options(images=10_000)
 def build_labels_command(
     sources: tuple[str, ...],
-    out: Path,
+    out: Path | str,
     shard_slice: str,
     image_timeout: float,
     json_path: str | None,
@@ -42,7 +48,7 @@ def build_labels_command(
     """Label images: OCR, words, exactly --tags tags an image, .rec shards.
 
     SOURCE is a WebDataset .tar, a .rec with its .idx, a .parquet with a column of encoded images, a folder, or a
-    glob of these. A rerun goes on where the last one stopped.
+    glob of these, on a disk or in an object store (s3://bucket/...). A rerun goes on where the last one stopped.
     """
     from ovocr.labelgen.build import build_labels
     from ovocr.labelgen.options import BuildOptions, parse_shard_slice
@@ -90,7 +96,13 @@ def relabel_command(shard_slice: str, json_path: str | None, **options: Any) -> 
 @click.command("pack-labels")
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @click.option("--labels", required=True, metavar="TABLE", help="Parquet, CSV, TSV or JSON lines: key -> class ids.")
-@click.option("--out", callback=folder, required=True, metavar="DIR", help="Folder of the labelled data set.")
+@click.option(
+    "--out",
+    callback=folder_or_url,
+    required=True,
+    metavar="DIR",
+    help="Folder, or s3:// URL, of the labelled data set.",
+)
 @click.option("--tags", default=10, show_default=True, help="Tag slots of an image.")
 @click.option("--num-classes", type=int, metavar="N", help="Class ids are below N.  [default: the largest + 1]")
 @click.option("--key-column", metavar="NAME", help="Column of TABLE with the images' keys.  [default: key]")
@@ -105,7 +117,7 @@ def relabel_command(shard_slice: str, json_path: str | None, **options: Any) -> 
 @worker_options(images=1_000_000)
 def pack_labels_command(
     sources: tuple[str, ...],
-    out: Path,
+    out: Path | str,
     shard_slice: str,
     image_timeout: float,
     json_path: str | None,

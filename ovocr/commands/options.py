@@ -8,19 +8,44 @@ import click
 
 from ovocr.commands.output import JSON_HELP, json_target
 from ovocr.errors import UsageError
+from ovocr.object_store import is_url
 
 # No worker is smaller: a mistake in the unit is met before anything starts.
 LEAST_WORKER_MEMORY = 100 * 10**6
-FOLDER = click.Path(path_type=Path)
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
+class _OnDisk(click.Path):
+    """A path; what names an object store is refused rather than taken for a folder of that name."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str):
+            _refuse_url(value)
+        return super().convert(value, param, ctx)
+
+
+FOLDER = _OnDisk(path_type=Path)
+
+
 def folder(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Path | None:
-    """A callback: the folder's path. Raises UsageError where it is empty."""
+    """A callback: the folder's path. Raises UsageError where it is empty, or in an object store."""
     if value == "":  # Path would make it the current folder
         raise UsageError(f"{parameter.opts[0]}: is empty; a folder's path is needed")
-    return None if value is None else Path(value)
+    if value is None:
+        return None
+    _refuse_url(value, f"{parameter.opts[0]} ")
+    return Path(value)
+
+
+def folder_or_url(ctx: click.Context, parameter: click.Parameter, value: str) -> Path | str | None:
+    """A callback: the folder's path, or the URL of one in an object store. Raises UsageError where it is empty."""
+    return value if is_url(value) else folder(ctx, parameter, value)
+
+
+def _refuse_url(value: str, option: str = "") -> None:
+    if is_url(value):
+        raise UsageError(f"{option}{value}: must be on a disk; copy it there first, for s3:// with `aws s3 sync`")
 
 
 def policy_options(command: _Command) -> _Command:

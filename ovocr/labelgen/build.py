@@ -4,15 +4,16 @@ import time
 
 from ovocr.dataset import LabelledDataSet
 from ovocr.errors import UsageError
-from ovocr.labelgen.destination import check_destination
+from ovocr.labelgen.destination import Destination
 from ovocr.labelgen.engine import EngineChoice, EnginePlan
-from ovocr.labelgen.manifest import describe_build, settle_configuration
+from ovocr.labelgen.manifest import describe_build
 from ovocr.labelgen.options import BuildOptions
 from ovocr.labelgen.pool import Job, WorkerPool
 from ovocr.labelgen.progress import say
 from ovocr.labelgen.run import ShardRun, stoppable, worker_count
 from ovocr.labelgen.settings import LabellerSettings
 from ovocr.labelgen.sources import Found, InputShard, plan_shards
+from ovocr.labelgen.store_destination import open_destination
 from ovocr.labelgen.tags import IDF
 from ovocr.labelgen.totals import Totals
 from ovocr.labelgen.word_frequencies import WordFrequencies
@@ -30,17 +31,18 @@ def build_labels(options: BuildOptions, progress: bool) -> Totals:
     start = time.monotonic()
     with stoppable(options.out):
         engine, shards = _plan(options)
-        run = ShardRun(options, shards)
-        if run.todo:
-            check_destination(run.data_set, shards)
-            # Workers take as long to start as the vocabulary to be made: they start first.
-            with _start_workers(options, run.data_set, engine) as pool:
-                _settle(options, run.data_set, engine, shards, pool)
-                run.make_shards(pool, _job, progress)
-        else:
-            _settle(options, run.data_set, engine, shards)
-        run.tidy()
-        return run.totals(time.monotonic() - start)
+        with open_destination(options.out) as destination:
+            run = ShardRun(options, shards, destination)
+            if run.todo:
+                destination.check(shards)
+                # Workers take as long to start as the vocabulary to be made: they start first.
+                with _start_workers(options, run.data_set, engine) as pool:
+                    _settle(options, destination, engine, shards, pool)
+                    run.make_shards(pool, _job, progress)
+            else:
+                _settle(options, destination, engine, shards)
+            run.tidy()
+            return run.totals(time.monotonic() - start)
 
 
 def _plan(options: BuildOptions) -> tuple[EnginePlan, list[InputShard]]:
@@ -74,7 +76,7 @@ def _start_workers(options: BuildOptions, data_set: LabelledDataSet, engine: Eng
 
 def _settle(
     options: BuildOptions,
-    data_set: LabelledDataSet,
+    destination: Destination,
     engine: EnginePlan,
     shards: list[InputShard],
     pool: WorkerPool | None = None,
@@ -83,11 +85,11 @@ def _settle(
 
     Not before a worker of the pool is ready: a data set must not be begun with models that do not work.
     """
-    words = Words(load_vocabulary(options.vocab), _frequencies(options, data_set))
+    words = Words(load_vocabulary(options.vocab), _frequencies(options, destination.data_set))
     manifest = describe_build(options, shards, engine.describe(), words)
     if pool is not None:
         pool.wait_until_ready()
-    settle_configuration(data_set, manifest, words)
+    destination.settle(manifest, words)
 
 
 def _frequencies(options: BuildOptions, data_set: LabelledDataSet) -> WordFrequencies | None:

@@ -2,10 +2,46 @@
 
 import os
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 from ovocr.dataset import LabelledDataSet
 from ovocr.errors import OvocrError
+from ovocr.labelgen.manifest import settle_configuration
 from ovocr.labelgen.sources import InputShard
+from ovocr.labelgen.words import Words
+
+
+class Destination:
+    """A data set in a folder, as a run makes it; a context manager around the run."""
+
+    # Are the files of finished shards in the folder?
+    keeps_shards = True
+
+    def __init__(self, data_set: LabelledDataSet) -> None:
+        self.data_set = data_set
+
+    def __enter__(self) -> "Destination":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing is left to do: files have got their names as they were complete."""
+
+    def check(self, shards: list[InputShard]) -> None:
+        """Raises OvocrError where the data set cannot be written. Writes nothing."""
+        check_destination(self.data_set, shards)
+
+    def settle(self, manifest: dict[str, Any], words: Words | None) -> None:
+        """As settle_configuration does. Raises OvocrError."""
+        settle_configuration(self.data_set, manifest, words)
+
+    def begin_shard(self, number: int) -> None:
+        """The shard is going to be made, again if it is there."""
+
+    def finish_shard(self, number: int) -> None:
+        """The shard's files are complete. Raises OvocrError."""
 
 
 def check_destination(data_set: LabelledDataSet, shards: list[InputShard]) -> None:
@@ -18,7 +54,7 @@ def check_destination(data_set: LabelledDataSet, shards: list[InputShard]) -> No
     for source in dict.fromkeys(shard.source for shard in shards):
         path = Path(source).resolve()
         if written in (path, *path.parents):
-            raise OvocrError(f"--out {data_set.root}: {source} lies where its shards are written; choose another --out")
+            raise OvocrError(f"--out {data_set}: {source} lies where its shards are written; choose another --out")
 
 
 def _check_writable(root: Path) -> None:
@@ -28,14 +64,3 @@ def _check_writable(root: Path) -> None:
         raise OvocrError(f"--out {root}: {nearest} is not a folder; choose another --out")
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise OvocrError(f"--out {root}: {nearest} cannot be written to; allow it or choose another --out")
-
-
-def check_nothing_foreign(data_set: LabelledDataSet) -> None:
-    """Raises OvocrError where there are files of shards, but no manifest that says how they were made."""
-    found = next(data_set.shard_files(), None)
-    # Another process may have begun the data set since: its manifest came before its shards.
-    if found is not None and not data_set.manifest_path.exists():
-        raise OvocrError(
-            f"{data_set.root}: has {found.relative_to(data_set.root)}, but no manifest.json to say how it was made; "
-            "put that back or choose another --out"
-        )

@@ -58,6 +58,8 @@ def find_input(data_set: LabelledDataSet, manifest: dict[str, Any], number: int)
             stop=entry.get("stop"),
             ignored=stats["ignored"],
             images=stats["input"],
+            size=entry.get("size"),
+            names_sha256=entry.get("names_sha256"),
         )
     except (KeyError, IndexError, TypeError) as error:
         raise OvocrError(

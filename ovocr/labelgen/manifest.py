@@ -16,14 +16,13 @@ from ovocr import __version__
 from ovocr.dataset import LabelledDataSet
 from ovocr.errors import OvocrError
 from ovocr.files import fsync, write_text
-from ovocr.labelgen.destination import check_nothing_foreign
 from ovocr.labelgen.label_table import LabelTable
 from ovocr.labelgen.options import BuildOptions, PackOptions
 from ovocr.labelgen.sources import InputShard
 from ovocr.labelgen.tags import TagPolicy
 from ovocr.labelgen.words import Words
 
-FORMAT = 1
+FORMAT = 2
 _STARTING = ".starting-"
 
 
@@ -107,9 +106,20 @@ def settle_configuration(data_set: LabelledDataSet, manifest: dict[str, Any], wo
     first difference, or a file that is not of this data set and would be replaced.
     """
     if not data_set.manifest_path.exists():
-        check_nothing_foreign(data_set)
+        _check_nothing_foreign(data_set)
         _create(data_set, manifest, words)
     _check_same(data_set, manifest)
+
+
+def _check_nothing_foreign(data_set: LabelledDataSet) -> None:
+    """Raises OvocrError where there are files of shards, but no manifest that says how they were made."""
+    found = next(data_set.shard_files(), None)
+    # Another process may have begun the data set since: its manifest came before its shards.
+    if found is not None and not data_set.manifest_path.exists():
+        raise OvocrError(
+            f"{data_set}: has {found.relative_to(data_set.root)}, but no manifest.json to say how it was made; "
+            "put that back or choose another --out"
+        )
 
 
 def remove_start_files(data_set: LabelledDataSet) -> None:
@@ -156,7 +166,7 @@ def _check_replaceable(data_set: LabelledDataSet, path: Path) -> None:
     same = not os.path.lexists(there) or (there.is_file() and filecmp.cmp(there, path, shallow=False))
     if not same and not data_set.manifest_path.exists():
         raise OvocrError(
-            f"{data_set.root}: has another {path.name}, and no manifest.json to say what it is for; "
+            f"{data_set}: has another {path.name}, and no manifest.json to say what it is for; "
             "move it away or choose another --out"
         )
 
@@ -177,7 +187,7 @@ def _check_same(data_set: LabelledDataSet, manifest: dict[str, Any]) -> None:
     difference = find_difference(data_set.manifest(), json.loads(json.dumps(manifest)))
     if difference:
         raise OvocrError(
-            f"{data_set.root}: made with another configuration: {difference}; "
+            f"{data_set}: made with another configuration: {difference}; "
             "repeat that configuration or choose another --out"
         )
 

@@ -20,7 +20,7 @@ class RunOptions:
     """Options of any run that makes a data set. Raises UsageError, naming the option, for a value that is not possible.
 
     sources: .tar, .rec or .parquet files, folders, or globs of these, in the order of the output shards.
-    out: the folder of the data set.
+    out: the folder of the data set, or the URL of one in an object store.
     workers: worker processes of one thread each; None for as many as there are cores.
     shard_slice: (I, N): only the shards whose number is I modulo N.
     tags: tag slots of an image.
@@ -33,7 +33,7 @@ class RunOptions:
     """
 
     sources: tuple[str, ...]
-    out: Path
+    out: Path | str
     workers: int | None = None
     shard_slice: tuple[int, int] = (0, 1)
     tags: int

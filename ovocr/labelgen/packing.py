@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 
 from ovocr.dataset import LabelledDataSet
 from ovocr.errors import MissingExtraError, OvocrError
-from ovocr.labelgen.destination import check_destination
+from ovocr.labelgen.destination import Destination
 from ovocr.labelgen.label_table import LabelTable
-from ovocr.labelgen.manifest import describe_pack, settle_configuration
+from ovocr.labelgen.manifest import describe_pack
 from ovocr.labelgen.options import MAX_CLASSES, PackOptions
 from ovocr.labelgen.outcome import Outcome, Status
 from ovocr.labelgen.pool import Job, WorkerPool
@@ -23,6 +23,7 @@ from ovocr.labelgen.reasons import Reason
 from ovocr.labelgen.run import ShardRun, stoppable, worker_count
 from ovocr.labelgen.settings import PackerSettings
 from ovocr.labelgen.sources import Found, InputShard, plan_shards, read_shard
+from ovocr.labelgen.store_destination import open_destination
 from ovocr.labelgen.totals import Totals
 from ovocr.labelgen.worker_limits import WorkerLimits
 
@@ -39,7 +40,7 @@ class PackTotals(Totals):
     """What a packing run reports beside the counts.
 
     num_classes: class ids are below it. keys: of the table, distinct. keys_without_image: those that no image of the
-    data set has; None while shards are not finished.
+    data set has; None while shards are not finished, and for a data set in an object store.
     """
 
     num_classes: int
@@ -75,23 +76,38 @@ def pack_labels(options: PackOptions, progress: bool) -> PackTotals:
             num_classes=options.num_classes,
             limit=MAX_CLASSES,
         )
-        run = ShardRun(options, shards, with_text=False)
-        if run.todo:
-            check_destination(run.data_set, shards)
-            if not run.data_set.finished_shards():
-                _check_keys_meet(shards, table)
-        settle_configuration(run.data_set, describe_pack(options, shards, table), words=None)
-        if run.todo:
-            with _start_workers(options) as pool:
-                run.make_shards(pool, lambda image: _prepare(image, table), progress)
-        run.tidy()
-        keys, unseen = table.count_keys(_keys_of_images(run.data_set))
-        return PackTotals(
-            **vars(run.totals(time.monotonic() - start)),
-            num_classes=table.num_classes,
-            keys=keys,
-            keys_without_image=unseen if run.is_complete() else None,
-        )
+        with open_destination(options.out) as destination:
+            return _pack(options, shards, table, destination, progress, start)
+
+
+def _pack(
+    options: PackOptions,
+    shards: list[InputShard],
+    table: LabelTable,
+    destination: Destination,
+    progress: bool,
+    start: float,
+) -> PackTotals:
+    """start: when the command began, on the monotonic clock."""
+    run = ShardRun(options, shards, destination, with_text=False)
+    if run.todo:
+        destination.check(shards)
+        if not run.data_set.finished_shards():
+            _check_keys_meet(shards, table)
+    destination.settle(describe_pack(options, shards, table), words=None)
+    if run.todo:
+        with _start_workers(options) as pool:
+            run.make_shards(pool, lambda image: _prepare(image, table), progress)
+    run.tidy()
+    totals = run.totals(time.monotonic() - start)
+    all_here = run.is_complete() and destination.keeps_shards
+    keys, unseen = table.count_keys(_keys_of_images(run.data_set) if all_here else iter(()))
+    return PackTotals(
+        **vars(totals),
+        num_classes=table.num_classes,
+        keys=keys,
+        keys_without_image=unseen if all_here else None,
+    )
 
 
 def _require_decoders() -> None:

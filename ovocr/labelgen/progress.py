@@ -58,13 +58,13 @@ class Progress:
         self._finished += 1
         if shard.images is None:
             self._in_tars[0] += self._of_shard
-            self._in_tars[1] += shard.size
+            self._in_tars[1] += shard.size or 0
             self._bar.total = self._estimate()
             self._bar.refresh()
 
     def _estimate(self) -> int | None:
         known = sum(shard.images for shard in self._shards if shard.images is not None)
-        size = sum(shard.size for shard in self._shards if shard.images is None)
+        size = self._bytes_in_tars()
         if not size:
             return known
         images, read = self._in_tars
@@ -72,7 +72,10 @@ class Progress:
 
     def _is_exact(self) -> bool:
         """Have all tars been read to their end?"""
-        return self._in_tars[1] == sum(shard.size for shard in self._shards if shard.images is None)
+        return self._in_tars[1] == self._bytes_in_tars()
+
+    def _bytes_in_tars(self) -> int:
+        return sum(shard.size or 0 for shard in self._shards if shard.images is None)
 
     def _print_line(self) -> None:
         self._last_line = time.monotonic()

@@ -28,6 +28,14 @@ class Reason(str, Enum):
     # Dropped: the table of class ids has none for it.
     NO_LABELS = "no-labels"
 
+    @property
+    def drops(self) -> bool:
+        """Is an image that this befalls dropped? Else it is quarantined."""
+        return self in _DROPPING
+
+
+_DROPPING = frozenset({Reason.NO_TEXT, Reason.NO_WORD_IN_VOCABULARY, Reason.SOURCE_OUT_OF_REACH, Reason.NO_LABELS})
+
 
 class QuarantinedError(Exception):
     """This image cannot be used; ``reason`` says why in one code, ``detail`` in words for a person."""

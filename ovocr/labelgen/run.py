@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ovocr.cores import available_cores
-from ovocr.dataset import LabelledDataSet
 from ovocr.errors import OvocrError
+from ovocr.labelgen.destination import Destination
 from ovocr.labelgen.manifest import remove_start_files
 from ovocr.labelgen.options import RunOptions
 from ovocr.labelgen.outcome import Outcome, quarantined
@@ -36,12 +36,15 @@ _Note = tuple[str, Outcome | None] | Ignored | _End
 class ShardRun:
     """The shards of one run, and the data set that they are made in.
 
-    data_set: where they are made; nothing is written before ``make_shards``. todo: numbers of those that are not
+    destination: where they are made; nothing is written before ``make_shards``. todo: numbers of those that are not
     finished, in order. with_text: whether the pictures are read, so that each shard has a file of their lines.
     """
 
-    def __init__(self, options: RunOptions, shards: list[InputShard], *, with_text: bool = True) -> None:
-        self.data_set = LabelledDataSet(options.out)
+    def __init__(
+        self, options: RunOptions, shards: list[InputShard], destination: Destination, *, with_text: bool = True
+    ) -> None:
+        self.data_set = destination.data_set
+        self._destination = destination
         self._shards = shards
         self._with_text = with_text
         self._numbers = range(options.shard_slice[0], len(shards), options.shard_slice[1])
@@ -62,8 +65,10 @@ class ShardRun:
                 shard = self._shards[number]
                 self._check_still_there()
                 bar.begin(shard)
+                self._destination.begin_shard(number)
                 with ShardWriter(self.data_set, number, shard, with_text=self._with_text) as writer:
                     _write_shard(writer, results, bar)
+                self._destination.finish_shard(number)
                 bar.end(shard)
                 self._images += writer.counts.input
         self._replaced = pool.replaced
@@ -139,7 +144,7 @@ def worker_count(wanted: int | None, of_use: int | None = None) -> int:
 
 
 @contextmanager
-def stoppable(out: Path) -> Iterator[None]:
+def stoppable(out: Path | str) -> Iterator[None]:
     """Ctrl-C, SIGTERM and a file system that fails end the block with an OvocrError; files and workers are cleared."""
     try:
         with terminable():

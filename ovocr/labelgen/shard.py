@@ -38,7 +38,7 @@ class ShardWriter:
 
     def __enter__(self) -> "ShardWriter":
         busy = (
-            f"{self._data_set.root}: shard {self._number} is being made by another process; "
+            f"{self._data_set}: shard {self._number} is being made by another process; "
             "wait for it, or share the shards out with --shard-slice"
         )
         with self._lock, self._files:

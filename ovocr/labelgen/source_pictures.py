@@ -22,7 +22,8 @@ class SourcePictures:
     """
 
     def __init__(self, shard: InputShard, max_pixels: int) -> None:
-        self._shard = shard
+        # Each picture is compared, so the file may be another one that holds the same.
+        self._shard = replace(shard, size=None)
         self._max_pixels = max_pixels
         self._items: Iterator[Found | Lost] | None = None
         self._place = -1  # of the last item that was read
@@ -32,6 +33,13 @@ class SourcePictures:
 
         Raises OutOfReachError where the source is not there, or has another image now.
         """
+        picture = self.get_any_size(place, key)
+        if (picture.width, picture.height) != (width, height):
+            raise OutOfReachError(f"{picture.width}x{picture.height} pixels, {width}x{height} when it was read")
+        return picture
+
+    def get_any_size(self, place: int, key: str) -> StoredPicture:
+        """The same of an image whose size is not known: it was never read."""
         try:
             item = self._read_file(key) if self._shard.kind == "folder" else self._read_up_to(place)
         except (OvocrError, OSError) as error:
@@ -41,12 +49,9 @@ class SourcePictures:
         if isinstance(item, Lost):
             raise OutOfReachError(f"{item.reason.value}: {item.detail}")
         try:
-            picture = store_picture(item.data, self._max_pixels)
+            return store_picture(item.data, self._max_pixels)
         except QuarantinedError as error:
             raise OutOfReachError(str(error)) from error
-        if (picture.width, picture.height) != (width, height):
-            raise OutOfReachError(f"{picture.width}x{picture.height} pixels, {width}x{height} when it was read")
-        return picture
 
     def _read_up_to(self, place: int) -> Found | Lost | None:
         if self._items is None:
@@ -60,7 +65,7 @@ class SourcePictures:
     def _read_file(self, key: str) -> Found | Lost | None:
         """A key comes from a file that others may have made: it must not lead out of the folder."""
         path = PurePosixPath(key)
-        if path.is_absolute() or ".." in path.parts:
+        if path.is_absolute() or ".." in path.parts or "\0" in key:
             return None
         item = next(iter(read_shard(replace(self._shard, names=(key,)))))
         return None if isinstance(item, Ignored) else item

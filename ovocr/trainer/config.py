@@ -1,18 +1,12 @@
 """What a training run is configured by: a class a section, a line of documentation and the bounds at each setting."""
 
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from ovocr.trainer.settings import Settings, described
-
-if sys.version_info >= (3, 11):
-    pass
-else:
-    pass
 
 # Half of a head's dimension splits 4:6:6 into frequencies of t, h and w: sixteenths, so the half is a multiple of 16.
 HEAD_DIM_MULTIPLE = 32
@@ -122,12 +116,20 @@ class OptimizerConfig(Settings):
 
 @dataclass(frozen=True, kw_only=True)
 class LoaderConfig(Settings):
-    """[loader]: reading and decoding; nothing here changes what a step sees."""
+    """[loader]: reading and decoding; nothing here changes what a step sees, unless DALI reads."""
 
+    kind: Literal["torch", "dali"] = field(
+        default="torch",
+        metadata=described("who reads; dali is faster on a GPU, but its order is its own and pictures stay whole"),
+    )
     workers: int = field(
         default=0, metadata=described("per rank and head; 0: in the training process", unit="processes", minimum=0)
     )
     prefetch: int = field(default=2, metadata=described("made ahead by each worker process", unit="batches", minimum=1))
+    max_skipped: float = field(
+        default=0.01,
+        metadata=described("share of the samples that may be damaged before the run ends", minimum=0, maximum=1),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +166,26 @@ class HeadConfig(Settings):
     )
     image_size: int | None = field(
         default=None, metadata=described("side of the input; left out: the backbone's", unit="pixels", minimum=1)
+    )
+    crop_scale: tuple[float, float] | None = field(
+        default=None,
+        metadata=described(
+            "smallest and largest share of its area that is shown of a picture; left out: all of it", above=0, maximum=1
+        ),
+    )
+    crop_ratio: tuple[float, float] | None = field(
+        default=None,
+        metadata=described("smallest and largest width / height of such a part; left out: 3/4 to 4/3", above=0),
+    )
+    crop_share: float | None = field(
+        default=None,
+        metadata=described("of the samples that are cropped; left out: all of them", above=0, maximum=1),
+    )
+    crop_min_visible: float | None = field(
+        default=None,
+        metadata=described(
+            "share of a word's box that must be in the part for its tag to be kept; left out: 0.8", above=0, maximum=1
+        ),
     )
     frames: int | None = field(
         default=None, metadata=described("of a clip, one drawn from each of so many equal bins; left out: 8", minimum=1)
@@ -243,6 +265,7 @@ class HeadConfig(Settings):
             yield "init_map", "only with init_from, the run whose class centers it carries over"
         if self.momentum is not None and self.optimizer != "sgd":
             yield "momentum", f'only optimizer "sgd" has it; this is "{self.optimizer}"'
+        yield from self._crop_conflicts()
         if self.kind == "video":
             if self.video_frames % self.clip_frames:
                 yield "sampled_frames", f"{self.video_frames} is not divisible by frames, {self.clip_frames}"
@@ -252,6 +275,19 @@ class HeadConfig(Settings):
             for name in ("frames", "sampled_frames"):
                 if getattr(self, name) is not None:
                     yield name, f'only heads of kind "video" have it; this one is of kind "{self.kind}"'
+
+    def _crop_conflicts(self) -> Iterator[tuple[str, str]]:
+        for name in ("crop_scale", "crop_ratio"):
+            bounds = getattr(self, name)
+            if bounds is not None and bounds[0] > bounds[1]:
+                yield name, f"{list(bounds)}: the smallest comes first"
+        given = [name for name in ("crop_ratio", "crop_share", "crop_min_visible") if getattr(self, name) is not None]
+        if self.crop_scale is None:
+            yield from ((name, "only with crop_scale, without which pictures stay whole") for name in given)
+        if self.kind == "video" and self.crop_scale is not None:
+            yield "crop_scale", 'heads of kind "video" show their frames whole'
+        if self.kind == "image" and self.crop_min_visible is not None:
+            yield "crop_min_visible", 'only heads of kind "ocr" have words with a place in the picture'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -272,8 +308,18 @@ class RunConfig(Settings):
             if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
                 yield f"heads.{name}", "a head's name is a lower-case letter, then lower-case letters, digits and _"
             yield from ((f"heads.{name}.{key}", problem) for key, problem in self._head_conflicts(self.heads[name]))
+        if self.loader.kind == "dali":
+            yield from self._dali_conflicts()
         if self.optimizer.warmup_steps > self.run.steps:
             yield "optimizer.warmup_steps", f"{self.optimizer.warmup_steps} is more than run.steps, {self.run.steps}"
+
+    def _dali_conflicts(self) -> Iterator[tuple[str, str]]:
+        for name, head in self.heads.items():
+            if head.kind == "video":
+                yield f"heads.{name}.kind", '"video" is not read by loader.kind = "dali"'
+            for key in ("crop_scale", "mixing_weights"):
+                if getattr(head, key) is not None:
+                    yield f"heads.{name}.{key}", 'not with loader.kind = "dali", which reads records whole and in turn'
 
     def _head_conflicts(self, head: HeadConfig) -> Iterator[tuple[str, str]]:
         passes, patch, axis = self.run.passes_per_step, self.backbone.patch_size, self.backbone.rope_temporal_size

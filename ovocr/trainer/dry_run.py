@@ -49,10 +49,7 @@ def _lines(config: RunConfig, ranks: Ranks, device: torch.device) -> Iterator[st
     yield _size_of(model, config)
     step = TrainStep(config, model, optimizers, data, ranks, device)
     reports = StepReports(config, data, None)
-    batches = {
-        name: made.batches(ranks, range(_STEPS), LoaderConfig(), pin_memory=device.type == "cuda")
-        for name, made in data.items()
-    }
+    batches = {name: made.batches(ranks, range(_STEPS), LoaderConfig(), device) for name, made in data.items()}
     for number in range(_STEPS):
         began = time.monotonic()
         reports.add(step(number, batches), ended=None)

@@ -16,10 +16,11 @@ from ovocr.trainer.course import Course
 from ovocr.trainer.data.head_data import HeadData
 from ovocr.trainer.data.loader import Batch, worker_deaths_told
 from ovocr.trainer.distributed import Ranks, choose_device, joined
-from ovocr.trainer.metrics import MetricsLog
+from ovocr.trainer.metrics import MetricsLog, keep_lines_before
 from ovocr.trainer.model import build_model, build_optimizers
 from ovocr.trainer.reporting import StepReports
 from ovocr.trainer.run_folder import RunFolder
+from ovocr.trainer.skipped_samples import SkipLimit, SkippedSamples
 from ovocr.trainer.step import StepResult, TrainStep
 from ovocr.trainer.stopping import StopRequests, stop_requests
 from ovocr.trainer.triton_availability import choose_implementation
@@ -104,14 +105,18 @@ class _Training:
         optimizers = build_optimizers(config, model)
         self.course = Course(self.folder, config, model, optimizers, self.data, ranks, device)
         self.first_step = self.course.begin()
-        self.step = TrainStep(config, model, optimizers, self.data, ranks, device)
+        if ranks.rank == 0:
+            keep_lines_before(self.folder.skipped_path, self.first_step)
+        skipped = SkippedSamples(self.folder.skipped_path)
+        self.step = TrainStep(config, model, optimizers, self.data, ranks, device, skipped)
 
     def run(self, stop: StopRequests) -> Summary:
         """All steps that are left, or as many as are done when a stop is asked for."""
         began = time.monotonic()
         steps = self.config.run.steps
         with self._open_log() if self.ranks.rank == 0 else nullcontext() as log:
-            reports = StepReports(self.config, self.data, log)
+            limit = SkipLimit(self.config.loader.max_skipped, self.folder.skipped_path)
+            reports = StepReports(self.config, self.data, log, limit)
             with worker_deaths_told():
                 self._steps(reports, stop)
         return Summary(
@@ -120,9 +125,8 @@ class _Training:
 
     def _steps(self, reports: StepReports, stop: StopRequests) -> None:
         steps = range(self.first_step, self.config.run.steps)
-        pin_memory = self.device.type == "cuda"
         batches = {
-            name: data.batches(self.ranks, steps, self.config.loader, pin_memory=pin_memory)
+            name: data.batches(self.ranks, steps, self.config.loader, self.device, self.config.run.seed)
             for name, data in self.data.items()
         }
         try:

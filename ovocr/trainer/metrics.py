@@ -32,7 +32,7 @@ class MetricsLog:
     """
 
     def __init__(self, path: Path, *, start: int, steps: int, log_every: int, tensorboard: Path | None) -> None:
-        self._keep_lines_before(path, start)
+        keep_lines_before(path, start)
         self._file = path.open("a", encoding="utf-8")
         self._log_every, self._steps, self._start = log_every, steps, start
         self._board = _open_board(tensorboard, start) if tensorboard is not None else None
@@ -82,19 +82,20 @@ class MetricsLog:
         left = (time.monotonic() - self._began) / (done - self._start) * (self._steps - done)
         print(f"step {done}/{self._steps}: {text}, {left:.0f} s left", file=sys.stderr, flush=True)
 
-    @staticmethod
-    def _keep_lines_before(path: Path, start: int) -> None:
-        if not path.is_file():
-            return
-        kept = []
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                record = json.loads(line)
-            except ValueError:
-                continue  # a killed run can leave half a line
-            if record["step"] < start:
-                kept.append(line + "\n")
-        write_text(path, "".join(kept))
+
+def keep_lines_before(path: Path, start: int) -> None:
+    """Drop the lines of steps from ``start`` on from a file of JSON lines, if there is one."""
+    if not path.is_file():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue  # a killed run can leave half a line
+        if record["step"] < start:
+            kept.append(line + "\n")
+    write_text(path, "".join(kept))
 
 
 def _open_board(folder: Path, start: int) -> "SummaryWriter":

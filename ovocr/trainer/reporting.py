@@ -13,6 +13,7 @@ from ovocr.errors import OvocrError
 from ovocr.trainer.config import RunConfig
 from ovocr.trainer.data.head_data import HeadData
 from ovocr.trainer.metrics import MetricsLog, sample_digest
+from ovocr.trainer.skipped_samples import SkipLimit
 from ovocr.trainer.step import StepResult
 
 _HEAD_NUMBERS = ("loss", "positive_cosine", "negative_cosine", "grad_norm")
@@ -24,7 +25,10 @@ class StepReports:
     last_loss: of the latest step, weighted. stops: whether any rank had been asked to stop.
     """
 
-    def __init__(self, config: RunConfig, data: Mapping[str, HeadData], log: MetricsLog | None) -> None:
+    def __init__(
+        self, config: RunConfig, data: Mapping[str, HeadData], log: MetricsLog | None, limit: SkipLimit | None = None
+    ) -> None:
+        self._limit = limit
         self._config, self._data, self._log = config, data, log
         self.last_loss: float | None = None
         self.stops = False
@@ -32,18 +36,21 @@ class StepReports:
     def add(self, result: StepResult, *, ended: float | None) -> None:
         """Check and write a step's numbers; ``ended``: when the next one began, None where none has.
 
-        Raises OvocrError naming step, head and samples where a number is not finite.
+        Raises OvocrError naming step, head and samples where a number is not finite, and where too many samples were
+        skipped.
         """
         numbers = result.read()
         ended = time.monotonic() if ended is None else ended
         self.stops = self.stops or numbers["stops"] > 0
         self._check_finite(result, numbers)
         self.last_loss = sum(head.loss_weight * numbers[f"{name}/loss"] for name, head in self._config.heads.items())
+        sample_ids = {name: np.concatenate(head.sample_ids) for name, head in result.heads.items()}
+        images = sum(ids.shape[0] for ids in sample_ids.values())
+        if self._limit is not None:
+            self._limit.add(int(numbers["skipped"]), images)
         if self._log is None:
             return
-        sample_ids = {name: np.concatenate(head.sample_ids) for name, head in result.heads.items()}
         seconds = ended - result.began
-        images = sum(ids.shape[0] for ids in sample_ids.values())
         self._log.write(
             {
                 "step": result.step,
@@ -54,6 +61,7 @@ class StepReports:
                 "images_per_s": images / max(1e-9, seconds),
                 "data_wait_s": result.data_wait_s,
                 "memory_gb": peak_memory_gb(),
+                "skipped": int(numbers["skipped"]),
                 "sample_ids": sample_digest(sample_ids.values()),
             },
             images,
@@ -70,7 +78,7 @@ class StepReports:
             loss = numbers[f"{name}/loss"]
             if not math.isfinite(loss):
                 broken = ~torch.isfinite(torch.cat(head.sample_losses)).cpu().numpy()
-                bad = np.concatenate(head.sample_ids)[broken][:3].tolist()
+                bad = [sample for sample in np.concatenate(head.sample_ids)[broken][:3].tolist() if sample >= 0]
                 samples = ", ".join(self._data[name].samples.name(sample) for sample in bad) or "no single sample"
                 raise OvocrError(f"step {result.step}, head {name}: the loss is {loss}; samples: {samples}")
         for name, value in numbers.items():

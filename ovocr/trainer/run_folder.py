@@ -22,7 +22,7 @@ _PACKAGES = ("torch", "numpy", "opencv-python-headless", "pyarrow", "safetensors
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Paths of a run: config.toml (resolved), versions.json, metrics.jsonl, vocab/, checkpoints/, tensorboard/."""
+    """Paths of a run: config.toml (resolved), versions.json, metrics.jsonl, skipped.jsonl and folders."""
 
     root: Path
 
@@ -43,6 +43,11 @@ class RunFolder:
     def metrics_path(self) -> Path:
         """One JSON object a line and step."""
         return self.root / "metrics.jsonl"
+
+    @property
+    def skipped_path(self) -> Path:
+        """One JSON object a line and sample that was damaged; there is none where none was."""
+        return self.root / "skipped.jsonl"
 
     @property
     def tensorboard(self) -> Path:

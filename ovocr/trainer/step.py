@@ -19,6 +19,7 @@ from ovocr.trainer.gradients import clip, squared_norm
 from ovocr.trainer.model import Model, Optimizers
 from ovocr.trainer.rotary import clip_positions
 from ovocr.trainer.schedule import learning_rate_factor
+from ovocr.trainer.skipped_samples import SkippedSamples
 
 
 @dataclass
@@ -36,7 +37,8 @@ class HeadResult:
 class StepResult:
     """Numbers of one step, still on the device: they are read when the next step is under way.
 
-    squared_norms: of the gradients, the backbone's first, then each head's; stops: ranks that were asked to stop.
+    squared_norms: of the gradients, the backbone's first, then each head's. skipped: samples of all ranks that others
+    stood for. stops: ranks that were asked to stop.
     """
 
     step: int
@@ -44,12 +46,13 @@ class StepResult:
     began: float
     heads: dict[str, HeadResult]
     squared_norms: Tensor
+    skipped: Tensor
     stops: Tensor
     data_wait_s: float = 0.0
 
     def read(self) -> dict[str, float]:
         """All numbers by name, waiting for the device once."""
-        names, values = ["stops"], [self.stops]
+        names, values = ["stops", "skipped"], [self.stops, self.skipped]
         for number, name in enumerate(("", *(f"{head}/" for head in self.heads))):
             names.append(f"{name}grad_norm")
             values.append(self.squared_norms[number].sqrt())
@@ -75,7 +78,9 @@ class TrainStep:
         data: Mapping[str, HeadData],
         ranks: Ranks,
         device: torch.device,
+        skipped: SkippedSamples | None = None,
     ) -> None:
+        self._skipped = skipped
         self.config, self.model, self.optimizers = config, model, optimizers
         self.data, self.ranks, self.device = data, ranks, device
         has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
@@ -92,19 +97,22 @@ class TrainStep:
         )
         began, passes = time.monotonic(), self.config.run.passes_per_step
         heads = {name: HeadResult() for name in self.model.heads}
-        waited = 0.0
+        waited, skipped = 0.0, 0
         last = (list(heads)[-1], passes - 1)
         for name, result in heads.items():
             for number in range(passes):
                 asked = time.monotonic()
                 batch = next(batches[name])
                 waited += time.monotonic() - asked
+                if self._skipped is not None:
+                    self._skipped.add(step, name, batch.skipped)
+                skipped += len(batch.skipped)
                 with self.model.parallel.backward_pass(last=(name, number) == last):
                     self._backward(name, step * passes + number, batch, result)
-        squared_norms, stops = self._clip(stop_asked)
+        squared_norms, all_skipped, stops = self._clip(skipped, stop_asked)
         self.optimizers.set_learning_rate(rate, {name: head.lr_scale for name, head in self.config.heads.items()})
         self.optimizers.step()
-        return StepResult(step, rate, began, heads, squared_norms, stops, waited)
+        return StepResult(step, rate, began, heads, squared_norms, all_skipped, stops, waited)
 
     def _backward(self, name: str, pass_number: int, batch: Batch, result: HeadResult) -> None:
         """One pass of a head: the gradients of its share of the loss are added to the backbone's."""
@@ -131,6 +139,8 @@ class TrainStep:
     def _sample_ids(self, name: str, pass_number: int, batch: Batch) -> NDArray[np.int64]:
         """The samples of the whole pass, by its place in the order; this rank's batch must be its part of them."""
         data = self.data[name]
+        if (batch.sample_ids < 0).all() and len(batch.sample_ids):  # DALI does not tell them
+            return np.full(data.pass_batch, -1, np.int64)
         ids = data.pass_samples(pass_number)
         own = rank_positions(pass_number, data.pass_batch, self.ranks.rank, self.ranks.world)
         first = pass_number * data.pass_batch
@@ -138,18 +148,20 @@ class TrainStep:
             raise RuntimeError(f"pass {pass_number}, head {name}: the loader gave other samples than the order says")
         return ids
 
-    def _clip(self, stop_asked: bool) -> tuple[Tensor, Tensor]:
+    def _clip(self, skipped: int, stop_asked: bool) -> tuple[Tensor, Tensor, Tensor]:
         """Clip the backbone and each head by their norms over all ranks; one message carries all that ranks add up.
 
-        Returns the squared norms before clipping, and how many ranks were asked to stop: the same on every rank.
+        Returns the squared norms before clipping, how many samples were skipped, and how many ranks were asked to
+        stop: the same on every rank.
         """
         parts = [list(self.model.backbone.parameters()), *([head.weight] for head in self.model.heads.values())]
-        numbers = torch.cat([*(squared_norm(part) for part in parts), torch.full((1,), stop_asked, device=self.device)])
+        told = torch.tensor([skipped, stop_asked], dtype=torch.float32, device=self.device)
+        numbers = torch.cat([*(squared_norm(part) for part in parts), told])
         whole = numbers[:1].clone()  # the backbone's gradient is on every rank already, unless it is spread over them
         numbers = self.ranks.sum(numbers)
         if not self.model.parallel.sharded:
             numbers[:1] = whole
-        squared_norms, stops = numbers[:-1], numbers[-1]
+        squared_norms, all_skipped, stops = numbers[:-2], numbers[-2], numbers[-1]
         for part, squared in zip(parts, squared_norms, strict=True):
             clip(part, squared.sqrt(), self.config.optimizer.clip_norm)
-        return squared_norms, stops
+        return squared_norms, all_skipped, stops

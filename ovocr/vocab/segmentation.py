@@ -131,6 +131,11 @@ def segment_lines(lines: list[str], segmentation: Segmentation = DEFAULT) -> lis
     return [word.text for word in _find_words(lines, load_segmenter(segmentation))]
 
 
+def find_words(lines: list[str], segmentation: Segmentation = DEFAULT) -> list["FoundWord"]:
+    """Words of consecutive lines as ``locate_words`` gives them, each with its offsets in its normalised line."""
+    return _find_words(lines, load_segmenter(segmentation))
+
+
 def locate_words(lines: list[str], segmentation: Segmentation = DEFAULT) -> list[LocatedWord]:
     """Words of consecutive lines, normalised, in reading order, with their places.
 
@@ -148,7 +153,7 @@ def locate_words(lines: list[str], segmentation: Segmentation = DEFAULT) -> list
     return located
 
 
-class _Found(NamedTuple):
+class FoundWord(NamedTuple):
     """A word and its place: offsets in its normalised line. Of a joined word it is that of the first part."""
 
     text: str
@@ -157,12 +162,12 @@ class _Found(NamedTuple):
     end: int
 
 
-def _find_words(lines: list[str], segmenter: Segmenter) -> list[_Found]:
-    words: list[_Found] = []
-    parts: list[_Found] = []  # of a word that goes on after a hyphen at the end of its line
+def _find_words(lines: list[str], segmenter: Segmenter) -> list[FoundWord]:
+    words: list[FoundWord] = []
+    parts: list[FoundWord] = []  # of a word that goes on after a hyphen at the end of its line
     for number, line in enumerate(lines):
         text = segmenter.normalise(line)
-        found = [_Found(text[start:end], number, start, end) for start, end in segmenter.spans(text)]
+        found = [FoundWord(text[start:end], number, start, end) for start, end in segmenter.spans(text)]
         last = found[-1].end if found else 0
         broken = bool(found) and text[last:] == "-" and _is_latin(text[last - 1])
         goes_on = bool(parts) and bool(found) and found[0].start == 0 and _starts_lowercase(line)
@@ -177,7 +182,7 @@ def _find_words(lines: list[str], segmenter: Segmenter) -> list[_Found]:
     return words + _join(parts, segmenter)
 
 
-def _join(parts: list[_Found], segmenter: Segmenter) -> list[_Found]:
+def _join(parts: list[FoundWord], segmenter: Segmenter) -> list[FoundWord]:
     words = []
     todo = iter(parts)
     for number in segmenter.joined([part.text for part in parts]) if parts else []:

@@ -34,3 +34,16 @@ def mxnet_side() -> Run:
 @pytest.fixture(scope="session")
 def dali_side() -> Run:
     return foreign_side("OVOCR_DALI_PYTHON", "dali_side.py")
+
+
+@pytest.fixture(scope="session")
+def dali_loader_side() -> Run:
+    return foreign_side("OVOCR_DALI_PYTHON", "dali_loader_side.py")
+
+
+@pytest.fixture(scope="session")
+def dali_python() -> str:
+    python = os.environ.get("OVOCR_DALI_PYTHON")
+    if not python:
+        pytest.skip("OVOCR_DALI_PYTHON names no python executable (`make interop` makes the environment and sets it)")
+    return python

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -143,7 +144,9 @@ def test_counts_add_up(built: Built):
 def test_the_manifest_is_configuration_only(built: Built, options: BuildOptions, vocabulary: Path):
     manifest = built[0].manifest()
     assert manifest["options"] == {"tags": 5, "seed": 7, "shard_size": 10_000, "max_pixels": 50_000_000}
-    assert manifest["shards"] == [{"source": source, "kind": "tar"} for source in options.sources]
+    assert manifest["shards"] == [
+        {"source": source, "kind": "tar", "size": os.path.getsize(source)} for source in options.sources
+    ]
     sha256 = hashlib.sha256(vocabulary.read_bytes()).hexdigest()
     assert manifest["vocabulary"] == {"size": 12, "sha256": sha256}
     assert built[0].vocabulary_path.read_bytes() == vocabulary.read_bytes()
@@ -205,6 +208,27 @@ def test_another_configuration_is_refused(
         change = {"sources": options.sources[:1] if change["sources"] == "first" else options.sources[::-1]}
     with pytest.raises(OvocrError, match=f"made with another configuration: {difference}"):
         build_labels(again(options, **change), progress=False)
+
+
+def test_a_source_that_is_another_one_since_is_refused(built: Built, options: BuildOptions, tmp_path: Path, tar: Any):
+    (tmp_path / "folder").mkdir()
+    shutil.copy(options.sources[1], tmp_path / "second.tar")
+    (tmp_path / "folder" / "a.jpg").write_bytes(b"a")
+    sources = (str(tmp_path / "second.tar"), str(tmp_path / "folder"))
+    mine = again(options, sources=sources, out=tmp_path / "out")
+    build_labels(mine, progress=False)
+    before = digests(mine.out)
+    size = os.path.getsize(tmp_path / "second.tar")
+    with open(tmp_path / "second.tar", "ab") as file:
+        file.write(bytes(512))
+    difference = rf"shards\[0\]\.size is {size} there, {size + 512} in this run"
+    with pytest.raises(OvocrError, match=f"made with another configuration: {difference}"):
+        build_labels(mine, progress=False)
+    shutil.copy(options.sources[1], tmp_path / "second.tar")
+    (tmp_path / "folder" / "a.jpg").rename(tmp_path / "folder" / "b.jpg")
+    with pytest.raises(OvocrError, match=r"made with another configuration: shards\[1\]\.names_sha256 is "):
+        build_labels(mine, progress=False)
+    assert digests(mine.out) == before
 
 
 def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(built: Built, options: BuildOptions, tmp_path: Path):

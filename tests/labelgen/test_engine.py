@@ -1,7 +1,9 @@
 """RapidOCR as an engine: what it reads, what it needs, and that it asks nobody."""
 
+import os
 import re
 import socket
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -262,3 +264,19 @@ def test_an_engine_error_keeps_what_onnxruntime_says_of_it(engine: Engine):
     with pytest.raises(EngineError, match=r"^detection: ONNXRuntimeError: Non-zero .* Add node.* 3 by 4$") as raised:
         engine.detect([Prepared(np.zeros((3, 48, 32), np.float32), None)])
     assert len(str(raised.value)) < 300
+
+
+def test_onnxruntime_reports_nothing(tmp_path: Path):
+    """What it would report with is a session of its own, whose file it leaves among the temporary ones."""
+    code = "{}; from ovocr.labelgen.engine import EngineChoice; EngineChoice('rapidocr').plan().load()"
+    environment = {name: value for name, value in os.environ.items() if name not in ("CI", "ORT_DISABLE_TELEMETRY")}
+    left = []
+    for change in ("pass", "import os, ovocr; del os.environ['ORT_DISABLE_TELEMETRY']"):
+        folder = tmp_path / str(len(left))
+        folder.mkdir()
+        command = [sys.executable, "-c", code.format(change)]
+        subprocess.run(command, env={**environment, "TMPDIR": str(folder)}, check=True)
+        left.append([path.name for path in folder.iterdir()])
+    assert left[0] == []
+    if left[1] == []:
+        pytest.skip("this ONNX Runtime has nothing to report with")

@@ -116,7 +116,7 @@ def test_records_hold_the_stored_picture_and_exactly_the_labels(
 def test_counts_add_up_and_the_table_is_accounted_for(packed: Packed):
     data_set, totals = packed
     stats = data_set.stats(0)
-    del stats["seconds"], stats["source"]
+    del stats["seconds"], stats["source"], stats["size"]
     assert stats == {
         **{"kind": "tar", "input": 7, "ok": 3, "dropped": 3, "quarantined": 1, "ignored": 1, "tags": 10},
         "reasons": {"no-labels": 3, "truncated": 1},
@@ -142,7 +142,9 @@ def test_the_manifest_is_configuration_only(packed: Packed, options: PackOptions
         **{"key_column": "key", "label_columns": ["labels"]},
     }
     assert manifest["labels"] == {"sha256": hashlib.sha256(Path(options.labels).read_bytes()).hexdigest()}
-    assert manifest["shards"] == [{"source": source, "kind": "tar"} for source in options.sources]
+    assert manifest["shards"] == [
+        {"source": source, "kind": "tar", "size": os.path.getsize(source)} for source in options.sources
+    ]
     assert set(manifest) == {"format", "num_classes", "options", "labels", "versions", "shards"}
 
 

@@ -153,7 +153,7 @@ def test_damage_is_named_and_nothing_is_half_written(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 9}, "manifest.json: format 9; this version reads 1"),
+        ({"format": 9}, "manifest.json: format 9; this version reads 2"),
         ({"options": {}}, "manifest.json: lacks what `ovocr build-labels` writes: 'max_pixels'"),
         ({"vocabulary": {"sha256": "0"}}, "vocab.txt: is not the vocabulary that manifest.json names"),
     ],

@@ -308,3 +308,15 @@ def test_a_source_that_is_none(tmp_path: Path, source: str, message: str):
         (tmp_path / name).write_bytes(b"")
     with pytest.raises(UsageError, match=message):
         plan_shards((str(tmp_path / source),), 10)
+
+
+def test_a_source_that_changes_while_it_is_read_ends_the_run(tmp_path: Path, tar: Tar):
+    (shard,) = plan_shards((str(tar(tmp_path / "a.tar", [("1.jpg", b"1"), ("2.jpg", b"2")])),), 10)
+    items = read_shard(shard)
+    assert next(items) == Found("1.jpg", b"1")
+    with open(tmp_path / "a.tar", "ab") as file:
+        file.write(bytes(512))
+    with pytest.raises(OvocrError, match=r"a\.tar: changed while it was read"):
+        list(items)
+    with pytest.raises(OvocrError, match=r"a\.tar: has 10752 bytes, had 10240 when the run was planned"):
+        list(read_shard(shard))

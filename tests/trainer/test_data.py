@@ -16,7 +16,6 @@ import torch
 from numpy.typing import NDArray
 
 from ovocr.errors import OvocrError
-from ovocr.recordio import RecordWriter
 from ovocr.trainer.data import pictures, records
 from ovocr.trainer.data.loader import Batch, PassLoader, build_loader
 from ovocr.trainer.data.mixing import OneList
@@ -370,15 +369,3 @@ def test_reading_leaves_the_random_state_alone(make_data_set: Maker) -> None:
     before = torch.get_rng_state()
     list(loader)
     assert torch.equal(torch.get_rng_state(), before)
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_broken_picture_is_one_line_that_names_its_record(make_data_set: Maker, workers: int) -> None:
-    root = make_data_set("set", [3])
-    with RecordWriter(root / "rec" / "00000") as writer:
-        for record in range(3):
-            writer.write(record, np.arange(10, dtype=np.float32), JPEG if record != 1 else b"no picture")
-    with pytest.raises(DecodeError) as caught:
-        list(loader_of(root, workers=workers))
-    assert str(caught.value) == f"{root}/rec/00000.rec id 1: not a JPEG, PNG or WebP picture"
-    assert multiprocessing.active_children() == []

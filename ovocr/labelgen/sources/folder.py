@@ -1,5 +1,6 @@
-"""Images in a folder and the folders below it, in the order of their relative paths."""
+"""Images in a folder and the folders below it, in the order of their relative paths sorted by their bytes."""
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -17,35 +18,43 @@ from ovocr.labelgen.sources.plan import (
     is_image_name,
     too_large,
 )
+from ovocr.labelgen.sources.store_folder import list_store_images, read_store_images
+from ovocr.object_store import is_url
 
 
 def plan_folder(source: str, shard_size: int) -> list[InputShard]:
     """The folder's images in pieces of ``shard_size``. Raises UsageError where there is none."""
-    names, ignored = _list_images(source)
+    names, ignored = list_store_images(source) if is_url(source) else _list_images(source)
+    names.sort(key=os.fsencode)
     if not names:
         raise UsageError(f"{source}: no image in this folder (other files: {ignored}); archives in it: {source}/*.tar")
+    pieces = [tuple(names[start : start + shard_size]) for start in range(0, len(names), shard_size)]
     return [
         InputShard(
             source=source,
             kind="folder",
-            start=start,
-            stop=min(start + shard_size, len(names)),
-            names=tuple(names[start : start + shard_size]),
-            ignored=0 if start else ignored,
-            images=min(shard_size, len(names) - start),
+            start=number * shard_size,
+            stop=number * shard_size + len(piece),
+            names=piece,
+            ignored=0 if number else ignored,
+            images=len(piece),
+            names_sha256=hashlib.sha256(b"\0".join(map(os.fsencode, piece))).hexdigest(),
         )
-        for start in range(0, len(names), shard_size)
+        for number, piece in enumerate(pieces)
     ]
 
 
 def read_folder(shard: InputShard) -> Iterator[SourceItem]:
     """The shard's files in order, the relative path as key; a file that cannot be read is one Lost."""
+    if is_url(shard.source):
+        yield from read_store_images(shard.source, shard.names)
+        return
     for name in shard.names:
         yield _read_file(os.path.join(shard.source, name), as_text(name))
 
 
 def _list_images(source: str) -> tuple[list[str], int]:
-    """Relative paths with image endings, sorted by their bytes, and the number of other files.
+    """Relative paths with image endings, and the number of other files.
 
     Links to folders are not followed (they may lead in a circle): each counts as one other file.
     """
@@ -56,7 +65,7 @@ def _list_images(source: str) -> tuple[list[str], int]:
         images = [name for name in files if is_image_name(name)]
         others += len(files) - len(images)
         names += [Path(folder, name).relative_to(source).as_posix() for name in images]
-    return sorted(names, key=os.fsencode), others
+    return names, others
 
 
 def _refuse(error: OSError) -> None:

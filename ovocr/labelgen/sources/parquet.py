@@ -1,14 +1,15 @@
 """Images in a Parquet file: a column of encoded images, such as data sets on the Hugging Face Hub have."""
 
-import os
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ovocr.errors import OvocrError, UsageError
 from ovocr.labelgen.reasons import Reason
+from ovocr.labelgen.sources.files import file_state, on_disk, opened
 from ovocr.labelgen.sources.plan import MAX_FILE_BYTES, Found, InputShard, Lost, SourceItem, too_large
 
 IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp", "picture", "image_bytes", "bytes", "content", "data")
@@ -19,12 +20,12 @@ BATCH_ROWS = 64
 def plan_parquet(source: str) -> InputShard:
     """The file as one shard. Raises UsageError where it has no column of images; damage is met when it is read."""
     try:
-        with _open(source) as file:
+        with opened(source) as content, _open(content, source) as file:
             find_image_column(file.schema_arrow, source)
             images = file.metadata.num_rows
     except pa.ArrowInvalid:
         images = None
-    return InputShard(source=source, kind="parquet", images=images, size=os.path.getsize(source))
+    return InputShard(source=source, kind="parquet", images=images, size=file_state(source).size)
 
 
 def find_image_column(schema: pa.Schema, source: str) -> str:
@@ -56,18 +57,19 @@ def find_key_column(schema: pa.Schema) -> str | None:
 def read_parquet(shard: InputShard) -> Iterator[SourceItem]:
     """Rows in order; each row of a damaged row group is one Lost, a file without a readable footer is a single one.
 
-    The ``path`` of a struct is never opened. Raises OvocrError where the file system fails.
+    The ``path`` of a struct is never opened. An object is copied to the disk first, in the folder for temporary files.
+    Raises OvocrError where the file system fails.
     """
     try:
-        with _open(shard.source) as file:
+        with on_disk(shard.source) as (path,), _open(path, shard.source) as file:
             yield from _read_rows(file, shard.source)
     except pa.ArrowInvalid as error:
         yield Lost("", Reason.DAMAGED_SOURCE, f"{shard.source}: no Parquet file can be read ({error})")
 
 
-def _open(source: str) -> pq.ParquetFile:
+def _open(file: Path | IO[bytes], source: str) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(source)
+        return pq.ParquetFile(file)
     except OSError as error:
         if error.errno is None:  # Arrow's own "Couldn't deserialize thrift" and the like
             raise pa.ArrowInvalid(str(error)) from error

@@ -18,7 +18,7 @@ class InputShard:
     source: path as given. kind: tar, rec, parquet or folder. start, stop: the piece's place in the folder's sorted
     list of images. names: relative paths of the piece, for a folder. ignored: files of the folder that are not
     images, at its first shard. images: how many there are, where that is known without reading. size: bytes of the
-    source file, 0 for a folder.
+    source file; None for a folder, and where it is not known. names_sha256: of the names, for a folder.
     """
 
     source: str
@@ -28,12 +28,16 @@ class InputShard:
     names: tuple[str, ...] = field(default=(), repr=False)
     ignored: int = 0
     images: int | None = None
-    size: int = 0
+    size: int | None = None
+    names_sha256: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """What identifies the shard in the manifest."""
-        place = {} if self.start is None else {"start": self.start, "stop": self.stop}
-        return {"source": as_text(self.source), "kind": self.kind, **place}
+        """What identifies the shard in the manifest: with another size, or other names, it is another source."""
+        if self.start is None:
+            content: dict[str, Any] = {"size": self.size}
+        else:
+            content = {"start": self.start, "stop": self.stop, "names_sha256": self.names_sha256}
+        return {"source": as_text(self.source), "kind": self.kind, **content}
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,28 @@
 """Images of an MXNet RecordIO shard, in the order of its index."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from ovocr.errors import UsageError
+from ovocr.errors import OvocrError, UsageError
 from ovocr.labelgen.reasons import Reason
+from ovocr.labelgen.sources.files import file_state, on_disk, opened
 from ovocr.labelgen.sources.plan import MAX_FILE_BYTES, Found, InputShard, Lost, SourceItem, too_large
+from ovocr.object_store import is_url
 from ovocr.recordio import RecordError, RecordReader, scan_records
 
 
 def plan_rec(source: str) -> InputShard:
     """The file as one shard. Raises UsageError where its index is missing."""
-    path = Path(source)
-    index = path.with_suffix(".idx")
-    if not index.is_file():
-        raise UsageError(f"{source}: its index {index} is missing; ovocr.recordio.rebuild_index makes it")
-    with index.open("rb") as lines:
-        images = sum(1 for _ in lines)
-    return InputShard(source=source, kind="rec", images=images, size=path.stat().st_size)
+    index = _index_of(source)
+    try:
+        with opened(index) as lines:
+            images = sum(1 for _ in lines)
+    except OvocrError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
+        raise UsageError(f"{source}: its index {index} is missing; ovocr.recordio.rebuild_index makes it") from error
+    return InputShard(source=source, kind="rec", images=images, size=file_state(source).size)
 
 
 def read_rec(shard: InputShard) -> Iterator[SourceItem]:
@@ -25,8 +30,22 @@ def read_rec(shard: InputShard) -> Iterator[SourceItem]:
 
     Where the index does not fit the file, because one of them is cut, the records are read from front to back as far
     as they go, and the damage is one Lost. Raises RecordError where the file cannot be read at all.
+
+    An object is copied to the disk first, in the folder for temporary files: records are read at random.
     """
-    prefix = Path(shard.source).with_suffix("")
+    with on_disk(shard.source, _index_of(shard.source)) as (path, _):
+        for item in _read_records(path.with_suffix("")):
+            if isinstance(item, Lost) and is_url(shard.source):
+                folder = shard.source.rpartition("/")[0]
+                item = replace(item, detail=item.detail.replace(str(path.parent), folder))
+            yield item
+
+
+def _index_of(source: str) -> str:
+    return source.removesuffix(".rec") + ".idx"
+
+
+def _read_records(prefix: Path) -> Iterator[SourceItem]:
     try:
         reader = RecordReader(prefix)
     except RecordError as error:

@@ -1,13 +1,13 @@
 """Images of a WebDataset shard: a plain tar file, read from front to back, never unpacked."""
 
 import errno
-import os
 import tarfile
 from collections.abc import Iterator
 from typing import IO, cast
 
-from ovocr.errors import OvocrError, UsageError
+from ovocr.errors import UsageError
 from ovocr.labelgen.reasons import Reason
+from ovocr.labelgen.sources.files import file_state, opened, read_start
 from ovocr.labelgen.sources.plan import (
     MAX_FILE_BYTES,
     Found,
@@ -30,12 +30,11 @@ _PADDING = 2**20
 
 def plan_tar(source: str) -> InputShard:
     """The file as one shard; how many images it has is not known before it is read. Raises UsageError if compressed."""
-    with open(source, "rb") as file:
-        start = file.read(6)
+    start = read_start(source, 6)
     for name, magic in _COMPRESSED.items():
         if start.startswith(magic):
             raise UsageError(f"{source}: is compressed ({name}); uncompress it first, a .tar is read as a stream")
-    return InputShard(source=source, kind="tar", size=os.path.getsize(source))
+    return InputShard(source=source, kind="tar", size=file_state(source).size)
 
 
 class _DamagedError(Exception):
@@ -47,11 +46,8 @@ def read_tar(shard: InputShard) -> Iterator[SourceItem]:
 
     Raises OvocrError where the file cannot be opened or read at all (that is no damage: it may be mended).
     """
-    try:
-        with open(shard.source, "rb") as file:
-            yield from _read_members(file, shard.source)
-    except OSError as error:
-        raise OvocrError(f"{shard.source}: cannot be read: {error.strerror}") from error
+    with opened(shard.source) as file:
+        yield from _read_members(file, shard.source)
 
 
 def _read_members(file: IO[bytes], path: str) -> Iterator[SourceItem]:

@@ -5,13 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ovocr.dataset import LabelledDataSet
 from ovocr.errors import OvocrError, UsageError
 from ovocr.trainer.config import HeadConfig, LoaderConfig
+from ovocr.trainer.data.crops import CropPolicy
+from ovocr.trainer.data.dali_loader import dali_batches
 from ovocr.trainer.data.loader import Batch, build_loader
 from ovocr.trainer.data.mixing import SampleOrder, order_of
+from ovocr.trainer.data.order import rank_positions
 from ovocr.trainer.data.records import RecordSamples, vocabulary_path
 from ovocr.trainer.data.samples import Samples
 from ovocr.trainer.distributed import Ranks
@@ -52,9 +56,15 @@ class HeadData:
         return cls(name, samples, order, vocabulary, num_classes, head.global_batch // passes, passes)
 
     def batches(
-        self, ranks: Ranks, steps: range, loader: LoaderConfig, *, pin_memory: bool
+        self, ranks: Ranks, steps: range, loader: LoaderConfig, device: torch.device, seed: int = 0
     ) -> Generator[Batch, None, None]:
-        """This rank's batches, pass after pass, of the steps; to be closed, which ends the worker processes."""
+        """This rank's batches, pass after pass, of the steps; to be closed, which ends the worker processes.
+
+        device: which they are for. seed: of the order that DALI draws. Raises OvocrError where DALI cannot be used.
+        """
+        passes = range(steps.start * self.passes, steps.stop * self.passes)
+        if loader.kind == "dali":
+            return self._dali_batches(ranks, passes, loader, device, seed)
         return iter(
             build_loader(
                 self.samples,
@@ -62,11 +72,28 @@ class HeadData:
                 pass_batch=self.pass_batch,
                 rank=ranks.rank,
                 world=ranks.world,
-                passes=range(steps.start * self.passes, steps.stop * self.passes),
+                passes=passes,
                 workers=loader.workers,
                 prefetch=loader.prefetch,
-                pin_memory=pin_memory,
+                pin_memory=device.type == "cuda",
             )
+        )
+
+    def _dali_batches(
+        self, ranks: Ranks, passes: range, loader: LoaderConfig, device: torch.device, seed: int
+    ) -> Generator[Batch, None, None]:
+        share = len(rank_positions(0, self.pass_batch, ranks.rank, ranks.world))
+        if self.pass_batch < ranks.world or not isinstance(self.samples, RecordSamples):
+            raise UsageError(f'heads.{self.name}: loader.kind = "dali" needs records, and one for each rank and pass')
+        return dali_batches(
+            self.samples,
+            batch=share,
+            rank=ranks.rank,
+            world=ranks.world,
+            passes=passes,
+            seed=seed,
+            threads=max(1, loader.workers),
+            device=device,
         )
 
     def pass_samples(self, number: int) -> NDArray[np.int64]:
@@ -85,6 +112,8 @@ def open_samples(
             labels_stored=head.stored,
             num_classes=num_classes,
             image_size=image_size,
+            crops=_crop_policy(head, seed),
+            crop_drops_tags=head.kind == "ocr",
         )
     from ovocr.trainer.data.video_lists import VideoSamples  # needs the extra `video`
 
@@ -96,6 +125,18 @@ def open_samples(
         image_size=image_size,
         frames=head.clip_frames,
         sampled_frames=head.video_frames,
+        seed=seed,
+    )
+
+
+def _crop_policy(head: HeadConfig, seed: int) -> CropPolicy | None:
+    if head.crop_scale is None:
+        return None
+    return CropPolicy(
+        share=1.0 if head.crop_share is None else head.crop_share,
+        scale=head.crop_scale,
+        ratio=head.crop_ratio or (3 / 4, 4 / 3),
+        min_visible=0.8 if head.crop_min_visible is None else head.crop_min_visible,
         seed=seed,
     )
 

@@ -2,7 +2,7 @@
 
 import re
 import signal
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -13,9 +13,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ovocr.errors import OvocrError
+from ovocr.recordio import RecordError
 from ovocr.trainer.data.mixing import SampleOrder
 from ovocr.trainer.data.order import rank_positions
-from ovocr.trainer.data.samples import Samples
+from ovocr.trainer.data.pictures import DecodeError
+from ovocr.trainer.data.samples import Sample, Samples
+
+# Longer than any run in samples (10**9 steps of 2**24); so many courses still fit int64.
+_COURSE_LENGTH = 2**56
+_COURSES = 8
 
 
 class Batch(NamedTuple):
@@ -25,21 +31,26 @@ class Batch(NamedTuple):
     labels: int64 [b, T], the stored tags.
     sample_ids: int64 [b], the samples' numbers.
     times: int64 [b, F], the frames' places on the time axis; None for pictures.
+    skipped: of each damaged sample that another one stands for, which it is and what is wrong.
     """
 
     pixels: Tensor
     labels: Tensor
     sample_ids: Tensor
     times: Tensor | None = None
+    skipped: Sequence[str] = ()
 
 
 class PassBatches(Dataset[Batch | OvocrError]):
-    """Map-style: number of a pass, from the run's first -> the rank's batch of it, or the error that making it met."""
+    """Map-style: number of a pass, from the run's first -> the rank's batch of it, or the error that making it met.
+
+    For a sample that is damaged another one stands, which is drawn by its position: the same whoever makes the batch.
+    """
 
     def __init__(self, samples: Samples, order: SampleOrder, *, pass_batch: int, rank: int, world: int) -> None:
         self._samples, self._order = samples, order
         self._pass_batch, self._rank, self._world = pass_batch, rank, world
-        self._shapes = samples.load(0)
+        self._shapes = _first_sound(samples)
 
     def __getitem__(self, number: int) -> Batch | OvocrError:
         """The batch of a pass. An error is returned: raised in a worker process, it would lose its one-line message."""
@@ -52,9 +63,10 @@ class PassBatches(Dataset[Batch | OvocrError]):
             return OvocrError(f"{len(ids):,} samples of a rank and pass take {gigabytes:,.0f} GB: see global_batch")
         labels = np.empty((len(ids), *self._shapes.labels.shape), np.int64)
         times = None if self._shapes.times is None else np.empty((len(ids), *self._shapes.times.shape), np.int64)
+        skipped: list[str] = []
         try:
             for row, (index, position) in enumerate(zip(ids.tolist(), positions, strict=True)):
-                pixels[row], labels[row], sample_times = self._samples.load(index, position)
+                pixels[row], labels[row], sample_times = self._load(index, position, skipped)
                 if times is not None:
                     times[row] = sample_times
         except OvocrError as error:
@@ -64,7 +76,32 @@ class PassBatches(Dataset[Batch | OvocrError]):
             torch.from_numpy(labels),
             torch.from_numpy(ids),
             None if times is None else torch.from_numpy(times),
+            skipped,
         )
+
+    def _load(self, index: int, position: int, skipped: list[str]) -> Sample:
+        """The sample, or the first sound one at the same position of later courses. Raises OvocrError."""
+        for course in range(1, _COURSES + 1):
+            try:
+                return self._samples.load(index, position)
+            except (DecodeError, RecordError) as error:
+                if isinstance(error.__cause__, OSError):  # no damage: the file may be there again tomorrow
+                    raise
+                skipped.append(str(error))
+            index = int(self._order.samples_at(np.array([position + course * _COURSE_LENGTH]))[0])
+        raise OvocrError(f"{_COURSES} samples in a row are damaged; the last one: {skipped[-1]}")
+
+
+def _first_sound(samples: Samples) -> Sample:
+    """The first sample that is not damaged, of the first few. Raises OvocrError."""
+    for index in range(min(len(samples), _COURSES)):
+        try:
+            return samples.load(index)
+        except (DecodeError, RecordError) as error:
+            last = error
+            if isinstance(error.__cause__, OSError):
+                raise
+    raise OvocrError(f"the first {index + 1} samples are damaged; the last one: {last}")
 
 
 class PassLoader:
@@ -105,7 +142,7 @@ def build_loader(
     prefetch: batches that each worker makes ahead.
     pin_memory: hand out page-locked tensors, for copies to a GPU that do not block.
 
-    Iterating raises OvocrError, naming the record, for a sample that cannot be read or decoded.
+    Iterating raises OvocrError, naming the record, for a sample that cannot be read; a damaged one is skipped.
     """
     loader = DataLoader(
         PassBatches(samples, order, pass_batch=pass_batch, rank=rank, world=world),

@@ -1,6 +1,7 @@
 """Encoded pictures to the backbone's input: decoded, letterboxed so that no text is cut away, never mirrored."""
 
 import functools
+import math
 import struct
 
 import cv2
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ovocr.errors import OvocrError
+from ovocr.trainer.data.crops import Crop
 
 # The statistics of CLIP's training pictures (RGB, of values from 0 to 1): what the released weights expect.
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -34,6 +36,20 @@ class DecodeError(OvocrError):
 def load_picture(data: bytes, size: int) -> NDArray[np.uint8]:
     """Decode and letterbox: uint8 [3, size, size], RGB. Raises DecodeError."""
     return letterbox(decode(data, at_least=size), size)
+
+
+def load_crop(data: bytes, crop: Crop, size: int) -> NDArray[np.uint8]:
+    """Decode and letterbox a part of a picture: uint8 [3, size, size], RGB. Raises DecodeError.
+
+    A JPEG is decoded at a reduced scale where the part keeps ``size`` pixels.
+    """
+    width, height = picture_size(data)
+    longest = max(crop.right - crop.left, crop.bottom - crop.top)
+    picture = decode(data, at_least=math.ceil(size * max(width, height) / longest))
+    across, down = picture.shape[1] / width, picture.shape[0] / height
+    left, top = int(crop.left * across), int(crop.top * down)
+    right, bottom = max(left + 1, round(crop.right * across)), max(top + 1, round(crop.bottom * down))
+    return letterbox(picture[top:bottom, left:right], size)
 
 
 def decode(data: bytes, *, at_least: int | None = None) -> NDArray[np.uint8]:

@@ -3,6 +3,7 @@
 import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,11 @@ from numpy.typing import NDArray
 
 from ovocr.dataset import LabelledDataSet
 from ovocr.errors import OvocrError
-from ovocr.recordio import Record, RecordReader
-from ovocr.trainer.data.pictures import DecodeError, load_picture
+from ovocr.recordio import Record, RecordError, RecordReader
+from ovocr.trainer.data.crops import Crop, CropPolicy, draw_crop, refill, visible_shares
+from ovocr.trainer.data.pictures import DecodeError, load_crop, load_picture, picture_size
 from ovocr.trainer.data.samples import Sample
+from ovocr.trainer.data.tag_boxes import TagBoxes
 
 # Readers that keep their file open: shards may be more than the files a process may open (often 1024).
 _OPEN_READERS = 128
@@ -28,6 +31,10 @@ class RecordSamples:
     labels_stored, label_select: of a record's tags the slice [label_select : label_select + labels_stored] is used.
     num_classes: tags must be less.
     image_size: side of the letterboxed pictures, pixels.
+    crops: how a part of a picture is drawn; None: pictures stay whole. crop_drops_tags: keep of a picture's tags those
+        that are in the part, if any is, or all of them: what a class id that is no word stands for has no place.
+
+    prefixes, readers: of the shards, in order.
 
     Raises OvocrError that names the folder, and at a read one that names the record. May be pickled, and used on both
     sides of a fork.
@@ -41,28 +48,33 @@ class RecordSamples:
         label_select: int = 0,
         num_classes: int,
         image_size: int = 448,
+        crops: CropPolicy | None = None,
+        crop_drops_tags: bool = True,
     ) -> None:
         if not roots:
             raise OvocrError("no data sets: at least one is needed")
         self._labels = slice(label_select, label_select + labels_stored)
-        self._num_classes, self._image_size = num_classes, image_size
+        self._num_classes, self.image_size = num_classes, image_size
         self._data_sets = [LabelledDataSet.open(Path(root)) for root in roots]
         _check_one_vocabulary(self._data_sets)
         self.vocabulary_path = vocabulary_path(self._data_sets[0])
         shards = [[(data_set, shard) for shard in _all_shards(data_set)] for data_set in self._data_sets]
         self._shards = [shard for of_one in shards for shard in of_one]
-        self._prefixes = [data_set.rec_prefix(shard) for data_set, shard in self._shards]
-        self._readers = [RecordReader(prefix) for prefix in self._prefixes]
-        sizes = iter(self._readers)
+        self.prefixes = [data_set.rec_prefix(shard) for data_set, shard in self._shards]
+        self.readers = [RecordReader(prefix) for prefix in self.prefixes]
+        sizes = iter(self.readers)
         self.parts = [sum(len(next(sizes)) for _ in of_one) for of_one in shards]
-        self._ends = np.cumsum([len(reader) for reader in self._readers])
+        tables = [data_set.records_path(shard) for data_set, shard in self._shards]
+        self._crops, self._tag_boxes = crops, TagBoxes(tables) if crop_drops_tags else None
+        self._ends = np.cumsum([len(reader) for reader in self.readers])
         self._open: OrderedDict[int, None] = OrderedDict()  # shards by last use, the latest last
         if len(self) == 0:
             raise OvocrError(f"{', '.join(map(str, roots))}: no records: no picture of it had a tag")
         first = 0
         for size in self.parts:
-            if size:
-                self[first]  # tags too few or too large for the settings are an error now, not in the middle of a run
+            with suppress(RecordError):  # damaged: it is met again when it is read
+                if size:
+                    self[first]  # tags too few or too large for the settings are an error now, not in mid-run
             first += size
 
     def __len__(self) -> int:
@@ -72,34 +84,63 @@ class RecordSamples:
     def __getitem__(self, index: int) -> tuple[bytes, NDArray[np.int64]]:
         """Encoded picture, and tags int64 [labels_stored]. Raises OvocrError naming the record."""
         record = self._record(index)
-        labels = record.labels
-        if len(labels) < self._labels.stop:
+        try:
+            return record.image, self.select_labels(record.labels)
+        except OvocrError as error:
+            raise OvocrError(f"{self.name(index)}: {error}") from error
+
+    def select_labels(self, stored: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Of stored tags [..., T] those that are used: int64 [..., labels_stored].
+
+        Raises OvocrError, without naming a record, where there are too few, or one is no class.
+        """
+        if stored.shape[-1] < self._labels.stop:
             raise OvocrError(
-                f"{self.name(index)}: {len(labels)} tags, but tags {self._labels.start} to {self._labels.stop - 1} are "
-                "asked for: see label_select and labels_stored"
+                f"{stored.shape[-1]} tags, but tags {self._labels.start} to {self._labels.stop - 1} are asked for: see "
+                "label_select and labels_stored"
             )
-        labels = labels[self._labels]
+        labels = stored[..., self._labels]
         wrong = ~((labels >= 0) & (labels < self._num_classes) & (labels == np.floor(labels)))
         if wrong.any():
-            raise OvocrError(
-                f"{self.name(index)}: tag {labels[wrong][0]:g} is no class: there are {self._num_classes}, from 0"
-            )
-        return record.image, labels.astype(np.int64)
+            raise OvocrError(f"tag {labels[wrong][0]:g} is no class: there are {self._num_classes}, from 0")
+        return labels.astype(np.int64)
 
     def load(self, index: int, position: int | None = None) -> Sample:
-        """Letterboxed picture and tags; nothing of it is random. Raises OvocrError naming the record."""
+        """Letterboxed picture, or the part of it that is drawn for this position, and its tags.
+
+        Raises OvocrError naming the record.
+        """
         encoded, labels = self[index]
         try:
-            return Sample(load_picture(encoded, self._image_size), labels)
+            crop = self._draw_crop(encoded, position)
+            if crop is not None:
+                kept = self._kept_tags(index, labels, crop)
+                if kept.any():
+                    return Sample(load_crop(encoded, crop, self.image_size), refill(labels, kept))
+            return Sample(load_picture(encoded, self.image_size), labels)
         except DecodeError as error:
             raise DecodeError(f"{self.name(index)}: {error}") from error
+
+    def _draw_crop(self, encoded: bytes, position: int | None) -> Crop | None:
+        if self._crops is None or position is None:
+            return None
+        return draw_crop(*picture_size(encoded), self._crops, position)
+
+    def _kept_tags(self, index: int, labels: NDArray[np.int64], crop: Crop) -> NDArray[np.bool_]:
+        """Which of a record's tags are in the crop: bool [labels_stored]."""
+        if self._tag_boxes is None or self._crops is None:
+            return np.ones(len(labels), np.bool_)
+        shard, place = self._locate(index)
+        tags = self._tag_boxes.of_record(shard, int(self.readers[shard].ids[place]))
+        visible = visible_shares(tags.boxes, crop) >= self._crops.min_visible
+        return np.isin(labels, tags.ids[visible])
 
     def name(self, index: int) -> str:
         """Where a sample comes from, for messages: DIR/rec/00003.rec id 17 (page/12.jpg of pages.tar)."""
         shard, place = self._locate(index)
-        record_id = self._readers[shard].ids[place]
+        record_id = self.readers[shard].ids[place]
         data_set, number = self._shards[shard]
-        return f"{self._prefixes[shard]}.rec id {record_id}{_source_of(data_set.records_path(number), record_id)}"
+        return f"{self.prefixes[shard]}.rec id {record_id}{_source_of(data_set.records_path(number), record_id)}"
 
     def class_counts(self) -> NDArray[np.int64]:
         """How many pictures have each tag, by the tables of records: every distinct tag of a picture counts once.
@@ -132,8 +173,8 @@ class RecordSamples:
         self._open.move_to_end(shard)
         if len(self._open) > _OPEN_READERS:
             oldest, _ = self._open.popitem(last=False)
-            self._readers[oldest].close()
-        return self._readers[shard][place]
+            self.readers[oldest].close()
+        return self.readers[shard][place]
 
 
 def _source_of(records_path: Path, record_id: int) -> str:

@@ -1,0 +1,87 @@
+"""Pictures a second from .rec shards to letterboxed batches: ovocr beside DALI on the CPU and a plain DataLoader.
+
+    python benchmarks/loader.py DATA_SET --dali-python .venv-dali/bin/python --mxnet-python .venv-mxnet/bin/python
+
+The plain one is torch's DataLoader over mxnet's own MXIndexedRecordIO, each picture decoded whole by OpenCV and
+letterboxed. Each side runs in a process of its own, one at a time and in turn, with as many worker processes (DALI:
+threads); a round is so many seconds of batches, the start of workers left out.
+
+    python benchmarks/loader.py --run RUN      the share of its steps that a training run waited for its data
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+SIDES = Path(__file__).with_name("loader_sides.py")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data_set", nargs="?", help="folder of a labelled data set")
+    parser.add_argument("--dali-python", help="a python with DALI, and what ovocr's trainer needs")
+    parser.add_argument("--mxnet-python", help="a python with mxnet 1.9.1, torch and opencv")
+    parser.add_argument("--size", type=int, default=224, help="side of the pictures, pixels")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=10.0, help="of a round")
+    parser.add_argument("--run", type=Path, help="folder of a training run: say how long it waited, and nothing else")
+    options = parser.parse_args()
+    if options.run is not None:
+        report_waiting(options.run)
+        return
+    if options.data_set is None:
+        parser.error("DATA_SET is missing")
+    pythons = {"ovocr": sys.executable, "ovocr, crops": sys.executable}
+    if options.dali_python:
+        pythons["DALI, CPU"] = options.dali_python
+    if options.mxnet_python:
+        pythons["DataLoader over mxnet"] = options.mxnet_python
+    rates: dict[str, list[float]] = {side: [] for side in pythons}
+    for number in range(options.rounds):
+        order = list(pythons) if number % 2 else list(reversed(pythons))
+        for side in order:
+            rates[side].append(measure(side, pythons[side], options))
+    print(f"{platform.machine()}, {options.workers} workers, {options.size} pixels, batches of {options.batch}")
+    print("\n| | images/s, median (lowest to highest) | of ovocr's, median | lowest round |")
+    print("|---|---|---|---|")
+    for side, found in rates.items():
+        ratios = [rate / ours for rate, ours in zip(found, rates["ovocr"], strict=True)]
+        print(
+            f"| {side} | {statistics.median(found):.0f} ({min(found):.0f} to {max(found):.0f}) "
+            f"| {statistics.median(ratios):.2f} | {min(ratios):.2f} |"
+        )
+
+
+def measure(side: str, python: str, options: argparse.Namespace) -> float:
+    """Pictures a second of one round."""
+    settings = {name: getattr(options, name) for name in ("data_set", "size", "batch", "workers", "seconds")}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [python, "-W", "ignore", str(SIDES), side, json.dumps(settings)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return float(done.stdout.splitlines()[-1])
+
+
+def report_waiting(run: Path) -> None:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    steps = lines[1:]  # the first one waits for workers to start
+    config = (run / "config.toml").read_text(encoding="utf-8")
+    batches = sum(int(line.split("=")[1].split("#")[0]) for line in config.splitlines() if "global_batch" in line)
+    seconds = sum(batches / line["images_per_s"] for line in steps)
+    waited = sum(line["data_wait_s"] for line in steps)
+    print(f"{len(steps)} steps in {seconds:.1f} s, {waited:.2f} s of them waiting for data: {waited / seconds:.2%}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""One side of benchmarks/loader.py: loader_sides.py NAME SETTINGS; prints pictures a second."""
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+WARM_UP = 4  # batches; each worker has made one by then
+MANY = 1_000_000
+LABELS = 100
+
+
+def main(side: str, settings: dict[str, Any]) -> None:
+    print(rate(SIDES[side](settings), settings))
+
+
+def rate(batches: Iterable[Any], settings: dict[str, Any]) -> float:
+    running: Iterator[Any] = iter(batches)
+    for _ in islice(running, WARM_UP):
+        pass
+    start = time.perf_counter()
+    done = 0
+    while time.perf_counter() - start < settings["seconds"]:
+        next(running)
+        done += settings["batch"]
+    return done / (time.perf_counter() - start)
+
+
+def ours(settings: dict[str, Any], crops: Any = None) -> Iterable[Any]:
+    from ovocr.trainer.data.loader import build_loader
+    from ovocr.trainer.data.mixing import OneList
+    from ovocr.trainer.data.records import RecordSamples
+
+    samples = RecordSamples(
+        [settings["data_set"]], labels_stored=LABELS, num_classes=2**24, image_size=settings["size"], crops=crops
+    )
+    return build_loader(
+        samples,
+        OneList(len(samples), seed=0),
+        pass_batch=settings["batch"],
+        rank=0,
+        world=1,
+        passes=range(MANY),
+        workers=settings["workers"],
+        prefetch=2,
+    )
+
+
+def ours_cropped(settings: dict[str, Any]) -> Iterable[Any]:
+    from ovocr.trainer.data.crops import CropPolicy
+
+    return ours(settings, CropPolicy(share=1.0, scale=(0.25, 1.0), ratio=(3 / 4, 4 / 3), min_visible=0.8, seed=0))
+
+
+def dali(settings: dict[str, Any]) -> Iterable[Any]:
+    import torch
+
+    from ovocr.trainer.data.dali_loader import dali_batches
+    from ovocr.trainer.data.records import RecordSamples
+
+    samples = RecordSamples(
+        [settings["data_set"]], labels_stored=LABELS, num_classes=2**24, image_size=settings["size"]
+    )
+    return dali_batches(
+        samples,
+        batch=settings["batch"],
+        rank=0,
+        world=1,
+        passes=range(MANY),
+        seed=0,
+        threads=settings["workers"],
+        device=torch.device("cpu"),
+    )
+
+
+def plain(settings: dict[str, Any]) -> Iterable[Any]:
+    """What one writes without a library: a map-style data set over mxnet's reader, shuffled, decoded at full scale."""
+    import cv2
+    import mxnet
+    import torch
+
+    class Records(torch.utils.data.Dataset):
+        def __init__(self) -> None:
+            prefixes = sorted(path.with_suffix("") for path in Path(settings["data_set"], "rec").glob("*.rec"))
+            self.prefixes = [str(prefix) for prefix in prefixes]
+            self.readers: dict[int, Any] = {}
+            self.places = [
+                (number, int(line.split()[0]))
+                for number, prefix in enumerate(prefixes)
+                for line in prefix.with_suffix(".idx").read_text().splitlines()
+            ]
+
+        def __len__(self) -> int:
+            return len(self.places)
+
+        def __getitem__(self, index: int) -> tuple[Any, Any]:
+            number, key = self.places[index]
+            if number not in self.readers:
+                prefix = self.prefixes[number]
+                self.readers[number] = mxnet.recordio.MXIndexedRecordIO(prefix + ".idx", prefix + ".rec", "r")
+            header, image = mxnet.recordio.unpack(self.readers[number].read_idx(key))
+            picture = cv2.cvtColor(cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+            return torch.from_numpy(letterboxed(picture)), torch.from_numpy(header.label.astype(np.int64))
+
+    def letterboxed(picture: Any) -> Any:
+        size = settings["size"]
+        height, width = (max(1, round(side * size / max(picture.shape[:2]))) for side in picture.shape[:2])
+        square = np.full((size, size, 3), 123, np.uint8)
+        top, left = (size - height) // 2, (size - width) // 2
+        square[top : top + height, left : left + width] = cv2.resize(
+            picture, (width, height), interpolation=cv2.INTER_AREA
+        )
+        return np.ascontiguousarray(square.transpose(2, 0, 1))
+
+    records = Records()
+    options = {"batch_size": settings["batch"], "num_workers": settings["workers"], "worker_init_fn": one_thread}
+    while True:
+        yield from torch.utils.data.DataLoader(
+            records, sampler=torch.utils.data.RandomSampler(records, num_samples=100_000, replacement=True), **options
+        )
+
+
+def one_thread(worker: int) -> None:
+    import cv2
+
+    cv2.setNumThreads(0)
+
+
+SIDES = {"ovocr": ours, "ovocr, crops": ours_cropped, "DALI, CPU": dali, "DataLoader over mxnet": plain}
+
+if __name__ == "__main__":
+    main(sys.argv[1], json.loads(sys.argv[2]))

@@ -1,0 +1,102 @@
+"""Which images are looked at: evenly many of each shard, the same ones for the same seed."""
+
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+
+from ovocr.errors import OvocrError
+from ovocr.escape import for_terminal
+from ovocr.labelgen.inspection.data_set import InspectedDataSet
+from ovocr.labelgen.inspection.matching import Filter
+from ovocr.labelgen.inspection.options import InspectOptions
+from ovocr.vocab.corpus import TextShard, map_shards
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """places: those of the chosen images in the records of each shard, ascending; no shard without any.
+
+    matching: images that the options ask for, chosen or not. shards: how many shards have such.
+    """
+
+    places: dict[int, list[int]]
+    matching: int
+    shards: int
+
+    @property
+    def chosen(self) -> int:
+        """How many images are."""
+        return sum(map(len, self.places.values()))
+
+
+def select(data_set: InspectedDataSet, options: InspectOptions, progress: bool) -> Selection:
+    """Choose images. Raises OvocrError where none is as the options say."""
+    wanted = Filter.of(options, data_set)
+    numbers = _shards(data_set, options)
+    shards = [TextShard(data_set.files.root, number) for number in numbers]
+    bar = "matching" if progress else None
+    counted = map_shards(lambda shard: wanted.count(data_set, shard.number), shards, workers=1, progress=bar)
+    counts = dict(zip(numbers, counted, strict=True))
+    matching = sum(counts.values())
+    if not matching:
+        raise _nothing(data_set.files.root, options)
+    places = {}
+    for number, share in zip(numbers, share_out(list(counts.values()), options.limit, options.seed), strict=True):
+        if share:
+            places[number] = _draw(wanted.places(data_set, number), share, options.seed, number)
+    return Selection(places=places, matching=matching, shards=sum(map(bool, counts.values())))
+
+
+def share_out(counts: list[int], limit: int, seed: int) -> list[int]:
+    """How many of each count are taken, ``limit`` in all if there are as many: as evenly as the counts allow.
+
+    What cannot be divided goes to counts at equal distances; the seed says where the first of them is.
+    """
+    shares = [0] * len(counts)
+    left = min(limit, sum(counts))
+    while left:
+        open_ones = [place for place, count in enumerate(counts) if count > shares[place]]
+        each = left // len(open_ones)
+        if not each:
+            start = int.from_bytes(_digest(seed, "first"), "big")
+            for turn in range(left):
+                shares[open_ones[(start + turn * len(open_ones) // left) % len(open_ones)]] += 1
+            return shares
+        for place in open_ones:
+            taken = min(each, counts[place] - shares[place])
+            shares[place] += taken
+            left -= taken
+    return shares
+
+
+def _draw(places: list[int], share: int, seed: int, shard: int) -> list[int]:
+    """Those whose digest is smallest: the choice depends on nothing but the seed, the shard and the place."""
+    return sorted(sorted(places, key=lambda place: _digest(seed, f"{shard} {place}"))[:share])
+
+
+def _digest(seed: int, name: str) -> bytes:
+    return blake2b(f"{seed}\0{name}".encode(), digest_size=8).digest()
+
+
+def _shards(data_set: InspectedDataSet, options: InspectOptions) -> list[int]:
+    if options.shard is None:
+        return list(data_set.shards)
+    if options.shard not in data_set.shards:
+        there = f"{data_set.shards[0]} to {data_set.shards[-1]}"
+        raise OvocrError(
+            f"--shard {options.shard}: {data_set.files.root} has no such finished shard; it has "
+            f"{len(data_set.shards)}, numbered {there}"
+        )
+    return [options.shard]
+
+
+def _nothing(root: Path, options: InspectOptions) -> OvocrError:
+    asked = [
+        *([] if options.status is None else [f"--status {options.status}"]),
+        *([] if options.word is None else [f"--word {options.word}"]),
+        *(f"--key {key}" for key in options.keys),
+        *([] if options.shard is None else [f"--shard {options.shard}"]),
+    ]
+    if not asked:
+        return OvocrError(f"{root}: its finished shards have no image")
+    return OvocrError(f"{root}: no image is as {for_terminal(' '.join(asked))} says; leave an option out")

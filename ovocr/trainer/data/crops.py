@@ -1,0 +1,98 @@
+"""Random crops that know what they cut away: which part of a picture a sample shows, and which tags are still in it."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ovocr.trainer.data.hashing import GOLDEN, mix, seed_key
+
+_ATTEMPTS = 10
+
+
+class Crop(NamedTuple):
+    """A part of a picture: pixel columns [left, right) and rows [top, bottom)."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropPolicy:
+    """How crops are drawn, and how much of a word must be left.
+
+    share: of the samples that are cropped; the others show their picture whole. scale: smallest and largest share of
+    the picture's area. ratio: smallest and largest width / height.
+    min_visible: share of the area of a tag's box that must be inside for the tag to be kept.
+    seed: with the position of a sample it decides what is drawn.
+    """
+
+    share: float
+    scale: tuple[float, float]
+    ratio: tuple[float, float]
+    min_visible: float
+    seed: int
+
+
+def draw_crop(width: int, height: int, policy: CropPolicy, position: int) -> Crop | None:
+    """A crop of a picture of these sides, in pixels, by a hash of (seed, position): the same wherever it is drawn.
+
+    As torchvision's RandomResizedCrop draws: area and the logarithm of the ratio are uniform, then the place; a crop
+    that does not fit is drawn again, up to ten times. Then it is None, as for a sample that is not to be cropped.
+    """
+    chance, *drawn = _uniform(policy.seed, position, 1 + 4 * _ATTEMPTS).tolist()
+    if chance >= policy.share:
+        return None
+    numbers = np.reshape(drawn, (_ATTEMPTS, 4))
+    low, high = np.log(policy.ratio)
+    for area, ratio, across, down in numbers.tolist():
+        pixels = width * height * (policy.scale[0] + area * (policy.scale[1] - policy.scale[0]))
+        aspect = float(np.exp(low + ratio * (high - low)))
+        crop_width, crop_height = round((pixels * aspect) ** 0.5), round((pixels / aspect) ** 0.5)
+        if 1 <= crop_width <= width and 1 <= crop_height <= height:
+            left, top = int(across * (width - crop_width + 1)), int(down * (height - crop_height + 1))
+            return Crop(left, top, left + crop_width, top + crop_height)
+    return None
+
+
+def visible_shares(boxes: NDArray[np.int16], crop: Crop) -> NDArray[np.float64]:
+    """How much of each box's area the crop shows, from 0 to 1: float64 [M].
+
+    boxes: [M, 8], the corners x1, y1 .. x4, y4 of convex quadrilaterals in pixels. A box without area counts as its
+    middle: it is inside or not.
+    """
+    shares = np.empty(len(boxes))
+    corners_M42 = boxes.reshape(-1, 4, 2).astype(np.float32)
+    low_M2, high_M2 = corners_M42.min(axis=1), corners_M42.max(axis=1)
+    frame = np.array([[crop.left, crop.top], [crop.right, crop.bottom]], np.float32)
+    inside = (low_M2 >= frame[0]).all(axis=1) & (high_M2 <= frame[1]).all(axis=1)
+    outside = (high_M2 <= frame[0]).any(axis=1) | (low_M2 >= frame[1]).any(axis=1)
+    shares[inside], shares[outside & ~inside] = 1, 0
+    (left, top), (right, bottom) = frame
+    window = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
+    for number in np.flatnonzero(~inside & ~outside).tolist():
+        corners = corners_M42[number]
+        area = cv2.contourArea(corners)
+        if area > 0:
+            shared, _ = cv2.intersectConvexConvex(corners, window)
+            shares[number] = min(1.0, shared / area)
+        else:
+            middle = corners.mean(axis=0)
+            shares[number] = float((middle >= frame[0]).all() and (middle < frame[1]).all())
+    return shares
+
+
+def refill(labels: NDArray[np.int64], kept: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The kept labels in turn until there are as many as before: int64 [T]. kept: bool [T], true somewhere."""
+    return np.resize(labels[kept], len(labels))
+
+
+def _uniform(seed: int, position: int, count: int) -> NDArray[np.float64]:
+    """Numbers from 0 to below 1, float64 [count]: the upper 53 bits of hashes of (seed, position, number)."""
+    key = mix(seed_key(seed) ^ np.uint64(position))
+    steps = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(GOLDEN)
+    return (mix(key + steps) >> np.uint64(11)).astype(np.float64) * 2.0**-53

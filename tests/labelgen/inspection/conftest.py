@@ -1,0 +1,124 @@
+"""Labelled data sets to look at: one with strangers' text in every place, one with a shard for each count."""
+
+import io
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from ovocr.dataset import LabelledDataSet
+from ovocr.labelgen.manifest import FORMAT
+from ovocr.labelgen.outcome import Outcome, Status, Tag, quarantined
+from ovocr.labelgen.reading import Line
+from ovocr.labelgen.reasons import Reason
+from ovocr.labelgen.shard import ShardWriter
+from ovocr.labelgen.sources import InputShard
+from ovocr.vocab import Vocabulary
+
+HOSTILE = (
+    "<script>document.title='taken'</script>",
+    "</script><script>document.title='taken'</script>",
+    "\"><img src=http://127.0.0.1:9/x onerror=document.title='taken'>",
+    "' onmouseover='document.title=1' x='",
+    "</style><style>@import url(http://127.0.0.1:9/y)</style>",
+    "<!--<script>",
+    "&lt;b&gt;&amp;\u2028\u2029",
+    "\u202egnp.exe",
+    "\x1b[31m\x00\x07",
+    "javascript:document.title='taken'",
+    "<svg onload=document.title='taken'>",
+    "]]></article></main>",
+)
+WORDS = ("script", "document", "title", "img", "alert", "river", "stone", "b")
+
+
+def jpeg(text: str = "", size: tuple[int, int] = (420, 90)) -> bytes:
+    image = Image.new("RGB", size, "white")
+    ImageDraw.Draw(image).text((15, 20), text, fill="black", font=ImageFont.load_default(22))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def start_data_set(root: Path, sources: Sequence[str], *, packed: bool = False) -> LabelledDataSet:
+    """A manifest, and words unless it is packed."""
+    root.mkdir(parents=True)
+    vocabulary = Vocabulary(WORDS)
+    words = {"vocabulary": {"size": len(vocabulary), "sha256": vocabulary.sha256}, "engine": {"name": HOSTILE[0]}}
+    manifest = {
+        "format": FORMAT,
+        "options": {"tags": 4, "max_pixels": 1_000_000},
+        "shards": [{"source": source, "kind": "folder"} for source in sources],
+        **({"labels": {"sha256": "0"}, "num_classes": 9} if packed else words),
+    }
+    (root / "manifest.json").write_text(json.dumps(manifest))
+    data_set = LabelledDataSet(root)
+    if not packed:
+        vocabulary.save(data_set.vocabulary_path)
+    return data_set
+
+
+def ok(*texts: str, size: tuple[int, int] = (420, 90), image: bytes | None = None, score: float = 0.9) -> Outcome:
+    """An image with the tag ``river`` at the beginning of its first line; the other lines share a box below it."""
+    boxes = [(15.0, 20.0, 405.0, 20.0, 405.0, 46.0, 15.0, 46.0)]
+    boxes += [(15.0, 50.0, 405.0, 50.0, 405.0, 76.0, 15.0, 76.0)] * (len(texts) - 1)
+    lines = [Line(text, score, box) for text, box in zip(texts, boxes, strict=True)]
+    return Outcome(
+        status=Status.OK,
+        jpeg=jpeg(texts[0], size) if image is None else image,
+        width=size[0],
+        height=size[1],
+        lines=lines,
+        words_found=len(lines),
+        words_in_vocabulary=1,
+        tags=[Tag(5, 0, (15.0, 20.0, 65.0, 20.0, 65.0, 46.0, 15.0, 46.0))],
+        slots=[5, 5, 5, 5],
+    )
+
+
+def write_shard(data_set: LabelledDataSet, number: int, source: str, outcomes: Sequence[tuple[str, Outcome]]) -> None:
+    packed = not data_set.vocabulary_path.exists()
+    with ShardWriter(data_set, number, InputShard(source=source, kind="folder"), with_text=not packed) as writer:
+        for key, outcome in outcomes:
+            writer.add(key, outcome)
+
+
+@pytest.fixture(scope="session")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its text, keys, source and details are HOSTILE; so is a picture."""
+    root = tmp_path_factory.mktemp("hostile") / "<img src=x onerror=document.title=1>"
+    source = str(root.parent / "' onfocus='document.title=1")
+    data_set = start_data_set(root, [source])
+    images = [(text, ok(f"river {text}", *HOSTILE)) for text in HOSTILE]
+    images.append(("a picture without end.jpg", ok("river", image=jpeg("river")[:400])))
+    images.append(("two scripts.jpg", ok("river", "不要恐慌", score=0.75)))
+    images += [(text, quarantined(Reason.DAMAGED_SOURCE, f"cut: {text}")) for text in HOSTILE]
+    images.append((HOSTILE[2], Outcome(status=Status.DROPPED, reason=Reason.NO_TEXT, width=80, height=60)))
+    write_shard(data_set, 0, source, images)
+    return root
+
+
+@pytest.fixture
+def make_data_set(tmp_path: Path) -> Callable[..., Path]:
+    """make_data_set(counts, packed=False): a shard of so many images for each count; keys are SHARD-PLACE.jpg."""
+
+    def make(counts: Sequence[int], *, packed: bool = False) -> Path:
+        sources = [str(tmp_path / f"source-{number}") for number in range(len(counts))]
+        data_set = start_data_set(tmp_path / "labels", sources, packed=packed)
+        picture = jpeg("river", (64, 32))
+        for number, (source, count) in enumerate(zip(sources, counts, strict=True)):
+            of_class = Outcome(status=Status.OK, jpeg=picture, tags=[Tag(7), Tag(2)], slots=[7, 2, 7, 2])
+            outcome = of_class if packed else ok("river stone", size=(64, 32), image=picture)
+            write_shard(data_set, number, source, [(f"{number}-{place}.jpg", outcome) for place in range(count)])
+        return data_set.root
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def noise() -> np.ndarray:
+    """A picture that no JPEG makes small: uint8 [1500, 2000, 3]."""
+    return np.random.default_rng(0).integers(0, 256, (1500, 2000, 3), np.uint8)

@@ -1,0 +1,94 @@
+"""``ovocr inspect`` from the command line."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from ovocr.cli import main
+from ovocr.dataset import LabelledDataSet
+from ovocr.labelgen.totals import Totals
+
+
+def inspect(*arguments: object) -> tuple[int, str, str]:
+    result = CliRunner().invoke(main, ["inspect", *map(str, arguments)])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_a_page_and_its_figures(built: tuple[LabelledDataSet, Totals], tmp_path: Path) -> None:
+    page, figures = tmp_path / "page.html", tmp_path / "figures.json"
+    code, text, errors = inspect(built[0].root, "--html", page, "--limit", 5, "--json", figures)
+    assert (code, errors) == (0, "")
+    assert text.splitlines() == ["5 of 8 images, from 2 shards", "  without their picture: 2", f"{page}: 0.1 MB"]
+    assert page.read_text().count("<article") == 5
+    value = json.loads(figures.read_text())
+    assert value["counts"]["reasons"] == {"empty": 1, "no-text": 1, "no-word-in-vocabulary": 1, "truncated": 1}
+    assert (value["sample"]["images"], value["sample"]["matching"], value["sample"]["seed"]) == (5, 8, 0)
+    last = value["images"][-1]
+    assert (last["shard"], last["key"], last["status"], last["size"]) == (1, "fox.jpg", "ok", [420, 90])
+    assert [tag["word"] for tag in last["tags"]] == ["over", "the", "lazy", "fox"]
+    assert [tag["slots"] for tag in last["tags"]] == [2, 1, 1, 1]
+    code, text, _ = inspect(built[0].root, "--html", page, "--limit", 5, "--json", "-")
+    assert json.loads(text) == value
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--html", "."], 2, "--html .: is a folder"),
+        (["--html", "-"], 2, "--html -: a page is not for a terminal"),
+        (["--html", "p.html", "--status", "good"], 2, "--status good: there is ok, dropped, quarantined"),
+        (["--html", "p.html", "--limit", "1001"], 2, "--limit 1001: from 1 to 1,000 pictures are possible on a page"),
+        (["--html", "p.html", "--word", "\x1bx"], 1, "--word \\x1bx: is no word of"),
+        (["--html", "p.html", "--key", "none.jpg"], 1, "no image is as --key none.jpg says; leave an option out"),
+        (["--html", "p.html", "--shard", "9"], 1, "--shard 9: "),
+    ],
+)
+def test_a_mistake_is_one_line(
+    options: list[str],
+    code: int,
+    message: str,
+    make_data_set: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    root = make_data_set([2])
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    found, text, errors = inspect(root, *options)
+    assert (found, text) == (code, "")
+    assert errors.startswith("ovocr: ")
+    assert len(errors.splitlines()) == 1
+    assert message in errors
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("records/00000.parquet", "records/00000.parquet: cannot be read: "),
+        ("ocr/00000.parquet", "ocr/00000.parquet: cannot be read: "),
+        ("stats/00000.json", "stats/00000.json: cannot be read as JSON: "),
+        ("vocab.txt", "vocab.txt:1: the last line has no line end"),
+    ],
+)
+def test_a_damaged_file_is_named(file: str, message: str, make_data_set: Callable[..., Path], tmp_path: Path) -> None:
+    root = make_data_set([2])
+    path = root / file
+    path.write_bytes(path.read_bytes()[:3])
+    code, _, errors = inspect(root, "--html", tmp_path / "page.html")
+    assert (code, len(errors.splitlines())) == (1, 1)
+    assert message in errors
+
+
+def test_text_of_another_shard_is_refused(make_data_set: Callable[..., Path], tmp_path: Path) -> None:
+    root = make_data_set([2, 2])
+    (root / "ocr" / "00000.parquet").write_bytes((root / "ocr" / "00001.parquet").read_bytes())
+    code, _, errors = inspect(root, "--html", tmp_path / "page.html")
+    assert code == 1
+    assert "ocr/00000.parquet: does not list the images of " in errors
+    assert not (tmp_path / "page.html").exists()

@@ -1,0 +1,62 @@
+"""What is known of a data set as a whole."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ovocr.dataset import LabelledDataSet
+from ovocr.errors import OvocrError
+from ovocr.labelgen.inspection.data_set import InspectedDataSet
+from ovocr.labelgen.manifest import FORMAT
+from ovocr.labelgen.reasons import Reason
+from ovocr.labelgen.totals import Totals
+
+
+def change(path: Path, **values: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def test_images_by_status_and_reason_from_many_to_few(built: tuple[LabelledDataSet, Totals], hostile: Path) -> None:
+    assert InspectedDataSet.open(built[0].root).fates() == [
+        ("ok", None, 4),
+        ("dropped", "no-text", 1),
+        ("dropped", "no-word-in-vocabulary", 1),
+        ("quarantined", "empty", 1),
+        ("quarantined", "truncated", 1),
+    ]
+    assert InspectedDataSet.open(hostile).fates() == [
+        ("ok", None, 14),
+        ("quarantined", "damaged-source", 12),
+        ("dropped", "no-text", 1),
+    ]
+
+
+def test_reasons_stand_under_the_status_that_images_have(built: tuple[LabelledDataSet, Totals]) -> None:
+    """Every reason drops or quarantines, and the counts say the same."""
+    data_set = InspectedDataSet.open(built[0].root)
+    for status in ("dropped", "quarantined"):
+        assert data_set.counts[status] == sum(number for own, _, number in data_set.fates() if own == status)
+    assert {reason.value for reason in Reason if reason.drops} == {
+        "no-text",
+        "no-word-in-vocabulary",
+        "source-out-of-reach",
+        "no-labels",
+    }
+
+
+def test_what_another_version_wrote_is_refused(make_data_set: Callable[..., Path]) -> None:
+    root = make_data_set([1])
+    change(root / "stats" / "00000.json", reasons={"moon": 1})
+    with pytest.raises(OvocrError, match="'moon' is no reason that this version of ovocr knows"):
+        InspectedDataSet.open(root).fates()
+    change(root / "stats" / "00000.json", lines=None)
+    with pytest.raises(OvocrError, match=r"stats/00000.json: lacks a count that ovocr writes; put the file back"):
+        InspectedDataSet.open(root).fates()
+    change(root / "manifest.json", options={"tags": 4})
+    with pytest.raises(OvocrError, match=r"manifest.json: options.max_pixels is missing or no number"):
+        _ = InspectedDataSet.open(root).max_pixels
+    change(root / "manifest.json", format=FORMAT + 1)
+    with pytest.raises(OvocrError, match=f"format {FORMAT + 1}; this version reads {FORMAT}"):
+        InspectedDataSet.open(root)

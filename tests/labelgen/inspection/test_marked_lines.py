@@ -1,0 +1,51 @@
+"""Lines cut where their words begin and end."""
+
+import pytest
+
+from ovocr.labelgen.inspection.marked_lines import Piece, cut_line
+from ovocr.vocab import load_segmenter
+from ovocr.vocab.segmentation import find_words
+
+
+def cut(*lines: str) -> list[list[Piece]]:
+    words = find_words(list(lines))
+    normalise = load_segmenter().normalise
+    return [cut_line(line, [word for word in words if word.line == n], normalise) for n, line in enumerate(lines)]
+
+
+def words(pieces: list[Piece]) -> list[tuple[str, str]]:
+    return [(piece.text, piece.word) for piece in pieces if piece.word is not None]
+
+
+@pytest.mark.parametrize(
+    ("line", "marked"),
+    [
+        ("Hello, WORLD!", [("Hello", "hello"), ("WORLD", "world")]),
+        ("  spaces before", [("spaces", "spaces"), ("before", "before")]),
+        ("不要恐慌 now", [("不要", "不要"), ("恐慌", "恐慌"), ("now", "now")]),
+        ("Ｆｕｌｌ width", [("Ｆｕｌｌ", "full"), ("width", "width")]),
+        ("Straße 5", [("Straße", "strasse")]),
+        ("e\u0301te\u0301 noir", [("e\u0301te\u0301", "\u00e9t\u00e9"), ("noir", "noir")]),
+        ("zero\u200bwidth", [("zero", "zero"), ("width", "width")]),
+        ("<b>x</b>", [("b", "b"), ("x", "x"), ("b", "b")]),
+    ],
+)
+def test_words_stand_in_the_line_as_it_was_read(line: str, marked: list[tuple[str, str]]) -> None:
+    (pieces,) = cut(line)
+    assert "".join(piece.text for piece in pieces) == line
+    assert words(pieces) == marked
+
+
+def test_a_line_that_is_not_normalised_by_characters_has_its_words_behind_it() -> None:
+    (pieces,) = cut("soft\u00ad")  # a soft hyphen at the end counts as a hyphen
+    assert pieces == [Piece("soft\u00ad"), Piece(" "), Piece("soft", "soft")]
+
+
+def test_a_word_broken_at_the_end_of_a_line_is_marked_where_it_begins() -> None:
+    first, second = cut("a wonder-", "ful day")
+    assert words(first) == [("a", "a"), ("wonder", "wonderful")]
+    assert words(second) == [("day", "day")]
+
+
+def test_a_line_without_a_word_is_one_piece() -> None:
+    assert cut("...") == [[Piece("...")]]

@@ -1,0 +1,150 @@
+"""The page of an inspection: what it says, and that strangers' text stays text."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from ovocr.dataset import LabelledDataSet
+from ovocr.labelgen.inspection.inspecting import inspect_labels
+from ovocr.labelgen.inspection.options import InspectOptions
+from ovocr.labelgen.inspection.page import inspection_page
+from ovocr.labelgen.totals import Totals
+
+VOID = {"meta", "img", "input"}
+CELLS = {"th", "td", "li", "small", "span", "h3", "button"}
+ALLOWED = set(
+    re.findall(
+        r"\w+",
+        "html head meta title style body header main footer script h1 h2 h3 h4 p div span bdi b em strong small ul ol "
+        "li article img svg g rect polygon table thead tbody tr th td dl dt dd button label input select option "
+        "fieldset legend noscript kbd",
+    )
+)
+
+
+class Page(HTMLParser):
+    """The elements of a page with their attributes, its one script and style, and its other text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.inside, self.text, self.comments = {"style": "", "script": ""}, "", 0
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attributes)))
+        self.text += " " if tag in CELLS and ("class", "w") not in attributes else ""
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] == ["style"] or self.open[-1:] == ["script"]:
+            self.inside[self.open[-1]] += data
+        else:
+            self.text += data
+
+    def handle_comment(self, data: str) -> None:
+        self.comments += 1
+
+
+def page_of(root: Path, **options: object) -> str:
+    return inspection_page(inspect_labels(InspectOptions(source=root, **options), progress=False))
+
+
+def words_of(page: str) -> str:
+    return " ".join(Page(page).text.split())
+
+
+def test_what_the_page_says_of_the_whole_data_set_and_of_each_image(built: tuple[LabelledDataSet, Totals]) -> None:
+    page = page_of(built[0].root)
+    text = words_of(page)
+    assert "8 images in 2 shards; " in text
+    assert "status reason images share ok 4 50.0%" in text
+    for row in ("no-text 1 12.5%", "no-word-in-vocabulary 1 12.5%", "truncated 1 12.5%", "empty 1 12.5%"):
+        assert row in text
+    assert "All 8 images." in text
+    assert "1 a/fox.jpg full size ok" in text
+    assert "Tags 4 in 5 slots the 0 ×2 quick 1 brown 2 fox 3" in text
+    assert "image 3 420 × 90 pixels 2 words read, 0 in the vocabulary no-word-in-vocabulary" in text
+    assert '<em class="w out" data-left-out="0" data-of="0">violin</em>' in page
+    assert "It was not read." in text
+    assert "No line was read." in text
+    assert page_of(built[0].root) == page
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"limit": 4}, "4 of 24 images, as evenly as can be from 3 shards, drawn by seed 0."),
+        ({"limit": 4, "shard": 1, "seed": 7}, "4 of 8 images in shard 1, drawn by seed 7."),
+        ({"word": "River", "status": "ok"}, "All 24 images with status ok, the tag River."),
+        ({"keys": ("1-2.jpg",)}, "The one image with 1-2.jpg as key."),
+        ({"keys": ("1-2.jpg", "0-1.jpg"), "limit": 1}, "1 of 2 images with 1-2.jpg or 0-1.jpg as key, as evenly as"),
+    ],
+)
+def test_how_the_pictures_were_chosen(
+    options: dict[str, object], sentence: str, make_data_set: Callable[..., Path]
+) -> None:
+    assert sentence in words_of(page_of(make_data_set([8, 8, 8]), **options))
+
+
+def test_a_packed_data_set_has_class_ids_and_no_boxes(make_data_set: Callable[..., Path]) -> None:
+    page = page_of(make_data_set([2], packed=True))
+    text = words_of(page)
+    assert "class ids from a table" in text
+    assert "2.0 distinct classes an image that is ok" in text
+    assert "Classes 2 in 4 slots 7 ×2 2 ×2" in text
+    assert "<polygon" not in page
+    assert 'id="score"' not in page
+
+
+def test_hostile_text_stays_text(hostile: Path) -> None:
+    text = page_of(hostile)
+    page = Page(text)
+    assert page.open == []
+    assert page.comments == 0
+    assert {tag for tag, _ in page.elements} <= ALLOWED
+    for tag, attributes in page.elements:
+        assert not {name for name in attributes if name.startswith("on")}
+        assert not {"style", "href", "srcset", "action", "background", "xlink:href"} & set(attributes)
+        assert tag == "img" or "src" not in attributes
+        assert tag not in ("script", "style") or attributes == {}
+    pictures = [attributes["src"] for tag, attributes in page.elements if tag == "img"]
+    assert len(pictures) == 13
+    assert all(source is not None and source.startswith("data:image/jpeg;base64,/9j/") for source in pictures)
+    assert not set(text) & {"\u202e", "\u2028", "\u2029", "\x1b", "\x00", "\x07"}
+    assert page.text.count("<script>document.title='taken'</script>") > 12  # of keys, lines and details
+    for shown in (r"\u202egnp.exe", r"\x1b[31m\x00\x07", r"&lt;b&gt;&amp;\u2028\u2029"):
+        assert page.text.count(shown) > 12
+
+
+def test_the_policy_allows_the_page_s_own_style_script_and_pictures_alone(hostile: Path) -> None:
+    page = Page(page_of(hostile))
+    style, script = (
+        base64.b64encode(hashlib.sha256(page.inside[name].encode()).digest()).decode() for name in ("style", "script")
+    )
+    policy = page.elements[3][1]["content"]
+    assert policy is not None
+    assert policy.split("; ") == [
+        "default-src 'none'",
+        "img-src data:",
+        f"style-src 'sha256-{style}'",
+        f"script-src 'sha256-{script}'",
+        "base-uri 'none'",
+        "form-action 'none'",
+    ]
+    assert not re.search(r"url\(|@import|https?:", page.inside["style"])
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacent|eval|https?:|fetch|import", page.inside["script"])

@@ -1,0 +1,110 @@
+"""Pictures made small for a page, and what stands in the place of one that cannot be had."""
+
+import base64
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from ovocr.dataset import LabelledDataSet
+from ovocr.labelgen.inspection.data_set import InspectedDataSet
+from ovocr.labelgen.inspection.images import load_images
+from ovocr.labelgen.inspection.inspecting import inspect_labels
+from ovocr.labelgen.inspection.options import InspectOptions
+from ovocr.labelgen.inspection.pictures import NoPicture, PagePicture, shrink
+from ovocr.labelgen.options import BuildOptions
+from ovocr.labelgen.totals import Totals
+
+
+def size_of(picture: PagePicture) -> tuple[int, int]:
+    with Image.open(io.BytesIO(picture.jpeg)) as image:
+        return image.size
+
+
+def test_a_large_picture_fits_the_side_and_a_small_one_keeps_its_size() -> None:
+    large = shrink(np.full((1500, 2000, 3), 255, np.uint8), 400)
+    assert size_of(large) == (400, 300)
+    assert (large.width, large.height) == (2000, 1500)
+    assert size_of(shrink(np.zeros((30, 7, 3), np.uint8), 400)) == (7, 30)
+    assert size_of(shrink(np.zeros((3000, 30, 3), np.uint8), 100)) == (1, 100)
+
+
+def test_fifty_pictures_of_noise_stay_below_15_megabytes(noise: np.ndarray) -> None:
+    side = InspectOptions(source=Path()).side
+    picture = shrink(noise, side)
+    assert 50 * len(base64.b64encode(picture.jpeg)) < 15e6
+    width, height = size_of(picture)
+    assert abs(width / height - 4 / 3) < 0.01
+
+
+def test_pictures_without_a_record_are_read_from_their_source(built: tuple[LabelledDataSet, Totals]) -> None:
+    """In the small archive: a blank picture, one with unknown words, a cut one and an empty one have no record."""
+    root = built[0].root
+    inspection = inspect_labels(InspectOptions(source=root), progress=False)
+    shown = {image.key: image for image in inspection.images}
+    blank, unknown = shown["a/blank.png"].picture, shown["b/unknown.png"].picture
+    assert isinstance(blank, PagePicture)
+    assert isinstance(unknown, PagePicture)
+    assert (blank.width, blank.height) == (80, 60)
+    cut, empty = shown["b/cut.jpg"].picture, shown["b/zero.jpg"].picture
+    assert isinstance(cut, NoPicture)
+    assert isinstance(empty, NoPicture)
+    assert "the source does not give it: truncated: " in cut.why
+    assert "the source does not give it: empty: zero bytes" in empty.why
+
+
+def test_a_source_that_is_gone_costs_only_pictures_without_a_record(
+    built: tuple[LabelledDataSet, Totals], options: BuildOptions
+) -> None:
+    source = Path(options.sources[0])
+    away = source.with_suffix(".away")
+    source.rename(away)
+    try:
+        data_set = InspectedDataSet.open(built[0].root)
+        images = list(load_images(data_set, 0, list(range(7)), 300))
+    finally:
+        away.rename(source)
+    for image in images:
+        assert isinstance(image.picture, NoPicture) == (image.record_id is None), image.key
+    assert "No such file" in next(image.picture.why for image in images if image.record_id is None)
+
+
+def test_a_damaged_record_costs_itself_alone(make_data_set: Callable[..., Path]) -> None:
+    root = make_data_set([3])
+    path = root / "rec" / "00000.rec"
+    data = bytearray(path.read_bytes())
+    second = int((root / "rec" / "00000.idx").read_text().splitlines()[1].split("\t")[1])
+    data[second] ^= 0xFF  # of the record's magic number
+    path.write_bytes(data)
+    first, damaged, third = load_images(InspectedDataSet.open(root), 0, [0, 1, 2], 300)
+    assert isinstance(first.picture, PagePicture)
+    assert isinstance(third.picture, PagePicture)
+    assert isinstance(damaged.picture, NoPicture)
+    assert damaged.picture.why.startswith("The record cannot be read: ")
+    assert [tag.slots for tag in damaged.tags] == [0]
+    assert [tag.slots for tag in first.tags] == [4]
+
+
+def test_a_stored_picture_of_another_size_than_its_boxes_is_not_shown(make_data_set: Callable[..., Path]) -> None:
+    root = make_data_set([1])
+    path = root / "ocr" / "00000.parquet"
+    table = pq.read_table(path)
+    rows = [{**row, "width": row["width"] + 1} for row in table.to_pylist()]
+    pq.write_table(pa.Table.from_pylist(rows, table.schema), path)
+    (image,) = load_images(InspectedDataSet.open(root), 0, [0], 300)
+    assert image.picture == NoPicture("The stored picture is another one: 64x32 pixels, 65x32 when it was read")
+
+
+def test_more_pixels_than_the_data_set_allows_are_not_decoded(make_data_set: Callable[..., Path]) -> None:
+    root = make_data_set([1])
+    manifest = json.loads((root / "manifest.json").read_text())
+    manifest["options"]["max_pixels"] = 2000
+    (root / "manifest.json").write_text(json.dumps(manifest))
+    (image,) = load_images(InspectedDataSet.open(root), 0, [0], 300)
+    assert isinstance(image.picture, NoPicture)
+    assert "too-many-pixels: 64x32 pixels, more than 2000" in image.picture.why

@@ -1,0 +1,69 @@
+"""A real S3 endpoint on the loopback interface."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+
+class Bucket:
+    """A bucket of the endpoint, seen through boto3, which the package does not use itself."""
+
+    def __init__(self, endpoint: str, name: str) -> None:
+        import boto3
+
+        self.url = f"s3://{name}"
+        self.endpoint = endpoint
+        self._name = name
+        self._client: Any = boto3.client("s3", endpoint_url=endpoint)
+        self._client.create_bucket(Bucket=name)
+
+    def put(self, key: str, data: bytes) -> str:
+        """The object's URL."""
+        self._client.put_object(Bucket=self._name, Key=key, Body=data)
+        return f"{self.url}/{key}"
+
+    def get(self, key: str) -> bytes:
+        return self._client.get_object(Bucket=self._name, Key=key)["Body"].read()
+
+    def remove(self, key: str) -> None:
+        self._client.delete_object(Bucket=self._name, Key=key)
+
+    def names(self, prefix: str = "") -> list[str]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._name, Prefix=prefix)
+        return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+
+    def version(self, key: str) -> Any:
+        """When the object was written."""
+        return self._client.head_object(Bucket=self._name, Key=key)["LastModified"]
+
+
+@pytest.fixture(scope="session")
+def endpoint() -> Iterator[str]:
+    pytest.importorskip("s3fs", reason="object stores need the s3 extra")
+    server_module = pytest.importorskip("moto.server", reason="no S3 endpoint to test against: moto is not installed")
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Bucket:
+    """An empty bucket of its own for each test; the processes that the test starts find the endpoint, too."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    import fsspec
+
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    number = request.session.stash.setdefault(_COUNT, 0) + 1
+    request.session.stash[_COUNT] = number
+    return Bucket(endpoint, f"bucket-{number}")
+
+
+_COUNT = pytest.StashKey[int]()

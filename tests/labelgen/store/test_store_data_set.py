@@ -1,0 +1,238 @@
+"""Data sets in an object store: the same bytes as on a disk, whatever happens to the run."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ovocr.dataset import LabelledDataSet
+from ovocr.errors import OvocrError
+from ovocr.labelgen.build import build_labels
+from ovocr.labelgen.options import BuildOptions, PackOptions
+from ovocr.labelgen.packing import pack_labels
+from ovocr.labelgen.totals import Totals
+from ovocr.object_store import connect
+
+Built = tuple[LabelledDataSet, Totals]
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder for temporary files, of this process and of those that it starts."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    yield folder
+    monkeypatch.setattr(tempfile, "tempdir", None)
+
+
+def on_disk(root: Path) -> dict[str, str]:
+    paths = (path for path in root.rglob("*") if path.is_file() and path.parent.name != "stats")
+    return {path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def in_store(bucket: Any, prefix: str = "out/") -> dict[str, str]:
+    keys = [key for key in bucket.names(prefix) if "/stats/" not in key]
+    return {key.removeprefix(prefix): hashlib.sha256(bucket.get(key)).hexdigest() for key in keys}
+
+
+def there(options: BuildOptions, bucket: Any, **changes: Any) -> BuildOptions:
+    return dataclasses.replace(options, out=f"{bucket.url}/out", **changes)
+
+
+def start(options: BuildOptions) -> subprocess.Popen[str]:
+    """The command, as a user calls it."""
+    names = {"vocab": "--vocab", "tags": "--tags", "seed": "--seed", "workers": "--workers", "out": "--out"}
+    arguments = [text for name, option in names.items() for text in (option, str(getattr(options, name)))]
+    return subprocess.Popen(
+        [sys.executable, "-m", "ovocr", "build-labels", *options.sources, *arguments], stderr=subprocess.PIPE, text=True
+    )
+
+
+def wait_for(happened: Callable[[], Any], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while not happened():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_the_objects_are_the_files_of_a_run_on_a_disk(
+    built: Built, options: BuildOptions, bucket: Any, temporary: Path
+):
+    totals = build_labels(there(options, bucket), progress=False)
+    assert in_store(bucket) == on_disk(built[0].root)
+    assert totals.counts == built[1].counts
+    for number in (0, 1):
+        stats = json.loads(bucket.get(f"out/stats/{number:05d}.json"))
+        here = built[0].stats(number)
+        assert {**stats, "seconds": 0} == {**here, "seconds": 0}
+        # Last of all: it says that the shard is there.
+        assert bucket.version(f"out/stats/{number:05d}.json") >= max(
+            bucket.version(key) for key in bucket.names("out/") if f"{number:05d}" in key
+        )
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_finished_data_set_is_left_alone(options: BuildOptions, bucket: Any):
+    build_labels(there(options, bucket), progress=False)
+    before = {key: bucket.version(key) for key in bucket.names()}
+    time.sleep(1.1)  # versions are seconds
+    totals = build_labels(there(options, bucket), progress=False)
+    assert (totals.built, totals.shards) == (0, 2)
+    assert {key: bucket.version(key) for key in bucket.names()} == before
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
+    built: Built, options: BuildOptions, bucket: Any, temporary: Path
+):
+    process = start(there(options, bucket))
+    wait_for(lambda: "out/stats/00000.json" in bucket.names(), process)
+    process.kill()
+    process.communicate()
+    bucket.remove("out/stats/00001.json")  # if it was that fast
+    (left,) = temporary.iterdir()
+    os.utime(left, (0, 0))
+    first = bucket.version("out/stats/00000.json")
+    totals = build_labels(there(options, bucket), progress=False)
+    assert totals.built == 1
+    assert bucket.version("out/stats/00000.json") == first
+    assert in_store(bucket) == on_disk(built[0].root)
+    assert list(temporary.iterdir()) == []
+
+
+def test_slices_that_run_at_once_make_one_data_set(built: Built, options: BuildOptions, bucket: Any):
+    commands = [there(options, bucket, workers=1, shard_slice=(number, 2)) for number in (0, 1)]
+    code = (
+        "import pickle, sys; from ovocr.labelgen.build import build_labels; "
+        "build_labels(pickle.load(sys.stdin.buffer), progress=False)"
+    )
+    import pickle
+
+    processes = [subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) for _ in commands]
+    for process, command in zip(processes, commands, strict=True):
+        process.stdin.write(pickle.dumps(command))
+        process.stdin.close()
+    assert [process.wait(120) for process in processes] == [0, 0]
+    assert in_store(bucket) == on_disk(built[0].root)
+
+
+def test_a_shard_with_quarantined_images_can_be_made_again(options: BuildOptions, bucket: Any):
+    build_labels(there(options, bucket), progress=False)
+    before = in_store(bucket)
+    totals = build_labels(there(options, bucket, retry_quarantined=True), progress=False)
+    assert totals.built == 1
+    assert in_store(bucket) == before
+
+
+def test_another_configuration_is_refused(options: BuildOptions, bucket: Any):
+    build_labels(there(options, bucket), progress=False)
+    message = f"^{bucket.url}/out: made with another configuration: options.seed is 7 there, 8 in this run"
+    with pytest.raises(OvocrError, match=message):
+        build_labels(there(options, bucket, seed=8), progress=False)
+
+
+def test_of_two_that_begin_at_once_the_first_configuration_stands(options: BuildOptions, bucket: Any):
+    """The other one's manifest comes between this one's look at the store and its own upload."""
+    from ovocr.labelgen.store_destination import StoreDestination
+
+    with StoreDestination(f"{bucket.url}/out") as late:
+        build_labels(there(options, bucket), progress=False)
+        manifest = json.loads(bucket.get("out/manifest.json"))
+        late.settle(manifest, None)  # the same: nothing is wrong
+    for name in bucket.names("out/"):
+        bucket.remove(name)
+    with StoreDestination(f"{bucket.url}/out") as late:
+        build_labels(there(options, bucket), progress=False)
+        manifest["options"]["seed"] = 8
+        with pytest.raises(OvocrError, match="made with another configuration: options.seed is 7 there, 8"):
+            late.settle(manifest, None)
+    assert json.loads(bucket.get("out/manifest.json"))["options"]["seed"] == 7
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("out/rec/00003.rec", "/out: has rec/00003.rec, but no manifest.json to say how it was made"),
+        ("out/vocab.txt", "/out: has another vocab.txt, and no manifest.json to say what it is for"),
+    ],
+)
+def test_foreign_objects_are_not_replaced(options: BuildOptions, bucket: Any, key: str, message: str):
+    bucket.put(key, b"foreign")
+    with pytest.raises(OvocrError, match=message):
+        build_labels(there(options, bucket), progress=False)
+    assert bucket.get(key) == b"foreign"
+    assert "out/manifest.json" not in bucket.names()
+
+
+def test_a_bucket_that_is_not_there_is_one_line(options: BuildOptions, bucket: Any, temporary: Path):
+    process = start(dataclasses.replace(options, out="s3://no-such-bucket/out"))
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert errors == "ovocr: s3://no-such-bucket/out: The specified bucket does not exist\n"
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_source_may_not_lie_where_shards_are_written(options: BuildOptions, bucket: Any):
+    source = bucket.put("out/rec/a.tar", Path(options.sources[1]).read_bytes())
+    with pytest.raises(OvocrError, match="a.tar lies where its shards are written|has rec/a.tar, but no manifest"):
+        build_labels(there(options, bucket, sources=(source,)), progress=False)
+
+
+def test_a_store_that_goes_away_ends_the_run_and_loses_nothing(
+    built: Built, options: BuildOptions, temporary: Path, monkeypatch: pytest.MonkeyPatch, bucket: Any
+):
+    """The endpoint is of this test alone, in a process that is killed."""
+    code = (
+        "import sys, time; from moto.server import ThreadedMotoServer as S; "
+        "s = S('127.0.0.1', 0, verbose=False); s.start(); print(s.get_host_and_port()[1], flush=True); time.sleep(600)"
+    )
+    server = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        endpoint = f"http://127.0.0.1:{server.stdout.readline().strip()}"
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+        own = type(bucket)(endpoint, "own")
+        process = start(dataclasses.replace(options, out="s3://own/out"))
+        wait_for(lambda: "out/manifest.json" in own.names(), process)
+    finally:
+        server.kill()
+        server.communicate()
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert len(errors.splitlines()) == 1
+    assert errors.startswith("ovocr: s3://own/out: ")
+    assert list(temporary.iterdir()) == []
+
+
+def test_labels_of_a_table_are_packed_into_a_store(
+    members: list[tuple[str, bytes]], tmp_path: Path, bucket: Any, tar: Callable[..., Path]
+):
+    source = bucket.put("in/a.tar", tar(tmp_path / "a.tar", members).read_bytes())
+    table = tmp_path / "labels.csv"
+    table.write_text("key,label\na/fox.jpg,3\nb/many.PNG,5\n")
+    here = PackOptions(sources=(source,), labels=str(table), out=tmp_path / "out", workers=1)
+    pack_labels(here, progress=False)
+    totals = pack_labels(dataclasses.replace(here, out=f"{bucket.url}/out"), progress=False)
+    assert in_store(bucket) == on_disk(tmp_path / "out")
+    assert (totals.keys, totals.keys_without_image) == (2, None)
+
+
+def test_listings_are_not_kept(bucket: Any):
+    """What other processes write must be seen."""
+    system, path = connect(f"{bucket.url}/x")
+    bucket.put("x/1", b"")
+    assert len(system.find(path)) == 1
+    bucket.put("x/2", b"")
+    assert len(system.find(path)) == 2

@@ -1,0 +1,161 @@
+"""Sources in an object store give what the same files on a disk give."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ovocr.errors import OvocrError, UsageError
+from ovocr.labelgen.reasons import Reason
+from ovocr.labelgen.sources import Found, InputShard, Lost, SourceItem, plan_shards, read_shard
+from ovocr.recordio import RecordWriter
+
+MEMBERS = [("x/1.jpg", b"one"), ("x/1.json", b"{}"), ("../2.PNG", b"two" * 4000), ("3.webp", b"three")]
+
+
+def plan(*sources: str, shard_size: int = 10) -> list[InputShard]:
+    return plan_shards(sources, shard_size)
+
+
+def read(*sources: str, shard_size: int = 10) -> list[list[SourceItem]]:
+    return [list(read_shard(shard)) for shard in plan(*sources, shard_size=shard_size)]
+
+
+@pytest.fixture
+def archives(tmp_path: Path, tar: Callable[..., Path]) -> Path:
+    """One of each kind: a.tar, b.parquet, c.rec with its index."""
+    folder = tmp_path / "archives"
+    folder.mkdir()
+    tar(folder / "a.tar", MEMBERS)
+    pq.write_table(pa.table({"key": ["k1", "k2"], "image": [b"one", b"two"]}), folder / "b.parquet")
+    with RecordWriter(folder / "c") as writer:
+        writer.write(0, np.zeros(3, np.float32), b"one")
+        writer.write(1, np.zeros(3, np.float32), b"two" * 1000)
+    return folder
+
+
+@pytest.fixture
+def uploaded(archives: Path, bucket: Any) -> str:
+    for path in archives.iterdir():
+        bucket.put(f"in/{path.name}", path.read_bytes())
+    return f"{bucket.url}/in"
+
+
+@pytest.mark.parametrize("name", ["a.tar", "b.parquet", "c.rec"])
+def test_an_archive_gives_the_same_images(archives: Path, uploaded: str, name: str):
+    here, there = plan(str(archives / name)), plan(f"{uploaded}/{name}")
+    assert there[0].source == f"{uploaded}/{name}"
+    assert (there[0].kind, there[0].size, there[0].images) == (here[0].kind, here[0].size, here[0].images)
+    assert read(f"{uploaded}/{name}") == read(str(archives / name))
+
+
+def test_a_glob_is_sorted_and_passes_indexes_over(archives: Path, uploaded: str):
+    names = ["a.tar", "b.parquet", "c.rec"]
+    assert [shard.source for shard in plan(f"{uploaded}/*")] == [f"{uploaded}/{name}" for name in names]
+    assert read(f"{uploaded}/*") == read(*(str(archives / name) for name in names))
+
+
+def test_a_folder_is_read_sorted_in_pieces(bucket: Any):
+    names = [f"{number:02d}.jpg" for number in range(40)]
+    for name in names:
+        bucket.put(f"pictures/{name[0]}/{name}", name.encode())
+    bucket.put("pictures/readme.txt", b"")
+    shards = plan(f"{bucket.url}/pictures/", shard_size=25)
+    assert [(shard.start, shard.stop, shard.images, shard.ignored) for shard in shards] == [
+        (0, 25, 25, 1),
+        (25, 40, 15, 0),
+    ]
+    items = [item for shard in shards for item in read_shard(shard)]
+    assert items == [Found(f"{name[0]}/{name}", name.encode()) for name in names]
+
+
+def test_an_image_that_is_gone_since_is_lost_alone(bucket: Any):
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        bucket.put(f"pictures/{name}", name.encode())
+    (shard,) = plan(f"{bucket.url}/pictures")
+    bucket.remove("pictures/b.jpg")
+    assert [*read_shard(shard)] == [
+        Found("a.jpg", b"a.jpg"),
+        Lost("b.jpg", Reason.UNREADABLE, "No such file or directory"),
+        Found("c.jpg", b"c.jpg"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["a.tar", "b.parquet", "c.rec"])
+def test_damage_costs_the_same_and_names_the_object(archives: Path, uploaded: str, bucket: Any, name: str):
+    whole = (archives / name).read_bytes()
+    cut = whole[: len(whole) // 2]
+    (archives / name).write_bytes(cut)
+    bucket.put(f"in/{name}", cut)
+    (here,), (there,) = read(str(archives / name)), read(f"{uploaded}/{name}")
+    assert any(isinstance(item, Lost) for item in here)
+    assert [getattr(item, "detail", item) for item in there] == [
+        item.detail.replace(str(archives), uploaded) if isinstance(item, Lost) else getattr(item, "detail", item)
+        for item in here
+    ]
+
+
+def test_an_object_that_changes_ends_the_run(uploaded: str, bucket: Any, archives: Path):
+    (shard,) = plan(f"{uploaded}/a.tar")
+    data = (archives / "a.tar").read_bytes()
+    items = read_shard(shard)
+    next(items)
+    bucket.put("in/a.tar", data[:-1] + b"\1")  # of the same size
+    with pytest.raises(OvocrError, match="s3://.*/in/a.tar: changed while it was read"):
+        list(items)
+    bucket.put("in/a.tar", data + bytes(512))
+    with pytest.raises(OvocrError, match=f"has {len(data) + 512} bytes, had {len(data)} when the run was planned"):
+        list(read_shard(shard))
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("s3://no-such-bucket/a.tar", "s3://no-such-bucket/a.tar: The specified bucket does not exist"),
+        ("BUCKET/none.tar", "/none.tar: no such file"),
+        ("BUCKET/none/*.tar", r"/none/\*.tar: no file or folder matches"),
+        ("BUCKET/in", "/in: no image in this folder \\(other files: 4\\)"),
+        ("BUCKET/in/c.idx", "unknown kind of source"),
+        ("nothing://x/a.tar", "nothing://x/a.tar: Protocol not known: nothing"),
+    ],
+)
+def test_a_source_that_is_none(uploaded: str, bucket: Any, source: str, message: str):
+    with pytest.raises(UsageError, match=message):
+        plan(source.replace("BUCKET", bucket.url))
+
+
+def test_a_rec_without_its_index(uploaded: str, bucket: Any):
+    bucket.remove("in/c.idx")
+    with pytest.raises(UsageError, match="its index s3://.*/in/c.idx is missing"):
+        plan(f"{uploaded}/c.rec")
+
+
+def test_a_store_that_does_not_answer_is_one_line(bucket: Any, monkeypatch: pytest.MonkeyPatch):
+    import fsspec
+
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # the port of "discard": nobody listens
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    with pytest.raises(OvocrError, match=r"^s3://x/a\.tar: Could not connect to the endpoint URL"):
+        plan("s3://x/a.tar")
+
+
+def test_without_the_extra_the_command_that_installs_it_is_named(tmp_path: Path):
+    code = "import sys; sys.modules['s3fs'] = None; from ovocr.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "build-labels", "s3://x/a.tar", "--out", str(tmp_path / "o")],
+        env=os.environ,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "ovocr: s3://x/a.tar: s3:// needs packages that are not installed: pip install 'ovocr[s3]'\n"
+    )
