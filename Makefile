@@ -25,7 +25,10 @@ REFERENCE ?=
 TOKENS ?= 5000000
 DISTINCT ?= 1000000
 
-.PHONY: help demo test test-paddle interop lint bench-recordio bench-accuracy bench-ocr bench-profile bench-heads bench-kernels bench-loader bench-vocab clean
+# How many pictures bench-soak labels.
+SOAK_IMAGES ?= 3000
+
+.PHONY: help demo test test-paddle interop lint bench-recordio bench-accuracy bench-ocr bench-profile bench-heads bench-kernels bench-loader bench-vocab bench-soak clean
 
 # Two editable installs of one checkout write to the same folder.
 .NOTPARALLEL:
@@ -84,6 +87,9 @@ bench-loader: $(VENV)/installed-test $(DALI_VENV)/installed $(MXNET_VENV)/instal
 
 bench-vocab: $(VENV)/installed-test  ## Time and memory of vocab build on made words (TOKENS, DISTINCT), beside a Counter
 	$(BIN)/python benchmarks/vocab_build.py demo/vocab-bench --tokens $(TOKENS) --distinct $(DISTINCT)
+
+bench-soak: $(VENV)/installed  ## Memory and speed of a long labelling run over made pictures (SOAK_IMAGES)
+	$(BIN)/python benchmarks/soak.py demo/soak --images $(SOAK_IMAGES)
 
 clean:  ## Remove environments and what the demo made
 	rm -rf $(VENV) $(PADDLE_VENV) $(MXNET_VENV) $(DALI_VENV) demo build *.egg-info

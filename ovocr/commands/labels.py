@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from ovocr.commands.options import FOLDER, folder, folder_or_url, policy_options, run_options
+from ovocr.commands.options import FOLDER, folder, folder_or_url, policy_options, run_options, worker_options
 from ovocr.commands.output import JSON_HELP, json_target, print_figures
 
 
@@ -35,6 +35,7 @@ from ovocr.commands.output import JSON_HELP, json_target, print_figures
 @click.option("--seed", default=0, show_default=True, help="Chooses the tags of images with more words than slots.")
 @policy_options
 @run_options
+@worker_options(images=10_000)
 def build_labels_command(
     sources: tuple[str, ...],
     out: Path | str,
@@ -112,6 +113,7 @@ def relabel_command(shard_slice: str, json_path: str | None, **options: Any) -> 
     help="Column of TABLE with class ids; may be given several times.  [default: labels, label, class ...]",
 )
 @run_options
+@worker_options(images=1_000_000)
 def pack_labels_command(
     sources: tuple[str, ...],
     out: Path | str,

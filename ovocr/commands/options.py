@@ -10,6 +10,9 @@ from ovocr.commands.output import JSON_HELP, json_target
 from ovocr.errors import UsageError
 from ovocr.object_store import is_url
 
+# No worker is smaller: a mistake in the unit is met before anything starts.
+LEAST_WORKER_MEMORY = 100 * 10**6
+
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -104,3 +107,36 @@ def run_options(command: _Command) -> _Command:
     ):
         command = option(command)
     return command
+
+
+def worker_options(images: int) -> Callable[[_Command], _Command]:
+    """When a worker process is replaced. images: the default, which depends on how long an image takes."""
+
+    def decorate(command: _Command) -> _Command:
+        for option in reversed(
+            (
+                click.option(
+                    "--worker-images",
+                    default=images,
+                    show_default=True,
+                    metavar="N",
+                    help="A worker process is replaced after N images.",
+                ),
+                click.option(
+                    "--worker-memory",
+                    callback=_worker_memory,
+                    metavar="SIZE",
+                    help="One that holds more, such as 4GB, is replaced.  [default: an equal share of the memory]",
+                ),
+            )
+        ):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def _worker_memory(ctx: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
+    from ovocr.memory_size import parse_memory
+
+    return None if value is None else parse_memory(value, option="--worker-memory", least=LEAST_WORKER_MEMORY)

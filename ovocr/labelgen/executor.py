@@ -11,6 +11,7 @@ from ovocr.labelgen.pool import WorkerPool
 from ovocr.labelgen.progress import Progress
 from ovocr.labelgen.run import ShardRun, make_shards, worker_count
 from ovocr.labelgen.work import Work
+from ovocr.labelgen.worker_limits import WorkerLimits
 
 
 class Executor(Protocol):
@@ -38,7 +39,8 @@ def open_executor(options: RunOptions, work: Work, run: ShardRun) -> Iterator[Ex
         with open_ray_executor(options, work, run) as executor:
             yield executor
         return
-    with work.start_workers(worker_count(options.workers, work.workers), run.data_set) as pool:
+    workers = worker_count(options.workers, work.workers)
+    with work.start_workers(workers, run.data_set, WorkerLimits.of(options, workers)) as pool:
         yield _LocalExecutor(work, pool)
 
 

@@ -31,6 +31,8 @@ class RunOptions:
     max_pixels: an image of more is quarantined before it is decoded.
     image_timeout_s: seconds that an image may take; past them it is quarantined.
     retry_quarantined: do finished shards again that have quarantined images.
+    worker_images: a worker process is replaced after so many.
+    worker_memory: bytes; one that holds more after a batch is replaced. None for an equal share of the machine's.
     """
 
     sources: tuple[str, ...]
@@ -43,6 +45,8 @@ class RunOptions:
     max_pixels: int = 50_000_000
     image_timeout_s: float = 120.0
     retry_quarantined: bool = False
+    worker_images: int = 10_000
+    worker_memory: int | None = None
 
     def __post_init__(self) -> None:
         if not self.sources:
@@ -53,6 +57,8 @@ class RunOptions:
             ("--workers", self.workers),
             ("--shard-size", self.shard_size),
             ("--max-pixels", self.max_pixels),
+            ("--worker-images", self.worker_images),
+            ("--worker-memory", self.worker_memory),
         ):
             _check_positive(option, value)
         _check_tags(self.tags)
@@ -115,6 +121,7 @@ class PackOptions(RunOptions):
     key_column: str | None = None
     label_columns: tuple[str, ...] = ()
     tags: int = 10
+    worker_images: int = 1_000_000  # done in milliseconds each, where a worker takes a second to start
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -4,6 +4,7 @@ import io
 import math
 import re
 import struct
+import warnings
 import zlib
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +41,7 @@ _DECODER_ERRORS = (
     EOFError,
     MemoryError,
     RuntimeError,
+    AssertionError,
     struct.error,
     zlib.error,
 )
@@ -83,6 +85,13 @@ def store_picture(data: bytes, max_pixels: int) -> StoredPicture:
     """
     if not data:
         raise QuarantinedError(Reason.EMPTY, "zero bytes")
+    with warnings.catch_warnings():
+        # Pillow's, about metadata that is broken or ignored: nobody can do anything about it.
+        warnings.simplefilter("ignore")
+        return _store(data, max_pixels)
+
+
+def _store(data: bytes, max_pixels: int) -> StoredPicture:
     image = _open(data)
     try:
         _check_size(*image.size, max_pixels)

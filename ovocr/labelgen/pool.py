@@ -1,7 +1,7 @@
 """Worker processes that may hang or die without taking anything else with them."""
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,6 +14,7 @@ from typing import Any
 from ovocr.errors import OvocrError
 from ovocr.labelgen.process import FAILED, serve
 from ovocr.labelgen.reasons import Reason
+from ovocr.labelgen.worker_limits import Replaced, WorkerLimits
 
 # Results wait in memory for those of earlier items, within these bounds.
 WINDOW_BATCHES_PER_WORKER = 8
@@ -21,6 +22,7 @@ WINDOW_BYTES = 512 * 2**20
 START_TIMEOUT_S = 300.0
 START_ATTEMPTS = 3
 STOP_TIMEOUT_S = 5.0
+NO_LIMITS = WorkerLimits()
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,13 @@ class _Worker:
     deadline: float
     ready: bool = False
     batch: list[_Slot] = field(default_factory=list)  # what it is working on
+    items: int = 0  # that it has done
+    resident: int = 0  # bytes of memory that it held after its last batch
     attempts: int = field(default=1, kw_only=True)  # starts in a row that led to this one
+
+    def is_due(self) -> bool:
+        """Is it to say something before its deadline?"""
+        return bool(self.batch) or not self.ready
 
 
 class WorkerPool:
@@ -69,8 +77,9 @@ class WorkerPool:
     factory(number of the worker) is called in each worker and gives a function that takes a batch, a list of at most
     ``batch_size`` items, and returns the list of their results. A worker that takes longer than ``job_timeout_s`` for a
     batch is killed and replaced, and each item tried alone; an item that takes that long alone is given up. A worker
-    that dies is replaced, and each item of its batch tried once more while no other item is in work. Used as a context
-    manager; at its end no worker is left.
+    that dies is replaced, and each item of its batch tried once more while no other item is in work. A worker past one
+    of ``limits`` is replaced before its next batch. ``replaced`` counts them all. Used as a context manager; at its end
+    no worker is left.
     """
 
     def __init__(
@@ -80,11 +89,14 @@ class WorkerPool:
         workers: int,
         job_timeout_s: float,
         batch_size: int = 1,
+        limits: WorkerLimits = NO_LIMITS,
     ) -> None:
+        self.replaced: Counter[Replaced] = Counter()
         self._factory = factory
         self._count = workers
         self._batch_size = batch_size
         self._timeout_s = job_timeout_s
+        self._limits = limits
         self._workers: list[_Worker] = []
         self._queue: deque[_Slot] = deque()
         self._suspects: deque[_Slot] = deque()
@@ -102,9 +114,10 @@ class WorkerPool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is None:
-            for worker in self._workers:
+            ready = [worker for worker in self._workers if worker.ready]
+            for worker in ready:
                 worker.connection.close()
-            for worker in self._workers:
+            for worker in ready:
                 worker.process.join(STOP_TIMEOUT_S)
         self._kill_all()
 
@@ -151,18 +164,30 @@ class WorkerPool:
     def _dispatch(self) -> None:
         """Give idle workers their next batch; a suspect waits until no item is in work, and the others wait for it."""
         busy = [slot for worker in self._workers for slot in worker.batch]
-        for worker in self._workers:
+        for worker in list(self._workers):
             if not worker.ready or worker.batch:
                 continue
-            if self._suspects:
-                if not busy:
-                    self._send(worker, [self._suspects.popleft()])
+            if not self._may_work(busy):
                 return
-            if not self._queue or any(slot.suspect for slot in busy):
-                return
-            batch = self._next_batch()
-            self._send(worker, batch)
-            busy += batch
+            if reason := self._worn(worker):
+                self._replace(worker, reason)
+            else:
+                self._send(worker, [self._suspects.popleft()] if self._suspects else self._next_batch())
+                busy += worker.batch
+
+    def _may_work(self, busy: list[_Slot]) -> bool:
+        """Is there an item that can be given out while those are in work?"""
+        if self._suspects:
+            return not busy
+        return bool(self._queue) and not any(slot.suspect for slot in busy)
+
+    def _worn(self, worker: _Worker) -> Replaced | None:
+        """The limit that the worker is past, if it is to be replaced now."""
+        reason = self._limits.passed(worker.items, worker.resident)
+        # Workers come to that limit together, and are replaced one after another, so that most go on.
+        if reason is Replaced.IMAGES and not all(other.ready for other in self._workers):
+            return None
+        return reason
 
     def _next_batch(self) -> list[_Slot]:
         """The next items of the queue; fewer as it runs empty, so that all workers end at about the same time."""
@@ -173,46 +198,54 @@ class WorkerPool:
         return batch
 
     def _send(self, worker: _Worker, batch: list[_Slot]) -> None:
+        try:
+            worker.connection.send([slot.item for slot in batch])
+        except (
+            OSError
+        ):  # it died before: the next step meets the end of its connection, and nothing of this is to blame
+            (self._suspects if batch[0].suspect else self._queue).extendleft(reversed(batch))
+            return
         worker.batch = batch
         worker.deadline = time.monotonic() + self._timeout_s
-        with suppress(OSError):  # the worker is gone: the next step meets the end of its connection
-            worker.connection.send([slot.item for slot in batch])
 
     def _step(self) -> None:
         """Wait for the next event: a message, a death, or a deadline."""
         self._dispatch()
-        busy = [worker for worker in self._workers if worker.batch or not worker.ready]
-        left = min(worker.deadline for worker in busy) - time.monotonic()
-        heard = wait([worker.connection for worker in busy], max(0.0, left))
-        for worker in [worker for worker in busy if worker.connection in heard]:
-            busy.remove(worker)
+        deadlines = [worker.deadline for worker in self._workers if worker.is_due()]
+        # Without a deadline there is one that could not be sent a batch, whose end is heard at once.
+        left = min(deadlines) - time.monotonic() if deadlines else 0.0
+        heard = wait([worker.connection for worker in self._workers], max(0.0, left))
+        for worker in [worker for worker in self._workers if worker.connection in heard]:
             try:
                 message = worker.connection.recv()
             except (EOFError, OSError):
                 self._bury(worker)
             else:
-                self._take(worker, message)
+                self._take(worker, *message)
         now = time.monotonic()
-        for worker in busy:
-            if worker.deadline <= now:
-                self._expire(worker)
+        for worker in [worker for worker in self._workers if worker.is_due() and worker.deadline <= now]:
+            self._expire(worker)
 
-    def _take(self, worker: _Worker, message: Any) -> None:
-        if worker.batch:
-            for slot, result in zip(worker.batch, message, strict=True):
-                _finish(slot, result)
-            worker.batch = []
-        elif message[0] == FAILED:
-            raise OvocrError(message[1])
-        else:
+    def _take(self, worker: _Worker, message: Any, resident: int) -> None:
+        """Word of the worker's start, or the results of its batch, and how much memory it holds."""
+        if not worker.ready:
+            if message[0] == FAILED:
+                raise OvocrError(message[1])
+            self._limits.check_start(resident)
             worker.ready = True
+            return
+        for slot, result in zip(worker.batch, message, strict=True):
+            _finish(slot, result)
+        worker.items += len(worker.batch)
+        worker.resident = resident
+        worker.batch = []
 
     def _expire(self, worker: _Worker) -> None:
         """Kill a worker that is past its deadline."""
         batch = worker.batch
         if not batch:
             raise OvocrError(f"a worker process was not ready after {START_TIMEOUT_S:g} s")
-        self._replace(worker, attempts=1)
+        self._replace(worker, Replaced.TIMEOUT)
         if len(batch) == 1:
             _finish(batch[0], Failure(Reason.TIMEOUT, f"took longer than {self._timeout_s:g} s"))
             return
@@ -221,12 +254,12 @@ class WorkerPool:
         self._queue.extendleft(reversed(batch))
 
     def _bury(self, worker: _Worker) -> None:
-        """A worker has died, of its batch or while it started."""
+        """A worker has died: of its batch, while it started, or idle."""
         batch = worker.batch
         how = _how_it_ended(worker)
-        if not batch and worker.attempts >= START_ATTEMPTS:
+        if not worker.ready and worker.attempts >= START_ATTEMPTS:
             raise OvocrError(f"worker processes end while they start ({how}); what they print says why")
-        self._replace(worker, attempts=1 if batch else worker.attempts + 1)
+        self._replace(worker, Replaced.DIED, attempts=1 if worker.ready else worker.attempts + 1)
         for slot in batch:
             if slot.suspect:
                 _finish(slot, Failure(Reason.WORKER_DIED, f"its worker died twice ({how})"))
@@ -234,7 +267,9 @@ class WorkerPool:
                 slot.suspect = True
                 self._suspects.append(slot)
 
-    def _replace(self, worker: _Worker, attempts: int) -> None:
+    def _replace(self, worker: _Worker, reason: Replaced, attempts: int = 1) -> None:
+        self.replaced[reason] += 1
+        # The old one ends first: two at once would hold the memory of two.
         _kill(worker)
         self._workers[worker.number] = _start(self._factory, worker.number, attempts)
 
@@ -251,7 +286,8 @@ def _start(factory: Callable[[int], Callable[[list[Any]], list[Any]]], number: i
     process = context.Process(target=serve, args=(theirs,), daemon=True)
     process.start()
     theirs.close()
-    ours.send(partial(factory, number))
+    with suppress(OSError):  # it has died already: a step meets the end of its connection
+        ours.send(partial(factory, number))
     return _Worker(number, process, ours, time.monotonic() + START_TIMEOUT_S, attempts=attempts)
 
 

@@ -1,11 +1,14 @@
 """A run over the shards of the input: those that are not finished are made, by pools of workers."""
 
+import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ovocr.cores import available_cores
+from ovocr.dataset import LabelledDataSet
 from ovocr.errors import OvocrError
 from ovocr.labelgen.destination import Destination
 from ovocr.labelgen.manifest import remove_start_files
@@ -16,6 +19,7 @@ from ovocr.labelgen.progress import Progress, say
 from ovocr.labelgen.shard import ShardWriter
 from ovocr.labelgen.sources import Found, Ignored, InputShard, Lost, read_shard
 from ovocr.labelgen.totals import Totals
+from ovocr.labelgen.worker_limits import Replaced
 from ovocr.termination import terminable
 
 # What becomes of an image: the work that gives its outcome, or the outcome where that is known without any.
@@ -30,6 +34,13 @@ class _End:
 
 # What the pool passes along with a job: the image's key, without its bytes. Without a job: how it is counted.
 _Note = tuple[str, Outcome | None] | Ignored | _End
+
+
+class Made(NamedTuple):
+    """What was done of a run. images: in its shards. replaced: worker processes meanwhile, and why."""
+
+    images: int
+    replaced: Counter[Replaced]
 
 
 class ShardRun:
@@ -49,6 +60,7 @@ class ShardRun:
         self._numbers = range(options.shard_slice[0], len(shards), options.shard_slice[1])
         self.todo = [number for number in self._numbers if not self._is_finished(number, options.retry_quarantined)]
         self._images = 0
+        self._replaced: Counter[Replaced] = Counter()
 
     def _is_finished(self, number: int, retry_quarantined: bool) -> bool:
         if not self.data_set.stats_path(number).exists():
@@ -60,9 +72,10 @@ class ShardRun:
         """The shards ``todo``."""
         return [(number, self._shards[number]) for number in self.todo]
 
-    def count(self, images: int) -> None:
-        """So many images were read in shards of this run."""
-        self._images += images
+    def count(self, made: Made) -> None:
+        """So much was done in shards of this run."""
+        self._images += made.images
+        self._replaced += made.replaced
 
     def is_complete(self) -> bool:
         """Are all shards of the data set finished, those of other slices too?"""
@@ -82,6 +95,7 @@ class ShardRun:
             images_built=self._images,
             seconds=seconds,
             with_text=self.with_text,
+            replaced=self._replaced,
         )
 
 
@@ -93,14 +107,15 @@ def make_shards(
     bar: Progress,
     *,
     with_text: bool,
-) -> int:
-    """Make these shards, one after the other; the number of images in them.
+) -> Made:
+    """Make these shards, one after the other.
 
     The pool's workers give an Outcome for each job of ``prepare``. Raises OvocrError, OSError.
     """
-    images = 0
+    images, replaced = 0, pool.replaced.copy()
     results = pool.run(_stream(shards, prepare))
     for number, shard in shards:
+        _check_still_there(destination.data_set)
         bar.begin(shard)
         destination.begin_shard(number)
         with ShardWriter(destination.data_set, number, shard, with_text=with_text) as writer:
@@ -108,7 +123,13 @@ def make_shards(
         destination.finish_shard(number)
         bar.end(shard)
         images += writer.counts.input
-    return images
+    return Made(images, pool.replaced - replaced)
+
+
+def _check_still_there(data_set: LabelledDataSet) -> None:
+    """A folder that is removed during the run must not be begun anew by shards that nothing describes."""
+    if not data_set.manifest_path.exists():
+        raise OvocrError(f"{data_set}: its manifest.json has been removed during the run; start the command again")
 
 
 def _stream(shards: Sequence[NumberedShard], prepare: Prepare) -> Iterator[tuple[_Note, Job | None]]:
@@ -167,4 +188,6 @@ def stoppable(out: Path | str) -> Iterator[None]:
 
 def file_error(error: OSError, out: Path | str) -> OvocrError:
     """What a file system's failure is to the user, in a run that writes to ``out``."""
-    return OvocrError(f"{error.filename or out}: {error.strerror or error}")
+    # Arrow puts its own words for it.
+    reason = os.strerror(error.errno) if error.errno is not None else error
+    return OvocrError(f"{error.filename or out}: {reason}")

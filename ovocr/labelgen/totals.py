@@ -1,13 +1,20 @@
 """Counts: of a shard as it is written, of a data set as it is reported."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ovocr.labelgen.outcome import Outcome, Status
+from ovocr.labelgen.worker_limits import Replaced
 
 _IMAGES = ("input", "ok", "dropped", "quarantined", "ignored")
+_REPLACED = {
+    Replaced.IMAGES: "after --worker-images",
+    Replaced.MEMORY: "above --worker-memory",
+    Replaced.TIMEOUT: "past --image-timeout",
+    Replaced.DIED: "that died",
+}
 _TEXT = ("lines", "words_found", "words_in_vocabulary")
 
 
@@ -61,7 +68,8 @@ class Totals:
     """What a run reports.
 
     shards: of this run's slice. built: those that this run made; the others were finished before. counts: sums over
-    all of them. seconds, images_built: of this run alone.
+    all of them. seconds, images_built: of this run alone, and so is replaced: how many worker processes were, and why;
+    None for a run without such workers.
     """
 
     shards: int
@@ -69,10 +77,18 @@ class Totals:
     counts: dict[str, Any]
     seconds: float
     images_built: int
+    replaced: Mapping[Replaced, int] | None = None
 
     @classmethod
     def of(
-        cls, stats: Iterable[dict[str, Any]], *, built: int, images_built: int, seconds: float, with_text: bool = True
+        cls,
+        stats: Iterable[dict[str, Any]],
+        *,
+        built: int,
+        images_built: int,
+        seconds: float,
+        with_text: bool = True,
+        replaced: Mapping[Replaced, int] | None = None,
     ) -> "Totals":
         """Sums over the shards' statistics."""
         stats = list(stats)
@@ -81,7 +97,14 @@ class Totals:
             reasons.update(shard["reasons"])
         counts: dict[str, Any] = {name: sum(shard[name] for shard in stats) for name in count_names(with_text)}
         counts["reasons"] = dict(sorted(reasons.items()))
-        return cls(shards=len(stats), built=built, counts=counts, seconds=seconds, images_built=images_built)
+        return cls(
+            shards=len(stats),
+            built=built,
+            counts=counts,
+            seconds=seconds,
+            images_built=images_built,
+            replaced=replaced,
+        )
 
     @property
     def images_per_s(self) -> float:
@@ -97,7 +120,13 @@ class Totals:
             "images_built": self.images_built,
             "seconds": round(self.seconds, 3),
             "images_per_s": round(self.images_per_s, 3),
+            **self._replaced_json(),
         }
+
+    def _replaced_json(self) -> dict[str, Any]:
+        if self.replaced is None:
+            return {}
+        return {"workers_replaced": {reason.value: self.replaced.get(reason, 0) for reason in Replaced}}
 
     def format(self) -> str:
         """For a person, a few lines."""
@@ -116,8 +145,13 @@ class Totals:
             [
                 *lines,
                 f"{self.images_built} images in {self.seconds:.1f} s: {self.images_per_s:.2f} images/s{before}",
+                *self._replaced_line(),
             ]
         )
+
+    def _replaced_line(self) -> list[str]:
+        parts = [f"{count} {_REPLACED[reason]}" for reason, count in sorted((self.replaced or {}).items()) if count]
+        return [f"worker processes replaced: {', '.join(parts)}"] if parts else []
 
     def _contents(self) -> list[str]:
         """Lines on what is in the pictures that are ok."""

@@ -17,6 +17,7 @@ from ovocr.labelgen.pool import Job, WorkerPool
 from ovocr.labelgen.reasons import Reason
 from ovocr.labelgen.settings import LabellerSettings, PackerSettings
 from ovocr.labelgen.sources import Found
+from ovocr.labelgen.worker_limits import WorkerLimits
 from ovocr.vocab.word_costs import prepare_word_costs
 
 # A picture takes a packing worker milliseconds; sent one by one, workers would often wait for the next.
@@ -48,7 +49,7 @@ class Work(Protocol):
     def describe(self) -> dict[str, Any]:
         """What of this machine the shards' bytes depend on: parts of the manifest."""
 
-    def start_workers(self, count: int, data_set: LabelledDataSet) -> WorkerPool:
+    def start_workers(self, count: int, data_set: LabelledDataSet, limits: WorkerLimits) -> WorkerPool:
         """A pool whose workers give an Outcome for each job of ``prepare``. data_set: as it is made on this machine."""
 
     def prepare(self, image: Found) -> Job | Outcome:
@@ -86,7 +87,7 @@ class LabelWork:
         """The engine and the versions of what decides which words a picture has."""
         return {"engine": self.engine.describe(), "versions": text_versions()}
 
-    def start_workers(self, count: int, data_set: LabelledDataSet) -> WorkerPool:
+    def start_workers(self, count: int, data_set: LabelledDataSet, limits: WorkerLimits) -> WorkerPool:
         """Workers with an engine each; the vocabulary has to be in the data set by the first job."""
         prepare_word_costs()
         settings = LabellerSettings(
@@ -100,6 +101,7 @@ class LabelWork:
             workers=count,
             job_timeout_s=self.options.image_timeout_s,
             batch_size=self.engine.pictures_at_once,
+            limits=limits,
         )
 
     def prepare(self, image: Found) -> Job:
@@ -144,13 +146,14 @@ class PackWork:
         manifest = describe_pack(self.options, [], self.table)
         return {name: part for name, part in manifest.items() if name != "shards"}
 
-    def start_workers(self, count: int, data_set: LabelledDataSet) -> WorkerPool:
+    def start_workers(self, count: int, data_set: LabelledDataSet, limits: WorkerLimits) -> WorkerPool:
         """Workers that decode and store."""
         return WorkerPool(
             PackerSettings(tags=self.options.tags, max_pixels=self.options.max_pixels),
             workers=count,
             job_timeout_s=self.options.image_timeout_s,
             batch_size=PICTURES_AT_ONCE,
+            limits=limits,
         )
 
     def prepare(self, image: Found) -> Job | Outcome:

@@ -10,6 +10,9 @@ from typing import Any
 
 from ovocr.errors import OvocrError
 
+# What a worker that hoards never gives back.
+hoard: list[bytes] = []
+
 
 @dataclass(frozen=True)
 class Obedient:
@@ -46,11 +49,37 @@ class Obedient:
                 log.flush()
                 time.sleep(0.2)
                 log.write(f"end {value}\n")
+        if order == "hoard":
+            hoard.append(b"x" * value)
+            return os.getpid()
+        if order == "use":
+            return os.getpid() if b"x" * value else None
+        if order == "slow pid":
+            time.sleep(0.3)
+            return os.getpid()
+        if order == "oom score":
+            return int(Path("/proc/self/oom_score_adj").read_text())
         if order == "pid":
             return os.getpid()
         if order == "threads":
             return os.environ["OMP_NUM_THREADS"]
         return value
+
+
+@dataclass(frozen=True)
+class Waiting(Obedient):
+    """A worker that takes a moment to start, and answers with its process and when it began, was ready and answered."""
+
+    def __call__(self, worker: int) -> Callable[[list[Any]], list[Any]]:
+        began = time.monotonic()
+        time.sleep(0.4)
+        ready = time.monotonic()
+
+        def answer(batch: list[Any]) -> list[Any]:
+            time.sleep(sum(seconds for _, seconds in batch))
+            return [(os.getpid(), began, ready, time.monotonic()) for _ in batch]
+
+        return answer
 
 
 class Refuses:

@@ -16,7 +16,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 
 from ovocr.dataset import LabelledDataSet
 from ovocr.errors import OvocrError, UsageError
@@ -379,39 +378,6 @@ def test_a_usage_error_comes_before_anything_is_written(options: BuildOptions, t
         with pytest.raises(UsageError):
             build_labels(again(options, out=tmp_path / "out", **change), progress=False)
     assert not (tmp_path / "out").exists()
-
-
-def test_hostile_pictures_are_neither_lost_nor_fatal(options: BuildOptions, tmp_path: Path, tar: Any, encoded: Any):
-    small = Image.new("RGB", (40, 30), "white")
-    members = [
-        ("webpage.jpg", b"<html>"),
-        ("magic.jpg", b"\xff\xd8\xff\xe0"),
-        ("cut.png", encoded(Image.effect_noise((200, 200), 50), "PNG")[:5000]),
-        ("strip.png", encoded(Image.new("RGB", (50_000, 20)), "PNG")),
-        ("thread.gif", encoded(Image.new("RGB", (2000, 3)), "GIF")),
-        ("bomb.png", encoded(Image.new("1", (30_000, 30_000)), "PNG")),
-        ("pixel.png", encoded(Image.new("RGB", (1, 1)), "PNG")),
-        ("line.jpg", encoded(Image.new("RGB", (90, 1)))),
-        ("cmyk.jpg", encoded(small.convert("CMYK"))),
-        ("deep.png", encoded(Image.fromarray(np.zeros((9, 9), np.uint16)), "PNG")),
-        ("float.tif", encoded(Image.new("F", (9, 9)), "TIFF")),
-        ("palette.gif", encoded(small.convert("P"), "GIF", transparency=0)),
-        ("../../escape.bmp", encoded(small, "BMP")),
-        ("control\x1b[2J.webp", encoded(small, "WEBP")),
-        ("<script>.jpg", encoded(small)),
-        ("名.jpg", encoded(small)),
-        ("noise.jpg", encoded(Image.effect_noise((300, 300), 90).convert("RGB"))),
-    ]
-    hostile = again(options, sources=(str(tar(tmp_path / "hostile.tar", members)),), out=tmp_path / "out")
-    totals = build_labels(hostile, progress=False)
-    records = rows(LabelledDataSet.open(hostile.out).records_path(0))
-    assert [row["key"] for row in records] == [name for name, _ in members]
-    assert [row["reason"] for row in records[:6]] == [
-        *("not-an-image", "not-an-image", "truncated", "side-too-long", "too-elongated", "too-many-pixels")
-    ]
-    assert {row["status"] for row in records[6:]} == {"dropped"}
-    assert (totals.counts["quarantined"], totals.counts["dropped"]) == (6, 11)
-    assert not (tmp_path.parent / "escape.bmp").exists()
 
 
 def test_without_the_ocr_extra_the_command_that_installs_it_is_named(options: BuildOptions, tmp_path: Path):

@@ -11,7 +11,7 @@ from ovocr.errors import OvocrError
 from ovocr.labelgen.progress import say
 from ovocr.labelgen.ray_executor.cluster import Need, room
 from ovocr.labelgen.ray_executor.maker import Assignment, ShardMaker
-from ovocr.labelgen.run import NumberedShard
+from ovocr.labelgen.run import Made, NumberedShard
 
 START_ATTEMPTS = 3
 # How long to wait for news before looking whether the cluster has grown.
@@ -38,11 +38,11 @@ class Member:
 
 @dataclass(frozen=True)
 class Ended:
-    """An actor on a node has made a shard of so many images, or was lost while it did: ``lost`` says how."""
+    """An actor on a node has made a shard, or was lost while it did: ``lost`` says how."""
 
     number: int
     node: str
-    images: int = 0
+    made: Made | None = None
     lost: str = ""
 
 
@@ -124,7 +124,7 @@ class Crew:
             member.node = reply
             self._lost_at_start = 0
         else:
-            yield Ended(number, member.node, images=reply)
+            yield Ended(number, member.node, made=reply)
 
     def _bury(self, member: Member, reason: str) -> Iterator[Ended]:
         _end(member)  # one that cannot be reached may still be there

@@ -18,7 +18,7 @@ from ovocr.labelgen.ray_executor.cluster import Need, check_room, connected
 from ovocr.labelgen.ray_executor.crew import Crew, Ended
 from ovocr.labelgen.ray_executor.locks import locked_in_time
 from ovocr.labelgen.ray_executor.maker import Assignment
-from ovocr.labelgen.run import NumberedShard, ShardRun
+from ovocr.labelgen.run import Made, NumberedShard, ShardRun
 from ovocr.labelgen.shard import remove_leftovers
 from ovocr.labelgen.work import Work
 
@@ -41,7 +41,7 @@ def open_ray_executor(options: RunOptions, work: Work, run: ShardRun) -> Iterato
     assignment = Assignment(
         plan=work.elsewhere(),
         description=work.describe(),
-        out=options.out,
+        options=options,
         folder=Path.cwd(),
         seen=_seen_paths(run.shards_to_do),
         workers=need.cpus,
@@ -83,25 +83,25 @@ class RayExecutor:
                     patience_s = LOST_PATIENCE_S if self._losses[number] else FIRST_PATIENCE_S
                     self.begun.add(number)
                     self._crew.give((number, self._shards[number]), token, patience_s)
-                for number, images in self._step():
+                for number, made in self._step():
                     bar.begin(self._shards[number])
-                    bar.image(images)
+                    bar.image(made.images)
                     bar.end(self._shards[number])
-                    run.count(images)
+                    run.count(made)
         if run.destination.keeps_shards:
             _wait_until_visible([run.data_set.stats_path(number) for number in self._shards])
         else:
             run.destination.see_finished()
 
-    def _step(self) -> list[tuple[int, int]]:
-        """Wait for news; numbers of shards that are finished by now, and of their images."""
+    def _step(self) -> list[tuple[int, Made]]:
+        """Wait for news; numbers of shards that are finished by now."""
         self._crew.fit(len(self._left))
         finished = []
         for ended in self._crew.step():
-            if ended.lost:
+            if ended.made is None:
                 self._put_back(ended)
             else:
-                finished.append((ended.number, ended.images))
+                finished.append((ended.number, ended.made))
                 self._left.remove(ended.number)
                 self.begun.remove(ended.number)
         return finished

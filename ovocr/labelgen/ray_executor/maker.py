@@ -11,14 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ovocr.cores import available_cores
 from ovocr.errors import OvocrError
 from ovocr.labelgen.manifest import find_difference
+from ovocr.labelgen.options import RunOptions
 from ovocr.labelgen.pool import WorkerPool
 from ovocr.labelgen.progress import Progress
 from ovocr.labelgen.ray_executor.locks import locked_in_time
-from ovocr.labelgen.run import NumberedShard, file_error, make_shards
+from ovocr.labelgen.run import Made, NumberedShard, file_error, make_shards
 from ovocr.labelgen.store_destination import open_destination
 from ovocr.labelgen.work import Work
+from ovocr.labelgen.worker_limits import WorkerLimits
 
 _LOOK_S = 0.2
 
@@ -28,13 +31,13 @@ class Assignment:
     """What an actor is told once.
 
     plan: makes the work. description: what the driver's work says of itself, which the actor's has to say too.
-    out: folder or URL of the data set. folder: where the command was started. seen: paths that the driver sees.
+    options: of the run. folder: where the command was started. seen: paths that the driver sees.
     workers: how many to start.
     """
 
     plan: Callable[[], Work]
     description: dict[str, Any]
-    out: Path | str
+    options: RunOptions
     folder: Path
     seen: tuple[str, ...]
     workers: int
@@ -58,8 +61,11 @@ class ShardMaker:
             self._check_seen()
             self._work = self._assignment.plan()
             self._check_same()
-            self._destination = open_destination(self._assignment.out).__enter__()
-            pool = self._work.start_workers(self._assignment.workers, self._destination.data_set)
+            options, workers = self._assignment.options, self._assignment.workers
+            self._destination = open_destination(options.out).__enter__()
+            # Other actors of the node hold as much.
+            limits = WorkerLimits.of(options, max(workers, available_cores()))
+            pool = self._work.start_workers(workers, self._destination.data_set, limits)
             self._pool: WorkerPool = pool.__enter__()
             self._pool.wait_until_ready()
         except OvocrError as error:
@@ -68,13 +74,13 @@ class ShardMaker:
             return OvocrError(f"{self._node}: {error}; install the same packages on every node")
         return self._node
 
-    def make(self, shard: NumberedShard, token: Path | None, patience_s: float) -> int | OvocrError:
-        """Make this shard; the number of its images.
+    def make(self, shard: NumberedShard, token: Path | None, patience_s: float) -> Made | OvocrError:
+        """Make this shard.
 
         token: a path that the driver has made in the data set, if that is in a folder. patience_s: how long another
         process may hold the shard.
         """
-        out, destination = self._assignment.out, self._destination
+        out, destination = self._assignment.options.out, self._destination
         try:
             if token is not None and not token.exists():
                 raise OvocrError(f"{self._node}: does not see what the command writes to {out}: no shared file system")
@@ -83,11 +89,11 @@ class ShardMaker:
                 pass
             destination.join()
             with Progress([shard[1]], shown=False) as bar:
-                images = make_shards(
+                made = make_shards(
                     destination, [shard], self._pool, self._work.prepare, bar, with_text=self._work.with_text
                 )
             destination.flush()
-            return images
+            return made
         except OvocrError as error:
             return error
         except OSError as error:

@@ -1,10 +1,9 @@
 """Images of a WebDataset shard: a plain tar file, read from front to back, never unpacked."""
 
 import errno
-import os
 import tarfile
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, cast
 
 from ovocr.errors import UsageError
 from ovocr.labelgen.reasons import Reason
@@ -20,10 +19,13 @@ from ovocr.labelgen.sources.plan import (
     is_image_name,
     too_large,
 )
+from ovocr.labelgen.sources.tar_headers import HeaderReader
 
 _COMPRESSED = {"gzip": b"\x1f\x8b", "bzip2": b"BZh", "xz": b"\xfd7zXZ\0", "zstd": b"\x28\xb5\x2f\xfd"}
 # What tarfile raises on hostile headers, by its source; OSError with EINVAL is a seek to before the file's start.
 _DAMAGE = (tarfile.TarError, ValueError, OverflowError, EOFError)
+# An archive ends in blocks of 0, up to a multiple of 10 KiB or what the program that wrote it was told.
+_PADDING = 2**20
 
 
 def plan_tar(source: str) -> InputShard:
@@ -51,8 +53,9 @@ def read_tar(shard: InputShard) -> Iterator[SourceItem]:
 def _read_members(file: IO[bytes], path: str) -> Iterator[SourceItem]:
     key = ""
     try:
-        archive = _open(file)
-        while (member := _next_member(archive)) is not None:
+        headers = HeaderReader(file)
+        archive = _open(file, headers)
+        while (member := _next_member(archive, headers)) is not None:
             key = as_text(member.name)
             yield from _read_member(archive, member, key)
             key = ""
@@ -61,21 +64,23 @@ def _read_members(file: IO[bytes], path: str) -> Iterator[SourceItem]:
         yield Lost(key, Reason.DAMAGED_SOURCE, f"{path}: {error}")
 
 
-def _open(file: IO[bytes]) -> tarfile.TarFile:
-    if not file.seek(0, os.SEEK_END):
+def _open(file: IO[bytes], headers: HeaderReader) -> tarfile.TarFile:
+    if not file.read(1):
         raise _DamagedError("offset 0: the file is empty")
     file.seek(0)
     try:
-        return tarfile.open(fileobj=file, mode="r:")
+        with headers.bounded():
+            return tarfile.open(fileobj=cast(IO[bytes], headers), mode="r:")
     except _DAMAGE as error:
         raise _DamagedError(f"offset 0: no tar archive ({error})") from error
 
 
-def _next_member(archive: tarfile.TarFile) -> tarfile.TarInfo | None:
+def _next_member(archive: tarfile.TarFile, headers: HeaderReader) -> tarfile.TarInfo | None:
     offset = archive.offset
     vars(archive)["members"].clear()  # tarfile keeps every header it has read; an archive may have millions
     try:
-        member = archive.next()
+        with headers.bounded():
+            member = archive.next()
     except _DAMAGE as error:
         raise _DamagedError(f"offset {offset}: {error}") from error
     except OSError as error:
@@ -119,5 +124,12 @@ def _check_end(file: IO[bytes], offset: int) -> None:
     block = file.read(tarfile.BLOCKSIZE)
     if not block:
         raise _DamagedError(f"offset {offset}: the file ends without the archive's end mark")
-    if block.count(0) != tarfile.BLOCKSIZE:
+    if any(block):
         raise _DamagedError(f"offset {offset}: a header is broken")
+    while block:
+        offset = file.tell()
+        block = file.read(_PADDING)
+        if any(block):
+            raise _DamagedError(
+                f"offset {offset}: the archive's end mark, but not the file's end; nothing behind it is read"
+            )

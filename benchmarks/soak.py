@@ -1,0 +1,218 @@
+"""Memory and speed of a long labelling run: a real `ovocr build-labels` over made pictures, looked at every second.
+
+    python benchmarks/soak.py FOLDER [--images N] [--side PIXELS] [--workers N] [--max-growth MB]
+
+Makes the pictures in FOLDER (words of several sizes and colours on noisy grounds, in every format, the same each time),
+labels them, and writes FOLDER/memory.csv (a line a second: time, images done, memory of the parent and of all workers),
+memory.svg (the same as a plot) and soak.json (peaks, growth in a thousand images after the first fifth of the run,
+images/s, workers replaced). Memory is what is resident (/proc/PID/statm), pages of libraries that processes share
+counted in each. Exits with 1 where an image is lost, or --max-growth is passed.
+"""
+
+import argparse
+import csv
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+FORMATS = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP", "gif": "GIF", "bmp": "BMP", "tif": "TIFF"}
+SHARD_IMAGES = 25  # memory is set against the images of finished shards
+WARM_UP = 0.2  # of the run: what libraries and arenas come to by then is no growth
+MB = 10**6
+WIDTH, HEIGHT, MARGIN = 720, 360, 56
+COLOURS = {"parent": "#4269d0", "workers": "#efb118", "largest_worker": "#ff725c"}
+WORDS = """
+    river stone garden window coffee ticket market station number street winter summer copper silver bridge total
+    invoice receipt blanket lantern violin quartz harbour engine paper kitchen morning evening yellow purple
+""".split()  # noqa: SIM905
+
+
+@dataclass(frozen=True)
+class Sample:
+    """seconds: since the run began. Bytes of memory: of the parent, of all workers, of the largest one."""
+
+    seconds: float
+    images: int
+    processes: int
+    parent: int
+    workers: int
+    largest_worker: int
+
+
+def make_pictures(folder: Path, count: int, side: int) -> None:
+    """Folders of SHARD_IMAGES pictures, each a function of its number alone; those that are there are left alone."""
+    for number in range(count):
+        ending = list(FORMATS)[number % len(FORMATS)]
+        path = folder / f"{number // SHARD_IMAGES:05d}" / f"{number:06d}.{ending}"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            picture = make_picture(random.Random(number), side)
+            picture.save(path.with_suffix(".new"), FORMATS[ending])
+            path.with_suffix(".new").rename(path)
+
+
+def make_picture(dice: random.Random, side: int) -> Image.Image:
+    """Some lines of words in a size of their own, dark on a bright, slightly noisy ground."""
+    width, height = dice.randint(side // 3, side), dice.randint(side // 4, side)
+    ground = np.random.default_rng(dice.getrandbits(32)).integers(215, 256, (height, width, 3), np.uint8)
+    image = Image.fromarray(ground)
+    pen, top = ImageDraw.Draw(image), 8
+    while top < height - 24:
+        size = dice.randint(16, 34)
+        text = " ".join(dice.choices(WORDS, k=dice.randint(1, 5)))
+        colour = tuple(dice.randrange(110) for _ in range(3))
+        pen.text((dice.randint(4, 30), top), text, fill=colour, font=ImageFont.load_default(size))
+        top += size + dice.randint(6, 30)
+    return image
+
+
+def resident(pid: int) -> int:
+    """Bytes; 0 for a process that has ended."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError):
+        return 0
+
+
+def children(pid: int) -> list[int]:
+    """Worker processes of a run."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+            if parent == pid and "spawn_main" in (stat.parent / "cmdline").read_text():
+                found.append(int(stat.parent.name))
+        except (OSError, IndexError):  # it has ended
+            continue
+    return found
+
+
+def images_done(out: Path) -> int:
+    """Images of finished shards."""
+    return sum(json.loads(path.read_text())["input"] for path in (out / "stats").glob("[0-9]*.json"))
+
+
+def watch(process: subprocess.Popen[str], out: Path, interval_s: float) -> Iterator[Sample]:
+    start = time.monotonic()
+    while process.poll() is None:
+        workers = [resident(pid) for pid in children(process.pid)]
+        yield Sample(
+            seconds=round(time.monotonic() - start, 2),
+            images=images_done(out),
+            processes=len(workers),
+            parent=resident(process.pid),
+            workers=sum(workers),
+            largest_worker=max(workers, default=0),
+        )
+        time.sleep(interval_s)
+
+
+def growth(samples: list[Sample], what: str) -> float:
+    """MB in a thousand images, by least squares over the samples after the warm-up."""
+    last = samples[-1].images
+    warm = [sample for sample in samples if last * WARM_UP <= sample.images < last]
+    if len({sample.images for sample in warm}) < 2:
+        return 0.0
+    slope = np.polyfit([sample.images for sample in warm], [getattr(sample, what) for sample in warm], 1)[0]
+    return round(float(slope) * 1000 / MB, 2)
+
+
+def figures(samples: list[Sample], totals: dict[str, Any]) -> dict[str, Any]:
+    names = ("input", "ok", "dropped", "quarantined", "seconds", "images_per_s", "workers_replaced")
+    return {
+        **{name: totals[name] for name in names},
+        "peak_mb": {what: round(max(getattr(sample, what) for sample in samples) / MB) for what in COLOURS},
+        "growth_mb_in_1000_images": {what: growth(samples, what) for what in COLOURS},
+    }
+
+
+def plot(samples: list[Sample]) -> str:
+    """Memory over time, a line each for parent, largest worker and all workers, as SVG."""
+    last = max(samples[-1].seconds, 1.0)
+    top = max(sample.workers for sample in samples) * 1.1
+    across = (WIDTH - 2 * MARGIN) / last
+    up = (HEIGHT - 2 * MARGIN) / top
+    marks = []
+    for part in range(5):
+        x, y = MARGIN + part / 4 * (WIDTH - 2 * MARGIN), HEIGHT - MARGIN - part / 4 * (HEIGHT - 2 * MARGIN)
+        marks.append(f'<line x1="{MARGIN}" x2="{WIDTH - MARGIN}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
+        marks.append(f'<text x="{MARGIN - 6}" y="{y + 4:.1f}" text-anchor="end">{part / 4 * top / MB:,.0f}</text>')
+        marks.append(f'<text x="{x:.1f}" y="{HEIGHT - MARGIN + 18}" text-anchor="middle">{part / 4 * last:,.0f}</text>')
+    for number, (what, colour) in enumerate(COLOURS.items()):
+        points = " ".join(
+            f"{MARGIN + sample.seconds * across:.1f},{HEIGHT - MARGIN - getattr(sample, what) * up:.1f}"
+            for sample in samples
+        )
+        x = MARGIN + 150 * number
+        marks.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
+        marks.append(f'<rect x="{x}" y="22" width="12" height="12" fill="{colour}"/>')
+        marks.append(f'<text x="{x + 18}" y="32">{what.replace("_", " ")}</text>')
+    marks.append(f'<text x="{MARGIN}" y="12">MB resident</text>')
+    marks.append(f'<text x="{WIDTH / 2}" y="{HEIGHT - 12}" text-anchor="middle">seconds</text>')
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
+        f'font-size="12"><rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>{"".join(marks)}</svg>\n'
+    )
+
+
+def run(options: argparse.Namespace) -> tuple[list[Sample], dict[str, Any]]:
+    out, totals = options.folder / "labels", options.folder / "totals.json"
+    if out.exists():
+        sys.exit(f"{out}: is there already, and a run that goes on measures nothing; remove it")
+    sources = sorted(str(path) for path in (options.folder / "pictures").iterdir())
+    command = [sys.executable, "-m", "ovocr", "build-labels", *sources, "--out", str(out), "--json", str(totals)]
+    for option in ("workers", "worker_images", "worker_memory"):
+        if (value := getattr(options, option)) is not None:
+            command += [f"--{option.replace('_', '-')}", str(value)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, text=True) as process:
+        samples = list(watch(process, out, options.interval))
+    if process.returncode:
+        sys.exit(f"build-labels ended with {process.returncode}")
+    return samples, json.loads(totals.read_text())
+
+
+def write(folder: Path, samples: list[Sample], result: dict[str, Any]) -> None:
+    with (folder / "memory.csv").open("w", newline="") as file:
+        rows = csv.DictWriter(file, list(vars(samples[0])), lineterminator="\n")
+        rows.writeheader()
+        rows.writerows(vars(sample) for sample in samples)
+    (folder / "memory.svg").write_text(plot(samples))
+    (folder / "soak.json").write_text(json.dumps(result, indent=1) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--images", type=int, default=3000)
+    parser.add_argument("--side", type=int, default=500, help="pixels of the longer side, at most")
+    parser.add_argument("--workers", type=int)
+    parser.add_argument("--worker-images", type=int)
+    parser.add_argument("--worker-memory", metavar="SIZE")
+    parser.add_argument("--interval", type=float, default=1.0, help="seconds between two looks")
+    parser.add_argument("--max-growth", type=float, metavar="MB", help="of the parent and of the largest worker")
+    options = parser.parse_args()
+    make_pictures(options.folder / "pictures", options.images, options.side)
+    samples, totals = run(options)
+    result = figures(samples, totals)
+    write(options.folder, samples, result)
+    print(re.sub(r'[{}",]', "", json.dumps(result, indent=1)))
+    if totals["input"] != options.images or totals["quarantined"]:
+        sys.exit(f"{options.images} pictures were made, {totals['input']} met, {totals['quarantined']} quarantined")
+    grown = max(result["growth_mb_in_1000_images"][what] for what in ("parent", "largest_worker"))
+    if options.max_growth is not None and grown > options.max_growth:
+        sys.exit(f"memory grew by {grown} MB in 1,000 images")
+
+
+if __name__ == "__main__":
+    main()
