@@ -25,7 +25,7 @@ options = BuildOptions(sources={sources!r}, out=Path({out!r}), vocab={vocab!r}, 
 work = LabelWork.plan(options)
 shards = plan_shards(options.sources, options.shard_size)
 told = Assignment(
-    plan=work.elsewhere(), description=work.describe(), out=options.out, folder=Path({folder!r}),
+    plan=work.elsewhere(), description=work.describe(), options=options, folder=Path({folder!r}),
     seen=options.sources, workers=1,
 )
 told = dataclasses.replace(told, **eval({change!r}))

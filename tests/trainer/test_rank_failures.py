@@ -59,14 +59,14 @@ def test_a_rank_that_hangs_is_named(config_file: Path, tmp_path: Path, runs: Any
 def test_a_rank_that_fails_alone_is_named_with_its_reason(
     config_file: Path, tmp_path: Path, make_data_set: Callable[..., Path], runs: Any
 ) -> None:
-    """A picture that one rank meets and cannot decode."""
+    """A tag that is no class, which one rank meets."""
     root = make_data_set("labels", [17, 7], patterned=True)
     picture = cv2.imencode(".jpg", np.zeros((9, 9, 3), np.uint8))[1].tobytes()
     with RecordWriter(root / "rec" / "00001") as writer:
         for record in range(7):
-            writer.write(record, np.arange(10, dtype=np.float32), picture if record != 3 else b"no picture")
+            writer.write(record, np.arange(10, dtype=np.float32) + (60 if record == 3 else 0), picture)
     lines = ended(runs.start(config_file, ranks=2))
-    reason = f"{root}/rec/00001.rec id 3: not a JPEG, PNG or WebP picture"
+    reason = f"{root}/rec/00001.rec id 3: tag 60 is no class: there are 50, from 0"
     assert f"ovocr: {reason}" in lines
     assert [line for line in lines if re.match(r"ovocr: rank \d: the run has ended, since rank \d .* failed: ", line)]
     assert not [line for line in lines if "Traceback" in line]

@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ovocr.cores import available_cores
 from ovocr.errors import OvocrError
+from ovocr.labelgen.destination import Destination
 from ovocr.labelgen.manifest import find_difference
 from ovocr.labelgen.options import RunOptions
 from ovocr.labelgen.pool import WorkerPool
@@ -51,6 +53,11 @@ class ShardMaker:
         self._node = node_name()
         threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
 
+    @cached_property
+    def _destination(self) -> Destination:
+        # Not made with the actor: what goes wrong then cannot be told in a line.
+        return open_destination(self._assignment.options.out).__enter__()
+
     def prepare(self) -> str | OvocrError:
         """Start the workers; the name of this node. An OvocrError where it is not like the driver's."""
         # Ray's program, which spawned workers would load again: 50 MB each.
@@ -62,7 +69,6 @@ class ShardMaker:
             self._work = self._assignment.plan()
             self._check_same()
             options, workers = self._assignment.options, self._assignment.workers
-            self._destination = open_destination(options.out).__enter__()
             # Other actors of the node hold as much.
             limits = WorkerLimits.of(options, max(workers, available_cores()))
             pool = self._work.start_workers(workers, self._destination.data_set, limits)

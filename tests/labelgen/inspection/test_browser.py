@@ -1,5 +1,6 @@
 """The page of an inspection in a real browser: boxes on their words, filters, keys, and strangers' text."""
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,20 @@ def middle(browser: Any, selector: str) -> tuple[float, float]:
     return found[0], found[1]
 
 
+def laid_out(browser: Any, selector: str) -> tuple[float, float, float, float]:
+    """Place and size of an element that is scrolled to: what is far from the window has none at first."""
+    deadline = time.monotonic() + 10
+    while True:
+        browser.value(f"document.querySelector('{selector}').scrollIntoView({{block: 'nearest'}})")
+        x, y, width, height = browser.value(
+            "(({x, y, width, height}) => [x, y, width, height])"
+            f"(document.querySelector('{selector}').getBoundingClientRect())"
+        )
+        if height or time.monotonic() > deadline:
+            return x, y, width, height
+        time.sleep(0.05)
+
+
 def lit(browser: Any) -> list[str]:
     """What is lit: the kind of element and its numbers."""
     return browser.value(
@@ -85,9 +100,7 @@ def test_boxes_sit_on_their_words(
     build_labels(options, progress=False)
     browser.screen(width, 900)
     show(out)
-    x, y, shown_width, shown_height = browser.value(
-        "(({x, y, width, height}) => [x, y, width, height])(document.querySelector('img').getBoundingClientRect())"
-    )
+    x, y, shown_width, shown_height = laid_out(browser, "img")
     assert browser.value("document.querySelector('img').naturalWidth") == 1200
     assert shown_width / shown_height == pytest.approx(4 / 3, rel=0.01)
     scale = shown_width / image.width

@@ -157,7 +157,7 @@ MANIFESTS: list[tuple[Any, str]] = [
     (b"\xff\xfe{", "should be a JSON object, is "),
     (b"[" * 200_000, "should be a JSON object, is "),
     (b"[1]", "should be a JSON object, is "),
-    ({"format": 2}, "manifest.json: format: should be one of 1, is 2"),
+    ({"format": 1}, "manifest.json: format: should be one of 2, is 1"),
     ({"options": 3}, "manifest.json: options: should be an object, is 3"),
     ({"options": {"tags": True, "seed": 7, "max_pixels": 1}}, "options.tags: should be a whole number from 1 to"),
     ({"vocabulary": {"size": 12}}, "manifest.json: vocabulary.sha256: should be a hash, is None"),

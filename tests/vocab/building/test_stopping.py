@@ -48,6 +48,7 @@ def run(data_set: Path, workers: int) -> Iterator[subprocess.Popen[str]]:
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline
             time.sleep(0.01)
+        time.sleep(0.5)  # until the file is closed, and the second shard in work
         yield process
     finally:
         process.kill()
