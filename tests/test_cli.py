@@ -139,6 +139,30 @@ def test_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
     assert pipe.is_fifo()
 
 
+@pytest.mark.parametrize(
+    ("option", "place", "message"),
+    [
+        ("--json", "set/manifest.json", "lies in a labelled data set"),
+        ("--html", "set/page.html", "lies in a labelled data set"),
+        ("--json", "set/stats/00000.json", "lies in a labelled data set"),
+        ("--html", "notes.txt", "is a file of another kind"),
+        ("--json", "notes.txt", "is a file of another kind"),
+    ],
+)
+def test_what_a_command_has_not_written_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, place: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "set" / "stats").mkdir(parents=True)
+    (tmp_path / "set" / "manifest.json").write_text("{}")
+    (tmp_path / "notes.txt").write_text("mine")
+    code, _, errors = ovocr("vocab", "coverage", "set", option, place)
+    assert (code, errors.startswith(f"ovocr: {option} {place}: {message}")) == (2, True)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    code, _, errors = ovocr("train", "notes.txt", "--preview", "notes.txt")
+    assert (code, errors.startswith("ovocr: --preview notes.txt: is a file of another kind")) == (2, True)
+
+
 def test_wrong_usage_is_exit_code_2() -> None:
     assert ovocr("build-labels", "x")[0] == 2
     assert ovocr("build-labels", "x", "--out", "o", "--engine", "none")[0] == 2

@@ -48,4 +48,20 @@ def file_target(ctx: click.Context, parameter: click.Parameter, value: str | Non
     if value is not None and Path(value).exists() and not Path(value).is_file():
         use = ", or - for standard output" if parameter.name == "json_path" else ""
         raise UsageError(f"{parameter.opts[0]} {value}: is a device or a pipe; a file's path is needed{use}")
+    if value is not None:
+        _check_replaceable(f"{parameter.opts[0]} {value}", Path(value), parameter.name)
     return value
+
+
+def _check_replaceable(what: str, path: Path, name: str | None) -> None:
+    """Raises UsageError where a file would take the place of one that a command has not written before."""
+    folder = path.absolute().parent
+    root = folder.parent if folder.name in ("rec", "ocr", "records", "stats") else folder
+    if (root / "manifest.json").is_file():
+        raise UsageError(f"{what}: lies in a labelled data set, whose files it might replace; choose another place")
+    begins = {"json_path": (b"{", b"["), "html_path": (b"<!DOCTYPE html>",), "preview_path": (b"<!DOCTYPE html>",)}
+    if name in begins and path.is_file() and path.stat().st_size:
+        with path.open("rb") as file:
+            start = file.read(64)
+        if not start.startswith(begins[name]):
+            raise UsageError(f"{what}: is a file of another kind, which it would replace; choose another name")

@@ -41,15 +41,16 @@ def open_executor(options: RunOptions, work: Work, run: ShardRun) -> Iterator[Ex
         return
     workers = worker_count(options.workers, work.workers)
     with work.start_workers(workers, run.data_set, WorkerLimits.of(options, workers)) as pool:
-        yield _LocalExecutor(work, pool)
+        yield _LocalExecutor(work, pool, options.retry_quarantined)
 
 
 class _LocalExecutor:
     """One pool, which goes from one shard to the next without a pause."""
 
-    def __init__(self, work: Work, pool: WorkerPool) -> None:
+    def __init__(self, work: Work, pool: WorkerPool, retry_quarantined: bool) -> None:
         self._work = work
         self._pool = pool
+        self._retry_quarantined = retry_quarantined
 
     def wait_until_ready(self) -> None:
         self._pool.wait_until_ready()
@@ -59,6 +60,12 @@ class _LocalExecutor:
         with Progress([shard for _, shard in shards], progress) as bar:
             run.count(
                 make_shards(
-                    run.destination, shards, self._pool, self._work.prepare, bar, with_text=self._work.with_text
+                    run.destination,
+                    shards,
+                    self._pool,
+                    self._work.prepare,
+                    bar,
+                    with_text=self._work.with_text,
+                    retry_quarantined=self._retry_quarantined,
                 )
             )

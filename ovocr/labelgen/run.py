@@ -4,6 +4,8 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,17 +30,25 @@ Prepare = Callable[[Found], Job | Outcome]
 NumberedShard = tuple[int, InputShard]
 
 
+@dataclass(frozen=True)
+class _Begin:
+    """Stands before the first image of a shard. finished: it has been made meanwhile; neither images nor end follow."""
+
+    finished: bool
+
+
 class _End:
     """Stands behind the last image of a shard."""
 
 
 # What the pool passes along with a job: the image's key, without its bytes. Without a job: how it is counted.
-_Note = tuple[str, Outcome | None] | Ignored | _End
+_Note = tuple[str, Outcome | None] | Ignored | _Begin | _End
 
 
 class Made(NamedTuple):
     """What was done of a run. images: in its shards. replaced: worker processes meanwhile, and why."""
 
+    shards: int
     images: int
     replaced: Counter[Replaced]
 
@@ -58,14 +68,10 @@ class ShardRun:
         self._shards = shards
         self.with_text = with_text
         self._numbers = range(options.shard_slice[0], len(shards), options.shard_slice[1])
-        self.todo = [number for number in self._numbers if not self._is_finished(number, options.retry_quarantined)]
-        self._images = 0
+        retry = options.retry_quarantined
+        self.todo = [number for number in self._numbers if not _is_finished(self.data_set, number, retry)]
+        self._made = self._images = 0
         self._replaced: Counter[Replaced] = Counter()
-
-    def _is_finished(self, number: int, retry_quarantined: bool) -> bool:
-        if not self.data_set.stats_path(number).exists():
-            return False
-        return not (retry_quarantined and self.data_set.stats(number)["quarantined"])
 
     @property
     def shards_to_do(self) -> list[NumberedShard]:
@@ -74,6 +80,7 @@ class ShardRun:
 
     def count(self, made: Made) -> None:
         """So much was done in shards of this run."""
+        self._made += made.shards
         self._images += made.images
         self._replaced += made.replaced
 
@@ -91,7 +98,7 @@ class ShardRun:
         stats = (self.data_set.stats(number) for number in self._numbers)
         return Totals.of(
             stats,
-            built=len(self.todo),
+            built=self._made,
             images_built=self._images,
             seconds=seconds,
             with_text=self.with_text,
@@ -107,23 +114,46 @@ def make_shards(
     bar: Progress,
     *,
     with_text: bool,
+    retry_quarantined: bool,
 ) -> Made:
-    """Make these shards, one after the other.
+    """Make these shards, one after the other, but those that another process has finished meanwhile.
 
     The pool's workers give an Outcome for each job of ``prepare``. Raises OvocrError, OSError.
     """
-    images, replaced = 0, pool.replaced.copy()
-    results = pool.run(_stream(shards, prepare))
+    data_set = destination.data_set
+    made, images, replaced = 0, 0, pool.replaced.copy()
+    finished = partial(_is_finished, data_set, retry_quarantined=retry_quarantined)
+    results = pool.run(_stream(shards, prepare, finished))
     for number, shard in shards:
-        _check_still_there(destination.data_set)
+        _check_still_there(data_set)
         bar.begin(shard)
-        destination.begin_shard(number)
-        with ShardWriter(destination.data_set, number, shard, with_text=with_text) as writer:
-            _write_shard(writer, results, bar)
-        destination.finish_shard(number)
+        if _passed_over(results, finished(number)):
+            say(f"shard {number} has been made by another process meanwhile")
+        else:
+            destination.begin_shard(number)
+            with ShardWriter(data_set, number, shard, with_text=with_text) as writer:
+                _write_shard(writer, results, bar)
+            destination.finish_shard(number)
+            made += 1
+            images += writer.counts.input
         bar.end(shard)
-        images += writer.counts.input
-    return Made(images, pool.replaced - replaced)
+    return Made(made, images, pool.replaced - replaced)
+
+
+def _passed_over(results: Iterator[tuple[_Note, Any]], finished: bool) -> bool:
+    """Was the shard finished when its images were to be read, or is it now? They are behind us then."""
+    begin, _ = next(results)
+    if isinstance(begin, _Begin) and begin.finished:
+        return True
+    while finished and not isinstance(next(results)[0], _End):
+        pass
+    return finished
+
+
+def _is_finished(data_set: LabelledDataSet, number: int, retry_quarantined: bool) -> bool:
+    if not data_set.stats_path(number).exists():
+        return False
+    return not (retry_quarantined and data_set.stats(number)["quarantined"])
 
 
 def _check_still_there(data_set: LabelledDataSet) -> None:
@@ -132,9 +162,15 @@ def _check_still_there(data_set: LabelledDataSet) -> None:
         raise OvocrError(f"{data_set}: its manifest.json has been removed during the run; start the command again")
 
 
-def _stream(shards: Sequence[NumberedShard], prepare: Prepare) -> Iterator[tuple[_Note, Job | None]]:
-    """All items of all shards in order, images as jobs, each shard closed by an end."""
-    for _, shard in shards:
+def _stream(
+    shards: Sequence[NumberedShard], prepare: Prepare, finished: Callable[[int], bool]
+) -> Iterator[tuple[_Note, Job | None]]:
+    """All items of all shards in order, images as jobs, each shard between a beginning and an end."""
+    for number, shard in shards:
+        begin = _Begin(finished(number))
+        yield begin, None
+        if begin.finished:
+            continue
         for item in read_shard(shard):
             if isinstance(item, Ignored):
                 yield item, None
@@ -149,7 +185,7 @@ def _stream(shards: Sequence[NumberedShard], prepare: Prepare) -> Iterator[tuple
 
 def _write_shard(writer: ShardWriter, results: Iterator[tuple[_Note, Any]], bar: Progress) -> None:
     for note, result in results:
-        if isinstance(note, _End):
+        if isinstance(note, _Begin | _End):
             return
         if isinstance(note, Ignored):
             writer.ignore()

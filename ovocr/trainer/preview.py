@@ -1,14 +1,17 @@
 """What a run would see: the first samples of each head as they are loaded, with the tags that crops keep and drop."""
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ovocr.escape import for_terminal
+from ovocr.recordio import RecordError
 from ovocr.trainer.config import RunConfig
 from ovocr.trainer.data.head_data import HeadData
-from ovocr.trainer.data.pictures import decode, picture_size
+from ovocr.trainer.data.pictures import DecodeError, decode, picture_size
 from ovocr.trainer.data.records import RecordSamples
 from ovocr.trainer.data.samples import Sample
 from ovocr.trainer.evaluation_examples import PICTURE_SIZE, small_jpeg, to_jpeg
@@ -46,13 +49,19 @@ class PreviewedSample:
 
 
 def preview(config: RunConfig, count: int) -> dict[str, list[PreviewedSample]]:
-    """The first ``count`` samples of each head's course. Raises OvocrError."""
+    """The first ``count`` samples of each head's course, but damaged ones, which are told. Raises OvocrError."""
     return {name: list(_samples(data, count)) for name, data in open_data(config).items()}
 
 
 def _samples(data: HeadData, count: int) -> Iterator[PreviewedSample]:
     for position, index in enumerate(data.order.samples_at(np.arange(count)).tolist()):
-        sample = data.samples.load(index, position)
+        try:
+            sample = data.samples.load(index, position)
+        except (DecodeError, RecordError) as error:  # a run skips it, too
+            if isinstance(error.__cause__, OSError):
+                raise
+            print(f"ovocr: position {position}: skipped: {for_terminal(str(error))}", file=sys.stderr)
+            continue
         if isinstance(data.samples, RecordSamples):
             yield _of_record(data, data.samples, index, position, sample)
         else:

@@ -20,6 +20,7 @@ import pytest
 from ovocr.dataset import LabelledDataSet
 from ovocr.errors import OvocrError, UsageError
 from ovocr.files import locked
+from ovocr.labelgen import build
 from ovocr.labelgen.build import build_labels
 from ovocr.labelgen.options import BuildOptions
 from ovocr.labelgen.pictures import store_picture
@@ -396,3 +397,27 @@ def test_without_the_ocr_extra_the_command_that_installs_it_is_named(options: Bu
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert result.stdout == "--engine rapidocr needs packages that are not installed: pip install 'ovocr[ocr]'\n"
+
+
+def test_a_shard_that_another_run_finishes_meanwhile_is_not_made_again(
+    built: Built, options: BuildOptions, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+):
+    """Both begin with nothing finished; one has made the first shard before the other one comes to it."""
+    out = tmp_path / "out"
+    settle = build.Destination.settle
+
+    def late(self: Any, *arguments: Any) -> None:
+        settle(self, *arguments)
+        # As fast as another run can be: between this one's look at the shards and its work.
+        for kind, end in FILES:
+            (out / kind).mkdir(exist_ok=True)
+            shutil.copy(built[0].root / kind / f"00000.{end}", out / kind)
+        (out / "stats").mkdir(exist_ok=True)
+        shutil.copy(built[0].root / "stats" / "00000.json", out / "stats")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build.Destination, "settle", late)
+        totals = build_labels(again(options, out=out), progress=False)
+    assert (totals.built, totals.shards) == (1, 2)
+    assert "ovocr: shard 0 has been made by another process meanwhile\n" in capfd.readouterr().err
+    assert digests(out) == digests(built[0].root)

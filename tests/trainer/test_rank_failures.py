@@ -59,14 +59,14 @@ def test_a_rank_that_hangs_is_named(config_file: Path, tmp_path: Path, runs: Any
 def test_a_rank_that_fails_alone_is_named_with_its_reason(
     config_file: Path, tmp_path: Path, make_data_set: Callable[..., Path], runs: Any
 ) -> None:
-    """A tag that is no class, which one rank meets."""
+    """A record with fewer tags than the others, which one rank meets."""
     root = make_data_set("labels", [17, 7], patterned=True)
     picture = cv2.imencode(".jpg", np.zeros((9, 9, 3), np.uint8))[1].tobytes()
     with RecordWriter(root / "rec" / "00001") as writer:
         for record in range(7):
-            writer.write(record, np.arange(10, dtype=np.float32) + (60 if record == 3 else 0), picture)
+            writer.write(record, np.arange(10 if record != 3 else 5, dtype=np.float32), picture)
     lines = ended(runs.start(config_file, ranks=2))
-    reason = f"{root}/rec/00001.rec id 3: tag 60 is no class: there are 50, from 0"
+    reason = f"{root}/rec/00001.rec id 3: 5 tags, but tags 0 to 9 are asked for: see label_select and labels_stored"
     assert f"ovocr: {reason}" in lines
     assert [line for line in lines if re.match(r"ovocr: rank \d: the run has ended, since rank \d .* failed: ", line)]
     assert not [line for line in lines if "Traceback" in line]

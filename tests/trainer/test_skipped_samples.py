@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from ovocr.errors import OvocrError
+from ovocr.recordio import RecordReader
 from ovocr.trainer.config_file import load_config
 from ovocr.trainer.data.loader import Batch, build_loader
 from ovocr.trainer.data.mixing import OneList
@@ -79,6 +81,20 @@ def test_a_shard_that_is_cut_costs_its_lost_records(make_data_set: Maker) -> Non
     os.truncate(root / "rec" / "00000.rec", int(samples.readers[0].offsets[9]) + 20)
     reasons = [reason for batch in loader for reason in batch.skipped]
     assert len({reason for reason in reasons if "cut at byte" in reason or "00000.rec" in reason}) == 2
+
+
+@pytest.mark.parametrize("tag", [500_000.0, float("nan"), 3.5, -1.0])
+def test_a_tag_that_is_no_class_costs_its_record(make_data_set: Maker, tag: float) -> None:
+    root = make_data_set("set", [11])
+    path = root / "rec" / "00000.rec"
+    data = bytearray(path.read_bytes())
+    with RecordReader(root / "rec" / "00000") as reader:
+        start = reader.offsets.item(4) + 8 + 24  # behind the heads of the record and of its payload
+    assert data[start : start + 4] == np.float32(4).tobytes()
+    data[start : start + 4] = np.float32(tag).tobytes()
+    path.write_bytes(data)
+    reasons = {reason for batch in batches_of(root) for reason in batch.skipped}
+    assert reasons == {f"{root}/rec/00000.rec id 4: tag {tag:g} is no class: there are 50, from 0"}
 
 
 def test_nothing_but_damage_is_an_error(make_data_set: Maker) -> None:

@@ -96,7 +96,13 @@ class ShardMaker:
             destination.join()
             with Progress([shard[1]], shown=False) as bar:
                 made = make_shards(
-                    destination, [shard], self._pool, self._work.prepare, bar, with_text=self._work.with_text
+                    destination,
+                    [shard],
+                    self._pool,
+                    self._work.prepare,
+                    bar,
+                    with_text=self._work.with_text,
+                    retry_quarantined=self._assignment.options.retry_quarantined,
                 )
             destination.flush()
             return made

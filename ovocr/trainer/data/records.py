@@ -3,7 +3,6 @@
 import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,8 @@ from ovocr.trainer.data.tag_boxes import RecordTags, TagBoxes
 
 # Readers that keep their file open: shards may be more than the files a process may open (often 1024).
 _OPEN_READERS = 128
+# Records of a data set that are looked at for a sound one before anything begins.
+_LOOKED_AT = 8
 
 
 class RecordSamples:
@@ -72,10 +73,18 @@ class RecordSamples:
             raise OvocrError(f"{', '.join(map(str, roots))}: no records: no picture of it had a tag")
         first = 0
         for size in self.parts:
-            with suppress(RecordError):  # damaged: it is met again when it is read
-                if size:
-                    self[first]  # tags too few or too large for the settings are an error now, not in mid-run
+            self._check_start(range(first, first + size))
             first += size
+
+    def _check_start(self, records: range) -> None:
+        """Tags too few or too large for the settings are an error now, not in mid-run; a few records may be damaged."""
+        for number, index in enumerate(records[:_LOOKED_AT]):
+            try:
+                self[index]
+                return
+            except RecordError:
+                if number + 1 == len(records[:_LOOKED_AT]):
+                    raise
 
     def __len__(self) -> int:
         """Records of all shards."""
@@ -87,12 +96,12 @@ class RecordSamples:
         try:
             return record.image, self.select_labels(record.labels)
         except OvocrError as error:
-            raise OvocrError(f"{self.name(index)}: {error}") from error
+            raise type(error)(f"{self.name(index)}: {error}") from error
 
     def select_labels(self, stored: NDArray[np.float32]) -> NDArray[np.int64]:
         """Of stored tags [..., T] those that are used: int64 [..., labels_stored].
 
-        Raises OvocrError, without naming a record, where there are too few, or one is no class.
+        Raises OvocrError, without naming a record, where there are too few, RecordError where one is no class.
         """
         if stored.shape[-1] < self._labels.stop:
             raise OvocrError(
@@ -102,7 +111,7 @@ class RecordSamples:
         labels = stored[..., self._labels]
         wrong = ~((labels >= 0) & (labels < self._num_classes) & (labels == np.floor(labels)))
         if wrong.any():
-            raise OvocrError(f"tag {labels[wrong][0]:g} is no class: there are {self._num_classes}, from 0")
+            raise RecordError(f"tag {labels[wrong][0]:g} is no class: there are {self._num_classes}, from 0")
         return labels.astype(np.int64)
 
     def load(self, index: int, position: int | None = None) -> Sample:
