@@ -19,7 +19,11 @@ _PACKAGES = {
     "paddle": ("paddleocr", "onnxruntime", "pillow"),
     "train": ("torch", "safetensors", "tensorboard"),
     "video": ("av",),
+    "vocab": ("duckdb", "opencc", "rjieba"),
+    "openvino": ("openvino",),
     "ray": ("ray",),
+    "s3": ("fsspec", "s3fs"),
+    "dali": ("nvidia-dali-cuda120",),
 }
 
 
@@ -33,7 +37,7 @@ class Finding:
 
     def format(self) -> str:
         """One line for a terminal."""
-        return f"{self.state:<8}{self.name:<14}{self.detail}"
+        return f"{self.state:<8}{self.name:<15}{self.detail}"
 
 
 def examine() -> Iterator[Finding]:

@@ -27,7 +27,9 @@ def plan_folder(source: str, shard_size: int) -> list[InputShard]:
     names, ignored = list_store_images(source) if is_url(source) else _list_images(source)
     names.sort(key=os.fsencode)
     if not names:
-        raise UsageError(f"{source}: no image in this folder (other files: {ignored}); archives in it: {source}/*.tar")
+        raise UsageError(
+            f"{source}: no image in this folder (other files: {ignored}); if they are archives, name them: {source}/*.tar"
+        )
     pieces = [tuple(names[start : start + shard_size]) for start in range(0, len(names), shard_size)]
     return [
         InputShard(
