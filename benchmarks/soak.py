@@ -12,6 +12,7 @@ counted in each. Exits with 1 where an image is lost, or --max-growth is passed.
 import argparse
 import csv
 import json
+import math
 import os
 import random
 import re
@@ -140,7 +141,7 @@ def figures(samples: list[Sample], totals: dict[str, Any]) -> dict[str, Any]:
 def plot(samples: list[Sample]) -> str:
     """Memory over time, a line each for parent, largest worker and all workers, as SVG."""
     last = max(samples[-1].seconds, 1.0)
-    top = max(sample.workers for sample in samples) * 1.1
+    top = 4 * 50 * MB * math.ceil(max(sample.workers for sample in samples) / (4 * 50 * MB))  # whole steps of 50 MB
     across = (WIDTH - 2 * MARGIN) / last
     up = (HEIGHT - 2 * MARGIN) / top
     marks = []

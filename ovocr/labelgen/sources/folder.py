@@ -28,7 +28,7 @@ def plan_folder(source: str, shard_size: int) -> list[InputShard]:
     names.sort(key=os.fsencode)
     if not names:
         raise UsageError(
-            f"{source}: no image in this folder (other files: {ignored}); if they are archives, name them: {source}/*.tar"
+            f"{source}: no image in this folder (other files: {ignored}); archives are named: {source}/*.tar"
         )
     pieces = [tuple(names[start : start + shard_size]) for start in range(0, len(names), shard_size)]
     return [
