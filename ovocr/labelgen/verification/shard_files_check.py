@@ -30,11 +30,13 @@ def check_stats(
 
 def check_files(
     paths: dict[str, Path], stats_path: Path, stats: dict[str, Any] | None, findings: Findings
-) -> tuple[set[str], int, bool]:
-    """Names of the files that can be read, their bytes, and whether the statistics have hashes of them."""
+) -> tuple[set[str], int]:
+    """Names of the files that can be read, and their bytes. stats: None where they could not be read."""
     hashes = (stats or {}).get("files")
-    if hashes is not None and not _are_descriptions(hashes, set(paths)):
-        findings.add(stats_path, "files", f"size and sha256 of {', '.join(paths)}", repr(hashes))
+    if stats is not None and not _are_descriptions(hashes, set(paths)):
+        findings.add(
+            stats_path, "files", f"size and sha256 of {', '.join(paths)}", "missing" if hashes is None else repr(hashes)
+        )
         hashes = None
     readable, size = set(), 0
     for name, path in paths.items():
@@ -50,7 +52,7 @@ def check_files(
         size += found["bytes"]
         if hashes is not None:
             _compare(path, hashes[name], found, findings)
-    return readable, size, hashes is not None
+    return readable, size
 
 
 def _compare(path: Path, promised: dict[str, Any], found: dict[str, Any], findings: Findings) -> None:

@@ -140,7 +140,6 @@ def _report(
         command=promises.command if promises is not None else "",
         shards=shards,
         unfinished=sorted(set(range(shards)) - set(finished)),
-        not_hashed=sum(not report.hashed for report in reports),
         images=sum(report.images for report in reports),
         records=sum(report.records for report in reports),
         bytes=sum(report.bytes for report in reports),

@@ -62,7 +62,7 @@ def test_nothing_is_changed(copy: LabelledDataSet, check: Check):
 def test_data_sets_of_the_other_commands_are_sound(relabelled: LabelledDataSet, packed: LabelledDataSet, check: Check):
     for data_set in (relabelled, packed):
         report = check(data_set.root)
-        assert (found(report), report.notices, report.not_hashed, report.unfinished) == ([], [], 0, [])
+        assert (found(report), report.notices, report.unfinished) == ([], [], [])
     assert (report.images, report.records) == (7, 3)
 
 
@@ -223,16 +223,27 @@ def test_what_the_manifest_names_must_be_a_vocabulary(copy: LabelledDataSet, che
     assert found(check(copy.root))[0].startswith("vocab.txt: should be a vocabulary, is ")
 
 
-def test_without_hashes_the_rest_is_checked(copy: LabelledDataSet, check: Check):
+def test_missing_hashes_are_findings_and_the_rest_is_checked(copy: LabelledDataSet, check: Check):
     for number in (0, 1):
         stats = copy.stats(number)
         del stats["files"]
         copy.stats_path(number).write_text(json.dumps(stats))
     code, text, _ = command(copy.root)
-    assert code == 0
-    assert "2 shards were made before hashes were kept: a changed byte may go unseen" in text.splitlines()
+    assert code == 1
+    for number in (0, 1):
+        line = f"stats/{number:05d}.json: files: should be size and sha256 of rec, idx, ocr, records, is missing"
+        assert line in text.splitlines()
     os.truncate(copy.records_path(1), 1000)
-    assert check(copy.root).broken
+    assert any(line.startswith("records/00001.parquet: ") for line in found(check(copy.root)))
+
+
+@pytest.mark.parametrize("name", ["rec", "idx", "ocr", "records"])
+def test_a_single_hash_that_is_missing_is_a_finding(copy: LabelledDataSet, check: Check, name: str):
+    stats = copy.stats(1)
+    del stats["files"][name]
+    copy.stats_path(1).write_text(json.dumps(stats))
+    (line,) = found(check(copy.root, quick=True))
+    assert line.startswith("stats/00001.json: files: should be size and sha256 of rec, idx, ocr, records, is {")
 
 
 @pytest.mark.parametrize("change", [{"segmentation": {"version": 1}}, {"versions": {"jieba": "0"}}])
