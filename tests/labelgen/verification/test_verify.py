@@ -153,10 +153,10 @@ def test_a_folder_that_is_a_file_is_caught(copy: LabelledDataSet, check: Check):
 
 
 MANIFESTS: list[tuple[Any, str]] = [
-    (b"", "should be a JSON object, is "),
-    (b"\xff\xfe{", "should be a JSON object, is "),
-    (b"[" * 200_000, "should be a JSON object, is "),
-    (b"[1]", "should be a JSON object, is "),
+    (b"", "manifest.json: should be a JSON object, is no JSON: Expecting value: line 1 column 1 (char 0)"),
+    (b"\xff\xfe{", "manifest.json: should be a JSON object, is no JSON: 'utf-8' codec can't decode byte"),
+    (b"[" * 200_000, "manifest.json: should be a JSON object, is no JSON: maximum recursion depth exceeded"),
+    (b"[1]", "manifest.json: should be a JSON object, is other JSON: [1]"),
     ({"format": 1}, "manifest.json: format: should be one of 2, is 1"),
     ({"options": 3}, "manifest.json: options: should be an object, is 3"),
     ({"options": {"tags": True, "seed": 7, "max_pixels": 1}}, "options.tags: should be a whole number from 1 to"),
@@ -176,6 +176,7 @@ def test_a_manifest_that_is_none_is_one_finding_and_the_end(copy: LabelledDataSe
     lines = text.splitlines()
     assert code == 1
     assert any(line.startswith("manifest.json") and words in line for line in lines), text
+    assert str(copy.manifest_path) not in text
     assert "nothing else was checked: manifest.json does not say what there should be" in lines
     assert "\x1b" not in text
 
@@ -192,17 +193,17 @@ def test_statistics_that_are_garbage_are_findings(copy: LabelledDataSet, check: 
 def test_a_folder_in_place_of_statistics_is_a_finding(copy: LabelledDataSet, check: Check):
     copy.stats_path(0).unlink()
     copy.stats_path(0).mkdir()
-    assert found(check(copy.root))[0].startswith("stats/00000.json: should be a JSON object, is ")
+    assert found(check(copy.root))[0] == "stats/00000.json: should be a file, is something else"
 
 
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
         ("vocab.txt", b"a\na\n", "vocab.txt: should be of sha256 "),
-        ("vocab.txt", None, "vocab.txt: should be the vocabulary of the manifest, is unreadable: No such file"),
-        ("vocab.txt.json", b"[", "vocab.txt.json: should be a vocabulary's description, is "),
+        ("vocab.txt", None, "vocab.txt: should be a file, is missing"),
+        ("vocab.txt.json", b"[", "vocab.txt.json: should be a JSON object, is no JSON: Expecting value"),
         ("vocab.txt.json", b"{}", "vocab.txt.json: should be of size 12, is None"),
-        ("vocab.txt.json", None, "vocab.txt.json: should be of size 12, is None"),
+        ("vocab.txt.json", None, "vocab.txt.json: should be a file, is missing"),
     ],
 )
 def test_vocabulary_files_that_are_none_are_findings(
@@ -212,6 +213,17 @@ def test_vocabulary_files_that_are_none_are_findings(
     path.unlink() if content is None else path.write_bytes(content)
     lines = found(check(copy.root))
     assert any(line.startswith(words) for line in lines), lines
+
+
+@pytest.mark.parametrize("name", ["vocab.txt", "vocab.txt.json", "frequencies.tsv", "stats/00000.json"])
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(relabelled: LabelledDataSet, tmp_path: Path, name: str):
+    root = Path(shutil.copytree(relabelled.root, tmp_path / "copy"))
+    (root / name).unlink()
+    os.mkfifo(root / name)
+    arguments = [sys.executable, "-m", "ovocr", "verify", str(root), "--quick"]
+    result = subprocess.run(arguments, capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stderr) == (1, "")
+    assert f"{name}: should be a file, is something else" in result.stdout.splitlines()
 
 
 @pytest.mark.parametrize(("words", "size"), [(b"a\na\n", 2), (b"a\nb\n", 3), (b"a", 1), (b"\xff\n", 1)])
