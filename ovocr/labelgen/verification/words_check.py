@@ -13,6 +13,7 @@ from ovocr.labelgen.verification.promises import Promises
 from ovocr.labelgen.verification.stored_files import is_file, read_object
 from ovocr.labelgen.words import stored_frequencies, stored_vocabulary
 from ovocr.vocab import Segmentation
+from ovocr.vocab.segmentation import DEFAULT
 from ovocr.vocab.vocabulary import description_path
 
 # Of these, another version may find other words in the same text.
@@ -42,9 +43,9 @@ def _check_frequencies(data_set: LabelledDataSet, findings: Findings) -> bool:
 
 
 def _check_vocabulary(data_set: LabelledDataSet, findings: Findings) -> bool:
-    promised = data_set.manifest()["vocabulary"]
-    words = _check_hash(data_set.vocabulary_path, promised["sha256"], findings)
-    description = _check_description(description_path(data_set.vocabulary_path), promised, findings)
+    manifest = data_set.manifest()
+    words = _check_hash(data_set.vocabulary_path, manifest["vocabulary"]["sha256"], findings)
+    description = _check_description(description_path(data_set.vocabulary_path), manifest, findings)
     return words and description and _check_readable(data_set, findings)
 
 
@@ -61,14 +62,43 @@ def _check_hash(path: Path, promised: str, findings: Findings) -> bool:
     return bool(sha256 == promised)
 
 
-def _check_description(path: Path, promised: dict[str, Any], findings: Findings) -> bool:
+def _check_description(path: Path, manifest: dict[str, Any], findings: Findings) -> bool:
     described = read_object(path, findings, mend=_mend(path))
     if described is None:
         return False
+    promised = manifest["vocabulary"]
     different = [name for name in ("size", "sha256") if described.get(name) != promised[name]]
     for name in different:
         _add(path, findings, f"of {name} {promised[name]}", repr(described.get(name)))
-    return not different
+    return _check_rules(path, described, manifest["segmentation"], findings) and not different
+
+
+def _check_rules(path: Path, described: dict[str, Any], promised: dict[str, Any], findings: Findings) -> bool:
+    """Are its rules objects, and are lines cut with the setting by which the vocabulary's words are made?
+
+    Versions may differ: of the vocabulary they are those that its words were counted with, of the manifest those that
+    the data set's lines were cut with.
+    """
+    wrong = [name for name in ("normalisation", "segmenter") if not isinstance(described.get(name, {}), dict)]
+    for name in wrong:
+        _add(path, findings, f"of {name} that is an object", repr(described[name]))
+    if wrong:
+        return False
+    there, here = (rules.get("han", DEFAULT.han) for rules in (described.get("segmenter", {}), promised))
+    if there != here:
+        _add(path, findings, f"of segmenter.han {here!r}, as segmentation.han of manifest.json", repr(there))
+    return bool(there == here)
+
+
+def older_rules(data_set: LabelledDataSet) -> str:
+    """How the rules that the vocabulary's words were made with differ from those that cut the data set's lines.
+
+    Nothing where they do not, or one of the two does not say. The vocabulary must be sound.
+    """
+    there = stored_vocabulary(data_set).settings.get("segmenter", {})
+    here = data_set.manifest()["segmentation"]
+    both = [name for name in there if name in here and there[name] != here[name]]
+    return ", ".join(f"{name} {there[name]!r}, of the lines {here[name]!r}" for name in both)
 
 
 def _check_readable(data_set: LabelledDataSet, findings: Findings) -> bool:

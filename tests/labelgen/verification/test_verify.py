@@ -1,7 +1,6 @@
 """Whole runs of verify: sound data sets of each command, what is not finished, what is foreign, garbage."""
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -196,25 +195,6 @@ def test_a_folder_in_place_of_statistics_is_a_finding(copy: LabelledDataSet, che
     assert found(check(copy.root))[0] == "stats/00000.json: should be a file, is something else"
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "words"),
-    [
-        ("vocab.txt", b"a\na\n", "vocab.txt: should be of sha256 "),
-        ("vocab.txt", None, "vocab.txt: should be a file, is missing"),
-        ("vocab.txt.json", b"[", "vocab.txt.json: should be a JSON object, is no JSON: Expecting value"),
-        ("vocab.txt.json", b"{}", "vocab.txt.json: should be of size 12, is None"),
-        ("vocab.txt.json", None, "vocab.txt.json: should be a file, is missing"),
-    ],
-)
-def test_vocabulary_files_that_are_none_are_findings(
-    copy: LabelledDataSet, check: Check, name: str, content: bytes | None, words: str
-):
-    path = copy.root / name
-    path.unlink() if content is None else path.write_bytes(content)
-    lines = found(check(copy.root))
-    assert any(line.startswith(words) for line in lines), lines
-
-
 @pytest.mark.parametrize("name", ["vocab.txt", "vocab.txt.json", "frequencies.tsv", "stats/00000.json"])
 def test_a_pipe_in_place_of_a_file_is_not_waited_for(relabelled: LabelledDataSet, tmp_path: Path, name: str):
     root = Path(shutil.copytree(relabelled.root, tmp_path / "copy"))
@@ -224,15 +204,6 @@ def test_a_pipe_in_place_of_a_file_is_not_waited_for(relabelled: LabelledDataSet
     result = subprocess.run(arguments, capture_output=True, text=True, timeout=60)
     assert (result.returncode, result.stderr) == (1, "")
     assert f"{name}: should be a file, is something else" in result.stdout.splitlines()
-
-
-@pytest.mark.parametrize(("words", "size"), [(b"a\na\n", 2), (b"a\nb\n", 3), (b"a", 1), (b"\xff\n", 1)])
-def test_what_the_manifest_names_must_be_a_vocabulary(copy: LabelledDataSet, check: Check, words: bytes, size: int):
-    copy.vocabulary_path.write_bytes(words)
-    named = {"size": size, "sha256": hashlib.sha256(words).hexdigest()}
-    (copy.root / "vocab.txt.json").write_text(json.dumps(named))
-    copy.manifest_path.write_text(json.dumps({**copy.manifest(), "vocabulary": named}))
-    assert found(check(copy.root))[0].startswith("vocab.txt: should be a vocabulary, is ")
 
 
 def test_missing_hashes_are_findings_and_the_rest_is_checked(copy: LabelledDataSet, check: Check):
@@ -256,22 +227,6 @@ def test_a_single_hash_that_is_missing_is_a_finding(copy: LabelledDataSet, check
     copy.stats_path(1).write_text(json.dumps(stats))
     (line,) = found(check(copy.root, quick=True))
     assert line.startswith("stats/00001.json: files: should be size and sha256 of rec, idx, ocr, records, is {")
-
-
-@pytest.mark.parametrize("change", [{"segmentation": {"version": 1}}, {"versions": {"jieba": "0"}}])
-def test_text_that_other_rules_cut_is_not_compared(
-    copy: LabelledDataSet, check: Check, edited: Any, rehash: Any, change: dict[str, Any]
-):
-    manifest = copy.manifest()
-    copy.manifest_path.write_text(json.dumps({**manifest, **change}))
-    report = check(copy.root)
-    assert report.broken == 0
-    (notice,) = report.notices
-    assert notice.startswith("words and tags were not compared with the text, which other rules cut into words: ")
-    # What the row's tags give needs no rules.
-    edited(copy.records_path(0), lambda rows: rows[0]["tags"][0].update(id=9))
-    rehash(copy)
-    assert ["label 0" in line for line in found(check(copy.root))] == [True]
 
 
 def test_what_to_do_about_it_is_said(copy: LabelledDataSet):
