@@ -102,6 +102,8 @@ class LabelledDataSet:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    if path.exists() and not path.is_file():  # a pipe would be waited for without end
+        raise OvocrError(f"{path}: is a folder, a device or a pipe; put the file back")
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

@@ -3,10 +3,11 @@
 import io
 import sys
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
@@ -108,3 +109,15 @@ def handlers(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
     yield pool_handlers
     sys.modules.pop("pool_handlers", None)
+
+
+@pytest.fixture(scope="session")
+def overwrite_labels() -> Callable[[LabelledDataSet, int, Sequence[float]], None]:
+    """overwrite_labels(data_set, shard, labels): other labels of its first record, which no writer would write."""
+
+    def overwrite(data_set: LabelledDataSet, shard: int, labels: Sequence[float]) -> None:
+        with open(data_set.rec_prefix(shard).with_suffix(".rec"), "r+b") as file:
+            file.seek(8 + 24)  # behind the headers of RecordIO and of the picture: docs/recordio.md
+            file.write(np.asarray(labels, "<f4").tobytes())
+
+    return overwrite

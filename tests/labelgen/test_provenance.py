@@ -20,7 +20,7 @@ from ovocr.labelgen.relabelling import relabel
 from ovocr.labelgen.schema import RECORDS, RowWriter
 from ovocr.labelgen.totals import Totals
 from ovocr.labelgen.word_frequencies import WordFrequencies
-from ovocr.recordio import RecordReader
+from ovocr.recordio import RecordReader, RecordWriter
 
 Built = tuple[LabelledDataSet, Totals]
 
@@ -181,6 +181,33 @@ def test_a_key_that_is_not_there_is_one_line_with_close_ones(built: Built, key: 
     assert (code, lines, len(errors.splitlines())) == (1, [], 1)
     assert errors.endswith(f"; {hint}\n")
     assert "\x1b" not in errors
+
+
+def test_slots_that_hold_no_tag_of_the_image_are_told(built: Built, tmp_path: Path, overwrite_labels: Any):
+    copy = LabelledDataSet(Path(shutil.copytree(built[0].root, tmp_path / "copy")))
+    with RecordReader(copy.rec_prefix(1)) as records:
+        labels, image = records[0].labels.copy(), records[0].image
+    overwrite_labels(copy, 1, [labels[0], float("nan"), 500000, 2.5, float("nan")])
+    damage = [
+        "slots 1, 4 hold nan, which is none of the image's tags; see `ovocr verify`",
+        "slot 2 holds 500000, which is none of the image's tags; see `ovocr verify`",
+        "slot 3 holds 2.5, which is none of the image's tags; see `ovocr verify`",
+    ]
+    for tag in ([], ["river"], ["fox"]):
+        code, lines, _ = why(copy.root, "fox.jpg", *tag)
+        assert (code, [line.strip() for line in lines if "none of the image's tags" in line]) == (0, damage)
+    _, lines, _ = why(copy.root, "fox.jpg", "--json", "-")
+    (story,) = json.loads("\n".join(lines))["images"]
+    assert story["damage"] == damage
+    assert [(foreign["holds"], foreign["slots"]) for foreign in story["foreign_slots"]] == [
+        ("nan", [1, 4]),
+        ("500000", [2]),
+        ("2.5", [3]),
+    ]
+    with RecordWriter(copy.rec_prefix(1)) as writer:
+        writer.write(0, labels[:1], image)
+    assert explain(copy.root, "fox.jpg")[0].damage == ["the record has 1 slots instead of 5; see `ovocr verify`"]
+    assert explain(built[0].root, "fox.jpg")[0].damage == []
 
 
 def test_packed_labels_come_from_the_table(members: list[tuple[str, bytes]], tar: Any, tmp_path: Path):

@@ -1,6 +1,5 @@
 """What the data set tells of the chosen images: lines, words, tags, and what became of them."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -16,6 +15,7 @@ from ovocr.labelgen.inspection.rows import read_rows
 from ovocr.labelgen.outcome import Status
 from ovocr.labelgen.reading import SCORE_DECIMALS, Line
 from ovocr.labelgen.schema import OCR, PACKED_RECORDS, RECORDS
+from ovocr.labelgen.stored_slots import ForeignSlots, StoredSlots
 from ovocr.recordio import RecordError
 from ovocr.vocab import load_segmenter, locate_words
 from ovocr.vocab.segmentation import find_words
@@ -54,7 +54,8 @@ class ImageTag:
 @dataclass(frozen=True, kw_only=True)
 class InspectedImage:
     """One input image. place: among the shard's records, from 0. size: width and height of the stored picture in
-    pixels, None where the data set does not say. picture: to look at. Words: as counted when it was labelled."""
+    pixels, None where the data set does not say. picture: to look at. Words: as counted when it was labelled.
+    foreign_slots: of the record, which hold none of the tags. damage: what is wrong with its slots, in words."""
 
     shard: int
     place: int
@@ -69,6 +70,8 @@ class InspectedImage:
     size: tuple[int, int] | None
     lines: tuple[ReadLine, ...]
     tags: tuple[ImageTag, ...]
+    foreign_slots: tuple[ForeignSlots, ...]
+    damage: tuple[str, ...]
     picture: PagePicture | NoPicture
 
 
@@ -107,6 +110,7 @@ class _Image:
 
     def __init__(self, data_set: InspectedDataSet, row: dict[str, Any], text: dict[str, Any] | None) -> None:
         self._row = row
+        self._slots = data_set.slots
         self._status = Status(row["status"])
         if not isinstance(row["key"], str) or not isinstance(row["source"], str):
             raise TypeError("source or key is null")
@@ -117,7 +121,7 @@ class _Image:
 
     def load(self, shard: int, place: int, pictures: ShardPictures) -> InspectedImage:
         row = self._row
-        slots, picture = self._stored(pictures, place)
+        stored, picture = self._stored(pictures, place)
         return InspectedImage(
             shard=shard,
             place=place,
@@ -131,24 +135,26 @@ class _Image:
             words_in_vocabulary=row.get("words_in_vocabulary"),
             size=self._size or ((picture.width, picture.height) if isinstance(picture, PagePicture) else None),
             lines=self._lines,
-            tags=tuple(ImageTag(**tag, slots=slots[tag["id"]]) for tag in self._tags),
+            tags=tuple(ImageTag(**tag, slots=len(stored.of_tag[tag["id"]]) if stored else 0) for tag in self._tags),
+            foreign_slots=tuple(stored.foreign) if stored else (),
+            damage=tuple(stored.damage(self._slots)) if stored else (),
             picture=picture,
         )
 
-    def _stored(self, pictures: ShardPictures, place: int) -> tuple[Counter[int], PagePicture | NoPicture]:
-        """How many slots each class takes, and the picture, which must have the size of the boxes."""
+    def _stored(self, pictures: ShardPictures, place: int) -> tuple[StoredSlots | None, PagePicture | NoPicture]:
+        """What the record's slots hold, if it can be read, and the picture, which must have the size of the boxes."""
         id = self._row["record_id"]
         if id is None:
-            return Counter(), pictures.of_source(place, self._row["key"], self._size)
+            return None, pictures.of_source(place, self._row["key"], self._size)
         try:
             record = pictures.record(id)
         except RecordError as error:
-            return Counter(), NoPicture(f"The record cannot be read: {error}")
+            return None, NoPicture(f"The record cannot be read: {error}")
         picture = pictures.of_record(record)
         if isinstance(picture, PagePicture) and self._size not in (None, (picture.width, picture.height)):
             found = f"{picture.width}x{picture.height} pixels, {self._size[0]}x{self._size[1]} when it was read"
             picture = NoPicture(f"The stored picture is another one: {found}")
-        return Counter(int(label) for label in record.labels), picture
+        return StoredSlots.of(record.labels, [tag["id"] for tag in self._tags]), picture
 
 
 def _line(line: dict[str, Any]) -> Line:

@@ -1,7 +1,7 @@
 """``ovocr inspect``: a labelled data set in, a sample of its images with their labels out."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from typing import Any
 
@@ -87,5 +87,7 @@ def _row(image: InspectedImage) -> dict[str, Any]:
         "words_found": image.words_found,
         "words_in_vocabulary": image.words_in_vocabulary,
         "tags": [{"id": tag.id, "word": tag.word, "slots": tag.slots} for tag in image.tags],
+        "foreign_slots": [asdict(foreign) for foreign in image.foreign_slots],
+        "damage": list(image.damage),
         "picture": {"missing": picture.why} if isinstance(picture, NoPicture) else {"bytes": len(picture.jpeg)},
     }

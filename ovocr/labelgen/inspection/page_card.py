@@ -31,7 +31,7 @@ data-scripts="{" ".join(scripts_of(image))}" data-score="{"" if lowest is None e
 <div class="top"><span class="number">{number}</span><h3 id="key-{number}">{text(image.key)}</h3>
 {zoom}<span class="pill {image.status.value}">{image.status.value}</span></div>
 <p class="facts">{_facts(image)}</p>
-{f'<p class="why">{why}</p>' if why else ""}
+{f'<p class="why">{why}</p>' if why else ""}{_damage(image)}
 <div class="body">
 <div class="side">{_picture(number, image)}</div>
 <div class="lists">{lists}</div>
@@ -40,6 +40,11 @@ data-scripts="{" ".join(scripts_of(image))}" data-score="{"" if lowest is None e
 
 
 _ZOOM = '<button type="button" class="zoom" aria-pressed="false">full size</button>\n'
+
+
+def _damage(image: InspectedImage) -> str:
+    sentences = "<br>".join(map(inner_text, image.damage))
+    return f'<p class="why"><strong>damaged record</strong> {sentences}</p>' if sentences else ""
 
 
 def _nothing(image: InspectedImage) -> str:

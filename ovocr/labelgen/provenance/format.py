@@ -29,6 +29,8 @@ def _lines(story: ImageStory) -> Iterator[str]:
         yield f"  note    {note}"
     for tag in story.tags:
         yield from _tag_lines(tag, story)
+    for sentence in story.damage:
+        yield f"  {sentence}"
     for answer in story.answers:
         yield f"  {answer}"
     if story.status == Status.DROPPED and not story.answers:

@@ -11,6 +11,7 @@ from ovocr.labelgen.provenance.reading import CutText
 from ovocr.labelgen.provenance.search import StoredImage, find_images
 from ovocr.labelgen.provenance.story import ImageStory, TagStory
 from ovocr.labelgen.sources import as_text
+from ovocr.labelgen.stored_slots import StoredSlots
 from ovocr.labelgen.tags import IDF, by_rank
 from ovocr.labelgen.verification.finding import Findings
 from ovocr.labelgen.verification.promises import Promises, read_promises
@@ -88,6 +89,7 @@ class _Teller:
         if image.text is not None and self._vocabulary is not None:
             text = CutText(image.text, self._vocabulary)
         ids = [tag["id"] for tag in row["tags"]]
+        stored = self._slots(image, ids)
         competing = text.known if self._policy.repeats and text is not None and ids else ids
         return ImageStory(
             **{name: row[name] for name in ("key", "source", "status", "reason", "detail", "record_id")},
@@ -100,16 +102,20 @@ class _Teller:
             competing=len(competing),
             rule=self._rule() if len(competing) > self._policy.tags else "",
             lines=text.lines if text is not None else [],
-            tags=self._tags(image, competing, text),
+            tags=self._tags(image, competing, text, stored),
             answers=self._absences(row, ids, text),
             notes=self._notes,
+            foreign_slots=stored.foreign if stored is not None else [],
+            damage=stored.damage(self._policy.tags) if stored is not None else [],
         )
 
-    def _tags(self, image: StoredImage, competing: list[int], text: CutText | None) -> list[TagStory]:
-        slots, ranks = self._slots(image), self._ranks(competing, image.columns["key"])
+    def _tags(
+        self, image: StoredImage, competing: list[int], text: CutText | None, stored: StoredSlots | None
+    ) -> list[TagStory]:
+        ranks = self._ranks(competing, image.columns["key"])
         asked = None if self._answers is None else {answer.id for answer in self._answers}
         return [
-            self._tag(tag, slots[tag["id"]], ranks[tag["id"]], text)
+            self._tag(tag, stored.of_tag[tag["id"]] if stored is not None else [], ranks[tag["id"]], text)
             for tag in image.columns["tags"]
             if asked is None or tag["id"] in asked
         ]
@@ -133,20 +139,16 @@ class _Teller:
             weight=self._weight(id) if self._frequencies is not None else None,
         )
 
-    def _slots(self, image: StoredImage) -> dict[int, list[int]]:
-        """Slots of the record by class id."""
-        slots: dict[int, list[int]] = defaultdict(list)
+    def _slots(self, image: StoredImage, ids: list[int]) -> StoredSlots | None:
+        """What the slots of the record hold; None for an image without one. ids: of its tags."""
         record_id = image.columns["record_id"]
         if record_id is None:
-            return slots
+            return None
         prefix = self._data_set.rec_prefix(image.shard)
         with RecordReader(prefix) as records:
             if not 0 <= record_id < len(records):
                 raise OvocrError(f"{prefix}.idx: has no line for record {record_id}; see `ovocr verify`")
-            for slot, label in enumerate(records[record_id].labels.tolist()):
-                if label.is_integer():
-                    slots[int(label)].append(slot)
-        return slots
+            return StoredSlots.of(records[record_id].labels, ids)
 
     def _ranks(self, competing: list[int], key: str) -> dict[int, list[int]]:
         """Places in the order in which words are kept, by class id; none where all are."""

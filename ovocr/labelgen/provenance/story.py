@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ovocr.labelgen.boxes import Box
+from ovocr.labelgen.stored_slots import ForeignSlots
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ class ImageStory:
 
     size: width and height of the stored picture, of one that was read. words_found, words_in_vocabulary: None where
     pictures are not read. competing: how many words ask for slots. rule: which of them get one, where there are more
-    than slots. answers: to what was asked for and is no tag. notes: what to know about the data set.
+    than slots. answers: to what was asked for and is no tag. notes: what to know about the data set. foreign_slots: of
+    the record, which hold none of the tags. damage: what is wrong with the record's slots, in words.
     """
 
     key: str
@@ -77,6 +79,8 @@ class ImageStory:
     tags: list[TagStory]
     answers: list[str]
     notes: list[str]
+    foreign_slots: list[ForeignSlots]
+    damage: list[str]
 
     def to_json(self) -> dict[str, Any]:
         """All of it, by the fields' names; of a tag's line its number alone, since the lines are listed."""

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ovocr.dataset import LabelledDataSet
-from ovocr.errors import OvocrError
 from ovocr.labelgen.manifest import FORMAT
 from ovocr.labelgen.options import MAX_CLASSES, MAX_SEED, MAX_TAGS
 from ovocr.labelgen.tags import UNIFORM, WEIGHTINGS, TagPolicy
 from ovocr.labelgen.verification.finding import Findings
+from ovocr.labelgen.verification.stored_files import read_object
 
 _KINDS = ("tar", "rec", "parquet", "folder")
 _MEND = "put back the manifest.json that the data set was made with"
@@ -33,10 +33,8 @@ class Promises:
 
 def read_promises(data_set: LabelledDataSet, findings: Findings) -> Promises | None:
     """Those of the manifest; None, with findings, where it is not one that any command writes."""
-    try:
-        manifest = data_set.manifest()
-    except OvocrError as error:
-        findings.add(data_set.manifest_path, "", "a JSON object", error, mend=_MEND)
+    manifest = read_object(data_set.manifest_path, findings, mend=_MEND)
+    if manifest is None:
         return None
     reader = _Reader(manifest)
     promises = _read(manifest, reader)

@@ -14,14 +14,13 @@ _NUMBERS_SHOWN = 10
 class VerificationReport:
     """command: what made the data set. shards: in its manifest. unfinished: numbers of those without statistics.
 
-    not_hashed: how many have statistics without hashes. images, records, bytes: that were looked at. notices: what was
-    not checked, and why. findings: broken promises; beyond: how many more there are. seconds: that it took.
+    images, records, bytes: that were looked at. notices: what was not checked, and why. findings: broken promises;
+    beyond: how many more there are. seconds: that it took.
     """
 
     command: str
     shards: int
     unfinished: list[int]
-    not_hashed: int
     images: int
     records: int
     bytes: int
@@ -43,7 +42,7 @@ class VerificationReport:
 
     def to_json(self) -> dict[str, Any]:
         """For ``--json``."""
-        names = ("shards", "unfinished", "not_hashed", "images", "records", "bytes", "quick", "notices", "broken")
+        names = ("shards", "unfinished", "images", "records", "bytes", "quick", "notices", "broken")
         return {
             **{name: getattr(self, name) for name in names},
             "findings": [finding.to_json() for finding in self.findings],
@@ -61,8 +60,6 @@ class VerificationReport:
         lines += [for_terminal(notice) for notice in self.notices]
         if self.unfinished:
             lines.append(f"{len(self.unfinished)} shards are not finished: {_numbers(self.unfinished)}")
-        if self.not_hashed:
-            lines.append(f"{self.not_hashed} shards were made before hashes were kept: a changed byte may go unseen")
         return "\n".join([*lines, *self._figures()])
 
     def _figures(self) -> Iterator[str]:

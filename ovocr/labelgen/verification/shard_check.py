@@ -18,13 +18,12 @@ from ovocr.vocab.corpus import TextShard
 
 @dataclass(frozen=True, kw_only=True)
 class ShardReport:
-    """What was looked at and what was found. bytes: of its files. hashed: whether its statistics have hashes."""
+    """What was looked at and what was found. bytes: of its files."""
 
     number: int
     images: int
     records: int
     bytes: int
-    hashed: bool
     findings: list[Finding]
     beyond: int
 
@@ -46,7 +45,7 @@ class _ShardCheck:
     def run(self) -> ShardReport:
         promised = self._plan.promises.shards[self._number]
         stats = check_stats(self._data_set, self._number, promised, self._findings)
-        readable, size, hashed = check_files(self._paths, self._stats_path, stats, self._findings)
+        readable, size = check_files(self._paths, self._stats_path, stats, self._findings)
         if stats is not None:
             check_sum(self._stats_path, stats, self._findings)
         records = None
@@ -60,7 +59,6 @@ class _ShardCheck:
             images=counts.input,
             records=len(records.places) if records is not None else 0,
             bytes=size,
-            hashed=hashed,
             findings=self._findings.listed,
             beyond=self._findings.beyond,
         )

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from ovocr.dataset import LabelledDataSet
-from ovocr.errors import OvocrError
 from ovocr.labelgen.shard_files import describe_file
 from ovocr.labelgen.verification.finding import Findings
+from ovocr.labelgen.verification.stored_files import is_file, read_object
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -17,10 +17,8 @@ def check_stats(
 ) -> dict[str, Any] | None:
     """The shard's statistics; None, with a finding, where they cannot be read. promised: its entry in the manifest."""
     path = data_set.stats_path(number)
-    try:
-        stats = data_set.stats(number)
-    except OvocrError as error:
-        findings.add(path, "", "a JSON object", error)
+    stats = read_object(path, findings)
+    if stats is None:
         return None
     for name in ("source", "kind", "start", "stop"):
         if stats.get(name) != promised.get(name):
@@ -30,16 +28,17 @@ def check_stats(
 
 def check_files(
     paths: dict[str, Path], stats_path: Path, stats: dict[str, Any] | None, findings: Findings
-) -> tuple[set[str], int, bool]:
-    """Names of the files that can be read, their bytes, and whether the statistics have hashes of them."""
+) -> tuple[set[str], int]:
+    """Names of the files that can be read, and their bytes. stats: None where they could not be read."""
     hashes = (stats or {}).get("files")
-    if hashes is not None and not _are_descriptions(hashes, set(paths)):
-        findings.add(stats_path, "files", f"size and sha256 of {', '.join(paths)}", repr(hashes))
+    if stats is not None and not _are_descriptions(hashes, set(paths)):
+        findings.add(
+            stats_path, "files", f"size and sha256 of {', '.join(paths)}", "missing" if hashes is None else repr(hashes)
+        )
         hashes = None
     readable, size = set(), 0
     for name, path in paths.items():
-        if not path.is_file():
-            findings.add(path, "", "a file", "something else" if path.exists() else "missing")
+        if not is_file(path, findings):
             continue
         try:
             found = describe_file(path)
@@ -50,7 +49,7 @@ def check_files(
         size += found["bytes"]
         if hashes is not None:
             _compare(path, hashes[name], found, findings)
-    return readable, size, hashes is not None
+    return readable, size
 
 
 def _compare(path: Path, promised: dict[str, Any], found: dict[str, Any], findings: Findings) -> None:

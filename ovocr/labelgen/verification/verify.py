@@ -19,7 +19,7 @@ from ovocr.labelgen.verification.plan import Plan
 from ovocr.labelgen.verification.promises import Promises, is_count, read_promises
 from ovocr.labelgen.verification.report import VerificationReport
 from ovocr.labelgen.verification.shard_check import ShardReport, check_shard
-from ovocr.labelgen.verification.words_check import check_words, other_rules
+from ovocr.labelgen.verification.words_check import check_words, older_rules, other_rules
 from ovocr.termination import terminable
 from ovocr.vocab.corpus import TextShard, map_shards
 
@@ -83,7 +83,9 @@ def _plan(
     same_rules = True
     if not words:
         notices.append("words and tags were not compared with the text: the vocabulary is not the manifest's")
-    elif promises.with_text and not options.quick:
+    elif promises.with_text and (older := older_rules(data_set)):
+        notices.append(f"the vocabulary's words were made with other rules than the lines were cut with: {older}")
+    if words and promises.with_text and not options.quick:
         try:
             difference = other_rules(data_set)
         except OvocrError as error:
@@ -140,7 +142,6 @@ def _report(
         command=promises.command if promises is not None else "",
         shards=shards,
         unfinished=sorted(set(range(shards)) - set(finished)),
-        not_hashed=sum(not report.hashed for report in reports),
         images=sum(report.images for report in reports),
         records=sum(report.records for report in reports),
         bytes=sum(report.bytes for report in reports),

@@ -1,5 +1,8 @@
 """The files of a data set's words: vocabulary, its description, and word frequencies."""
 
+from pathlib import Path
+from typing import Any
+
 from ovocr.dataset import LabelledDataSet
 from ovocr.errors import OvocrError
 from ovocr.labelgen.manifest import text_versions
@@ -7,9 +10,11 @@ from ovocr.labelgen.shard_files import describe_file
 from ovocr.labelgen.tags import IDF
 from ovocr.labelgen.verification.finding import Findings
 from ovocr.labelgen.verification.promises import Promises
+from ovocr.labelgen.verification.stored_files import is_file, read_object
 from ovocr.labelgen.words import stored_frequencies, stored_vocabulary
 from ovocr.vocab import Segmentation
-from ovocr.vocab.vocabulary import description_path, read_description
+from ovocr.vocab.segmentation import DEFAULT
+from ovocr.vocab.vocabulary import description_path
 
 # Of these, another version may find other words in the same text.
 _SEGMENTING = ("jieba", "regex", "unicode")
@@ -21,36 +26,79 @@ def check_words(data_set: LabelledDataSet, promises: Promises, findings: Finding
         return True
     sound = _check_vocabulary(data_set, findings)
     if promises.policy.weighting == IDF:
-        try:
-            stored_frequencies(data_set)
-        except OvocrError as error:
-            _add(data_set, findings, data_set.frequencies_path.name, "the word frequencies of the manifest", str(error))
-            sound = False
+        sound &= _check_frequencies(data_set, findings)
     return sound
 
 
+def _check_frequencies(data_set: LabelledDataSet, findings: Findings) -> bool:
+    path = data_set.frequencies_path
+    if not is_file(path, findings, mend=_mend(path)):
+        return False
+    try:
+        stored_frequencies(data_set)
+    except OvocrError as error:
+        _add(path, findings, "the word frequencies of the manifest", str(error))
+        return False
+    return True
+
+
 def _check_vocabulary(data_set: LabelledDataSet, findings: Findings) -> bool:
-    path = data_set.vocabulary_path
-    promised = data_set.manifest()["vocabulary"]
+    manifest = data_set.manifest()
+    words = _check_hash(data_set.vocabulary_path, manifest["vocabulary"]["sha256"], findings)
+    description = _check_description(description_path(data_set.vocabulary_path), manifest, findings)
+    return words and description and _check_readable(data_set, findings)
+
+
+def _check_hash(path: Path, promised: str, findings: Findings) -> bool:
+    if not is_file(path, findings, mend=_mend(path)):
+        return False
     try:
         sha256 = describe_file(path)["sha256"]
-        described = read_description(description_path(path))
     except OSError as error:
-        _add(data_set, findings, path.name, "the vocabulary of the manifest", f"unreadable: {error.strerror}")
+        _add(path, findings, "readable", str(error.strerror))
         return False
-    except OvocrError as error:
-        _add(data_set, findings, description_path(path).name, "a vocabulary's description", str(error))
+    if sha256 != promised:
+        _add(path, findings, f"of sha256 {promised}", sha256)
+    return bool(sha256 == promised)
+
+
+def _check_description(path: Path, manifest: dict[str, Any], findings: Findings) -> bool:
+    described = read_object(path, findings, mend=_mend(path))
+    if described is None:
         return False
-    sound = True
-    if sha256 != promised["sha256"]:
-        _add(data_set, findings, path.name, f"of sha256 {promised['sha256']}", sha256)
-        sound = False
-    for name in ("size", "sha256"):
-        if described.get(name) != promised[name]:
-            found = repr(described.get(name))
-            _add(data_set, findings, description_path(path).name, f"of {name} {promised[name]}", found)
-            sound = False
-    return sound and _check_readable(data_set, findings)
+    promised = manifest["vocabulary"]
+    different = [name for name in ("size", "sha256") if described.get(name) != promised[name]]
+    for name in different:
+        _add(path, findings, f"of {name} {promised[name]}", repr(described.get(name)))
+    return _check_rules(path, described, manifest["segmentation"], findings) and not different
+
+
+def _check_rules(path: Path, described: dict[str, Any], promised: dict[str, Any], findings: Findings) -> bool:
+    """Are its rules objects, and are lines cut with the setting by which the vocabulary's words are made?
+
+    Versions may differ: of the vocabulary they are those that its words were counted with, of the manifest those that
+    the data set's lines were cut with.
+    """
+    wrong = [name for name in ("normalisation", "segmenter") if not isinstance(described.get(name, {}), dict)]
+    for name in wrong:
+        _add(path, findings, f"of {name} that is an object", repr(described[name]))
+    if wrong:
+        return False
+    there, here = (rules.get("han", DEFAULT.han) for rules in (described.get("segmenter", {}), promised))
+    if there != here:
+        _add(path, findings, f"of segmenter.han {here!r}, as segmentation.han of manifest.json", repr(there))
+    return bool(there == here)
+
+
+def older_rules(data_set: LabelledDataSet) -> str:
+    """How the rules that the vocabulary's words were made with differ from those that cut the data set's lines.
+
+    Nothing where they do not, or one of the two does not say. The vocabulary must be sound.
+    """
+    there = stored_vocabulary(data_set).settings.get("segmenter", {})
+    here = data_set.manifest()["segmentation"]
+    both = [name for name in there if name in here and there[name] != here[name]]
+    return ", ".join(f"{name} {there[name]!r}, of the lines {here[name]!r}" for name in both)
 
 
 def _check_readable(data_set: LabelledDataSet, findings: Findings) -> bool:
@@ -58,14 +106,17 @@ def _check_readable(data_set: LabelledDataSet, findings: Findings) -> bool:
     try:
         stored_vocabulary(data_set)
     except OvocrError as error:
-        _add(data_set, findings, data_set.vocabulary_path.name, "a vocabulary", str(error))
+        _add(data_set.vocabulary_path, findings, "a vocabulary", str(error))
         return False
     return True
 
 
-def _add(data_set: LabelledDataSet, findings: Findings, name: str, promised: str, found: str) -> None:
-    mend = f"put back the {name} that the data set was made with"
-    findings.add(data_set.root / name, "", promised, found, mend=mend)
+def _add(path: Path, findings: Findings, promised: str, found: str) -> None:
+    findings.add(path, "", promised, found.removeprefix(f"{path}: "), mend=_mend(path))
+
+
+def _mend(path: Path) -> str:
+    return f"put back the {path.name} that the data set was made with"
 
 
 def other_rules(data_set: LabelledDataSet) -> str:

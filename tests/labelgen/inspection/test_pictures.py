@@ -5,10 +5,12 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from PIL import Image
 
 from ovocr.dataset import LabelledDataSet
@@ -16,6 +18,7 @@ from ovocr.labelgen.inspection.data_set import InspectedDataSet
 from ovocr.labelgen.inspection.images import load_images
 from ovocr.labelgen.inspection.inspecting import inspect_labels
 from ovocr.labelgen.inspection.options import InspectOptions
+from ovocr.labelgen.inspection.page import inspection_page
 from ovocr.labelgen.inspection.pictures import NoPicture, PagePicture, shrink
 from ovocr.labelgen.options import BuildOptions
 from ovocr.labelgen.totals import Totals
@@ -88,6 +91,30 @@ def test_a_damaged_record_costs_itself_alone(make_data_set: Callable[..., Path])
     assert damaged.picture.why.startswith("The record cannot be read: ")
     assert [tag.slots for tag in damaged.tags] == [0]
     assert [tag.slots for tag in first.tags] == [4]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_labels_that_are_no_tags_are_shown_as_they_are(
+    make_data_set: Callable[..., Path], overwrite_labels: Any, packed: bool
+) -> None:
+    root = make_data_set([2], packed=packed)
+    tag = 7 if packed else 5
+    overwrite_labels(LabelledDataSet(root), 0, [tag, float("nan"), float("-inf"), 500_000])
+    inspection = inspect_labels(InspectOptions(source=root), progress=False)
+    damaged, sound = inspection.images
+    assert isinstance(damaged.picture, PagePicture)
+    assert (damaged.tags[0].id, damaged.tags[0].slots) == (tag, 1)
+    assert damaged.damage == (
+        "slot 1 holds nan, which is none of the image's tags; see `ovocr verify`",
+        "slot 2 holds -inf, which is none of the image's tags; see `ovocr verify`",
+        "slot 3 holds 500000, which is none of the image's tags; see `ovocr verify`",
+    )
+    assert sound.damage == ()
+    assert inspection_page(inspection).count("damaged record</strong> slot 1 holds nan, which is none") == 1
+    rows = inspection.to_json()["images"]
+    assert rows[0]["foreign_slots"][2] == {"holds": "500000", "slots": [3]}
+    assert rows[0]["damage"] == list(damaged.damage)
+    assert (rows[1]["foreign_slots"], rows[1]["damage"]) == ([], [])
 
 
 def test_a_stored_picture_of_another_size_than_its_boxes_is_not_shown(make_data_set: Callable[..., Path]) -> None:

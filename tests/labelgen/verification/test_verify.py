@@ -1,7 +1,6 @@
 """Whole runs of verify: sound data sets of each command, what is not finished, what is foreign, garbage."""
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -62,7 +61,7 @@ def test_nothing_is_changed(copy: LabelledDataSet, check: Check):
 def test_data_sets_of_the_other_commands_are_sound(relabelled: LabelledDataSet, packed: LabelledDataSet, check: Check):
     for data_set in (relabelled, packed):
         report = check(data_set.root)
-        assert (found(report), report.notices, report.not_hashed, report.unfinished) == ([], [], 0, [])
+        assert (found(report), report.notices, report.unfinished) == ([], [], [])
     assert (report.images, report.records) == (7, 3)
 
 
@@ -153,10 +152,10 @@ def test_a_folder_that_is_a_file_is_caught(copy: LabelledDataSet, check: Check):
 
 
 MANIFESTS: list[tuple[Any, str]] = [
-    (b"", "should be a JSON object, is "),
-    (b"\xff\xfe{", "should be a JSON object, is "),
-    (b"[" * 200_000, "should be a JSON object, is "),
-    (b"[1]", "should be a JSON object, is "),
+    (b"", "manifest.json: should be a JSON object, is no JSON: Expecting value: line 1 column 1 (char 0)"),
+    (b"\xff\xfe{", "manifest.json: should be a JSON object, is no JSON: 'utf-8' codec can't decode byte"),
+    (b"[" * 200_000, "manifest.json: should be a JSON object, is no JSON: maximum recursion depth exceeded"),
+    (b"[1]", "manifest.json: should be a JSON object, is other JSON: [1]"),
     ({"format": 1}, "manifest.json: format: should be one of 2, is 1"),
     ({"options": 3}, "manifest.json: options: should be an object, is 3"),
     ({"options": {"tags": True, "seed": 7, "max_pixels": 1}}, "options.tags: should be a whole number from 1 to"),
@@ -176,6 +175,7 @@ def test_a_manifest_that_is_none_is_one_finding_and_the_end(copy: LabelledDataSe
     lines = text.splitlines()
     assert code == 1
     assert any(line.startswith("manifest.json") and words in line for line in lines), text
+    assert str(copy.manifest_path) not in text
     assert "nothing else was checked: manifest.json does not say what there should be" in lines
     assert "\x1b" not in text
 
@@ -192,63 +192,41 @@ def test_statistics_that_are_garbage_are_findings(copy: LabelledDataSet, check: 
 def test_a_folder_in_place_of_statistics_is_a_finding(copy: LabelledDataSet, check: Check):
     copy.stats_path(0).unlink()
     copy.stats_path(0).mkdir()
-    assert found(check(copy.root))[0].startswith("stats/00000.json: should be a JSON object, is ")
+    assert found(check(copy.root))[0] == "stats/00000.json: should be a file, is something else"
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "words"),
-    [
-        ("vocab.txt", b"a\na\n", "vocab.txt: should be of sha256 "),
-        ("vocab.txt", None, "vocab.txt: should be the vocabulary of the manifest, is unreadable: No such file"),
-        ("vocab.txt.json", b"[", "vocab.txt.json: should be a vocabulary's description, is "),
-        ("vocab.txt.json", b"{}", "vocab.txt.json: should be of size 12, is None"),
-        ("vocab.txt.json", None, "vocab.txt.json: should be of size 12, is None"),
-    ],
-)
-def test_vocabulary_files_that_are_none_are_findings(
-    copy: LabelledDataSet, check: Check, name: str, content: bytes | None, words: str
-):
-    path = copy.root / name
-    path.unlink() if content is None else path.write_bytes(content)
-    lines = found(check(copy.root))
-    assert any(line.startswith(words) for line in lines), lines
+@pytest.mark.parametrize("name", ["vocab.txt", "vocab.txt.json", "frequencies.tsv", "stats/00000.json"])
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(relabelled: LabelledDataSet, tmp_path: Path, name: str):
+    root = Path(shutil.copytree(relabelled.root, tmp_path / "copy"))
+    (root / name).unlink()
+    os.mkfifo(root / name)
+    arguments = [sys.executable, "-m", "ovocr", "verify", str(root), "--quick"]
+    result = subprocess.run(arguments, capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stderr) == (1, "")
+    assert f"{name}: should be a file, is something else" in result.stdout.splitlines()
 
 
-@pytest.mark.parametrize(("words", "size"), [(b"a\na\n", 2), (b"a\nb\n", 3), (b"a", 1), (b"\xff\n", 1)])
-def test_what_the_manifest_names_must_be_a_vocabulary(copy: LabelledDataSet, check: Check, words: bytes, size: int):
-    copy.vocabulary_path.write_bytes(words)
-    named = {"size": size, "sha256": hashlib.sha256(words).hexdigest()}
-    (copy.root / "vocab.txt.json").write_text(json.dumps(named))
-    copy.manifest_path.write_text(json.dumps({**copy.manifest(), "vocabulary": named}))
-    assert found(check(copy.root))[0].startswith("vocab.txt: should be a vocabulary, is ")
-
-
-def test_without_hashes_the_rest_is_checked(copy: LabelledDataSet, check: Check):
+def test_missing_hashes_are_findings_and_the_rest_is_checked(copy: LabelledDataSet, check: Check):
     for number in (0, 1):
         stats = copy.stats(number)
         del stats["files"]
         copy.stats_path(number).write_text(json.dumps(stats))
     code, text, _ = command(copy.root)
-    assert code == 0
-    assert "2 shards were made before hashes were kept: a changed byte may go unseen" in text.splitlines()
+    assert code == 1
+    for number in (0, 1):
+        line = f"stats/{number:05d}.json: files: should be size and sha256 of rec, idx, ocr, records, is missing"
+        assert line in text.splitlines()
     os.truncate(copy.records_path(1), 1000)
-    assert check(copy.root).broken
+    assert any(line.startswith("records/00001.parquet: ") for line in found(check(copy.root)))
 
 
-@pytest.mark.parametrize("change", [{"segmentation": {"version": 1}}, {"versions": {"jieba": "0"}}])
-def test_text_that_other_rules_cut_is_not_compared(
-    copy: LabelledDataSet, check: Check, edited: Any, rehash: Any, change: dict[str, Any]
-):
-    manifest = copy.manifest()
-    copy.manifest_path.write_text(json.dumps({**manifest, **change}))
-    report = check(copy.root)
-    assert report.broken == 0
-    (notice,) = report.notices
-    assert notice.startswith("words and tags were not compared with the text, which other rules cut into words: ")
-    # What the row's tags give needs no rules.
-    edited(copy.records_path(0), lambda rows: rows[0]["tags"][0].update(id=9))
-    rehash(copy)
-    assert ["label 0" in line for line in found(check(copy.root))] == [True]
+@pytest.mark.parametrize("name", ["rec", "idx", "ocr", "records"])
+def test_a_single_hash_that_is_missing_is_a_finding(copy: LabelledDataSet, check: Check, name: str):
+    stats = copy.stats(1)
+    del stats["files"][name]
+    copy.stats_path(1).write_text(json.dumps(stats))
+    (line,) = found(check(copy.root, quick=True))
+    assert line.startswith("stats/00001.json: files: should be size and sha256 of rec, idx, ocr, records, is {")
 
 
 def test_what_to_do_about_it_is_said(copy: LabelledDataSet):

@@ -1,0 +1,93 @@
+"""The vocabulary of a data set and what describes it: another one, other rules, none at all."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ovocr.dataset import LabelledDataSet
+from ovocr.labelgen.verification.report import VerificationReport
+
+Check = Callable[..., VerificationReport]
+
+
+def found(report: VerificationReport) -> list[str]:
+    return [finding.format() for finding in report.findings]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("vocab.txt", b"a\na\n", "vocab.txt: should be of sha256 "),
+        ("vocab.txt", None, "vocab.txt: should be a file, is missing"),
+        ("vocab.txt.json", b"[", "vocab.txt.json: should be a JSON object, is no JSON: Expecting value"),
+        ("vocab.txt.json", b"{}", "vocab.txt.json: should be of size 12, is None"),
+        ("vocab.txt.json", None, "vocab.txt.json: should be a file, is missing"),
+    ],
+)
+def test_vocabulary_files_that_are_none_are_findings(
+    copy: LabelledDataSet, check: Check, name: str, content: bytes | None, words: str
+):
+    path = copy.root / name
+    path.unlink() if content is None else path.write_bytes(content)
+    lines = found(check(copy.root))
+    assert any(line.startswith(words) for line in lines), lines
+
+
+def describe_vocabulary(data_set: LabelledDataSet, **settings: Any) -> None:
+    path = data_set.root / "vocab.txt.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **settings}))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"segmenter": {"han": "simplified"}}, "should be of segmenter.han 'as-read', as segmentation.han of manifest"),
+        ({"segmenter": 3}, "should be of segmenter that is an object, is 3"),
+        ({"normalisation": "NFKC"}, "should be of normalisation that is an object, is 'NFKC'"),
+    ],
+)
+def test_a_vocabulary_of_other_rules_than_the_manifest_is_a_finding(
+    copy: LabelledDataSet, check: Check, settings: dict[str, Any], words: str
+):
+    describe_vocabulary(copy, **settings)
+    for quick in (True, False):
+        (line,) = found(check(copy.root, quick=quick))
+        assert line.startswith(f"vocab.txt.json: {words}")
+
+
+def test_a_vocabulary_of_another_version_is_a_notice(copy: LabelledDataSet, check: Check):
+    """Its words may have been counted before the installed rules, with which the lines were cut."""
+    describe_vocabulary(copy, segmenter={**copy.manifest()["segmentation"], "version": 1})
+    report = check(copy.root)
+    assert (report.broken, report.notices) == (
+        0,
+        ["the vocabulary's words were made with other rules than the lines were cut with: version 1, of the lines 2"],
+    )
+
+
+@pytest.mark.parametrize(("words", "size"), [(b"a\na\n", 2), (b"a\nb\n", 3), (b"a", 1), (b"\xff\n", 1)])
+def test_what_the_manifest_names_must_be_a_vocabulary(copy: LabelledDataSet, check: Check, words: bytes, size: int):
+    copy.vocabulary_path.write_bytes(words)
+    named = {"size": size, "sha256": hashlib.sha256(words).hexdigest()}
+    (copy.root / "vocab.txt.json").write_text(json.dumps(named))
+    copy.manifest_path.write_text(json.dumps({**copy.manifest(), "vocabulary": named}))
+    assert found(check(copy.root))[0].startswith("vocab.txt: should be a vocabulary, is ")
+
+
+@pytest.mark.parametrize("change", [{"segmentation": {"version": 1}}, {"versions": {"jieba": "0"}}])
+def test_text_that_other_rules_cut_is_not_compared(
+    copy: LabelledDataSet, check: Check, edited: Any, rehash: Any, change: dict[str, Any]
+):
+    manifest = copy.manifest()
+    copy.manifest_path.write_text(json.dumps({**manifest, **change}))
+    report = check(copy.root)
+    assert report.broken == 0
+    (notice,) = report.notices
+    assert notice.startswith("words and tags were not compared with the text, which other rules cut into words: ")
+    # What the row's tags give needs no rules.
+    edited(copy.records_path(0), lambda rows: rows[0]["tags"][0].update(id=9))
+    rehash(copy)
+    assert ["label 0" in line for line in found(check(copy.root))] == [True]
