@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from ovocr.commands.options import FOLDER
-from ovocr.commands.output import JSON_HELP, file_target, json_target, print_figures
+from ovocr.commands.output import JSON_HELP, file_target, json_target, print_figures, print_left_out
 from ovocr.files import write_text
 
 
@@ -31,6 +31,7 @@ def inspect(html_path: str, json_path: str | None, **options: Any) -> None:
     from ovocr.labelgen.inspection.page import inspection_page
 
     inspection = inspect_labels(InspectOptions(**options), progress=True)
+    print_left_out(inspection.left_out)
     page = inspection_page(inspection)
     write_text(Path(html_path), page)
     print_figures(f"{inspection.format()}\n{html_path}: {len(page) / 1e6:.1f} MB", inspection.to_json(), json_path)

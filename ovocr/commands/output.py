@@ -32,6 +32,12 @@ def print_error(error: Exception) -> None:
         click.echo(f"ovocr: {for_terminal(str(error))}", err=True)
 
 
+def print_left_out(lines: list[str]) -> None:
+    """What could not be looked at, a line each, on standard error."""
+    for line in lines:
+        click.echo(f"ovocr: left out: {for_terminal(line)}", err=True)
+
+
 def json_target(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     """A file, or - for standard output."""
     return value if value == "-" else file_target(ctx, parameter, value)

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from ovocr.commands.options import FOLDER
-from ovocr.commands.output import JSON_HELP, json_target, print_figures
+from ovocr.commands.output import JSON_HELP, json_target, print_figures, print_left_out
 
 
 @click.command("verify")
@@ -41,5 +41,6 @@ def why_command(root: Path, key: str, tag: str | None, json_path: str | None) ->
     from ovocr.labelgen.provenance.format import format_stories
     from ovocr.labelgen.provenance.provenance import explain
 
-    stories = explain(root, key, tag)
-    print_figures(format_stories(stories), {"images": [story.to_json() for story in stories]}, json_path)
+    explanation = explain(root, key, tag)
+    print_left_out(explanation.left_out)
+    print_figures(format_stories(explanation.stories), explanation.to_json(), json_path)

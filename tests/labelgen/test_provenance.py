@@ -32,7 +32,7 @@ def why(*arguments: object) -> tuple[int, list[str], str]:
 
 
 def test_every_tag_has_its_line_its_place_and_its_slots(built: Built):
-    (story,) = explain(built[0].root, "fox.jpg")
+    (story,) = explain(built[0].root, "fox.jpg").stories
     assert (story.shard, story.row, story.record_id, story.status, story.size) == (1, 0, 0, "ok", (420, 90))
     assert (story.words_found, story.words_in_vocabulary, story.competing, story.rule) == (4, 4, 4, "")
     assert [(tag.id, tag.word, tag.place) for tag in story.tags] == [
@@ -76,7 +76,7 @@ def test_a_key_that_several_images_have_shows_each(built: Built):
 
 
 def test_of_more_words_than_slots_it_is_told_which_were_left_out_and_by_which_rule(built: Built):
-    (story,) = explain(built[0].root, "b/many.PNG")
+    (story,) = explain(built[0].root, "b/many.PNG").stories
     assert (story.competing, story.slots) == (6, 5)
     assert story.rule == "those are kept whose blake2b digest of (seed 7, key, id) is smallest"
     assert sorted(rank for tag in story.tags for rank in tag.ranks) == list(range(6))
@@ -90,7 +90,7 @@ def test_of_more_words_than_slots_it_is_told_which_were_left_out_and_by_which_ru
 def test_weights_and_repeats_are_told(built: Built, tmp_path: Path):
     out = tmp_path / "out"
     relabel(RelabelOptions(source=built[0].root, out=out, policy="idf", repeats=True, tags=3, seed=4), progress=False)
-    story, _ = explain(out, "a/fox.jpg")
+    story, _ = explain(out, "a/fox.jpg").stories
     assert (story.competing, story.slots) == (6, 3)
     assert story.rule.startswith("they are drawn one after another in proportion to their idf weights")
     frequencies = WordFrequencies.load(out / "frequencies.tsv")
@@ -116,7 +116,7 @@ def test_weights_and_repeats_are_told(built: Built, tmp_path: Path):
     ],
 )
 def test_a_tag_that_is_not_there_is_explained(built: Built, key: str, tag: str, answer: str):
-    (story,) = explain(built[0].root, key, tag)
+    (story,) = explain(built[0].root, key, tag).stories
     assert story.tags == []
     assert answer in story.answers[0]
     code, lines, _ = why(built[0].root, key, tag)
@@ -127,7 +127,7 @@ def test_a_tag_that_is_not_there_is_explained(built: Built, key: str, tag: str, 
 def test_letters_that_were_cut_otherwise_are_found_in_the_vocabulary_too(built: Built, tmp_path: Path):
     (tmp_path / "v.txt").write_text("laz\nfox\n")
     relabel(RelabelOptions(source=built[0].root, out=tmp_path / "out", vocab=str(tmp_path / "v.txt")), progress=False)
-    (story,) = explain(tmp_path / "out", "fox.jpg", "laz")
+    (story,) = explain(tmp_path / "out", "fox.jpg", "laz").stories
     assert story.answers == [
         "laz has class id 0; its letters were read, but cut into other words: "
         'line 0 "over the lazy fox" = [over] + [the] + [lazy] + fox'
@@ -161,7 +161,7 @@ def test_a_picture_out_of_reach_has_words_and_no_tags(built: Built, tmp_path: Pa
         relabel(options, progress=False)
     finally:
         (tmp_path / "away.tar").rename(source)
-    (story,) = explain(tmp_path / "out", "b/unknown.png", "violin")
+    (story,) = explain(tmp_path / "out", "b/unknown.png", "violin").stories
     (answer,) = story.answers
     assert answer.startswith("violin has class id 0; it was read, but the image has no such tag (source-out-of-reach)")
 
@@ -206,8 +206,10 @@ def test_slots_that_hold_no_tag_of_the_image_are_told(built: Built, tmp_path: Pa
     ]
     with RecordWriter(copy.rec_prefix(1)) as writer:
         writer.write(0, labels[:1], image)
-    assert explain(copy.root, "fox.jpg")[0].damage == ["the record has 1 slots instead of 5; see `ovocr verify`"]
-    assert explain(built[0].root, "fox.jpg")[0].damage == []
+    assert explain(copy.root, "fox.jpg").stories[0].damage == [
+        "the record has 1 slots instead of 5; see `ovocr verify`"
+    ]
+    assert explain(built[0].root, "fox.jpg").stories[0].damage == []
 
 
 def test_packed_labels_come_from_the_table(members: list[tuple[str, bytes]], tar: Any, tmp_path: Path):
@@ -221,7 +223,7 @@ def test_packed_labels_come_from_the_table(members: list[tuple[str, bytes]], tar
         tags=4,
     )
     pack_labels(options, progress=False)
-    (story,) = explain(options.out, "b/many.PNG")
+    (story,) = explain(options.out, "b/many.PNG").stories
     assert [(tag.id, tag.slots, tag.ranks) for tag in story.tags] == [
         (9, [0], [0]),
         (8, [1], [1]),
@@ -247,7 +249,7 @@ def test_all_of_it_as_json(built: Built, tmp_path: Path):
     assert [tag["line"] for tag in image["tags"]] == [0, 0, 0, 1, 1, 1]
     assert image["lines"][0]["words"][0]["word"] == "river"
     why(built[0].root, "b/many.PNG", "--json", tmp_path / "f.json")
-    assert json.loads((tmp_path / "f.json").read_text()) == {"images": [image]}
+    assert json.loads((tmp_path / "f.json").read_text()) == {"images": [image], "left_out": []}
 
 
 def test_only_row_groups_that_may_hold_the_key_are_read(built: Built, tmp_path: Path):
@@ -262,9 +264,9 @@ def test_only_row_groups_that_may_hold_the_key_are_read(built: Built, tmp_path: 
     with RowWriter(data_set.ocr_path(1), pq.read_schema(data_set.ocr_path(1))) as writer:
         for number in range(0, 2500, 2):
             writer.append({**text, "key": f"{number:05d}.jpg", "width": number + 1})
-    (story,) = explain(data_set.root, "02468.jpg")
+    (story,) = explain(data_set.root, "02468.jpg").stories
     assert (story.row, story.size) == (2468, (2469, 90))
-    (story,) = explain(data_set.root, "02469.jpg")
+    (story,) = explain(data_set.root, "02469.jpg").stories
     assert (story.row, story.status, story.size) == (2469, "quarantined", None)
 
 
@@ -288,6 +290,44 @@ def test_a_damaged_data_set_is_one_line(built: Built, tmp_path: Path, damage: An
     code, lines, errors = why(copy.root, "b/many.PNG")
     assert (code, lines, len(errors.splitlines())) == (1, [], 1)
     assert str(copy.root) in errors
+
+
+@pytest.mark.parametrize("kind", ["truncated", "missing", "pipe"])
+def test_a_shard_whose_records_cannot_be_read_is_left_out_and_named(built: Built, tmp_path: Path, kind: str):
+    copy = LabelledDataSet(Path(shutil.copytree(built[0].root, tmp_path / "copy")))
+    damaged = copy.records_path(0)
+    if kind == "truncated":
+        os.truncate(damaged, 200)
+    else:
+        damaged.unlink()
+    if kind == "pipe":
+        os.mkfifo(damaged)
+    sound = why(built[0].root, "fox.jpg")
+    code, lines, errors = why(copy.root, "fox.jpg")
+    assert (code, lines) == (0, sound[1])
+    (line,) = errors.splitlines()
+    assert line.startswith(f"ovocr: left out: {damaged}: cannot be read: ")
+    code, lines, errors = why(copy.root, "fox.jpg", "--json", "-")
+    value = json.loads("\n".join(lines))
+    assert [f"ovocr: left out: {left_out}" for left_out in value["left_out"]] == errors.splitlines() == [line]
+    code, lines, errors = why(copy.root, "b/many.PNG")
+    assert (code, lines, len(errors.splitlines())) == (1, [], 1)
+    assert f"no image of a shard that can be read has the key b/many.PNG; left out: {damaged}: cannot be" in errors
+
+
+def test_an_image_whose_text_cannot_be_read_leaves_the_one_of_another_shard(built: Built, tmp_path: Path):
+    copy = LabelledDataSet(Path(shutil.copytree(built[0].root, tmp_path / "copy")))
+    for path in (copy.records_path(1), copy.ocr_path(1)):
+        table = pq.read_table(path)
+        rows = [{**row, "key": "a/fox.jpg"} for row in table.to_pylist()]
+        pq.write_table(pa.Table.from_pylist(rows, table.schema), path)
+    os.truncate(copy.ocr_path(0), 200)
+    explanation = explain(copy.root, "a/fox.jpg")
+    assert [story.shard for story in explanation.stories] == [1]
+    (left_out,) = explanation.left_out
+    assert left_out.startswith(f"{copy.ocr_path(0)}: cannot be read: ")
+    _, _, errors = why(copy.root, "b/many.PNG")
+    assert errors.startswith(f"ovocr: {copy.ocr_path(0)}: cannot be read: ")
 
 
 def test_text_from_a_picture_is_shown_and_not_sent(built: Built, tmp_path: Path):

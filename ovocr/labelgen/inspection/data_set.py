@@ -51,6 +51,12 @@ class InspectedDataSet:
         """Tags that each record holds. Raises OvocrError where the manifest does not say."""
         return self._option("tags")
 
+    def check(self) -> None:
+        """Raises OvocrError where what all shards go by cannot be read."""
+        _ = self.max_pixels, self.slots
+        if not self.packed:
+            _ = self.segmentation
+
     def _option(self, name: str) -> int:
         try:
             return int(self.manifest["options"][name])

@@ -1,18 +1,19 @@
 """``ovocr inspect``: a labelled data set in, a sample of its images with their labels out."""
 
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from typing import Any
 
 from tqdm import tqdm
 
-from ovocr.errors import MissingExtraError
+from ovocr.errors import MissingExtraError, OvocrError
 from ovocr.labelgen.inspection.data_set import InspectedDataSet
 from ovocr.labelgen.inspection.images import InspectedImage, load_images
 from ovocr.labelgen.inspection.options import InspectOptions
 from ovocr.labelgen.inspection.pictures import NoPicture
-from ovocr.labelgen.inspection.selection import Selection, select
+from ovocr.labelgen.inspection.selection import Selection, Selector
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,11 @@ class Inspection:
         lines = [f"{len(self.images)} of {of}"]
         return "\n".join(lines + ([f"  without their picture: {without}"] if without else []))
 
+    @property
+    def left_out(self) -> list[str]:
+        """A line for each shard that could not be read, and of which nothing is shown."""
+        return [f"shard {number}: {why}" for number, why in self.selection.left_out.items()]
+
     def to_json(self) -> dict[str, Any]:
         """For ``--json``: counts of the data set, how the sample was chosen, a row an image, without pictures."""
         options = self.options
@@ -47,6 +53,7 @@ class Inspection:
                 "word": options.word,
                 "keys": list(options.keys),
                 "shard": options.shard,
+                "left_out": self.left_out,
             },
             "images": [_row(image) for image in self.images],
         }
@@ -61,14 +68,53 @@ def inspect_labels(options: InspectOptions, progress: bool) -> Inspection:
     if any(find_spec(name) is None for name in ("cv2", "PIL")):
         raise MissingExtraError("inspect", "ocr")
     data_set = InspectedDataSet.open(options.source)
-    selection = select(data_set, options, progress)
-    images = []
-    with tqdm(total=selection.chosen, unit="img", disable=not (progress and sys.stderr.isatty())) as bar:
-        for shard, places in selection.places.items():
-            for image in load_images(data_set, shard, places, options.side):
-                images.append(image)
-                bar.update()
-    return Inspection(data_set=data_set, options=options, selection=selection, images=tuple(images))
+    data_set.check()
+    selector = Selector(data_set, options, progress)
+    loaded = _Loaded(data_set, options.side, progress)
+    while True:
+        selection = selector.choose()
+        damaged = loaded.load(selection)
+        if not damaged:
+            return Inspection(
+                data_set=data_set, options=options, selection=selection, images=tuple(loaded.images(selection))
+            )
+        for shard, error in damaged.items():
+            selector.leave_out(shard, error)
+
+
+class _Loaded:
+    """Images of shards, kept while others are chosen in the place of those that cannot be read."""
+
+    def __init__(self, data_set: InspectedDataSet, side: int, progress: bool) -> None:
+        self._data_set = data_set
+        self._side = side
+        self._progress = progress
+        self._shards: dict[int, tuple[list[int], list[InspectedImage]]] = {}
+
+    def load(self, selection: Selection) -> dict[int, OvocrError]:
+        """Load what is chosen and not there yet. Gives the shards that cannot be read."""
+        damaged: dict[int, OvocrError] = {}
+        shown = self._progress and sys.stderr.isatty()
+        with tqdm(total=selection.chosen, unit="img", disable=not shown) as bar:
+            for shard, places in selection.places.items():
+                if self._shards.get(shard, ([], []))[0] == places:
+                    bar.update(len(places))
+                    continue
+                images = []
+                try:
+                    for image in load_images(self._data_set, shard, places, self._side):
+                        images.append(image)
+                        bar.update()
+                except OvocrError as error:
+                    damaged[shard] = error
+                else:
+                    self._shards[shard] = places, images
+        return damaged
+
+    def images(self, selection: Selection) -> Iterator[InspectedImage]:
+        """Those that are chosen, all of them loaded."""
+        for shard in selection.places:
+            yield from self._shards[shard][1]
 
 
 def _row(image: InspectedImage) -> dict[str, Any]:

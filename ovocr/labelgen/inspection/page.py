@@ -2,7 +2,7 @@
 
 from ovocr.labelgen.inspection.inspecting import Inspection
 from ovocr.labelgen.inspection.page_card import card
-from ovocr.labelgen.inspection.page_overview import facts, overview, sample
+from ovocr.labelgen.inspection.page_overview import facts, left_out, overview, sample
 from ovocr.labelgen.inspection.page_script import SCRIPT
 from ovocr.labelgen.inspection.page_style import STYLE
 from ovocr.labelgen.inspection.page_toolbar import keys, toolbar
@@ -17,6 +17,7 @@ def inspection_page(inspection: Inspection) -> str:
     parts = [
         overview(data_set),
         f'<h2>Pictures</h2>\n<div class="above"><p>{sample(inspection)}</p>{keys(packed=data_set.packed)}</div>',
+        left_out(inspection),
         toolbar(inspection.images, packed=data_set.packed),
         '<div id="cards">',
         *cards,

@@ -61,6 +61,12 @@ def _bar(status: str, share: float) -> str:
     )
 
 
+def left_out(inspection: Inspection) -> str:
+    """Which shards could not be read: a paragraph, HTML; nothing where all could."""
+    lines = "<br>".join(map(text, inspection.left_out))
+    return f'<p class="why"><strong>Left out, because they cannot be read:</strong> {lines}</p>' if lines else ""
+
+
 def sample(inspection: Inspection) -> str:
     """How the pictures of the page were chosen: a sentence, HTML."""
     selection, options = inspection.selection, inspection.options

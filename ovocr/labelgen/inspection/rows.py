@@ -39,6 +39,8 @@ def read_rows(path: Path, schema: pa.Schema, places: Sequence[int]) -> list[dict
 @contextmanager
 def _opened(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetFile]:
     """Raises OvocrError where a column is missing or of another type, or the block meets damage."""
+    if path.exists() and not path.is_file():  # a pipe would be waited for without end
+        raise OvocrError(f"{path}: cannot be read: it is a folder, a device or a pipe; put the file back")
     try:
         with pq.ParquetFile(path) as table:
             for name in schema.names:

@@ -16,12 +16,14 @@ from ovocr.vocab.corpus import TextShard, map_shards
 class Selection:
     """places: those of the chosen images in the records of each shard, ascending; no shard without any.
 
-    matching: images that the options ask for, chosen or not. shards: how many shards have such.
+    matching: images that the options ask for, chosen or not. shards: how many shards have such. left_out: for each
+    shard that cannot be read, why; its images are not counted.
     """
 
     places: dict[int, list[int]]
     matching: int
     shards: int
+    left_out: dict[int, str]
 
     @property
     def chosen(self) -> int:
@@ -29,22 +31,60 @@ class Selection:
         return sum(map(len, self.places.values()))
 
 
-def select(data_set: InspectedDataSet, options: InspectOptions, progress: bool) -> Selection:
-    """Choose images. Raises OvocrError where none is as the options say."""
-    wanted = Filter.of(options, data_set)
-    numbers = _shards(data_set, options)
-    shards = [TextShard(data_set.files.root, number) for number in numbers]
-    bar = "matching" if progress else None
-    counted = map_shards(lambda shard: wanted.count(data_set, shard.number), shards, workers=1, progress=bar)
-    counts = dict(zip(numbers, counted, strict=True))
-    matching = sum(counts.values())
-    if not matching:
-        raise _nothing(data_set.files.root, options)
-    places = {}
-    for number, share in zip(numbers, share_out(list(counts.values()), options.limit, options.seed), strict=True):
-        if share:
-            places[number] = _draw(wanted.places(data_set, number), share, options.seed, number)
-    return Selection(places=places, matching=matching, shards=sum(map(bool, counts.values())))
+class Selector:
+    """Counts the images of each shard that the options ask for, once, and chooses among them, as often as asked."""
+
+    def __init__(self, data_set: InspectedDataSet, options: InspectOptions, progress: bool) -> None:
+        """Raises UsageError or OvocrError where the options name what the data set does not have."""
+        self._data_set = data_set
+        self._options = options
+        self._wanted = Filter.of(options, data_set)
+        self._left_out: dict[int, str] = {}
+        numbers = _shards(data_set, options)
+        shards = [TextShard(data_set.files.root, number) for number in numbers]
+        bar = "matching" if progress else None
+        counted = map_shards(lambda shard: self._count(shard.number), shards, workers=1, progress=bar)
+        counts = dict(zip(numbers, counted, strict=True))
+        self._counts = {number: count for number, count in counts.items() if number not in self._left_out}
+
+    def leave_out(self, shard: int, error: OvocrError) -> None:
+        """Choose no image of a shard any more: it cannot be read, as ``error`` says."""
+        self._left_out[shard] = str(error)
+        self._counts.pop(shard, None)
+
+    def choose(self) -> Selection:
+        """As if shards that cannot be read were not there. Raises OvocrError where no image is as the options say."""
+        while True:
+            if not any(self._counts.values()):
+                raise _nothing(self._data_set.files.root, self._options, list(self._left_out.values()))
+            places = self._draw_places()
+            if places is not None:
+                return Selection(
+                    places=places,
+                    matching=sum(self._counts.values()),
+                    shards=sum(map(bool, self._counts.values())),
+                    left_out=dict(sorted(self._left_out.items())),
+                )
+
+    def _count(self, shard: int) -> int:
+        try:
+            return self._wanted.count(self._data_set, shard)
+        except OvocrError as error:
+            self._left_out[shard] = str(error)
+            return 0
+
+    def _draw_places(self) -> dict[int, list[int]] | None:
+        """Of each shard those that are chosen; None where one turns out to be unreadable, which is left out then."""
+        limit, seed = self._options.limit, self._options.seed
+        places = {}
+        for number, share in zip(self._counts, share_out(list(self._counts.values()), limit, seed), strict=True):
+            if share:
+                try:
+                    places[number] = _draw(self._wanted.places(self._data_set, number), share, seed, number)
+                except OvocrError as error:
+                    self.leave_out(number, error)
+                    return None
+        return places
 
 
 def share_out(counts: list[int], limit: int, seed: int) -> list[int]:
@@ -90,13 +130,16 @@ def _shards(data_set: InspectedDataSet, options: InspectOptions) -> list[int]:
     return [options.shard]
 
 
-def _nothing(root: Path, options: InspectOptions) -> OvocrError:
+def _nothing(root: Path, options: InspectOptions, left_out: list[str]) -> OvocrError:
     asked = [
         *([] if options.status is None else [f"--status {options.status}"]),
         *([] if options.word is None else [f"--word {options.word}"]),
         *(f"--key {key}" for key in options.keys),
         *([] if options.shard is None else [f"--shard {options.shard}"]),
     ]
+    if left_out:
+        said = f" is as {for_terminal(' '.join(asked))} says" if asked else " is there"
+        return OvocrError(f"{root}: no image{said} in a shard that can be read; left out: {'; '.join(left_out)}")
     if not asked:
         return OvocrError(f"{root}: its finished shards have no image")
     return OvocrError(f"{root}: no image is as {for_terminal(' '.join(asked))} says; leave an option out")

@@ -9,7 +9,7 @@ from ovocr.errors import OvocrError, UsageError
 from ovocr.labelgen.provenance.absence import explain_absence
 from ovocr.labelgen.provenance.reading import CutText
 from ovocr.labelgen.provenance.search import StoredImage, find_images
-from ovocr.labelgen.provenance.story import ImageStory, TagStory
+from ovocr.labelgen.provenance.story import Explanation, ImageStory, TagStory
 from ovocr.labelgen.sources import as_text
 from ovocr.labelgen.stored_slots import StoredSlots
 from ovocr.labelgen.tags import IDF, by_rank
@@ -21,19 +21,20 @@ from ovocr.vocab import Segmentation, Vocabulary
 from ovocr.vocab.look_up import Answer, look_up
 
 
-def explain(root: Path, key: str, tag: str | None = None) -> list[ImageStory]:
+def explain(root: Path, key: str, tag: str | None = None) -> Explanation:
     """Where the tags come from that the images with this key have. tag: a word or class id; then that one alone.
 
-    Raises OvocrError, naming the file, where one cannot be read, and where no image has the key.
+    A shard whose table cannot be read is left out. Raises OvocrError, naming the file, where another one cannot be
+    read, and where no image that can be read has the key.
     """
     data_set = LabelledDataSet.open(root)
     promises = _read_promises(data_set)
     key = as_text(key)
-    images = find_images(data_set, key, promises)
+    found = find_images(data_set, key, promises)
     vocabulary = stored_vocabulary(data_set) if promises.with_text else None
     answers = _answers(tag, promises, vocabulary)
     teller = _Teller(data_set, promises, vocabulary, answers)
-    return [teller.tell(image) for image in images]
+    return Explanation([teller.tell(image) for image in found.images], found.left_out)
 
 
 def _read_promises(data_set: LabelledDataSet) -> Promises:

@@ -1,7 +1,7 @@
 """Images of a data set by their key, found through the key columns of its records."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import islice
@@ -37,19 +37,41 @@ class StoredImage:
     text: StoredText | None
 
 
-def find_images(data_set: LabelledDataSet, key: str, promises: Promises) -> list[StoredImage]:
+@dataclass(frozen=True)
+class FoundImages:
+    """Those with a key. left_out: a line for each table that could not be read, where there may be others."""
+
+    images: list[StoredImage]
+    left_out: list[str]
+
+
+class _TextError(OvocrError):
+    """An image has the key, and what was read in it cannot be had."""
+
+
+def find_images(data_set: LabelledDataSet, key: str, promises: Promises) -> FoundImages:
     """All images of finished shards with this key, in the order of shards and rows. promises: of the manifest.
 
-    Of the records' other columns, only the row groups with the key are read. Raises OvocrError, naming the file, where
-    one cannot be read, or where no image has the key.
+    Of the records' other columns, only the row groups with the key are read. Raises OvocrError where no image that can
+    be read has the key, naming the tables that cannot be.
     """
     shards, with_text = finished_shards(data_set, len(promises.shards)), promises.with_text
-    images = [image for number in shards for image in _find_in_shard(data_set, number, key, with_text)]
+    images: list[StoredImage] = []
+    errors: dict[int, OvocrError] = {}
+    for number in shards:
+        try:
+            images.extend(_find_in_shard(data_set, number, key, with_text))
+        except OvocrError as error:
+            errors[number] = error
     if images:
-        return images
-    close = ", ".join(_close_keys(data_set, shards, key, with_text))
+        return FoundImages(images, list(map(str, errors.values())))
+    if of_the_image := next((error for error in errors.values() if isinstance(error, _TextError)), None):
+        raise of_the_image
+    close = ", ".join(_close_keys(data_set, [number for number in shards if number not in errors], key, with_text))
     hint = f"; close to it are: {close}" if close else "; a key is the path inside the source, ending included"
-    raise OvocrError(f"{data_set.root}: no image of a finished shard has the key {key}{hint}")
+    where = "a shard that can be read" if errors else "a finished shard"
+    left_out = "".join(f"; left out: {error}" for error in errors.values())
+    raise OvocrError(f"{data_set.root}: no image of {where} has the key {key}{left_out}{hint}")
 
 
 def _find_in_shard(data_set: LabelledDataSet, number: int, key: str, with_text: bool) -> Iterator[StoredImage]:
@@ -90,7 +112,7 @@ def _may_hold(records: pq.ParquetFile, group: int, key: str) -> bool:
 
 
 def _read_text(path: Path, row: int, key: str) -> StoredText:
-    with _opened(path, OCR) as texts:
+    with _opened(path, OCR, _TextError) as texts:
         start = 0
         for group in range(texts.num_row_groups):
             rows = texts.metadata.row_group(group).num_rows
@@ -100,20 +122,22 @@ def _read_text(path: Path, row: int, key: str) -> StoredText:
                     return text
                 break
             start += rows
-    raise OvocrError(f"{path}: row {row} is not of {key}; see `ovocr verify`")
+    raise _TextError(f"{path}: row {row} is not of {key}; see `ovocr verify`")
 
 
 @contextmanager
-def _opened(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetFile]:
-    """Raises OvocrError where the file has other columns, or what the block asks for cannot be read."""
+def _opened(path: Path, schema: pa.Schema, failure: type[OvocrError] = OvocrError) -> Iterator[pq.ParquetFile]:
+    """Raises ``failure`` where the file has other columns, or what the block asks for cannot be read."""
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for without end
+            raise ValueError("it is a folder, a device or a pipe")
         with pq.ParquetFile(path) as file:
             if not file.schema_arrow.equals(schema):
                 raise ValueError("it has other columns than the data set's command writes")
             yield file
     except (OSError, pa.ArrowException, KeyError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise OvocrError(f"{path}: cannot be read: {reason}; see `ovocr verify`") from error
+        raise failure(f"{path}: cannot be read: {reason}; see `ovocr verify`") from error
 
 
 def _close_keys(data_set: LabelledDataSet, shards: list[int], key: str, with_text: bool) -> list[str]:
@@ -124,7 +148,11 @@ def _close_keys(data_set: LabelledDataSet, shards: list[int], key: str, with_tex
     named: list[str] = []
     first: list[str] = []
     for number in shards:
-        with _opened(data_set.records_path(number), RECORDS if with_text else PACKED_RECORDS) as records:
+        # Row groups that cannot hold the key may be damaged: their keys are no more than a hint.
+        with (
+            suppress(OvocrError),
+            _opened(data_set.records_path(number), RECORDS if with_text else PACKED_RECORDS) as records,
+        ):
             for batch in records.iter_batches(columns=["key"]):
                 keys = batch.column("key")
                 of_the_name = keys.filter(pc.ends_with(keys, name)).to_pylist() if name else []

@@ -51,6 +51,18 @@ class TagStory:
     weight: float | None
 
 
+@dataclass(frozen=True)
+class Explanation:
+    """A story for each image with the key. left_out: a line for each table that could not be looked into."""
+
+    stories: list["ImageStory"]
+    left_out: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {"images": [story.to_json() for story in self.stories], "left_out": self.left_out}
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImageStory:
     """An image with one key. shard, row: its row of records. record_id: None for one without a record.

@@ -1,6 +1,7 @@
 """``ovocr inspect`` from the command line."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -85,10 +86,44 @@ def test_a_damaged_file_is_named(file: str, message: str, make_data_set: Callabl
     assert message in errors
 
 
-def test_text_of_another_shard_is_refused(make_data_set: Callable[..., Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("file", ["records/00001.parquet", "ocr/00001.parquet"])
+@pytest.mark.parametrize("options", [[], ["--word", "river"], ["--key", "0-0.jpg"]])
+@pytest.mark.parametrize("pipe", [False, True])
+def test_a_shard_that_cannot_be_read_is_left_out_and_named(
+    file: str, options: list[str], pipe: bool, make_data_set: Callable[..., Path], tmp_path: Path
+) -> None:
+    root, page, figures = make_data_set([3, 3, 3]), tmp_path / "page.html", tmp_path / "figures.json"
+    path = root / file
+    if pipe:
+        path.unlink()
+        os.mkfifo(path)
+    else:
+        path.write_bytes(path.read_bytes()[:50])
+    code, text, errors = inspect(root, "--html", page, "--json", figures, "--limit", 4, *options)
+    value = json.loads(figures.read_text())
+    assert code == 0
+    if "--key" in options:
+        assert text.splitlines()[0] == "1 of 1 images, from 1 shard"
+    else:
+        assert text.splitlines()[0] == "4 of 6 images, from 2 shards"
+        assert [image["shard"] for image in value["images"]] == [0, 0, 2, 2]
+    if "--key" in options and file.startswith("ocr"):  # nothing of it was asked for
+        assert (errors, value["sample"]["left_out"]) == ("", [])
+        return
+    (line,) = errors.splitlines()
+    assert line.startswith(f"ovocr: left out: shard 1: {path}: cannot be read: ")
+    assert [f"ovocr: left out: {left_out}" for left_out in value["sample"]["left_out"]] == [line]
+    assert page.read_text().count("Left out, because they cannot be read:") == 1
+
+
+def test_text_of_another_shard_leaves_the_shard_out(make_data_set: Callable[..., Path], tmp_path: Path) -> None:
     root = make_data_set([2, 2])
     (root / "ocr" / "00000.parquet").write_bytes((root / "ocr" / "00001.parquet").read_bytes())
     code, _, errors = inspect(root, "--html", tmp_path / "page.html")
-    assert code == 1
+    assert code == 0
     assert "ocr/00000.parquet: does not list the images of " in errors
-    assert not (tmp_path / "page.html").exists()
+    assert (tmp_path / "page.html").read_text().count("<article") == 2
+    code, _, errors = inspect(root, "--html", tmp_path / "other.html", "--shard", 0)
+    assert (code, len(errors.splitlines())) == (1, 1)
+    assert "no image is as --shard 0 says in a shard that can be read; left out: " in errors
+    assert not (tmp_path / "other.html").exists()

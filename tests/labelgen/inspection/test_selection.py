@@ -8,11 +8,11 @@ import pytest
 from ovocr.errors import OvocrError, UsageError
 from ovocr.labelgen.inspection.data_set import InspectedDataSet
 from ovocr.labelgen.inspection.options import InspectOptions
-from ovocr.labelgen.inspection.selection import Selection, select, share_out
+from ovocr.labelgen.inspection.selection import Selection, Selector, share_out
 
 
 def chosen(root: Path, **options: object) -> Selection:
-    return select(InspectedDataSet.open(root), InspectOptions(source=root, **options), progress=False)
+    return Selector(InspectedDataSet.open(root), InspectOptions(source=root, **options), progress=False).choose()
 
 
 @pytest.mark.parametrize(
