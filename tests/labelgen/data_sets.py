@@ -1,0 +1,30 @@
+"""What tests of data sets ask of them: rows, hashes of their files, options with a change."""
+
+import dataclasses
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from ovocr.dataset import LabelledDataSet
+from ovocr.labelgen.options import BuildOptions
+from ovocr.labelgen.totals import Totals
+
+Built = tuple[LabelledDataSet, Totals]
+# Folder and ending of a shard's files.
+FILES = [("rec", "rec"), ("rec", "idx"), ("ocr", "parquet"), ("records", "parquet"), ("stats", "json")]
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    return pq.read_table(path).to_pylist()
+
+
+def digests(root: Path) -> dict[str, str]:
+    """Hash of every file but the statistics, which hold times."""
+    paths = (path for path in root.rglob("*") if path.is_file() and path.parent.name != "stats")
+    return {path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def again(options: BuildOptions, **changes: Any) -> BuildOptions:
+    return dataclasses.replace(options, **changes)
