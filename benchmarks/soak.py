@@ -13,7 +13,6 @@ import argparse
 import csv
 import json
 import math
-import os
 import random
 import re
 import subprocess
@@ -26,6 +25,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from resident_memory import resident
 
 FORMATS = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP", "gif": "GIF", "bmp": "BMP", "tif": "TIFF"}
 SHARD_IMAGES = 25  # memory is set against the images of finished shards
@@ -76,14 +76,6 @@ def make_picture(dice: random.Random, side: int) -> Image.Image:
         pen.text((dice.randint(4, 30), top), text, fill=colour, font=ImageFont.load_default(size))
         top += size + dice.randint(6, 30)
     return image
-
-
-def resident(pid: int) -> int:
-    """Bytes; 0 for a process that has ended."""
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, IndexError):
-        return 0
 
 
 def children(pid: int) -> list[int]:

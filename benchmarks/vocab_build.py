@@ -8,7 +8,6 @@ both, and the stages of counting one shard. FOLDER/data is removed at the end.
 """
 
 import argparse
-import os
 import resource
 import shutil
 import subprocess
@@ -25,6 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from resident_memory import resident
 
 from ovocr.dataset import LabelledDataSet
 from ovocr.vocab.building.shard_counts import count_shards
@@ -34,7 +34,6 @@ from ovocr.vocab.segmentation import DEFAULT, load_segmenter, segment_lines
 WORDS_A_LINE = 8
 LINES_AN_IMAGE = 50
 SHARD_IMAGES = 2_500
-PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def spell(numbers: np.ndarray) -> pa.Array:
@@ -127,13 +126,6 @@ def tree(root: int) -> Iterator[int]:
         return
     for child in children:
         yield from tree(int(child))
-
-
-def resident(process: int) -> int:
-    try:
-        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * PAGE
-    except OSError:
-        return 0
 
 
 def busy_children() -> float:

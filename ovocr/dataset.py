@@ -69,12 +69,6 @@ class LabelledDataSet:
         """What became of each input of the shard, Parquet."""
         return self.root / "records" / f"{shard:05d}.parquet"
 
-    def files_of_shard(self, shard: int) -> list[Path]:
-        """Where the shard's files are, but the statistics; of ``pack-labels`` it has no ocr."""
-        prefix = self.rec_prefix(shard)
-        pictures = [prefix.with_suffix(".rec"), prefix.with_suffix(".idx")]
-        return [*pictures, self.ocr_path(shard), self.records_path(shard)]
-
     def stats_path(self, shard: int) -> Path:
         """Counts of the shard, JSON; its presence says that the shard is finished."""
         return self.root / "stats" / f"{shard:05d}.json"

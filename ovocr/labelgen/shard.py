@@ -91,10 +91,9 @@ class ShardWriter:
 
 def remove_leftovers(data_set: LabelledDataSet, number: int) -> None:
     """Remove the statistics of a shard that is to be made again, and what a killed run was writing of it."""
-    prefix = data_set.rec_prefix(number)
-    paths = [data_set.stats_path(number), data_set.ocr_path(number), data_set.records_path(number)]
-    paths[0].unlink(missing_ok=True)
-    for path in (*paths, prefix.with_suffix(".rec"), prefix.with_suffix(".idx")):
+    stats = data_set.stats_path(number)
+    stats.unlink(missing_ok=True)
+    for path in (stats, *shard_files(data_set, number, with_text=True).values()):
         partial_path(path).unlink(missing_ok=True)
 
 

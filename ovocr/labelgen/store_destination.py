@@ -21,6 +21,7 @@ from ovocr.errors import OvocrError
 from ovocr.files import locked
 from ovocr.labelgen.destination import Destination
 from ovocr.labelgen.manifest import settle_configuration
+from ovocr.labelgen.shard_files import shard_files
 from ovocr.labelgen.sources import InputShard
 from ovocr.labelgen.words import Words
 from ovocr.object_store import connect, describe_error, store_errors
@@ -117,7 +118,7 @@ class StoreDestination(Destination):
 
     def _upload_shard(self, number: int) -> None:
         with self._errors():
-            for path in self.data_set.files_of_shard(number):
+            for path in shard_files(self.data_set, number, with_text=True).values():
                 if path.exists():
                     self._system.put_file(str(path), self._object(path))
                     path.unlink()

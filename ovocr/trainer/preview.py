@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovocr.escape import for_terminal
-from ovocr.recordio import RecordError
 from ovocr.trainer.config import RunConfig
+from ovocr.trainer.data.damage import load_unless_damaged
 from ovocr.trainer.data.head_data import HeadData
-from ovocr.trainer.data.pictures import DecodeError, decode, picture_size
+from ovocr.trainer.data.pictures import decode, picture_size
 from ovocr.trainer.data.records import RecordSamples
 from ovocr.trainer.data.samples import Sample
 from ovocr.trainer.evaluation_examples import PICTURE_SIZE, small_jpeg, to_jpeg
@@ -55,14 +55,10 @@ def preview(config: RunConfig, count: int) -> dict[str, list[PreviewedSample]]:
 
 def _samples(data: HeadData, count: int) -> Iterator[PreviewedSample]:
     for position, index in enumerate(data.order.samples_at(np.arange(count)).tolist()):
-        try:
-            sample = data.samples.load(index, position)
-        except (DecodeError, RecordError) as error:  # a run skips it, too
-            if isinstance(error.__cause__, OSError):
-                raise
-            print(f"ovocr: position {position}: skipped: {for_terminal(str(error))}", file=sys.stderr)
-            continue
-        if isinstance(data.samples, RecordSamples):
+        sample = load_unless_damaged(data.samples, index, position)
+        if not isinstance(sample, Sample):  # a run skips it, too
+            print(f"ovocr: position {position}: skipped: {for_terminal(sample)}", file=sys.stderr)
+        elif isinstance(data.samples, RecordSamples):
             yield _of_record(data, data.samples, index, position, sample)
         else:
             tags = tuple(

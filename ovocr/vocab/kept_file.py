@@ -6,6 +6,8 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from ovocr.user_cache import cache_folder
+
 
 def read_kept(name: str, sha256: str) -> str | None:
     """The text that ``keep`` left under this name; None where there is none with this sha256 of its bytes."""
@@ -37,8 +39,5 @@ def keep(name: str, sha256: str, text: str) -> None:
 
 def _path(name: str, sha256: str) -> Path | None:
     """A file of the user's own, named by what it must hold; None where the user has no home."""
-    try:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    except RuntimeError:
-        return None
-    return folder / "ovocr" / f"{name}-{sha256[:16]}.txt"
+    folder = cache_folder()
+    return None if folder is None else folder / f"{name}-{sha256[:16]}.txt"

@@ -13,10 +13,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ovocr.errors import OvocrError
-from ovocr.recordio import RecordError
+from ovocr.trainer.data.damage import load_unless_damaged
 from ovocr.trainer.data.mixing import SampleOrder
 from ovocr.trainer.data.order import rank_positions
-from ovocr.trainer.data.pictures import DecodeError
 from ovocr.trainer.data.samples import Sample, Samples
 
 # Longer than any run in samples (10**9 steps of 2**24); so many courses still fit int64.
@@ -82,12 +81,10 @@ class PassBatches(Dataset[Batch | OvocrError]):
     def _load(self, index: int, position: int, skipped: list[str]) -> Sample:
         """The sample, or the first sound one at the same position of later courses. Raises OvocrError."""
         for course in range(1, _COURSES + 1):
-            try:
-                return self._samples.load(index, position)
-            except (DecodeError, RecordError) as error:
-                if isinstance(error.__cause__, OSError):  # no damage: the file may be there again tomorrow
-                    raise
-                skipped.append(str(error))
+            found = load_unless_damaged(self._samples, index, position)
+            if isinstance(found, Sample):
+                return found
+            skipped.append(found)
             index = int(self._order.samples_at(np.array([position + course * _COURSE_LENGTH]))[0])
         raise OvocrError(f"{_COURSES} samples in a row are damaged; the last one: {skipped[-1]}")
 
@@ -95,13 +92,10 @@ class PassBatches(Dataset[Batch | OvocrError]):
 def _first_sound(samples: Samples) -> Sample:
     """The first sample that is not damaged, of the first few. Raises OvocrError."""
     for index in range(min(len(samples), _COURSES)):
-        try:
-            return samples.load(index)
-        except (DecodeError, RecordError) as error:
-            last = error
-            if isinstance(error.__cause__, OSError):
-                raise
-    raise OvocrError(f"the first {index + 1} samples are damaged; the last one: {last}")
+        found = load_unless_damaged(samples, index)
+        if isinstance(found, Sample):
+            return found
+    raise OvocrError(f"the first {index + 1} samples are damaged; the last one: {found}")
 
 
 class PassLoader:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ovocr.errors import OvocrError
+from ovocr.user_cache import cache_folder
 
 # Mapped at a time: a mapping needs no open file, but address space and page tables.
 _OPEN_SHARDS = 128
@@ -106,13 +107,15 @@ def _read_table(path: Path) -> _ShardTags:
 
 def _kept_folder(path: Path) -> Path | None:
     """Named by which table it is; None where the user has no home."""
+    cache = cache_folder()
+    if cache is None:
+        return None
     try:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         status = path.stat()
-    except (RuntimeError, OSError):
+    except OSError:
         return None
     table = f"{path.resolve()} {status.st_size} {status.st_mtime_ns}"
-    return cache / "ovocr" / "tag-boxes" / hashlib.sha256(os.fsencode(table)).hexdigest()[:24]
+    return cache / "tag-boxes" / hashlib.sha256(os.fsencode(table)).hexdigest()[:24]
 
 
 def _mapped(folder: Path) -> _ShardTags:
