@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import cv2
@@ -16,6 +15,7 @@ from ovocr.trainer.evaluation import Evaluation, HeadRecall
 from ovocr.trainer.evaluation_examples import Answer, Example, TrueTag, spread_evenly, to_jpeg
 from ovocr.trainer.evaluation_page import evaluation_page
 from ovocr.trainer.recall import GroupRecall
+from tests.html_page import Page
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -36,38 +36,6 @@ ALLOWED = set(
         "tr th td article img ol ul li span small footer dl dt dd",
     )
 )
-
-
-class Page(HTMLParser):
-    """The elements of a page with their attributes, and its text outside of the style sheet."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.text, self.style, self.comments = "", "", 0
-        self.open: list[str] = []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attributes)))
-        if tag not in ("meta", "img", "rect"):
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attributes)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open[-1:] == ["style"]:
-            self.style += data
-        else:
-            self.text += data
-
-    def handle_comment(self, data: str) -> None:
-        self.comments += 1
 
 
 def group(images: int = 3) -> GroupRecall:

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from ovocr.vocab import Vocabulary
 from ovocr.vocab.coverage import NamedVocabulary, Report, measure
 from ovocr.vocab.coverage.page import coverage_page
 from ovocr.vocab.coverage.page_search import _number_keys
+from tests.html_page import Page
 
 HOSTILE = [
     "<script>document.title='taken'</script>",
@@ -28,7 +28,6 @@ HOSTILE = [
     "\x1b[31m",
     "javascript:document.title='taken'",
 ]
-VOID = {"meta", "input", "br"}
 SHAPES = {"svg", "rect", "line", "polyline", "circle", "g", "text", "title"}
 ALLOWED = SHAPES | set(
     re.findall(
@@ -37,43 +36,6 @@ ALLOWED = SHAPES | set(
         "details summary table thead tbody tr th td dl dt dd code br",
     )
 )
-
-
-class Page(HTMLParser):
-    """The elements of a page with their attributes, its scripts and its text outside of them."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.text, self.inside, self.comments = "", {"style": "", "script": ""}, 0
-        self.scripts: list[str] = []
-        self.open: list[str] = []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attributes)))
-        if tag == "script":
-            self.scripts.append("")
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attributes)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open[-1:] == ["script"]:
-            self.scripts[-1] += data
-        elif self.open[-1:] == ["style"]:
-            self.inside["style"] += data
-        else:
-            self.text += data
-
-    def handle_comment(self, data: str) -> None:
-        self.comments += 1
 
 
 @pytest.fixture
@@ -227,8 +189,7 @@ def test_the_policy_allows_the_style_and_the_script_and_nothing_else(report: Rep
     page = Page(coverage_page(report))
     policy = page.elements[3][1]["content"]
     style, script = (
-        base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
-        for source in (page.inside["style"], page.scripts[1])
+        base64.b64encode(hashlib.sha256(source.encode()).digest()).decode() for source in (page.style, page.scripts[1])
     )
     assert policy is not None
     assert policy.split("; ") == [
@@ -238,7 +199,7 @@ def test_the_policy_allows_the_style_and_the_script_and_nothing_else(report: Rep
         "base-uri 'none'",
         "form-action 'none'",
     ]
-    assert not re.search(r"url\(|@import|https?:", page.inside["style"])
+    assert not re.search(r"url\(|@import|https?:", page.style)
     assert not re.search(r"innerHTML|outerHTML|insertAdjacent|eval|https?:|fetch|import", page.scripts[1])
 
 
