@@ -35,7 +35,7 @@ class PreviewedSample:
 
     shown: what the encoder gets, as JPEG. whole: the stored picture; None of a video. aspect: its width / height.
     part: what is drawn of it, left, top, right, bottom in shares of its sides; None where nothing is. part_used: is it
-    shown, because a tag is in it?
+    shown, because a tag is in it? Of several draws without a tag it is the first.
     """
 
     position: int
@@ -70,8 +70,9 @@ def _samples(data: HeadData, count: int) -> Iterator[PreviewedSample]:
 def _of_record(data: HeadData, samples: RecordSamples, index: int, position: int, sample: Sample) -> PreviewedSample:
     encoded, labels = samples[index]
     width, height = picture_size(encoded)
-    crop = samples.draw_crop(encoded, position)
-    used = crop is not None and bool(samples.kept_tags(index, labels, crop).any())
+    crops = list(samples.draw_crops(encoded, position))
+    used = next((crop for crop in crops if samples.kept_tags(index, labels, crop).any()), None)
+    crop = used or next(iter(crops), None)
     return PreviewedSample(
         position=position,
         name=samples.name(index),
@@ -80,7 +81,7 @@ def _of_record(data: HeadData, samples: RecordSamples, index: int, position: int
         whole=small_jpeg(decode(encoded, at_least=PICTURE_SIZE)),
         aspect=width / height,
         part=(crop.left / width, crop.top / height, crop.right / width, crop.bottom / height) if crop else None,
-        part_used=used,
+        part_used=used is not None,
     )
 
 

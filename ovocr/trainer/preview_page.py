@@ -58,7 +58,7 @@ def _head(name: str, samples: list[PreviewedSample]) -> str:
     about = f"{len(samples)} samples, {len(drawn)} of them cropped"
     if drawn:
         fallen_back = sum(not sample.part_used for sample in drawn)
-        about += f" ({fallen_back} without a word in the part: shown whole); {kept} of {every} tags are kept"
+        about += f" ({fallen_back} without a word in any part: shown whole); {kept} of {every} tags are kept"
     cards = "\n".join(map(_sample, samples))
     return f"<section>\n<h2>Head {text(name)}</h2>\n<p>{about}.</p>\n{cards}\n</section>"
 
@@ -93,7 +93,7 @@ def _whole(sample: PreviewedSample) -> str:
 def _caption(sample: PreviewedSample) -> str:
     if sample.part is None:
         return ", shown whole"
-    return "" if sample.part_used else ": no word is in the part, so it is shown whole"
+    return "" if sample.part_used else ": no word is in any part that was drawn, so it is shown whole"
 
 
 def _frame(sample: PreviewedSample, height: float) -> str:

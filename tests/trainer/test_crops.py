@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ovocr.errors import OvocrError
-from ovocr.trainer.data.crops import Crop, CropPolicy, draw_crop, refill, visible_shares
+from ovocr.trainer.data.crops import Crop, CropPolicy, draw_crops, refill, visible_shares
 from ovocr.trainer.data.pictures import load_crop, load_picture
 from ovocr.trainer.data.records import RecordSamples
 from ovocr.trainer.data.tag_boxes import TagBoxes
@@ -23,6 +23,11 @@ POLICY = CropPolicy(share=1.0, scale=(0.2, 0.9), ratio=(0.75, 4 / 3), min_visibl
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "ovocr" / "tag-boxes"
+
+
+def draw_crop(width: int, height: int, policy: CropPolicy, position: int) -> Crop | None:
+    """The first part that is drawn."""
+    return next(draw_crops(width, height, policy, position), None)
 
 
 @pytest.fixture
@@ -44,10 +49,12 @@ def test_tags_are_kept_by_what_the_pixels_show(samples: RecordSamples):
     full = [painted_area(whole, word) for word in range(5)]
     seen = {"kept": 0, "dropped": 0, "whole": 0}
     for position in range(200):
-        crop = draw_crop(SIDE, SIDE, POLICY, position)
         pixels, labels, _ = samples.load(0, position)
         kept = set(labels.tolist())
-        if crop is None or np.array_equal(pixels, whole):
+        parts = draw_crops(SIDE, SIDE, POLICY, position)
+        crop = next((part for part in parts if np.array_equal(pixels, load_crop(encoded(painted()), part, SIDE))), None)
+        if crop is None:
+            assert np.array_equal(pixels, whole)
             assert kept == {0, 1, 2, 3, 4}
             seen["whole"] += 1
             continue
@@ -100,7 +107,29 @@ def test_a_crop_without_any_word_falls_back_to_the_whole_picture(tmp_path: Path)
     loaded = [samples.load(0, position) for position in range(40)]
     assert all(sample.labels.tolist() == [7, 7] for sample in loaded)
     fallen_back = sum(np.array_equal(sample.pixels, whole) for sample in loaded)
-    assert 20 < fallen_back <= 40
+    assert 5 < fallen_back <= 40
+
+
+def test_a_part_without_any_word_is_drawn_again(tmp_path: Path):
+    """A word in a corner is seldom in the first part, and mostly in one of ten."""
+    corner = [flat([(0, 0), (40, 0), (40, 40), (0, 40)])]
+    root = write_placed(tmp_path / "set", [(encoded(painted()), [7, 7], corner)])
+    policy = CropPolicy(**{**vars(POLICY), "scale": (0.3, 0.6)})
+    samples = RecordSamples([root], labels_stored=2, num_classes=9, image_size=64, crops=policy)
+    whole = load_picture(encoded(painted()), 64)
+    first = again = fallen_back = 0
+    for position in range(200):
+        shown = samples.load(0, position).pixels
+        parts = list(draw_crops(SIDE, SIDE, policy, position))
+        with_word = [part for part in parts if samples.kept_tags(0, np.array([7]), part).any()]
+        if not with_word:
+            assert np.array_equal(shown, whole)
+            fallen_back += 1
+            continue
+        assert np.array_equal(shown, load_crop(encoded(painted()), with_word[0], 64))
+        first, again = first + (with_word[0] == parts[0]), again + (with_word[0] != parts[0])
+    assert min(first, again, fallen_back) > 0, (first, again, fallen_back)
+    assert again > first
 
 
 def test_crops_have_the_sizes_that_are_asked_for():

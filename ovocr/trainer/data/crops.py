@@ -1,5 +1,6 @@
 """Random crops that know what they cut away: which part of a picture a sample shows, and which tags are still in it."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -38,25 +39,24 @@ class CropPolicy:
     seed: int
 
 
-def draw_crop(width: int, height: int, policy: CropPolicy, position: int) -> Crop | None:
-    """A crop of a picture of these sides, in pixels, by a hash of (seed, position): the same wherever it is drawn.
+def draw_crops(width: int, height: int, policy: CropPolicy, position: int) -> Iterator[Crop]:
+    """Crops of a picture of these sides, in pixels, by a hash of (seed, position): the same wherever they are drawn.
 
-    As torchvision's RandomResizedCrop draws: area and the logarithm of the ratio are uniform, then the place; a crop
-    that does not fit is drawn again, up to ten times. Then it is None, as for a sample that is not to be cropped.
+    As torchvision's RandomResizedCrop draws: area and the logarithm of the ratio are uniform, then the place. There are
+    ten draws, of which those that do not fit are left out; none for a sample that is not to be cropped. The first one
+    is the sample's, the others are for where it shows nothing.
     """
     chance, *drawn = _uniform(policy.seed, position, 1 + 4 * _ATTEMPTS).tolist()
     if chance >= policy.share:
-        return None
-    numbers = np.reshape(drawn, (_ATTEMPTS, 4))
+        return
     low, high = np.log(policy.ratio)
-    for area, ratio, across, down in numbers.tolist():
+    for area, ratio, across, down in np.reshape(drawn, (_ATTEMPTS, 4)).tolist():
         pixels = width * height * (policy.scale[0] + area * (policy.scale[1] - policy.scale[0]))
         aspect = float(np.exp(low + ratio * (high - low)))
         crop_width, crop_height = round((pixels * aspect) ** 0.5), round((pixels / aspect) ** 0.5)
         if 1 <= crop_width <= width and 1 <= crop_height <= height:
             left, top = int(across * (width - crop_width + 1)), int(down * (height - crop_height + 1))
-            return Crop(left, top, left + crop_width, top + crop_height)
-    return None
+            yield Crop(left, top, left + crop_width, top + crop_height)
 
 
 def visible_shares(boxes: NDArray[np.int16], crop: Crop) -> NDArray[np.float64]:

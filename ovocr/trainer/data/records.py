@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ovocr.dataset import LabelledDataSet
 from ovocr.errors import OvocrError
 from ovocr.recordio import Record, RecordError, RecordReader
-from ovocr.trainer.data.crops import Crop, CropPolicy, draw_crop, refill, visible_shares
+from ovocr.trainer.data.crops import Crop, CropPolicy, draw_crops, refill, visible_shares
 from ovocr.trainer.data.pictures import DecodeError, load_crop, load_picture, picture_size
 from ovocr.trainer.data.samples import Sample
 from ovocr.trainer.data.tag_boxes import RecordTags, TagBoxes
@@ -115,14 +115,13 @@ class RecordSamples:
         return labels.astype(np.int64)
 
     def load(self, index: int, position: int | None = None) -> Sample:
-        """Letterboxed picture, or the part of it that is drawn for this position, and its tags.
+        """Letterboxed picture, or the first part drawn for this position that shows a tag, and its tags.
 
         Raises OvocrError naming the record.
         """
         encoded, labels = self[index]
         try:
-            crop = self.draw_crop(encoded, position)
-            if crop is not None:
+            for crop in self.draw_crops(encoded, position):
                 kept = self.kept_tags(index, labels, crop)
                 if kept.any():
                     return Sample(load_crop(encoded, crop, self.image_size), refill(labels, kept))
@@ -130,11 +129,10 @@ class RecordSamples:
         except DecodeError as error:
             raise DecodeError(f"{self.name(index)}: {error}") from error
 
-    def draw_crop(self, encoded: bytes, position: int | None) -> Crop | None:
-        """The part of a picture that is drawn for a position, whether or not a tag is in it. Raises DecodeError."""
-        if self._crops is None or position is None:
-            return None
-        return draw_crop(*picture_size(encoded), self._crops, position)
+    def draw_crops(self, encoded: bytes, position: int | None) -> Iterator[Crop]:
+        """The parts of a picture that are drawn for a position, in turn, until a tag is in one. Raises DecodeError."""
+        if self._crops is not None and position is not None:
+            yield from draw_crops(*picture_size(encoded), self._crops, position)
 
     def tags_of(self, index: int) -> RecordTags | None:
         """Where a record's tags are; None where class ids have no place. Raises OvocrError."""
