@@ -89,6 +89,15 @@ def train(
     type=click.IntRange(min=1),
     help="Centers that count as read; several times for several.",
 )
+@click.option("--step", type=click.IntRange(min=1), help="Of which checkpoint.  [default: the newest]")
+@click.option(
+    "--crops",
+    default=0,
+    metavar="N",
+    show_default="0: whole images",
+    type=click.IntRange(min=0),
+    help="Show N parts of each image, as crop_scale draws them.",
+)
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
 @click.option(
     "--workers", default=0, show_default=True, type=click.IntRange(min=0), help="Processes that decode; 0: none apart."

@@ -43,6 +43,9 @@ class LoopConfig(Settings):
     compile: bool = field(
         default=False, metadata=described("have torch.compile make kernels for the backbone's layers")
     )
+    freeze_backbone: bool = field(
+        default=False, metadata=described("the backbone stays as it begins: only class centers are trained")
+    )
     activation_checkpointing: bool = field(
         default=False, metadata=described("recompute each layer in the backward pass: less memory, a third more time")
     )
@@ -209,6 +212,10 @@ class HeadConfig(Settings):
         default="independent", metadata=described("negatives drawn for each tag slot, or once for all")
     )
     mask_own_tags: bool = field(default=True, metadata=described("an image's own tags are no negatives of it"))
+    embedding_norm: Literal["none", "batch"] = field(
+        default="none",
+        metadata=described("of embeddings before the class centers; batch: by channel over the global batch of a pass"),
+    )
     loss_weight: float = field(
         default=1.0, metadata=described("of this head in the total loss", above=0, maximum=1_000_000)
     )
@@ -325,6 +332,8 @@ class RunConfig(Settings):
         passes, patch, axis = self.run.passes_per_step, self.backbone.patch_size, self.backbone.rope_temporal_size
         if head.global_batch % passes:
             yield "global_batch", f"{head.global_batch} is not divisible by run.passes_per_step, {passes}"
+        if head.embedding_norm == "batch" and head.global_batch // passes < 2:
+            yield "embedding_norm", "a mean and a variance need at least two samples in each pass"
         if (head.image_size or self.backbone.image_size) % patch:
             yield "image_size", f"{head.image_size} is not divisible by backbone.patch_size, {patch}"
         if head.kind == "video" and head.video_frames > axis:

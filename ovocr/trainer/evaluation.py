@@ -13,9 +13,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from ovocr.errors import OvocrError
+from ovocr.errors import OvocrError, UsageError
 from ovocr.trainer.data.loader import Batch
-from ovocr.trainer.data.pictures import normalise
 from ovocr.trainer.data.samples import Samples
 from ovocr.trainer.distributed import choose_device
 from ovocr.trainer.evaluation_data import HeadClasses, choose_heads, open_evaluated
@@ -65,13 +64,17 @@ class HeadRecall:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Recall of the heads of a run at its newest checkpoint. top_k: every k, ascending."""
+    """Recall of the heads of a run at one of its checkpoints.
+
+    top_k: every k, ascending. crops: of each picture; where it is 0, pictures are whole, else ``images`` are crops.
+    """
 
     run: Path
     data: tuple[Path, ...]
     step: int
     top_k: tuple[int, ...]
     heads: dict[str, HeadRecall]
+    crops: int = 0
 
     @property
     def headline_k(self) -> int:
@@ -79,19 +82,19 @@ class Evaluation:
         return 10 if 10 in self.top_k else self.top_k[0]
 
     def to_json(self) -> dict[str, Any]:
-        """A plain dictionary: step, top_k (a list), and heads by name."""
+        """A plain dictionary: step, top_k (a list), crops, and heads by name."""
         heads = {name: head.to_json() for name, head in self.heads.items()}
-        return {"step": self.step, "top_k": list(self.top_k), "heads": heads}
+        return {"step": self.step, "top_k": list(self.top_k), "crops": self.crops, "heads": heads}
 
     def format(self) -> str:
         """For a terminal: a line a head, then its table."""
         return "\n".join(line for name, head in self.heads.items() for line in self._head_lines(name, head))
 
     def _head_lines(self, name: str, head: HeadRecall) -> Iterator[str]:
-        k = self.headline_k
+        k, what = self.headline_k, "crops" if self.crops else "images"
         yield (
             f"{name}: tag recall@{k} {head.every.recall[k]:.3f} over all {head.classes:,} centers, "
-            f"on {head.images:,} images (always the {k} most frequent training tags: {head.every.prior[k]:.3f})"
+            f"on {head.images:,} {what} (always the {k} most frequent training tags: {head.every.prior[k]:.3f})"
         )
         columns = "".join(f"{f'recall@{k} (prior)':>20}" for k in self.top_k)
         yield f"  {'tags':<28}{'images':>9}{'pairs':>11}{columns}"
@@ -109,27 +112,35 @@ def evaluate(
     examples: int = 0,
     device: str = "auto",
     workers: int = 0,
+    step: int | None = None,
+    crops: int = 0,
 ) -> Evaluation:
-    """Evaluate the newest checkpoint of a run on labelled data, beside the prior of its training data.
+    """Evaluate a checkpoint of a run on labelled data, beside the prior of its training data.
 
     head: one of the run's; None: every one whose vocabulary is that of the data.
+    step: after which the checkpoint was saved; None: the newest.
+    crops: parts of each picture, drawn as the head's crop_scale says, with the tags in them; 0: it is shown whole.
     top_k: how many answers count, several at once.
     examples: pictures of each head to keep with their answers.
     workers: processes that decode pictures; 0: this one does.
 
     The prior is counted here, so the data that the run was trained on must be where the configuration says. Memory:
-    the model, and of the data a fixed number of batches. Raises OvocrError where data are missing or do not fit.
+    the model, and of the data a fixed number of batches. Raises OvocrError where data are missing or do not fit, or
+    there is no such checkpoint, UsageError where a head's pictures are not cropped.
     """
     ks = tuple(sorted(set(top_k)))
-    trained = TrainedRun.load(run, choose_device(device))
+    trained = TrainedRun.load(run, choose_device(device), step)
     classes = {
         name: HeadClasses(settings.kind, trained.model.heads[name].num_classes, _sha256(trained, name))
         for name, settings in trained.config.heads.items()
     }
     roots = tuple(Path(root) for root in data)
     names = choose_heads(run, classes, roots, head)
-    heads = {name: _evaluate_head(trained, name, roots, ks, examples, workers) for name in names}
-    return Evaluation(Path(run), roots, trained.step, ks, heads)
+    for name in names:
+        if crops and trained.config.heads[name].crop_scale is None:
+            raise UsageError(f"--crops: head {name} was trained on whole pictures, without crop_scale")
+    heads = {name: _evaluate_head(trained, name, roots, ks, examples, workers, crops) for name in names}
+    return Evaluation(Path(run), roots, trained.step, ks, heads, crops)
 
 
 class _Ranked(NamedTuple):
@@ -142,7 +153,7 @@ class _Ranked(NamedTuple):
 
 
 def _evaluate_head(
-    trained: TrainedRun, name: str, roots: Sequence[Path], ks: tuple[int, ...], examples: int, workers: int
+    trained: TrainedRun, name: str, roots: Sequence[Path], ks: tuple[int, ...], examples: int, workers: int, crops: int
 ) -> HeadRecall:
     settings, num_classes = trained.config.heads[name], trained.model.heads[name].num_classes
     image_size = settings.image_size or trained.config.backbone.image_size
@@ -150,8 +161,8 @@ def _evaluate_head(
         settings, settings.data, num_classes=num_classes, image_size=image_size, label=f"heads.{name}.data (the prior)"
     )
     counts = training.class_counts()
-    samples = open_evaluated(settings, roots, num_classes=num_classes, image_size=image_size)
-    shown = open_evaluated(settings, roots, num_classes=num_classes, image_size=PICTURE_SIZE)
+    samples = open_evaluated(settings, roots, num_classes=num_classes, image_size=image_size, crops=crops)
+    shown = open_evaluated(settings, roots, num_classes=num_classes, image_size=PICTURE_SIZE, crops=crops)
     prior, bands = most_frequent_tags(counts, ks[-1]), frequency_bands(counts, num_classes)
     word_of, script_number = _words(trained, name)
     every, by_script, by_band = (RecallTally(names, ks) for names in (("all",), SCRIPTS, BANDS))
@@ -211,7 +222,7 @@ def _rank(trained: TrainedRun, name: str, samples: Samples, k: int, workers: int
     first, waiting = 0, _Waiting()
     with tqdm(total=len(samples), desc=f"eval {name}", unit="image", disable=None) as bar:
         for batch in _load_batches(samples, workers):
-            waiting.embeddings.append(_embed(trained, batch))
+            waiting.embeddings.append(_embed(trained, name, batch))
             waiting.tags += [np.unique(labels) for labels in batch.labels.numpy()]
             bar.update(len(batch.labels))
             if len(waiting.tags) >= _RANKED_TOGETHER:
@@ -237,15 +248,13 @@ class _Waiting:
             yield _Ranked(first + row, tags, answers, values)
 
 
-@torch.no_grad()
-def _embed(trained: TrainedRun, batch: Batch) -> Tensor:
-    """Pooled embeddings [B, D]."""
-    pixels = batch.pixels.to(trained.device)
+def _embed(trained: TrainedRun, name: str, batch: Batch) -> Tensor:
+    """Embeddings as a head's class centers see them, [B, D]."""
     positions = None
     if batch.times is not None:
-        side = pixels.shape[-1] // trained.config.backbone.patch_size
+        side = batch.pixels.shape[-1] // trained.config.backbone.patch_size
         positions = clip_positions(batch.times.to(trained.device), side, side)
-    return trained.model.backbone(normalise(pixels, torch.float32), positions)[1]
+    return trained.embed(name, batch.pixels, positions)
 
 
 class _Batches(Dataset[Batch | OvocrError]):

@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ovocr.dataset import LabelledDataSet
 from ovocr.errors import OvocrError, UsageError
 from ovocr.trainer.config import HeadConfig
 from ovocr.trainer.data.head_data import open_samples
 from ovocr.trainer.data.records import vocabulary_sha256
-from ovocr.trainer.data.samples import Samples
+from ovocr.trainer.data.samples import Sample, Samples
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,30 @@ class HeadClasses:
     kind: str
     number: int
     vocabulary_sha256: str
+
+
+class CroppedSamples:
+    """Samples of which each stands ``count`` times, in another of the parts that its head's settings draw of it."""
+
+    def __init__(self, whole: Samples, count: int) -> None:
+        self._whole, self._count = whole, count
+        self.parts = [count * part for part in whole.parts]
+        self.vocabulary_path = whole.vocabulary_path
+
+    def __len__(self) -> int:
+        return self._count * len(self._whole)
+
+    def load(self, index: int, position: int | None = None) -> Sample:
+        """As ``Samples.load``; its number is a sample's position, so that the same parts are drawn each time."""
+        return self._whole.load(index // self._count, index)
+
+    def name(self, index: int) -> str:
+        """As ``Samples.name``, and which part."""
+        return f"{self._whole.name(index // self._count)}, part {index % self._count + 1}"
+
+    def class_counts(self) -> NDArray[np.int64]:
+        """As ``Samples.class_counts``, of whole pictures."""
+        return self._whole.class_counts()
 
 
 def choose_heads(run: Path, heads: dict[str, HeadClasses], data: Sequence[Path], wanted: str | None) -> list[str]:
@@ -45,16 +72,24 @@ def choose_heads(run: Path, heads: dict[str, HeadClasses], data: Sequence[Path],
 
 
 def open_evaluated(
-    settings: HeadConfig, data: Sequence[Path], *, num_classes: int, image_size: int, label: str = "--data"
+    settings: HeadConfig,
+    data: Sequence[Path],
+    *,
+    num_classes: int,
+    image_size: int,
+    crops: int = 0,
+    label: str = "--data",
 ) -> Samples:
     """The data of a head as samples, letterboxed to image_size pixels.
 
+    crops: parts of each picture, drawn as in training but not by the run's seed; 0: it is shown whole.
     label: what a message calls them. Raises OvocrError where they cannot be read.
     """
     try:
-        return open_samples(settings, data, num_classes=num_classes, image_size=image_size)
+        samples = open_samples(settings, data, num_classes=num_classes, image_size=image_size)
     except OvocrError as error:
         raise OvocrError(f"{label}: {error}") from error
+    return CroppedSamples(samples, crops) if crops else samples
 
 
 def _misfit(head: HeadClasses, root: Path) -> str:

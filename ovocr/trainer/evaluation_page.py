@@ -15,6 +15,8 @@ def evaluation_page(evaluation: Evaluation) -> str:
     """The whole page. The same evaluation gives the same bytes."""
     data = ", ".join(text(str(root)) for root in evaluation.data)
     about = f"Run {text(str(evaluation.run))} after {evaluation.step:,} steps, on {data}"
+    if evaluation.crops:
+        about += f", {evaluation.crops} crops of each image, which count as images below"
     return document(
         title=f"Tag recall of {evaluation.run}",
         header=f"<h1>Tag recall</h1>\n<p>{about}</p>",

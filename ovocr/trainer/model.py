@@ -11,6 +11,7 @@ from ovocr.errors import OvocrError
 from ovocr.trainer.backbone import Backbone
 from ovocr.trainer.checkpoint import RowShard, Tensors, load_checkpoint, read_state
 from ovocr.trainer.config import HeadConfig, RunConfig
+from ovocr.trainer.data.pictures import normalise
 from ovocr.trainer.distributed import Ranks
 from ovocr.trainer.gradients import local_part
 from ovocr.trainer.heads.margin import Margin
@@ -39,8 +40,11 @@ class Model:
     def tensors(self) -> Tensors:
         """Everything trained, by the names it has in a checkpoint."""
         tensors = self.backbone_tensors()
-        for name in self.heads:
+        for name, head in self.heads.items():
             tensors |= self.head_tensors(name)
+            if head.embedding_norm is not None:
+                state = head.embedding_norm.state_dict()
+                tensors |= {f"heads.{name}.embedding_norm.{key}": value for key, value in state.items()}
         return tensors
 
     def backbone_tensors(self) -> Tensors:
@@ -117,6 +121,7 @@ def build_model(config: RunConfig, num_classes: dict[str, int], ranks: Ranks, de
             process_group=ranks.group,
             seed=config.run.seed + index,
             passes_per_step=config.run.passes_per_step,
+            embedding_norm=head.embedding_norm,
         ).to(device)
     return Model(backbone, heads, ParallelBackbone(backbone, config.run.backbone_parallel, ranks))
 
@@ -162,7 +167,7 @@ def _head_optimizer(config: RunConfig, name: str, head: PartialFC) -> RowOptimiz
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A finished or running run as its newest checkpoint has it, all class centers in one process.
+    """A finished or running run as one of its checkpoints has it, all class centers in one process.
 
     vocabularies: of the heads whose class ids stand for words.
     """
@@ -175,15 +180,15 @@ class TrainedRun:
     device: torch.device
 
     @classmethod
-    def load(cls, root: Path, device: torch.device) -> "TrainedRun":
-        """Read the newest checkpoint of a run, outside of any process group.
+    def load(cls, root: Path, device: torch.device, step: int | None = None) -> "TrainedRun":
+        """Read a run's checkpoint after ``step`` steps, or its newest one, outside of any process group.
 
         Raises OvocrError where there is none or it does not fit.
         """
         folder = RunFolder.open(root)
         config = folder.config()
-        newest = folder.trained_checkpoint()
-        num_classes = saved_per_head(newest, "num_classes", config)
+        checkpoint = folder.trained_checkpoint(step)
+        num_classes = saved_per_head(checkpoint, "num_classes", config)
         paths = {name: folder.vocabulary_path(name) for name in config.heads}
         vocabularies = {
             name: Vocabulary.load(path)
@@ -191,9 +196,16 @@ class TrainedRun:
             if config.heads[name].kind == "ocr" or path.exists()
         }
         model = build_model(config, num_classes, Ranks(), device)
-        load_checkpoint(newest, model.tensors(), Ranks())
-        model.backbone.eval()
-        return cls(folder, config, model, vocabularies, read_state(newest)["step"], device)
+        load_checkpoint(checkpoint, model.tensors(), Ranks())
+        for module in (model.backbone, *model.heads.values()):
+            module.eval()
+        return cls(folder, config, model, vocabularies, read_state(checkpoint)["step"], device)
+
+    @torch.no_grad()
+    def embed(self, head: str, pixels: Tensor, positions: Tensor | None = None) -> Tensor:
+        """What a head's class centers see of pictures or clips, uint8 as ``Backbone`` takes them: [B, D]."""
+        _, pooled = self.model.backbone(normalise(pixels.to(self.device), torch.float32), positions)
+        return self.model.heads[head].embed(pooled)
 
 
 def saved_per_head(checkpoint: Path, name: str, config: RunConfig) -> dict[str, int]:

@@ -8,7 +8,7 @@ import torch
 
 from ovocr.errors import OvocrError, UsageError
 from ovocr.escape import for_terminal
-from ovocr.trainer.data.pictures import DecodeError, load_picture, normalise
+from ovocr.trainer.data.pictures import DecodeError, load_picture
 from ovocr.trainer.distributed import choose_device
 from ovocr.trainer.model import TrainedRun
 from ovocr.trainer.ranking import nearest_centers
@@ -56,9 +56,8 @@ def _read(trained: TrainedRun, head: str, picture: Path, top_k: int) -> Reading:
         pixels = torch.from_numpy(load_picture(image, size))
     except DecodeError as error:
         raise DecodeError(f"{picture}: {error}") from error
-    with torch.no_grad():
-        _, pooled = trained.model.backbone(normalise(pixels.unsqueeze(0).to(trained.device), torch.float32))
-    cosines, classes = nearest_centers(pooled, trained.model.heads[head].weight, top_k)
+    embedding = trained.embed(head, pixels.unsqueeze(0))
+    cosines, classes = nearest_centers(embedding, trained.model.heads[head].weight, top_k)
     vocabulary = trained.vocabularies.get(head)
     names = [vocabulary.word(c) if vocabulary is not None else f"class {c}" for c in classes[0].tolist()]
     return Reading(picture, list(zip(names, cosines[0].tolist(), strict=True)))

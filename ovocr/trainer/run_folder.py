@@ -72,12 +72,17 @@ class RunFolder:
         complete = complete_checkpoints(self.checkpoints)
         return complete[-1] if complete else None
 
-    def trained_checkpoint(self) -> Path:
-        """The newest complete checkpoint. Raises OvocrError where there is none."""
-        newest = self.newest_checkpoint()
-        if newest is None:
+    def trained_checkpoint(self, step: int | None = None) -> Path:
+        """The checkpoint after ``step`` steps, or the newest complete one. Raises OvocrError where there is none."""
+        complete = complete_checkpoints(self.checkpoints)
+        if not complete:
             raise OvocrError(f"{self.root}: no complete checkpoint yet; let `ovocr train` go on")
-        return newest
+        if step is None:
+            return complete[-1]
+        if self.checkpoint(step) not in complete:
+            steps = ", ".join(str(int(path.name)) for path in complete)
+            raise OvocrError(f"{self.root}: no checkpoint after {step} steps; there are those after {steps}")
+        return self.checkpoint(step)
 
     def config(self) -> RunConfig:
         """The run's configuration; what it names need not be there any more."""

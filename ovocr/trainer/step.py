@@ -124,7 +124,7 @@ class TrainStep:
             patch = self.config.backbone.patch_size
             rows, columns = (side // patch for side in pixels.shape[-2:])
             positions = clip_positions(batch.times.to(self.device, non_blocking=True), rows, columns)
-        with self._autocast:
+        with self._autocast, torch.set_grad_enabled(not self.config.run.freeze_backbone):
             _, pooled = self.model.parallel(pixels, positions)
         loss = head(pooled.float(), batch.labels)
         (loss * (self.config.heads[name].loss_weight / self.config.run.passes_per_step)).backward()

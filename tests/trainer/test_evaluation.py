@@ -13,11 +13,12 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 
 from ovocr.cli import main
-from ovocr.errors import OvocrError
+from ovocr.errors import OvocrError, UsageError
 from ovocr.recordio import RecordReader
 from ovocr.trainer import evaluation
 from ovocr.trainer.checkpoint import save_checkpoint
-from ovocr.trainer.config_file import load_config
+from ovocr.trainer.config_file import dump_config, load_config
+from ovocr.trainer.data.head_data import open_samples
 from ovocr.trainer.data.pictures import normalise
 from ovocr.trainer.data.records import RecordSamples
 from ovocr.trainer.data.samples import Sample
@@ -28,6 +29,7 @@ from ovocr.trainer.recall import BANDS
 from ovocr.trainer.run_folder import RunFolder
 from ovocr.vocab import Vocabulary
 from ovocr.vocab.word_script import script_of
+from tests.trainer.placed_words import BOXES, encoded, flat, painted, write_placed
 
 WORDS = [f"word{n}" for n in range(10)] + [f"词{n}" for n in range(12)] + [f"слово{n}" for n in range(28)]
 IMAGES, TRAINING_IMAGES = 24, 15
@@ -100,6 +102,7 @@ def test_all_figures_are_those_of_plain_sets(planted: NDArray[np.int64], tmp_pat
     assert found.to_json() == {
         "step": 7,
         "top_k": [1, 5, 20],
+        "crops": 0,
         "heads": {
             "ocr": {
                 **every,
@@ -233,6 +236,52 @@ def test_what_cannot_be_evaluated_is_said(planted: NDArray[np.int64], tmp_path: 
     for workers in (0, 1):
         with pytest.raises(OvocrError, match=r"^/.*/labels/rec/00001.rec id 3.*: not a JPEG, PNG or WebP picture$"):
             evaluate(run, [labels], workers=workers)
+
+
+def test_a_checkpoint_is_chosen_by_its_step(planted: NDArray[np.int64], tmp_path: Path) -> None:
+    run, labels = tmp_path / "run", tmp_path / "labels"
+    newest = evaluate(run, [labels], top_k=[5])
+    trained = TrainedRun.load(run, CPU)
+    trained.model.heads["ocr"].weight.data.neg_()  # the order of all answers is turned round
+    state = {"step": 3, "num_classes": {"ocr": len(WORDS)}}
+    save_checkpoint(RunFolder(run).checkpoint(3), trained.model.tensors(), state, Ranks())
+    assert evaluate(run, [labels], top_k=[5]) == newest
+    older = evaluate(run, [labels], top_k=[5], step=3)
+    assert older.step == 3
+    own = [(tags_of(image), planted[image, ::-1][:5]) for image in range(IMAGES)]
+    assert older.heads["ocr"].every.recall[5] == pytest.approx(
+        np.mean([len(tags & set(answers.tolist())) / 5 for tags, answers in own])
+    )
+    with pytest.raises(OvocrError, match=r"run: no checkpoint after 4 steps; there are those after 3, 7$"):
+        evaluate(run, [labels], step=4)
+
+
+def test_crops_are_those_of_training_with_the_tags_that_they_keep(
+    planted: NDArray[np.int64], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    run = tmp_path / "run"
+    with pytest.raises(UsageError, match=r"^--crops: head ocr was trained on whole pictures, without crop_scale$"):
+        evaluate(run, [tmp_path / "labels"], crops=2)
+    words = Vocabulary.load(run / "vocab" / "ocr.txt")
+    root = write_placed(tmp_path / "placed", [(encoded(painted()), [0, 1, 2, 3, 4], [flat(box) for box in BOXES])] * 3)
+    words.save(root / "vocab.txt")
+    settings = dataclasses.replace(
+        load_config(run / "config.toml").heads["ocr"], crop_scale=(0.2, 0.6), labels_stored=5
+    )
+    config = dataclasses.replace(load_config(run / "config.toml"), heads={"ocr": settings})
+    (run / "config.toml").write_text(dump_config(config))
+    cropped = evaluate(run, [root], top_k=[5], crops=4, examples=12).heads["ocr"]
+    samples = open_samples(settings, [root], num_classes=len(WORDS), image_size=32)
+    kept = [set(samples.load(n // 4, n).labels.tolist()) for n in range(12)]
+    assert cropped.images == 12
+    assert [{tag.word for tag in example.tags} for example in cropped.examples] == [
+        {words.word(tag) for tag in tags} for tags in kept
+    ]
+    assert min(map(len, kept)) < 5
+    assert cropped.examples[5].name.endswith(", part 2")
+    assert evaluate(run, [root], top_k=[5], crops=4, workers=1).heads["ocr"].every == cropped.every
+    assert " on 12 crops (always " in evaluate(run, [root], crops=4).format()
 
 
 def test_the_command(planted: NDArray[np.int64], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

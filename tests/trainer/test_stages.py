@@ -1,5 +1,6 @@
 """Both stages of the method, small: the image head, then all three heads on its backbone and centers; on any ranks."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +13,10 @@ from ovocr.cli import main
 from ovocr.errors import OvocrError, UsageError
 from ovocr.recordio import RecordReader
 from ovocr.trainer.config_file import load_config
+from ovocr.trainer.data.pictures import normalise
+from ovocr.trainer.distributed import Ranks
 from ovocr.trainer.loop import train
-from ovocr.trainer.model import TrainedRun, export_backbone
+from ovocr.trainer.model import TrainedRun, build_model, export_backbone
 from ovocr.trainer.reading import read_pictures
 
 CPU = torch.device("cpu")
@@ -174,6 +177,43 @@ def test_exported_weights_start_a_run_on_any_ranks(stages: tuple[Path, Path], tm
         torch.testing.assert_close(
             begun.state_dict(), TrainedRun.load(tmp_path / "stage1", CPU).model.backbone.state_dict()
         )
+
+
+def test_a_frozen_backbone_stays_and_class_centers_learn(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
+    train(load_config(stages[0], ["run.freeze_backbone=true"]))
+    frozen = TrainedRun.load(tmp_path / "stage1", CPU).model
+    num_classes = {name: head.num_classes for name, head in frozen.heads.items()}
+    drawn = build_model(load_config(stages[0]), num_classes, Ranks(), CPU)
+    torch.testing.assert_close(frozen.backbone.state_dict(), drawn.backbone.state_dict(), rtol=0, atol=0)
+    lines = [json.loads(line) for line in (tmp_path / "stage1" / "metrics.jsonl").read_text().splitlines()]
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    for parallel in ("ddp", "fsdp2"):
+        settings = ("run.freeze_backbone=true", f"run.backbone_parallel={parallel}")
+        runs.finish(stages[0], f"run.output={tmp_path / parallel}", *settings, ranks=2)
+        runs.assert_same_course(tmp_path / parallel, tmp_path / "stage1", 2e-3)
+        spread = TrainedRun.load(tmp_path / parallel, CPU).model
+        torch.testing.assert_close(spread.backbone.state_dict(), drawn.backbone.state_dict(), rtol=0, atol=0)
+
+
+def test_normalised_embeddings_on_1_and_2_ranks(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
+    """Two passes a step; a run that goes on; and statistics of the whole run where it is used."""
+    norm = ("heads.image.embedding_norm=batch", "run.passes_per_step=2", "run.steps=6")
+    train(load_config(stages[0], norm))
+    runs.finish(stages[0], *norm, f"run.output={tmp_path / 'two'}", "run.checkpoint_every=3", ranks=2)
+    runs.assert_same_course(tmp_path / "two", tmp_path / "stage1", 2e-3)
+    checkpoints = tmp_path / "two" / "checkpoints"
+    (checkpoints / "00000006").rename(tmp_path / "newest")
+    runs.finish(stages[0], *norm, f"run.output={tmp_path / 'two'}", "run.checkpoint_every=3")
+    runs.assert_same_course(tmp_path / "two", tmp_path / "stage1", 2e-3)
+    one, two = (TrainedRun.load(tmp_path / name, CPU) for name in ("stage1", "two"))
+    norms = [run.model.heads["image"].embedding_norm for run in (one, two)]
+    # Six steps of large gradients have made more of the differences in rounding.
+    torch.testing.assert_close(norms[1].state_dict(), norms[0].state_dict(), rtol=0, atol=0.004)
+    assert norms[0].running_mean.abs().max() > 0.03
+    pixels = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
+    pooled = one.model.backbone(normalise(pixels))[1]
+    expected = (pooled - norms[0].running_mean) / (norms[0].running_variance + 1e-5).sqrt()
+    torch.testing.assert_close(one.embed("image", pixels), expected)
 
 
 def test_activations_computed_again_change_nothing(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:

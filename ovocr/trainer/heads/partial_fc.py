@@ -19,6 +19,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from ovocr.trainer.distributed import Ranks, row_range
+from ovocr.trainer.heads.embedding_norm import EmbeddingNorm
 from ovocr.trainer.heads.loss import MultiLabelLoss, SoftmaxFactory, Step, StepReport
 from ovocr.trainer.heads.margin import Margin
 from ovocr.trainer.heads.sample import Sample
@@ -44,6 +45,7 @@ class PartialFC(nn.Module):
     where torch.set_float32_matmul_precision is "medium"); "auto": Triton for float32 centers on CUDA, else torch.
     process_group: the ranks that share the centers; None: the default group if there is one, else a single rank.
     seed: of the initial centers N(0, 0.01) and of all draws; the same on every rank.
+    embedding_norm: "batch" normalises embeddings by the global batch of a call first, as ``EmbeddingNorm``.
     passes_per_step: forward calls that one optimizer step accumulates; they share the negatives and draw their own
     slots, so that the rows they touch together are little more than those of one.
 
@@ -68,6 +70,7 @@ class PartialFC(nn.Module):
         process_group: dist.ProcessGroup | None = None,
         seed: int = 0,
         passes_per_step: int = 1,
+        embedding_norm: Literal["none", "batch"] = "none",
     ) -> None:
         super().__init__()
         if min(embedding_dim, num_classes, labels_per_sample, passes_per_step) < 1:
@@ -76,6 +79,8 @@ class PartialFC(nn.Module):
             raise ValueError(f"sample_rate must be more than 0 and at most 1, not {sample_rate}")
         if sampling not in ("independent", "shared"):
             raise ValueError(f"sampling must be 'independent' or 'shared', not {sampling!r}")
+        if embedding_norm not in ("none", "batch"):
+            raise ValueError(f"embedding_norm must be 'none' or 'batch', not {embedding_norm!r}")
         if implementation not in ("auto", "torch", "triton"):
             raise ValueError(f"implementation must be 'auto', 'torch' or 'triton', not {implementation!r}")
         self.embedding_dim, self.num_classes, self.labels_per_sample = embedding_dim, num_classes, labels_per_sample
@@ -88,6 +93,7 @@ class PartialFC(nn.Module):
         self.step = 0
         self.last_report: StepReport | None = None
         self.weight = nn.Parameter(initial_centers(self.first_class, self.last_class, embedding_dim, seed))
+        self.embedding_norm = EmbeddingNorm(embedding_dim) if embedding_norm == "batch" else None
         self._merged_weight = 0
         self._gradient_memory = LentMemory()
 
@@ -105,7 +111,7 @@ class PartialFC(nn.Module):
         dtype = torch.promote_types(embeddings.dtype, torch.float32)
         # A caller's autocast would round the products of the forward pass and not those of the backward pass.
         with torch.autocast(embeddings.device.type, enabled=False):
-            embeddings_bD = _unit(embeddings.to(dtype))
+            embeddings_bD = _unit(self.embed(embeddings.to(dtype)))
             sizes = self.ranks.sizes(embeddings.shape[0], embeddings.device)
             labels_BT = self.ranks.gather_rows(labels, sizes)
             step = self._draw_step(labels_BT, sizes, self._softmax(embeddings.dtype))
@@ -114,6 +120,10 @@ class PartialFC(nn.Module):
         if self.training:
             self.step += 1
         return loss
+
+    def embed(self, embeddings: Tensor) -> Tensor:
+        """What the class centers see of embeddings [b, D], of any length: normalised by ``embedding_norm``."""
+        return embeddings if self.embedding_norm is None else self.embedding_norm(embeddings, self.ranks)
 
     def get_extra_state(self) -> dict[str, Any]:
         """The step of the draws, so that a resumed run goes on with the draws it would have made."""

@@ -19,7 +19,7 @@ SIZES = {2: [[4, 3], [7, 0]], 3: [[3, 2, 2], [0, 6, 1]], 4: [[2, 2, 2, 1], [5, 0
 
 
 def cases(world: int) -> list[dict[str, Any]]:
-    """Every mode with every split in float64; fewer classes than ranks; the kernels and bfloat16 embeddings."""
+    """Every mode with every split in float64; fewer classes than ranks; bfloat16 and normalised embeddings; kernels."""
     generator = torch.Generator().manual_seed(world)
     made = []
     for (sampling, rate), mask in itertools.product(
@@ -47,7 +47,8 @@ def cases(world: int) -> list[dict[str, Any]]:
             )
     few = dict(made[0], weight=made[0]["weight"][:3].clone(), labels=made[0]["labels"] % 3)
     narrow = dict(made[0], embeddings=made[0]["embeddings"].bfloat16(), weight=made[0]["weight"].float())
-    made += [few, narrow]
+    normed = [dict(case, options=case["options"] | {"embedding_norm": "batch"}) for case in made[:2]]
+    made += [few, narrow, *normed]
     if importlib.util.find_spec("triton") is not None and not torch.cuda.is_available():
         for case in (made[0], made[4]):
             options = case["options"] | {"implementation": "triton"}

@@ -1,0 +1,60 @@
+"""Normalisation of embeddings, beside torch's own."""
+
+import pytest
+import torch
+
+from ovocr.trainer.distributed import Ranks
+from ovocr.trainer.heads.embedding_norm import EmbeddingNorm
+from ovocr.trainer.heads.partial_fc import PartialFC
+
+
+def test_values_and_gradients_are_those_of_torch():
+    generator = torch.Generator().manual_seed(0)
+    ours, theirs = EmbeddingNorm(6).double(), torch.nn.BatchNorm1d(6, affine=False).double()
+    for _ in range(40):
+        values = (3 + torch.randn(9, 6, generator=generator, dtype=torch.float64)).requires_grad_()
+        same = values.detach().clone().requires_grad_()
+        weights = torch.randn(9, 6, generator=generator, dtype=torch.float64)
+        found, wanted = ours(values, Ranks()), theirs(same)
+        (found * weights).sum().backward()
+        (wanted * weights).sum().backward()
+        torch.testing.assert_close(found, wanted)
+        torch.testing.assert_close(values.grad, same.grad)
+    ours.eval()
+    theirs.eval()
+    torch.testing.assert_close(ours.running_mean, theirs.running_mean)
+    # torch estimates the variance of all there are, n / (n - 1) times that of the batch, which begins as 1.
+    started = 0.9**40
+    torch.testing.assert_close(ours.running_variance - started, (theirs.running_var - started) * 8 / 9)
+    batch = torch.randn(4, 6, generator=generator, dtype=torch.float64)
+    expected = (batch - ours.running_mean) / (ours.running_variance + 1e-5).sqrt()
+    torch.testing.assert_close(ours(batch, Ranks()), expected)
+
+
+def test_gradients_are_those_of_finite_differences():
+    norm = EmbeddingNorm(3).double()
+    values = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda embeddings: norm(embeddings, Ranks()), (values,))
+
+
+def test_a_head_tells_apart_embeddings_that_are_close_together():
+    """What it is for: where embeddings are a hundredth of their length apart, the loss hardly falls without it."""
+    classes = torch.arange(32) % 8
+    embeddings = 5 + 0.05 * torch.eye(8)[classes]
+    labels = classes.unsqueeze(1).expand(32, 8)
+    losses = {}
+    for kind in ("none", "batch"):
+        head = PartialFC(8, 8, sample_rate=1.0, seed=3, embedding_norm=kind)
+        optimizer = torch.optim.AdamW(head.parameters(), lr=0.01)
+        for _ in range(60):
+            loss = head(embeddings, labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        losses[kind] = loss.item()
+    assert losses["batch"] < 0.1 * losses["none"], losses
+
+
+def test_what_is_no_norm_is_refused():
+    with pytest.raises(ValueError, match="embedding_norm must be 'none' or 'batch', not 'layer'"):
+        PartialFC(4, 10, embedding_norm="layer")
