@@ -1,0 +1,115 @@
+"""Does an encoder learn to read? A small one is trained on made pages and labelled receipts, and looked at on others.
+
+    python benchmarks/learning/experiment.py RECEIPTS FOLDER [--samples N] [--shards N]
+
+RECEIPTS holds pictures NNN.jpg with their text in NNN.txt. Half of the shops are trained on, the others are held out.
+In FOLDER everything is made that is not there yet: pages, labels, blocks of four lines (learning_data.py), a training
+run for each way to sample negatives, one with an untrained backbone whose class centers alone are fitted, and those
+that take as long as the fastest one. `ovocr eval` looks at each of their checkpoints. At the end there are
+FOLDER/learning.json, learning.svg (recall on held-out receipts by samples and by time) and learning.md (the tables).
+
+A command that was stopped goes on with the run that it was at.
+"""
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from constant_answers import constant_recall
+from learning_data import HELD_OUT, TRAINED_ON, make_data
+from learning_report import plot, tables
+
+CONFIG = Path(__file__).with_name("learning.toml")
+BATCH = 64
+LOOKS = 6  # checkpoints of a run that are evaluated
+KS = (1, 5, 10)
+SAMPLINGS = {
+    "shared": ['heads.ocr.sampling="shared"', "heads.ocr.sample_rate=0.1"],
+    "independent": ['heads.ocr.sampling="independent"', "heads.ocr.sample_rate=0.1"],
+    "exact": ['heads.ocr.sampling="shared"', "heads.ocr.sample_rate=1.0"],
+}
+
+
+@dataclass
+class Look:
+    """A checkpoint: samples and seconds of training until then, and what `ovocr eval` found on each data set."""
+
+    samples: int
+    seconds: float
+    found: dict[str, dict[str, Any]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("receipts", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--samples", type=int, default=70_000, help="that a head is trained on")
+    parser.add_argument("--shards", type=int, default=10, help="of 250 pages; the last one is held out")
+    options = parser.parse_args()
+    folder = options.folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    data = make_data(folder, options.receipts, options.shards)
+    steps = options.samples // BATCH
+    runs = {"untrained": run(folder, "untrained", steps, [*SAMPLINGS["shared"], "run.freeze_backbone=true"])}
+    for name, settings in SAMPLINGS.items():
+        runs[name] = run(folder, name, steps, settings)
+    fastest = min(runs[name][-1].seconds for name in SAMPLINGS)
+    for name, settings in SAMPLINGS.items():
+        if runs[name][-1].seconds > 1.05 * fastest:
+            fewer = int(steps * fastest / runs[name][-1].seconds)
+            runs[f"{name}, equal time"] = run(folder, f"{name}-equal-time", fewer, settings)
+    result = {
+        "data": data,
+        "samples": options.samples,
+        "constant answers": {name: constant_recall(folder, name, KS) for name in HELD_OUT},
+        "runs": {name: [asdict(look) for look in looks] for name, looks in runs.items()},
+    }
+    (folder / "learning.json").write_text(json.dumps(result, indent=1) + "\n")
+    (folder / "learning.svg").write_text(plot(result))
+    (folder / "learning.md").write_text(tables(result))
+    print(tables(result))
+
+
+def run(folder: Path, name: str, steps: int, settings: list[str]) -> list[Look]:
+    """Train, or go on, and look at the checkpoints; all but the newest are removed when they have been looked at."""
+    output, kept = folder / "runs" / name, folder / "runs" / f"{name}.json"
+    if kept.exists():
+        return [Look(**look) for look in json.loads(kept.read_text())]
+    data = [str(folder / "blocks" / name) for name in TRAINED_ON]
+    every = [f"run.output={output}", f"run.steps={steps}", f"run.checkpoint_every={-(-steps // LOOKS)}"]
+    command = [sys.executable, "-m", "ovocr", "train", str(CONFIG)]
+    for setting in (*every, f"heads.ocr.data={json.dumps(data)}", *settings):
+        command += ["--set", setting]
+    subprocess.run(command, check=True)
+    lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+    checkpoints = sorted((output / "checkpoints").iterdir())
+    looks = []
+    for checkpoint in checkpoints:
+        done = int(checkpoint.name)
+        seconds = sum(BATCH / line["images_per_s"] for line in lines[:done])
+        looks.append(
+            Look(done * BATCH, round(seconds, 1), {data: look(folder, output, data, done) for data in HELD_OUT})
+        )
+    kept.write_text(json.dumps([asdict(look) for look in looks]))
+    for checkpoint in checkpoints[:-1]:
+        shutil.rmtree(checkpoint)
+    return looks
+
+
+def look(folder: Path, output: Path, data: str, step: int) -> dict[str, Any]:
+    """What `ovocr eval` says of a checkpoint on held-out blocks."""
+    command = [sys.executable, "-m", "ovocr", "eval", str(output), "--data", str(folder / "blocks" / data)]
+    command += ["--step", str(step), "--json", "-"]
+    for k in KS:
+        command += ["--top-k", str(k)]
+    found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return json.loads(found)["heads"]["ocr"]
+
+
+if __name__ == "__main__":
+    main()

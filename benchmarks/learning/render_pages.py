@@ -1,0 +1,169 @@
+"""Made pages of receipt-like text for the learning experiment: the same words and number give the same page.
+
+Letters come from the fonts inside OpenCV and Pillow, so no font has to be installed. Every line is drawn in a face, a
+width and a size of its own page, on even or fixed pitch as printers of receipts do, then the page is tilted, unevenly
+lit, blurred and given noise.
+"""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+_DRAWN_SIZE = 48  # pixels; letters are drawn at this size and then scaled to the page's
+_HERSHEY = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_COMPLEX, cv2.FONT_HERSHEY_TRIPLEX)
+
+Mask = NDArray[np.uint8]
+Pen = Callable[[str], Mask]
+
+
+@dataclass(frozen=True)
+class Words:
+    """Words to draw pages from, each list with how likely each is."""
+
+    names: Sequence[str]
+    cumulative: Sequence[float]
+
+    @classmethod
+    def of(cls, weights: Mapping[str, float]) -> "Words":
+        """weights: of each word, above 0; they need not sum to 1."""
+        return cls(list(weights), list(accumulate(weights.values())))
+
+    def draw(self, dice: random.Random) -> str:
+        """One word."""
+        return dice.choices(self.names, cum_weights=self.cumulative)[0]
+
+
+def render_page(number: int, sources: Sequence[Words]) -> Image.Image:
+    """Page ``number``, grey letters on a bright ground, its words in equal parts from each source."""
+    dice = random.Random(number)
+    width, height = dice.randint(460, 800), dice.randint(620, 1100)
+    ink = np.zeros((height, width), np.uint8)
+    pen, size = _choose_pen(dice), dice.uniform(18, 34)
+    stretch, leading = dice.uniform(0.75, 1.25), dice.uniform(1.25, 2.0)
+    letter_case = dice.choices((str.upper, str.title, str.lower), (6, 3, 1))[0]
+    margin, top = dice.randint(8, 50), dice.uniform(8, 60)
+    while top + 2 * size < height:
+        line_size = size * dice.choice((1, 1, 1, 1, 1.3))
+        taken = margin  # columns of this line that have text already
+        for text, place in _make_line(dice, sources, letter_case):
+            mask = _scaled(pen(text), line_size, stretch)
+            left = margin + round(place * (width - 2 * margin - mask.shape[1]))
+            if left >= taken:  # what does not fit is left out
+                _put(ink, mask, left, round(top))
+                taken = left + mask.shape[1] + round(line_size / 2)
+        top += line_size * leading * dice.choices((1, 2), (6, 1))[0]
+    return _photograph(ink, dice, np.random.default_rng(number))
+
+
+def _make_line(
+    dice: random.Random, sources: Sequence[Words], letter_case: Callable[[str], str]
+) -> list[tuple[str, float]]:
+    """Texts of a line, each with its place between the left margin, 0, and the right one, 1."""
+    texts = [letter_case(dice.choice(sources).draw(dice)) for _ in range(dice.randint(1, 4))]
+    number = f"{dice.choice(('', '', 'RM', '$'))}{dice.randint(0, 199)}.{dice.randint(0, 99):02d}"
+    kind = dice.randrange(5)
+    if kind == 0:
+        return [(" ".join(texts), 0.5)]
+    if kind == 1:
+        return [(" ".join(texts), 0.0)]
+    if kind == 2:
+        return [(" ".join(texts[:3]), 0.0), (number, 1.0)]
+    if kind == 3:
+        return [(f"{' '.join(texts[:2])}{dice.choice((':', ' :', ''))} {number}", dice.choice((0.0, 0.5, 1.0)))]
+    return [(texts[0], 0.0), (texts[-1], dice.choice((0.6, 1.0)))]
+
+
+def _choose_pen(dice: random.Random) -> Pen:
+    """A typeface, on its own pitch or a fixed one."""
+    kind = dice.randrange(3)
+    if kind == 0:
+        font = ImageFont.load_default(_DRAWN_SIZE)
+        bold = dice.choice((0, 0, 1))
+        proportional = lambda text: _with_pillow(text, font, bold)  # noqa: E731
+    elif kind == 1:
+        face, weight = cv2.FontFace(dice.choice(("sans", "sans", "italic", "uni"))), dice.randint(250, 850)
+        proportional = lambda text: _with_outlines(text, face, weight)  # noqa: E731
+    else:
+        hershey, thickness = dice.choice(_HERSHEY), dice.randint(2, 5)
+        proportional = lambda text: _with_strokes(text, hershey, thickness)  # noqa: E731
+    if dice.random() < 0.6:
+        return proportional
+    pitch = dice.uniform(0.58, 0.72)
+    return lambda text: _on_fixed_pitch(text, proportional, pitch)
+
+
+def _canvas(letters: int) -> Mask:
+    return np.zeros((2 * _DRAWN_SIZE, _DRAWN_SIZE * (letters + 2)), np.uint8)
+
+
+def _with_pillow(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, bold: int) -> Mask:
+    image = Image.fromarray(_canvas(len(text)))
+    ImageDraw.Draw(image).text((4, 16), text, fill=255, font=font, stroke_width=bold)
+    return _trimmed(np.asarray(image))
+
+
+def _with_outlines(text: str, face: cv2.FontFace, weight: int) -> Mask:
+    canvas = _canvas(len(text))
+    cv2.putText(canvas, text, (8, 64), (255,), face, _DRAWN_SIZE, weight)
+    return _trimmed(canvas)
+
+
+def _with_strokes(text: str, hershey: int, thickness: int) -> Mask:
+    canvas = _canvas(len(text))
+    cv2.putText(canvas, text, (8, 64), hershey, _DRAWN_SIZE / 30, (255,), thickness, cv2.LINE_AA)
+    return _trimmed(canvas)
+
+
+def _on_fixed_pitch(text: str, pen: Pen, pitch: float) -> Mask:
+    """Each letter in a cell of its own; those that are too wide for it are made narrower."""
+    cell = round(pitch * _DRAWN_SIZE)
+    row = np.zeros((2 * _DRAWN_SIZE, cell * len(text)), np.uint8)
+    for place, letter in enumerate(text):
+        if letter == " ":
+            continue
+        mask = pen(letter)
+        if mask.shape[1] > cell - 2:
+            mask = cv2.resize(mask, (cell - 2, mask.shape[0]), interpolation=cv2.INTER_AREA)
+        left = place * cell + (cell - mask.shape[1]) // 2
+        row[:, left : left + mask.shape[1]] = mask
+    return row
+
+
+def _trimmed(canvas: Mask) -> Mask:
+    """The columns that have ink; the rows stay, so that letters stand on one base line."""
+    columns = np.flatnonzero(canvas.any(axis=0))
+    return canvas[:, columns[0] : columns[-1] + 1] if len(columns) else canvas[:, :1]
+
+
+def _scaled(mask: Mask, size: float, stretch: float) -> Mask:
+    scale = size / _DRAWN_SIZE
+    sides = (max(1, round(mask.shape[1] * scale * stretch)), max(1, round(mask.shape[0] * scale)))
+    return cv2.resize(mask, sides, interpolation=cv2.INTER_AREA)
+
+
+def _put(ink: Mask, mask: Mask, left: int, top: int) -> None:
+    """Add the letters of a mask, whose upper third is free of them."""
+    top -= mask.shape[0] // 6
+    first, last = max(0, -top), min(mask.shape[0], ink.shape[0] - top)
+    place = ink[top + first : top + last, left : left + mask.shape[1]]
+    np.maximum(place, mask[first:last, : place.shape[1]], out=place)
+
+
+def _photograph(ink: Mask, dice: random.Random, noise: np.random.Generator) -> Image.Image:
+    """Tilt, light, blur and grain."""
+    height, width = ink.shape
+    turned = cv2.getRotationMatrix2D((width / 2, height / 2), dice.gauss(0, 0.8), 1.0)
+    share = cv2.warpAffine(ink, turned, (width, height), flags=cv2.INTER_LINEAR).astype(np.float32) / 255
+    if dice.random() < 0.4:
+        share = cv2.GaussianBlur(share, (0, 0), dice.uniform(0.4, 1.1))
+    paper, darkest = dice.uniform(185, 255), dice.uniform(0, 110)
+    slope = np.linspace(dice.uniform(-25, 0), dice.uniform(0, 25), height, dtype=np.float32)[:, None]
+    grey = (paper + slope) * (1 - share) + darkest * share
+    grey += noise.normal(0, dice.uniform(0, 9), grey.shape).astype(np.float32)
+    return Image.fromarray(grey.clip(0, 255).astype(np.uint8))
