@@ -28,7 +28,7 @@ DISTINCT ?= 1000000
 # How many pictures bench-soak labels.
 SOAK_IMAGES ?= 3000
 
-.PHONY: help demo test test-paddle interop lint bench-recordio bench-accuracy bench-ocr bench-profile bench-heads bench-kernels bench-loader bench-vocab bench-soak clean
+.PHONY: help demo test test-paddle interop lint bench-recordio bench-accuracy bench-ocr bench-profile bench-heads bench-kernels bench-loader bench-learning bench-vocab bench-soak clean
 
 # Two editable installs of one checkout write to the same folder.
 .NOTPARALLEL:
@@ -84,6 +84,9 @@ bench-loader: $(VENV)/installed-test $(DALI_VENV)/installed $(MXNET_VENV)/instal
 	$(BIN)/ovocr build-labels $(TRUTH) --out demo/accuracy
 	$(BIN)/python benchmarks/loader.py demo/accuracy --dali-python $(DALI_VENV)/bin/python \
 		--mxnet-python $(MXNET_VENV)/bin/python
+
+bench-learning: $(VENV)/installed-test  ## Does an encoder learn to read? Recall on receipts of other shops, by head; 2 hours (TRUTH)
+	$(BIN)/python benchmarks/learning/experiment.py $(TRUTH) demo/learning
 
 bench-vocab: $(VENV)/installed-test  ## Time and memory of vocab build on made words (TOKENS, DISTINCT), beside a Counter
 	$(BIN)/python benchmarks/vocab_build.py demo/vocab-bench --tokens $(TOKENS) --distinct $(DISTINCT)

@@ -3,9 +3,10 @@
     python benchmarks/learning/experiment.py RECEIPTS FOLDER [--samples N] [--shards N]
 
 RECEIPTS holds pictures NNN.jpg with their text in NNN.txt. Half of the shops are trained on, the others are held out.
-In FOLDER everything is made that is not there yet: pages, labels, blocks of four lines (learning_data.py), a training
-run for each way to sample negatives, one with an untrained backbone whose class centers alone are fitted, and those
-that take as long as the fastest one. `ovocr eval` looks at each of their checkpoints. At the end there are
+In FOLDER everything is made that is not there yet: pages, labels, blocks of four lines (learning_data.py); a training
+run for each way to sample negatives, one with an untrained backbone whose class centers alone are fitted, those that
+take as long as the fastest one, and half a run without normalised embeddings. `ovocr eval` looks at each checkpoint.
+At the end there are
 FOLDER/learning.json, learning.svg (recall on held-out receipts by samples and by time) and learning.md (the tables).
 
 A command that was stopped goes on with the run that it was at.
@@ -48,8 +49,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("receipts", type=Path)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--samples", type=int, default=70_000, help="that a head is trained on")
-    parser.add_argument("--shards", type=int, default=10, help="of 250 pages; the last one is held out")
+    parser.add_argument("--samples", type=int, default=64_000, help="that a head is trained on")
+    parser.add_argument("--shards", type=int, default=8, help="of 250 pages; the last one is held out")
     options = parser.parse_args()
     folder = options.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -63,6 +64,8 @@ def main() -> None:
         if runs[name][-1].seconds > 1.05 * fastest:
             fewer = int(steps * fastest / runs[name][-1].seconds)
             runs[f"{name}, equal time"] = run(folder, f"{name}-equal-time", fewer, settings)
+    without = [*SAMPLINGS["shared"], 'heads.ocr.embedding_norm="none"']
+    runs["without embedding_norm"] = run(folder, "without-embedding-norm", steps // 2, without)
     result = {
         "data": data,
         "samples": options.samples,

@@ -7,6 +7,7 @@ FOLDER/blocks/*           the same as blocks of four lines, what encoders are tr
 """
 
 import io
+import json
 import random
 import subprocess
 import sys
@@ -61,9 +62,11 @@ def make_data(folder: Path, receipts: Path, shards: int) -> dict[str, Any]:
         out = folder / "labels" / name
         command = [sys.executable, "-m", "ovocr", "build-labels", *shown, "--out", str(out.relative_to(folder))]
         subprocess.run(command, cwd=folder, check=True)
-        blocks = folder / "blocks" / name
-        if not (blocks / "manifest.json").exists():  # written last
-            told[name] = dict(cut_blocks(out, blocks, stride=1 if name in TRAINED_ON else LINES))
+        counts = folder / "blocks" / f"{name}.json"
+        if not counts.exists():
+            cut = cut_blocks(out, folder / "blocks" / name, stride=1 if name in TRAINED_ON else LINES)
+            counts.write_text(json.dumps(cut) + "\n")
+        told[name] = json.loads(counts.read_text())
     return told
 
 

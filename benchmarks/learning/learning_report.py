@@ -4,8 +4,14 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-WIDTH, HEIGHT, MARGIN, GAP = 940, 400, 52, 60
-COLOURS = {"shared": "#4269d0", "independent": "#efb118", "exact": "#3ca951", "untrained": "#9c6b4e"}
+WIDTH, HEIGHT, MARGIN, GAP = 940, 440, 52, 60
+COLOURS = {
+    "shared": "#4269d0",
+    "independent": "#efb118",
+    "exact": "#3ca951",
+    "untrained": "#9c6b4e",
+    "without embedding_norm": "#ff725c",
+}
 CONSTANTS = {"of the trained receipts": "#777", "of the evaluated blocks": "#bbb"}
 RECEIPTS, PAGES = "held-out-receipts", "held-out-pages"
 _NAMES = {
@@ -13,6 +19,7 @@ _NAMES = {
     "independent": "independent: eight draws of 10%",
     "exact": "exact: all 365,187 words",
     "untrained": "untrained backbone, fitted centers",
+    "without embedding_norm": "shared, without embedding_norm",
 }
 
 
@@ -26,7 +33,7 @@ class Panel(NamedTuple):
 
     def place(self, across: float, recall: float, top: float) -> str:
         x = self.left + across / self.largest * self.width
-        return f"{x:.1f},{HEIGHT - MARGIN - recall / top * (HEIGHT - 2 * MARGIN - 40):.1f}"
+        return f"{x:.1f},{HEIGHT - MARGIN - recall / top * (HEIGHT - 2 * MARGIN - 50):.1f}"
 
 
 def plot(result: dict[str, Any]) -> str:
@@ -75,11 +82,11 @@ def _frame(panel: Panel, top: float) -> Iterator[str]:
 
 def _legend() -> Iterator[str]:
     for number, (name, colour) in enumerate(COLOURS.items()):
-        x, y = MARGIN + 230 * number, 36
+        x, y = MARGIN + 290 * (number % 3), 36 + 18 * (number // 3)
         yield f'<rect x="{x}" y="{y - 9}" width="12" height="9" fill="{colour}"/>'
         yield f'<text x="{x + 18}" y="{y}">{_NAMES[name]}</text>'
     yield (
-        f'<text x="{MARGIN}" y="54" fill="#555">dashed: as long as the fastest, with a schedule of its own · '
+        f'<text x="{MARGIN}" y="72" fill="#555">dashed: as long as the fastest, with a schedule of its own · '
         "dotted: always the same ten words, most frequent in the trained receipts (dark), in these lines (light)</text>"
     )
 
