@@ -5,9 +5,8 @@
 RECEIPTS holds pictures NNN.jpg with their text in NNN.txt. Half of the shops are trained on, the others are held out.
 In FOLDER everything is made that is not there yet: pages, labels, blocks of four lines (learning_data.py); a training
 run for each way to sample negatives, one with an untrained backbone whose class centers alone are fitted, those that
-take as long as the fastest one, and half a run without normalised embeddings. `ovocr eval` looks at each checkpoint.
-At the end there are
-FOLDER/learning.json, learning.svg (recall on held-out receipts by samples and by time) and learning.md (the tables).
+take as long as the fastest one, and a quarter of a run without normalised embeddings. `ovocr eval` looks at each
+checkpoint. At the end there are FOLDER/learning.json, learning.svg (recall on held-out receipts by samples and by time) and learning.md (the tables).
 
 A command that was stopped goes on with the run that it was at.
 """
@@ -65,7 +64,7 @@ def main() -> None:
             fewer = int(steps * fastest / runs[name][-1].seconds)
             runs[f"{name}, equal time"] = run(folder, f"{name}-equal-time", fewer, settings)
     without = [*SAMPLINGS["shared"], 'heads.ocr.embedding_norm="none"']
-    runs["without embedding_norm"] = run(folder, "without-embedding-norm", steps // 2, without)
+    runs["without embedding_norm"] = run(folder, "without-embedding-norm", steps // 4, without)
     result = {
         "data": data,
         "samples": options.samples,
