@@ -2,8 +2,8 @@
 
 A cosine to a class center is blind to how far embeddings are from their common mean: where all of them begin close
 together, as a backbone's do that has learned nothing, they can be drawn to one point before they tell any pictures
-apart. Normalised by channel they keep a spread, if only along one direction. ArcFace (arXiv 1801.07698, section 3.1) and UNICOM (arXiv 2304.05884) end
-their backbones like this. torch's own SyncBatchNorm runs on CUDA alone.
+apart. Normalised by channel they keep a spread, if only along one direction. ArcFace (arXiv 1801.07698, section 3.1)
+and UNICOM (arXiv 2304.05884) end their backbones like this. torch's own SyncBatchNorm runs on CUDA alone.
 """
 
 from typing import Any
