@@ -38,7 +38,7 @@ class Panel(NamedTuple):
 
 def plot(result: dict[str, Any]) -> str:
     """Recall@10 on held-out receipts, by samples and by seconds of training."""
-    runs = {name: looks for name, looks in result["runs"].items()}
+    runs = result["runs"]
     constants = {name: values["recall@10"] for name, values in result["constant answers"][RECEIPTS].items()}
     highest = max([_recall(look) for looks in runs.values() for look in looks] + list(constants.values()))
     top = math.ceil(highest * 10) / 10

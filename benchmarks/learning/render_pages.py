@@ -8,6 +8,7 @@ lit, blurred and given noise.
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 
 import cv2
@@ -85,17 +86,17 @@ def _choose_pen(dice: random.Random) -> Pen:
     if kind == 0:
         font = ImageFont.load_default(_DRAWN_SIZE)
         bold = dice.choice((0, 0, 1))
-        proportional = lambda text: _with_pillow(text, font, bold)  # noqa: E731
+        proportional: Pen = partial(_with_pillow, font=font, bold=bold)
     elif kind == 1:
         face, weight = cv2.FontFace(dice.choice(("sans", "sans", "italic", "uni"))), dice.randint(250, 850)
-        proportional = lambda text: _with_outlines(text, face, weight)  # noqa: E731
+        proportional = partial(_with_outlines, face=face, weight=weight)
     else:
         hershey, thickness = dice.choice(_HERSHEY), dice.randint(2, 5)
-        proportional = lambda text: _with_strokes(text, hershey, thickness)  # noqa: E731
+        proportional = partial(_with_strokes, hershey=hershey, thickness=thickness)
     if dice.random() < 0.6:
         return proportional
     pitch = dice.uniform(0.58, 0.72)
-    return lambda text: _on_fixed_pitch(text, proportional, pitch)
+    return partial(_on_fixed_pitch, pen=proportional, pitch=pitch)
 
 
 def _canvas(letters: int) -> Mask:
