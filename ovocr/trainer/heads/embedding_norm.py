@@ -1,9 +1,12 @@
-"""Batch normalisation of embeddings over all ranks, without learned scale or shift.
+"""Batch normalisation of embeddings over all ranks, without a learned scale.
 
 A cosine to a class center is blind to how far embeddings are from their common mean: where all of them begin close
 together, as a backbone's do that has learned nothing, they can be drawn to one point before they tell any pictures
-apart. Normalised by channel they keep a spread, if only along one direction. ArcFace (arXiv 1801.07698, section 3.1)
-and UNICOM (arXiv 2304.05884) end their backbones like this. torch's own SyncBatchNorm runs on CUDA alone.
+apart. Normalised by channel they keep a spread, if only along one direction. Normalised to mean zero, though, they have
+nothing in common by which a class center could be close to all of them, as that of a frequent class should be: so they
+are moved by a constant. ArcFace (arXiv 1801.07698, section 3.1) and UNICOM (arXiv 2304.05884) end their backbones like
+this; the shift is learned there. Here its direction is as good as any, since centers turn towards it. torch's own
+SyncBatchNorm runs on CUDA alone.
 """
 
 from typing import Any
@@ -15,10 +18,12 @@ from ovocr.trainer.distributed import Ranks
 
 _EPSILON = 1e-5
 _MOMENTUM = 0.1  # share of a batch in the running statistics
+# Of every channel. A quarter of a deviation is about what a small encoder came to when the shift was learned.
+_SHIFT = 0.25
 
 
 class EmbeddingNorm(nn.Module):
-    """(x - mean) / sqrt(variance + 1e-5) by channel: of the global batch in training, else of the batches seen.
+    """(x - mean) / sqrt(variance + 1e-5) + 0.25 by channel: of the global batch in training, else of those seen.
 
     running_mean, running_variance: float32 [D], the same on every rank.
     """
@@ -34,11 +39,11 @@ class EmbeddingNorm(nn.Module):
     def forward(self, embeddings_bD: Tensor, ranks: Ranks) -> Tensor:
         """Normalised embeddings [b, D]; b may differ between ranks and be 0. In training every rank calls this."""
         if not self.training:
-            return (embeddings_bD - self.running_mean) / (self.running_variance + _EPSILON).sqrt()
+            return (embeddings_bD - self.running_mean) / (self.running_variance + _EPSILON).sqrt() + _SHIFT
         normed_bD, mean_D, variance_D = _BatchNorm.apply(embeddings_bD, ranks)
         self.running_mean.lerp_(mean_D.to(self.running_mean.dtype), _MOMENTUM)
         self.running_variance.lerp_(variance_D.to(self.running_variance.dtype), _MOMENTUM)
-        return normed_bD
+        return normed_bD + _SHIFT
 
 
 class _BatchNorm(torch.autograd.Function):

@@ -10,7 +10,8 @@ from ovocr.trainer.heads.partial_fc import PartialFC
 
 def test_values_and_gradients_are_those_of_torch():
     generator = torch.Generator().manual_seed(0)
-    ours, theirs = EmbeddingNorm(6).double(), torch.nn.BatchNorm1d(6, affine=False).double()
+    ours, theirs = EmbeddingNorm(6).double(), torch.nn.BatchNorm1d(6).double()
+    torch.nn.init.constant_(theirs.bias, 0.25)
     for _ in range(40):
         values = (3 + torch.randn(9, 6, generator=generator, dtype=torch.float64)).requires_grad_()
         same = values.detach().clone().requires_grad_()
@@ -27,7 +28,7 @@ def test_values_and_gradients_are_those_of_torch():
     started = 0.9**40
     torch.testing.assert_close(ours.running_variance - started, (theirs.running_var - started) * 8 / 9)
     batch = torch.randn(4, 6, generator=generator, dtype=torch.float64)
-    expected = (batch - ours.running_mean) / (ours.running_variance + 1e-5).sqrt()
+    expected = (batch - ours.running_mean) / (ours.running_variance + 1e-5).sqrt() + 0.25
     torch.testing.assert_close(ours(batch, Ranks()), expected)
 
 
@@ -53,6 +54,14 @@ def test_a_head_tells_apart_embeddings_that_are_close_together():
             optimizer.step()
         losses[kind] = loss.item()
     assert losses["batch"] < 0.1 * losses["none"], losses
+
+
+def test_a_class_center_can_be_close_to_every_embedding():
+    """That of a class that most pictures have: cosines are all above zero along one direction."""
+    norm = EmbeddingNorm(64)
+    normed = norm(torch.randn(500, 64, generator=torch.Generator().manual_seed(0)), Ranks())
+    cosines = torch.nn.functional.normalize(normed, dim=1) @ torch.nn.functional.normalize(normed.mean(0), dim=0)
+    assert cosines.mean() > 0.2
 
 
 def test_what_is_no_norm_is_refused():
