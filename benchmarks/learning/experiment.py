@@ -26,7 +26,7 @@ from learning_data import HELD_OUT, TRAINED_ON, make_data
 from learning_report import plot, tables
 
 CONFIG = Path(__file__).with_name("learning.toml")
-BATCH = 64
+BATCH = 32
 LOOKS = 6  # checkpoints of a run that are evaluated
 KS = (1, 5, 10)
 SAMPLINGS = {

@@ -9,29 +9,25 @@ FOLDER/blocks/*           the same as blocks of four lines, what encoders are tr
 import io
 import json
 import random
+import re
 import subprocess
 import sys
 import tarfile
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-from line_blocks import LINES, cut_blocks
-from render_pages import Words, render_page
+from line_blocks import cut_blocks
+from render_pages import Phrases, render_page
 
 from ovocr.files import written_aside
 from ovocr.vocab import Vocabulary, segment_lines
 
 PAGES_IN_SHARD = 250
-EXAMPLE_TEXTS = Path(__file__).parents[2] / "examples" / "pages.toml"
+LONGEST_PHRASE = 24  # characters
+TURNS = 8  # blocks that a line to train on is in
 TRAINED_ON, HELD_OUT = ("pages", "receipts"), ("held-out-receipts", "held-out-pages")
 
 
@@ -41,11 +37,11 @@ def make_data(folder: Path, receipts: Path, shards: int) -> dict[str, Any]:
     receipts: a folder of NNN.jpg with their text in NNN.txt. shards: of PAGES_IN_SHARD pages.
     """
     halves = dict(zip(("receipts", "held-out-receipts"), split_by_shop(receipts), strict=True))
-    sources = page_words(receipts, halves["receipts"])
+    text = page_text(receipts, halves["receipts"])
     tars = [folder / "pages" / f"{shard:05d}.tar" for shard in range(shards)]
     tars[0].parent.mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor() as pool:
-        list(pool.map(partial(write_shard, sources=sources), [tar for tar in tars if not tar.exists()]))
+        list(pool.map(partial(write_shard, text=text), [tar for tar in tars if not tar.exists()]))
     for half, names in halves.items():
         (folder / "receipts" / half).mkdir(parents=True, exist_ok=True)
         for name in names:
@@ -57,14 +53,18 @@ def make_data(folder: Path, receipts: Path, shards: int) -> dict[str, Any]:
         "held-out-pages": [str(tars[-1].relative_to(folder))],
         **{half: [f"receipts/{half}"] for half in halves},
     }
-    told: dict[str, Any] = {"split": halves, "words of the pages": sum(len(words.names) for words in sources)}
+    told: dict[str, Any] = {
+        "split": halves,
+        "phrases of the pages": len(text.phrases),
+        "words of the pages": len(text.words),
+    }
     for name, shown in inputs.items():
         out = folder / "labels" / name
         command = [sys.executable, "-m", "ovocr", "build-labels", *shown, "--out", str(out.relative_to(folder))]
         subprocess.run(command, cwd=folder, check=True)
         counts = folder / "blocks" / f"{name}.json"
         if not counts.exists():
-            cut = cut_blocks(out, folder / "blocks" / name, stride=1 if name in TRAINED_ON else LINES)
+            cut = cut_blocks(out, folder / "blocks" / name, shuffled=TURNS if name in TRAINED_ON else 0)
             counts.write_text(json.dumps(cut) + "\n")
         told[name] = json.loads(counts.read_text())
     return told
@@ -85,41 +85,23 @@ def split_by_shop(receipts: Path) -> tuple[list[str], list[str]]:
     return trained_on, held_out
 
 
-def page_words(receipts: Path, names: list[str]) -> list[Words]:
-    """Words of the receipts that are trained on, and of the example pages, each drawn by the root of its count."""
+def page_text(receipts: Path, names: list[str]) -> Phrases:
+    """What the receipts that are trained on say: their short lines, and their words, with rare ones more often."""
     vocabulary = Vocabulary.load("lexicon")
     texts = [(receipts / f"{name}.txt").read_text(encoding="utf-8") for name in names]
-    pages = tomllib.loads(EXAMPLE_TEXTS.read_text(encoding="utf-8"))["page"]
-    of_receipts = [word for text in texts for word in segment_lines(text.splitlines())]
-    of_pages = [word for page in pages for word in segment_lines(list(_strings(page))) if len(word) > 1]
-    return [_counted(of_receipts, vocabulary), _counted(of_pages, vocabulary)]
+    lines = [line for text in texts for line in text.splitlines()]
+    counts = Counter(word for word in segment_lines(lines) if word.isascii() and vocabulary.id(word) is not None)
+    words = {word: count**0.7 for word, count in sorted(counts.items()) if word.isalpha()}
+    return Phrases.of([line for line in lines if len(line) <= LONGEST_PHRASE and re.search("[A-Za-z]", line)], words)
 
 
-def _counted(words: list[str], vocabulary: Vocabulary) -> Words:
-    latin = Counter(word for word in words if word.isascii() and word.isalpha() and vocabulary.id(word) is not None)
-    return Words.of({word: count**0.5 for word, count in sorted(latin.items())})
-
-
-def _strings(value: Any) -> Iterator[str]:
-    """All texts of a page, but the name of its layout."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list):
-        for part in value:
-            yield from _strings(part)
-    elif isinstance(value, dict):
-        for key, part in value.items():
-            if key != "layout":
-                yield from _strings(part)
-
-
-def write_shard(path: Path, sources: list[Words]) -> None:
+def write_shard(path: Path, text: Phrases) -> None:
     """Draw the pages of a shard, which its name numbers, as JPEG of some quality."""
     first = int(path.stem) * PAGES_IN_SHARD
     with written_aside(path) as unfinished, tarfile.open(unfinished, "w") as archive:
         for number in range(first, first + PAGES_IN_SHARD):
             buffer = io.BytesIO()
-            render_page(number, sources).save(buffer, "JPEG", quality=random.Random(number).randint(55, 92))
+            render_page(number, text).save(buffer, "JPEG", quality=random.Random(number).randint(55, 92))
             member = tarfile.TarInfo(f"{number:06d}.jpg")
             member.size = len(buffer.getvalue())
             buffer.seek(0)

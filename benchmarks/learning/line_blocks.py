@@ -1,11 +1,13 @@
 """Cuts labelled pictures into blocks of four lines that are large enough to be read: a data set made of another one.
 
-A block shows lines that follow one another in a picture, each straightened to the same height and put below the last,
-on the ground colour of a letterbox. Its tags are the words of these lines that are in the vocabulary, as OCR read them.
-Lines longer than eight times their height are left out: of a receipt about an eighth.
+A block shows four lines, each straightened to the same height and put below the last, on the ground colour of a
+letterbox. The paper of a line becomes that colour too, and its ink equally dark: what is left to tell blocks apart is
+their text. Its tags are the words of these lines that are in the vocabulary, as OCR read them. Lines that are too long
+are made narrower, down to TIGHTEST; those that would not even then fit are left out: of a receipt about an eighth.
 """
 
 import json
+import random
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -24,10 +26,13 @@ from ovocr.trainer.data.pictures import GROUND_RGB, decode
 from ovocr.vocab import Vocabulary, segment
 
 LINES = 4
-TALLEST, LONGEST = 32, 256  # pixels of a line: the height that its text gets, the width that there is for it
+TALLEST, LONGEST = 48, 256  # pixels of a line: the height that its text gets, the width that there is for it
+TIGHTEST = 0.65  # of its width that a long line keeps
 PITCH = LONGEST // LINES
 SLOTS = 100
-_MARGIN = 0.15  # of a line's height that is shown around its box
+_MARGIN = 0.1  # of a line's height that is shown around its box
+_PAPER_PERCENTILE, _INK_PERCENTILE = 70, 3  # of the brightness of a line: what counts as its paper, and as its ink
+_DARKNESS, _FAINTEST = 90.0, 8.0  # the ink is made this much darker than its paper, if there was this much of it
 _JPEG = (cv2.IMWRITE_JPEG_QUALITY, 90)
 _BOX = pa.list_(pa.float32(), 8)
 _SCHEMA = pa.schema(
@@ -47,8 +52,12 @@ class Line(NamedTuple):
     tags: list[int]
 
 
-def cut_blocks(labels: Path, out: Path, *, stride: int) -> Counter[str]:
-    """Write the blocks of the data set ``labels`` as the data set ``out``: one begins at every ``stride``-th line.
+def cut_blocks(labels: Path, out: Path, *, shuffled: int = 0) -> Counter[str]:
+    """Write the blocks of the data set ``labels`` as the data set ``out``.
+
+    shuffled: 0 for lines that follow one another in a picture, each in one block; else how many blocks each line is
+    in, every time with other lines of its shard and a little different, so that what a word looks like is all that
+    they have in common.
 
     Blocks without any word are left out. Returns how many pictures, lines, lines left out and blocks there were.
     """
@@ -62,13 +71,15 @@ def cut_blocks(labels: Path, out: Path, *, stride: int) -> Counter[str]:
     counts: Counter[str] = Counter()
     shards = sorted(data_set.finished_shards())
     for shard in shards:
-        blocks = _blocks(data_set, shard, vocabulary, stride, counts)
-        rows = []
+        lines = _lines_of_pictures(data_set, shard, vocabulary, counts)
+        rows: list[dict[str, Any]] = []
         with RecordWriter(made.rec_prefix(shard)) as writer:
-            for number, (name, picture, tags) in enumerate(blocks):
-                writer.write(number, np.resize(np.array(tags, np.float32), SLOTS), _encode(picture))
-                rows.append(_row(name, number, tags))
-                counts["blocks"] += 1
+            for block in _shuffled(lines, shuffled) if shuffled else _consecutive(lines):
+                tags = list(dict.fromkeys(tag for line in block for tag in line.tags))
+                if tags:
+                    writer.write(len(rows), np.resize(np.array(tags, np.float32), SLOTS), _encode(_compose(block)))
+                    rows.append(_row(len(rows), tags))
+        counts["blocks"] += len(rows)
         pq.write_table(pa.Table.from_pylist(rows, _SCHEMA), made.records_path(shard))
         made.stats_path(shard).write_text(json.dumps({"input": len(rows), "ok": len(rows)}) + "\n")
     manifest = data_set.manifest()
@@ -77,25 +88,64 @@ def cut_blocks(labels: Path, out: Path, *, stride: int) -> Counter[str]:
     return counts
 
 
-def _blocks(
-    data_set: LabelledDataSet, shard: int, vocabulary: Vocabulary, stride: int, counts: Counter[str]
-) -> Iterator[tuple[str, NDArray[np.uint8], list[int]]]:
-    """Name, picture [LONGEST, LONGEST, 3] and distinct tags of each block."""
+def _consecutive(lines: Iterator[list[Line]]) -> Iterator[list[Line]]:
+    """The lines of each picture, LINES at a time; what is left at its end makes a smaller block."""
+    for of_picture in lines:
+        for first in range(0, len(of_picture), LINES):
+            yield of_picture[first : first + LINES]
+
+
+def _shuffled(lines: Iterator[list[Line]], times: int) -> Iterator[list[Line]]:
+    """Each line ``times`` times, every time with others of any picture and a little different."""
+    every = [line for of_picture in lines for line in of_picture]
+    for turn in range(times):
+        dice = random.Random(turn)
+        order = dice.sample(every, len(every))
+        for first in range(0, len(order), LINES):
+            yield [line._replace(picture=_vary(line.picture, dice)) for line in order[first : first + LINES]]
+
+
+def _vary(strip: NDArray[np.uint8], dice: random.Random) -> NDArray[np.uint8]:
+    """The strip of a line, its text a little wider or narrower, larger or smaller, slanted, moved, fainter, blurred.
+
+    As fonts, cameras and boxes of lines differ in pictures that are not trained on.
+    """
+    wider, taller, slant = dice.uniform(0.85, 1.05), dice.uniform(0.85, 1.1), dice.gauss(0, 0.06)
+    middle = PITCH / 2
+    across = dice.uniform(-2, 4) - slant * middle
+    down = middle * (1 - taller) + dice.uniform(-4, 4)
+    moved = cv2.warpAffine(
+        strip,
+        np.array([[wider, slant, across], [0, taller, down]]),
+        (LONGEST, PITCH),
+        flags=cv2.INTER_AREA,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=GROUND_RGB,
+    )
+    if dice.random() < 0.5:
+        moved = cv2.GaussianBlur(moved, (0, 0), dice.uniform(0.5, 2.0))
+    ground = np.array(GROUND_RGB, np.float32)
+    return (ground + (moved - ground) * dice.uniform(0.7, 1.1)).clip(0, 255).astype(np.uint8)
+
+
+def _compose(block: list[Line]) -> NDArray[np.uint8]:
+    """Lines below each other on the ground colour, uint8 [LONGEST, LONGEST, 3]."""
+    picture = np.full((LONGEST, LONGEST, 3), GROUND_RGB, np.uint8)
+    for place, line in enumerate(block):
+        picture[place * PITCH : (place + 1) * PITCH] = line.picture
+    return picture
+
+
+def _lines_of_pictures(
+    data_set: LabelledDataSet, shard: int, vocabulary: Vocabulary, counts: Counter[str]
+) -> Iterator[list[Line]]:
+    """The lines of each picture of a shard that fit, from top to bottom as OCR read them."""
     read = {row["key"]: row["lines"] for row in pq.read_table(data_set.ocr_path(shard)).to_pylist()}
     records = pq.read_table(data_set.records_path(shard), columns=["key", "record_id"]).to_pylist()
     keys = {row["record_id"]: row["key"] for row in records if row["record_id"] is not None}
     for record in RecordReader(data_set.rec_prefix(shard)):
-        key = keys[record.id]
-        lines = list(_lines(decode(record.image), read[key], vocabulary, counts))
         counts["pictures"] += 1
-        for first in range(0, max(1, len(lines) - LINES + 1), stride):
-            block = lines[first : first + LINES]
-            tags = list(dict.fromkeys(tag for line in block for tag in line.tags))
-            if tags:
-                picture = np.full((LONGEST, LONGEST, 3), GROUND_RGB, np.uint8)
-                for place, line in enumerate(block):
-                    picture[place * PITCH : (place + 1) * PITCH] = line.picture
-                yield f"{key} from line {first}", picture, tags
+        yield list(_lines(decode(record.image), read[keys[record.id]], vocabulary, counts))
 
 
 def _lines(
@@ -106,11 +156,13 @@ def _lines(
         width = (np.linalg.norm(corners[1] - corners[0]) + np.linalg.norm(corners[2] - corners[3])) / 2
         height = (np.linalg.norm(corners[3] - corners[0]) + np.linalg.norm(corners[2] - corners[1])) / 2
         counts["lines"] += 1
-        shown = round(TALLEST * width / max(height, 1))
-        if not 4 <= shown <= LONGEST - 8:
+        edge = round(_MARGIN * TALLEST)
+        room = LONGEST - 2 * edge
+        wanted = round(TALLEST * width / max(height, 1))
+        if not 4 <= wanted * TIGHTEST <= room:
             counts["lines left out"] += 1
             continue
-        edge = round(_MARGIN * TALLEST)
+        shown = min(wanted, room)
         left, top = edge, (PITCH - TALLEST) // 2
         target = [(left, top), (left + shown, top), (left + shown, top + TALLEST), (left, top + TALLEST)]
         transform = cv2.getPerspectiveTransform(corners, np.array(target, np.float32))
@@ -118,10 +170,18 @@ def _lines(
             picture, transform, (LONGEST, PITCH), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE
         )
         strip = np.full((PITCH, LONGEST, 3), GROUND_RGB, np.uint8)
-        rows, columns = slice(top - edge, top + TALLEST + edge), slice(0, min(LONGEST, shown + 2 * edge))
-        strip[rows, columns] = flat[rows, columns]
+        rows, columns = slice(top - edge, top + TALLEST + edge), slice(0, shown + 2 * edge)
+        strip[rows, columns] = _even_contrast(flat[rows, columns])
         ids = [vocabulary.id(word) for word in segment(line["text"])]
         yield Line(strip, [number for number in ids if number is not None])
+
+
+def _even_contrast(line: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A line in grey, uint8 [H, W, 3], its paper the ground colour and its ink _DARKNESS below."""
+    grey = line.mean(axis=2, dtype=np.float32)
+    paper, ink = np.percentile(grey, (_PAPER_PERCENTILE, _INK_PERCENTILE))
+    darker = (grey - paper) * (_DARKNESS / max(paper - ink, _FAINTEST))
+    return (np.array(GROUND_RGB) + darker[:, :, None]).clip(0, 255).astype(np.uint8)
 
 
 def _encode(picture: NDArray[np.uint8]) -> bytes:
@@ -131,6 +191,7 @@ def _encode(picture: NDArray[np.uint8]) -> bytes:
     return data.tobytes()
 
 
-def _row(name: str, number: int, tags: list[int]) -> dict[str, Any]:
+def _row(number: int, tags: list[int]) -> dict[str, Any]:
     whole = [0.0, 0.0, LONGEST, 0.0, LONGEST, LONGEST, 0.0, LONGEST]
-    return {"source": "blocks", "key": name, "record_id": number, "tags": [{"id": tag, "box": whole} for tag in tags]}
+    placed = [{"id": tag, "box": whole} for tag in tags]
+    return {"source": "blocks", "key": str(number), "record_id": number, "tags": placed}

@@ -1,4 +1,4 @@
-"""Made pages of receipt-like text for the learning experiment: the same words and number give the same page.
+"""Made pages of receipt-like text for the learning experiment: the same phrases and number give the same page.
 
 Letters come from the fonts inside OpenCV and Pillow, so no font has to be installed. Every line is drawn in a face, a
 width and a size of its own page, on even or fixed pitch as printers of receipts do, then the page is tilted, unevenly
@@ -6,6 +6,7 @@ lit, blurred and given noise.
 """
 
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,36 +25,41 @@ Pen = Callable[[str], Mask]
 
 
 @dataclass(frozen=True)
-class Words:
-    """Words to draw pages from, each list with how likely each is."""
+class Phrases:
+    """What pages say: phrases to be drawn as they are but for their digits, and words, each with how likely it is."""
 
-    names: Sequence[str]
+    phrases: Sequence[str]
+    words: Sequence[str]
     cumulative: Sequence[float]
 
     @classmethod
-    def of(cls, weights: Mapping[str, float]) -> "Words":
+    def of(cls, phrases: Sequence[str], weights: Mapping[str, float]) -> "Phrases":
         """weights: of each word, above 0; they need not sum to 1."""
-        return cls(list(weights), list(accumulate(weights.values())))
+        return cls(phrases, list(weights), list(accumulate(weights.values())))
 
-    def draw(self, dice: random.Random) -> str:
-        """One word."""
-        return dice.choices(self.names, cum_weights=self.cumulative)[0]
+    def draw_phrase(self, dice: random.Random) -> str:
+        """One phrase, with other digits."""
+        return re.sub("[0-9]", lambda _: str(dice.randrange(10)), dice.choice(self.phrases))
+
+    def draw_words(self, dice: random.Random, count: int) -> list[str]:
+        """So many words, each on its own."""
+        return dice.choices(self.words, cum_weights=self.cumulative, k=count)
 
 
-def render_page(number: int, sources: Sequence[Words]) -> Image.Image:
-    """Page ``number``, grey letters on a bright ground, its words in equal parts from each source."""
+def render_page(number: int, text: Phrases) -> Image.Image:
+    """Page ``number``, grey letters on a bright ground, its lines phrases and words in equal parts."""
     dice = random.Random(number)
     width, height = dice.randint(460, 800), dice.randint(620, 1100)
     ink = np.zeros((height, width), np.uint8)
     pen, size = _choose_pen(dice), dice.uniform(18, 34)
-    stretch, leading = dice.uniform(0.75, 1.25), dice.uniform(1.25, 2.0)
+    stretch, leading = dice.uniform(0.65, 1.15), dice.uniform(1.1, 1.8)
     letter_case = dice.choices((str.upper, str.title, str.lower), (6, 3, 1))[0]
     margin, top = dice.randint(8, 50), dice.uniform(8, 60)
     while top + 2 * size < height:
         line_size = size * dice.choice((1, 1, 1, 1, 1.3))
         taken = margin  # columns of this line that have text already
-        for text, place in _make_line(dice, sources, letter_case):
-            mask = _scaled(pen(text), line_size, stretch)
+        for shown, place in _make_line(dice, text, letter_case):
+            mask = _scaled(pen(shown), line_size, stretch)
             left = margin + round(place * (width - 2 * margin - mask.shape[1]))
             if left >= taken:  # what does not fit is left out
                 _put(ink, mask, left, round(top))
@@ -62,22 +68,16 @@ def render_page(number: int, sources: Sequence[Words]) -> Image.Image:
     return _photograph(ink, dice, np.random.default_rng(number))
 
 
-def _make_line(
-    dice: random.Random, sources: Sequence[Words], letter_case: Callable[[str], str]
-) -> list[tuple[str, float]]:
+def _make_line(dice: random.Random, text: Phrases, letter_case: Callable[[str], str]) -> list[tuple[str, float]]:
     """Texts of a line, each with its place between the left margin, 0, and the right one, 1."""
-    texts = [letter_case(dice.choice(sources).draw(dice)) for _ in range(dice.randint(1, 4))]
-    number = f"{dice.choice(('', '', 'RM', '$'))}{dice.randint(0, 199)}.{dice.randint(0, 99):02d}"
-    kind = dice.randrange(5)
-    if kind == 0:
-        return [(" ".join(texts), 0.5)]
-    if kind == 1:
-        return [(" ".join(texts), 0.0)]
-    if kind == 2:
-        return [(" ".join(texts[:3]), 0.0), (number, 1.0)]
-    if kind == 3:
-        return [(f"{' '.join(texts[:2])}{dice.choice((':', ' :', ''))} {number}", dice.choice((0.0, 0.5, 1.0)))]
-    return [(texts[0], 0.0), (texts[-1], dice.choice((0.6, 1.0)))]
+    if dice.random() < 0.5:
+        phrase = text.draw_phrase(dice)
+        return [(dice.choice((phrase, phrase, letter_case(phrase))), dice.choice((0.0, 0.0, 0.5)))]
+    words = [letter_case(word) for word in text.draw_words(dice, dice.randint(1, 3))]
+    if dice.random() < 0.5:
+        return [(" ".join(words), dice.choice((0.0, 0.0, 0.5)))]
+    number = f"{dice.choice(('', '', '', 'RM'))}{dice.randint(0, 199)}.{dice.randint(0, 99):02d}"
+    return [(f"{' '.join(words)}{dice.choice(('', ':', ' :'))}", 0.0), (number, 1.0)]
 
 
 def _choose_pen(dice: random.Random) -> Pen:
