@@ -49,7 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("receipts", type=Path)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--samples", type=int, default=64_000, help="that a head is trained on")
+    parser.add_argument("--samples", type=int, default=72_000, help="that a head is trained on")
     parser.add_argument("--shards", type=int, default=8, help="of 250 pages; the last one is held out")
     options = parser.parse_args()
     folder = options.folder.resolve()

@@ -3,6 +3,7 @@
 FOLDER/pages/*.tar        made pages; the last shard is not trained on
 FOLDER/receipts/*         links to the pictures of each half
 FOLDER/labels/*           what `ovocr build-labels` makes of them
+FOLDER/words.txt          the words that OCR read there in what is trained on, but the rarest
 FOLDER/blocks/*           the same as blocks of four lines, what encoders are trained and evaluated on
 """
 
@@ -27,6 +28,7 @@ from ovocr.vocab import Vocabulary, segment_lines
 
 PAGES_IN_SHARD = 250
 LONGEST_PHRASE = 24  # characters
+LEAST_COUNT = 4  # of a word, read in what is trained on, that is in the vocabulary
 TURNS = 8  # blocks that a line to train on is in
 TRAINED_ON, HELD_OUT = ("pages", "receipts"), ("held-out-receipts", "held-out-pages")
 
@@ -59,15 +61,25 @@ def make_data(folder: Path, receipts: Path, shards: int) -> dict[str, Any]:
         "words of the pages": len(text.words),
     }
     for name, shown in inputs.items():
-        out = folder / "labels" / name
-        command = [sys.executable, "-m", "ovocr", "build-labels", *shown, "--out", str(out.relative_to(folder))]
-        subprocess.run(command, cwd=folder, check=True)
+        ovocr(folder, "build-labels", *shown, "--out", f"labels/{name}")
+    words = folder / "words.txt"
+    if not words.exists():
+        every = [f"labels/{name}" for name in TRAINED_ON]
+        ovocr(folder, "vocab", "build", *every, "--min-count", str(LEAST_COUNT), "--out", words.name)
+    told["vocabulary"] = len(words.read_text(encoding="utf-8").splitlines())
+    for name in inputs:
         counts = folder / "blocks" / f"{name}.json"
         if not counts.exists():
-            cut = cut_blocks(out, folder / "blocks" / name, shuffled=TURNS if name in TRAINED_ON else 0)
+            turns = TURNS if name in TRAINED_ON else 0
+            cut = cut_blocks(folder / "labels" / name, folder / "blocks" / name, words, shuffled=turns)
             counts.write_text(json.dumps(cut) + "\n")
         told[name] = json.loads(counts.read_text())
     return told
+
+
+def ovocr(folder: Path, *arguments: str) -> None:
+    """Run the command in a folder, whose paths its files then hold."""
+    subprocess.run([sys.executable, "-m", "ovocr", *arguments], cwd=folder, check=True)
 
 
 def split_by_shop(receipts: Path) -> tuple[list[str], list[str]]:

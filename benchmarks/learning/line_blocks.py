@@ -2,8 +2,10 @@
 
 A block shows four lines, each straightened to the same height and put below the last, on the ground colour of a
 letterbox. The paper of a line becomes that colour too, and its ink equally dark: what is left to tell blocks apart is
-their text. Its tags are the words of these lines that are in the vocabulary, as OCR read them. Lines that are too long
-are made narrower, down to TIGHTEST; those that would not even then fit are left out: of a receipt about an eighth.
+their text. Its tags are the words of these lines that are in the vocabulary, as OCR read them.
+
+It is to be easy: lines that are too long for a block or have more than MOST_WORDS words are left out, and most of those
+that have none (prices, dates), which say nothing and would take up half of the place.
 """
 
 import json
@@ -27,7 +29,8 @@ from ovocr.vocab import Vocabulary, segment
 
 LINES = 4
 TALLEST, LONGEST = 48, 256  # pixels of a line: the height that its text gets, the width that there is for it
-TIGHTEST = 0.65  # of its width that a long line keeps
+MOST_WORDS = 2  # of a line
+WORDLESS = 0.25  # of the lines without any word that is shown
 PITCH = LONGEST // LINES
 SLOTS = 100
 _MARGIN = 0.1  # of a line's height that is shown around its box
@@ -52,22 +55,21 @@ class Line(NamedTuple):
     tags: list[int]
 
 
-def cut_blocks(labels: Path, out: Path, *, shuffled: int = 0) -> Counter[str]:
-    """Write the blocks of the data set ``labels`` as the data set ``out``.
+def cut_blocks(labels: Path, out: Path, words: Path, *, shuffled: int = 0) -> Counter[str]:
+    """Write the blocks of the data set ``labels`` as the data set ``out``, tags in the vocabulary ``words``.
 
     shuffled: 0 for lines that follow one another in a picture, each in one block; else how many blocks each line is
-    in, every time with other lines of its shard and a little different, so that what a word looks like is all that
-    they have in common.
+    in, every time with other lines of its shard, so that what a word looks like is all that they have in common.
 
-    Blocks without any word are left out. Returns how many pictures, lines, lines left out and blocks there were.
+    Blocks without any word are left out. Returns how many pictures, lines, lines left out (by reason) and blocks there
+    were.
     """
     data_set, made = LabelledDataSet.open(labels), LabelledDataSet(out)
-    vocabulary = Vocabulary.load(data_set.vocabulary_path)
+    vocabulary = Vocabulary.load(words)
     for folder in ("rec", "records", "stats"):
         (out / folder).mkdir(parents=True, exist_ok=True)
-    for file in data_set.word_files():
-        if file.exists():
-            shutil.copy(file, out / file.name)
+    shutil.copy(words, made.vocabulary_path)
+    shutil.copy(f"{words}.json", f"{made.vocabulary_path}.json")
     counts: Counter[str] = Counter()
     shards = sorted(data_set.finished_shards())
     for shard in shards:
@@ -83,6 +85,7 @@ def cut_blocks(labels: Path, out: Path, *, shuffled: int = 0) -> Counter[str]:
         pq.write_table(pa.Table.from_pylist(rows, _SCHEMA), made.records_path(shard))
         made.stats_path(shard).write_text(json.dumps({"input": len(rows), "ok": len(rows)}) + "\n")
     manifest = data_set.manifest()
+    manifest["vocabulary"] = {"size": len(vocabulary), "sha256": vocabulary.sha256}
     manifest["shards"] = [manifest["shards"][shard] for shard in shards]
     made.manifest_path.write_text(json.dumps(manifest, indent=1) + "\n")
     return counts
@@ -96,36 +99,12 @@ def _consecutive(lines: Iterator[list[Line]]) -> Iterator[list[Line]]:
 
 
 def _shuffled(lines: Iterator[list[Line]], times: int) -> Iterator[list[Line]]:
-    """Each line ``times`` times, every time with others of any picture and a little different."""
+    """Each line ``times`` times, every time with others of any picture."""
     every = [line for of_picture in lines for line in of_picture]
     for turn in range(times):
-        dice = random.Random(turn)
-        order = dice.sample(every, len(every))
+        order = random.Random(turn).sample(every, len(every))
         for first in range(0, len(order), LINES):
-            yield [line._replace(picture=_vary(line.picture, dice)) for line in order[first : first + LINES]]
-
-
-def _vary(strip: NDArray[np.uint8], dice: random.Random) -> NDArray[np.uint8]:
-    """The strip of a line, its text a little wider or narrower, larger or smaller, slanted, moved, fainter, blurred.
-
-    As fonts, cameras and boxes of lines differ in pictures that are not trained on.
-    """
-    wider, taller, slant = dice.uniform(0.85, 1.05), dice.uniform(0.85, 1.1), dice.gauss(0, 0.06)
-    middle = PITCH / 2
-    across = dice.uniform(-2, 4) - slant * middle
-    down = middle * (1 - taller) + dice.uniform(-4, 4)
-    moved = cv2.warpAffine(
-        strip,
-        np.array([[wider, slant, across], [0, taller, down]]),
-        (LONGEST, PITCH),
-        flags=cv2.INTER_AREA,
-        borderMode=cv2.BORDER_CONSTANT,
-        borderValue=GROUND_RGB,
-    )
-    if dice.random() < 0.5:
-        moved = cv2.GaussianBlur(moved, (0, 0), dice.uniform(0.5, 2.0))
-    ground = np.array(GROUND_RGB, np.float32)
-    return (ground + (moved - ground) * dice.uniform(0.7, 1.1)).clip(0, 255).astype(np.uint8)
+            yield order[first : first + LINES]
 
 
 def _compose(block: list[Line]) -> NDArray[np.uint8]:
@@ -151,6 +130,7 @@ def _lines_of_pictures(
 def _lines(
     picture: NDArray[np.uint8], lines: list[dict[str, Any]], vocabulary: Vocabulary, counts: Counter[str]
 ) -> Iterator[Line]:
+    dice = random.Random(len(lines))
     for line in lines:
         corners = np.array(line["box"], np.float32).reshape(4, 2)
         width = (np.linalg.norm(corners[1] - corners[0]) + np.linalg.norm(corners[2] - corners[3])) / 2
@@ -158,11 +138,18 @@ def _lines(
         counts["lines"] += 1
         edge = round(_MARGIN * TALLEST)
         room = LONGEST - 2 * edge
-        wanted = round(TALLEST * width / max(height, 1))
-        if not 4 <= wanted * TIGHTEST <= room:
-            counts["lines left out"] += 1
+        shown = round(TALLEST * width / max(height, 1))
+        if not 4 <= shown <= room:
+            counts["lines that are too long"] += 1
             continue
-        shown = min(wanted, room)
+        ids = [vocabulary.id(word) for word in segment(line["text"])]
+        tags = [number for number in ids if number is not None]
+        if len(tags) > MOST_WORDS:
+            counts["lines of too many words"] += 1
+            continue
+        if not tags and dice.random() >= WORDLESS:
+            counts["lines without a word left out"] += 1
+            continue
         left, top = edge, (PITCH - TALLEST) // 2
         target = [(left, top), (left + shown, top), (left + shown, top + TALLEST), (left, top + TALLEST)]
         transform = cv2.getPerspectiveTransform(corners, np.array(target, np.float32))
@@ -172,8 +159,7 @@ def _lines(
         strip = np.full((PITCH, LONGEST, 3), GROUND_RGB, np.uint8)
         rows, columns = slice(top - edge, top + TALLEST + edge), slice(0, shown + 2 * edge)
         strip[rows, columns] = _even_contrast(flat[rows, columns])
-        ids = [vocabulary.id(word) for word in segment(line["text"])]
-        yield Line(strip, [number for number in ids if number is not None])
+        yield Line(strip, tags)
 
 
 def _even_contrast(line: NDArray[np.uint8]) -> NDArray[np.uint8]:
