@@ -6,8 +6,7 @@ RECEIPTS holds pictures NNN.jpg with their text in NNN.txt. Half of the shops ar
 In FOLDER everything is made that is not there yet: pages, labels, blocks of four lines (learning_data.py); a training
 run for each way to sample negatives, one with an untrained backbone whose class centers alone are fitted, those that
 take as long as the fastest one, and a quarter of a run without normalised embeddings. `ovocr eval` looks at each
-checkpoint. At the end there are FOLDER/learning.json, learning.svg (recall on held-out receipts by samples and by time)
-and learning.md (the tables).
+checkpoint. At the end there are FOLDER/learning.json, learning.svg (recall by samples) and learning.md (the tables).
 
 A command that was stopped goes on with the run that it was at.
 """

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-WIDTH, HEIGHT, MARGIN, GAP = 940, 440, 52, 60
+WIDTH, HEIGHT, MARGIN = 420, 260, 50  # pixels: of a panel, and around it
 COLOURS = {
     "shared": "#4269d0",
     "independent": "#efb118",
@@ -17,77 +17,84 @@ RECEIPTS, PAGES = "held-out-receipts", "held-out-pages"
 _NAMES = {
     "shared": "shared: one draw of 10%",
     "independent": "independent: eight draws of 10%",
-    "exact": "exact: all 365,187 words",
+    "exact": "exact: all words",
     "untrained": "untrained backbone, fitted centers",
     "without embedding_norm": "shared, without embedding_norm",
 }
 
 
 class Panel(NamedTuple):
-    """A plot: pixels from the left, what is across, and the largest value of it."""
+    """A plot of recall@k on a data set by samples; left, top: pixels; samples, recall: the ends of its axes."""
 
+    data: str
+    k: int
     left: float
-    title: str
-    largest: float
-    width: float = (WIDTH - 2 * MARGIN - GAP) / 2
+    top: float
+    samples: float
+    recall: float
 
-    def place(self, across: float, recall: float, top: float) -> str:
-        x = self.left + across / self.largest * self.width
-        return f"{x:.1f},{HEIGHT - MARGIN - recall / top * (HEIGHT - 2 * MARGIN - 50):.1f}"
+    def place(self, samples: float, recall: float) -> tuple[float, float]:
+        """Pixels across and down."""
+        return self.left + samples / self.samples * WIDTH, self.top + (1 - recall / self.recall) * HEIGHT
+
+    def points(self, places: Sequence[tuple[float, float]]) -> str:
+        """Of a line through samples and recalls."""
+        return " ".join("{:.1f},{:.1f}".format(*self.place(*place)) for place in places)
 
 
 def plot(result: dict[str, Any]) -> str:
-    """Recall@10 on held-out receipts, by samples and by seconds of training."""
-    runs = result["runs"]
-    constants = {name: values["recall@10"] for name, values in result["constant answers"][RECEIPTS].items()}
-    highest = max([_recall(look) for looks in runs.values() for look in looks] + list(constants.values()))
-    top = math.ceil(highest * 10) / 10
-    panels = {
-        "samples": Panel(MARGIN, "samples", max(look["samples"] for looks in runs.values() for look in looks)),
-        "seconds": Panel(
-            MARGIN + GAP + (WIDTH - 2 * MARGIN - GAP) / 2,
-            "seconds of training",
-            max(look["seconds"] for looks in runs.values() for look in looks),
-        ),
-    }
-    marks = [f'<text x="{MARGIN}" y="16">recall@10 on the lines of real receipts of shops never trained on</text>']
-    for key, panel in panels.items():
-        marks += _frame(panel, top)
-        for name, value in constants.items():
-            ends = " ".join(panel.place(across, value, top) for across in (0, panel.largest))
-            marks.append(f'<polyline points="{ends}" fill="none" stroke="{CONSTANTS[name]}" stroke-dasharray="2 4"/>')
-        for name, looks in runs.items():
-            points = " ".join(panel.place(look[key], _recall(look), top) for look in looks)
-            dashes = ' stroke-dasharray="7 4"' if "equal time" in name else ""
-            colour = COLOURS[name.partition(",")[0]]
-            marks.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"{dashes}/>')
-    marks += _legend()
+    """Recall@1 and recall@10 on held-out receipts and held-out pages, by samples."""
+    runs, constants = result["runs"], result["constant answers"]
+    samples = max(look["samples"] for looks in runs.values() for look in looks)
+    marks = list(_legend())
+    for row, data in enumerate((RECEIPTS, PAGES)):
+        for column, k in enumerate((1, 10)):
+            measure = f"recall@{k}"
+            found = {
+                name: [(look["samples"], look["found"][data][measure]) for look in looks]
+                for name, looks in runs.items()
+            }
+            highest = max(recall for looks in found.values() for _, recall in looks)
+            highest = max([highest, *(values[measure] for values in constants[data].values())])
+            left, top = MARGIN + column * (WIDTH + MARGIN), 2 * MARGIN + row * (HEIGHT + MARGIN)
+            panel = Panel(data, k, left, top, samples, math.ceil(highest * 10) / 10)
+            marks += _frame(panel)
+            for name, values in constants[data].items():
+                ends = panel.points([(0, values[measure]), (samples, values[measure])])
+                marks.append(
+                    f'<polyline points="{ends}" fill="none" stroke="{CONSTANTS[name]}" stroke-dasharray="2 4"/>'
+                )
+            for name, places in found.items():
+                dashes = ' stroke-dasharray="7 4"' if "," in name else ""
+                stroke = f'stroke="{COLOURS[name.partition(",")[0]]}" stroke-width="2"{dashes}'
+                marks.append(f'<polyline points="{panel.points(places)}" fill="none" {stroke}/>')
+    width, height = 2 * (WIDTH + MARGIN) + MARGIN / 2, 2 * (HEIGHT + MARGIN) + 2 * MARGIN
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
-        f'font-size="12"><rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>{"".join(marks)}</svg>\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" font-family="sans-serif" '
+        f'font-size="12"><rect width="{width:.0f}" height="{height:.0f}" fill="white"/>{"".join(marks)}</svg>\n'
     )
 
 
-def _frame(panel: Panel, top: float) -> Iterator[str]:
-    bottom = HEIGHT - MARGIN
-    for tenth in range(round(top * 10) + 1):
-        y = float(panel.place(0, tenth / 10, top).partition(",")[2])
-        yield f'<line x1="{panel.left}" x2="{panel.left + panel.width}" y1="{y}" y2="{y}" stroke="#e5e5e5"/>'
-        yield f'<text x="{panel.left - 6}" y="{y + 4}" text-anchor="end">{tenth / 10:.1f}</text>'
-    for part in range(5):
-        x = panel.left + part / 4 * panel.width
-        yield f'<text x="{x:.1f}" y="{bottom + 18}" text-anchor="middle">{part / 4 * panel.largest:,.0f}</text>'
-    yield f'<text x="{panel.left + panel.width / 2}" y="{bottom + 38}" text-anchor="middle">{panel.title}</text>'
+def _frame(panel: Panel) -> Iterator[str]:
+    for tenth in range(round(panel.recall * 10) + 1):
+        left, y = panel.place(0, tenth / 10)
+        yield f'<line x1="{left}" x2="{left + WIDTH}" y1="{y:.1f}" y2="{y:.1f}" stroke="#e5e5e5"/>'
+        yield f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{tenth / 10:.1f}</text>'
+    for part in range(4):
+        x, y = panel.place(part / 3 * panel.samples, 0)
+        yield f'<text x="{x:.1f}" y="{y + 16:.1f}" text-anchor="middle">{part / 3 * panel.samples:,.0f}</text>'
+    title = f"recall@{panel.k}, {panel.data.replace('-', ' ')}"
+    yield f'<text x="{panel.left}" y="{panel.top - 8}" font-weight="bold">{title}</text>'
 
 
 def _legend() -> Iterator[str]:
     for number, (name, colour) in enumerate(COLOURS.items()):
-        x, y = MARGIN + 290 * (number % 3), 36 + 18 * (number // 3)
+        x, y = MARGIN + 290 * (number % 3), 24 + 18 * (number // 3)
         yield f'<rect x="{x}" y="{y - 9}" width="12" height="9" fill="{colour}"/>'
         yield f'<text x="{x + 18}" y="{y}">{_NAMES[name]}</text>'
     yield (
-        f'<text x="{MARGIN}" y="72" fill="#555">dashed: as long as the fastest, with a schedule of its own · '
-        "dotted: always the same ten words, most frequent in the trained receipts (dark), in these lines (light)</text>"
+        f'<text x="{MARGIN}" y="62" fill="#555">by samples · dashed: as long as the fastest · '
+        "dotted: always the same tags, most frequent in the trained receipts (dark), in these blocks (light)</text>"
     )
 
 
@@ -129,7 +136,3 @@ def _cells(found: dict[str, float]) -> list[str]:
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def _recall(look: dict[str, Any]) -> float:
-    return look["found"][RECEIPTS]["recall@10"]
