@@ -102,8 +102,9 @@ def page_text(receipts: Path, names: list[str]) -> Phrases:
     vocabulary = Vocabulary.load("lexicon")
     texts = [(receipts / f"{name}.txt").read_text(encoding="utf-8") for name in names]
     lines = [line for text in texts for line in text.splitlines()]
-    counts = Counter(word for word in segment_lines(lines) if word.isascii() and vocabulary.id(word) is not None)
-    words = {word: count**0.7 for word, count in sorted(counts.items()) if word.isalpha()}
+    latin = (word for word in segment_lines(lines) if word.isascii() and word.isalpha())
+    counts = Counter(word for word in latin if vocabulary.id(word) is not None)
+    words = {word: count**0.7 for word, count in sorted(counts.items())}
     return Phrases.of([line for line in lines if len(line) <= LONGEST_PHRASE and re.search("[A-Za-z]", line)], words)
 
 

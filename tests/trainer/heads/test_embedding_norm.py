@@ -57,7 +57,7 @@ def test_a_head_tells_apart_embeddings_that_are_close_together():
 
 
 def test_a_class_center_can_be_close_to_every_embedding():
-    """That of a class that most pictures have: cosines are all above zero along one direction."""
+    """That of a class that most pictures have: along one direction cosines are well above zero on average."""
     norm = EmbeddingNorm(64)
     normed = norm(torch.randn(500, 64, generator=torch.Generator().manual_seed(0)), Ranks())
     cosines = torch.nn.functional.normalize(normed, dim=1) @ torch.nn.functional.normalize(normed.mean(0), dim=0)
