@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ovocr.trainer.distributed import Ranks
 
 _EPSILON = 1e-5
-_MOMENTUM = 0.1  # share of a batch in the running statistics
+_MOMENTUM = 0.3  # share of a batch in the running statistics: they are to follow embeddings that move within few steps
 # Of every channel. A quarter of a deviation is about what a small encoder came to when the shift was learned.
 _SHIFT = 0.25
 
