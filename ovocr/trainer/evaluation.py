@@ -17,6 +17,7 @@ from ovocr.errors import OvocrError, UsageError
 from ovocr.trainer.data.loader import Batch
 from ovocr.trainer.data.samples import Samples
 from ovocr.trainer.distributed import choose_device
+from ovocr.trainer.effective_rank import EffectiveRank
 from ovocr.trainer.evaluation_data import HeadClasses, choose_heads, open_evaluated
 from ovocr.trainer.evaluation_examples import PICTURE_SIZE, Example, make_example, spread_evenly
 from ovocr.trainer.model import TrainedRun
@@ -37,25 +38,30 @@ class HeadRecall:
     """Recall of one head.
 
     images: of the data. classes: class centers, all of which are ranked. training_images: that the prior and the bands
-    are counted on. image_size: pixels, of what the encoder sees. every: all tags. scripts, bands: those that occur; no
-    scripts where the head's classes are mere numbers. examples: evenly spread over the data.
+    are counted on. image_size: pixels, of what the encoder sees. embedding_dim, effective_rank: of the embeddings, in
+    how many directions they differ (effective_rank.py). every: all tags. scripts, bands: those that occur; no scripts
+    where the head's classes are mere numbers. examples: evenly spread over the data.
     """
 
     images: int
     classes: int
     training_images: int
     image_size: int
+    embedding_dim: int
+    effective_rank: float
     every: GroupRecall
     scripts: dict[str, GroupRecall]
     bands: dict[str, GroupRecall]
     examples: tuple[Example, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """images, classes, recall@k and prior_recall@k for each k; scripts and bands with the like and their pairs."""
+        """Counts, effective rank, recall@k and prior_recall@k for each k; scripts and bands with the like and pairs."""
         return {
             "images": self.images,
             "classes": self.classes,
             "training_images": self.training_images,
+            "embedding_dim": self.embedding_dim,
+            "effective_rank": self.effective_rank,
             **_recalls(self.every),
             "scripts": {name: _group_to_json(group) for name, group in self.scripts.items()},
             "bands": {name: _group_to_json(group) for name, group in self.bands.items()},
@@ -96,6 +102,7 @@ class Evaluation:
             f"{name}: tag recall@{k} {head.every.recall[k]:.3f} over all {head.classes:,} centers, "
             f"on {head.images:,} {what} (always the {k} most frequent training tags: {head.every.prior[k]:.3f})"
         )
+        yield f"  embeddings: effective rank {head.effective_rank:.1f} of {head.embedding_dim:,}"
         columns = "".join(f"{f'recall@{k} (prior)':>20}" for k in self.top_k)
         yield f"  {'tags':<28}{'images':>9}{'pairs':>11}{columns}"
         yield _row("all", head.every)
@@ -167,8 +174,10 @@ def _evaluate_head(
     word_of, script_number = _words(trained, name)
     every, by_script, by_band = (RecallTally(names, ks) for names in (("all",), SCRIPTS, BANDS))
     chosen = set(spread_evenly(len(samples), examples)) if examples else set()
+    embedding_dim = trained.model.heads[name].weight.shape[1]
+    effective_rank = EffectiveRank(embedding_dim)
     kept = []
-    for ranked in _rank(trained, name, samples, ks[-1], workers):
+    for ranked in _rank(trained, name, samples, ks[-1], workers, effective_rank):
         ranks, prior_ranks = ranks_of(ranked.tags, ranked.answers), ranks_of(ranked.tags, prior)
         every.add(np.zeros_like(ranked.tags), ranks, prior_ranks)
         by_band.add(bands[ranked.tags], ranks, prior_ranks)
@@ -182,6 +191,8 @@ def _evaluate_head(
         classes=num_classes,
         training_images=len(training),
         image_size=image_size,
+        embedding_dim=embedding_dim,
+        effective_rank=effective_rank.result(),
         every=every.result()["all"],
         scripts=dict(scripts),
         bands=by_band.result(),
@@ -216,13 +227,20 @@ def _words(trained: TrainedRun, name: str) -> tuple[Callable[[int], str], Callab
     return vocabulary.word, script_number
 
 
-def _rank(trained: TrainedRun, name: str, samples: Samples, k: int, workers: int) -> Iterator[_Ranked]:
-    """Every sample in order, with the k nearest centers of a head; a bar shows how far it is."""
+def _rank(
+    trained: TrainedRun, name: str, samples: Samples, k: int, workers: int, effective_rank: EffectiveRank
+) -> Iterator[_Ranked]:
+    """Every sample in order, with the k nearest centers of a head; a bar shows how far it is.
+
+    effective_rank: all embeddings are added to it.
+    """
     weight = trained.model.heads[name].weight
     first, waiting = 0, _Waiting()
     with tqdm(total=len(samples), desc=f"eval {name}", unit="image", disable=None) as bar:
         for batch in _load_batches(samples, workers):
-            waiting.embeddings.append(_embed(trained, name, batch))
+            embeddings_BD = _embed(trained, name, batch)
+            effective_rank.add(embeddings_BD)
+            waiting.embeddings.append(embeddings_BD)
             waiting.tags += [np.unique(labels) for labels in batch.labels.numpy()]
             bar.update(len(batch.labels))
             if len(waiting.tags) >= _RANKED_TOGETHER:

@@ -32,7 +32,11 @@ def _head(name: str, head: HeadRecall, evaluation: Evaluation) -> str:
     parts = [
         f"<section>\n<h2>Head {text(name)}</h2>",
         _headline(head, k),
-        panel("By number of answers", "", _by_k(head)),
+        panel(
+            "By number of answers",
+            f"Effective rank of the embeddings: {head.effective_rank:.1f} of {head.embedding_dim:,}.",
+            _by_k(head),
+        ),
         panel("By script", "Of the tags of one script.", _by_group("script", head.scripts, k)) if head.scripts else "",
         panel(
             "By frequency",

@@ -94,6 +94,16 @@ def expected(answers: list[list[int]], group: Callable[[int], bool]) -> dict[str
     return figures
 
 
+def effective_rank(run: Path, labels: Path) -> float:
+    """Of the embeddings of all images, from the singular values of what they are beyond their mean."""
+    trained = TrainedRun.load(run, CPU)
+    samples = RecordSamples([labels], labels_stored=10, num_classes=len(WORDS), image_size=32)
+    pixels = torch.from_numpy(np.stack([samples.load(n).pixels for n in range(IMAGES)]))
+    unit = torch.nn.functional.normalize(trained.embed("ocr", pixels).double(), dim=1)
+    squares = torch.linalg.svdvals(unit - unit.mean(0)) ** 2
+    return float(torch.distributions.Categorical(squares).entropy().exp())
+
+
 def test_all_figures_are_those_of_plain_sets(planted: NDArray[np.int64], tmp_path: Path) -> None:
     found = evaluate(tmp_path / "run", [tmp_path / "labels"], top_k=[20, 1, 5, 5])
     answers = planted.tolist()
@@ -108,6 +118,8 @@ def test_all_figures_are_those_of_plain_sets(planted: NDArray[np.int64], tmp_pat
                 **every,
                 "classes": 50,
                 "training_images": TRAINING_IMAGES,
+                "embedding_dim": found.heads["ocr"].embedding_dim,
+                "effective_rank": pytest.approx(effective_rank(tmp_path / "run", tmp_path / "labels"), rel=1e-3),
                 "scripts": {
                     script: expected(answers, lambda tag, script=script: script_of(WORDS[tag]) == script)
                     for script in ("Latin", "Han", "Cyrillic")
@@ -129,11 +141,13 @@ def test_all_figures_are_those_of_plain_sets(planted: NDArray[np.int64], tmp_pat
 def test_the_text(planted: NDArray[np.int64], tmp_path: Path) -> None:
     found = evaluate(tmp_path / "run", [tmp_path / "labels"])
     every = found.heads["ocr"].every
-    first, header, row, *groups = found.format().splitlines()
+    first, spread, header, row, *groups = found.format().splitlines()
     assert first == (
         f"ocr: tag recall@10 {every.recall[10]:.3f} over all 50 centers, on 24 images "
         f"(always the 10 most frequent training tags: {every.prior[10]:.3f})"
     )
+    head = found.heads["ocr"]
+    assert spread.split(": ") == ["  embeddings", f"effective rank {head.effective_rank:.1f} of {head.embedding_dim}"]
     assert " ".join(header.split()) == "tags images pairs recall@1 (prior) recall@10 (prior) recall@100 (prior)"
     cells = [cell for k in (1, 10, 100) for cell in (f"{every.recall[k]:.3f}", f"({every.prior[k]:.3f})")]
     assert row.split() == ["all", "24", "240", *cells]
@@ -152,7 +166,11 @@ def test_neither_batches_nor_workers_change_anything(
     monkeypatch.setattr(evaluation, "_BATCH", 5)
     monkeypatch.setattr(evaluation, "_RANKED_TOGETHER", 9)
     parts = evaluate(tmp_path / "run", [tmp_path / "labels"], top_k=KS, workers=workers)
-    assert parts.to_json() == whole.to_json()
+    found, wanted = parts.to_json(), whole.to_json()
+    # Sums of float32 embeddings, which differ in their last digits by how many are multiplied at once.
+    found_rank, wanted_rank = (figures["heads"]["ocr"].pop("effective_rank") for figures in (found, wanted))
+    assert found == wanted
+    assert found_rank == pytest.approx(wanted_rank, rel=1e-4)
 
 
 def test_examples(planted: NDArray[np.int64], tmp_path: Path) -> None:

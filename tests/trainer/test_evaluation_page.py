@@ -50,7 +50,9 @@ def evaluation() -> Evaluation:
         tags=tuple(TrueTag(word, rank) for word, rank in zip(HOSTILE, [1, 10, 11, *[None] * 7], strict=True)),
         answers=tuple(Answer(word, 0.5, n % 2 == 0) for n, word in enumerate(HOSTILE)),
     )
-    head = HeadRecall(3, 365187, 1000, 128, group(), {"Latin": group(2)}, {"1,000+": group(1)}, (example,) * 2)
+    head = HeadRecall(
+        3, 365187, 1000, 128, 192, 12.5, group(), {"Latin": group(2)}, {"1,000+": group(1)}, (example,) * 2
+    )
     return Evaluation(Path(HOSTILE[1]), (Path(HOSTILE[0]),), 400, (1, 10, 100), {"ocr": head})
 
 
@@ -114,7 +116,7 @@ def test_what_the_page_says() -> None:
 
 def test_a_page_without_scripts_and_examples() -> None:
     plain = evaluation()
-    head = HeadRecall(3, 5, 9, 32, group(), {}, {"never": group()}, ())
+    head = HeadRecall(3, 5, 9, 32, 16, 0.0, group(), {}, {"never": group()}, ())
     page = Page(evaluation_page(Evaluation(plain.run, plain.data, 1, (1, 10, 100), {"a": head, "b": head})))
     assert "By script" not in page.text
     assert "Examples" not in page.text.partition("How to read")[0]
