@@ -85,13 +85,13 @@ bench-loader: $(VENV)/installed-test $(DALI_VENV)/installed $(MXNET_VENV)/instal
 	$(BIN)/python benchmarks/loader.py demo/accuracy --dali-python $(DALI_VENV)/bin/python \
 		--mxnet-python $(MXNET_VENV)/bin/python
 
-bench-learning: $(VENV)/installed-test  ## Does an encoder learn to read? Recall on receipts of other shops, by head; 1 hour (TRUTH)
+bench-learning: $(VENV)/installed-bench  ## Does an encoder learn to read? Recall on receipts of other shops, by head; 1 hour (TRUTH)
 	$(BIN)/python benchmarks/learning/experiment.py $(TRUTH) demo/learning
 
 bench-vocab: $(VENV)/installed-test  ## Time and memory of vocab build on made words (TOKENS, DISTINCT), beside a Counter
 	$(BIN)/python benchmarks/vocab_build.py demo/vocab-bench --tokens $(TOKENS) --distinct $(DISTINCT)
 
-bench-soak: $(VENV)/installed  ## Memory and speed of a long labelling run over made pictures (SOAK_IMAGES)
+bench-soak: $(VENV)/installed-bench  ## Memory and speed of a long labelling run over made pictures (SOAK_IMAGES)
 	$(BIN)/python benchmarks/soak.py demo/soak --images $(SOAK_IMAGES)
 
 clean:  ## Remove environments and what the demo made
@@ -106,6 +106,10 @@ $(VENV)/installed: setup.cfg constraints.txt | $(BIN)/python
 
 $(VENV)/installed-test: $(VENV)/installed
 	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[ocr,openvino,s3,train,vocab,test]'
+	touch $@
+
+$(VENV)/installed-bench: $(VENV)/installed
+	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[ocr,train,vocab,bench]'
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed-test

@@ -12,7 +12,6 @@ counted in each. Exits with 1 where an image is lost, or --max-growth is passed.
 import argparse
 import csv
 import json
-import math
 import random
 import re
 import subprocess
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 from resident_memory import resident
 
@@ -31,8 +31,7 @@ FORMATS = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP", "gif": "GIF", "bmp": "BM
 SHARD_IMAGES = 25  # memory is set against the images of finished shards
 WARM_UP = 0.2  # of the run: what libraries and arenas come to by then is no growth
 MB = 10**6
-WIDTH, HEIGHT, MARGIN = 720, 360, 56
-COLOURS = {"parent": "#4269d0", "workers": "#efb118", "largest_worker": "#ff725c"}
+KINDS = ("parent", "workers", "largest_worker")
 WORDS = """
     river stone garden window coffee ticket market station number street winter summer copper silver bridge total
     invoice receipt blanket lantern violin quartz harbour engine paper kitchen morning evening yellow purple
@@ -125,38 +124,22 @@ def figures(samples: list[Sample], totals: dict[str, Any]) -> dict[str, Any]:
     names = ("input", "ok", "dropped", "quarantined", "seconds", "images_per_s", "workers_replaced")
     return {
         **{name: totals[name] for name in names},
-        "peak_mb": {what: round(max(getattr(sample, what) for sample in samples) / MB) for what in COLOURS},
-        "growth_mb_in_1000_images": {what: growth(samples, what) for what in COLOURS},
+        "peak_mb": {what: round(max(getattr(sample, what) for sample in samples) / MB) for what in KINDS},
+        "growth_mb_in_1000_images": {what: growth(samples, what) for what in KINDS},
     }
 
 
-def plot(samples: list[Sample]) -> str:
+def plot(samples: list[Sample], path: Path) -> None:
     """Memory over time, a line each for parent, largest worker and all workers, as SVG."""
-    last = max(samples[-1].seconds, 1.0)
-    top = 4 * 50 * MB * math.ceil(max(sample.workers for sample in samples) / (4 * 50 * MB))  # whole steps of 50 MB
-    across = (WIDTH - 2 * MARGIN) / last
-    up = (HEIGHT - 2 * MARGIN) / top
-    marks = []
-    for part in range(5):
-        x, y = MARGIN + part / 4 * (WIDTH - 2 * MARGIN), HEIGHT - MARGIN - part / 4 * (HEIGHT - 2 * MARGIN)
-        marks.append(f'<line x1="{MARGIN}" x2="{WIDTH - MARGIN}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
-        marks.append(f'<text x="{MARGIN - 6}" y="{y + 4:.1f}" text-anchor="end">{part / 4 * top / MB:,.0f}</text>')
-        marks.append(f'<text x="{x:.1f}" y="{HEIGHT - MARGIN + 18}" text-anchor="middle">{part / 4 * last:,.0f}</text>')
-    for number, (what, colour) in enumerate(COLOURS.items()):
-        points = " ".join(
-            f"{MARGIN + sample.seconds * across:.1f},{HEIGHT - MARGIN - getattr(sample, what) * up:.1f}"
-            for sample in samples
-        )
-        x = MARGIN + 150 * number
-        marks.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
-        marks.append(f'<rect x="{x}" y="22" width="12" height="12" fill="{colour}"/>')
-        marks.append(f'<text x="{x + 18}" y="32">{what.replace("_", " ")}</text>')
-    marks.append(f'<text x="{MARGIN}" y="12">MB resident</text>')
-    marks.append(f'<text x="{WIDTH / 2}" y="{HEIGHT - 12}" text-anchor="middle">seconds</text>')
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
-        f'font-size="12"><rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>{"".join(marks)}</svg>\n'
-    )
+    figure = Figure(figsize=(7.5, 4), layout="constrained")
+    axes = figure.subplots()
+    seconds = [sample.seconds for sample in samples]
+    for what in KINDS:
+        axes.plot(seconds, [getattr(sample, what) / MB for sample in samples], label=what.replace("_", " "))
+    axes.set(xlabel="seconds", ylabel="MB resident", ylim=(0, None))
+    axes.grid(axis="y", color="#e5e5e5")
+    axes.legend(ncols=len(KINDS), frameon=False)
+    figure.savefig(path)
 
 
 def run(options: argparse.Namespace) -> tuple[list[Sample], dict[str, Any]]:
@@ -180,7 +163,7 @@ def write(folder: Path, samples: list[Sample], result: dict[str, Any]) -> None:
         rows = csv.DictWriter(file, list(vars(samples[0])), lineterminator="\n")
         rows.writeheader()
         rows.writerows(vars(sample) for sample in samples)
-    (folder / "memory.svg").write_text(plot(samples))
+    plot(samples, folder / "memory.svg")
     (folder / "soak.json").write_text(json.dumps(result, indent=1) + "\n")
 
 

@@ -1,6 +1,6 @@
 """Does an encoder learn to read? A small one is trained on made pages and labelled receipts, and looked at on others.
 
-    python benchmarks/learning/experiment.py RECEIPTS FOLDER [--samples N] [--shards N]
+    python benchmarks/learning/experiment.py RECEIPTS FOLDER [--samples N] [--seeds N] [--shards N]
 
 RECEIPTS holds pictures NNN.jpg with their text in NNN.txt. Half of the shops are trained on, the others are held out.
 In FOLDER everything is made that is not there yet: pages, labels, blocks of four lines (learning_data.py); a training
@@ -16,6 +16,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections import defaultdict
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -49,41 +50,51 @@ def main() -> None:
     parser.add_argument("receipts", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--samples", type=int, default=72_000, help="that a head is trained on")
-    parser.add_argument("--shards", type=int, default=8, help="of 250 pages; the last one is held out")
+    parser.add_argument("--seeds", type=int, default=2, help="that each encoder is trained with")
+    parser.add_argument("--shards", type=int, default=12, help="of 250 pages; the last one is held out")
     options = parser.parse_args()
     folder = options.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     data = make_data(folder, options.receipts, options.shards)
     steps = options.samples // BATCH
-    runs = {"untrained": run(folder, "untrained", steps, [*SAMPLINGS["shared"], "run.freeze_backbone=true"])}
+    runs: dict[str, list[list[Look]]] = defaultdict(list)  # looks by name and seed
+    for seed in range(options.seeds):
+        frozen = [*SAMPLINGS["shared"], "run.freeze_backbone=true"]
+        runs["untrained"].append(run(folder, "untrained", seed, steps, frozen))
+        for name, settings in SAMPLINGS.items():
+            runs[name].append(run(folder, name, seed, steps, settings))
+    seconds = {name: runs[name][0][-1].seconds for name in SAMPLINGS}
     for name, settings in SAMPLINGS.items():
-        runs[name] = run(folder, name, steps, settings)
-    fastest = min(runs[name][-1].seconds for name in SAMPLINGS)
-    for name, settings in SAMPLINGS.items():
-        if runs[name][-1].seconds > 1.05 * fastest:
-            fewer = int(steps * fastest / runs[name][-1].seconds)
-            runs[f"{name}, equal time"] = run(folder, f"{name}-equal-time", fewer, settings)
+        if seconds[name] > 1.05 * min(seconds.values()):
+            fewer = int(steps * min(seconds.values()) / seconds[name])
+            runs[f"{name}, equal time"] = [run(folder, f"{name}-equal-time", 0, fewer, settings)]
     without = [*SAMPLINGS["shared"], 'heads.ocr.embedding_norm="none"']
-    runs["without embedding_norm"] = run(folder, "without-embedding-norm", steps // 4, without)
+    runs["without embedding_norm"] = [run(folder, "without-embedding-norm", 0, steps // 4, without)]
     result = {
         "data": data,
         "samples": options.samples,
         "constant answers": {name: constant_recall(folder, name, KS) for name in HELD_OUT},
-        "runs": {name: [asdict(look) for look in looks] for name, looks in runs.items()},
+        "runs": {name: [[asdict(look) for look in looks] for looks in seeds] for name, seeds in runs.items()},
     }
     (folder / "learning.json").write_text(json.dumps(result, indent=1) + "\n")
-    (folder / "learning.svg").write_text(plot(result))
+    plot(result, folder / "learning.svg")
     (folder / "learning.md").write_text(tables(result))
     print(tables(result))
 
 
-def run(folder: Path, name: str, steps: int, settings: list[str]) -> list[Look]:
+def run(folder: Path, name: str, seed: int, steps: int, settings: list[str]) -> list[Look]:
     """Train, or go on, and look at the checkpoints; all but the newest are removed when they have been looked at."""
-    output, kept = folder / "runs" / name, folder / "runs" / f"{name}.json"
+    output = folder / "runs" / f"{name}-{seed}"
+    kept = output.with_suffix(".json")
     if kept.exists():
         return [Look(**look) for look in json.loads(kept.read_text())]
     data = [str(folder / "blocks" / name) for name in TRAINED_ON]
-    every = [f"run.output={output}", f"run.steps={steps}", f"run.checkpoint_every={-(-steps // LOOKS)}"]
+    every = [
+        f"run.output={output}",
+        f"run.seed={seed}",
+        f"run.steps={steps}",
+        f"run.checkpoint_every={-(-steps // LOOKS)}",
+    ]
     command = [sys.executable, "-m", "ovocr", "train", str(CONFIG)]
     for setting in (*every, f"heads.ocr.data={json.dumps(data)}", *settings):
         command += ["--set", setting]

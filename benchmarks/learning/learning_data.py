@@ -29,7 +29,7 @@ from ovocr.vocab import Vocabulary, segment_lines
 PAGES_IN_SHARD = 250
 LONGEST_PHRASE = 24  # characters
 LEAST_COUNT = 4  # of a word, read in what is trained on, that is in the vocabulary
-TURNS = 8  # blocks that a line to train on is in
+TURNS = 6  # blocks that a line to train on is in
 TRAINED_ON, HELD_OUT = ("pages", "receipts"), ("held-out-receipts", "held-out-pages")
 
 

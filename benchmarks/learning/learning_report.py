@@ -1,10 +1,13 @@
 """The learning experiment to look at: curves as SVG, tables as Markdown."""
 
-import math
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
-WIDTH, HEIGHT, MARGIN = 420, 260, 50  # pixels: of a panel, and around it
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
 COLOURS = {
     "shared": "#4269d0",
     "independent": "#efb118",
@@ -23,79 +26,38 @@ _NAMES = {
 }
 
 
-class Panel(NamedTuple):
-    """A plot of recall@k on a data set by samples; left, top: pixels; samples, recall: the ends of its axes."""
-
-    data: str
-    k: int
-    left: float
-    top: float
-    samples: float
-    recall: float
-
-    def place(self, samples: float, recall: float) -> tuple[float, float]:
-        """Pixels across and down."""
-        return self.left + samples / self.samples * WIDTH, self.top + (1 - recall / self.recall) * HEIGHT
-
-    def points(self, places: Sequence[tuple[float, float]]) -> str:
-        """Of a line through samples and recalls."""
-        return " ".join("{:.1f},{:.1f}".format(*self.place(*place)) for place in places)
-
-
-def plot(result: dict[str, Any]) -> str:
+def plot(result: dict[str, Any], path: Path) -> None:
     """Recall@1 and recall@10 on held-out receipts and held-out pages, by samples."""
-    runs, constants = result["runs"], result["constant answers"]
-    samples = max(look["samples"] for looks in runs.values() for look in looks)
-    marks = list(_legend())
-    for row, data in enumerate((RECEIPTS, PAGES)):
-        for column, k in enumerate((1, 10)):
-            measure = f"recall@{k}"
-            found = {
-                name: [(look["samples"], look["found"][data][measure]) for look in looks]
-                for name, looks in runs.items()
-            }
-            highest = max(recall for looks in found.values() for _, recall in looks)
-            highest = max([highest, *(values[measure] for values in constants[data].values())])
-            left, top = MARGIN + column * (WIDTH + MARGIN), 2 * MARGIN + row * (HEIGHT + MARGIN)
-            panel = Panel(data, k, left, top, samples, math.ceil(highest * 10) / 10)
-            marks += _frame(panel)
-            for name, values in constants[data].items():
-                ends = panel.points([(0, values[measure]), (samples, values[measure])])
-                marks.append(
-                    f'<polyline points="{ends}" fill="none" stroke="{CONSTANTS[name]}" stroke-dasharray="2 4"/>'
-                )
-            for name, places in found.items():
-                dashes = ' stroke-dasharray="7 4"' if "," in name else ""
-                stroke = f'stroke="{COLOURS[name.partition(",")[0]]}" stroke-width="2"{dashes}'
-                marks.append(f'<polyline points="{panel.points(places)}" fill="none" {stroke}/>')
-    width, height = 2 * (WIDTH + MARGIN) + MARGIN / 2, 2 * (HEIGHT + MARGIN) + 2 * MARGIN
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}" font-family="sans-serif" '
-        f'font-size="12"><rect width="{width:.0f}" height="{height:.0f}" fill="white"/>{"".join(marks)}</svg>\n'
-    )
+    figure = Figure(figsize=(11, 8), layout="constrained")
+    panels = figure.subplots(2, 2)
+    for row, data in zip(panels, (RECEIPTS, PAGES), strict=True):
+        for panel, k in zip(row, (1, 10), strict=True):
+            _draw(panel, result, data, f"recall@{k}")
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=3, frameon=False, fontsize="small")
+    # Without a date and with the same names of marks, the same figures give the same file.
+    with matplotlib.rc_context({"svg.hashsalt": "learning", "svg.fonttype": "none"}):
+        figure.savefig(path, metadata={"Date": None})
 
 
-def _frame(panel: Panel) -> Iterator[str]:
-    for tenth in range(round(panel.recall * 10) + 1):
-        left, y = panel.place(0, tenth / 10)
-        yield f'<line x1="{left}" x2="{left + WIDTH}" y1="{y:.1f}" y2="{y:.1f}" stroke="#e5e5e5"/>'
-        yield f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{tenth / 10:.1f}</text>'
-    for part in range(4):
-        x, y = panel.place(part / 3 * panel.samples, 0)
-        yield f'<text x="{x:.1f}" y="{y + 16:.1f}" text-anchor="middle">{part / 3 * panel.samples:,.0f}</text>'
-    title = f"recall@{panel.k}, {panel.data.replace('-', ' ')}"
-    yield f'<text x="{panel.left}" y="{panel.top - 8}" font-weight="bold">{title}</text>'
-
-
-def _legend() -> Iterator[str]:
-    for number, (name, colour) in enumerate(COLOURS.items()):
-        x, y = MARGIN + 290 * (number % 3), 24 + 18 * (number // 3)
-        yield f'<rect x="{x}" y="{y - 9}" width="12" height="9" fill="{colour}"/>'
-        yield f'<text x="{x + 18}" y="{y}">{_NAMES[name]}</text>'
-    yield (
-        f'<text x="{MARGIN}" y="62" fill="#555">by samples · dashed: as long as the fastest · '
-        "dotted: always the same tags, most frequent in the trained receipts (dark), in these blocks (light)</text>"
-    )
+def _draw(panel: Axes, result: dict[str, Any], data: str, measure: str) -> None:
+    """One measure of every run by samples, means over seeds within their range, and of constant answers."""
+    panel.set_title(f"{measure}, {data.replace('-', ' ')}", loc="left", fontsize="medium")
+    for name, values in result["constant answers"][data].items():
+        panel.axhline(values[measure], color=CONSTANTS[name], linestyle=":", label=f"constant: most frequent {name}")
+    for name, seeds in result["runs"].items():
+        kind, _, rest = name.partition(",")
+        samples = [look["samples"] for look in seeds[0]]
+        found = [[look["found"][data][measure] for look in looks] for looks in seeds]
+        each = list(zip(*found, strict=True))
+        mean = [sum(values) / len(values) for values in each]
+        style = "--" if rest else "-"
+        panel.plot(samples, mean, style, color=COLOURS[kind], marker=".", label=_title(name))
+        panel.fill_between(samples, list(map(min, each)), list(map(max, each)), color=COLOURS[kind], alpha=0.2, lw=0)
+    panel.set_ylim(bottom=0)
+    panel.xaxis.set_major_formatter("{x:,.0f}")
+    panel.grid(axis="y", color="#e5e5e5")
+    panel.spines[["top", "right"]].set_visible(False)
 
 
 def tables(result: dict[str, Any]) -> str:
@@ -104,11 +66,12 @@ def tables(result: dict[str, Any]) -> str:
     for name, values in result["constant answers"][RECEIPTS].items():
         pages = result["constant answers"][PAGES][name]
         rows.append([f"always the most frequent tags {name}", "", "", *_cells(values), *_cells(pages)])
-    for name, looks in result["runs"].items():
-        last = looks[-1]
-        found = [cell for data in (RECEIPTS, PAGES) for cell in _cells(last["found"][data])]
-        rows.append([_title(name), f"{last['samples']:,}", f"{last['seconds']:,.0f}", *found])
-    header = ["", "samples", "seconds"]
+    for name, seeds in result["runs"].items():
+        ends = [looks[-1] for looks in seeds]
+        found = [cell for data in (RECEIPTS, PAGES) for cell in _cells(*(end["found"][data] for end in ends))]
+        seconds = ", ".join(f"{end['seconds']:,.0f}" for end in ends)
+        rows.append([_title(name), f"{ends[0]['samples']:,}", seconds, *found])
+    header = ["mean over seeds (least, greatest)", "samples", "seconds"]
     header += [f"{data} recall@{k}" for data in ("receipts", "pages") for k in (1, 5, 10)]
     bands = _bands(result["runs"])
     return f"{_table(header, rows)}\n\n{bands}\n"
@@ -116,11 +79,16 @@ def tables(result: dict[str, Any]) -> str:
 
 def _bands(runs: dict[str, Any]) -> str:
     """Recall@10 on held-out receipts of words by the number of training blocks that have them."""
-    found = {name: looks[-1]["found"][RECEIPTS]["bands"] for name, looks in runs.items()}
-    bands = list(next(iter(found.values())))
-    pairs = next(iter(found.values()))
-    header = ["words in so many training blocks", *(f"{band} ({pairs[band]['pairs']:,} pairs)" for band in bands)]
-    rows = [[_title(name), *(f"{of[band]['recall@10']:.3f}" for band in bands)] for name, of in found.items()]
+    found = {name: [looks[-1]["found"][RECEIPTS]["bands"] for looks in seeds] for name, seeds in runs.items()}
+    bands = next(iter(found.values()))[0]
+    header = [
+        "recall@10 of words in so many training blocks",
+        *(f"{band} ({of['pairs']:,} pairs)" for band, of in bands.items()),
+    ]
+    rows = [
+        [_title(name), *(_cell([of[band]["recall@10"] for of in seeds]) for band in bands)]
+        for name, seeds in found.items()
+    ]
     return _table(header, rows)
 
 
@@ -129,8 +97,15 @@ def _title(name: str) -> str:
     return f"{_NAMES[kind]}{',' if rest else ''}{rest}"
 
 
-def _cells(found: dict[str, float]) -> list[str]:
-    return [f"{found[f'recall@{k}']:.3f}" for k in (1, 5, 10)]
+def _cells(*found: dict[str, float]) -> list[str]:
+    """recall@1, @5 and @10 over seeds."""
+    return [_cell([of[f"recall@{k}"] for of in found]) for k in (1, 5, 10)]
+
+
+def _cell(values: Sequence[float]) -> str:
+    """Mean, and the least and greatest where there are several."""
+    mean = f"{sum(values) / len(values):.3f}"
+    return f"{mean} ({min(values):.3f}, {max(values):.3f})" if len(values) > 1 else mean
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -1,8 +1,8 @@
 """Made pages of receipt-like text for the learning experiment: the same phrases and number give the same page.
 
-Letters come from the fonts inside OpenCV and Pillow, so no font has to be installed. Every line is drawn in a face, a
-width and a size of its own page, on even or fixed pitch as printers of receipts do, then the page is tilted, unevenly
-lit, blurred and given noise.
+Letters come from the fonts inside Matplotlib, OpenCV and Pillow, so no font has to be installed. Every line is drawn in
+a face, a width and a size of its own page, some on fixed pitch or in coarse dots as printers of receipts do, then the
+page is tilted, unevenly lit, blurred and given noise.
 """
 
 import random
@@ -11,13 +11,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
+from pathlib import Path
 
 import cv2
+import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 _DRAWN_SIZE = 48  # pixels; letters are drawn at this size and then scaled to the page's
+_TRUETYPE = ("DejaVuSansMono", "DejaVuSansMono-Bold", "DejaVuSans", "DejaVuSerif", "STIXGeneral", "cmtt10")
 _HERSHEY = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_COMPLEX, cv2.FONT_HERSHEY_TRIPLEX)
 
 Mask = NDArray[np.uint8]
@@ -52,8 +55,8 @@ def render_page(number: int, text: Phrases) -> Image.Image:
     width, height = dice.randint(460, 800), dice.randint(620, 1100)
     ink = np.zeros((height, width), np.uint8)
     pen, size = _choose_pen(dice), dice.uniform(18, 34)
-    stretch, leading = dice.uniform(0.65, 1.15), dice.uniform(1.1, 1.8)
-    letter_case = dice.choices((str.upper, str.title, str.lower), (6, 3, 1))[0]
+    stretch, leading = dice.uniform(0.6, 1.1), dice.uniform(1.1, 1.8)
+    letter_case = dice.choices((str.upper, str.title, str.lower), (5, 4, 1))[0]
     margin, top = dice.randint(8, 50), dice.uniform(8, 60)
     while top + 2 * size < height:
         line_size = size * dice.choice((1, 1, 1, 1, 1.3))
@@ -81,22 +84,21 @@ def _make_line(dice: random.Random, text: Phrases, letter_case: Callable[[str], 
 
 
 def _choose_pen(dice: random.Random) -> Pen:
-    """A typeface, on its own pitch or a fixed one."""
-    kind = dice.randrange(3)
-    if kind == 0:
-        font = ImageFont.load_default(_DRAWN_SIZE)
-        bold = dice.choice((0, 0, 1))
-        proportional: Pen = partial(_with_pillow, font=font, bold=bold)
-    elif kind == 1:
-        face, weight = cv2.FontFace(dice.choice(("sans", "sans", "italic", "uni"))), dice.randint(250, 850)
-        proportional = partial(_with_outlines, face=face, weight=weight)
+    """A typeface, on its own pitch or a fixed one, smooth or in dots."""
+    kind = dice.choice(("truetype", "truetype", "pillow", "outlines", "strokes"))
+    if kind == "truetype":
+        face = Path(matplotlib.get_data_path(), "fonts", "ttf", f"{dice.choice(_TRUETYPE)}.ttf")
+        pen: Pen = partial(_with_pillow, font=ImageFont.truetype(face, _DRAWN_SIZE), bold=0)
+    elif kind == "pillow":
+        pen = partial(_with_pillow, font=ImageFont.load_default(_DRAWN_SIZE), bold=dice.choice((0, 0, 1)))
+    elif kind == "outlines":
+        outlines, weight = cv2.FontFace(dice.choice(("sans", "sans", "italic", "uni"))), dice.randint(250, 700)
+        pen = partial(_with_outlines, face=outlines, weight=weight)
     else:
-        hershey, thickness = dice.choice(_HERSHEY), dice.randint(2, 5)
-        proportional = partial(_with_strokes, hershey=hershey, thickness=thickness)
-    if dice.random() < 0.6:
-        return proportional
-    pitch = dice.uniform(0.58, 0.72)
-    return partial(_on_fixed_pitch, pen=proportional, pitch=pitch)
+        pen = partial(_with_strokes, hershey=dice.choice(_HERSHEY), thickness=dice.randint(2, 5))
+    if dice.random() < 0.5:
+        pen = partial(_on_fixed_pitch, pen=pen, pitch=dice.uniform(0.58, 0.72))
+    return partial(_in_dots, pen=pen, dots=dice.randint(20, 32)) if dice.random() < 0.35 else pen
 
 
 def _canvas(letters: int) -> Mask:
@@ -134,6 +136,15 @@ def _on_fixed_pitch(text: str, pen: Pen, pitch: float) -> Mask:
         left = place * cell + (cell - mask.shape[1]) // 2
         row[:, left : left + mask.shape[1]] = mask
     return row
+
+
+def _in_dots(text: str, pen: Pen, dots: int) -> Mask:
+    """Full or empty dots, so many for a letter's height."""
+    smooth = pen(text)
+    scale = dots / _DRAWN_SIZE
+    sides = max(1, round(smooth.shape[1] * scale)), round(smooth.shape[0] * scale)
+    coarse = cv2.resize(smooth, sides, interpolation=cv2.INTER_AREA)
+    return cv2.resize(np.where(coarse > 96, 255, 0).astype(np.uint8), smooth.shape[::-1])
 
 
 def _trimmed(canvas: Mask) -> Mask:
