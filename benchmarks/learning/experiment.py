@@ -5,8 +5,9 @@
 RECEIPTS holds pictures NNN.jpg with their text in NNN.txt. Half of the shops are trained on, the others are held out.
 In FOLDER everything is made that is not there yet: pages, labels, blocks of four lines (learning_data.py); a training
 run for each way to sample negatives, one with an untrained backbone whose class centers alone are fitted, those that
-take as long as the fastest one, and a quarter of a run without normalised embeddings. `ovocr eval` looks at each
-checkpoint. At the end there are FOLDER/learning.json, learning.svg (recall by samples) and learning.md (the tables).
+take as long as the fastest one, one that has all words of the lexicon for classes, and a quarter of a run without
+normalised embeddings. `ovocr eval` looks at each checkpoint. At the end there are FOLDER/learning.json, learning.svg
+(recall by samples) and learning.md (the tables).
 
 A command that was stopped goes on with the run that it was at.
 """
@@ -68,6 +69,7 @@ def main() -> None:
         if seconds[name] > 1.05 * min(seconds.values()):
             fewer = int(steps * min(seconds.values()) / seconds[name])
             runs[f"{name}, equal time"] = [run(folder, f"{name}-equal-time", 0, fewer, settings)]
+    runs["lexicon"] = [run(folder, "lexicon", 0, steps, SAMPLINGS["shared"], blocks="lexicon-blocks")]
     without = [*SAMPLINGS["shared"], 'heads.ocr.embedding_norm="none"']
     runs["without embedding_norm"] = [run(folder, "without-embedding-norm", 0, steps // 4, without)]
     result = {
@@ -82,42 +84,43 @@ def main() -> None:
     print(tables(result))
 
 
-def run(folder: Path, name: str, seed: int, steps: int, settings: list[str]) -> list[Look]:
+def run(folder: Path, name: str, seed: int, steps: int, settings: list[str], blocks: str = "blocks") -> list[Look]:
     """Train, or go on, and look at the checkpoints; all but the newest are removed when they have been looked at."""
     output = folder / "runs" / f"{name}-{seed}"
     kept = output.with_suffix(".json")
     if kept.exists():
         return [Look(**look) for look in json.loads(kept.read_text())]
-    data = [str(folder / "blocks" / name) for name in TRAINED_ON]
+    data = [str(folder / blocks / name) for name in TRAINED_ON]
     every = [
         f"run.output={output}",
         f"run.seed={seed}",
         f"run.steps={steps}",
         f"run.checkpoint_every={-(-steps // LOOKS)}",
+        f"heads.ocr.global_batch={BATCH}",
+        f"heads.ocr.data={json.dumps(data)}",
     ]
     command = [sys.executable, "-m", "ovocr", "train", str(CONFIG)]
-    for setting in (*every, f"heads.ocr.data={json.dumps(data)}", *settings):
+    for setting in (*every, *settings):
         command += ["--set", setting]
     subprocess.run(command, check=True)
     lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
     checkpoints = sorted((output / "checkpoints").iterdir())
     looks = []
     for checkpoint in checkpoints:
-        done = int(checkpoint.name)
-        seconds = sum(BATCH / line["images_per_s"] for line in lines[:done])
-        looks.append(
-            Look(done * BATCH, round(seconds, 1), {data: look(folder, output, data, done) for data in HELD_OUT})
-        )
+        step = int(checkpoint.name)
+        seconds = sum(BATCH / line["images_per_s"] for line in lines[:step])
+        found = {data: look(output, folder / blocks / data, step) for data in HELD_OUT}
+        looks.append(Look(step * BATCH, round(seconds, 1), found))
     kept.write_text(json.dumps([asdict(look) for look in looks]))
     for checkpoint in checkpoints[:-1]:
         shutil.rmtree(checkpoint)
     return looks
 
 
-def look(folder: Path, output: Path, data: str, step: int) -> dict[str, Any]:
+def look(output: Path, data: Path, step: int) -> dict[str, Any]:
     """What `ovocr eval` says of a checkpoint on held-out blocks."""
-    command = [sys.executable, "-m", "ovocr", "eval", str(output), "--data", str(folder / "blocks" / data)]
-    command += ["--step", str(step), "--json", "-"]
+    command = [sys.executable, "-m", "ovocr", "eval", str(output), "--data", str(data), "--step", str(step)]
+    command += ["--json", "-"]
     for k in KS:
         command += ["--top-k", str(k)]
     found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout

@@ -5,6 +5,7 @@ FOLDER/receipts/*         links to the pictures of each half
 FOLDER/labels/*           what `ovocr build-labels` makes of them
 FOLDER/words.txt          the words that OCR read there in what is trained on, but the rarest
 FOLDER/blocks/*           the same as blocks of four lines, what encoders are trained and evaluated on
+FOLDER/lexicon-blocks/*   the same blocks, their tags numbered as in the lexicon
 """
 
 import io
@@ -66,14 +67,21 @@ def make_data(folder: Path, receipts: Path, shards: int) -> dict[str, Any]:
     if not words.exists():
         every = [f"labels/{name}" for name in TRAINED_ON]
         ovocr(folder, "vocab", "build", *every, "--min-count", str(LEAST_COUNT), "--out", words.name)
-    told["vocabulary"] = len(words.read_text(encoding="utf-8").splitlines())
-    for name in inputs:
-        counts = folder / "blocks" / f"{name}.json"
-        if not counts.exists():
-            turns = TURNS if name in TRAINED_ON else 0
-            cut = cut_blocks(folder / "labels" / name, folder / "blocks" / name, words, shuffled=turns)
-            counts.write_text(json.dumps(cut) + "\n")
-        told[name] = json.loads(counts.read_text())
+    read, lexicon = Vocabulary.load(words), Vocabulary.load("lexicon")
+    told["vocabulary"], told["words that the lexicon has"] = (
+        len(read),
+        sum(read.word(number) in lexicon for number in range(len(read))),
+    )
+    for blocks, classes in (("blocks", read), ("lexicon-blocks", lexicon)):
+        for name in inputs:
+            counts = folder / blocks / f"{name}.json"
+            if not counts.exists():
+                turns = TURNS if name in TRAINED_ON else 0
+                cut = cut_blocks(
+                    folder / "labels" / name, counts.with_suffix(""), read, classes=classes, shuffled=turns
+                )
+                counts.write_text(json.dumps(cut) + "\n")
+            told[f"{blocks}/{name}"] = json.loads(counts.read_text())
     return told
 
 

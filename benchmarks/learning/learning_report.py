@@ -13,6 +13,7 @@ COLOURS = {
     "independent": "#efb118",
     "exact": "#3ca951",
     "untrained": "#9c6b4e",
+    "lexicon": "#a463f2",
     "without embedding_norm": "#ff725c",
 }
 CONSTANTS = {"of the trained receipts": "#777", "of the evaluated blocks": "#bbb"}
@@ -22,6 +23,7 @@ _NAMES = {
     "independent": "independent: eight draws of 10%",
     "exact": "exact: all words",
     "untrained": "untrained backbone, fitted centers",
+    "lexicon": "shared, among all 365,187 words",
     "without embedding_norm": "shared, without embedding_norm",
 }
 
@@ -65,13 +67,14 @@ def tables(result: dict[str, Any]) -> str:
     rows = []
     for name, values in result["constant answers"][RECEIPTS].items():
         pages = result["constant answers"][PAGES][name]
-        rows.append([f"always the most frequent tags {name}", "", "", *_cells(values), *_cells(pages)])
+        rows.append([f"always the most frequent tags {name}", "", "", "", *_cells(values), *_cells(pages)])
     for name, seeds in result["runs"].items():
         ends = [looks[-1] for looks in seeds]
         found = [cell for data in (RECEIPTS, PAGES) for cell in _cells(*(end["found"][data] for end in ends))]
         seconds = ", ".join(f"{end['seconds']:,.0f}" for end in ends)
-        rows.append([_title(name), f"{ends[0]['samples']:,}", seconds, *found])
-    header = ["mean over seeds (least, greatest)", "samples", "seconds"]
+        rank = ", ".join(f"{end['found'][PAGES]['effective_rank']:.1f}" for end in ends)
+        rows.append([_title(name), f"{ends[0]['samples']:,}", seconds, rank, *found])
+    header = ["mean over seeds (least, greatest)", "samples", "seconds", "effective rank (pages)"]
     header += [f"{data} recall@{k}" for data in ("receipts", "pages") for k in (1, 5, 10)]
     bands = _bands(result["runs"])
     return f"{_table(header, rows)}\n\n{bands}\n"
@@ -86,7 +89,7 @@ def _bands(runs: dict[str, Any]) -> str:
         *(f"{band} ({of['pairs']:,} pairs)" for band, of in bands.items()),
     ]
     rows = [
-        [_title(name), *(_cell([of[band]["recall@10"] for of in seeds]) for band in bands)]
+        [_title(name), *(_cell([of[band]["recall@10"] for of in seeds if band in of]) for band in bands)]
         for name, seeds in found.items()
     ]
     return _table(header, rows)
@@ -103,7 +106,9 @@ def _cells(*found: dict[str, float]) -> list[str]:
 
 
 def _cell(values: Sequence[float]) -> str:
-    """Mean, and the least and greatest where there are several."""
+    """Mean, and the least and greatest where there are several; empty where there is none."""
+    if not values:
+        return ""
     mean = f"{sum(values) / len(values):.3f}"
     return f"{mean} ({min(values):.3f}, {max(values):.3f})" if len(values) > 1 else mean
 

@@ -10,7 +10,6 @@ that have none (prices, dates), which say nothing and would take up half of the 
 
 import json
 import random
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,15 +48,16 @@ _SCHEMA = pa.schema(
 
 
 class Line(NamedTuple):
-    """A line of text on the ground colour, uint8 [PITCH, LONGEST, 3] RGB, and the classes of its words."""
+    """A line of text on the ground colour, uint8 [PITCH, LONGEST, 3] RGB, and its words."""
 
     picture: NDArray[np.uint8]
-    tags: list[int]
+    words: list[str]
 
 
-def cut_blocks(labels: Path, out: Path, words: Path, *, shuffled: int = 0) -> Counter[str]:
-    """Write the blocks of the data set ``labels`` as the data set ``out``, tags in the vocabulary ``words``.
+def cut_blocks(labels: Path, out: Path, words: Vocabulary, *, classes: Vocabulary, shuffled: int = 0) -> Counter[str]:
+    """Write the blocks of the data set ``labels`` as the data set ``out``, whose tags are in the vocabulary ``words``.
 
+    classes: numbers the tags; words that it lacks are none. Pictures do not depend on it.
     shuffled: 0 for lines that follow one another in a picture, each in one block; else how many blocks each line is
     in, every time with other lines of its shard, so that what a word looks like is all that they have in common.
 
@@ -65,27 +65,25 @@ def cut_blocks(labels: Path, out: Path, words: Path, *, shuffled: int = 0) -> Co
     were.
     """
     data_set, made = LabelledDataSet.open(labels), LabelledDataSet(out)
-    vocabulary = Vocabulary.load(words)
     for folder in ("rec", "records", "stats"):
         (out / folder).mkdir(parents=True, exist_ok=True)
-    shutil.copy(words, made.vocabulary_path)
-    shutil.copy(f"{words}.json", f"{made.vocabulary_path}.json")
+    classes.save(made.vocabulary_path)
     counts: Counter[str] = Counter()
     shards = sorted(data_set.finished_shards())
     for shard in shards:
-        lines = _lines_of_pictures(data_set, shard, vocabulary, counts)
+        lines = _lines_of_pictures(data_set, shard, words, counts)
         rows: list[dict[str, Any]] = []
         with RecordWriter(made.rec_prefix(shard)) as writer:
             for block in _shuffled(lines, shuffled) if shuffled else _consecutive(lines):
-                tags = list(dict.fromkeys(tag for line in block for tag in line.tags))
-                if tags:
+                found = dict.fromkeys(classes.id(word) for line in block for word in line.words)
+                if tags := [tag for tag in found if tag is not None]:
                     writer.write(len(rows), np.resize(np.array(tags, np.float32), SLOTS), _encode(_compose(block)))
                     rows.append(_row(len(rows), tags))
         counts["blocks"] += len(rows)
         pq.write_table(pa.Table.from_pylist(rows, _SCHEMA), made.records_path(shard))
         made.stats_path(shard).write_text(json.dumps({"input": len(rows), "ok": len(rows)}) + "\n")
     manifest = data_set.manifest()
-    manifest["vocabulary"] = {"size": len(vocabulary), "sha256": vocabulary.sha256}
+    manifest["vocabulary"] = {"size": len(classes), "sha256": classes.sha256}
     manifest["shards"] = [manifest["shards"][shard] for shard in shards]
     made.manifest_path.write_text(json.dumps(manifest, indent=1) + "\n")
     return counts
@@ -142,12 +140,11 @@ def _lines(
         if not 4 <= shown <= room:
             counts["lines that are too long"] += 1
             continue
-        ids = [vocabulary.id(word) for word in segment(line["text"])]
-        tags = [number for number in ids if number is not None]
-        if len(tags) > MOST_WORDS:
+        words = [word for word in segment(line["text"]) if word in vocabulary]
+        if len(words) > MOST_WORDS:
             counts["lines of too many words"] += 1
             continue
-        if not tags and dice.random() >= WORDLESS:
+        if not words and dice.random() >= WORDLESS:
             counts["lines without a word left out"] += 1
             continue
         left, top = edge, (PITCH - TALLEST) // 2
@@ -159,7 +156,7 @@ def _lines(
         strip = np.full((PITCH, LONGEST, 3), GROUND_RGB, np.uint8)
         rows, columns = slice(top - edge, top + TALLEST + edge), slice(0, shown + 2 * edge)
         strip[rows, columns] = _even_contrast(flat[rows, columns])
-        yield Line(strip, tags)
+        yield Line(strip, words)
 
 
 def _even_contrast(line: NDArray[np.uint8]) -> NDArray[np.uint8]:
