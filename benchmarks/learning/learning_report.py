@@ -77,7 +77,7 @@ def tables(result: dict[str, Any]) -> str:
     header = ["mean over seeds (least, greatest)", "samples", "seconds", "effective rank (pages)"]
     header += [f"{data} recall@{k}" for data in ("receipts", "pages") for k in (1, 5, 10)]
     bands = _bands(result["runs"])
-    return f"{_table(header, rows)}\n\n{bands}\n"
+    return f"{markdown_table(header, rows)}\n\n{bands}\n"
 
 
 def _bands(runs: dict[str, Any]) -> str:
@@ -92,7 +92,7 @@ def _bands(runs: dict[str, Any]) -> str:
         [_title(name), *(_cell([of[band]["recall@10"] for of in seeds if band in of]) for band in bands)]
         for name, seeds in found.items()
     ]
-    return _table(header, rows)
+    return markdown_table(header, rows)
 
 
 def _title(name: str) -> str:
@@ -113,6 +113,7 @@ def _cell(values: Sequence[float]) -> str:
     return f"{mean} ({min(values):.3f}, {max(values):.3f})" if len(values) > 1 else mean
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells as a table in Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

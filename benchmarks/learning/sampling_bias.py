@@ -1,0 +1,82 @@
+"""What sampled negatives cost frequent words: recall with and without making good for how often each was a negative.
+
+    python benchmarks/learning/sampling_bias.py FOLDER
+
+A word that is a tag of any picture of the batch is in every softmax of the step, any other one only if it is drawn. So
+the logits of frequent words are pushed down more often than those of rare ones, and a sampled softmax learns, up to a
+constant, ln P(word | picture) - ln P(word is in the softmax) (Bengio and Senecal, 2008). FOLDER is that of
+experiment.py. The table it prints has recall of the cosines as they are, and with that logarithm added:
+scale * cosine + ln(q + (1 - q) * rate), q = 1 - (1 - p)^batch, p = share of the training samples that have the word.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from learning_data import HELD_OUT, TRAINED_ON
+from learning_report import markdown_table
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from ovocr.trainer.data.head_data import open_samples
+from ovocr.trainer.data.samples import Samples
+from ovocr.trainer.model import TrainedRun
+
+RUNS = ("shared-0", "independent-0", "exact-0")
+KS = (1, 5, 10)
+_AT_ONCE = 64  # pictures that the backbone takes
+
+
+@torch.no_grad()
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    folder = parser.parse_args().folder
+    rows = []
+    for name in RUNS:
+        trained = TrainedRun.load(folder / "runs" / name, torch.device("cpu"))
+        head = trained.config.heads["ocr"]
+        share_C = np.zeros(trained.model.heads["ocr"].num_classes)
+        for data, weight in zip(TRAINED_ON, head.mixing_weights, strict=True):
+            samples = _open(trained, folder / "blocks" / data)
+            counts = samples.class_counts()
+            share_C[: len(counts)] += weight / sum(head.mixing_weights) * counts / len(samples)
+        in_batch_C = 1 - (1 - share_C) ** head.global_batch
+        included_C = in_batch_C + (1 - in_batch_C) * head.sample_rate
+        for data in HELD_OUT:
+            cosines_NC, tags = _cosines(trained, _open(trained, folder / "blocks" / data))
+            logits_NC = head.margin.scale * cosines_NC
+            for title, answers_NC in (("as they are", logits_NC), ("made good", logits_NC + np.log(included_C))):
+                rows.append([name, data, title, *(f"{_recall(answers_NC, tags, k):.3f}" for k in KS)])
+    print(markdown_table(["run", "data", "cosines", *(f"recall@{k}" for k in KS)], rows))
+
+
+def _open(trained: TrainedRun, data: Path) -> Samples:
+    head, image_size = trained.config.heads["ocr"], trained.config.backbone.image_size
+    return open_samples(head, [data], num_classes=trained.model.heads["ocr"].num_classes, image_size=image_size)
+
+
+def _cosines(trained: TrainedRun, samples: Samples) -> tuple[NDArray[np.float32], list[NDArray[np.int64]]]:
+    """Cosines of every picture to every class center [N, C], and its distinct tags."""
+    embeddings: list[Tensor] = []
+    tags = []
+    for first in range(0, len(samples), _AT_ONCE):
+        loaded = [samples.load(number) for number in range(first, min(first + _AT_ONCE, len(samples)))]
+        embeddings.append(trained.embed("ocr", torch.from_numpy(np.stack([sample.pixels for sample in loaded]))))
+        tags += [np.unique(sample.labels) for sample in loaded]
+    units_ND = normalize(torch.cat(embeddings).float(), dim=1)
+    return (units_ND @ normalize(trained.model.heads["ocr"].weight.float(), dim=1).T).numpy(), tags
+
+
+def _recall(answers_NC: NDArray[np.float64], tags: list[NDArray[np.int64]], k: int) -> float:
+    """Mean over pictures of |top-k and tags| / min(k, |tags|)."""
+    nearest_NK = np.argsort(-answers_NC, axis=1)[:, :k]
+    return float(
+        np.mean([np.isin(own, nearest).sum() / min(k, len(own)) for nearest, own in zip(nearest_NK, tags, strict=True)])
+    )
+
+
+if __name__ == "__main__":
+    main()
