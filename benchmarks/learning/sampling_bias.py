@@ -10,6 +10,7 @@ scale * cosine + ln(q + (1 - q) * rate), q = 1 - (1 - p)^batch, p = share of the
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from ovocr.trainer.data.head_data import open_samples
 from ovocr.trainer.data.samples import Samples
 from ovocr.trainer.model import TrainedRun
 
-RUNS = ("shared-0", "independent-0", "exact-0")
+KINDS = ("shared", "independent", "exact")
 KS = (1, 5, 10)
 _AT_ONCE = 64  # pictures that the backbone takes
 
@@ -35,22 +36,34 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     rows = []
-    for name in RUNS:
-        trained = TrainedRun.load(folder / "runs" / name, torch.device("cpu"))
-        head = trained.config.heads["ocr"]
-        share_C = np.zeros(trained.model.heads["ocr"].num_classes)
-        for data, weight in zip(TRAINED_ON, head.mixing_weights, strict=True):
-            samples = _open(trained, folder / "blocks" / data)
-            counts = samples.class_counts()
-            share_C[: len(counts)] += weight / sum(head.mixing_weights) * counts / len(samples)
-        in_batch_C = 1 - (1 - share_C) ** head.global_batch
-        included_C = in_batch_C + (1 - in_batch_C) * head.sample_rate
-        for data in HELD_OUT:
-            cosines_NC, tags = _cosines(trained, _open(trained, folder / "blocks" / data))
-            logits_NC = head.margin.scale * cosines_NC
-            for title, answers_NC in (("as they are", logits_NC), ("made good", logits_NC + np.log(included_C))):
-                rows.append([name, data, title, *(f"{_recall(answers_NC, tags, k):.3f}" for k in KS)])
-    print(markdown_table(["run", "data", "cosines", *(f"recall@{k}" for k in KS)], rows))
+    for kind in KINDS:
+        runs = [kept.with_suffix("") for kept in sorted((folder / "runs").glob(f"{kind}-[0-9]*.json"))]
+        if not runs:
+            sys.exit(f"{folder / 'runs'}: no run of {kind}; benchmarks/learning/experiment.py makes them")
+        of_runs = [_recalls(TrainedRun.load(run, torch.device("cpu")), folder / "blocks") for run in runs]
+        for row in of_runs[0]:
+            means = [sum(values) / len(values) for values in zip(*(recalls[row] for recalls in of_runs), strict=True)]
+            rows.append([kind, *row, *(f"{mean:.3f}" for mean in means)])
+    print(markdown_table(["mean over seeds", "data", "logits", *(f"recall@{k}" for k in KS)], rows))
+
+
+def _recalls(trained: TrainedRun, blocks: Path) -> dict[tuple[str, str], list[float]]:
+    """Recall at each of KS by held-out data and by what was done to the logits."""
+    head = trained.config.heads["ocr"]
+    share_C = np.zeros(trained.model.heads["ocr"].num_classes)
+    for data, weight in zip(TRAINED_ON, head.mixing_weights, strict=True):
+        samples = _open(trained, blocks / data)
+        counts = samples.class_counts()
+        share_C[: len(counts)] += weight / sum(head.mixing_weights) * counts / len(samples)
+    in_batch_C = 1 - (1 - share_C) ** head.global_batch
+    included_C = in_batch_C + (1 - in_batch_C) * head.sample_rate
+    found = {}
+    for data in HELD_OUT:
+        cosines_NC, tags = _cosines(trained, _open(trained, blocks / data))
+        logits_NC = head.margin.scale * cosines_NC
+        for done, answers_NC in (("as they are", logits_NC), ("made good", logits_NC + np.log(included_C))):
+            found[data, done] = [_recall(answers_NC, tags, k) for k in KS]
+    return found
 
 
 def _open(trained: TrainedRun, data: Path) -> Samples:
