@@ -163,6 +163,12 @@ def test_what_a_command_has_not_written_is_not_replaced(
     assert (code, errors.startswith("ovocr: --preview notes.txt: is a file of another kind")) == (2, True)
 
 
+@pytest.mark.parametrize("other", [["--dry-run"], ["--nproc-per-node", "2"]])
+def test_a_preview_is_all_that_is_asked_for(tmp_path: Path, other: list[str]) -> None:
+    code, _, errors = ovocr("train", str(tmp_path / "no.toml"), "--preview", str(tmp_path / "page.html"), *other)
+    assert (code, errors.startswith("ovocr: --preview trains nothing")) == (2, True)
+
+
 def test_wrong_usage_is_exit_code_2() -> None:
     assert ovocr("build-labels", "x")[0] == 2
     assert ovocr("build-labels", "x", "--out", "o", "--engine", "none")[0] == 2

@@ -9,7 +9,7 @@ import click
 
 from ovocr.commands.options import FOLDER
 from ovocr.commands.output import JSON_HELP, file_target, json_target, print_error, print_figures
-from ovocr.errors import MissingExtraError, OvocrError
+from ovocr.errors import MissingExtraError, OvocrError, UsageError
 from ovocr.files import write_text
 
 
@@ -40,6 +40,8 @@ def train(
     _require_torch()
     from ovocr.trainer.config_file import load_config
 
+    if preview_path is not None and (dry_run or nproc_per_node > 1):
+        raise UsageError("--preview trains nothing: it goes neither with --dry-run nor with --nproc-per-node")
     # Before any rank is started: a mistake is told once.
     settings = load_config(config, overrides, check_paths=not dry_run)
     if preview_path is not None:

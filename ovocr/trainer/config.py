@@ -123,7 +123,7 @@ class LoaderConfig(Settings):
 
     kind: Literal["torch", "dali"] = field(
         default="torch",
-        metadata=described("who reads; dali is faster on a GPU, but its order is its own and pictures stay whole"),
+        metadata=described("who reads; dali can decode on a GPU, but its order is its own and pictures stay whole"),
     )
     workers: int = field(
         default=0, metadata=described("per rank and head; 0: in the training process", unit="processes", minimum=0)

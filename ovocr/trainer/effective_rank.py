@@ -28,10 +28,10 @@ class EffectiveRank:
         self._sum_D += unit_BD.sum(0)
         self._products_DD += unit_BD.T @ unit_BD
 
-    def result(self) -> float:
-        """From 1 to D; 0 where the embeddings do not differ, or there are fewer than two."""
+    def result(self) -> float | None:
+        """From 1 to D, 0 where the embeddings do not differ; None where there are fewer than two."""
         if self._count < 2:
-            return 0.0
+            return None
         mean_D = self._sum_D / self._count
         covariance_DD = self._products_DD / self._count - torch.outer(mean_D, mean_D)
         values_D = torch.linalg.eigvalsh(covariance_DD)

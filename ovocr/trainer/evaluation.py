@@ -39,8 +39,8 @@ class HeadRecall:
 
     images: of the data. classes: class centers, all of which are ranked. training_images: that the prior and the bands
     are counted on. image_size: pixels, of what the encoder sees. embedding_dim, effective_rank: of the embeddings, in
-    how many directions they differ (effective_rank.py). every: all tags. scripts, bands: those that occur; no scripts
-    where the head's classes are mere numbers. examples: evenly spread over the data.
+    how many directions they differ (effective_rank.py; None of one image). every: all tags. scripts, bands: those that
+    occur; no scripts where the head's classes are mere numbers. examples: evenly spread over the data.
     """
 
     images: int
@@ -48,7 +48,7 @@ class HeadRecall:
     training_images: int
     image_size: int
     embedding_dim: int
-    effective_rank: float
+    effective_rank: float | None
     every: GroupRecall
     scripts: dict[str, GroupRecall]
     bands: dict[str, GroupRecall]
@@ -102,7 +102,8 @@ class Evaluation:
             f"{name}: tag recall@{k} {head.every.recall[k]:.3f} over all {head.classes:,} centers, "
             f"on {head.images:,} {what} (always the {k} most frequent training tags: {head.every.prior[k]:.3f})"
         )
-        yield f"  embeddings: effective rank {head.effective_rank:.1f} of {head.embedding_dim:,}"
+        if head.effective_rank is not None:
+            yield f"  embeddings: effective rank {head.effective_rank:.1f} of {head.embedding_dim:,}"
         columns = "".join(f"{f'recall@{k} (prior)':>20}" for k in self.top_k)
         yield f"  {'tags':<28}{'images':>9}{'pairs':>11}{columns}"
         yield _row("all", head.every)
@@ -163,9 +164,12 @@ def _evaluate_head(
     trained: TrainedRun, name: str, roots: Sequence[Path], ks: tuple[int, ...], examples: int, workers: int, crops: int
 ) -> HeadRecall:
     settings, num_classes = trained.config.heads[name], trained.model.heads[name].num_classes
+    prior_label = f"heads.{name}.data (the prior)"
+    if not all(path.is_absolute() for path in settings.data):
+        prior_label += f", looked for from {Path.cwd()}"
     image_size = settings.image_size or trained.config.backbone.image_size
     training = open_evaluated(
-        settings, settings.data, num_classes=num_classes, image_size=image_size, label=f"heads.{name}.data (the prior)"
+        settings, settings.data, num_classes=num_classes, image_size=image_size, label=prior_label
     )
     counts = training.class_counts()
     samples = open_evaluated(settings, roots, num_classes=num_classes, image_size=image_size, crops=crops)

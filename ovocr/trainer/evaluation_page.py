@@ -34,7 +34,9 @@ def _head(name: str, head: HeadRecall, evaluation: Evaluation) -> str:
         _headline(head, k),
         panel(
             "By number of answers",
-            f"Effective rank of the embeddings: {head.effective_rank:.1f} of {head.embedding_dim:,}.",
+            ""
+            if head.effective_rank is None
+            else f"Effective rank of the embeddings: {head.effective_rank:.1f} of {head.embedding_dim:,}.",
             _by_k(head),
         ),
         panel("By script", "Of the tags of one script.", _by_group("script", head.scripts, k)) if head.scripts else "",

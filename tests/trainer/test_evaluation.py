@@ -138,6 +138,14 @@ def test_all_figures_are_those_of_plain_sets(planted: NDArray[np.int64], tmp_pat
     assert found.heads["ocr"].examples == ()
 
 
+def test_of_one_image_there_is_no_effective_rank(
+    planted: NDArray[np.int64], tmp_path: Path, make_data_set: Callable[..., Path]
+) -> None:
+    found = evaluate(tmp_path / "run", [make_data_set("one", [1], patterned=True, words=WORDS)])
+    assert found.to_json()["heads"]["ocr"]["effective_rank"] is None
+    assert "effective rank" not in found.format()
+
+
 def test_the_text(planted: NDArray[np.int64], tmp_path: Path) -> None:
     found = evaluate(tmp_path / "run", [tmp_path / "labels"])
     every = found.heads["ocr"].every
