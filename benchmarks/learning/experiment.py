@@ -5,9 +5,9 @@
 RECEIPTS holds pictures NNN.jpg with their text in NNN.txt. Half of the shops are trained on, the others are held out.
 In FOLDER everything is made that is not there yet: pages, labels, blocks of four lines (learning_data.py); a training
 run for each way to sample negatives, one with an untrained backbone whose class centers alone are fitted, those that
-take as long as the fastest one, one that has all words of the lexicon for classes, and a quarter of a run without
-normalised embeddings. `ovocr eval` looks at each checkpoint. At the end there are FOLDER/learning.json, learning.svg
-(recall by samples) and learning.md (the tables).
+take as long as the fastest one, one that has all words of the lexicon for classes, and a quarter of a run with and
+without normalised embeddings. `ovocr eval` looks at each checkpoint. At the end there are FOLDER/learning.json,
+learning.svg (recall by samples) and learning.md (the tables).
 
 A command that was stopped goes on with the run that it was at.
 """
@@ -70,6 +70,7 @@ def main() -> None:
             fewer = int(steps * min(seconds.values()) / seconds[name])
             runs[f"{name}, equal time"] = [run(folder, f"{name}-equal-time", 0, fewer, settings)]
     runs["lexicon"] = [run(folder, "lexicon", 0, steps, SAMPLINGS["shared"], blocks="lexicon-blocks")]
+    runs["shared, a quarter of the samples"] = [run(folder, "shared-quarter", 0, steps // 4, SAMPLINGS["shared"])]
     without = [*SAMPLINGS["shared"], 'heads.ocr.embedding_norm="none"']
     runs["without embedding_norm"] = [run(folder, "without-embedding-norm", 0, steps // 4, without)]
     result = {
