@@ -1,4 +1,4 @@
-"""What all tests share: where the real pictures are, and a browser for tests of pages."""
+"""What all tests share: where the real pictures are, a browser for tests of pages, and Ctrl-C."""
 
 import base64
 import contextlib
@@ -6,6 +6,7 @@ import json
 import os
 import select
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -21,6 +22,12 @@ SHARED_DATA = Path(os.environ.get("OVOCR_SHARED_DATA", ROOT.parent / "shared" / 
 # Of the browser.
 TIMEOUT_S = 60
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def pytest_configure() -> None:
+    """Take Ctrl-C even in the background, where a shell has it ignored: commands under test inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
