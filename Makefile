@@ -85,7 +85,7 @@ bench-loader: $(VENV)/installed-test $(DALI_VENV)/installed $(MXNET_VENV)/instal
 	$(BIN)/python benchmarks/loader.py demo/accuracy --dali-python $(DALI_VENV)/bin/python \
 		--mxnet-python $(MXNET_VENV)/bin/python
 
-bench-learning: $(VENV)/installed-bench  ## Does an encoder learn to read? Recall on receipts of other shops, by head; 1 hour (TRUTH)
+bench-learning: $(VENV)/installed-bench  ## Does an encoder learn to read? Recall on receipts of other shops, by head; 2 hours (TRUTH)
 	$(BIN)/python benchmarks/learning/experiment.py $(TRUTH) demo/learning
 
 bench-vocab: $(VENV)/installed-test  ## Time and memory of vocab build on made words (TOKENS, DISTINCT), beside a Counter

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from experiment import KS, SAMPLINGS
 from learning_data import HELD_OUT, TRAINED_ON
 from learning_report import markdown_table
 from numpy.typing import NDArray
@@ -25,8 +26,6 @@ from ovocr.trainer.data.head_data import open_samples
 from ovocr.trainer.data.samples import Samples
 from ovocr.trainer.model import TrainedRun
 
-KINDS = ("shared", "independent", "exact")
-KS = (1, 5, 10)
 _AT_ONCE = 64  # pictures that the backbone takes
 
 
@@ -36,7 +35,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     rows = []
-    for kind in KINDS:
+    for kind in SAMPLINGS:
         runs = [kept.with_suffix("") for kept in sorted((folder / "runs").glob(f"{kind}-[0-9]*.json"))]
         if not runs:
             sys.exit(f"{folder / 'runs'}: no run of {kind}; benchmarks/learning/experiment.py makes them")
