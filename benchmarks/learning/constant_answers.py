@@ -1,12 +1,16 @@
 """How good an answer can be that is the same for every picture: what an encoder that does not read cannot pass."""
 
-from collections import Counter
 from collections.abc import Sequence
+from itertools import repeat
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
+from mean_recall import mean_recall
+from numpy.typing import NDArray
 
 from ovocr.dataset import LabelledDataSet
+from ovocr.trainer.recall import most_frequent_tags
 
 
 def constant_recall(folder: Path, name: str, ks: Sequence[int]) -> dict[str, dict[str, float]]:
@@ -22,21 +26,20 @@ def constant_recall(folder: Path, name: str, ks: Sequence[int]) -> dict[str, dic
     }
 
 
-def _recalls(counted: list[set[int]], evaluated: list[set[int]], ks: Sequence[int]) -> dict[str, float]:
-    """As `ovocr eval`: mean over blocks of |answers and tags| / min(k, tags)."""
-    counts = Counter(tag for tags in counted for tag in tags)
-    ranked = [tag for tag, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
-    return {
-        f"recall@{k}": sum(len(tags & set(ranked[:k])) / min(k, len(tags)) for tags in evaluated) / len(evaluated)
-        for k in ks
-    }
+def _recalls(
+    counted: list[NDArray[np.int64]], evaluated: list[NDArray[np.int64]], ks: Sequence[int]
+) -> dict[str, float]:
+    answers = most_frequent_tags(np.bincount(np.concatenate(counted)), max(ks))
+    recall = mean_recall(evaluated, repeat(answers, len(evaluated)), ks)
+    return {f"recall@{k}": value for k, value in recall.items()}
 
 
-def _tags(root: Path) -> list[set[int]]:
+def _tags(root: Path) -> list[NDArray[np.int64]]:
+    """The distinct tags of each block."""
     data_set = LabelledDataSet.open(root)
     rows = [
         row["tags"]
         for shard in data_set.finished_shards()
         for row in pq.read_table(data_set.records_path(shard), columns=["tags"]).to_pylist()
     ]
-    return [{tag["id"] for tag in tags} for tags in rows]
+    return [np.unique([tag["id"] for tag in tags]) for tags in rows]

@@ -18,6 +18,7 @@ import torch
 from experiment import KS, SAMPLINGS
 from learning_data import HELD_OUT, TRAINED_ON
 from learning_report import markdown_table
+from mean_recall import mean_recall
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -61,7 +62,8 @@ def _recalls(trained: TrainedRun, blocks: Path) -> dict[tuple[str, str], list[fl
         cosines_NC, tags = _cosines(trained, _open(trained, blocks / data))
         logits_NC = head.margin.scale * cosines_NC
         for done, answers_NC in (("as they are", logits_NC), ("made good", logits_NC + np.log(included_C))):
-            found[data, done] = [_recall(answers_NC, tags, k) for k in KS]
+            nearest_NK = np.argsort(-answers_NC, axis=1)[:, : max(KS)]
+            found[data, done] = list(mean_recall(tags, nearest_NK, KS).values())
     return found
 
 
@@ -80,14 +82,6 @@ def _cosines(trained: TrainedRun, samples: Samples) -> tuple[NDArray[np.float32]
         tags += [np.unique(sample.labels) for sample in loaded]
     units_ND = normalize(torch.cat(embeddings).float(), dim=1)
     return (units_ND @ normalize(trained.model.heads["ocr"].weight.float(), dim=1).T).numpy(), tags
-
-
-def _recall(answers_NC: NDArray[np.float64], tags: list[NDArray[np.int64]], k: int) -> float:
-    """Mean over pictures of |top-k and tags| / min(k, |tags|)."""
-    nearest_NK = np.argsort(-answers_NC, axis=1)[:, :k]
-    return float(
-        np.mean([np.isin(own, nearest).sum() / min(k, len(own)) for nearest, own in zip(nearest_NK, tags, strict=True)])
-    )
 
 
 if __name__ == "__main__":
