@@ -68,10 +68,8 @@ def make_data(folder: Path, receipts: Path, shards: int) -> dict[str, Any]:
         every = [f"labels/{name}" for name in TRAINED_ON]
         ovocr(folder, "vocab", "build", *every, "--min-count", str(LEAST_COUNT), "--out", words.name)
     read, lexicon = Vocabulary.load(words), Vocabulary.load("lexicon")
-    told["vocabulary"], told["words that the lexicon has"] = (
-        len(read),
-        sum(read.word(number) in lexicon for number in range(len(read))),
-    )
+    told["vocabulary"] = len(read)
+    told["words that the lexicon has"] = sum(read.word(number) in lexicon for number in range(len(read)))
     for blocks, classes in (("blocks", read), ("lexicon-blocks", lexicon)):
         for name in inputs:
             counts = folder / blocks / f"{name}.json"

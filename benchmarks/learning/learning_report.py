@@ -64,25 +64,24 @@ def _draw(panel: Axes, result: dict[str, Any], data: str, measure: str) -> None:
 
 def tables(result: dict[str, Any]) -> str:
     """What came of each run, beside both baselines; then recall by how often a word was trained on."""
+    ends = {name: [looks[-1] for looks in seeds] for name, seeds in result["runs"].items()}
     rows = []
     for name, values in result["constant answers"][RECEIPTS].items():
         pages = result["constant answers"][PAGES][name]
         rows.append([f"always the most frequent tags {name}", "", "", "", *_cells(values), *_cells(pages)])
-    for name, seeds in result["runs"].items():
-        ends = [looks[-1] for looks in seeds]
-        found = [cell for data in (RECEIPTS, PAGES) for cell in _cells(*(end["found"][data] for end in ends))]
-        seconds = ", ".join(f"{end['seconds']:,.0f}" for end in ends)
-        rank = ", ".join(f"{end['found'][PAGES]['effective_rank']:.1f}" for end in ends)
-        rows.append([_title(name), f"{ends[0]['samples']:,}", seconds, rank, *found])
+    for name, seeds in ends.items():
+        found = [cell for data in (RECEIPTS, PAGES) for cell in _cells(*(end["found"][data] for end in seeds))]
+        seconds = ", ".join(f"{end['seconds']:,.0f}" for end in seeds)
+        rank = ", ".join(f"{end['found'][PAGES]['effective_rank']:.1f}" for end in seeds)
+        rows.append([_title(name), f"{seeds[0]['samples']:,}", seconds, rank, *found])
     header = ["mean over seeds (least, greatest)", "samples", "seconds", "effective rank (pages)"]
     header += [f"{data} recall@{k}" for data in ("receipts", "pages") for k in (1, 5, 10)]
-    bands = _bands(result["runs"])
-    return f"{markdown_table(header, rows)}\n\n{bands}\n"
+    return f"{markdown_table(header, rows)}\n\n{_bands(ends)}\n"
 
 
-def _bands(runs: dict[str, Any]) -> str:
+def _bands(ends: dict[str, Any]) -> str:
     """Recall@10 on held-out receipts of words by the number of training blocks that have them."""
-    found = {name: [looks[-1]["found"][RECEIPTS]["bands"] for looks in seeds] for name, seeds in runs.items()}
+    found = {name: [end["found"][RECEIPTS]["bands"] for end in seeds] for name, seeds in ends.items()}
     bands = next(iter(found.values()))[0]
     header = [
         "recall@10 of words in so many training blocks",
