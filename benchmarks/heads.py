@@ -34,8 +34,8 @@ from tqdm import tqdm
 
 from ovocr.trainer import Margin, PartialFC, RowAdamW
 from ovocr.trainer.heads.sampling import NegativeSampler
-from ovocr.trainer.row_gradients import touched_rows
-from ovocr.trainer.workspace import LentMemory
+from ovocr.trainer.kernels.workspace import LentMemory
+from ovocr.trainer.optim.row_gradients import touched_rows
 
 REFERENCE_RATE = 0.1
 ARCFACE_MARGIN = Margin(gradient="straight_through")

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ovocr.labelgen.label_table import LabelTable
+from ovocr.labelgen.label_tables import LabelTable
 from ovocr.labelgen.options import MAX_CLASSES
 
 IDS = 10  # a key

@@ -20,8 +20,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from ovocr.dataset import LabelledDataSet
-from ovocr.errors import OvocrError
+from ovocr.base.errors import OvocrError
+from ovocr.dataset.layout import LabelledDataSet
 
 
 @dataclass(frozen=True)

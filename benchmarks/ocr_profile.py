@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from ovocr.labelgen.engine import EngineChoice
-from ovocr.labelgen.pictures import store_picture
-from ovocr.labelgen.reading import read_pictures
-from ovocr.labelgen.reasons import QuarantinedError
+from ovocr.dataset.reasons import QuarantinedError
+from ovocr.labelgen.engines.batching import read_pictures
+from ovocr.labelgen.engines.interface import EngineChoice
+from ovocr.labelgen.pictures.stored_picture import store_picture
 from ovocr.vocab import Vocabulary, load_segmenter, locate_words
 
 MAX_PIXELS = 50_000_000

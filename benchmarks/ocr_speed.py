@@ -25,10 +25,10 @@ from typing import Any
 # The scripts of this folder are no package.
 from ocr_accuracy import read_texts, score_images, total_score
 
-from ovocr.cores import available_cores
-from ovocr.dataset import LabelledDataSet
-from ovocr.errors import OvocrError
-from ovocr.labelgen.openvino_session import check_bfloat16
+from ovocr.base.errors import OvocrError
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.labelgen.engines.openvino import check_bfloat16
+from ovocr.processes.cores import available_cores
 
 # Each prints [name, text] of each picture as JSON.
 RAPIDOCR_COMMAND = """

@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from ovocr.labelgen.rapidocr_engine import BUNDLED_MODELS
+from ovocr.labelgen.engines.rapidocr import BUNDLED_MODELS
 
 
 def make_models(kind: str, out: Path) -> Path:

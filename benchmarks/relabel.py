@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ovocr.dataset import LabelledDataSet
+from ovocr.dataset.layout import LabelledDataSet
 
 POLICIES = {
     "same vocabulary, uniform": [],

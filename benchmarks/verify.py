@@ -18,8 +18,8 @@ from typing import Any
 
 from relabel import grow
 
-from ovocr.dataset import LabelledDataSet
-from ovocr.labelgen.shard_files import describe_file, shard_files
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.shard_files import describe_file, shard_files
 
 
 def run(name: str, images: str, *arguments: str) -> dict[str, Any]:

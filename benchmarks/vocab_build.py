@@ -26,10 +26,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from resident_memory import resident
 
-from ovocr.dataset import LabelledDataSet
+from ovocr.dataset.layout import LabelledDataSet
 from ovocr.vocab.building.shard_counts import count_shards
 from ovocr.vocab.corpus import find_shards, read_images
-from ovocr.vocab.segmentation import DEFAULT, load_segmenter, segment_lines
+from ovocr.vocab.segmentation.segmenter import DEFAULT, load_segmenter, segment_lines
 
 WORDS_A_LINE = 8
 LINES_AN_IMAGE = 50

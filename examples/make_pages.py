@@ -25,7 +25,7 @@ from page_designs import draw_page
 from page_sheet import MissingFontError
 from PIL import Image
 
-from ovocr.files import written_aside
+from ovocr.base.files import written_aside
 
 PAGES_FILE = Path(__file__).with_name("pages.toml")
 PAGES_PER_SHARD = 50

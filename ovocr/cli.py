@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from ovocr import __version__
+from ovocr.base.errors import OvocrError
 from ovocr.commands.doctor import doctor
 from ovocr.commands.inspect import inspect
 from ovocr.commands.labels import build_labels_command, pack_labels_command, relabel_command
@@ -13,7 +14,6 @@ from ovocr.commands.output import print_error
 from ovocr.commands.train import evaluate_command, export, read, train
 from ovocr.commands.verification import verify_command, why_command
 from ovocr.commands.vocab import vocab
-from ovocr.errors import OvocrError
 
 
 class _Commands(click.Group):

@@ -10,8 +10,8 @@ from importlib.util import find_spec
 from typing import Literal
 
 from ovocr import __version__
-from ovocr.cores import available_cores
-from ovocr.errors import MissingExtraError, OvocrError
+from ovocr.base.errors import MissingExtraError, OvocrError
+from ovocr.processes.cores import available_cores
 
 _PACKAGES = {
     "": ("numpy", "pyarrow", "jieba", "wordfreq", "regex", "click", "tqdm"),
@@ -89,13 +89,13 @@ def _lexicon() -> str:
 
 def _rapidocr() -> str:
     """Read a picture made here."""
-    from ovocr.labelgen.engine import EngineChoice
+    from ovocr.labelgen.engines.interface import EngineChoice
 
     plan = EngineChoice("rapidocr").plan()
     import cv2
     import numpy as np
 
-    from ovocr.labelgen.reading import read_pictures
+    from ovocr.labelgen.engines.batching import read_pictures
 
     picture = np.full((80, 400, 3), 255, np.uint8)
     cv2.putText(picture, "hello ovocr", (20, 55), cv2.FONT_HERSHEY_SIMPLEX, 1.5, (0, 0, 0), 3)
@@ -112,8 +112,8 @@ def _paddleocr() -> str:
     found = f"{metadata.version('paddleocr')} on onnxruntime {metadata.version('onnxruntime')}"
     if find_spec("paddle") is None:
         return f"{found}; for Paddle models and GPUs also pip install 'paddlepaddle<3.3' or its build for GPUs"
-    from ovocr.labelgen.paddle_engine import name_runtime
-    from ovocr.labelgen.paddle_probe import name_gpus, try_out
+    from ovocr.labelgen.engines.paddle_trial import name_gpus, try_out
+    from ovocr.labelgen.engines.paddleocr import name_runtime
 
     trial = try_out(None)
     if trial.failure is not None:
@@ -138,7 +138,7 @@ def _ranks() -> str:
         raise MissingExtraError("training", "train")
     import torch
 
-    from ovocr.trainer.distributed import choose_device, joined
+    from ovocr.trainer.ranks.distributed import choose_device, joined
 
     device = choose_device("auto")
     with joined(device, timeout_s=60.0) as ranks:

@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from ovocr import doctor
+from ovocr.base.errors import MissingExtraError
 from ovocr.cli import main
-from ovocr.errors import MissingExtraError
 
 
 def test_everything_here_works() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ovocr.cli import main
-from ovocr.dataset import LabelledDataSet
+from ovocr.dataset.layout import LabelledDataSet
 
 CONFIG = """
 [run]

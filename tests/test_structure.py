@@ -12,7 +12,7 @@ FORBIDDEN = {
     "labelgen": {"torch", "ovocr.trainer"} | COMMANDS,
     "trainer": {"ovocr.labelgen", "jieba", "wordfreq", "regex"} | COMMANDS | OCR_PACKAGES,
     "vocab": {"torch", "ovocr.labelgen", "ovocr.trainer", "ovocr.recordio"} | COMMANDS | OCR_PACKAGES,
-    "recordio": {"torch", "mxnet", "ovocr.labelgen", "ovocr.trainer", "ovocr.vocab", "ovocr.dataset"} | COMMANDS,
+    "recordio": {"torch", "mxnet", "ovocr.labelgen", "ovocr.trainer", "ovocr.vocab", "ovocr.dataset.layout"} | COMMANDS,
 }
 
 

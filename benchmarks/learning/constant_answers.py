@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 from mean_recall import mean_recall
 from numpy.typing import NDArray
 
-from ovocr.dataset import LabelledDataSet
-from ovocr.trainer.recall import most_frequent_tags
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.trainer.evaluation.recall import most_frequent_tags
 
 
 def constant_recall(folder: Path, name: str, ks: Sequence[int]) -> dict[str, dict[str, float]]:

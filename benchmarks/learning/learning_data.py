@@ -24,7 +24,7 @@ from typing import Any
 from line_blocks import cut_blocks
 from render_pages import Phrases, render_page
 
-from ovocr.files import written_aside
+from ovocr.base.files import written_aside
 from ovocr.vocab import Vocabulary, segment_lines
 
 PAGES_IN_SHARD = 250

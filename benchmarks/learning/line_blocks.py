@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ovocr.dataset import LabelledDataSet
+from ovocr.dataset.layout import LabelledDataSet
 from ovocr.recordio import RecordReader, RecordWriter
 from ovocr.trainer.data.pictures import GROUND_RGB, decode
 from ovocr.vocab import Vocabulary, segment

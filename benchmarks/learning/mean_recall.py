@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ovocr.trainer.recall import RecallTally, ranks_of
+from ovocr.trainer.evaluation.recall import RecallTally, ranks_of
 
 
 def mean_recall(

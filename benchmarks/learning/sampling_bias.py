@@ -25,7 +25,7 @@ from torch.nn.functional import normalize
 
 from ovocr.trainer.data.head_data import open_samples
 from ovocr.trainer.data.samples import Samples
-from ovocr.trainer.model import TrainedRun
+from ovocr.trainer.training.model import TrainedRun
 
 _AT_ONCE = 64  # pictures that the backbone takes
 

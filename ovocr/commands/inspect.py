@@ -5,9 +5,9 @@ from typing import Any
 
 import click
 
+from ovocr.base.files import write_text
 from ovocr.commands.options import FOLDER
 from ovocr.commands.output import JSON_HELP, file_target, json_target, print_figures, print_left_out
-from ovocr.files import write_text
 
 
 @click.command()

@@ -86,7 +86,7 @@ def relabel_command(shard_slice: str, json_path: str | None, **options: Any) -> 
     on where the last one stopped.
     """
     from ovocr.labelgen.options import RelabelOptions, parse_shard_slice
-    from ovocr.labelgen.relabelling import relabel
+    from ovocr.labelgen.relabel.relabel import relabel
 
     totals = relabel(RelabelOptions(shard_slice=parse_shard_slice(shard_slice), **options), progress=True)
     print_figures(totals.format(), totals.to_json(), json_path)
@@ -128,7 +128,7 @@ def pack_labels_command(
     on where the last one stopped.
     """
     from ovocr.labelgen.options import PackOptions, parse_shard_slice
-    from ovocr.labelgen.packing import pack_labels
+    from ovocr.labelgen.pack import pack_labels
 
     totals = pack_labels(
         PackOptions(

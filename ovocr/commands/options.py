@@ -6,9 +6,9 @@ from typing import Any, TypeVar
 
 import click
 
+from ovocr.base.errors import UsageError
+from ovocr.base.object_store import is_url
 from ovocr.commands.output import JSON_HELP, json_target
-from ovocr.errors import UsageError
-from ovocr.object_store import is_url
 
 # No worker is smaller: a mistake in the unit is met before anything starts.
 LEAST_WORKER_MEMORY = 100 * 10**6
@@ -137,6 +137,6 @@ def worker_options(images: int) -> Callable[[_Command], _Command]:
 
 
 def _worker_memory(ctx: click.Context, parameter: click.Parameter, value: str | None) -> int | None:
-    from ovocr.memory_size import parse_memory
+    from ovocr.base.memory_size import parse_memory
 
     return None if value is None else parse_memory(value, option="--worker-memory", least=LEAST_WORKER_MEMORY)

@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from ovocr.errors import UsageError
-from ovocr.escape import for_terminal
-from ovocr.files import write_text
+from ovocr.base.errors import UsageError
+from ovocr.base.escape import for_terminal
+from ovocr.base.files import write_text
 
 JSON_HELP = "Write the figures as JSON to this file; - for standard output."
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
+from ovocr.base.errors import MissingExtraError, OvocrError, UsageError
+from ovocr.base.files import write_text
 from ovocr.commands.options import FOLDER
 from ovocr.commands.output import JSON_HELP, file_target, json_target, print_error, print_figures
-from ovocr.errors import MissingExtraError, OvocrError, UsageError
-from ovocr.files import write_text
 
 
 @click.command()
@@ -38,20 +38,20 @@ def train(
 ) -> None:
     """Train a vision encoder on labelled data sets, as CONFIG.toml says; go on if the run was stopped."""
     _require_torch()
-    from ovocr.trainer.config_file import load_config
+    from ovocr.trainer.config.file import load_config
 
     if preview_path is not None and (dry_run or nproc_per_node > 1):
         raise UsageError("--preview trains nothing: it goes neither with --dry-run nor with --nproc-per-node")
     # Before any rank is started: a mistake is told once.
     settings = load_config(config, overrides, check_paths=not dry_run)
     if preview_path is not None:
-        from ovocr.trainer.preview import SAMPLES, preview
-        from ovocr.trainer.preview_page import preview_page
+        from ovocr.trainer.preview.page import preview_page
+        from ovocr.trainer.preview.samples import SAMPLES, preview
 
         write_text(Path(preview_path), preview_page(config, preview(settings, SAMPLES)))
         return
     if nproc_per_node > 1:
-        from ovocr.trainer.launch import launch_ranks
+        from ovocr.trainer.ranks.launch import launch_ranks
 
         debug = ["--debug"] if click.get_current_context().find_root().params["debug"] else []
         options = [part for override in overrides for part in ("--set", override)]
@@ -59,12 +59,12 @@ def train(
         launch_ranks([*debug, "train", str(config), *options], nproc_per_node)
         return
     if dry_run:
-        from ovocr.trainer.dry_run import dry_run as try_out
+        from ovocr.trainer.training.dry_run import dry_run as try_out
 
         for line in try_out(settings):
             click.echo(line)
         return
-    from ovocr.trainer.loop import train as run_training
+    from ovocr.trainer.training.loop import train as run_training
 
     summary = run_training(settings)
     if summary.is_first_rank:
@@ -120,8 +120,8 @@ def evaluate_command(
 ) -> None:
     """Measure tag recall@k of RUN over all class centers, beside the prior that always answers the same tags."""
     _require_torch()
-    from ovocr.trainer.evaluation import evaluate
-    from ovocr.trainer.evaluation_page import evaluation_page
+    from ovocr.trainer.evaluation.evaluate import evaluate
+    from ovocr.trainer.evaluation.page import evaluation_page
 
     evaluation = evaluate(run, data_sets, head=head, examples=examples if html_path else 0, **options)
     if html_path is not None:
@@ -141,7 +141,7 @@ def read(run: Path, images: tuple[Path, ...], head: str | None, top_k: int, devi
     An IMAGE is a JPEG, PNG or WebP file.
     """
     _require_torch()
-    from ovocr.trainer.reading import read_pictures
+    from ovocr.trainer.evaluation.read import read_pictures
 
     code = 0
     for reading in read_pictures(run, list(images), head=head, top_k=top_k, device=device):
@@ -159,7 +159,7 @@ def read(run: Path, images: tuple[Path, ...], head: str | None, top_k: int, devi
 def export(run: Path, out: Path) -> None:
     """Write the backbone of RUN to the folder OUT as config.json and model.safetensors."""
     _require_torch()
-    from ovocr.trainer.model import export_backbone
+    from ovocr.trainer.training.model import export_backbone
 
     click.echo(f"{out}: backbone after {export_backbone(run, out)} steps")
 

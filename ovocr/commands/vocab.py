@@ -5,11 +5,11 @@ from typing import Any
 
 import click
 
+from ovocr.base.errors import UsageError
+from ovocr.base.escape import for_terminal
+from ovocr.base.files import write_text
 from ovocr.commands.options import FOLDER
 from ovocr.commands.output import JSON_HELP, file_target, json_target, print_figures
-from ovocr.errors import UsageError
-from ovocr.escape import for_terminal
-from ovocr.files import write_text
 
 
 @click.group()
@@ -69,7 +69,7 @@ def vocab_build(
     data_sets: tuple[Path, ...], out: str, han: str, memory: str, json_path: str | None, **options: Any
 ) -> None:
     """Make a vocabulary of the words read most often in labelled data sets, from frequent to rare."""
-    from ovocr.memory_size import parse_memory
+    from ovocr.base.memory_size import parse_memory
     from ovocr.vocab import Segmentation
     from ovocr.vocab.building.build import build_vocabulary
     from ovocr.vocab.building.options import VocabularyOptions, out_path

@@ -2,21 +2,22 @@
 
 import time
 
-from ovocr.dataset import LabelledDataSet
-from ovocr.errors import UsageError
-from ovocr.labelgen.destination import Destination
-from ovocr.labelgen.executor import Executor, check_executor, open_executor
-from ovocr.labelgen.manifest import describe_build
+from ovocr.base.errors import UsageError
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.labelgen.executors.executor import Executor, check_executor, open_executor
+from ovocr.labelgen.executors.shard_run import ShardRun
 from ovocr.labelgen.options import BuildOptions
-from ovocr.labelgen.progress import say
-from ovocr.labelgen.run import ShardRun, stoppable
+from ovocr.labelgen.shards.destination import Destination
+from ovocr.labelgen.shards.interruption import stoppable
+from ovocr.labelgen.shards.manifest import describe_build
+from ovocr.labelgen.shards.progress import say
+from ovocr.labelgen.shards.store_destination import open_destination
+from ovocr.labelgen.shards.totals import Totals
 from ovocr.labelgen.sources import InputShard, plan_shards
-from ovocr.labelgen.store_destination import open_destination
-from ovocr.labelgen.tags import IDF
-from ovocr.labelgen.totals import Totals
-from ovocr.labelgen.word_frequencies import WordFrequencies
-from ovocr.labelgen.words import Words, load_vocabulary
-from ovocr.labelgen.work import LabelWork, engine_choice
+from ovocr.labelgen.tagging.run_words import Words, load_vocabulary
+from ovocr.labelgen.tagging.tag_slots import IDF
+from ovocr.labelgen.tagging.word_frequencies import WordFrequencies
+from ovocr.labelgen.workers.work import LabelWork, engine_choice
 
 
 def build_labels(options: BuildOptions, progress: bool) -> Totals:

@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from ovocr.errors import UsageError
-from ovocr.labelgen.tags import IDF, UNIFORM, WEIGHTINGS, TagPolicy
+from ovocr.base.errors import UsageError
+from ovocr.labelgen.tagging.tag_slots import IDF, UNIFORM, WEIGHTINGS, TagPolicy
 from ovocr.vocab import Segmentation
 
 LOCAL, RAY = "local", "ray"

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ovocr.errors import OvocrError
+from ovocr.base.errors import OvocrError
 
 MAX_CLASS_ID = 2**24  # labels are float32, which holds every whole number up to here
 MAX_RECORD_ID = 2**64 - 1

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ovocr.files import written_aside
+from ovocr.base.files import written_aside
 from ovocr.recordio.format import MAX_RECORD_ID, PART, RecordError, shard_paths
 from ovocr.recordio.recfile import RecFile
 

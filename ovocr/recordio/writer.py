@@ -8,7 +8,7 @@ from types import TracebackType
 
 import numpy.typing as npt
 
-from ovocr.files import written_aside
+from ovocr.base.files import written_aside
 from ovocr.recordio.format import MAX_RECORD_ID, RecordError, encode_record, shard_paths
 from ovocr.recordio.index import format_index
 

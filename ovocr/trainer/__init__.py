@@ -1,9 +1,9 @@
 """Backbone, Partial FC heads, data, loop, checkpoints, evaluation. Never imports labelgen or an OCR engine."""
 
-from ovocr.trainer.backbone import Backbone
+from ovocr.trainer.backbone.vision_transformer import Backbone
 from ovocr.trainer.heads.margin import Margin
 from ovocr.trainer.heads.partial_fc import PartialFC
-from ovocr.trainer.row_adamw import RowAdamW
-from ovocr.trainer.row_sgd import RowSGD
+from ovocr.trainer.optim.row_adamw import RowAdamW
+from ovocr.trainer.optim.row_sgd import RowSGD
 
 __all__ = ["Backbone", "Margin", "PartialFC", "RowAdamW", "RowSGD"]

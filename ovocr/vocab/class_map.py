@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ovocr.errors import OvocrError
-from ovocr.files import write_text, written_aside
-from ovocr.vocab.han_folding import simplifying_table
-from ovocr.vocab.segmentation import Segmentation
+from ovocr.base.errors import OvocrError
+from ovocr.base.files import write_text, written_aside
+from ovocr.vocab.segmentation.han_folding import simplifying_table
+from ovocr.vocab.segmentation.segmenter import Segmentation
 from ovocr.vocab.vocabulary import Vocabulary, description_path, read_description
 
 NOT_THERE = -1

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ovocr.escape import for_terminal
+from ovocr.base.escape import for_terminal
 from ovocr.vocab.class_map import NOT_THERE, ClassMap
 from ovocr.vocab.vocabulary import Vocabulary
 

@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from ovocr.cores import available_cores
-from ovocr.dataset import LabelledDataSet
-from ovocr.errors import OvocrError
-from ovocr.worker_process import begin_worker
+from ovocr.base.errors import OvocrError
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.processes.child import begin_worker
+from ovocr.processes.cores import available_cores
 
 _BATCH_ROWS = 256
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ovocr.vocab.corpus import ImageText
-from ovocr.vocab.segmentation import Segmentation, segment_lines
+from ovocr.vocab.segmentation.segmenter import Segmentation, segment_lines
 
 COUNTS = pa.schema([("word", pa.string()), ("tokens", pa.int64()), ("images", pa.int64()), ("example", pa.string())])
 

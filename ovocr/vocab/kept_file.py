@@ -6,7 +6,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from ovocr.user_cache import cache_folder
+from ovocr.base.user_cache import cache_folder
 
 
 def read_kept(name: str, sha256: str) -> str | None:

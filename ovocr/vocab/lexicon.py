@@ -15,12 +15,12 @@ from collections.abc import Iterable, Iterator
 from importlib import metadata
 from itertools import chain, islice
 
-from ovocr.errors import OvocrError
-from ovocr.vocab.chinese import JIEBA_VERSION, is_mixed, read_dictionary
+from ovocr.base.errors import OvocrError
 from ovocr.vocab.kept_file import keep, read_kept
-from ovocr.vocab.normalisation import NORMALISATION, normalise
-from ovocr.vocab.scripts import compile_latin_word
-from ovocr.vocab.segmentation import DEFAULT
+from ovocr.vocab.segmentation.chinese import JIEBA_VERSION, is_mixed, read_dictionary
+from ovocr.vocab.segmentation.normalisation import NORMALISATION, normalise
+from ovocr.vocab.segmentation.scripts import compile_latin_word
+from ovocr.vocab.segmentation.segmenter import DEFAULT
 from ovocr.vocab.vocabulary import LEXICON, Vocabulary
 
 CHINESE_WORDS = 182_594

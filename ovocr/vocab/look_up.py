@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ovocr.escape import for_terminal
-from ovocr.vocab.segmentation import Segmentation, load_segmenter, segment
+from ovocr.base.escape import for_terminal
+from ovocr.vocab.segmentation.segmenter import Segmentation, load_segmenter, segment
 from ovocr.vocab.vocabulary import Vocabulary
 
 _SHOWN = 10

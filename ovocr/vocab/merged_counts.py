@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ovocr.cores import available_cores
-from ovocr.errors import MissingExtraError, OvocrError
+from ovocr.base.errors import MissingExtraError, OvocrError
+from ovocr.processes.cores import available_cores
 
 DEFAULT_MEMORY = 2 * 10**9
 # With less DuckDB gives up: each of its threads holds blocks that it cannot put on the disk.

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ovocr.errors import OvocrError
-from ovocr.escape import for_terminal
-from ovocr.files import write_text, written_aside
+from ovocr.base.errors import OvocrError
+from ovocr.base.escape import for_terminal
+from ovocr.base.files import write_text, written_aside
 
 LEXICON = "lexicon"
 _NO_WORD_CHARACTER = re.compile(r"[^\S\n]|[\x00-\x09\x0b-\x1f\x7f-\x9f]|\ufeff")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from ovocr.errors import OvocrError
+from ovocr.base.errors import OvocrError
 from ovocr.trainer.data.dali_loader import dali_batches
 from ovocr.trainer.data.records import RecordSamples
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from ovocr.dataset import LabelledDataSet
+from ovocr.dataset.layout import LabelledDataSet
 from ovocr.labelgen.build import build_labels
 from ovocr.labelgen.options import BuildOptions
-from ovocr.labelgen.totals import Totals
+from ovocr.labelgen.shards.totals import Totals
 from ovocr.vocab import Vocabulary
 
 # "violin" and "quartz" are drawn in a picture and left out here.
@@ -104,7 +104,7 @@ def built(options: BuildOptions) -> tuple[LabelledDataSet, Totals]:
 @pytest.fixture
 def handlers(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """Worker functions that hang, die or fail; worker processes find the module through the same path."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    monkeypatch.syspath_prepend(str(Path(__file__).parent / "workers"))
     import pool_handlers
 
     yield pool_handlers

@@ -7,9 +7,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from ovocr.dataset import LabelledDataSet
+from ovocr.dataset.layout import LabelledDataSet
 from ovocr.labelgen.options import BuildOptions
-from ovocr.labelgen.totals import Totals
+from ovocr.labelgen.shards.totals import Totals
 
 Built = tuple[LabelledDataSet, Totals]
 # Folder and ending of a shard's files.

@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ovocr.dataset import LabelledDataSet
-from ovocr.errors import OvocrError, UsageError
+from ovocr.base.errors import OvocrError, UsageError
+from ovocr.dataset.layout import LabelledDataSet
 from ovocr.labelgen.build import build_labels
 from ovocr.labelgen.options import BuildOptions
-from ovocr.labelgen.pictures import store_picture
-from ovocr.labelgen.tags import tag_slots
+from ovocr.labelgen.pictures.stored_picture import store_picture
+from ovocr.labelgen.tagging.tag_slots import tag_slots
 from ovocr.recordio import RecordReader
 from ovocr.vocab import Vocabulary
 from tests.labelgen.data_sets import FILES, Built, again, digests, rows
@@ -157,7 +157,7 @@ def test_slices_together_give_the_same_bytes(built: Built, options: BuildOptions
 def test_more_workers_than_cores_are_not_started(
     built: Built, options: BuildOptions, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ):
-    monkeypatch.setattr("ovocr.labelgen.run.available_cores", lambda: 1)
+    monkeypatch.setattr("ovocr.labelgen.shards.worker_count.available_cores", lambda: 1)
     out = tmp_path / "capped"
     build_labels(again(options, sources=options.sources[1:], out=out, workers=64), progress=False)
     stderr = capsys.readouterr().err
@@ -208,7 +208,7 @@ def test_without_the_ocr_extra_the_command_that_installs_it_is_named(options: Bu
         "from pathlib import Path\n"
         "for name in ('rapidocr', 'onnxruntime', 'cv2', 'PIL', 'torch'):\n"
         "    sys.modules[name] = None\n"
-        "from ovocr.errors import MissingExtraError\n"
+        "from ovocr.base.errors import MissingExtraError\n"
         "from ovocr.labelgen.build import build_labels\n"
         "from ovocr.labelgen.options import BuildOptions\n"
         "try:\n"

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from ovocr.dataset import LabelledDataSet
-from ovocr.errors import OvocrError
-from ovocr.files import locked
+from ovocr.base.errors import OvocrError
+from ovocr.base.files import locked
+from ovocr.dataset.layout import LabelledDataSet
 from ovocr.labelgen import build
 from ovocr.labelgen.build import build_labels
 from ovocr.labelgen.options import BuildOptions
@@ -112,7 +112,7 @@ def start(options: BuildOptions) -> subprocess.Popen[str]:
     script = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from ovocr.errors import OvocrError\n"
+        "from ovocr.base.errors import OvocrError\n"
         "from ovocr.labelgen.build import build_labels\n"
         "from ovocr.labelgen.options import BuildOptions\n"
         f"options = BuildOptions(sources={options.sources!r}, out=Path({str(options.out)!r}),\n"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ovocr.dataset import LabelledDataSet
+from ovocr.dataset.layout import LabelledDataSet
 
 KILLS = 20
 SEED = 2026

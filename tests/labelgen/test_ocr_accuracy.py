@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ovocr.dataset import LabelledDataSet
-from ovocr.labelgen.totals import Totals
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.labelgen.shards.totals import Totals
 
 
 def test_the_accuracy_benchmark_counts_words(built: tuple[LabelledDataSet, Totals], tmp_path: Path):

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from ovocr.errors import UsageError
+from ovocr.base.errors import UsageError
 from ovocr.labelgen.options import BuildOptions, RelabelOptions, parse_shard_slice
 
 

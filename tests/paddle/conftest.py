@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from ovocr.labelgen.engine import Engine, EngineChoice, Pixels
-from ovocr.labelgen.paddle_engine import PaddlePlan
+from ovocr.labelgen.engines.interface import Engine, EngineChoice, Pixels
+from ovocr.labelgen.engines.paddleocr import PaddlePlan
 
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = ("paddle", "onnx")

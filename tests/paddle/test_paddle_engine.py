@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
-from ovocr.labelgen.engine import Engine, EngineError, Pixels
-from ovocr.labelgen.paddle_engine import PaddlePlan
-from ovocr.labelgen.paddle_models import DEFAULT_MODELS
-from ovocr.labelgen.reading import padded_width, read_pictures
+from ovocr.labelgen.engines.batching import padded_width, read_pictures
+from ovocr.labelgen.engines.interface import Engine, EngineError, Pixels
+from ovocr.labelgen.engines.paddle_models import DEFAULT_MODELS
+from ovocr.labelgen.engines.paddleocr import PaddlePlan
 
 Draw = Callable[..., Pixels]
 KINDS = ("paddle", "onnx")

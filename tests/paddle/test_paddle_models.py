@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from ovocr.base.errors import MissingExtraError
 from ovocr.cli import main
-from ovocr.errors import MissingExtraError
-from ovocr.labelgen.engine import EngineChoice
+from ovocr.labelgen.engines.interface import EngineChoice
 
 
 def error_line(*options: object) -> str:
@@ -166,7 +166,7 @@ def test_a_missing_package_names_the_command(package: str, monkeypatch: pytest.M
     from importlib.util import find_spec
 
     monkeypatch.setattr(
-        "ovocr.labelgen.paddle_engine.find_spec", lambda name: None if name == package else find_spec(name)
+        "ovocr.labelgen.engines.paddleocr.find_spec", lambda name: None if name == package else find_spec(name)
     )
     with pytest.raises(MissingExtraError, match=r"--engine paddleocr .* pip install 'ovocr\[paddle\]'"):
         EngineChoice("paddleocr").plan()
@@ -176,7 +176,7 @@ def test_paddle_models_without_paddlepaddle_name_the_command(folder: Path, monke
     from importlib.util import find_spec
 
     monkeypatch.setattr(
-        "ovocr.labelgen.paddle_engine.find_spec", lambda name: None if name == "paddle" else find_spec(name)
+        "ovocr.labelgen.engines.paddleocr.find_spec", lambda name: None if name == "paddle" else find_spec(name)
     )
     line = error_line("--engine", "paddleocr", "--model-dir", "m")
     assert "m/det: a Paddle model needs PaddlePaddle: pip install 'paddlepaddle<3.3'" in line

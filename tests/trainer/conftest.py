@@ -18,9 +18,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from ovocr.dataset import LabelledDataSet
+from ovocr.dataset.layout import LabelledDataSet
 from ovocr.recordio import RecordWriter
-from ovocr.trainer.checkpoint import complete_checkpoints
+from ovocr.trainer.runs.checkpoint import complete_checkpoints
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read when a kernel's module is first imported

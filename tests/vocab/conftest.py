@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ovocr.dataset import LabelledDataSet
+from ovocr.dataset.layout import LabelledDataSet
 from ovocr.vocab import Vocabulary
 from ovocr.vocab.lexicon import build_lexicon
 

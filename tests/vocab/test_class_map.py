@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ovocr.base.errors import OvocrError
 from ovocr.cli import main
-from ovocr.errors import OvocrError
 from ovocr.vocab import Segmentation, Vocabulary
 from ovocr.vocab.class_map import ClassMap
 from ovocr.vocab.class_map_report import LISTED, ClassMapReport

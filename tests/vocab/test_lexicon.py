@@ -8,10 +8,10 @@ import pytest
 import regex
 import wordfreq
 
-from ovocr.errors import OvocrError
+from ovocr.base.errors import OvocrError
 from ovocr.vocab import Vocabulary
 from ovocr.vocab import lexicon as lexicon_module
-from ovocr.vocab.normalisation import normalise
+from ovocr.vocab.segmentation.normalisation import normalise
 
 SHA256 = "726deb6567bde8f77d85f202c61aaa29126e56fec17f8c0ceb4bc83c5cd01d21"
 CHINESE, ENGLISH = 182_594, 182_593

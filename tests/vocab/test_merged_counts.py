@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ovocr.errors import MissingExtraError, OvocrError
+from ovocr.base.errors import MissingExtraError, OvocrError
 from ovocr.vocab.counting import COUNTS
 from ovocr.vocab.merged_counts import LEAST_MEMORY, fetch_rows, merged_counts
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ovocr.errors import OvocrError
+from ovocr.base.errors import OvocrError
 from ovocr.vocab import Vocabulary
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -178,7 +178,7 @@ def test_a_missing_package_is_named(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # the lexicon that an earlier command kept needs no package
     code = (
         f"import sys; sys.modules[{package!r}] = None\n"
-        "from ovocr.errors import OvocrError\nfrom ovocr.vocab import Vocabulary, segment\n"
+        "from ovocr.base.errors import OvocrError\nfrom ovocr.vocab import Vocabulary, segment\n"
         f"try: {call}\nexcept OvocrError as error: print(error)"
     )
     done = run_python(code)

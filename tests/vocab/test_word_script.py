@@ -6,7 +6,7 @@ import unicodedata
 import pytest
 import regex
 
-from ovocr.vocab.normalisation import normalise
+from ovocr.vocab.segmentation.normalisation import normalise
 from ovocr.vocab.word_script import MIXED, OTHER, SCRIPTS, script_of
 
 

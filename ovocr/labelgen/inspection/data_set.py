@@ -5,13 +5,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ovocr.dataset import LabelledDataSet
-from ovocr.errors import OvocrError
-from ovocr.labelgen.manifest import FORMAT
-from ovocr.labelgen.outcome import Status
-from ovocr.labelgen.reasons import Reason
-from ovocr.labelgen.totals import Totals
-from ovocr.labelgen.words import stored_vocabulary
+from ovocr.base.errors import OvocrError
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.outcome import Status
+from ovocr.dataset.reasons import Reason
+from ovocr.labelgen.shards.manifest import FORMAT
+from ovocr.labelgen.shards.totals import Totals
+from ovocr.labelgen.tagging.run_words import stored_vocabulary
 from ovocr.vocab import Segmentation, Vocabulary
 
 

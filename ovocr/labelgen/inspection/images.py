@@ -5,20 +5,21 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from ovocr.errors import OvocrError
-from ovocr.labelgen.boxes import DECIMALS, Box, word_box
+from ovocr.base.errors import OvocrError
+from ovocr.dataset.boxes import DECIMALS, Box
+from ovocr.dataset.lines import SCORE_DECIMALS, Line
+from ovocr.dataset.outcome import Status
+from ovocr.dataset.schemas import OCR, PACKED_RECORDS, RECORDS
+from ovocr.dataset.slots import ForeignSlots, StoredSlots
 from ovocr.labelgen.inspection.data_set import InspectedDataSet
 from ovocr.labelgen.inspection.marked_lines import Piece, cut_line
 from ovocr.labelgen.inspection.matching import ocr_places
 from ovocr.labelgen.inspection.pictures import NoPicture, PagePicture, ShardPictures
 from ovocr.labelgen.inspection.rows import read_rows
-from ovocr.labelgen.outcome import Status
-from ovocr.labelgen.reading import SCORE_DECIMALS, Line
-from ovocr.labelgen.schema import OCR, PACKED_RECORDS, RECORDS
-from ovocr.labelgen.stored_slots import ForeignSlots, StoredSlots
+from ovocr.labelgen.tagging.word_boxes import word_box
 from ovocr.recordio import RecordError
 from ovocr.vocab import load_segmenter, locate_words
-from ovocr.vocab.segmentation import find_words
+from ovocr.vocab.segmentation.segmenter import find_words
 
 
 @dataclass(frozen=True, kw_only=True)

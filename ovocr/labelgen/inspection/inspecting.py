@@ -8,7 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ovocr.errors import MissingExtraError, OvocrError
+from ovocr.base.errors import MissingExtraError, OvocrError
 from ovocr.labelgen.inspection.data_set import InspectedDataSet
 from ovocr.labelgen.inspection.images import InspectedImage, load_images
 from ovocr.labelgen.inspection.options import InspectOptions

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from ovocr.vocab.segmentation import FoundWord
+from ovocr.vocab.segmentation.segmenter import FoundWord
 
 # Stands beside a character that is normalised by itself: nothing composes with it, and it is no space to be cut off.
 _GUARD = "|"

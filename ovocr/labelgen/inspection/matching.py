@@ -7,12 +7,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ovocr.errors import OvocrError, UsageError
+from ovocr.base.errors import OvocrError, UsageError
+from ovocr.dataset.outcome import Status
+from ovocr.dataset.schemas import PACKED_RECORDS, RECORDS
 from ovocr.labelgen.inspection.data_set import InspectedDataSet
 from ovocr.labelgen.inspection.options import InspectOptions
 from ovocr.labelgen.inspection.rows import read_columns
-from ovocr.labelgen.outcome import Status
-from ovocr.labelgen.schema import PACKED_RECORDS, RECORDS
 from ovocr.vocab import load_segmenter
 
 

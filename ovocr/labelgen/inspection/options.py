@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ovocr.errors import UsageError
-from ovocr.labelgen.outcome import Status
+from ovocr.base.errors import UsageError
+from ovocr.dataset.outcome import Status
 
 MAX_PICTURES = 1_000
 MIN_SIDE, MAX_SIDE = 100, 4_000

@@ -6,7 +6,7 @@ from ovocr.labelgen.inspection.page_overview import facts, left_out, overview, s
 from ovocr.labelgen.inspection.page_script import SCRIPT
 from ovocr.labelgen.inspection.page_style import STYLE
 from ovocr.labelgen.inspection.page_toolbar import keys, toolbar
-from ovocr.page import document
+from ovocr.pages.document import document
 
 
 def inspection_page(inspection: Inspection) -> str:

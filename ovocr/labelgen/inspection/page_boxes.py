@@ -1,6 +1,6 @@
 """The boxes over a picture: of lines, of tags, and of words that the vocabulary lacks."""
 
-from ovocr.labelgen.boxes import Box
+from ovocr.dataset.boxes import Box
 from ovocr.labelgen.inspection.images import InspectedImage
 
 

@@ -2,12 +2,12 @@
 
 import base64
 
+from ovocr.dataset.outcome import Status
 from ovocr.labelgen.inspection.images import ImageTag, InspectedImage, ReadLine
 from ovocr.labelgen.inspection.page_boxes import boxes
 from ovocr.labelgen.inspection.pictures import NoPicture
-from ovocr.labelgen.outcome import Status
-from ovocr.page import inner_text, text
-from ovocr.vocab.normalisation import normalise
+from ovocr.pages.document import inner_text, text
+from ovocr.vocab.segmentation.normalisation import normalise
 from ovocr.vocab.word_script import OTHER, script_of
 
 LOW_SCORE = 0.8

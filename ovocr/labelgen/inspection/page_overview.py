@@ -2,7 +2,7 @@
 
 from ovocr.labelgen.inspection.data_set import InspectedDataSet
 from ovocr.labelgen.inspection.inspecting import Inspection
-from ovocr.page import panel, table, text
+from ovocr.pages.document import panel, table, text
 
 
 def facts(data_set: InspectedDataSet) -> str:

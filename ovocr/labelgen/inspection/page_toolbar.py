@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from ovocr.labelgen.inspection.images import InspectedImage
 from ovocr.labelgen.inspection.page_card import scripts_of
-from ovocr.page import inner_text
+from ovocr.pages.document import inner_text
 
 _BOXES = (("tags", "Tags"), ("lines", "Lines"), ("left-out", "Left out"))
 

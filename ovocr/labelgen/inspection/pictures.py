@@ -7,12 +7,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ovocr.errors import OvocrError
+from ovocr.base.errors import OvocrError
+from ovocr.dataset.reasons import QuarantinedError
 from ovocr.labelgen.inspection.data_set import InspectedDataSet
-from ovocr.labelgen.labelled_shard import find_input
-from ovocr.labelgen.pictures import store_picture
-from ovocr.labelgen.reasons import QuarantinedError
-from ovocr.labelgen.source_pictures import OutOfReachError, SourcePictures
+from ovocr.labelgen.pictures.source_pictures import OutOfReachError, SourcePictures
+from ovocr.labelgen.pictures.stored_picture import store_picture
+from ovocr.labelgen.shards.labelled_shard import find_input
 from ovocr.recordio import Record, RecordReader
 
 # The first that fits is taken; noise fits with none of them, and is made smaller as well.

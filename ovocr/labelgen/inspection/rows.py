@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ovocr.errors import OvocrError
+from ovocr.base.errors import OvocrError
 
 
 def read_columns(path: Path, schema: pa.Schema, names: Sequence[str]) -> pa.Table:

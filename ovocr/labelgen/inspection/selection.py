@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
-from ovocr.errors import OvocrError
-from ovocr.escape import for_terminal
+from ovocr.base.errors import OvocrError
+from ovocr.base.escape import for_terminal
 from ovocr.labelgen.inspection.data_set import InspectedDataSet
 from ovocr.labelgen.inspection.matching import Filter
 from ovocr.labelgen.inspection.options import InspectOptions

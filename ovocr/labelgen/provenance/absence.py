@@ -2,7 +2,7 @@
 
 from difflib import get_close_matches
 
-from ovocr.labelgen.outcome import Status
+from ovocr.dataset.outcome import Status
 from ovocr.labelgen.provenance.reading import CutText
 from ovocr.labelgen.provenance.story import LineStory
 from ovocr.vocab import Segmentation, Vocabulary, load_segmenter

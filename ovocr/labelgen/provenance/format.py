@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from ovocr.escape import for_terminal
-from ovocr.labelgen.outcome import Status
+from ovocr.base.escape import for_terminal
+from ovocr.dataset.outcome import Status
 from ovocr.labelgen.provenance.absence import show_line
 from ovocr.labelgen.provenance.story import ImageStory, TagStory
 

@@ -4,18 +4,18 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from ovocr.dataset import LabelledDataSet
-from ovocr.errors import OvocrError, UsageError
+from ovocr.base.errors import OvocrError, UsageError
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.slots import StoredSlots
 from ovocr.labelgen.provenance.absence import explain_absence
 from ovocr.labelgen.provenance.reading import CutText
 from ovocr.labelgen.provenance.search import StoredImage, find_images
 from ovocr.labelgen.provenance.story import Explanation, ImageStory, TagStory
 from ovocr.labelgen.sources import as_text
-from ovocr.labelgen.stored_slots import StoredSlots
-from ovocr.labelgen.tags import IDF, by_rank
+from ovocr.labelgen.tagging.run_words import stored_frequencies, stored_vocabulary
+from ovocr.labelgen.tagging.tag_slots import IDF, by_rank
 from ovocr.labelgen.verification.finding import Findings
 from ovocr.labelgen.verification.promises import Promises, read_promises
-from ovocr.labelgen.words import stored_frequencies, stored_vocabulary
 from ovocr.recordio import RecordReader
 from ovocr.vocab import Segmentation, Vocabulary
 from ovocr.vocab.look_up import Answer, look_up

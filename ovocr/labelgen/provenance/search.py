@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ovocr.dataset import LabelledDataSet
-from ovocr.errors import OvocrError
-from ovocr.labelgen.labelled_shard import StoredText, texts_of
-from ovocr.labelgen.outcome import Status
-from ovocr.labelgen.schema import OCR, PACKED_RECORDS, RECORDS
+from ovocr.base.errors import OvocrError
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.outcome import Status
+from ovocr.dataset.schemas import OCR, PACKED_RECORDS, RECORDS
+from ovocr.labelgen.shards.labelled_shard import StoredText, texts_of
 from ovocr.labelgen.verification.folder_check import finished_shards
 from ovocr.labelgen.verification.promises import Promises
 from ovocr.labelgen.verification.tables import unexpected_null

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ovocr.labelgen.boxes import Box
-from ovocr.labelgen.stored_slots import ForeignSlots
+from ovocr.dataset.boxes import Box
+from ovocr.dataset.slots import ForeignSlots
 
 
 @dataclass(frozen=True)

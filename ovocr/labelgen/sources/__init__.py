@@ -5,14 +5,14 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from ovocr.errors import OvocrError, UsageError
+from ovocr.base.errors import OvocrError, UsageError
+from ovocr.base.object_store import connect, describe_error, is_url, store_errors
 from ovocr.labelgen.sources.files import FileState, file_state
 from ovocr.labelgen.sources.folder import plan_folder, read_folder
 from ovocr.labelgen.sources.parquet import plan_parquet, read_parquet
 from ovocr.labelgen.sources.plan import Found, Ignored, InputShard, Lost, SourceItem, as_text
 from ovocr.labelgen.sources.rec import plan_rec, read_rec
 from ovocr.labelgen.sources.tar import plan_tar, read_tar
-from ovocr.object_store import connect, describe_error, is_url, store_errors
 
 __all__ = ["Found", "Ignored", "InputShard", "Lost", "SourceItem", "as_text", "plan_shards", "read_shard"]
 

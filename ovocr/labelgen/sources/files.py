@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from ovocr.errors import OvocrError
-from ovocr.object_store import connect, describe_error, is_url, store_errors
+from ovocr.base.errors import OvocrError
+from ovocr.base.object_store import connect, describe_error, is_url, store_errors
 
 # An object is read in pieces of this size, the next ones while the last one is in work.
 _BLOCK_BYTES = 8 * 2**20

@@ -6,8 +6,9 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from ovocr.errors import OvocrError, UsageError
-from ovocr.labelgen.reasons import Reason
+from ovocr.base.errors import OvocrError, UsageError
+from ovocr.base.object_store import is_url
+from ovocr.dataset.reasons import Reason
 from ovocr.labelgen.sources.plan import (
     MAX_FILE_BYTES,
     Found,
@@ -19,7 +20,6 @@ from ovocr.labelgen.sources.plan import (
     too_large,
 )
 from ovocr.labelgen.sources.store_folder import list_store_images, read_store_images
-from ovocr.object_store import is_url
 
 
 def plan_folder(source: str, shard_size: int) -> list[InputShard]:

@@ -7,8 +7,8 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ovocr.errors import OvocrError, UsageError
-from ovocr.labelgen.reasons import Reason
+from ovocr.base.errors import OvocrError, UsageError
+from ovocr.dataset.reasons import Reason
 from ovocr.labelgen.sources.files import file_state, on_disk, opened
 from ovocr.labelgen.sources.plan import MAX_FILE_BYTES, Found, InputShard, Lost, SourceItem, too_large
 

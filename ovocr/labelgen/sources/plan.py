@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from ovocr.labelgen.reasons import Reason
+from ovocr.dataset.reasons import Reason
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 # Larger than any photograph; a member that claims more is not read into memory.

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from ovocr.errors import OvocrError, UsageError
-from ovocr.labelgen.reasons import Reason
+from ovocr.base.errors import OvocrError, UsageError
+from ovocr.base.object_store import is_url
+from ovocr.dataset.reasons import Reason
 from ovocr.labelgen.sources.files import file_state, on_disk, opened
 from ovocr.labelgen.sources.plan import MAX_FILE_BYTES, Found, InputShard, Lost, SourceItem, too_large
-from ovocr.object_store import is_url
 from ovocr.recordio import RecordError, RecordReader, scan_records
 
 

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from ovocr.errors import OvocrError
-from ovocr.labelgen.reasons import Reason
+from ovocr.base.errors import OvocrError
+from ovocr.base.object_store import connect, describe_error, store_errors
+from ovocr.dataset.reasons import Reason
 from ovocr.labelgen.sources.plan import MAX_FILE_BYTES, Found, Lost, SourceItem, as_text, is_image_name, too_large
-from ovocr.object_store import connect, describe_error, store_errors
 
 # A request takes tens of milliseconds, whatever is asked for: many are under way at once.
 _REQUESTS = 16

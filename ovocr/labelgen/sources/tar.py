@@ -5,8 +5,8 @@ import tarfile
 from collections.abc import Iterator
 from typing import IO, cast
 
-from ovocr.errors import UsageError
-from ovocr.labelgen.reasons import Reason
+from ovocr.base.errors import UsageError
+from ovocr.dataset.reasons import Reason
 from ovocr.labelgen.sources.files import file_state, opened, read_start
 from ovocr.labelgen.sources.plan import (
     MAX_FILE_BYTES,

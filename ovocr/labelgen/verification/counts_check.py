@@ -6,8 +6,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ovocr.labelgen.outcome import Status
-from ovocr.labelgen.totals import ShardCounts, count_names
+from ovocr.dataset.outcome import Status
+from ovocr.labelgen.shards.totals import ShardCounts, count_names
 from ovocr.labelgen.verification.finding import Findings
 from ovocr.labelgen.verification.promises import is_count
 from ovocr.labelgen.verification.tables import StoredTable

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from ovocr.dataset import LabelledDataSet
-from ovocr.labelgen.labelled_shard import StoredText
-from ovocr.labelgen.outcome import Outcome, Status
-from ovocr.labelgen.tags import fill_slots
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.outcome import Outcome, Status
+from ovocr.labelgen.shards.labelled_shard import StoredText
+from ovocr.labelgen.tagging.tag_slots import fill_slots
 from ovocr.labelgen.verification.finding import Findings
 from ovocr.labelgen.verification.plan import Plan
 from ovocr.labelgen.verification.rec_check import StoredRecords

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ovocr.escape import for_terminal
+from ovocr.base.escape import for_terminal
 
 # Of a shard; one that is damaged throughout has as many as images.
 LISTED = 20

@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from ovocr.dataset import LabelledDataSet
-from ovocr.files import PARTIAL_SUFFIX
+from ovocr.base.files import PARTIAL_SUFFIX
+from ovocr.dataset.layout import LabelledDataSet
 from ovocr.labelgen.verification.finding import Findings
 
 _SUFFIXES = {"rec": (".rec", ".idx"), "ocr": (".parquet",), "records": (".parquet",), "stats": (".json",)}

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from ovocr.dataset import LabelledDataSet
-from ovocr.labelgen.labelling import LineLabeller
-from ovocr.labelgen.tags import TagPolicy
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.labelgen.tagging.line_labeller import LineLabeller
+from ovocr.labelgen.tagging.tag_slots import TagPolicy
 from ovocr.labelgen.verification.promises import Promises
 
 

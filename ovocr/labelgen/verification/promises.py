@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ovocr.dataset import LabelledDataSet
-from ovocr.labelgen.manifest import FORMAT
+from ovocr.dataset.layout import LabelledDataSet
 from ovocr.labelgen.options import MAX_CLASSES, MAX_SEED, MAX_TAGS
-from ovocr.labelgen.tags import UNIFORM, WEIGHTINGS, TagPolicy
+from ovocr.labelgen.shards.manifest import FORMAT
+from ovocr.labelgen.tagging.tag_slots import UNIFORM, WEIGHTINGS, TagPolicy
 from ovocr.labelgen.verification.finding import Findings
 from ovocr.labelgen.verification.stored_files import read_object
 

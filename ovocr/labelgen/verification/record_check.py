@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ovocr.labelgen.pictures import stored_size
-from ovocr.labelgen.reasons import QuarantinedError
+from ovocr.dataset.reasons import QuarantinedError
+from ovocr.labelgen.pictures.stored_picture import stored_size
 from ovocr.labelgen.verification.finding import Findings, named
 from ovocr.labelgen.verification.promises import Promises
 from ovocr.labelgen.verification.rec_check import StoredRecords

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ovocr.escape import for_terminal
+from ovocr.base.escape import for_terminal
 from ovocr.labelgen.verification.finding import Finding
 
 _NUMBERS_SHOWN = 10

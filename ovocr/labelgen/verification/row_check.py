@@ -3,10 +3,10 @@
 import math
 from pathlib import Path
 
-from ovocr.labelgen.boxes import Box
-from ovocr.labelgen.labelled_shard import StoredText
-from ovocr.labelgen.outcome import Status
-from ovocr.labelgen.reasons import DROPPED_REASONS, Reason
+from ovocr.dataset.boxes import Box
+from ovocr.dataset.outcome import Status
+from ovocr.dataset.reasons import DROPPED_REASONS, Reason
+from ovocr.labelgen.shards.labelled_shard import StoredText
 from ovocr.labelgen.verification.finding import Findings
 from ovocr.labelgen.verification.promises import Promises
 from ovocr.labelgen.verification.rows import Row

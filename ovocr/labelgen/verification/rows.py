@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ovocr.labelgen.labelled_shard import StoredText, texts_of
-from ovocr.labelgen.outcome import Status, Tag
+from ovocr.dataset.outcome import Status, Tag
+from ovocr.labelgen.shards.labelled_shard import StoredText, texts_of
 from ovocr.labelgen.verification.finding import Findings, named
 from ovocr.labelgen.verification.tables import StoredTable
 

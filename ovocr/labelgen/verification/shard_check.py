@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from ovocr.dataset import LabelledDataSet
-from ovocr.labelgen.schema import OCR, PACKED_RECORDS, RECORDS
-from ovocr.labelgen.shard_files import shard_files
-from ovocr.labelgen.totals import ShardCounts
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.schemas import OCR, PACKED_RECORDS, RECORDS
+from ovocr.dataset.shard_files import shard_files
+from ovocr.labelgen.shards.totals import ShardCounts
 from ovocr.labelgen.verification.counts_check import check_counts, check_sum, count_rows
 from ovocr.labelgen.verification.deep_check import DeepCheck
 from ovocr.labelgen.verification.finding import Finding, Findings

@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ovocr.dataset import LabelledDataSet
-from ovocr.labelgen.shard_files import describe_file
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.shard_files import describe_file
 from ovocr.labelgen.verification.finding import Findings
 from ovocr.labelgen.verification.stored_files import is_file, read_object
 

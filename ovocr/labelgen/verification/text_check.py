@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ovocr.labelgen.labelled_shard import StoredText
-from ovocr.labelgen.labelling import LineLabeller
-from ovocr.labelgen.outcome import Outcome, Status, Tag
-from ovocr.labelgen.reasons import Reason
+from ovocr.dataset.outcome import Outcome, Status, Tag
+from ovocr.dataset.reasons import Reason
+from ovocr.labelgen.shards.labelled_shard import StoredText
+from ovocr.labelgen.tagging.line_labeller import LineLabeller
 from ovocr.labelgen.verification.finding import Findings
 from ovocr.labelgen.verification.rows import Row
 

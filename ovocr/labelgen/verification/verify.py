@@ -8,10 +8,10 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from ovocr.dataset import LabelledDataSet
-from ovocr.errors import MissingExtraError, OvocrError, UsageError
-from ovocr.labelgen.progress import Progress
-from ovocr.labelgen.run import worker_count
+from ovocr.base.errors import MissingExtraError, OvocrError, UsageError
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.labelgen.shards.progress import Progress
+from ovocr.labelgen.shards.worker_count import worker_count
 from ovocr.labelgen.sources import InputShard
 from ovocr.labelgen.verification.finding import Findings
 from ovocr.labelgen.verification.folder_check import check_folders, finished_shards
@@ -20,7 +20,7 @@ from ovocr.labelgen.verification.promises import Promises, is_count, read_promis
 from ovocr.labelgen.verification.report import VerificationReport
 from ovocr.labelgen.verification.shard_check import ShardReport, check_shard
 from ovocr.labelgen.verification.words_check import check_words, older_rules, other_rules
-from ovocr.termination import terminable
+from ovocr.processes.termination import terminable
 from ovocr.vocab.corpus import TextShard, map_shards
 
 # Images that are worth another process, which takes about two seconds to start.

@@ -3,17 +3,17 @@
 from pathlib import Path
 from typing import Any
 
-from ovocr.dataset import LabelledDataSet
-from ovocr.errors import OvocrError
-from ovocr.labelgen.manifest import text_versions
-from ovocr.labelgen.shard_files import describe_file
-from ovocr.labelgen.tags import IDF
+from ovocr.base.errors import OvocrError
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.shard_files import describe_file
+from ovocr.labelgen.shards.manifest import text_versions
+from ovocr.labelgen.tagging.run_words import stored_frequencies, stored_vocabulary
+from ovocr.labelgen.tagging.tag_slots import IDF
 from ovocr.labelgen.verification.finding import Findings
 from ovocr.labelgen.verification.promises import Promises
 from ovocr.labelgen.verification.stored_files import is_file, read_object
-from ovocr.labelgen.words import stored_frequencies, stored_vocabulary
 from ovocr.vocab import Segmentation
-from ovocr.vocab.segmentation import DEFAULT
+from ovocr.vocab.segmentation.segmenter import DEFAULT
 from ovocr.vocab.vocabulary import description_path
 
 # Of these, another version may find other words in the same text.

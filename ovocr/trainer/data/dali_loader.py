@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch.utils.dlpack import from_dlpack
 
-from ovocr.errors import MissingExtraError, OvocrError
+from ovocr.base.errors import MissingExtraError, OvocrError
 from ovocr.trainer.data.loader import Batch
 from ovocr.trainer.data.pictures import GROUND_RGB
 from ovocr.trainer.data.records import RecordSamples

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ovocr.dataset import LabelledDataSet
-from ovocr.errors import OvocrError, UsageError
-from ovocr.trainer.config import HeadConfig, LoaderConfig
+from ovocr.base.errors import OvocrError, UsageError
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.trainer.config.sections import HeadConfig, LoaderConfig
 from ovocr.trainer.data.crops import CropPolicy
 from ovocr.trainer.data.dali_loader import dali_batches
 from ovocr.trainer.data.loader import Batch, build_loader
@@ -18,7 +18,7 @@ from ovocr.trainer.data.mixing import SampleOrder, order_of
 from ovocr.trainer.data.order import rank_positions
 from ovocr.trainer.data.records import RecordSamples, vocabulary_path
 from ovocr.trainer.data.samples import Samples
-from ovocr.trainer.distributed import Ranks
+from ovocr.trainer.ranks.distributed import Ranks
 from ovocr.vocab import Vocabulary
 
 
@@ -115,7 +115,7 @@ def open_samples(
             crops=_crop_policy(head, seed),
             crop_drops_tags=head.kind == "ocr",
         )
-    from ovocr.trainer.data.video_lists import VideoSamples  # needs the extra `video`
+    from ovocr.trainer.data.videos.video_lists import VideoSamples  # needs the extra `video`
 
     return VideoSamples(
         data,

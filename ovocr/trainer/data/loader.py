@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ovocr.errors import OvocrError
+from ovocr.base.errors import OvocrError
 from ovocr.trainer.data.damage import load_unless_damaged
 from ovocr.trainer.data.mixing import SampleOrder
 from ovocr.trainer.data.order import rank_positions

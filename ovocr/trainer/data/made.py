@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ovocr.trainer.config import HeadConfig
+from ovocr.trainer.config.sections import HeadConfig
 from ovocr.trainer.data.samples import Sample
 
 _SAMPLES = 1_000_000

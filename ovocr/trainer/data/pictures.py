@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ovocr.errors import OvocrError
+from ovocr.base.errors import OvocrError
 from ovocr.trainer.data.crops import Crop
 
 # The statistics of CLIP's training pictures (RGB, of values from 0 to 1): what the released weights expect.

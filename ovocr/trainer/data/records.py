@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ovocr.dataset import LabelledDataSet
-from ovocr.errors import OvocrError
+from ovocr.base.errors import OvocrError
+from ovocr.dataset.layout import LabelledDataSet
 from ovocr.recordio import Record, RecordError, RecordReader
 from ovocr.trainer.data.crops import Crop, CropPolicy, draw_crops, refill, visible_shares
 from ovocr.trainer.data.pictures import DecodeError, load_crop, load_picture, picture_size

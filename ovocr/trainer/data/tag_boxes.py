@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ovocr.errors import OvocrError
-from ovocr.user_cache import cache_folder
+from ovocr.base.errors import OvocrError
+from ovocr.base.user_cache import cache_folder
 
 # Mapped at a time: a mapping needs no open file, but address space and page tables.
 _OPEN_SHARDS = 128

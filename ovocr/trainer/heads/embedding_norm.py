@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ovocr.trainer.distributed import Ranks
+from ovocr.trainer.ranks.distributed import Ranks
 
 _EPSILON = 1e-5
 _MOMENTUM = 0.3  # share of a batch in the running statistics: they are to follow embeddings that move within few steps

@@ -16,10 +16,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ovocr.trainer.distributed import Ranks
 from ovocr.trainer.heads.margin import Margin
 from ovocr.trainer.heads.negative_sums import SMALLEST_LENGTH, NegativeSums
 from ovocr.trainer.heads.sample import Sample
+from ovocr.trainer.ranks.distributed import Ranks
 
 # A negative at scale 64 makes log Z at least -64; and e^70 times that scale times a gradient scaler's 65,536 is finite.
 _LARGEST_EXPONENT = 70.0

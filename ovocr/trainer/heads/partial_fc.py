@@ -18,16 +18,16 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from ovocr.trainer.distributed import Ranks, row_range
 from ovocr.trainer.heads.embedding_norm import EmbeddingNorm
 from ovocr.trainer.heads.loss import MultiLabelLoss, SoftmaxFactory, Step, StepReport
 from ovocr.trainer.heads.margin import Margin
 from ovocr.trainer.heads.sample import Sample
 from ovocr.trainer.heads.sampling import NegativeSampler, draw_slots
 from ovocr.trainer.heads.torch_softmax import TorchSoftmax
-from ovocr.trainer.row_gradients import make_room, merge_rows
-from ovocr.trainer.triton_availability import choose_implementation
-from ovocr.trainer.workspace import LentMemory
+from ovocr.trainer.kernels.availability import choose_implementation
+from ovocr.trainer.kernels.workspace import LentMemory
+from ovocr.trainer.optim.row_gradients import make_room, merge_rows
+from ovocr.trainer.ranks.distributed import Ranks, row_range
 
 # Rows of initial centers come in blocks with a seed of their own, so that any rank makes its rows without the others'.
 _INIT_BLOCK = 4096

@@ -16,7 +16,7 @@ from torch import Tensor
 from ovocr.trainer.heads.margin import Margin
 from ovocr.trainer.heads.negative_sums import SMALLEST_LENGTH, NegativeSums, logit_shift
 from ovocr.trainer.heads.sample import Pairs, Sample
-from ovocr.trainer.workspace import Workspace
+from ovocr.trainer.kernels.workspace import Workspace
 
 # Of a tile's centers, and of its logits, at most. On a CPU a tile is read three times and should stay in the cache
 # (4 MiB in float32); on a GPU it has to be large enough to be worth a launch.

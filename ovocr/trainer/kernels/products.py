@@ -4,7 +4,7 @@ import triton
 import triton.language as tl
 from triton.language import constexpr
 
-from ovocr.trainer.triton_availability import is_interpreted
+from ovocr.trainer.kernels.availability import is_interpreted
 
 _INTERPRETED: constexpr = constexpr(is_interpreted())
 

@@ -4,10 +4,10 @@ import hashlib
 import sys
 from typing import Any
 
-from ovocr.cores import available_cores
-from ovocr.dataset import LabelledDataSet
-from ovocr.errors import OvocrError
-from ovocr.termination import terminable
+from ovocr.base.errors import OvocrError
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.processes.cores import available_cores
+from ovocr.processes.termination import terminable
 from ovocr.vocab.building.drop_list import read_drop_lists
 from ovocr.vocab.building.options import VocabularyOptions
 from ovocr.vocab.building.ranking import Ranking, rank_words
@@ -16,7 +16,7 @@ from ovocr.vocab.building.shard_counts import ShardCounts, count_shards
 from ovocr.vocab.building.work_folder import work_folder
 from ovocr.vocab.corpus import TextShard, find_shards
 from ovocr.vocab.merged_counts import check_duckdb, merged_counts
-from ovocr.vocab.normalisation import NORMALISATION
+from ovocr.vocab.segmentation.normalisation import NORMALISATION
 from ovocr.vocab.vocabulary import Vocabulary
 
 

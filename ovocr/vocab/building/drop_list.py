@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from ovocr.errors import OvocrError
-from ovocr.vocab.segmentation import Segmentation, load_segmenter, segment
+from ovocr.base.errors import OvocrError
+from ovocr.vocab.segmentation.segmenter import Segmentation, load_segmenter, segment
 from ovocr.vocab.word_script import MIXED, script_of
 
 

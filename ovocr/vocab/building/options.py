@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ovocr.errors import OvocrError, UsageError
+from ovocr.base.errors import OvocrError, UsageError
 from ovocr.vocab.merged_counts import DEFAULT_MEMORY
-from ovocr.vocab.segmentation import DEFAULT, Segmentation
+from ovocr.vocab.segmentation.segmenter import DEFAULT, Segmentation
 from ovocr.vocab.vocabulary import LEXICON, description_path
 
 # That of the method, and of the built-in lexicon.

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ovocr.escape import for_terminal
+from ovocr.base.escape import for_terminal
 from ovocr.vocab.building.options import VocabularyOptions
 from ovocr.vocab.building.ranking import Ranking
 from ovocr.vocab.building.shard_counts import ShardCounts

@@ -7,9 +7,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ovocr.errors import OvocrError
+from ovocr.base.errors import OvocrError
 from ovocr.vocab.corpus import TextShard, map_shards, read_images
-from ovocr.vocab.segmentation import Segmentation, segment_lines
+from ovocr.vocab.segmentation.segmenter import Segmentation, segment_lines
 
 _SCHEMA = pa.schema([("word", pa.string()), ("tokens", pa.int64()), ("images", pa.int64())])
 # Of a word while it is counted and while it is written.

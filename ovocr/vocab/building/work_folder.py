@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ovocr.files import locked
+from ovocr.base.files import locked
 
 SUFFIX = ".building"
 

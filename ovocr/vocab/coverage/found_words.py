@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from ovocr.escape import for_terminal
+from ovocr.base.escape import for_terminal
 from ovocr.vocab.corpus import TextShard
 from ovocr.vocab.coverage.figures import ListedWord
 

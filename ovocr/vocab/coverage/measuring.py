@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ovocr.errors import UsageError
+from ovocr.base.errors import UsageError
 from ovocr.vocab.corpus import TextShard, find_shards, map_shards
 from ovocr.vocab.coverage.curves import class_frequency, image_classes, rank_frequency, size_curve, words_per_image
 from ovocr.vocab.coverage.figures import Comparison, Coverage, Difference, share
@@ -16,7 +16,7 @@ from ovocr.vocab.coverage.report import FrequentWords, NamedVocabulary, Report
 from ovocr.vocab.coverage.shard_counts import ShardCounter, ShardCounts
 from ovocr.vocab.coverage.sources import data_set_coverages
 from ovocr.vocab.coverage.tallies import CorpusTally, VocabularyTally
-from ovocr.vocab.segmentation import Segmentation
+from ovocr.vocab.segmentation.segmenter import Segmentation
 from ovocr.vocab.vocabulary import Vocabulary
 
 WORDS_LISTED = 100

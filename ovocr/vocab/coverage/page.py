@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import PurePath
 
-from ovocr.page import document, text
+from ovocr.pages.document import document, text
 from ovocr.vocab.coverage.figures import Coverage
 from ovocr.vocab.coverage.page_lists import by_source, differences, left_out
 from ovocr.vocab.coverage.page_script import SCRIPT

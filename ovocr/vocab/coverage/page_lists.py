@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ovocr.page import panel, table, text
+from ovocr.pages.document import panel, table, text
 from ovocr.vocab.coverage.figures import Comparison, Coverage, SourceCoverage
 from ovocr.vocab.coverage.page_parts import bar_cell, cells, details, each_head, head, percent, row, tall, word_table
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from ovocr.page import table, text
+from ovocr.pages.document import table, text
 from ovocr.vocab.coverage.figures import Coverage, ListedWord, share
 from ovocr.vocab.coverage.plots import bar
 from ovocr.vocab.word_script import script_of

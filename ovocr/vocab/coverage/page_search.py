@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ovocr.escape import for_terminal
-from ovocr.page import data_block, text
+from ovocr.base.escape import for_terminal
+from ovocr.pages.document import data_block, text
 from ovocr.vocab.corpus import TextShard
 from ovocr.vocab.coverage.page_script import DATA_ID
 from ovocr.vocab.coverage.report import FrequentWords, Report

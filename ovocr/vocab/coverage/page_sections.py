@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ovocr.page import panel, table, text
+from ovocr.pages.document import panel, table, text
 from ovocr.vocab.coverage.figures import Coverage, share
 from ovocr.vocab.coverage.page_parts import (
     KINDS,

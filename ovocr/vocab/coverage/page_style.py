@@ -1,6 +1,6 @@
 """The style sheet of a coverage page, for light and dark screens, for narrow ones and for paper."""
 
-from ovocr.page_style import BASE_STYLE
+from ovocr.pages.style import BASE_STYLE
 
 STYLE = (
     BASE_STYLE

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ovocr.vocab.corpus import TextShard, read_images
 from ovocr.vocab.counting import WordCounts
-from ovocr.vocab.segmentation import Segmentation
+from ovocr.vocab.segmentation.segmenter import Segmentation
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ovocr.dataset import LabelledDataSet
-from ovocr.escape import for_terminal
+from ovocr.base.escape import for_terminal
+from ovocr.dataset.layout import LabelledDataSet
 from ovocr.vocab.coverage.figures import SourceCoverage, share
 from ovocr.vocab.coverage.shard_counts import ShardCounts
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from ovocr.escape import for_terminal
+from ovocr.base.escape import for_terminal
 from ovocr.vocab.coverage.figures import Coverage, Difference, ListedWord, share
 from ovocr.vocab.coverage.report import Report
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from ovocr.dataset import LabelledDataSet
-from ovocr.labelgen.manifest import FORMAT
-from ovocr.labelgen.outcome import Outcome, Status, Tag, quarantined
-from ovocr.labelgen.reading import Line
-from ovocr.labelgen.reasons import Reason
-from ovocr.labelgen.shard import ShardWriter
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.lines import Line
+from ovocr.dataset.outcome import Outcome, Status, Tag, quarantined
+from ovocr.dataset.reasons import Reason
+from ovocr.labelgen.shards.manifest import FORMAT
+from ovocr.labelgen.shards.shard_writer import ShardWriter
 from ovocr.labelgen.sources import InputShard
 from ovocr.vocab import Vocabulary
 

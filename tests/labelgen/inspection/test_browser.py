@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from ovocr.dataset import LabelledDataSet
+from ovocr.dataset.layout import LabelledDataSet
 from ovocr.labelgen.build import build_labels
 from ovocr.labelgen.inspection.inspecting import inspect_labels
 from ovocr.labelgen.inspection.options import InspectOptions
 from ovocr.labelgen.inspection.page import inspection_page
 from ovocr.labelgen.options import BuildOptions
-from ovocr.labelgen.totals import Totals
+from ovocr.labelgen.shards.totals import Totals
 
 DOWN, RIGHT, ESCAPE, SLASH, TAB, J, K, B = 40, 39, 27, 191, 9, 74, 75, 66
 

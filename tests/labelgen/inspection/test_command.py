@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 from ovocr.cli import main
-from ovocr.dataset import LabelledDataSet
-from ovocr.labelgen.totals import Totals
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.labelgen.shards.totals import Totals
 
 
 def inspect(*arguments: object) -> tuple[int, str, str]:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from ovocr.dataset import LabelledDataSet
-from ovocr.errors import OvocrError
+from ovocr.base.errors import OvocrError
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.reasons import Reason
 from ovocr.labelgen.inspection.data_set import InspectedDataSet
-from ovocr.labelgen.manifest import FORMAT
-from ovocr.labelgen.reasons import Reason
-from ovocr.labelgen.totals import Totals
+from ovocr.labelgen.shards.manifest import FORMAT
+from ovocr.labelgen.shards.totals import Totals
 
 
 def change(path: Path, **values: object) -> None:

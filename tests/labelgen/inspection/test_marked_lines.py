@@ -4,7 +4,7 @@ import pytest
 
 from ovocr.labelgen.inspection.marked_lines import Piece, cut_line
 from ovocr.vocab import load_segmenter
-from ovocr.vocab.segmentation import find_words
+from ovocr.vocab.segmentation.segmenter import find_words
 
 
 def cut(*lines: str) -> list[list[Piece]]:

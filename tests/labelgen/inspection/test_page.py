@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from ovocr.dataset import LabelledDataSet
+from ovocr.dataset.layout import LabelledDataSet
 from ovocr.labelgen.inspection.inspecting import inspect_labels
 from ovocr.labelgen.inspection.options import InspectOptions
 from ovocr.labelgen.inspection.page import inspection_page
-from ovocr.labelgen.totals import Totals
+from ovocr.labelgen.shards.totals import Totals
 from tests.html_page import Page
 
 CELLS = {"th", "td", "li", "small", "span", "h3", "button"}

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from ovocr.dataset import LabelledDataSet
+from ovocr.dataset.layout import LabelledDataSet
 from ovocr.labelgen.inspection.data_set import InspectedDataSet
 from ovocr.labelgen.inspection.images import load_images
 from ovocr.labelgen.inspection.inspecting import inspect_labels
@@ -21,7 +21,7 @@ from ovocr.labelgen.inspection.options import InspectOptions
 from ovocr.labelgen.inspection.page import inspection_page
 from ovocr.labelgen.inspection.pictures import NoPicture, PagePicture, shrink
 from ovocr.labelgen.options import BuildOptions
-from ovocr.labelgen.totals import Totals
+from ovocr.labelgen.shards.totals import Totals
 
 
 def size_of(picture: PagePicture) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ovocr.errors import OvocrError, UsageError
+from ovocr.base.errors import OvocrError, UsageError
 from ovocr.labelgen.inspection.data_set import InspectedDataSet
 from ovocr.labelgen.inspection.options import InspectOptions
 from ovocr.labelgen.inspection.selection import Selection, Selector, share_out

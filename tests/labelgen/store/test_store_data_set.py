@@ -15,13 +15,13 @@ from typing import Any
 
 import pytest
 
-from ovocr.dataset import LabelledDataSet
-from ovocr.errors import OvocrError
+from ovocr.base.errors import OvocrError
+from ovocr.base.object_store import connect
+from ovocr.dataset.layout import LabelledDataSet
 from ovocr.labelgen.build import build_labels
 from ovocr.labelgen.options import BuildOptions, PackOptions
-from ovocr.labelgen.packing import pack_labels
-from ovocr.labelgen.totals import Totals
-from ovocr.object_store import connect
+from ovocr.labelgen.pack import pack_labels
+from ovocr.labelgen.shards.totals import Totals
 
 Built = tuple[LabelledDataSet, Totals]
 
@@ -143,7 +143,7 @@ def test_another_configuration_is_refused(options: BuildOptions, bucket: Any):
 
 def test_of_two_that_begin_at_once_the_first_configuration_stands(options: BuildOptions, bucket: Any):
     """The other one's manifest comes between this one's look at the store and its own upload."""
-    from ovocr.labelgen.store_destination import StoreDestination
+    from ovocr.labelgen.shards.store_destination import StoreDestination
 
     with StoreDestination(f"{bucket.url}/out") as late:
         build_labels(there(options, bucket), progress=False)

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ovocr.errors import OvocrError, UsageError
-from ovocr.labelgen.reasons import Reason
+from ovocr.base.errors import OvocrError, UsageError
+from ovocr.dataset.reasons import Reason
 from ovocr.labelgen.sources import Found, InputShard, Lost, SourceItem, plan_shards, read_shard
 from ovocr.recordio import RecordWriter
 

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ovocr.dataset import LabelledDataSet
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.shard_files import describe_file, shard_files
 from ovocr.labelgen.options import PackOptions, RelabelOptions
-from ovocr.labelgen.packing import pack_labels
-from ovocr.labelgen.relabelling import relabel
-from ovocr.labelgen.shard_files import describe_file, shard_files
-from ovocr.labelgen.totals import Totals
+from ovocr.labelgen.pack import pack_labels
+from ovocr.labelgen.relabel.relabel import relabel
+from ovocr.labelgen.shards.totals import Totals
 from ovocr.labelgen.verification.report import VerificationReport
 from ovocr.labelgen.verification.verify import VerifyOptions, verify
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ovocr.dataset import LabelledDataSet
+from ovocr.dataset.layout import LabelledDataSet
 from ovocr.labelgen.verification.report import VerificationReport
 from ovocr.recordio import RecordReader, RecordWriter
 from ovocr.vocab import Vocabulary

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from ovocr.dataset import LabelledDataSet
+from ovocr.dataset.layout import LabelledDataSet
 from ovocr.labelgen.options import RelabelOptions
-from ovocr.labelgen.relabelling import relabel
+from ovocr.labelgen.relabel.relabel import relabel
 from ovocr.labelgen.verification.report import VerificationReport
 from ovocr.vocab import Vocabulary
 

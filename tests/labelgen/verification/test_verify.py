@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from ovocr.base.errors import OvocrError
 from ovocr.cli import main
-from ovocr.dataset import LabelledDataSet
-from ovocr.errors import OvocrError
-from ovocr.labelgen.totals import Totals
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.labelgen.shards.totals import Totals
 from ovocr.labelgen.verification.report import VerificationReport
 from ovocr.recordio import RecordReader, RecordWriter
 
@@ -258,7 +258,7 @@ def test_processes_find_the_same(copy: LabelledDataSet, check: Check, monkeypatc
     os.truncate(copy.ocr_path(1), 100)
     alone = check(copy.root)
     monkeypatch.setattr("ovocr.labelgen.verification.verify.CHECKED_AT_LEAST", 1)
-    monkeypatch.setattr("ovocr.labelgen.run.available_cores", lambda: 2)
+    monkeypatch.setattr("ovocr.labelgen.shards.worker_count.available_cores", lambda: 2)
     together = check(copy.root)
     assert together.findings == alone.findings
     assert (together.images, together.records, together.bytes) == (alone.images, alone.records, alone.bytes)
@@ -280,10 +280,10 @@ def test_ctrl_c_ends_it_with_one_line(copy: LabelledDataSet):
     script = (
         "import sys\n"
         "from ovocr.labelgen.verification import verify\n"
-        "import ovocr.labelgen.run\n"
+        "import ovocr.labelgen.executors.shard_run\n"
         "from ovocr.cli import main\n"
         "verify.CHECKED_AT_LEAST = 1\n"
-        "ovocr.labelgen.run.available_cores = lambda: 2\n"
+        "ovocr.labelgen.shards.worker_count.available_cores = lambda: 2\n"
         "original = verify.map_shards\n"
         "def announce(*arguments, **options):\n"
         "    print('begun', flush=True)\n"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ovocr.dataset import LabelledDataSet
+from ovocr.dataset.layout import LabelledDataSet
 from ovocr.labelgen.verification.report import VerificationReport
 
 Check = Callable[..., VerificationReport]

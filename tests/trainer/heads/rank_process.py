@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from ovocr.trainer.distributed import leave
 from ovocr.trainer.heads.partial_fc import PartialFC
+from ovocr.trainer.ranks.distributed import leave
 
 
 def main(rank: int, world: int, folder: Path) -> None:

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from ovocr.trainer.gradients import squared_norm
 from ovocr.trainer.heads.partial_fc import PartialFC
-from ovocr.trainer.row_adamw import RowAdamW
-from ovocr.trainer.row_gradients import touched_rows
+from ovocr.trainer.optim.row_adamw import RowAdamW
+from ovocr.trainer.optim.row_gradients import touched_rows
+from ovocr.trainer.training.gradients import squared_norm
 
 CLASSES, DIM, BATCH, PASSES = 307, 13, 6, 4
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from ovocr.trainer.distributed import Ranks
 from ovocr.trainer.heads.embedding_norm import EmbeddingNorm
 from ovocr.trainer.heads.partial_fc import PartialFC
+from ovocr.trainer.ranks.distributed import Ranks
 
 
 def test_values_and_gradients_are_those_of_torch():

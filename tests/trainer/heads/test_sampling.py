@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from ovocr.trainer.distributed import row_range
 from ovocr.trainer.heads.sampling import NegativeSampler, counter_hash, draw_slots
+from ovocr.trainer.ranks.distributed import row_range
 
 CPU = torch.device("cpu")
 

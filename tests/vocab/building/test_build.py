@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from ovocr.base.errors import MissingExtraError, OvocrError, UsageError
+from ovocr.base.files import locked
 from ovocr.cli import main
-from ovocr.dataset import LabelledDataSet
-from ovocr.errors import MissingExtraError, OvocrError, UsageError
-from ovocr.files import locked
+from ovocr.dataset.layout import LabelledDataSet
 from ovocr.labelgen.options import MAX_CLASSES
 from ovocr.vocab import Segmentation, Vocabulary, segment_lines
 from ovocr.vocab.building.build import build_vocabulary

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ovocr.errors import OvocrError
+from ovocr.base.errors import OvocrError
 from ovocr.vocab import Segmentation, segment
 from ovocr.vocab.building.drop_list import read_drop_lists
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from ovocr.errors import OvocrError
+from ovocr.base.errors import OvocrError
 from ovocr.vocab import Segmentation
 from ovocr.vocab.building.shard_counts import ShardCounter, ShardCounts, count_shards
 from ovocr.vocab.corpus import TextShard, find_shards

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from ovocr.dataset import LabelledDataSet
-from ovocr.errors import UsageError
+from ovocr.base.errors import UsageError
+from ovocr.dataset.layout import LabelledDataSet
 from ovocr.vocab import Vocabulary, segment_lines
 from ovocr.vocab.coverage import NamedVocabulary, measure, measure_coverage
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ovocr.errors import MissingExtraError
+from ovocr.base.errors import MissingExtraError
 from ovocr.vocab import Segmentation
 from ovocr.vocab.corpus import ImageText
 from ovocr.vocab.counting import count_words

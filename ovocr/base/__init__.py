@@ -1,0 +1,4 @@
+"""What everything stands on: errors, files, object stores, memory sizes, the cache folder, visible text.
+
+Imports no other room of ovocr.
+"""

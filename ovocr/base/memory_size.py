@@ -1,0 +1,20 @@
+"""Amounts of memory as users write them."""
+
+import re
+
+from ovocr.base.errors import UsageError
+
+_SIZE = re.compile(r"\s*(\d+(?:\.\d*)?)\s*([kmgt]?)(i?)b?\s*", re.IGNORECASE | re.ASCII)
+_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+
+
+def parse_memory(text: str, *, option: str, least: int) -> int:
+    """Bytes of ``2GB``, ``500 MB``, ``1.5GiB`` or a plain number. Raises UsageError for others, or below least."""
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise UsageError(f"{option} {text}: an amount such as 500MB, 2GB or 4GiB is needed")
+    number, unit, binary = match.groups()
+    size = int(float(number) * (1024 if binary else 1000) ** _POWERS[unit.lower()])
+    if size < least:
+        raise UsageError(f"{option} {text}: at least {least / 1e6:,.0f}MB is needed")
+    return size

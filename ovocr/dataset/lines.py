@@ -1,0 +1,16 @@
+"""A recognised line of text, as it is stored."""
+
+from dataclasses import dataclass
+
+from ovocr.dataset.boxes import Box
+
+SCORE_DECIMALS = 4
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of text. score: 0 to 1, 4 decimals. box: in pixels of the picture, 2 decimals."""
+
+    text: str
+    score: float
+    box: Box

@@ -1,0 +1,159 @@
+"""Models as PaddleOCR keeps them: a folder with inference.yml and the network's files, given or fetched by name.
+
+Source: PaddleX 3.7, ``inference/models/utils/model_paths.py`` (files) and ``inference/utils/official_models.py``.
+"""
+
+import contextlib
+import hashlib
+import logging
+import re
+import sys
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+from ovocr.base.errors import OvocrError, UsageError
+from ovocr.labelgen.engines.interface import EngineChoice
+
+Backend = Literal["paddlepaddle", "onnxruntime"]
+
+CONFIGURATION = "inference.yml"
+# A network's file, and what else belongs to it; the first that is there counts, as in PaddleX.
+_PADDLE_FILES = (("inference.json", "inference.pdiparams"), ("inference.pdmodel", "inference.pdiparams"))
+_ONNX_FILES = ("inference.onnx",)
+_FORMATS: dict[Backend, str] = {"paddlepaddle": "paddle", "onnxruntime": "onnx"}
+_DECODERS = {"det": "DBPostProcess", "rec": "CTCLabelDecode"}
+# PaddleOCR 3.7's own; named here, so that a later PaddleOCR does not change what a data set is made with.
+DEFAULT_MODELS = {"det": "PP-OCRv6_medium_det", "rec": "PP-OCRv6_medium_rec"}
+
+
+@dataclass(frozen=True)
+class PaddleModel:
+    """A detector or recogniser on disk. name: PaddleOCR's. files: in its folder, inference.yml among them.
+
+    crop_height: pixels that a recogniser wants; 0 for a detector.
+    """
+
+    name: str
+    folder: Path
+    files: tuple[str, ...]
+    backend: Backend
+    crop_height: int = 0
+
+    def sha256(self) -> str:
+        """One digest over names and bytes of all files, as hexadecimal digits."""
+        digest = hashlib.sha256()
+        for name in self.files:
+            digest.update(name.encode() + b"\0" + hashlib.sha256((self.folder / name).read_bytes()).digest())
+        return digest.hexdigest()
+
+
+def find_models(choice: EngineChoice) -> tuple[PaddleModel, PaddleModel]:
+    """Detector and recogniser of ``choice.model_dir``, or those of its names, which are fetched if they are not here.
+
+    Raises UsageError where a folder is not as described or a name is not known, OvocrError where fetching fails.
+    """
+    if choice.model_dir is not None:
+        det, rec = (_read_model(part, choice.model_dir / part, "--model-dir: ") for part in ("det", "rec"))
+    else:
+        det = _official_model("det", choice.det_model or DEFAULT_MODELS["det"])
+        rec = _official_model("rec", choice.rec_model or DEFAULT_MODELS["rec"])
+    if det.backend != rec.backend:
+        raise UsageError(
+            f"--model-dir: {det.folder} is for {det.backend}, {rec.folder} for {rec.backend}; take two of one kind"
+        )
+    return det, rec
+
+
+def _read_model(part: str, folder: Path, option: str = "") -> PaddleModel:
+    backend, files = _network_files(folder, option)
+    path = folder / CONFIGURATION
+    if not path.is_file():
+        raise UsageError(
+            f"{option}{path}: no such file; PaddleOCR's model folders have one, which belongs to the model"
+        )
+    config = _read_configuration(path)
+    try:
+        name = str(config["Global"]["model_name"])
+        steps = {key: value for step in config["PreProcess"]["transform_ops"] for key, value in step.items()}
+        decoding = config["PostProcess"]
+        if decoding["name"] != _DECODERS[part]:
+            raise UsageError(f"{path}: PostProcess is {decoding['name']}, for {part}/ {_DECODERS[part]} is needed")
+        crop_height = (
+            _check_recogniser(path, steps, decoding) if part == "rec" else _check_detector(path, steps, decoding)
+        )
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise UsageError(f"{path}: not as PaddleOCR writes it for {part}/ ({type(error).__name__}: {error})") from error
+    return PaddleModel(name, folder, (CONFIGURATION, *files), backend, crop_height)
+
+
+def _network_files(folder: Path, option: str) -> tuple[Backend, tuple[str, ...]]:
+    there: list[tuple[Backend, tuple[str, ...]]] = []
+    for files in _PADDLE_FILES:
+        if all((folder / name).is_file() for name in files):
+            there.append(("paddlepaddle", files))
+            break
+    if all((folder / name).is_file() for name in _ONNX_FILES):
+        there.append(("onnxruntime", _ONNX_FILES))
+    if len(there) == 1:
+        return there[0]
+    if there:
+        raise UsageError(f"{option}{folder} holds a Paddle model and inference.onnx; keep only the one to be used")
+    raise UsageError(
+        f"{option}{folder} holds no model: inference.json or inference.pdmodel with inference.pdiparams, "
+        "or inference.onnx, is needed"
+    )
+
+
+def _read_configuration(path: Path) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: no YAML file ({str(error).splitlines()[0]})") from error
+
+
+def _check_detector(path: Path, steps: dict[str, Any], decoding: dict[str, Any]) -> int:
+    """Refuses what PaddleX would evaluate as Python, and polygons, which have no four corners."""
+    scale = steps["NormalizeImage"].get("scale", 1)
+    if not re.fullmatch(r"[0-9.]+(/[0-9.]+)?", str(scale).replace(" ", "")):
+        raise UsageError(f"{path}: NormalizeImage: scale {scale!r} is no number; 1./255. is usual")
+    if decoding.get("box_type", "quad") != "quad":
+        raise UsageError(f"{path}: a detector of curved text (box_type {decoding['box_type']}); one of lines is needed")
+    return 0
+
+
+def _check_recogniser(path: Path, steps: dict[str, Any], decoding: dict[str, Any]) -> int:
+    """The height of the recogniser's crops. Without its characters PaddleX would read digits and small letters only."""
+    if not decoding.get("character_dict"):
+        raise UsageError(f"{path}: PostProcess has no character_dict, the characters that the model knows")
+    _, height, _ = steps["RecResizeImg"]["image_shape"]
+    return int(height)
+
+
+def _official_model(part: str, name: str) -> PaddleModel:
+    """A model that PaddleOCR publishes: for PaddlePaddle where that is installed, else for ONNX Runtime."""
+    from paddlex.inference.utils.official_models import official_models
+    from paddlex.modules.text_detection.model_list import MODELS as DETECTORS
+    from paddlex.modules.text_recognition.model_list import MODELS as RECOGNISERS
+
+    known = DETECTORS if part == "det" else RECOGNISERS
+    if name not in known:
+        nearest = ", ".join(get_close_matches(name, known, 3, 0)) or known[0]
+        raise UsageError(f"--{part}-model {name}: PaddleOCR has no such model; the nearest names are {nearest}")
+    backend: Backend = "paddlepaddle" if find_spec("paddle") else "onnxruntime"
+    logging.getLogger("paddlex").setLevel(logging.CRITICAL)
+    try:
+        # Downloaders print where they connect to.
+        with contextlib.redirect_stdout(sys.stderr):
+            folder = Path(official_models.get_model_path(name, model_formats=(_FORMATS[backend],)))
+    except Exception as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise OvocrError(
+            f"{name}: the model is not here and cannot be fetched ({reason[0]}); "
+            "without a network give a folder of models with --model-dir"
+        ) from error
+    return _read_model(part, folder)

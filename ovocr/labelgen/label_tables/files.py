@@ -1,0 +1,142 @@
+"""The files of a table: Parquet, CSV, TSV and JSON lines, each read as a stream of batches of rows."""
+
+import glob
+import gzip
+import itertools
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.csv as csv
+import pyarrow.parquet as pq
+
+from ovocr.base.errors import OvocrError, UsageError
+from ovocr.labelgen.label_tables.cells import Column, json_column
+
+KINDS = ".parquet, .csv, .tsv, .jsonl or .ndjson (all but the first also with .gz), a folder or a glob of such files"
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_JSON_LINES = (".jsonl", ".ndjson")
+_BATCH_ROWS = 65_536
+_CSV_BLOCK_BYTES = 16 * 2**20  # a row must fit in it
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """One file of a table. kind: its ending, without .gz. columns: names in the order of the file."""
+
+    path: str
+    kind: str
+    columns: tuple[str, ...]
+
+    def batches(self, columns: list[str]) -> Iterator[list[Column]]:
+        """The named columns of the rows in order, some thousand rows at a time. Raises OvocrError for damage."""
+        with _readable(self.path):
+            if self.kind in _JSON_LINES:
+                yield from _json_batches(self.path, columns)
+                return
+            for batch in _arrow_batches(self.path, self.kind, columns):
+                yield [batch.column(name) for name in columns]
+
+
+def find_files(table: str) -> list[str]:
+    """Paths of the table's files, sorted where they are several. Raises UsageError where there is none."""
+    if os.path.isdir(table):
+        paths = sorted(str(path) for path in Path(table).iterdir() if _kind(path.name) and path.is_file())
+    elif os.path.lexists(table) or not glob.has_magic(table):
+        paths = [table]
+    else:
+        paths = sorted(glob.glob(table, recursive=True))
+    if not paths:
+        raise UsageError(f"--labels {table}: no table is there; it may be: {KINDS}")
+    return paths
+
+
+def open_file(path: str) -> TableFile:
+    """Look at a file's columns. Raises UsageError for another kind of file, OvocrError where it cannot be read."""
+    kind = _kind(path)
+    if not os.path.isfile(path):
+        raise UsageError(f"--labels {path}: {'not a file' if os.path.lexists(path) else 'no such file or folder'}")
+    if kind is None:
+        raise UsageError(f"--labels {path}: unknown kind of table; it may be: {KINDS}")
+    with _readable(path):
+        if kind == ".parquet":
+            names = list(pq.read_schema(path).names)
+        elif kind in _DELIMITERS:
+            with _open_csv(path, kind, csv.ConvertOptions()) as reader:
+                names = list(reader.schema.names)
+        else:
+            # A row may leave a column out, so one row does not tell them all.
+            some = itertools.islice(_json_rows(path), _BATCH_ROWS)
+            names = list(dict.fromkeys(name for row in some for name in row))
+    return TableFile(path, kind, tuple(names))
+
+
+def _kind(path: str) -> str | None:
+    path, compressed = (path[:-3], True) if path.endswith(".gz") else (path, False)
+    kind = Path(path).suffix
+    if kind in _DELIMITERS or kind in _JSON_LINES or (kind == ".parquet" and not compressed):
+        return kind
+    return None
+
+
+@contextmanager
+def _readable(path: str) -> Iterator[None]:
+    """What the block meets of damage, as an OvocrError of one line."""
+    try:
+        yield
+    except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.errno is not None else str(error)
+        raise OvocrError(f"{path}: this table cannot be read: {' '.join(str(reason).split())[:300]}") from error
+
+
+def _arrow_batches(path: str, kind: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    if kind == ".parquet":
+        with pq.ParquetFile(path) as file:
+            yield from file.iter_batches(_BATCH_ROWS, columns=columns)
+        return
+    # As text: a key such as 0017 is no number, and of a cell with several ids none could be guessed.
+    options = csv.ConvertOptions(include_columns=columns, column_types=dict.fromkeys(columns, pa.string()))
+    with _open_csv(path, kind, options) as reader:
+        yield from reader
+
+
+def _open_csv(path: str, kind: str, options: csv.ConvertOptions) -> csv.CSVStreamingReader:
+    return csv.open_csv(
+        pa.input_stream(path, compression="detect"),
+        read_options=csv.ReadOptions(block_size=_CSV_BLOCK_BYTES),
+        parse_options=csv.ParseOptions(delimiter=_DELIMITERS[kind]),
+        convert_options=options,
+    )
+
+
+def _json_batches(path: str, columns: list[str]) -> Iterator[list[Column]]:
+    rows = _json_rows(path)
+    while batch := list(itertools.islice(rows, _BATCH_ROWS)):
+        yield [json_column([row.get(name) for row in batch]) for name in columns]
+
+
+def _json_rows(path: str) -> Iterator[dict[str, Any]]:
+    """An object a line; empty lines are none. Raises OvocrError that names the line, counted from 1."""
+    decode = json.JSONDecoder().decode  # json.loads takes as long again to look at its arguments
+    with _open_lines(path) as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                row = decode(line)
+            except (ValueError, RecursionError) as error:
+                raise OvocrError(f"{path}: line {number}: no JSON: {error}") from error
+            if not isinstance(row, dict):
+                raise OvocrError(f"{path}: line {number}: a JSON object was expected, not {line[:40]!r}")
+            yield row
+
+
+def _open_lines(path: str) -> IO[str]:
+    if path.endswith(".gz"):
+        return gzip.open(path, "rt", encoding="utf-8-sig")
+    return open(path, encoding="utf-8-sig")

@@ -1,0 +1,244 @@
+"""From a file's bytes to the picture that is stored: an upright JPEG that every decoder shows alike."""
+
+import io
+import math
+import re
+import struct
+import warnings
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from ovocr.dataset.reasons import QuarantinedError, Reason
+from ovocr.labelgen.pictures.jpeg import is_plain_jpeg
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+JPEG_QUALITY = 95
+MAX_SIDE = 32_767  # OpenCV's warping counts in 16 bits
+MAX_ASPECT = 100  # the detector sees a side of at most 960 pixels: of a longer strip it would see less than 10 across
+# Two decoders may round differently; where they differ by more than this, they do not show the same picture.
+MAX_DECODER_DIFFERENCE = 16
+# They are compared at this fraction of the size, which a JPEG decoder gives in a quarter of the time.
+REDUCTION = 8
+
+# The size is checked here, with a reason, before anything is decoded; Pillow's own guard cannot be set per call.
+Image.MAX_IMAGE_PIXELS = None
+
+# What Pillow's decoders raise on broken files, by their source; the file is to blame for each.
+_DECODER_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    EOFError,
+    MemoryError,
+    RuntimeError,
+    AssertionError,
+    struct.error,
+    zlib.error,
+)
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
+
+
+@dataclass(frozen=True)
+class StoredPicture:
+    """jpeg: the file to store. pixels: uint8 [height, width, 3], blue-green-red, as decoded from ``jpeg``."""
+
+    jpeg: bytes
+    pixels: npt.NDArray[np.uint8]
+
+    @property
+    def width(self) -> int:
+        """In pixels."""
+        return self.pixels.shape[1]
+
+    @property
+    def height(self) -> int:
+        """In pixels."""
+        return self.pixels.shape[0]
+
+
+def store_picture(data: bytes, max_pixels: int) -> StoredPicture:
+    """The stored form of an encoded image: its own bytes if it is a plain upright JPEG, else an RGB JPEG.
+
+    Of an animation or a file of several pictures it is the first. Colour profiles are not applied. Raises
+    QuarantinedError for what is no image, cannot be decoded to its end, or is too large; the size is read from the
+    header and checked before decoding.
+    """
+    if not data:
+        raise QuarantinedError(Reason.EMPTY, "zero bytes")
+    with warnings.catch_warnings():
+        # Pillow's, about metadata that is broken or ignored: nobody can do anything about it.
+        warnings.simplefilter("ignore")
+        return _store(data, max_pixels)
+
+
+def _store(data: bytes, max_pixels: int) -> StoredPicture:
+    image = _open(data)
+    try:
+        _check_size(*image.size, max_pixels)
+        try:
+            if image.format == "JPEG" and is_plain_jpeg(data) and _orientation(image) == 1:
+                pixels = _decode(data)
+                if pixels is not None and _same_picture(data, pixels):
+                    return StoredPicture(data, pixels)
+            image.load()
+            _check_size(*image.size, max_pixels)
+            return _encode(_turn_upright(_to_rgb(image), _orientation(image)))
+        except _DECODER_ERRORS as error:
+            raise _undecodable(error) from error
+    finally:
+        image.close()
+
+
+def stored_size(jpeg: bytes, max_pixels: int) -> tuple[int, int]:
+    """Width and height of a stored picture, which is decoded to its end.
+
+    Raises QuarantinedError where the bytes are not in the form in which ``store_picture`` stores them.
+    """
+    if not is_plain_jpeg(jpeg):
+        raise QuarantinedError(Reason.UNDECODABLE, "not a JPEG that every decoder shows alike")
+    image = _open(jpeg)
+    try:
+        _check_size(*image.size, max_pixels)
+        if _orientation(image) != 1:
+            raise QuarantinedError(Reason.UNDECODABLE, "a JPEG that is not upright")
+        image.load()
+        return image.width, image.height
+    except _DECODER_ERRORS as error:
+        raise _undecodable(error) from error
+    finally:
+        image.close()
+
+
+def _open(data: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError as error:
+        raise QuarantinedError(Reason.NOT_AN_IMAGE, f"none of {', '.join(FORMATS)}") from error
+    except _DECODER_ERRORS as error:
+        raise _undecodable(error) from error
+
+
+def _undecodable(error: Exception) -> QuarantinedError:
+    text = f"{type(error).__name__}: {_ADDRESS.sub('0x…', str(error))}"[:200]
+    cut = isinstance(error, EOFError) or "truncated" in text.lower()
+    return QuarantinedError(Reason.TRUNCATED if cut else Reason.UNDECODABLE, text)
+
+
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if width < 1 or height < 1:
+        raise QuarantinedError(Reason.UNDECODABLE, f"{width}x{height} pixels")
+    if width * height > max_pixels:
+        raise QuarantinedError(Reason.TOO_MANY_PIXELS, f"{width}x{height} pixels, more than {max_pixels}")
+    if max(width, height) > MAX_SIDE:
+        raise QuarantinedError(Reason.SIDE_TOO_LONG, f"{width}x{height} pixels, a side of more than {MAX_SIDE}")
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise QuarantinedError(Reason.TOO_ELONGATED, f"{width}x{height} pixels, more than {MAX_ASPECT}:1")
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation, 1 (upright) where there is none. Of a TIFF asked after loading, which turns it."""
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except _DECODER_ERRORS:  # broken metadata around a sound picture: there is no orientation to follow
+        return 1
+    return value if value in _UPRIGHT else 1
+
+
+def _turn_upright(image: Image.Image, orientation: int) -> Image.Image:
+    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Any mode as 8-bit RGB."""
+    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
+        return Image.fromarray(_to_8_bits(np.asarray(image), full_range=image.format == "PNG")).convert("RGB")
+    if image.has_transparency_data:
+        if image.mode == "La":
+            image = image.convert("LA")
+        return _flatten(image.convert("RGBA"))
+    return image.convert("RGB")
+
+
+def _to_8_bits(values: npt.NDArray[Any], full_range: bool) -> npt.NDArray[np.uint8]:
+    """Deep gray values as 8 bits: 0..65535 (PNG) or darkest..brightest: TIFF does not say the range."""
+    finite = np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = (0.0, 65535.0) if full_range else (float(finite.min()), float(finite.max()))
+    if high <= low:
+        return np.zeros(values.shape, np.uint8)
+    return np.clip(np.rint((finite - low) * (255.0 / (high - low))), 0, 255).astype(np.uint8)
+
+
+def _flatten(image: Image.Image) -> Image.Image:
+    """An RGBA image over black or white, whichever its visible pixels stand out from."""
+    alpha = image.getchannel("A")
+    opacity = np.asarray(alpha)
+    visible = opacity >= 128
+    if not visible.any():
+        visible = opacity > 0
+    gray = np.asarray(image.convert("RGB").convert("L"))
+    dark = not visible.any() or gray[visible].mean() < 128
+    ground = Image.new("RGB", image.size, "white" if dark else "black")
+    ground.paste(image.convert("RGB"), mask=alpha)
+    return ground
+
+
+def _encode(image: Image.Image) -> StoredPicture:
+    # From the bare pixels: no comment, profile or orientation of the original is carried along.
+    buffer = io.BytesIO()
+    Image.fromarray(np.asarray(image)).save(buffer, "JPEG", quality=JPEG_QUALITY)
+    jpeg = buffer.getvalue()
+    pixels = _decode(jpeg)
+    if pixels is None or pixels.shape[:2] != (image.height, image.width):
+        raise QuarantinedError(Reason.UNDECODABLE, "the JPEG made from it cannot be decoded")
+    return StoredPicture(jpeg, pixels)
+
+
+def _decode(jpeg: bytes) -> npt.NDArray[np.uint8] | None:
+    """Pixels as OpenCV shows them, which follows EXIF orientation where it finds one; None where it cannot."""
+    try:
+        pixels = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        return None
+    return None if pixels is None else np.asarray(pixels, np.uint8)
+
+
+def _same_picture(jpeg: bytes, pixels: npt.NDArray[np.uint8]) -> bool:
+    """Does Pillow show the same as OpenCV? Raises what Pillow does for a file that is cut or broken."""
+    # Reduced pictures of noise may differ where whole ones do not: a decoder clips what is too bright or too dark.
+    return any(_difference(jpeg, pixels, scale) <= MAX_DECODER_DIFFERENCE for scale in (REDUCTION, 1))
+
+
+def _difference(jpeg: bytes, pixels: npt.NDArray[np.uint8], scale: int) -> float:
+    """The largest difference of any colour of any pixel, in pictures of 1/scale of the size."""
+    height, width = pixels.shape[:2]
+    rows, columns = height // scale, width // scale
+    if not (rows and columns):
+        return math.inf
+    with Image.open(io.BytesIO(jpeg), formats=("JPEG",)) as image:
+        if image.size != (width, height):
+            return math.inf
+        image.draft(None, (columns, rows))
+        # Of a block that the edge cuts, a reduced picture shows the average with what is outside.
+        theirs = np.asarray(image.convert("RGB"))[:rows, :columns]
+    ours = cv2.resize(pixels[: rows * scale, : columns * scale], (columns, rows), interpolation=cv2.INTER_AREA)
+    return float(cv2.norm(cv2.cvtColor(ours, cv2.COLOR_BGR2RGB), theirs, cv2.NORM_INF))

@@ -1,5 +1,0 @@
-"""Makes the shards of a run on the nodes of a Ray cluster: retried tasks on actors that load the engine once."""
-
-from ovocr.labelgen.ray_executor.executor import open_ray_executor
-
-__all__ = ["open_ray_executor"]

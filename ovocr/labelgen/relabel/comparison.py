@@ -1,0 +1,175 @@
+"""What relabelling changed: the records of two data sets that were made from the same stored text, side by side."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice, zip_longest
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ovocr.base.errors import OvocrError
+from ovocr.base.escape import for_terminal
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.outcome import Status
+from ovocr.labelgen.tagging.run_words import stored_vocabulary
+from ovocr.vocab import Vocabulary
+from ovocr.vocab.corpus import TextShard
+
+WORDS_LISTED = 10
+_BATCH_ROWS = 1024
+_COUNTS = ("words_found", "words_in_vocabulary")
+_COLUMNS = ["status", *_COUNTS, "tags.list.element.id"]
+
+
+@dataclass
+class Side:
+    """Sums over the images of one data set. ok: images with tags. tags: distinct in each image."""
+
+    ok: int = 0
+    words_found: int = 0
+    words_in_vocabulary: int = 0
+    tags: int = 0
+
+    def add(self, other: "Side") -> None:
+        """Add the sums of other images."""
+        for name, value in vars(other).items():
+            setattr(self, name, getattr(self, name) + value)
+
+
+@dataclass
+class Changes:
+    """Over images that were read.
+
+    gained_all, lost_all: images that have tags only after, only before. same: images with the same tags, which is the
+    same words, before and after. compared: images with tags before or after, and jaccard_sum over them: the words that
+    are tags before and after, by those that are before or after. gained, lost: in how many images each word is a tag
+    only after, only before.
+    """
+
+    images: int = 0
+    before: Side = field(default_factory=Side)
+    after: Side = field(default_factory=Side)
+    gained_all: int = 0
+    lost_all: int = 0
+    same: int = 0
+    compared: int = 0
+    jaccard_sum: float = 0.0
+    gained: Counter[str] = field(default_factory=Counter)
+    lost: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def mean_jaccard(self) -> float:
+        """1 where nothing changed, and where no image has a tag."""
+        return self.jaccard_sum / self.compared if self.compared else 1.0
+
+    def add_image(self, before: frozenset[str], after: frozenset[str]) -> None:
+        """Count an image by the words that are its tags."""
+        self.images += 1
+        self.gained_all += not before and bool(after)
+        self.lost_all += bool(before) and not after
+        if not (before or after):
+            return
+        self.compared += 1
+        self.same += before == after
+        self.jaccard_sum += len(before & after) / len(before | after)
+        self.gained.update(after - before)
+        self.lost.update(before - after)
+
+    def merge(self, other: "Changes") -> None:
+        """Add those of other images."""
+        self.before.add(other.before)
+        self.after.add(other.after)
+        for name in ("images", "gained_all", "lost_all", "same", "compared", "jaccard_sum"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.gained.update(other.gained)
+        self.lost.update(other.lost)
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``--json``."""
+        names = ("images", "gained_all", "lost_all", "same", "compared")
+        return {
+            **{name: getattr(self, name) for name in names},
+            "mean_jaccard": round(self.mean_jaccard, 6),
+            "before": vars(self.before),
+            "after": vars(self.after),
+            **{
+                name: [{"word": word, "images": count} for word, count in _most_frequent(words)]
+                for name, words in (("gained", self.gained), ("lost", self.lost))
+            },
+        }
+
+    def format_lines(self) -> Iterator[str]:
+        """For a person."""
+        yield f"{'':<24}{'before':>12}{'after':>12}"
+        rows = (("images with tags", "ok"), ("words found", "words_found"), ("  in vocabulary", "words_in_vocabulary"))
+        for label, name in (*rows, ("tags", "tags")):
+            yield f"{label:<24}{getattr(self.before, name):>12,}{getattr(self.after, name):>12,}"
+        yield f"images that gained all their tags: {self.gained_all}, that lost all: {self.lost_all}"
+        yield (
+            f"{self.compared} images have tags before or after, {self.same} of them the same; "
+            f"mean Jaccard {self.mean_jaccard:.3f}"
+        )
+        for label, words in (("gained", self.gained), ("lost", self.lost)):
+            if words:
+                listed = ", ".join(f"{for_terminal(word)} {count:,}" for word, count in _most_frequent(words))
+                yield f"tags most often {label}, in images: {listed}"
+
+
+def compare_shard(out: Path, shard: TextShard) -> Changes:
+    """What became of the images of a shard in the data set ``out``. Raises OvocrError where records cannot be read."""
+    there, here = LabelledDataSet(shard.root), LabelledDataSet(out)
+    changes = Changes()
+    for old, new in zip_longest(_read(there, shard.number), _read(here, shard.number)):
+        if old is None or new is None:
+            raise OvocrError(
+                f"{here.records_path(shard.number)}: does not list the images of {there.records_path(shard.number)}; "
+                f"remove {here.stats_path(shard.number)} and relabel again"
+            )
+        if Status.QUARANTINED in (old.status, new.status):
+            continue
+        changes.before.add(old.side)
+        changes.after.add(new.side)
+        changes.add_image(old.words, new.words)
+    return changes
+
+
+def _most_frequent(words: Counter[str]) -> list[tuple[str, int]]:
+    return sorted(words.items(), key=lambda item: (-item[1], item[0]))[:WORDS_LISTED]
+
+
+@dataclass(frozen=True)
+class _Row:
+    status: str
+    side: Side
+    words: frozenset[str]
+
+
+def _read(data_set: LabelledDataSet, number: int) -> Iterator[_Row]:
+    path = data_set.records_path(number)
+    vocabulary = stored_vocabulary(data_set)
+    try:
+        with pq.ParquetFile(path) as table:
+            for batch in table.iter_batches(batch_size=_BATCH_ROWS, columns=_COLUMNS):
+                yield from _rows(batch, vocabulary)
+    except (OSError, pa.ArrowException, KeyError, IndexError) as error:
+        raise OvocrError(f"{path}: cannot be read: {error}; put the file back") from error
+
+
+def _rows(batch: pa.RecordBatch, vocabulary: Vocabulary) -> Iterator[_Row]:
+    tags = batch.column("tags")
+    words = map(vocabulary.word, tags.flatten().field("id").to_pylist())
+    columns = (batch.column(name).to_pylist() for name in ("status", *_COUNTS))
+    for status, found, known, count in zip(*columns, tags.value_lengths().to_pylist(), strict=True):
+        distinct = frozenset(islice(words, count))
+        yield _Row(status, Side(int(status == Status.OK), found, known, count), distinct)
+
+
+def merge(changes: Iterable[Changes]) -> Changes:
+    """Those of all shards."""
+    total = Changes()
+    for part in changes:
+        total.merge(part)
+    return total

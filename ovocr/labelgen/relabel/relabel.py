@@ -1,0 +1,181 @@
+"""``ovocr relabel``: a labelled data set in, the same pictures with new tags out, from the stored text alone."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from typing import Any
+
+from ovocr.base.errors import MissingExtraError, OvocrError
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.reasons import Reason
+from ovocr.labelgen.options import RelabelOptions
+from ovocr.labelgen.relabel.comparison import Changes, compare_shard, merge
+from ovocr.labelgen.relabel.shard import RelabelSettings, relabel_shard
+from ovocr.labelgen.shards.destination import check_destination
+from ovocr.labelgen.shards.interruption import stoppable
+from ovocr.labelgen.shards.labelled_shard import find_input
+from ovocr.labelgen.shards.manifest import FORMAT, describe_relabel, remove_start_files, settle_configuration
+from ovocr.labelgen.shards.progress import Progress
+from ovocr.labelgen.shards.totals import Totals
+from ovocr.labelgen.shards.worker_count import worker_count
+from ovocr.labelgen.tagging.run_words import Words, load_vocabulary, stored_vocabulary, with_han
+from ovocr.labelgen.tagging.tag_slots import IDF, TagPolicy
+from ovocr.labelgen.tagging.word_frequencies import WordFrequencies, count_frequencies
+from ovocr.vocab import Vocabulary
+from ovocr.vocab.corpus import TextShard, find_shards, map_shards
+
+# Images that are worth another process, which takes about two seconds to start.
+RELABELLED_AT_LEAST = 1_000
+COMPARED_AT_LEAST = 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelabelTotals(Totals):
+    """What a relabelling run reports beside the counts of the new data set.
+
+    unfinished: shards of the old data set that are not finished, and so were not done. changes: over the run's shards.
+    """
+
+    unfinished: int
+    changes: Changes
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {**super().to_json(), "shards_unfinished": self.unfinished, "changes": self.changes.to_json()}
+
+    def _contents(self) -> list[str]:
+        lines = list(self.changes.format_lines())
+        if self.unfinished:
+            lines.append(
+                f"{self.unfinished} shards of the old data set are not finished: later, the same command does them"
+            )
+        return lines
+
+
+def relabel(options: RelabelOptions, progress: bool) -> RelabelTotals:
+    """Label the stored text of the data set ``options.source`` anew into the data set ``options.out``.
+
+    Finished shards of the one that are finished in the other, too, are left alone. progress: show how far it is, on
+    stderr. Raises OvocrError for what the user can mend; finished shards stay, and the same call goes on behind them.
+    """
+    start = time.monotonic()
+    with stoppable(options.out):
+        if any(find_spec(name) is None for name in ("cv2", "PIL")):
+            raise MissingExtraError("relabel", "ocr")
+        run = _Relabelling(options)
+        run.settle()
+        images = run.make_shards(progress)
+        return run.totals(images, time.monotonic() - start)
+
+
+class _Relabelling:
+    """One run. Raises OvocrError where the old data set is none that was labelled, or has no finished shard."""
+
+    def __init__(self, options: RelabelOptions) -> None:
+        self._options = options
+        self._workers = worker_count(options.workers)
+        self._source = LabelledDataSet.open(options.source)
+        self._manifest = self._source.manifest()
+        self._out = LabelledDataSet(options.out)
+        self._finished = find_shards([options.source])
+        self._inputs = {
+            shard.number: find_input(self._source, self._manifest, shard.number) for shard in self._finished
+        }
+        index, count = options.shard_slice
+        self._shards = [shard for shard in self._finished if shard.number % count == index]
+        self._todo = [shard for shard in self._shards if not self._is_done(shard.number)]
+        with _complete_manifest(self._source):
+            there = self._manifest["options"]
+            self._max_pixels = int(there["max_pixels"])
+            self._planned = len(self._manifest["shards"])
+            self._policy = TagPolicy(
+                tags=int(there["tags"]) if options.tags is None else options.tags,
+                seed=int(there["seed"]) if options.seed is None else options.seed,
+                weighting=options.policy,
+                repeats=options.repeats,
+            )
+
+    def _is_done(self, number: int) -> bool:
+        if not self._out.stats_path(number).exists():
+            return False
+        lacking = self._out.stats(number).get("reasons", {}).get(Reason.SOURCE_OUT_OF_REACH, 0)
+        return not (self._options.retry_out_of_reach and lacking)
+
+    def settle(self) -> None:
+        """Check the configuration, and put it into the new data set if that is new. Nothing is written before."""
+        if self._todo:
+            check_destination(self._out, [self._inputs[shard.number] for shard in self._shards])
+        vocabulary = self._load_vocabulary()
+        words = Words(vocabulary, self._load_frequencies(vocabulary) if self._policy.weighting == IDF else None)
+        with _complete_manifest(self._source):
+            manifest = describe_relabel(self._source, self._policy, words)
+        settle_configuration(self._out, manifest, words)
+        self._settings = RelabelSettings(
+            out=self._out.root,
+            policy=self._policy,
+            words=json.dumps(words.describe()),
+            max_pixels=self._max_pixels,
+        )
+
+    def _load_vocabulary(self) -> Vocabulary:
+        name = self._options.vocab
+        vocabulary = stored_vocabulary(self._source) if name is None else load_vocabulary(name)
+        return with_han(vocabulary, self._options.han)
+
+    def _load_frequencies(self, vocabulary: Vocabulary) -> WordFrequencies:
+        """Those that the new data set has once it is begun: shards may have been finished since in the old one."""
+        if self._options.idf is not None:
+            return WordFrequencies.load(self._options.idf)
+        if self._out.manifest_path.exists() and self._out.frequencies_path.exists():
+            return WordFrequencies.load(self._out.frequencies_path)
+        return count_frequencies(self._finished, vocabulary, self._processes(self._finished, RELABELLED_AT_LEAST))
+
+    def make_shards(self, progress: bool) -> int:
+        """Make the shards that are not finished; the number of their images."""
+        inputs = [self._inputs[shard.number] for shard in self._todo]
+        images = 0
+        with Progress(inputs, progress) as bar:
+            work = partial(relabel_shard, self._settings)
+            results = map_shards(work, self._todo, workers=self._processes(self._todo, RELABELLED_AT_LEAST))
+            for source in inputs:
+                bar.begin(source)
+                done = next(results)
+                bar.image(done)
+                bar.end(source)
+                images += done
+        if len(self._out.finished_shards()) == self._planned:
+            remove_start_files(self._out)
+        return images
+
+    def _processes(self, shards: list[TextShard], at_least: int) -> int:
+        """How many are of use: each must have that many images, or it would take longer to start than to work."""
+        images = sum(self._inputs[shard.number].images or 0 for shard in shards)
+        return max(1, min(self._workers, images // at_least))
+
+    def totals(self, images: int, seconds: float) -> RelabelTotals:
+        """What the run reports."""
+        work = partial(compare_shard, self._out.root)
+        changes = merge(map_shards(work, self._shards, workers=self._processes(self._shards, COMPARED_AT_LEAST)))
+        totals = Totals.of(
+            (self._out.stats(shard.number) for shard in self._shards),
+            built=len(self._todo),
+            images_built=images,
+            seconds=seconds,
+        )
+        return RelabelTotals(**vars(totals), unfinished=self._planned - len(self._finished), changes=changes)
+
+
+@contextmanager
+def _complete_manifest(data_set: LabelledDataSet) -> Iterator[None]:
+    """Raises OvocrError where the block meets something in the manifest that is not as ``build-labels`` writes it."""
+    manifest = data_set.manifest()
+    if manifest.get("format") != FORMAT:
+        raise OvocrError(f"{data_set.manifest_path}: format {manifest.get('format')!r}; this version reads {FORMAT}")
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        raise OvocrError(f"{data_set.manifest_path}: lacks what `ovocr build-labels` writes: {error}") from error

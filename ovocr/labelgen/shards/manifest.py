@@ -1,0 +1,208 @@
+"""The configuration of a data set: what its shards' bytes depend on, beside the input."""
+
+import errno
+import filecmp
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import unicodedata
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ovocr import __version__
+from ovocr.base.errors import OvocrError
+from ovocr.base.files import fsync, write_text
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.labelgen.label_tables import LabelTable
+from ovocr.labelgen.options import BuildOptions, PackOptions
+from ovocr.labelgen.sources import InputShard
+from ovocr.labelgen.tagging.run_words import Words
+from ovocr.labelgen.tagging.tag_slots import TagPolicy
+
+FORMAT = 2
+STARTING = ".starting-"  # begins the names of what is there only while a run begins or goes on
+
+
+def describe_build(
+    options: BuildOptions, shards: list[InputShard], engine: dict[str, Any], words: Words
+) -> dict[str, Any]:
+    """The manifest of a run: no times, no places, nothing about who does the work."""
+    return {
+        "format": FORMAT,
+        "options": {
+            "tags": options.tags,
+            "seed": options.seed,
+            "shard_size": options.shard_size,
+            "max_pixels": options.max_pixels,
+            **options.tag_policy.describe(),
+        },
+        **words.describe(),
+        "engine": engine,
+        "versions": text_versions(),
+        "shards": [shard.to_json() for shard in shards],
+    }
+
+
+def describe_relabel(source: LabelledDataSet, policy: TagPolicy, words: Words) -> dict[str, Any]:
+    """The manifest of a data set whose tags are made anew from the stored text of ``source``."""
+    there = source.manifest()
+    kept = {name: there["options"][name] for name in ("shard_size", "max_pixels")}
+    return {
+        "format": FORMAT,
+        "options": {"tags": policy.tags, "seed": policy.seed, **kept, **policy.describe()},
+        **words.describe(),
+        "engine": there["engine"],
+        "versions": text_versions(),
+        "shards": there["shards"],
+        "relabelled": {
+            "manifest_sha256": hashlib.sha256(source.manifest_path.read_bytes()).hexdigest(),
+            "versions": there["versions"],
+        },
+    }
+
+
+def describe_pack(options: PackOptions, shards: list[InputShard], table: LabelTable) -> dict[str, Any]:
+    """The manifest of a run whose class ids come from a table: they are below ``num_classes``, and no words."""
+    return {
+        "format": FORMAT,
+        "num_classes": table.num_classes,
+        "options": {
+            "tags": options.tags,
+            "shard_size": options.shard_size,
+            "max_pixels": options.max_pixels,
+            "key_column": table.columns.key,
+            "label_columns": list(table.columns.labels),
+        },
+        "labels": {"sha256": table.sha256},
+        "versions": {**_picture_versions(), "pyarrow": version("pyarrow")},
+        "shards": [shard.to_json() for shard in shards],
+    }
+
+
+def text_versions() -> dict[str, str]:
+    """Versions of what decides which words a picture is found to have, too."""
+    return {
+        **_picture_versions(),
+        "unicode": unicodedata.unidata_version,
+        **{name: version(name) for name in ("jieba", "numpy", "pyarrow", "regex")},
+    }
+
+
+def _picture_versions() -> dict[str, str]:
+    """Versions of what decides which bytes are stored of a picture."""
+    import cv2
+    import PIL
+
+    return {"ovocr": __version__, "opencv": cv2.__version__, "pillow": PIL.__version__}
+
+
+def settle_configuration(data_set: LabelledDataSet, manifest: dict[str, Any], words: Words | None) -> None:
+    """Write manifest and words, if any, into a new data set, or check that they are those of the one there.
+
+    Any number of processes may do this at once: the first one's manifest stands. Raises OvocrError that names the
+    first difference, or a file that is not of this data set and would be replaced.
+    """
+    if not data_set.manifest_path.exists():
+        _check_nothing_foreign(data_set)
+        _create(data_set, manifest, words)
+    _check_same(data_set, manifest)
+
+
+def _check_nothing_foreign(data_set: LabelledDataSet) -> None:
+    """Raises OvocrError where there are files of shards, but no manifest that says how they were made."""
+    found = next(data_set.shard_files(), None)
+    # Another process may have begun the data set since: its manifest came before its shards.
+    if found is not None and not data_set.manifest_path.exists():
+        raise OvocrError(
+            f"{data_set}: has {found.relative_to(data_set.root)}, but no manifest.json to say how it was made; "
+            "put that back or choose another --out"
+        )
+
+
+def remove_start_files(data_set: LabelledDataSet) -> None:
+    """Remove what a process that was killed while it created the data set may have left."""
+    for folder in data_set.root.glob(f"{STARTING}*"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _create(data_set: LabelledDataSet, manifest: dict[str, Any], words: Words | None) -> None:
+    own = _own_folder(data_set.root)
+    try:
+        if words is not None:
+            words.save(LabelledDataSet(own))
+        written = sorted(own.iterdir(), reverse=True)  # the .json before the words that it describes
+        for path in written:
+            _check_replaceable(data_set, path)
+        if data_set.manifest_path.exists():  # another process was faster
+            return
+        for path in written:
+            os.replace(path, data_set.root / path.name)
+        partial = own / data_set.manifest_path.name
+        write_text(partial, json.dumps(manifest, ensure_ascii=False, indent=2) + "\n")
+        _place_first(partial, data_set.manifest_path)
+        fsync(data_set.root)
+    finally:
+        shutil.rmtree(own, ignore_errors=True)
+
+
+def _own_folder(root: Path) -> Path:
+    """A new folder in the data set's: another process may be writing the same files at this moment."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=STARTING, dir=root))
+    except OSError as error:  # it names a folder that the user does not know
+        raise OvocrError(f"--out {root}: cannot be written to ({error.strerror}); choose another --out") from error
+
+
+def _check_replaceable(data_set: LabelledDataSet, path: Path) -> None:
+    """Raises OvocrError where another file has the name of ``path`` in a data set without a manifest.
+
+    The same file may be there: of a process that begins the data set too, or was killed as it did.
+    """
+    there = data_set.root / path.name
+    same = not os.path.lexists(there) or (there.is_file() and filecmp.cmp(there, path, shallow=False))
+    if not same and not data_set.manifest_path.exists():
+        raise OvocrError(
+            f"{data_set}: has another {path.name}, and no manifest.json to say what it is for; "
+            "move it away or choose another --out"
+        )
+
+
+def _place_first(partial: Path, path: Path) -> None:
+    """Give a complete file its name unless another file has it by now."""
+    try:
+        os.link(partial, path)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
+            raise
+        os.replace(partial, path)  # a file system without hard links: of two that start at once, the last one's stands
+
+
+def _check_same(data_set: LabelledDataSet, manifest: dict[str, Any]) -> None:
+    difference = find_difference(data_set.manifest(), json.loads(json.dumps(manifest)))
+    if difference:
+        raise OvocrError(
+            f"{data_set}: made with another configuration: {difference}; "
+            "repeat that configuration or choose another --out"
+        )
+
+
+def find_difference(there: Any, here: Any, name: str = "") -> str:
+    """The first difference between two manifests (``there`` in the folder, ``here`` of this run), or nothing."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        for key in {**here, **there}:
+            inner = f"{name}.{key}" if name else str(key)
+            if found := find_difference(there.get(key), here.get(key), inner):
+                return found
+        return ""
+    if isinstance(there, list) and isinstance(here, list):
+        if len(there) != len(here):
+            return f"{name}: {len(there)} there, {len(here)} in this run"
+        pairs = enumerate(zip(there, here, strict=True))
+        return next((found for n, (a, b) in pairs if (found := find_difference(a, b, f"{name}[{n}]"))), "")
+    return "" if there == here else f"{name} is {there!r} there, {here!r} in this run"

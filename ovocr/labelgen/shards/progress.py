@@ -1,0 +1,94 @@
+"""How far a run is: a bar on a terminal, else a line now and then."""
+
+import sys
+import time
+from types import TracebackType
+
+from tqdm import tqdm
+
+from ovocr.base.escape import for_terminal
+from ovocr.labelgen.sources import InputShard
+
+LOG_INTERVAL_S = 30.0
+# tqdm's own but for the rate, which it turns into seconds an image where that is above 1.
+_BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
+
+
+class Progress:
+    """Counts the images of ``shards`` as they are done, on stderr; says nothing where ``shown`` is false.
+
+    The number of images in a .tar is not known before it is read: it is estimated from those that have been.
+    """
+
+    def __init__(self, shards: list[InputShard], shown: bool) -> None:
+        self._shards = shards
+        self._shown = shown
+        self._done = 0  # images
+        self._finished = 0  # shards
+        self._in_tars = [0, 0]  # images and bytes of the tars that are finished
+        self._of_shard = 0
+        self._start = self._last_line = time.monotonic()
+        terminal = shown and sys.stderr.isatty()
+        self._bar = tqdm(total=self._estimate(), unit="img", bar_format=_BAR, disable=not terminal)
+        self._lines = shown and not terminal
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.close()
+
+    def begin(self, shard: InputShard) -> None:
+        """The images that follow are of this shard."""
+        self._of_shard = 0
+        self._bar.set_description(f"shard {self._finished + 1}/{len(self._shards)}")
+
+    def image(self, count: int = 1) -> None:
+        """One more image is done, or ``count`` at once."""
+        self._done += count
+        self._of_shard += count
+        self._bar.update(count)
+        if self._lines and time.monotonic() - self._last_line >= LOG_INTERVAL_S:
+            self._print_line()
+
+    def end(self, shard: InputShard) -> None:
+        """The shard is finished."""
+        self._finished += 1
+        if shard.images is None:
+            self._in_tars[0] += self._of_shard
+            self._in_tars[1] += shard.size or 0
+            self._bar.total = self._estimate()
+            self._bar.refresh()
+
+    def _estimate(self) -> int | None:
+        known = sum(shard.images for shard in self._shards if shard.images is not None)
+        size = self._bytes_in_tars()
+        if not size:
+            return known
+        images, read = self._in_tars
+        return known + round(images * size / read) if read else None
+
+    def _is_exact(self) -> bool:
+        """Have all tars been read to their end?"""
+        return self._in_tars[1] == self._bytes_in_tars()
+
+    def _bytes_in_tars(self) -> int:
+        return sum(shard.size or 0 for shard in self._shards if shard.images is None)
+
+    def _print_line(self) -> None:
+        self._last_line = time.monotonic()
+        seconds = self._last_line - self._start
+        total = self._estimate()
+        of = "?" if total is None else f"{'' if self._is_exact() else 'about '}{total}"
+        left = f", about {(total - self._done) * seconds / self._done:.0f} s left" if total else ""
+        say(
+            f"shard {self._finished + 1}/{len(self._shards)}, {self._done} of {of} images, "
+            f"{self._done / seconds:.2f} images/s{left}"
+        )
+
+
+def say(line: str) -> None:
+    """One line for the user, on stderr."""
+    print(f"ovocr: {for_terminal(line)}", file=sys.stderr, flush=True)

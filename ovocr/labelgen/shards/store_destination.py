@@ -1,0 +1,206 @@
+"""A data set in an object store: each shard is made in a folder for temporary files, and then uploaded.
+
+An object appears when its upload is complete, so here too a file has its name only when it is whole; a shard's
+statistics are uploaded last. The store holds no locks: two runs that come to the same shard at once both make it, and
+upload the same bytes.
+"""
+
+import hashlib
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ovocr.base.errors import OvocrError
+from ovocr.base.files import locked
+from ovocr.base.object_store import connect, describe_error, store_errors
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.shard_files import shard_files
+from ovocr.labelgen.shards.destination import Destination
+from ovocr.labelgen.shards.manifest import settle_configuration
+from ovocr.labelgen.sources import InputShard
+from ovocr.labelgen.tagging.run_words import Words
+
+_LOCK = ".lock"
+_NEW_S = 60.0
+
+
+class StoreDestination(Destination):
+    """url: of the data set. Raises OvocrError where the store cannot be reached.
+
+    ``data_set`` is a folder with the store's configuration and statistics, which goes at the end; while a shard is
+    made its files are there too, and one shard is uploaded while the next one is made.
+    """
+
+    keeps_shards = False
+
+    def __init__(self, url: str) -> None:
+        self._url = url.rstrip("/")
+        self._system, self._path = connect(self._url)
+
+    def __enter__(self) -> "StoreDestination":
+        with ExitStack() as stack:
+            root = stack.enter_context(_temporary_folder(self._url))
+            self.data_set = LabelledDataSet(root, url=self._url)
+            self._is_new = not self._fetch_configuration()
+            if self._is_new:
+                self._check_nothing_foreign()
+            self._finished = self._fetch_statistics()
+            self._uploader = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="ovocr-upload"))
+            self._upload: Future[None] | None = None
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """A shard that is complete is uploaded to its end, whatever ends the run."""
+        with self._stack:
+            if error is None:
+                self._wait()
+
+    def check(self, shards: list[InputShard]) -> None:
+        """Raises OvocrError where a source lies where the shards' pictures go; the store says what may be written."""
+        for source in dict.fromkeys(shard.source for shard in shards):
+            if f"{source}/".startswith(f"{self._url}/rec/"):
+                raise OvocrError(f"--out {self._url}: {source} lies where its shards are written; choose another --out")
+
+    def settle(self, manifest: dict[str, Any], words: Words | None) -> None:
+        """As settle_configuration does; of processes that begin the data set at once the first manifest stands."""
+        settle_configuration(self.data_set, manifest, words)
+        if not self._is_new:
+            return
+        for path in self.data_set.word_files():
+            if path.exists() and not self._create(path) and self._get(path.name) != path.read_bytes():
+                raise OvocrError(
+                    f"{self._url}: has another {path.name}, and no manifest.json to say what it is for; "
+                    "move it away or choose another --out"
+                )
+        if not self._create(self.data_set.manifest_path):
+            self._fetch_configuration()
+            settle_configuration(self.data_set, manifest, words)
+        self._is_new = False
+
+    def join(self) -> None:
+        """Fetch the configuration, if another process has begun the data set since. Raises OvocrError."""
+        if self._is_new:
+            self._is_new = not self._fetch_configuration()
+
+    def see_finished(self) -> None:
+        """Fetch the statistics of all finished shards. Raises OvocrError."""
+        self._finished = self._fetch_statistics()
+
+    def flush(self) -> None:
+        """Return once the last shard is uploaded. Raises OvocrError where that fails."""
+        self._wait()
+
+    def begin_shard(self, number: int) -> None:
+        """The statistics of a shard that is made again go first: without them it is not finished."""
+        if number not in self._finished:
+            return
+        with self._errors():
+            self._system.rm_file(self._object(self.data_set.stats_path(number)))
+        self._finished.remove(number)
+
+    def finish_shard(self, number: int) -> None:
+        """Upload the shard beside the making of the next one. Raises OvocrError where the one before has failed."""
+        self._wait()
+        self._upload = self._uploader.submit(self._upload_shard, number)
+
+    def _wait(self) -> None:
+        if self._upload is not None:
+            self._upload.result()
+
+    def _upload_shard(self, number: int) -> None:
+        with self._errors():
+            for path in shard_files(self.data_set, number, with_text=True).values():
+                if path.exists():
+                    self._system.put_file(str(path), self._object(path))
+                    path.unlink()
+            # Kept for the run's totals.
+            stats = self.data_set.stats_path(number)
+            self._system.put_file(str(stats), self._object(stats))
+
+    def _fetch_configuration(self) -> bool:
+        """Is there one?"""
+        manifest = self._get(self.data_set.manifest_path.name)
+        if manifest is None:
+            return False
+        for path in self.data_set.word_files():
+            if (content := self._get(path.name)) is not None:
+                path.write_bytes(content)
+        self.data_set.manifest_path.write_bytes(manifest)
+        return True
+
+    def _check_nothing_foreign(self) -> None:
+        for folder in ("rec", "ocr", "records", "stats"):
+            with self._errors():
+                found = self._system.find(f"{self._path}/{folder}")
+            # Another process may have begun the data set since: its manifest came before its shards.
+            if found and self._get(self.data_set.manifest_path.name) is None:
+                raise OvocrError(
+                    f"{self._url}: has {found[0][len(self._path) + 1 :]}, but no manifest.json to say how it was made; "
+                    "put that back or choose another --out"
+                )
+
+    def _fetch_statistics(self) -> set[int]:
+        """Numbers of the shards that are finished."""
+        folder = self.data_set.stats_path(0).parent
+        folder.mkdir(exist_ok=True)
+        with self._errors():
+            paths = [path for path in self._system.find(self._object(folder)) if path.endswith(".json")]
+            contents = self._system.cat(paths) if paths else {}
+        for path, content in contents.items():
+            (folder / path.rpartition("/")[2]).write_bytes(content)
+        return set(self.data_set.finished_shards())
+
+    def _create(self, path: Path) -> bool:
+        """Upload a file of the configuration unless there is one of its name; was there none?"""
+        try:
+            with self._errors():
+                self._system.pipe_file(self._object(path), path.read_bytes(), mode="create")
+        except FileExistsError:
+            return False
+        except FileNotFoundError as error:
+            raise OvocrError(f"{self._url}: {describe_error(error)}") from error
+        return True
+
+    def _get(self, name: str) -> bytes | None:
+        with suppress(FileNotFoundError), self._errors():
+            content: bytes = self._system.cat_file(f"{self._path}/{name}")
+            return content
+        return None
+
+    def _object(self, path: Path) -> str:
+        return f"{self._path}/{path.relative_to(self.data_set.root).as_posix()}"
+
+    def _errors(self) -> Any:
+        return store_errors(self._url)
+
+
+def open_destination(out: Path | str) -> Destination:
+    """The data set of a run: in a folder, or in an object store, which a text names by its URL."""
+    return Destination(LabelledDataSet(out)) if isinstance(out, Path) else StoreDestination(out)
+
+
+@contextmanager
+def _temporary_folder(url: str) -> Iterator[Path]:
+    """A folder that goes at the end of the block; those that killed runs for the same data set have left go, too."""
+    prefix = f"ovocr-upload-{hashlib.sha256(url.encode()).hexdigest()[:12]}-"
+    for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+        # One that is held is of a run that goes on, and a new one may not be held yet.
+        if time.time() - left.stat().st_mtime < _NEW_S:
+            continue
+        with suppress(OvocrError, OSError), locked(left / _LOCK, "busy"):
+            shutil.rmtree(left)
+    root = Path(tempfile.mkdtemp(prefix=prefix))
+    try:
+        with locked(root / _LOCK, "busy"):
+            yield root
+    finally:
+        shutil.rmtree(root, ignore_errors=True)

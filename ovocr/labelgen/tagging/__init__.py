@@ -1,0 +1,1 @@
+"""Lines -> words -> tags -> 100 slots. Imports dataset and vocab."""

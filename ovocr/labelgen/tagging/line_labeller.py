@@ -1,0 +1,67 @@
+"""From the lines of an image to its words, tags and tag slots: the same for pictures and for stored text."""
+
+from collections.abc import Sequence
+
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.lines import Line
+from ovocr.dataset.outcome import Outcome, Status, Tag
+from ovocr.dataset.reasons import Reason
+from ovocr.labelgen.tagging.run_words import stored_frequencies, stored_vocabulary
+from ovocr.labelgen.tagging.tag_slots import IDF, TagPolicy, tag_slots
+from ovocr.labelgen.tagging.word_boxes import word_box
+from ovocr.labelgen.tagging.word_frequencies import WordFrequencies
+from ovocr.vocab import LocatedWord, Segmentation, Vocabulary, locate_words
+
+
+class LineLabeller:
+    """Gives what becomes of an image that was read: its key and lines decide. Holds a vocabulary.
+
+    frequencies: for a policy that weighs by them, else None.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, policy: TagPolicy, frequencies: WordFrequencies | None = None) -> None:
+        self._vocabulary = vocabulary
+        self._segmentation = Segmentation.of(vocabulary.settings)
+        self._policy = policy
+        self._weight = None if frequencies is None else lambda id: frequencies.weight(vocabulary.word(id))
+
+    @classmethod
+    def load(cls, data_set: LabelledDataSet, policy: TagPolicy) -> "LineLabeller":
+        """That of a data set which has its vocabulary and, where the policy needs them, frequencies already.
+
+        Raises OvocrError.
+        """
+        frequencies = stored_frequencies(data_set) if policy.weighting == IDF else None
+        return cls(stored_vocabulary(data_set), policy, frequencies)
+
+    def __call__(self, key: str, width: int, height: int, lines: Sequence[Line]) -> Outcome:
+        """The outcome of an image whose stored picture has this size in pixels, still without that picture."""
+        words = locate_words([line.text for line in lines], self._segmentation)
+        known = [(id, word) for word in words if (id := self._vocabulary.id(word.text)) is not None]
+        reason = None
+        if not known:
+            reason = Reason.NO_WORD_IN_VOCABULARY if words else Reason.NO_TEXT
+        tags = distinct_tags(known, lines)
+        return Outcome(
+            status=Status.OK if tags else Status.DROPPED,
+            reason=reason,
+            width=width,
+            height=height,
+            lines=lines,
+            words_found=len(words),
+            words_in_vocabulary=len(known),
+            tags=tags,
+            slots=self.slots([id for id, _ in known] if self._policy.repeats else [tag.id for tag in tags], key),
+        )
+
+    def slots(self, ids: list[int], key: str) -> list[int]:
+        """The tag slots of an image whose words have these class ids, in order of appearance; none without a word."""
+        return tag_slots(ids, self._policy.tags, self._policy.seed, key, self._weight) if ids else []
+
+
+def distinct_tags(words: list[tuple[int, LocatedWord]], lines: Sequence[Line]) -> list[Tag]:
+    """Each class id once, in order of appearance, with the place of its first word."""
+    first: dict[int, LocatedWord] = {}
+    for id, word in words:
+        first.setdefault(id, word)
+    return [Tag(id, word.line, word_box(lines[word.line].box, word.start, word.end)) for id, word in first.items()]

@@ -1,0 +1,90 @@
+"""The words of a run: a vocabulary, and how frequent its words are where the tag policy asks for that."""
+
+import dataclasses
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ovocr.base.errors import OvocrError, UsageError
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.labelgen.tagging.word_frequencies import WordFrequencies
+from ovocr.recordio import MAX_CLASS_ID
+from ovocr.vocab import Segmentation, Vocabulary
+from ovocr.vocab.segmentation.normalisation import normalise
+from ovocr.vocab.vocabulary import LEXICON
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a data set has of them, beside its manifest. frequencies: for the policy idf, else None."""
+
+    vocabulary: Vocabulary
+    frequencies: WordFrequencies | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """What the manifest says of them."""
+        frequencies = {} if self.frequencies is None else {"frequencies": self.frequencies.describe()}
+        return {
+            "vocabulary": {"size": len(self.vocabulary), "sha256": self.vocabulary.sha256},
+            "segmentation": Segmentation.of(self.vocabulary.settings).describe(),
+            **frequencies,
+        }
+
+    def save(self, data_set: LabelledDataSet) -> None:
+        """Write their files. Raises OSError."""
+        self.vocabulary.save(data_set.vocabulary_path)
+        if self.frequencies is not None:
+            self.frequencies.save(data_set.frequencies_path)
+
+
+def stored_vocabulary(data_set: LabelledDataSet) -> Vocabulary:
+    """That of a data set, loaded once in a process. Raises OvocrError where it is not the one that the manifest names.
+
+    It must not be changed.
+    """
+    described = data_set.manifest().get("vocabulary", {})
+    return _load_stored(data_set.vocabulary_path, described.get("sha256"))
+
+
+def stored_frequencies(data_set: LabelledDataSet) -> WordFrequencies:
+    """Those of a data set. Raises OvocrError where they are not the ones that the manifest names."""
+    frequencies = WordFrequencies.load(data_set.frequencies_path)
+    if frequencies.describe() != data_set.manifest().get("frequencies"):
+        raise OvocrError(f"{data_set.frequencies_path}: is not the file that manifest.json names; put that back")
+    return frequencies
+
+
+@lru_cache(maxsize=2)
+def _load_stored(path: Path, sha256: str) -> Vocabulary:
+    vocabulary = Vocabulary.load(path)
+    if vocabulary.sha256 != sha256:
+        raise OvocrError(f"{path}: is not the vocabulary that manifest.json names (sha256 {sha256}); put that back")
+    return vocabulary
+
+
+def load_vocabulary(name: str | Path) -> Vocabulary:
+    """A vocabulary whose words can be classes. Raises OvocrError where it cannot be read, UsageError for others."""
+    vocabulary = Vocabulary.load(name)
+    if not 0 < len(vocabulary) <= MAX_CLASS_ID + 1:
+        raise UsageError(f"--vocab {name}: {len(vocabulary)} words; from 1 to {MAX_CLASS_ID + 1} are possible")
+    if name != LEXICON:
+        _check_words_can_occur(name, vocabulary)
+    return vocabulary
+
+
+def with_han(vocabulary: Vocabulary, han: str | None) -> Vocabulary:
+    """The same words for lines that are cut with this setting of ``Segmentation``; None for the vocabulary's own."""
+    own = Segmentation.of(vocabulary.settings)
+    if han is None or han == own.han:
+        return vocabulary
+    words = [vocabulary.word(id) for id in range(len(vocabulary))]
+    return Vocabulary(words, {**vocabulary.settings, "segmenter": dataclasses.replace(own, han=han).describe()})
+
+
+def _check_words_can_occur(name: str | Path, vocabulary: Vocabulary) -> None:
+    """Words are looked up as they are normalised: one that is written otherwise would be a class without pictures."""
+    for id in range(len(vocabulary)):
+        word = vocabulary.word(id)
+        if normalise(word) != word:
+            raise UsageError(f"--vocab {name}: line {id + 1}: {word!r} never occurs; write it {normalise(word)!r}")

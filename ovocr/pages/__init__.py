@@ -1,0 +1,1 @@
+"""What all HTML reports share: the document, styles, scripts. Imports base."""

@@ -1,0 +1,1 @@
+"""Lists of videos and their frames. Imports data."""

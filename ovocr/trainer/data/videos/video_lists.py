@@ -1,0 +1,171 @@
+"""Lists of videos, a line a video, as one list of samples: clips and class ids."""
+
+import re
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ovocr.base.errors import MissingExtraError, OvocrError
+from ovocr.trainer.data.samples import Sample
+from ovocr.trainer.data.videos.list_lines import ListLines
+from ovocr.trainer.data.videos.time_axis import clip_times
+
+_NUMBER = re.compile(rb"-?[0-9]+")
+_MOST_DIGITS = 18  # of what int64 holds
+_COUNTED_AT_ONCE = 1 << 20
+
+
+class VideoLine(NamedTuple):
+    """A line of a list."""
+
+    path: str
+    ids: list[int]
+
+
+def parse_line(line: bytes) -> VideoLine:
+    """A path, then class ids: behind the first tab, or else the whole numbers that the line ends with.
+
+    Raises OvocrError that says what is wrong with the line.
+    """
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise OvocrError(f"not UTF-8 text: byte {error.start} of the line") from error
+    path, tab, rest = line.partition(b"\t")
+    if tab:
+        fields = rest.split()
+    else:
+        words = line.split()
+        numbers = next((n for n, word in enumerate(reversed(words)) if not _NUMBER.fullmatch(word)), len(words))
+        path, *fields = line.strip().rsplit(None, numbers) if numbers < len(words) else [b"", *words]
+    if not path.strip():
+        raise OvocrError("no path before the class ids")
+    for field in fields:
+        if not _NUMBER.fullmatch(field) or len(field) > _MOST_DIGITS:
+            raise OvocrError(f"{field.decode()!r} is no class id")
+    return VideoLine(path.decode("utf-8"), [int(field) for field in fields])
+
+
+class VideoSamples:
+    """Clips and class ids: list after list, in the order of their lines.
+
+    lists: UTF-8 text files, a line a video; blank lines and those that begin with # do not count. Paths that are not
+        absolute count from the list's folder.
+    labels_stored, label_select: of a line's ids the slice [label_select : label_select + labels_stored] is used.
+    num_classes: these ids must be less.
+    image_size: side of the letterboxed frames, pixels.
+    frames: of a clip, each drawn from one of so many equal bins of sampled_frames, which are spread evenly over the
+        video: see ``clip_times``.
+    seed: with the position of a sample it decides what is drawn.
+
+    Raises MissingExtraError without PyAV, OvocrError that names the list, and at a read one that names list and line.
+    May be pickled, and used on both sides of a fork.
+    """
+
+    vocabulary_path: Path | None = None
+
+    def __init__(
+        self,
+        lists: Sequence[str | Path],
+        *,
+        labels_stored: int,
+        label_select: int = 0,
+        num_classes: int,
+        image_size: int = 224,
+        frames: int = 8,
+        sampled_frames: int = 64,
+        seed: int = 0,
+    ) -> None:
+        if find_spec("av") is None:
+            raise MissingExtraError("reading videos", "video")
+        if not lists:
+            raise OvocrError("no lists of videos: at least one is needed")
+        self._labels = slice(label_select, label_select + labels_stored)
+        self._num_classes, self._image_size = num_classes, image_size
+        self._frames, self._sampled_frames, self._seed = frames, sampled_frames, seed
+        self._lists = [ListLines(Path(path)) for path in lists]
+        self.parts = [len(lines) for lines in self._lists]
+        self._ends = np.cumsum(self.parts)
+        for first in [0, *self._ends[:-1].tolist()]:
+            self._read(first)  # ids too few or too large are an error now, not in the middle of a step
+
+    def __len__(self) -> int:
+        """Videos of all lists."""
+        return int(self._ends[-1])
+
+    def load(self, index: int, position: int | None = None) -> Sample:
+        """A clip and its class ids; see ``clip_times`` for what is drawn. Raises OvocrError naming list and line."""
+        from ovocr.trainer.data.videos.frames import load_frames  # only where PyAV is installed
+
+        place, path, labels = self._read(index)
+        times = clip_times(self._frames, self._sampled_frames, seed=self._seed, position=position)
+        try:
+            pixels = load_frames(path, times, sampled_frames=self._sampled_frames, size=self._image_size)
+        except OvocrError as error:
+            raise type(error)(f"{place}: {error}") from error
+        return Sample(pixels, labels, times)
+
+    def name(self, index: int) -> str:
+        """Where a sample comes from, for messages: LIST:17 (clips/a.mp4)."""
+        _, place, line = self._line(index)
+        try:
+            return f"{place} ({parse_line(line).path})"
+        except OvocrError:
+            return place
+
+    def class_counts(self) -> NDArray[np.int64]:
+        """How many videos have each class among the ids that are used; all lists are read through.
+
+        Raises OvocrError naming list and line.
+        """
+        counts = np.zeros(0, dtype=np.int64)
+        waiting: list[int] = []
+        for lines in self._lists:
+            for number, line in lines:
+                waiting += set(self._used_ids(f"{lines.path}:{number}", line).ids)
+                if len(waiting) >= _COUNTED_AT_ONCE:
+                    counts, waiting = _add_counts(counts, waiting), []
+        return _add_counts(counts, waiting)
+
+    def _line(self, index: int) -> tuple[Path, str, bytes]:
+        """Folder of the list, LIST:17, and the line's text. Raises IndexError beyond the last sample."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)}")
+        part = int(np.searchsorted(self._ends, index, side="right"))
+        lines = self._lists[part]
+        number, line = lines[index - int(self._ends[part]) + self.parts[part]]
+        return lines.path.parent, f"{lines.path}:{number}", line
+
+    def _read(self, index: int) -> tuple[str, Path, NDArray[np.int64]]:
+        """LIST:17, path of the video, class ids int64 [labels_stored]. Raises OvocrError naming list and line."""
+        folder, place, line = self._line(index)
+        path, ids = self._used_ids(place, line)
+        return place, folder / path, np.array(ids, dtype=np.int64)
+
+    def _used_ids(self, place: str, line: bytes) -> VideoLine:
+        """A line with those of its ids that are used. Raises OvocrError, naming the place, unless all are classes."""
+        try:
+            path, ids = parse_line(line)
+        except OvocrError as error:
+            raise OvocrError(f"{place}: {error}") from error
+        if len(ids) < self._labels.stop:
+            raise OvocrError(
+                f"{place}: {len(ids)} class ids, but ids {self._labels.start} to {self._labels.stop - 1} are asked "
+                "for: see label_select and labels_stored"
+            )
+        ids = ids[self._labels]
+        for class_id in ids:
+            if not 0 <= class_id < self._num_classes:
+                raise OvocrError(f"{place}: {class_id} is no class: there are {self._num_classes}, from 0")
+        return VideoLine(path, ids)
+
+
+def _add_counts(counts: NDArray[np.int64], ids: list[int]) -> NDArray[np.int64]:
+    """Counts with those of more ids, as long as the largest id asks for."""
+    found = np.bincount(np.array(ids, dtype=np.int64), minlength=len(counts))
+    found[: len(counts)] += counts
+    return found

@@ -1,0 +1,1 @@
+"""Measures a trained run: recall, examples, the report page, and reading pictures. Imports training."""

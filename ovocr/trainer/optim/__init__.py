@@ -1,0 +1,1 @@
+"""Row-wise optimizers for class centers. Imports kernels."""

@@ -1,0 +1,1 @@
+"""Shows the first samples of a run as they are loaded. Imports training and data."""

@@ -1,0 +1,108 @@
+"""What a run would see: the first samples of each head as they are loaded, with the tags that crops keep and drop."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ovocr.base.escape import for_terminal
+from ovocr.trainer.config.sections import RunConfig
+from ovocr.trainer.data.damage import load_unless_damaged
+from ovocr.trainer.data.head_data import HeadData
+from ovocr.trainer.data.pictures import decode, picture_size
+from ovocr.trainer.data.records import RecordSamples
+from ovocr.trainer.data.samples import Sample
+from ovocr.trainer.data.thumbnails import PICTURE_SIZE, small_jpeg, to_jpeg
+from ovocr.trainer.training.loop import open_data
+
+SAMPLES = 24  # of each head
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreviewedTag:
+    """A tag of a picture. corners: x1, y1 .. x4, y4 in shares of the picture's sides; None without a place."""
+
+    word: str
+    kept: bool
+    corners: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreviewedSample:
+    """A sample at its position of the run.
+
+    shown: what the encoder gets, as JPEG. whole: the stored picture; None of a video. aspect: its width / height.
+    part: what is drawn of it, left, top, right, bottom in shares of its sides; None where nothing is. part_used: is it
+    shown, because a tag is in it? Of several draws without a tag it is the first.
+    """
+
+    position: int
+    name: str
+    shown: bytes
+    tags: tuple[PreviewedTag, ...]
+    whole: bytes | None = None
+    aspect: float = 1.0
+    part: tuple[float, float, float, float] | None = None
+    part_used: bool = False
+
+
+def preview(config: RunConfig, count: int) -> dict[str, list[PreviewedSample]]:
+    """The first ``count`` samples of each head's course, but damaged ones, which are told. Raises OvocrError."""
+    return {name: list(_samples(data, count)) for name, data in open_data(config).items()}
+
+
+def _samples(data: HeadData, count: int) -> Iterator[PreviewedSample]:
+    for position, index in enumerate(data.order.samples_at(np.arange(count)).tolist()):
+        sample = load_unless_damaged(data.samples, index, position)
+        if not isinstance(sample, Sample):  # a run skips it, too
+            print(f"ovocr: position {position}: skipped: {for_terminal(sample)}", file=sys.stderr)
+        elif isinstance(data.samples, RecordSamples):
+            yield _of_record(data, data.samples, index, position, sample)
+        else:
+            tags = tuple(
+                PreviewedTag(word=_word(data, tag), kept=True) for tag in dict.fromkeys(sample.labels.tolist())
+            )
+            yield PreviewedSample(position=position, name=data.samples.name(index), shown=to_jpeg(sample), tags=tags)
+
+
+def _of_record(data: HeadData, samples: RecordSamples, index: int, position: int, sample: Sample) -> PreviewedSample:
+    encoded, labels = samples[index]
+    width, height = picture_size(encoded)
+    crops = list(samples.draw_crops(encoded, position))
+    used = next((crop for crop in crops if samples.kept_tags(index, labels, crop).any()), None)
+    crop = used or next(iter(crops), None)
+    return PreviewedSample(
+        position=position,
+        name=samples.name(index),
+        shown=to_jpeg(sample),
+        tags=_tags(data, samples, index, labels, sample, (width, height)),
+        whole=small_jpeg(decode(encoded, at_least=PICTURE_SIZE)),
+        aspect=width / height,
+        part=(crop.left / width, crop.top / height, crop.right / width, crop.bottom / height) if crop else None,
+        part_used=used is not None,
+    )
+
+
+def _tags(
+    data: HeadData,
+    samples: RecordSamples,
+    index: int,
+    labels: NDArray[np.int64],
+    sample: Sample,
+    size: tuple[int, int],
+) -> tuple[PreviewedTag, ...]:
+    places = samples.tags_of(index)
+    corners = {} if places is None else dict(zip(places.ids.tolist(), places.boxes / np.tile(size, 4), strict=True))
+    kept = set(sample.labels.tolist())
+    return tuple(
+        PreviewedTag(
+            word=_word(data, tag), kept=tag in kept, corners=tuple(corners[tag].tolist()) if tag in corners else None
+        )
+        for tag in dict.fromkeys(labels.tolist())
+    )
+
+
+def _word(data: HeadData, tag: int) -> str:
+    return str(tag) if data.vocabulary is None else data.vocabulary.word(tag)

@@ -1,0 +1,1 @@
+"""The ranks of a run: collectives, launching them, and naming the one that failed."""

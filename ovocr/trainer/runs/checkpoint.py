@@ -1,0 +1,316 @@
+"""Checkpoints: backbone, class centers, optimizer state and position, saved on N ranks and loaded on any M.
+
+torch.distributed.checkpoint writes and reads the tensors. Class centers and their moments are split over ranks by rows
+in parts of unequal length, which its sharded tensor types do not express, so two planners (its documented extension
+point) say at which row of the whole a rank's tensor begins. A checkpoint is written under a name of its own and renamed
+when all of it is on the disk: a folder with the final name is complete.
+"""
+
+import json
+import pickle
+import shutil
+import warnings
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner, DefaultSavePlanner
+from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
+from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, Metadata, MetadataIndex, TensorStorageMetadata
+from torch.distributed.checkpoint.planner import LoadPlan, SavePlan, WriteItem, WriteItemType
+from torch.distributed.checkpoint.planner_helpers import create_read_items_for_chunk_list
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
+
+from ovocr.base.errors import OvocrError
+from ovocr.base.files import PARTIAL_SUFFIX, fsync, partial_path
+from ovocr.trainer.ranks.distributed import Ranks
+
+STATE_FILE = "state.json"
+
+
+@dataclass(frozen=True)
+class RowShard:
+    """A rank's rows of a tensor that is split by rows: ``local`` are rows first .. of ``total``."""
+
+    local: Tensor
+    first: int
+    total: int
+
+
+Tensors = dict[str, Tensor | RowShard]
+
+
+def save_checkpoint(folder: Path, tensors: Tensors, state: dict[str, Any], ranks: Ranks) -> None:
+    """Save tensors and a JSON-able state as ``folder``; every rank calls this.
+
+    A plain tensor is the same on every rank and written once; a RowShard is this rank's part. Raises OvocrError
+    where it cannot be written.
+    """
+    partial = partial_path(folder)
+    if ranks.rank == 0:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+    _barrier(ranks)
+    writer = FileSystemWriter(partial, sync_files=True, single_file_per_rank=True)
+    try:
+        with _quiet():
+            save(_local(tensors), storage_writer=writer, planner=_SavePlanner(tensors), process_group=ranks.group)
+    except CheckpointException as error:
+        cause = next(cause for cause, _ in error.failures.values())
+        free = shutil.disk_usage(partial.parent).free
+        if ranks.rank == 0:
+            shutil.rmtree(partial, ignore_errors=True)  # the next try needs its place
+        raise OvocrError(f"{folder}: the checkpoint cannot be written ({free:,} bytes free): {_line(cause)}") from error
+    checksums = _checksums(partial, tensors, ranks)
+    if ranks.rank == 0:
+        content = json.dumps({**state, "crc32": checksums}, indent=1, sort_keys=True)
+        (partial / STATE_FILE).write_text(content + "\n", encoding="utf-8")
+        fsync(partial / STATE_FILE)
+        fsync(partial)
+        shutil.rmtree(folder, ignore_errors=True)  # one of this name without its state is no checkpoint
+        partial.rename(folder)
+        fsync(folder.parent)
+    _barrier(ranks)
+
+
+def load_checkpoint(folder: Path, tensors: Tensors, ranks: Ranks) -> None:
+    """Fill the given tensors, in place, from a checkpoint. Raises OvocrError naming what is missing or differs."""
+    _check_metadata(folder)
+    _check_files(folder, ranks)
+    try:
+        with _quiet():
+            load(
+                _local(tensors),
+                storage_reader=FileSystemReader(folder),
+                planner=_LoadPlanner(folder, tensors),
+                process_group=ranks.group,
+            )
+    except CheckpointException as error:
+        # It gathers what failed on which rank; a broken promise of the checkpoint is told as itself.
+        causes = [cause for cause, _ in error.failures.values()]
+        known = next((cause for cause in causes if isinstance(cause, OvocrError)), None)
+        raise known or _unreadable(folder, causes[0]) from error
+
+
+@torch.no_grad()
+def fill(tensors: Tensors, whole: Mapping[str, Tensor], *, prefix: str) -> None:
+    """Copy whole tensors, by the names behind the prefix, into those of this rank: all of each, or its rows."""
+    for name, value in tensors.items():
+        source = whole[name.removeprefix(prefix)]
+        if isinstance(value, RowShard):
+            value.local.copy_(source[value.first : value.first + value.local.shape[0]])
+        else:
+            value.copy_(source)
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """The JSON state of a checkpoint. Raises OvocrError where it cannot be read."""
+    try:
+        state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise OvocrError(
+            f"{folder / STATE_FILE}: not a complete checkpoint: {getattr(error, 'strerror', None) or error}; "
+            f"remove {folder} to go on from an older one"
+        ) from error
+    if not isinstance(state, dict) or not isinstance(state.get("step"), int):
+        raise OvocrError(f"{folder / STATE_FILE}: says no step")
+    return state
+
+
+def complete_checkpoints(folder: Path) -> list[Path]:
+    """The complete checkpoints in a folder, oldest first; half-written ones have another name and are left out."""
+    found = [path for path in folder.glob("[0-9]*") if path.name.isdecimal() and (path / STATE_FILE).is_file()]
+    return sorted(found, key=lambda path: int(path.name))
+
+
+def incomplete_checkpoints(folder: Path) -> list[Path]:
+    """What saves that did not end have left: nothing of it is ever loaded."""
+    return sorted({*folder.glob("[0-9]*")} - {*complete_checkpoints(folder)})
+
+
+def prune_checkpoints(folder: Path, keep: int) -> None:
+    """Remove all but the newest ``keep`` complete checkpoints, and what a killed save left."""
+    for path in complete_checkpoints(folder)[:-keep]:
+        # Renamed first, so that a half-removed folder is never taken for a checkpoint.
+        doomed = partial_path(path)
+        path.rename(doomed)
+        shutil.rmtree(doomed)
+    for left_over in folder.glob(f"[0-9]*{PARTIAL_SUFFIX}"):
+        shutil.rmtree(left_over)
+
+
+class _MetadataUnpickler(pickle.Unpickler):
+    """Reads the index of a checkpoint, which is a pickle, without ever calling anything but what an index is made of.
+
+    Run folders are passed around; a pickle may name any function, and loading it would run that.
+    """
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) in _METADATA_NAMES or (module.split(".")[0] == "pathlib" and name in _PATHS):
+            return super().find_class(module, name)
+        if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
+            return getattr(torch, name)
+        raise pickle.UnpicklingError(f"it names {module}.{name}, which no index holds")
+
+
+_METADATA_NAMES = {
+    ("torch", "Size"),
+    ("torch.serialization", "_get_layout"),
+    ("torch.distributed.checkpoint.filesystem", "_StorageInfo"),
+    *(
+        ("torch.distributed.checkpoint.metadata", name)
+        for name in (
+            "ChunkStorageMetadata",
+            "Metadata",
+            "MetadataIndex",
+            "StorageMeta",
+            "TensorProperties",
+            "TensorStorageMetadata",
+            "_MEM_FORMAT_ENCODING",
+        )
+    ),
+}
+_PATHS = {"PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath"}
+
+
+def _check_metadata(folder: Path) -> None:
+    """Raises OvocrError where the index is missing, damaged, or holds what must not be run."""
+    try:
+        with (folder / ".metadata").open("rb") as file:
+            metadata = _MetadataUnpickler(file).load()
+    except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, pickle.UnpicklingError) as error:
+        raise _unreadable(folder, error) from error
+    if not isinstance(metadata, Metadata):
+        raise OvocrError(f"{folder}: the checkpoint cannot be read: its index is a {type(metadata).__name__}")
+
+
+def _checksums(folder: Path, tensors: Tensors, ranks: Ranks) -> dict[str, int]:
+    """CRC-32 of every rank's file, each worked out by the rank that wrote it; every rank calls this."""
+    device = next(value.local if isinstance(value, RowShard) else value for value in tensors.values()).device
+    own = folder / _file_of(ranks.rank)
+    checksum = _crc32(own) if own.is_file() else -1  # -1: a rank that had nothing to write
+    checksums = ranks.gather_rows(torch.tensor([checksum], device=device), [1] * ranks.world).tolist()
+    return {_file_of(rank): checksum for rank, checksum in enumerate(checksums) if checksum >= 0}
+
+
+def _check_files(folder: Path, ranks: Ranks) -> None:
+    """Raises OvocrError where a file is not as it was written. The ranks share the work.
+
+    torch's own reader does not notice changed bytes of a tensor.
+    """
+    checksums = read_state(folder).get("crc32", {})
+    for name in sorted(checksums)[ranks.rank :: ranks.world]:
+        try:
+            found = _crc32(folder / name)
+        except OSError as error:
+            raise _unreadable(folder, error) from error
+        if found != checksums[name]:
+            raise OvocrError(f"{folder / name}: not as it was written; remove {folder} to go on from an older one")
+
+
+def _file_of(rank: int) -> str:
+    """The name that torch.distributed.checkpoint gives to the file of a rank."""
+    return f"__{rank}_0.distcp"
+
+
+def _crc32(path: Path) -> int:
+    checksum = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 24):
+            checksum = zlib.crc32(block, checksum)
+    return checksum
+
+
+def _unreadable(folder: Path, cause: BaseException) -> OvocrError:
+    return OvocrError(f"{folder}: the checkpoint cannot be read: {_line(cause)}; remove it to go on from an older one")
+
+
+def _line(cause: BaseException) -> str:
+    lines = str(cause).splitlines() or [""]
+    return f"{type(cause).__name__}: {lines[0]}"
+
+
+def _local(tensors: Tensors) -> dict[str, Tensor]:
+    return {name: value.local if isinstance(value, RowShard) else value for name, value in tensors.items()}
+
+
+def _barrier(ranks: Ranks) -> None:
+    if ranks.world > 1:
+        dist.barrier(group=ranks.group)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without a process group torch.distributed.checkpoint warns that it works alone, which is what is meant."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is (disabled|unavailable)")
+        yield
+
+
+def _offsets(shard: RowShard) -> torch.Size:
+    return torch.Size([shard.first, *[0] * (shard.local.dim() - 1)])
+
+
+class _SavePlanner(DefaultSavePlanner):
+    def __init__(self, tensors: Tensors) -> None:
+        super().__init__()
+        self.shards = {name: value for name, value in tensors.items() if isinstance(value, RowShard)}
+
+    def create_local_plan(self) -> SavePlan:
+        plan = super().create_local_plan()
+        empty = {name for name, shard in self.shards.items() if not shard.local.numel()}
+        self.plan = replace(plan, items=[self._placed(item) for item in plan.items if item.index.fqn not in empty])
+        return self.plan
+
+    def lookup_object(self, index: MetadataIndex) -> Any:
+        return self.state_dict[index.fqn]
+
+    def _placed(self, item: WriteItem) -> WriteItem:
+        """The same item, said to be rows first .. of the whole."""
+        shard = self.shards.get(item.index.fqn)
+        if shard is None or item.tensor_data is None:
+            return item
+        offsets, local = _offsets(shard), shard.local
+        data = replace(
+            item.tensor_data,
+            chunk=ChunkStorageMetadata(offsets=offsets, sizes=local.size()),
+            size=torch.Size([shard.total, *local.shape[1:]]),
+        )
+        index = MetadataIndex(item.index.fqn, offsets)
+        return replace(item, index=index, type=WriteItemType.SHARD, tensor_data=data)
+
+
+class _LoadPlanner(DefaultLoadPlanner):
+    def __init__(self, folder: Path, tensors: Tensors) -> None:
+        super().__init__()
+        self.folder, self.tensors = folder, tensors
+
+    def create_local_plan(self) -> LoadPlan:
+        if self.metadata is None:
+            raise RuntimeError("set_up_planner was not called")
+        saved = self.metadata.state_dict_metadata
+        requests = []
+        for name, value in self.tensors.items():
+            shard = value if isinstance(value, RowShard) else RowShard(value, 0, value.shape[0] if value.dim() else 0)
+            whole = torch.Size([shard.total, *shard.local.shape[1:]]) if shard.local.dim() else torch.Size([])
+            found = saved.get(name)
+            if not isinstance(found, TensorStorageMetadata):
+                raise OvocrError(f"{self.folder}: the checkpoint has no {name}")
+            if found.size != whole:
+                raise OvocrError(f"{self.folder}: {name} is {list(found.size)}, {list(whole)} was expected")
+            if not shard.local.numel() and shard.local.dim():
+                continue  # more ranks than rows: nothing of it is here
+            chunk = ChunkStorageMetadata(offsets=_offsets(shard) if whole else whole, sizes=shard.local.size())
+            requests += create_read_items_for_chunk_list(name, found, [chunk])
+        return LoadPlan(requests)
+
+    def lookup_tensor(self, index: MetadataIndex) -> Tensor:
+        return self.state_dict[index.fqn]

@@ -1,0 +1,115 @@
+"""What a run tells while it runs: metrics.jsonl, TensorBoard, a progress bar or log lines."""
+
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from ovocr.base.files import write_text
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+
+def sample_digest(sample_ids: Iterable[NDArray[np.int64]]) -> str:
+    """A short fingerprint of which samples a step took, in order, head after head."""
+    return hashlib.blake2b(b"".join(ids.astype("<i8").tobytes() for ids in sample_ids), digest_size=8).hexdigest()
+
+
+class MetricsLog:
+    """Writes one record a step; only rank 0 has one. A context manager: it closes its files.
+
+    On a resumed run, lines of steps that the checkpoint does not have are dropped: they are made again.
+    """
+
+    def __init__(self, path: Path, *, start: int, steps: int, log_every: int, tensorboard: Path | None) -> None:
+        keep_lines_before(path, start)
+        self._file = path.open("a", encoding="utf-8")
+        self._log_every, self._steps, self._start = log_every, steps, start
+        self._board = _open_board(tensorboard, start) if tensorboard is not None else None
+        self._terminal = sys.stderr.isatty()
+        self._bar = tqdm(total=steps, initial=start, unit="step", disable=not self._terminal, desc="train")
+        self._began = time.monotonic()
+        self._images, self._seconds = 0, 0.0  # since the last line
+
+    def __enter__(self) -> "MetricsLog":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._bar.close()
+        self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+    def write(self, record: dict[str, Any], images: int, seconds: float) -> None:
+        """Take the record of a step of so many images and seconds: nested numbers, with ``step`` and ``loss``."""
+        self._images += images
+        self._seconds += seconds
+        self._file.write(json.dumps(record, allow_nan=False) + "\n")
+        step = record["step"]
+        self._bar.update()
+        last = step + 1 == self._steps
+        if step % self._log_every == 0 or last:
+            self._file.flush()
+            self._show(record)
+            if self._board is not None:
+                for name, value in _flat(record).items():
+                    self._board.add_scalar(name, value, step)
+
+    def flush(self) -> None:
+        """Put all lines on the disk: before a checkpoint says that their steps are done."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def _show(self, record: dict[str, Any]) -> None:
+        text = f"loss {record['loss']:.3f}, {self._images / max(1e-9, self._seconds):.1f} images/s"
+        self._images, self._seconds = 0, 0.0
+        if self._terminal:
+            self._bar.set_postfix_str(text)
+            return
+        done = record["step"] + 1
+        left = (time.monotonic() - self._began) / (done - self._start) * (self._steps - done)
+        print(f"step {done}/{self._steps}: {text}, {left:.0f} s left", file=sys.stderr, flush=True)
+
+
+def keep_lines_before(path: Path, start: int) -> None:
+    """Drop the lines of steps from ``start`` on from a file of JSON lines, if there is one."""
+    if not path.is_file():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue  # a killed run can leave half a line
+        if record["step"] < start:
+            kept.append(line + "\n")
+    write_text(path, "".join(kept))
+
+
+def _open_board(folder: Path, start: int) -> "SummaryWriter":
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder), purge_step=start)
+
+
+def _flat(record: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """Numbers of a nested record under names joined by slashes."""
+    flat: dict[str, float] = {}
+    for name, value in record.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}/")
+        elif isinstance(value, int | float) and name != "step":
+            flat[prefix + name] = float(value)
+    return flat

@@ -1,0 +1,1 @@
+"""Lines of text -> words: normalisation, scripts, Chinese, Latin runs, lost spaces. Imports base."""

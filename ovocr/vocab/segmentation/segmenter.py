@@ -1,0 +1,207 @@
+"""From recognised lines to words: normalise, find the runs, cut Chinese, join what was hyphenated.
+
+What the label builder, the vocabulary builder and the coverage report see of the text. Rules and examples:
+docs/vocabulary.md.
+"""
+
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from itertools import accumulate, groupby, islice
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+from ovocr.base.errors import UsageError
+from ovocr.vocab.segmentation.chinese import HMM, JIEBA_VERSION, ChineseCutter
+from ovocr.vocab.segmentation.han_folding import opencc_version, simplifying_table
+from ovocr.vocab.segmentation.latin_runs import LatinRuns
+from ovocr.vocab.segmentation.normalisation import normalise
+from ovocr.vocab.segmentation.scripts import compile_ascii_words, compile_words
+
+# Goes up when a rule changes the words of any line.
+VERSION = 2
+HAN_FORMS = ("as-read", "simplified")
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """What a user can choose of how lines become words; it goes with a vocabulary, whose words are made so.
+
+    han: "as-read", or "simplified": traditional characters become simplified ones before lines are cut. Raises
+    UsageError for another.
+    """
+
+    han: str = "as-read"
+
+    def __post_init__(self) -> None:
+        if self.han not in HAN_FORMS:
+            raise UsageError(f"--han {self.han}: there is {', '.join(HAN_FORMS)}")
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> "Segmentation":
+        """That of a vocabulary, by its ``settings``; the default where they do not say. Raises UsageError."""
+        segmenter = settings.get("segmenter")
+        return cls(str(segmenter.get("han", cls.han))) if isinstance(segmenter, dict) else cls()
+
+    def describe(self) -> dict[str, Any]:
+        """Names the rules in vocabulary files and manifests."""
+        described: dict[str, Any] = {"version": VERSION, "chinese": f"jieba {JIEBA_VERSION}", "hmm": HMM}
+        if self.han != "as-read":
+            described |= {"han": self.han, "opencc": opencc_version()}
+        return described
+
+
+DEFAULT = Segmentation()
+
+
+@dataclass(frozen=True)
+class LocatedWord:
+    """A word and where it stands.
+
+    line: index of its line. start, end: fractions of the line's length along its reading direction, 0 <= start < end
+    <= 1, measured in the width at which the normalised characters are displayed (wide 2, narrow 1, combining 0).
+    """
+
+    text: str
+    line: int
+    start: float
+    end: float
+
+
+class Segmenter:
+    """Finds the words of a line. Heavy (jieba's dictionary): ``load_segmenter`` shares one per process."""
+
+    def __init__(self, segmentation: Segmentation) -> None:
+        self._chinese = ChineseCutter()
+        mixed_words = [normalise(word) for word in self._chinese.mixed_words]
+        self._pattern: Any = compile_words(mixed_words)
+        self._ascii_pattern = compile_ascii_words(mixed_words)
+        self._latin = LatinRuns()
+        self._folds = simplifying_table() if segmentation.han == "simplified" else {}
+
+    def load(self) -> None:
+        """Read what would else be read for the first Chinese run: the dictionary."""
+        self._chinese.load()
+
+    def normalise(self, line: str) -> str:
+        """The line as its words are looked for.
+
+        A soft hyphen is shown at the end of a line, so there it counts as a hyphen.
+        """
+        text = normalise(line) + ("-" if line.rstrip().endswith("\u00ad") else "")
+        return text.translate(self._folds) if self._folds else text
+
+    def spans(self, line: str) -> Iterator[tuple[int, int]]:
+        """Start and end offsets of the words of a normalised line, in order, without overlap."""
+        spaced = " " in line
+        pattern = self._ascii_pattern if line.isascii() else self._pattern
+        for match in pattern.finditer(line):
+            start, end = match.span()
+            if match.lastgroup == "han":
+                for word in self._chinese.cut(match.group()):
+                    yield start, start + len(word)
+                    start += len(word)
+            elif match.lastgroup == "latin":
+                yield from self._latin.spans(line, start, end, spaced=spaced)
+            elif match.lastgroup != "number":
+                yield start, end
+
+    def joined(self, parts: list[str]) -> list[int]:
+        """How many of the parts of a word that is broken at line ends make each word: as a rule all make one."""
+        return self._latin.joined(parts)
+
+
+@cache
+def load_segmenter(segmentation: Segmentation = DEFAULT) -> Segmenter:
+    """The process's segmenter, made on the first call (0.5 s); with jieba its first Chinese run takes as long again.
+
+    Raises OvocrError where a package that it needs is not installed.
+    """
+    return Segmenter(segmentation)
+
+
+def segment(text: str, segmentation: Segmentation = DEFAULT) -> list[str]:
+    """Words of one line, normalised, in reading order."""
+    return segment_lines([text], segmentation)
+
+
+def segment_lines(lines: list[str], segmentation: Segmentation = DEFAULT) -> list[str]:
+    """Words of consecutive lines, normalised, in reading order; a word hyphenated across lines is one word."""
+    return [word.text for word in _find_words(lines, load_segmenter(segmentation))]
+
+
+def find_words(lines: list[str], segmentation: Segmentation = DEFAULT) -> list["FoundWord"]:
+    """Words of consecutive lines as ``locate_words`` gives them, each with its offsets in its normalised line."""
+    return _find_words(lines, load_segmenter(segmentation))
+
+
+def locate_words(lines: list[str], segmentation: Segmentation = DEFAULT) -> list[LocatedWord]:
+    """Words of consecutive lines, normalised, in reading order, with their places.
+
+    Where a line ends in a word whose last letter is Latin and a hyphen, and the next line begins with a lowercase Latin
+    letter, the parts are one word without the hyphen, unless they are likelier to be words of their own (``well-``,
+    ``known``). A joined word has the place of its first part and is counted once.
+    """
+    segmenter = load_segmenter(segmentation)
+    located = []
+    for number, words in groupby(_find_words(lines, segmenter), key=attrgetter("line")):
+        edges = [0, *accumulate(map(_display_width, segmenter.normalise(lines[number])))]
+        located += [
+            LocatedWord(word.text, number, edges[word.start] / edges[-1], edges[word.end] / edges[-1]) for word in words
+        ]
+    return located
+
+
+class FoundWord(NamedTuple):
+    """A word and its place: offsets in its normalised line. Of a joined word it is that of the first part."""
+
+    text: str
+    line: int
+    start: int
+    end: int
+
+
+def _find_words(lines: list[str], segmenter: Segmenter) -> list[FoundWord]:
+    words: list[FoundWord] = []
+    parts: list[FoundWord] = []  # of a word that goes on after a hyphen at the end of its line
+    for number, line in enumerate(lines):
+        text = segmenter.normalise(line)
+        found = [FoundWord(text[start:end], number, start, end) for start, end in segmenter.spans(text)]
+        last = found[-1].end if found else 0
+        broken = bool(found) and text[last:] == "-" and _is_latin(text[last - 1])
+        goes_on = bool(parts) and bool(found) and found[0].start == 0 and _starts_lowercase(line)
+        if goes_on:
+            parts.append(found.pop(0))
+        if parts and (found or not (goes_on and broken)):
+            words += _join(parts, segmenter)
+            parts = []
+        if broken and found:
+            parts = [found.pop()]
+        words += found
+    return words + _join(parts, segmenter)
+
+
+def _join(parts: list[FoundWord], segmenter: Segmenter) -> list[FoundWord]:
+    words = []
+    todo = iter(parts)
+    for number in segmenter.joined([part.text for part in parts]) if parts else []:
+        first, *others = islice(todo, number)
+        words.append(first._replace(text="".join(part.text for part in (first, *others))))
+    return words
+
+
+def _starts_lowercase(line: str) -> bool:
+    first = unicodedata.normalize("NFKC", line.lstrip()[:1])
+    return first.islower() and _is_latin(first[0])
+
+
+def _is_latin(char: str) -> bool:
+    return unicodedata.name(char, "").startswith("LATIN ")
+
+
+def _display_width(char: str) -> int:
+    """Terminal columns (Unicode's East_Asian_Width; ambiguous characters are narrow)."""
+    if unicodedata.category(char) in ("Mn", "Me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "FW" else 1

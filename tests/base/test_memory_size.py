@@ -1,0 +1,34 @@
+"""Amounts of memory as users write them."""
+
+import pytest
+
+from ovocr.base.errors import UsageError
+from ovocr.base.memory_size import parse_memory
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("2GB", 2 * 10**9),
+        ("500 mb", 500 * 10**6),
+        ("1.5GiB", 3 * 2**29),
+        ("4g", 4 * 10**9),
+        ("1T", 10**12),
+        ("64KiB", 65536),
+        ("100000", 100_000),
+    ],
+)
+def test_amounts(text: str, size: int) -> None:
+    assert parse_memory(text, option="--memory", least=1000) == size
+
+
+@pytest.mark.parametrize("text", ["", "much", "-2GB", "2 apples", "GB", "1e9", "٢GB", "2GB; SET x = 1"])
+def test_other_texts(text: str) -> None:
+    with pytest.raises(UsageError, match="^--memory .*: an amount such as 500MB, 2GB or 4GiB is needed$"):
+        parse_memory(text, option="--memory", least=1)
+
+
+def test_too_little() -> None:
+    assert parse_memory("100MB", option="--memory", least=10**8) == 10**8
+    with pytest.raises(UsageError, match="^--memory 99MB: at least 100MB is needed$"):
+        parse_memory("99MB", option="--memory", least=10**8)

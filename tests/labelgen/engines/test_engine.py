@@ -1,0 +1,282 @@
+"""RapidOCR as an engine: what it reads, what it needs, and that it asks nobody."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ovocr.base.errors import MissingExtraError, OvocrError, UsageError
+from ovocr.labelgen.engines.batching import read_pictures
+from ovocr.labelgen.engines.interface import Engine, EngineChoice, EngineError, Pixels, Prepared
+from ovocr.labelgen.engines.rapidocr import RapidOcrPlan
+
+Draw = Callable[..., Image.Image]
+
+
+def pixels(image: Image.Image) -> Pixels:
+    return np.ascontiguousarray(np.asarray(image)[:, :, ::-1])
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", _refuse)
+        patch.setattr(socket, "getaddrinfo", _refuse)
+        return EngineChoice("rapidocr").plan().load()
+
+
+def _refuse(*_: object) -> None:
+    raise AssertionError("an engine must not use the network")
+
+
+def test_reads_lines_with_scores_and_boxes(engine: Engine, drawn: Draw, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(socket.socket, "connect", _refuse)
+    ((first, second),) = read_pictures(engine, [pixels(drawn("the quick brown fox\nover the river", (420, 120)))])
+    assert (first.text, second.text) == ("the quick brown fox", "over the river")
+    assert 0.5 <= first.score <= 1
+    assert first.score == round(first.score, 4)
+    x1, y1, x2, _, x3, y3, _, y4 = first.box
+    # The text was drawn from (15, 20) on, 32 pixels high and about 300 long.
+    assert 0 <= x1 <= 20
+    assert 280 <= x2 <= 345
+    assert 10 <= y1 <= 30
+    assert 45 <= y4 <= 65
+    assert (x3, y3) == (x2, y4)
+    assert second.box[1] > y1 + 20
+
+
+def test_pictures_in_a_batch_do_not_change_each_other(engine: Engine, drawn: Draw):
+    pictures = [pixels(drawn("quick fox")), pixels(drawn("over the lazy dog and the river", (560, 90))), blank(50, 50)]
+    alone = [read_pictures(engine, [picture])[0] for picture in pictures]
+    assert read_pictures(engine, pictures) == alone
+    assert read_pictures(engine, pictures[::-1]) == alone[::-1]
+    assert [len(lines) for lines in alone] == [1, 1, 0]
+
+
+def test_real_pictures_read_together_are_read_as_alone(engine: Engine, shared_data: Path):
+    files = sorted(path for path in (shared_data / "web").iterdir() if path.suffix in (".jpg", ".png"))[:8]
+    pictures = [pixels(Image.open(path).convert("RGB")) for path in files]
+    alone = [read_pictures(engine, [picture])[0] for picture in pictures]
+    assert sum(map(len, alone)) > 20
+    assert read_pictures(engine, pictures) == alone
+    assert read_pictures(engine, pictures[::-1]) == alone[::-1]
+
+
+def blank(width: int, height: int) -> Pixels:
+    return np.full((height, width, 3), 255, np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("width", "height"), [(1, 1), (100, 1), (1, 100), (2000, 20), (20, 2000), (30_000, 300), (300, 30_000), (31, 29)]
+)
+def test_a_blank_picture_of_any_shape_has_no_lines(engine: Engine, width: int, height: int):
+    assert read_pictures(engine, [blank(width, height)]) == [[]]
+
+
+def test_no_pictures(engine: Engine):
+    assert read_pictures(engine, []) == []
+
+
+def test_an_engine_that_fails_says_so(engine: Engine):
+    with pytest.raises(EngineError, match="^detection: "):
+        engine.prepare(np.zeros((0, 0, 3), np.uint8))
+
+
+def test_an_unknown_engine():
+    with pytest.raises(UsageError, match="--engine tesseract: there is rapidocr, paddleocr"):
+        EngineChoice("tesseract").plan()
+
+
+@pytest.mark.parametrize("package", ["rapidocr", "onnxruntime"])
+def test_a_missing_package_names_the_command(package: str, monkeypatch: pytest.MonkeyPatch):
+    from importlib.util import find_spec
+
+    monkeypatch.setattr(
+        "ovocr.labelgen.engines.rapidocr.find_spec", lambda name: None if name == package else find_spec(name)
+    )
+    with pytest.raises(MissingExtraError, match=r"pip install 'ovocr\[ocr\]'"):
+        EngineChoice("rapidocr").plan()
+
+
+def test_an_installation_with_a_part_missing_is_one_line(monkeypatch: pytest.MonkeyPatch):
+    # As `pip install --no-deps rapidocr` leaves it.
+    monkeypatch.setitem(sys.modules, "omegaconf", None)
+    with pytest.raises(OvocrError, match=r"cannot be imported \(.*omegaconf.*\); pip install 'ovocr\[ocr\]'"):
+        EngineChoice("rapidocr").plan().load()
+
+
+def bundled() -> RapidOcrPlan:
+    plan = EngineChoice("rapidocr").plan()
+    assert isinstance(plan, RapidOcrPlan)
+    return plan
+
+
+def model_dir(folder: Path, det: Path, rec: Path) -> Path:
+    """A folder for --model-dir, with links to these files."""
+    for part, path in (("det", det), ("rec", rec)):
+        (folder / part).mkdir(parents=True)
+        (folder / part / "x.onnx").symlink_to(path)
+    return folder
+
+
+def other_models() -> dict[str, Path]:
+    """Models that do something else, as the packages bring them."""
+    import onnxruntime
+
+    datasets = Path(onnxruntime.__file__).with_name("datasets")
+    return {
+        "detector": bundled().det,
+        "recogniser": bundled().rec,
+        "classifier": bundled().det.with_name("ch_ppocr_mobile_v2.0_cls_mobile.onnx"),
+        "iris": datasets / "logreg_iris.onnx",
+        "sigmoid": datasets / "sigmoid.onnx",
+    }
+
+
+def edited_recogniser(path: Path, old: bytes, new: bytes) -> Path:
+    """The recogniser with its list of characters changed; old: first found from the list's name on."""
+    data = bundled().rec.read_bytes()
+    start = data.index(b"\x0a\x09character")
+    path.write_bytes(data[:start] + data[start:].replace(old, new, 1))
+    return path
+
+
+def test_models_of_ones_own(tmp_path: Path):
+    plan = EngineChoice("rapidocr", model_dir(tmp_path, bundled().det, bundled().rec)).plan()
+    own = plan.describe()
+    assert own == bundled().describe()
+    assert set(own["models"]) == {"det", "rec"}
+    assert all(len(digest) == 64 for digest in own["models"].values())
+    plan.load()
+
+
+def test_the_ending_of_a_model_may_be_in_capitals(tmp_path: Path):
+    model_dir(tmp_path, bundled().det, bundled().rec)
+    (tmp_path / "det" / "x.onnx").rename(tmp_path / "det" / "X.ONNX")
+    plan = EngineChoice("rapidocr", tmp_path).plan()
+    assert isinstance(plan, RapidOcrPlan)
+    assert plan.det.name == "X.ONNX"
+
+
+@pytest.mark.parametrize(
+    ("there", "message"),
+    [
+        ([], r"m: no such folder; a folder with det/ and rec/, a model in each, is needed"),
+        (["m"], r"m: not a folder"),
+        (["m/x.onnx"], r"m/det: no such folder"),
+        (["m/det"], r"m/det: not a folder"),
+        (["m/det/x.onnx"], r"m/rec: no such folder"),
+        (["m/det/x.onnx", "m/rec"], r"m/rec: not a folder"),
+        (["m/det/x.txt", "m/rec/x.onnx"], r"m/det must hold one \.onnx file, there are 0"),
+        (["m/det/x.onnx", "m/det/y.ONNX", "m/rec/x.onnx"], r"m/det must hold one \.onnx file, there are 2"),
+        (["m/det/x.onnx/y", "m/rec/x.onnx"], r"m/det/x\.onnx: not a file"),
+    ],
+)
+def test_a_model_folder_that_is_none_names_the_first_thing_missing(tmp_path: Path, there: list[str], message: str):
+    for name in there:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(UsageError, match=f"^--model-dir: {re.escape(str(tmp_path))}/{message}"):
+        EngineChoice("rapidocr", tmp_path / "m").plan()
+
+
+def test_a_model_that_is_a_link_to_nothing(tmp_path: Path):
+    model_dir(tmp_path, bundled().det, tmp_path / "gone")
+    with pytest.raises(UsageError, match=r"rec/x\.onnx: a link to .*gone, which is no file; put the model there"):
+        EngineChoice("rapidocr", tmp_path).plan()
+
+
+def test_a_model_that_vanishes_after_planning(tmp_path: Path):
+    plan = EngineChoice("rapidocr", model_dir(tmp_path, bundled().det, bundled().rec)).plan()
+    (tmp_path / "rec" / "x.onnx").unlink()
+    with pytest.raises(UsageError, match=r"rec/x\.onnx: no such file; put the model there"):
+        plan.load()
+
+
+def test_models_that_are_none(tmp_path: Path):
+    (tmp_path / "none").write_bytes(b"no model")
+    model_dir(tmp_path, tmp_path / "none", bundled().rec)
+    with pytest.raises(UsageError, match=r"det/x\.onnx: no ONNX model that .* can load \(.*Protobuf parsing failed"):
+        EngineChoice("rapidocr", tmp_path).plan().load()
+
+
+@pytest.mark.parametrize(
+    ("det", "rec", "message"),
+    [
+        (
+            "recogniser",
+            "recogniser",
+            r"det/x\.onnx: not a text detection model \(it takes no picture of 32 x 32 pixels: ",
+        ),
+        ("classifier", "recogniser", r"det/x\.onnx: not a text detection model \(its output is \(1, 2\), not "),
+        (
+            "iris",
+            "recogniser",
+            r"det/x\.onnx: not a text detection model \(.* Invalid rank for input: float_input Got: 4",
+        ),
+        ("detector", "classifier", r"rec/x\.onnx: not a text recognition model \(its output is \(1, 2\), not char"),
+        (
+            "detector",
+            "detector",
+            r"rec/x\.onnx: not a text recognition model \(it takes no picture of 32 x 48 pixels: ",
+        ),
+        ("detector", "sigmoid", r"rec/x\.onnx: not a text recognition model \(.* Invalid rank for input: x Got: 4 "),
+    ],
+)
+def test_a_model_of_another_kind_is_refused(tmp_path: Path, det: str, rec: str, message: str):
+    models = other_models()
+    with pytest.raises(UsageError, match=message) as raised:
+        EngineChoice("rapidocr", model_dir(tmp_path, models[det], models[rec])).plan().load()
+    assert len(str(raised.value).splitlines()) == 1
+    assert "Please fix" not in str(raised.value)
+
+
+def test_a_recogniser_without_characters_is_not_sent_looking_for_them(tmp_path: Path):
+    rec = edited_recogniser(tmp_path / "rec.onnx", b"character", b"charactex")
+    with pytest.raises(UsageError, match=r"rec/x\.onnx: no list of characters"):
+        EngineChoice("rapidocr", model_dir(tmp_path / "m", bundled().det, rec)).plan().load()
+
+
+def test_a_recogniser_with_the_characters_of_another_is_refused(tmp_path: Path):
+    import onnxruntime
+
+    metadata = onnxruntime.InferenceSession(bundled().rec).get_modelmeta().custom_metadata_map
+    first, second = metadata["character"].splitlines()[100:102]
+    rec = edited_recogniser(tmp_path / "rec.onnx", f"{first}\n{second}".encode(), f"{first}x{second}".encode())
+    with pytest.raises(UsageError, match=r"rec/x\.onnx: the network knows 18710 characters, .* makes 18709;"):
+        EngineChoice("rapidocr", model_dir(tmp_path / "m", bundled().det, rec)).plan().load()
+
+
+def test_an_engine_error_keeps_what_onnxruntime_says_of_it(engine: Engine):
+    with pytest.raises(EngineError) as raised:
+        engine.detect([Prepared(np.zeros((1, 32, 32), np.float32), None)])
+    assert str(raised.value) == (
+        "detection: ONNXRuntimeError: Got invalid dimensions for input: x for the following indices "
+        "index: 1 Got: 1 Expected: 3"
+    )
+    with pytest.raises(EngineError, match=r"^detection: ONNXRuntimeError: Non-zero .* Add node.* 3 by 4$") as raised:
+        engine.detect([Prepared(np.zeros((3, 48, 32), np.float32), None)])
+    assert len(str(raised.value)) < 300
+
+
+def test_onnxruntime_reports_nothing(tmp_path: Path):
+    """What it would report with is a session of its own, whose file it leaves among the temporary ones."""
+    code = "{}; from ovocr.labelgen.engines.interface import EngineChoice; EngineChoice('rapidocr').plan().load()"
+    environment = {name: value for name, value in os.environ.items() if name not in ("CI", "ORT_DISABLE_TELEMETRY")}
+    left = []
+    for change in ("pass", "import os, ovocr; del os.environ['ORT_DISABLE_TELEMETRY']"):
+        folder = tmp_path / str(len(left))
+        folder.mkdir()
+        command = [sys.executable, "-c", code.format(change)]
+        subprocess.run(command, env={**environment, "TMPDIR": str(folder)}, check=True)
+        left.append([path.name for path in folder.iterdir()])
+    assert left[0] == []
+    if left[1] == []:
+        pytest.skip("this ONNX Runtime has nothing to report with")

@@ -1,0 +1,197 @@
+"""Tag policies of whole data sets, what a relabelling run reports, and what it refuses."""
+
+import dataclasses
+import hashlib
+import json
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from ovocr.base.errors import OvocrError, UsageError
+from ovocr.cli import main
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.labelgen.build import build_labels
+from ovocr.labelgen.options import BuildOptions, RelabelOptions
+from ovocr.labelgen.relabel.relabel import RelabelTotals, relabel
+from ovocr.labelgen.shards.totals import Totals
+from ovocr.labelgen.tagging.tag_slots import tag_slots
+from ovocr.labelgen.tagging.word_frequencies import WordFrequencies
+from ovocr.recordio import RecordReader
+from ovocr.vocab import Vocabulary
+
+Built = tuple[LabelledDataSet, Totals]
+
+
+def anew(source: Path, out: Path, **options: Any) -> RelabelTotals:
+    return relabel(RelabelOptions(source=source, out=out, **options), progress=False)
+
+
+def slots(root: Path, shard: int = 0) -> list[list[str]]:
+    """The words of each record's slots."""
+    data_set = LabelledDataSet(root)
+    vocabulary = Vocabulary.load(data_set.vocabulary_path)
+    with RecordReader(data_set.rec_prefix(shard)) as reader:
+        return [[vocabulary.word(int(label)) for label in record.labels] for record in reader]
+
+
+def rec(root: Path) -> list[bytes]:
+    return [path.read_bytes() for path in sorted((root / "rec").iterdir())]
+
+
+# Images of ``built`` with text: twice "the quick brown fox the fox", "river stone garden / window lazy dog",
+# "violin quartz", "over the lazy fox", and a blank one.
+FREQUENCIES = (
+    "word\timages\n\t6\nfox\t3\nthe\t3\nbrown\t2\nlazy\t2\nquick\t2\n"
+    "dog\t1\ngarden\t1\nover\t1\nriver\t1\nstone\t1\nwindow\t1\n"
+)
+
+
+def test_repeated_words_take_slots_as_often_as_they_stand(built: Built, tmp_path: Path):
+    anew(built[0].root, tmp_path / "out", repeats=True, tags=8)
+    found = slots(tmp_path / "out")
+    assert found[0] == found[2] == ["the", "quick", "brown", "fox", "the", "fox", "the", "quick"]
+    # The column of tags is that of the distinct words.
+    assert (tmp_path / "out" / "records" / "00000.parquet").read_bytes() == built[0].records_path(0).read_bytes()
+    assert LabelledDataSet(tmp_path / "out").manifest()["options"] == {
+        **{"tags": 8, "seed": 7, "shard_size": 10_000, "max_pixels": 50_000_000},
+        "repeats": True,
+    }
+
+
+def test_of_repeated_words_more_than_slots_a_subset_is_drawn(built: Built, tmp_path: Path):
+    anew(built[0].root, tmp_path / "out", repeats=True, tags=4, seed=3)
+    ids = [0, 1, 2, 3, 0, 3]  # the quick brown fox the fox
+    words = ["the", "quick", "brown", "fox"]
+    assert slots(tmp_path / "out")[0] == [words[id] for id in tag_slots(ids, 4, 3, "a/fox.jpg")]
+
+
+def test_idf_weighs_by_the_stored_text(built: Built, tmp_path: Path):
+    out = tmp_path / "out"
+    anew(built[0].root, out, policy="idf", tags=2, seed=5)
+    assert (out / "frequencies.tsv").read_text(encoding="utf-8") == FREQUENCIES
+    manifest = LabelledDataSet(out).manifest()
+    assert manifest["options"]["policy"] == "idf"
+    sha256 = hashlib.sha256(FREQUENCIES.encode()).hexdigest()
+    assert manifest["frequencies"] == {"images": 6, "words": 11, "sha256": sha256}
+    weights = [math.log(7 / (1 + count)) + 1 for count in (3, 2, 2, 3)]  # the quick brown fox
+    expected = tag_slots([0, 1, 2, 3], 2, 5, "a/fox.jpg", weights.__getitem__)
+    assert slots(out)[0] == [["the", "quick", "brown", "fox"][id] for id in expected]
+
+
+def test_fewer_words_than_slots_stand_in_turn_whatever_the_policy(built: Built, tmp_path: Path):
+    anew(built[0].root, tmp_path / "uniform", tags=9)
+    anew(built[0].root, tmp_path / "idf", policy="idf", tags=9)
+    assert rec(tmp_path / "idf") == rec(tmp_path / "uniform")
+
+
+def test_counted_frequencies_stay_those_of_the_beginning(built: Built, tmp_path: Path):
+    growing, out = tmp_path / "growing", tmp_path / "out"
+    shutil.copytree(built[0].root, growing)
+    later = LabelledDataSet(growing).stats_path(1)
+    stats = later.read_bytes()
+    later.unlink()
+    anew(growing, out, policy="idf")
+    counted = (out / "frequencies.tsv").read_text(encoding="utf-8")
+    assert counted.startswith("word\timages\n\t5\nbrown\t2\nfox\t2\n")
+    later.write_bytes(stats)
+    assert anew(growing, out, policy="idf").built == 1
+    assert (out / "frequencies.tsv").read_text(encoding="utf-8") == counted
+
+
+def test_pictures_can_be_labelled_with_the_frequencies_of_others(built: Built, options: BuildOptions, tmp_path: Path):
+    anew(built[0].root, tmp_path / "relabelled", policy="idf", tags=2, repeats=True)
+    fresh = dataclasses.replace(options, out=tmp_path / "fresh", policy="idf", tags=2, repeats=True)
+    with pytest.raises(UsageError, match=r"--policy idf: needs --idf FILE.*relabel afterwards"):
+        build_labels(fresh, progress=False)
+    assert not fresh.out.exists()
+    build_labels(dataclasses.replace(fresh, idf=tmp_path / "relabelled" / "frequencies.tsv"), progress=False)
+    assert rec(fresh.out) == rec(tmp_path / "relabelled")
+    # The data set has a copy; another policy is refused.
+    assert build_labels(fresh, progress=False).built == 0
+    with pytest.raises(OvocrError, match="options.policy is 'idf' there, None in this run"):
+        build_labels(dataclasses.replace(fresh, policy="uniform"), progress=False)
+
+
+def test_the_report_tells_what_changed(built: Built, tmp_path: Path):
+    Vocabulary(["fox", "violin", "the", "lazy"]).save(tmp_path / "v.txt")
+    totals = anew(built[0].root, tmp_path / "out", vocab=str(tmp_path / "v.txt"))
+    changes = totals.to_json()["changes"]
+    assert changes == {
+        "images": 6,
+        "gained_all": 1,
+        "lost_all": 0,
+        "same": 0,
+        "compared": 5,
+        # the fox of the quick brown fox, twice; lazy of six; violin of nothing; the lazy fox of over the lazy fox
+        "mean_jaccard": round((2 / 4 + 2 / 4 + 1 / 6 + 0 + 3 / 4) / 5, 6),
+        "before": {"ok": 4, "words_found": 24, "words_in_vocabulary": 22, "tags": 18},
+        "after": {"ok": 5, "words_found": 24, "words_in_vocabulary": 13, "tags": 9},
+        "gained": [{"word": "violin", "images": 1}],
+        "lost": [
+            *({"word": word, "images": 2} for word in ("brown", "quick")),
+            *({"word": word, "images": 1} for word in ("dog", "garden", "over", "river", "stone", "window")),
+        ],
+    }
+    text = totals.format().splitlines()
+    assert "images that gained all their tags: 1, that lost all: 0" in text
+    assert "5 images have tags before or after, 0 of them the same; mean Jaccard 0.383" in text
+    assert "tags most often gained, in images: violin 1" in text
+
+
+def test_the_command_line(built: Built, tmp_path: Path):
+    arguments = ["relabel", str(built[0].root), "--out", str(tmp_path / "out"), "--seed", "1", "--json", "-"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    figures = json.loads(result.stdout)
+    assert (figures["input"], figures["ok"], figures["shards_built"], figures["shards_unfinished"]) == (8, 4, 2, 0)
+    assert figures["changes"]["mean_jaccard"] == 1.0
+    again = CliRunner().invoke(main, arguments[:-2])
+    assert again.stdout.endswith("nothing to do: all shards are finished\n")
+    other = CliRunner().invoke(main, [*arguments[:-2], "--repeats"])
+    assert other.exit_code == 1
+    assert other.stderr == (
+        f"ovocr: {tmp_path / 'out'}: made with another configuration: options.repeats is None there, True in this run; "
+        "repeat that configuration or choose another --out\n"
+    )
+
+
+def test_a_segmentation_can_be_chosen(
+    tmp_path: Path,
+    options: BuildOptions,
+    drawn: Callable[..., Image.Image],
+    encoded: Callable[..., bytes],
+    tar: Callable[..., Path],
+):
+    pytest.importorskip("opencc")
+    source = tar(tmp_path / "one.tar", [("fox.jpg", encoded(drawn("quick fox")))])
+    data_set = LabelledDataSet(tmp_path / "labels")
+    build_labels(dataclasses.replace(options, sources=(str(source),), out=data_set.root), progress=False)
+    table = pq.read_table(data_set.ocr_path(0))
+    lines = [[{**line, "text": "圖書館 fox"} for line in image] for image in table["lines"].to_pylist()]
+    pq.write_table(
+        table.set_column(3, table.schema.field("lines"), [pa.array(lines, table["lines"].type)]), data_set.ocr_path(0)
+    )
+    Vocabulary(["图书馆"]).save(tmp_path / "v.txt")
+    assert anew(data_set.root, tmp_path / "as-read", vocab=str(tmp_path / "v.txt")).counts["ok"] == 0
+    anew(data_set.root, tmp_path / "simplified", vocab=str(tmp_path / "v.txt"), han="simplified")
+    assert slots(tmp_path / "simplified") == [["图书馆"] * 5]
+    # The setting goes with the vocabulary from here on.
+    anew(tmp_path / "simplified", tmp_path / "again")
+    assert rec(tmp_path / "again") == rec(tmp_path / "simplified")
+
+
+def test_frequencies_are_read_from_a_file(built: Built, tmp_path: Path):
+    WordFrequencies(1000, {"the": 1000, "brown": 1}).save(tmp_path / "f.tsv")
+    anew(built[0].root, tmp_path / "out", policy="idf", idf=tmp_path / "f.tsv", tags=1)
+    weights = [WordFrequencies.load(tmp_path / "f.tsv").weight(word) for word in ("the", "quick", "brown", "fox")]
+    (expected,) = tag_slots([0, 1, 2, 3], 1, 7, "a/fox.jpg", weights.__getitem__)
+    assert slots(tmp_path / "out")[0] == [["the", "quick", "brown", "fox"][expected]]
+    assert (tmp_path / "out" / "frequencies.tsv").read_bytes() == (tmp_path / "f.tsv").read_bytes()

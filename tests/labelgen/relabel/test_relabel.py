@@ -1,0 +1,314 @@
+"""Data sets relabelled from the stored text of real builds: the same bytes as a build, pictures had from sources."""
+
+import dataclasses
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.labelgen.build import build_labels
+from ovocr.labelgen.options import BuildOptions, RelabelOptions
+from ovocr.labelgen.relabel.relabel import RelabelTotals, relabel
+from ovocr.labelgen.shards.totals import Totals
+from ovocr.recordio import RecordReader, RecordWriter
+from ovocr.vocab import Vocabulary
+
+Built = tuple[LabelledDataSet, Totals]
+# "violin" and "quartz" stand in pictures that the first vocabulary dropped; "the" and others are left out.
+OTHER_WORDS = ["quartz", "fox", "window", "violin", "stone", "river"]
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    return pq.read_table(path).to_pylist()
+
+
+def digests(root: Path) -> dict[str, str]:
+    """Hash of every file of shards but the statistics, which hold times."""
+    paths = [path for folder in ("rec", "ocr", "records") for path in (root / folder).iterdir()]
+    return {path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def anew(source: Path, out: Path, **options: Any) -> RelabelTotals:
+    return relabel(RelabelOptions(source=source, out=out, **options), progress=False)
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("other") / "other.txt"
+    Vocabulary(OTHER_WORDS).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def mixed(
+    tmp_path_factory: pytest.TempPathFactory,
+    vocabulary: Path,
+    drawn: Callable[..., Image.Image],
+    encoded: Callable[..., bytes],
+    tar: Callable[..., Path],
+) -> BuildOptions:
+    """A shard from each kind of source; in each a picture with tags, one without, and one that is none."""
+    folder = tmp_path_factory.mktemp("mixed")
+    fox = encoded(drawn("the quick brown fox"))
+    many = encoded(drawn("river stone garden\nwindow lazy dog", (420, 120)), "PNG")
+    violin = encoded(drawn("violin quartz"), "PNG")
+    (folder / "files" / "名").mkdir(parents=True)
+    for name, data in (("a.jpg", fox), ("b.txt", b"text"), ("名/v.png", violin), ("名/w.png", b"none")):
+        (folder / "files" / name).write_bytes(data)
+    archive = tar(folder / "pages.tar", [("x.json", b"{}"), ("cut.jpg", fox[:900]), ("v.png", violin), ("m.png", many)])
+    with tarfile.open(archive, "a") as more:
+        link = tarfile.TarInfo("link.jpg")
+        link.type, link.linkname = tarfile.SYMTYPE, "m.png"
+        more.addfile(link)
+        more.add(folder / "files" / "a.jpg", "last.jpg")
+    with RecordWriter(folder / "records") as writer:
+        for id, data in ((5, violin), (3, many), (8, b"")):
+            writer.write(id, [0], data)
+    cells = [{"bytes": data, "path": None} for data in (many, None, violin)]
+    image = pa.array(cells, pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+    pq.write_table(pa.table({"image": image, "key": ["k1", "k2", "k3"]}), folder / "table.parquet")
+    sources = ("files", "pages.tar", "records.rec", "table.parquet")
+    return BuildOptions(
+        sources=tuple(str(folder / name) for name in sources),
+        out=folder / "out",
+        vocab=str(vocabulary),
+        workers=1,
+        tags=2,
+        seed=11,
+    )
+
+
+@pytest.fixture(scope="module")
+def labelled(mixed: BuildOptions) -> LabelledDataSet:
+    build_labels(mixed, progress=False)
+    return LabelledDataSet.open(mixed.out)
+
+
+@pytest.fixture(scope="module")
+def fresh(mixed: BuildOptions, other: Path) -> dict[str, str]:
+    """What a build with the other vocabulary writes."""
+    out = mixed.out.parent / "fresh"
+    build_labels(dataclasses.replace(mixed, out=out, vocab=str(other)), progress=False)
+    return digests(out)
+
+
+def test_the_same_vocabulary_gives_the_same_bytes(labelled: LabelledDataSet, built: Built, tmp_path: Path):
+    for number, data_set in enumerate((labelled, built[0])):
+        out = tmp_path / str(number)
+        totals = anew(data_set.root, out)
+        assert digests(out) == digests(data_set.root)
+        assert {path.name for path in out.iterdir()} == {path.name for path in data_set.root.iterdir()}
+        for name in ("vocab.txt", "vocab.txt.json"):
+            assert (out / name).read_bytes() == (data_set.root / name).read_bytes()
+        assert totals.changes.same == totals.changes.compared == totals.counts["ok"]
+        assert (totals.changes.mean_jaccard, totals.changes.gained, totals.changes.lost) == (1.0, {}, {})
+
+
+def test_another_vocabulary_gives_the_bytes_of_a_fresh_build(
+    labelled: LabelledDataSet, fresh: dict[str, str], other: Path, tmp_path: Path
+):
+    totals = anew(labelled.root, tmp_path / "out", vocab=str(other))
+    assert digests(tmp_path / "out") == fresh
+    assert len(fresh) == 16
+    # One picture of each source was dropped and has a record now.
+    assert (totals.changes.gained_all, totals.changes.lost_all) == (4, 0)
+    found = LabelledDataSet(tmp_path / "out")
+    stats = [found.stats(number) for number in range(4)]
+    expected = [labelled.stats(number) for number in range(4)]
+    for name in ("source", "kind", "start", "stop", "input", "ignored", "quarantined", "lines", "words_found"):
+        assert [shard.get(name) for shard in stats] == [shard.get(name) for shard in expected]
+    assert [shard["ok"] for shard in stats] == [shard["ok"] + 1 for shard in expected] == [2, 3, 2, 2]
+    with RecordReader(found.rec_prefix(2)) as records:
+        assert records.ids.tolist() == [0, 1]
+
+
+def test_a_relabelled_data_set_can_be_relabelled(
+    labelled: LabelledDataSet, fresh: dict[str, str], other: Path, vocabulary: Path, tmp_path: Path
+):
+    anew(labelled.root, tmp_path / "first", vocab=str(other))
+    again = anew(tmp_path / "first", tmp_path / "second", vocab=str(vocabulary))
+    assert digests(tmp_path / "second") == digests(labelled.root)
+    assert (again.changes.gained_all, again.changes.lost_all) == (0, 4)
+    manifest = LabelledDataSet(tmp_path / "second").manifest()
+    first = (tmp_path / "first" / "manifest.json").read_bytes()
+    assert manifest.pop("relabelled")["manifest_sha256"] == hashlib.sha256(first).hexdigest()
+    assert manifest == labelled.manifest()
+
+
+def test_processes_give_the_same_bytes(
+    labelled: LabelledDataSet, fresh: dict[str, str], other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for name in ("RELABELLED_AT_LEAST", "COMPARED_AT_LEAST"):
+        monkeypatch.setattr(f"ovocr.labelgen.relabel.relabel.{name}", 1)
+    monkeypatch.setattr("ovocr.labelgen.shards.worker_count.available_cores", lambda: 2)
+    totals = anew(labelled.root, tmp_path / "out", vocab=str(other), workers=2)
+    assert digests(tmp_path / "out") == fresh
+    alone = anew(labelled.root, tmp_path / "alone", vocab=str(other), workers=1)
+    assert totals.changes == alone.changes
+
+
+KINDS = {"files": 0, "pages.tar": 1, "records.rec": 2, "table.parquet": 3}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_pictures_of_a_source_that_is_gone_stay_dropped_until_it_is_back(
+    labelled: LabelledDataSet, fresh: dict[str, str], other: Path, mixed: BuildOptions, tmp_path: Path, name: str
+):
+    source = mixed.out.parent / name
+    aside = source.with_name("aside")
+    source.rename(aside)
+    try:
+        totals = anew(labelled.root, tmp_path / "out", vocab=str(other))
+    finally:
+        aside.rename(source)
+    assert totals.counts["reasons"]["source-out-of-reach"] == 1
+    assert (totals.changes.gained_all, totals.counts["dropped"]) == (3, 1)
+    found = LabelledDataSet(tmp_path / "out")
+    (row,) = [row for row in rows(found.records_path(KINDS[name])) if row["status"] == "dropped"]
+    assert (row["reason"], row["record_id"], row["tags"]) == ("source-out-of-reach", None, [])
+    assert (row["words_found"], row["words_in_vocabulary"]) == (2, 2)
+    assert row["detail"]
+    # Without being asked for, the shard is not done again.
+    assert anew(labelled.root, tmp_path / "out", vocab=str(other)).built == 0
+    retried = anew(labelled.root, tmp_path / "out", vocab=str(other), retry_out_of_reach=True)
+    assert (retried.built, retried.counts["dropped"]) == (1, 0)
+    assert digests(tmp_path / "out") == fresh
+
+
+@pytest.mark.parametrize(
+    ("change", "detail"),
+    [
+        ("size", "421x90 pixels, 420x90 when it was read"),
+        ("name", "has another image in its place"),
+        ("cut", "has another image in its place"),
+        ("no picture", "not-an-image: "),
+        ("compressed", "has another image in its place"),
+    ],
+)
+def test_a_source_that_has_changed_is_out_of_reach(
+    labelled: LabelledDataSet,
+    other: Path,
+    mixed: BuildOptions,
+    tmp_path: Path,
+    drawn: Callable[..., Image.Image],
+    encoded: Callable[..., bytes],
+    tar: Callable[..., Path],
+    change: str,
+    detail: str,
+):
+    source = mixed.out.parent / "pages.tar"
+    aside = shutil.copy(source, tmp_path / "aside.tar")
+    violin = encoded(drawn("violin quartz", (421, 90)), "PNG")
+    members = {
+        "size": [("cut.jpg", b""), ("v.png", violin)],
+        "name": [("v.png", violin), ("cut.jpg", b"")],
+        "cut": [("cut.jpg", b"")],
+        "no picture": [("cut.jpg", b""), ("v.png", b"none")],
+    }
+    try:
+        if change in members:
+            tar(source, members[change])
+        else:
+            source.write_bytes(b"\x1f\x8b" + source.read_bytes())
+        anew(labelled.root, tmp_path / "out", vocab=str(other))
+    finally:
+        shutil.copy(aside, source)
+    found = rows(LabelledDataSet(tmp_path / "out").records_path(1))
+    (row,) = [row for row in found if row["key"] == "v.png"]
+    assert (row["status"], row["reason"]) == ("dropped", "source-out-of-reach")
+    assert detail in row["detail"]
+    # Pictures with records need no source.
+    assert [row["record_id"] for row in found if row["status"] == "ok"] == [0, 1]
+
+
+def test_sources_are_read_only_where_a_dropped_picture_gets_tags(
+    labelled: LabelledDataSet, mixed: BuildOptions, vocabulary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(shard: Any) -> Any:
+        raise AssertionError(f"{shard.source} is read")
+
+    monkeypatch.setattr("ovocr.labelgen.pictures.source_pictures.read_shard", refuse)
+    Vocabulary(["fox", "garden"]).save(tmp_path / "v.txt")
+    assert anew(labelled.root, tmp_path / "out", vocab=str(tmp_path / "v.txt")).counts["ok"] == 5
+
+
+def test_a_key_does_not_lead_out_of_the_folder(labelled: LabelledDataSet, other: Path, tmp_path: Path):
+    hostile = tmp_path / "hostile"
+    shutil.copytree(labelled.root, hostile)
+    data_set = LabelledDataSet(hostile)
+    secret = shutil.copy(Path(labelled.manifest()["shards"][0]["source"], "名", "v.png"), tmp_path / "secret.png")
+    for key in (str(secret), os.path.relpath(secret, labelled.manifest()["shards"][0]["source"])):
+        for path in (data_set.ocr_path(0), data_set.records_path(0)):
+            table = pq.read_table(path)
+            keys = [
+                key if name == "名/v.png" or name.endswith("secret.png") else name for name in table["key"].to_pylist()
+            ]
+            place = table.schema.get_field_index("key")
+            pq.write_table(table.set_column(place, table.schema.field("key"), [pa.array(keys)]), path)
+        out = tmp_path / f"out{len(key)}"
+        anew(hostile, out, vocab=str(other))
+        reasons = {row["key"]: row["reason"] for row in rows(LabelledDataSet(out).records_path(0))}
+        assert reasons[key] == "source-out-of-reach"
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
+    labelled: LabelledDataSet, fresh: dict[str, str], other: Path, tmp_path: Path
+):
+    out = tmp_path / "killed"
+    script = (
+        "import os, signal\n"
+        "from pathlib import Path\n"
+        "from ovocr.labelgen import relabeller\n"
+        "from ovocr.labelgen.options import RelabelOptions\n"
+        "from ovocr.labelgen.relabel.relabel import relabel\n"
+        "original = relabeller._relabel\n"
+        "def die_at_the_last_of_the_second_shard(image, labeller, pictures):\n"
+        "    if image.key == 'last.jpg':\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return original(image, labeller, pictures)\n"
+        "relabeller._relabel = die_at_the_last_of_the_second_shard\n"
+        f"relabel(RelabelOptions(source=Path({str(labelled.root)!r}), out=Path({str(out)!r}),\n"
+        f"    vocab={str(other)!r}), progress=False)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert LabelledDataSet(out).finished_shards() == [0]
+    assert not LabelledDataSet(out).records_path(1).exists()
+    assert list(out.rglob("00001.*.partial"))
+    first = (out / "stats" / "00000.json").stat().st_mtime_ns
+    totals = anew(labelled.root, out, vocab=str(other))
+    assert totals.built == 3
+    assert (out / "stats" / "00000.json").stat().st_mtime_ns == first
+    assert digests(out) == fresh
+    assert not list(out.rglob("*.partial"))
+
+
+def test_slices_and_shards_that_are_finished_later_give_the_same_bytes(
+    labelled: LabelledDataSet, fresh: dict[str, str], other: Path, tmp_path: Path
+):
+    growing, out = tmp_path / "growing", tmp_path / "out"
+    shutil.copytree(labelled.root, growing)
+    stats = LabelledDataSet(growing).stats_path(3)
+    later = stats.read_bytes()
+    stats.unlink()
+    sliced = anew(growing, out, vocab=str(other), shard_slice=(1, 2))
+    assert (sliced.shards, sliced.built, sliced.unfinished) == (1, 1, 1)
+    assert "1 shards of the old data set are not finished" in sliced.format()
+    anew(growing, out, vocab=str(other))
+    assert LabelledDataSet(out).finished_shards() == [0, 1, 2]
+    stats.write_bytes(later)
+    last = anew(growing, out, vocab=str(other))
+    assert (last.built, last.unfinished) == (1, 0)
+    assert digests(out) == fresh

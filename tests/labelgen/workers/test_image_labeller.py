@@ -1,0 +1,137 @@
+"""The work of a worker process on batches: what is read together, and what a failure takes along."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.outcome import Outcome, Status
+from ovocr.dataset.reasons import Reason
+from ovocr.labelgen.engines.interface import Engine, EngineChoice, EngineError, Pixels, Prepared, Reading, Region
+from ovocr.labelgen.tagging.tag_slots import TagPolicy
+from ovocr.labelgen.workers import image_labeller
+from ovocr.labelgen.workers.factories import LabellerSettings
+from ovocr.labelgen.workers.image_labeller import ImageLabeller
+from ovocr.vocab import Vocabulary
+
+Draw = Callable[..., Image.Image]
+Encode = Callable[..., bytes]
+
+
+class Watched:
+    """The real engine, which fails on pictures of one width."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.min_score, self.batching = engine.min_score, engine.batching
+        self.fails_on_width: int | None = None
+
+    def prepare(self, picture: Pixels) -> Prepared | None:
+        if picture.shape[1] == self.fails_on_width:
+            raise EngineError("detection: no")
+        return self._engine.prepare(picture)
+
+    def detect(self, pictures: Sequence[Prepared]) -> list[list[Region]]:
+        return self._engine.detect(pictures)
+
+    def recognise(self, crops: Sequence[Pixels], width: int) -> list[Reading]:
+        return self._engine.recognise(crops, width)
+
+
+@dataclass(frozen=True)
+class WatchedPlan:
+    """Loads the engine once for all tests."""
+
+    engine: Watched
+    notice: str | None = None
+    pictures_at_once: int = 4
+    workers: int | None = None
+
+    def describe(self) -> dict[str, Any]:
+        return {}
+
+    def load(self, worker: int = 0) -> Engine:
+        return self.engine
+
+
+@pytest.fixture(scope="module")
+def watched() -> Watched:
+    return Watched(EngineChoice("rapidocr").plan().load())
+
+
+@pytest.fixture
+def label(watched: Watched, tmp_path: Path) -> Callable[[list[bytes]], list[Outcome]]:
+    watched.fails_on_width = None
+    vocabulary = Vocabulary(["quick", "brown", "fox", "river"])
+    vocabulary.save(tmp_path / "vocab.txt")
+    (tmp_path / "manifest.json").write_text(json.dumps({"vocabulary": {"sha256": vocabulary.sha256}}))
+    settings = LabellerSettings(
+        engine=WatchedPlan(watched),
+        data_set=LabelledDataSet(tmp_path),
+        policy=TagPolicy(tags=10, seed=0),
+        max_pixels=10**6,
+    )
+    labeller = ImageLabeller(settings)
+    return lambda images: labeller([(f"{number}.jpg", data) for number, data in enumerate(images)])
+
+
+@pytest.fixture
+def images(drawn: Draw, encoded: Encode) -> list[bytes]:
+    texts = [("quick brown fox", 420), ("the river", 300), ("fox", 200), ("brown river", 420)]
+    pictures = [encoded(drawn(text, (width, 90))) for text, width in texts]
+    return [pictures[0], b"no picture", *pictures[1:], b""]
+
+
+def words(outcomes: list[Outcome]) -> list[str]:
+    return [" ".join(line.text for line in outcome.lines) or str(outcome.reason) for outcome in outcomes]
+
+
+def test_a_batch_gives_what_each_image_gives_alone(label: Callable[[list[bytes]], list[Outcome]], images: list[bytes]):
+    together = label(images)
+    assert words(together) == [
+        "quick brown fox",
+        str(Reason.NOT_AN_IMAGE),
+        "the river",
+        "fox",
+        "brown river",
+        str(Reason.EMPTY),
+    ]
+    alone = [label([b""] * number + [image])[-1] for number, image in enumerate(images)]  # the key is its place
+    assert together == alone
+    assert label([]) == []
+
+
+def test_only_the_picture_that_an_engine_fails_on_is_lost(
+    label: Callable[[list[bytes]], list[Outcome]], images: list[bytes], watched: Watched
+):
+    expected = label(images)
+    watched.fails_on_width = 300
+    outcomes = label(images)
+    assert (outcomes[2].status, outcomes[2].reason) == (Status.QUARANTINED, Reason.ENGINE_ERROR)
+    assert outcomes[2].detail == "detection: no"
+    assert outcomes[:2] + outcomes[3:] == expected[:2] + expected[3:]
+
+
+def test_large_pictures_are_not_held_together(
+    label: Callable[[list[bytes]], list[Outcome]],
+    images: list[bytes],
+    watched: Watched,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    expected = label(images)
+    read: list[int] = []
+    original = image_labeller.read_pictures
+    monkeypatch.setattr(
+        image_labeller,
+        "read_pictures",
+        lambda engine, pictures: read.append(len(pictures)) or original(engine, pictures),
+    )
+    # 420 x 90 pixels; then 300 x 90 and 200 x 90; then 420 x 90.
+    monkeypatch.setattr(image_labeller, "MAX_PIXELS_AT_ONCE", 50_000)
+    assert label(images) == expected
+    assert read == [1, 2, 1]

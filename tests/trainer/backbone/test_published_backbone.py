@@ -1,0 +1,216 @@
+"""The same numbers as the published encoder, and weights both ways: needs a checkout of it that the user has.
+
+    pip install 'transformers==4.57.3'     # what the published code asks for
+    OVOCR_PUBLISHED_CHECKOUT=path/to/OneVision-Encoder python -m pytest tests/trainer/test_published_backbone.py
+
+Nothing of it is in this repository. Both networks compute in float32 on the CPU, the published one with its "eager"
+attention. A difference is the largest absolute one of a tensor, over the largest absolute value of the published one.
+
+The published encoder takes the place of patches in one of two ways: ``patch_positions``, their (t, h, w), or
+``visible_indices``, their numbers in a video of 64 frames, (t * rows + h) * columns + w. Given as many indices as there
+are patches in the pixels, it takes only positions from them.
+"""
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ovocr.trainer.backbone.vision_transformer import Backbone
+from ovocr.trainer.config.sections import BackboneConfig
+
+CHECKOUT = os.environ.get("OVOCR_PUBLISHED_CHECKOUT", "")
+PACKAGE = "onevision_encoder"
+pytestmark = [
+    pytest.mark.skipif(not CHECKOUT, reason="OVOCR_PUBLISHED_CHECKOUT names no checkout of OneVision-Encoder"),
+    pytest.mark.skipif(
+        importlib.util.find_spec("transformers") is None,
+        reason="transformers, which the published encoder is written with, is not installed",
+    ),
+]
+
+TOLERANCE = 1e-5
+VIRTUAL_FRAMES = 64
+# Base and epsilon of their own, so that a configuration that was not taken over shows.
+SIZES = {
+    "heads of 32, patch 14": BackboneConfig(
+        hidden_size=64,
+        intermediate_size=160,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=56,
+        patch_size=14,
+        layer_norm_eps=1e-3,
+        rope_theta=1000.0,
+    ),
+    "heads of 64, patch 16": BackboneConfig(
+        hidden_size=128,
+        intermediate_size=192,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        image_size=64,
+        patch_size=16,
+        layer_norm_eps=1e-6,
+        rope_theta=10000.0,
+    ),
+}
+# Times of eight frames out of 64, one video a row: one from each bin of eight; the ends; repeated and out of order.
+TIMES = [
+    [3, 8, 23, 30, 32, 47, 49, 63],
+    [7, 15, 16, 25, 39, 40, 50, 56],
+    [0, 1, 2, 3, 60, 61, 62, 63],
+    [63, 0, 17, 17, 5, 42, 31, 9],
+]
+
+
+@pytest.fixture(scope="module")
+def published() -> Any:
+    """The published package, imported from the checkout."""
+    if not (Path(CHECKOUT) / PACKAGE / "__init__.py").is_file():
+        pytest.fail(f"OVOCR_PUBLISHED_CHECKOUT is {CHECKOUT}: there is no {PACKAGE} in it")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(CHECKOUT)
+        return importlib.import_module(PACKAGE)
+
+
+@pytest.fixture(scope="module", params=["our weights", "published weights"])
+def source(request: pytest.FixtureRequest) -> str:
+    """Whose ``save_pretrained`` writes the weights; the other's ``from_pretrained`` reads them."""
+    return request.param
+
+
+@pytest.fixture(scope="module", params=SIZES)
+def config(request: pytest.FixtureRequest) -> BackboneConfig:
+    """The sizes of both."""
+    return SIZES[request.param]
+
+
+@pytest.fixture(scope="module")
+def pair(
+    published: Any, config: BackboneConfig, source: str, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Backbone, Any]:
+    """Our backbone and the published one, one of them read from the folder that the other has written."""
+    folder = tmp_path_factory.mktemp("weights")
+    if source == "our weights":
+        ours = Backbone(config)
+        randomise(ours)
+        ours.save_pretrained(folder)
+        theirs, report = published.OneVisionEncoderModel.from_pretrained(
+            folder, attn_implementation="eager", output_loading_info=True
+        )
+        assert {name: list(keys) for name, keys in report.items() if keys} == {}
+    else:
+        their_config = published.OneVisionEncoderConfig(**sizes(config), attn_implementation="eager")
+        theirs = published.OneVisionEncoderModel(their_config)
+        randomise(theirs)
+        theirs.save_pretrained(folder)
+        ours = Backbone.from_pretrained(folder)
+    return ours, theirs.eval()
+
+
+def sizes(config: BackboneConfig) -> dict[str, Any]:
+    return {name: value for name, value in vars(config).items() if name != "init_from"}
+
+
+def randomise(network: nn.Module) -> None:
+    """Make every parameter random, norms and biases too, large enough that attention is far from uniform."""
+    generator = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            spread = 0.5 if parameter.ndim == 1 else 1.5 * (parameter.numel() / len(parameter)) ** -0.5
+            centre = 1.0 if "norm" in name and name.endswith("weight") else 0.0
+            parameter.copy_(centre + spread * noise)
+
+
+def pixels(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(len(shape)))
+
+
+def places(indices: Tensor, rows: int, columns: int) -> Tensor:
+    """The (t, h, w) of patches by their number in a video: [..., L] -> [..., L, 3]."""
+    return torch.stack((indices // (rows * columns), indices // columns % rows, indices % columns), dim=-1)
+
+
+def whole_frames(times_BT: Tensor, patches: int) -> Tensor:
+    """The numbers of all patches of the frames at these times: [B, T] -> [B, T * patches]."""
+    return (times_BT.unsqueeze(-1) * patches + torch.arange(patches)).flatten(1)
+
+
+def assert_same(ours: tuple[Tensor, Tensor], theirs: Any, name: str) -> None:
+    """Tokens and pooled, within the tolerance; prints the differences (pytest -s, or -rP)."""
+    expected = (theirs.last_hidden_state, theirs.pooler_output)
+    differences = [
+        ((mine - other).abs().max() / other.abs().max()).item() for mine, other in zip(ours, expected, strict=True)
+    ]
+    print(f"{name}: tokens {differences[0]:.1e}, pooled {differences[1]:.1e}")
+    for mine, other, difference in zip(ours, expected, differences, strict=True):
+        assert mine.dtype == other.dtype == torch.float32
+        assert mine.shape == other.shape
+        assert difference < TOLERANCE
+
+
+def far_apart(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> bool:
+    """Whether tokens and pooled both differ by more than a hundredth of their scale."""
+    return all((a - b).abs().max() > 0.01 * b.abs().max() for a, b in zip(one, other, strict=True))
+
+
+def test_every_tensor_and_size_is_taken_over(pair: tuple[Backbone, Any], config: BackboneConfig) -> None:
+    ours, theirs = pair
+    tensors, expected = ours.state_dict(), theirs.state_dict()
+    assert tensors.keys() == expected.keys()
+    for name, tensor in tensors.items():
+        assert torch.equal(tensor, expected[name]), name
+        assert tensor.std() > 0, name  # random, norms and biases too
+    assert ours.config == config
+    assert {name: getattr(theirs.config, name) for name in sizes(config)} == sizes(config)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(4, 4), (3, 7)])
+def test_images(pair: tuple[Backbone, Any], rows: int, columns: int) -> None:
+    ours, theirs = pair
+    patch = ours.config.patch_size
+    images = pixels(3, 3, rows * patch, columns * patch)
+    with torch.no_grad():
+        assert_same(ours(images), theirs(images), f"images of {rows} x {columns} patches")
+
+
+@pytest.mark.parametrize("given", ["patch_positions", "visible_indices"])
+def test_videos_at_times_of_their_own(pair: tuple[Backbone, Any], given: str) -> None:
+    ours, theirs = pair
+    rows, columns, patch = 2, 3, ours.config.patch_size
+    times = torch.tensor(TIMES)
+    videos = pixels(*times.shape[:1], 3, times.shape[1], rows * patch, columns * patch)
+    indices = whole_frames(times, rows * columns)
+    positions = places(indices, rows, columns)
+    assert positions[1, 7].tolist() == [15, 0, 1]  # second video, second frame, second patch
+    argument = {"patch_positions": positions, "visible_indices": indices}[given]
+    with torch.no_grad():
+        result = ours(videos, positions)
+        assert_same(result, theirs(videos, **{given: argument}), f"videos, {given}")
+        assert far_apart(ours(videos), result)  # the times matter
+
+
+def test_videos_of_patches_from_anywhere(pair: tuple[Backbone, Any]) -> None:
+    """As patches chosen by a codec come: packed into eight frames, each with the place it was taken from."""
+    ours, theirs = pair
+    rows, columns, patch = 2, 3, ours.config.patch_size
+    packed = pixels(2, 3, 8, rows * patch, columns * patch)
+    generator = torch.Generator().manual_seed(3)
+    count = VIRTUAL_FRAMES * rows * columns
+    indices = torch.stack([torch.randperm(count, generator=generator)[: 8 * rows * columns] for _ in packed])
+    with torch.no_grad():
+        result = ours(packed, places(indices, rows, columns))
+        assert_same(result, theirs(packed, visible_indices=indices), "videos of patches from anywhere")
+
+
+@pytest.mark.parametrize("frames", [1, 8])
+def test_videos_without_times(pair: tuple[Backbone, Any], frames: int) -> None:
+    ours, theirs = pair
+    videos = pixels(2, 3, frames, 2 * ours.config.patch_size, 3 * ours.config.patch_size)
+    with torch.no_grad():
+        assert_same(ours(videos), theirs(videos), f"videos of {frames} frames without times")

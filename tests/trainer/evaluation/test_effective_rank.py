@@ -1,0 +1,42 @@
+import math
+
+import pytest
+import torch
+
+from ovocr.trainer.evaluation.effective_rank import EffectiveRank
+
+
+def effective_rank(embeddings: torch.Tensor, batch: int = 7) -> float | None:
+    rank = EffectiveRank(embeddings.shape[1])
+    for part in embeddings.split(batch):
+        rank.add(part)
+    return rank.result()
+
+
+def test_along_a_line_it_is_one() -> None:
+    angles = torch.linspace(-0.01, 0.01, 50)
+    line = torch.stack([angles.cos(), angles.sin(), torch.zeros(50)], dim=1)
+    assert effective_rank(line) == pytest.approx(1, abs=0.01)
+
+
+def test_equally_in_all_directions_it_is_their_number() -> None:
+    every = torch.cat([torch.eye(6), -torch.eye(6)]) * torch.rand(12, 1).add(0.5)  # their lengths do not count
+    assert effective_rank(every) == pytest.approx(6)
+
+
+def test_it_is_what_singular_values_say() -> None:
+    generator = torch.Generator().manual_seed(0)
+    embeddings = torch.randn(200, 16, generator=generator) @ torch.randn(16, 16, generator=generator) + 1
+    unit = torch.nn.functional.normalize(embeddings, dim=1).double()
+    squares = torch.linalg.svdvals(unit - unit.mean(0)) ** 2
+    shares = squares / squares.sum()
+    expected = math.exp(-sum(float(share) * math.log(float(share)) for share in shares))
+    assert effective_rank(embeddings) == pytest.approx(expected, rel=1e-4)
+
+
+def test_without_differences_it_is_zero() -> None:
+    assert effective_rank(torch.ones(5, 4)) == 0
+
+
+def test_of_one_picture_there_is_none() -> None:
+    assert effective_rank(torch.rand(1, 4)) is None

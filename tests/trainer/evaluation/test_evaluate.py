@@ -1,0 +1,325 @@
+"""Evaluation of a run whose class centers are laid so that every answer to every picture is known."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from numpy.typing import NDArray
+
+from ovocr.base.errors import OvocrError, UsageError
+from ovocr.cli import main
+from ovocr.recordio import RecordReader
+from ovocr.trainer.config.file import dump_config, load_config
+from ovocr.trainer.data.head_data import open_samples
+from ovocr.trainer.data.pictures import normalise
+from ovocr.trainer.data.records import RecordSamples
+from ovocr.trainer.data.samples import Sample
+from ovocr.trainer.evaluation.evaluate import evaluate
+from ovocr.trainer.evaluation.recall import BANDS
+from ovocr.trainer.ranks.distributed import Ranks
+from ovocr.trainer.runs.checkpoint import save_checkpoint
+from ovocr.trainer.runs.folder import RunFolder
+from ovocr.trainer.training.model import Model, TrainedRun, build_model
+from ovocr.vocab import Vocabulary
+from ovocr.vocab.word_script import script_of
+from tests.trainer.placed_words import BOXES, encoded, flat, painted, write_placed
+
+WORDS = [f"word{n}" for n in range(10)] + [f"词{n}" for n in range(12)] + [f"слово{n}" for n in range(28)]
+IMAGES, TRAINING_IMAGES = 24, 15
+KS = (1, 5, 20)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def planted(tmp_path: Path, config_file: Path, make_data_set: Callable[..., Path]) -> NDArray[np.int64]:
+    """A run in tmp_path / "run", trained on "training", and data "labels": the order of all 50 classes
+    that it answers to each picture, [IMAGES, 50]."""
+    labels = make_data_set("labels", [17, 7], patterned=True, words=WORDS)
+    training = make_data_set("training", [TRAINING_IMAGES], words=WORDS)
+    config = load_config(config_file, [f'heads.ocr.data=["{training}"]'])
+    model = build_model(config, {"ocr": len(WORDS)}, Ranks(), CPU)
+    samples = RecordSamples([labels], labels_stored=10, num_classes=len(WORDS), image_size=32)
+    order = np.stack([np.random.default_rng(n).permutation(len(WORDS)) for n in range(IMAGES)])
+    plant(model, torch.from_numpy(np.stack([samples.load(n).pixels for n in range(IMAGES)])), order)
+    folder = RunFolder(tmp_path / "run")
+    folder.prepare(config, {"ocr": Vocabulary(WORDS)})
+    save_checkpoint(folder.checkpoint(7), model.tensors(), {"step": 7, "num_classes": {"ocr": len(WORDS)}}, Ranks())
+    return order
+
+
+@torch.no_grad()
+def plant(model: Model, pixels: torch.Tensor, order: NDArray[np.int64]) -> None:
+    """Give the head centers of one length that stand to the pictures' embeddings in the given order."""
+    pooled = model.backbone.eval()(normalise(pixels))[1].double()
+    unit = torch.nn.functional.normalize(pooled, dim=1)
+    cosines = torch.from_numpy(-np.argsort(order, axis=1).astype(np.float64))  # [images, classes]: minus the rank
+    centers = (torch.linalg.pinv(unit) @ cosines).T  # center . unit = cosine, up to the length of the center
+    # What is orthogonal to all embeddings makes them equally long without changing that.
+    beside = torch.linalg.svd(unit, full_matrices=True).Vh[-1]
+    lengths = centers.norm(dim=1)
+    centers = centers + beside * ((1.01 * lengths.max()) ** 2 - lengths**2).sqrt()[:, None]
+    model.heads["ocr"].weight.copy_(centers / lengths.max())
+
+
+def tags_of(image: int) -> set[int]:
+    return {(image + n) % len(WORDS) for n in range(10)}
+
+
+def training_images(class_id: int) -> int:
+    return sum(class_id in tags_of(record) for record in range(TRAINING_IMAGES))
+
+
+def band_of(class_id: int) -> str:
+    least = {"never": 0, "1": 1, "2-9": 2, "10-99": 10}
+    return max((band for band in least if training_images(class_id) >= least[band]), key=BANDS.index)
+
+
+def expected(answers: list[list[int]], group: Callable[[int], bool]) -> dict[str, Any]:
+    """The figures of a group, by plain sets: answers of each image in order."""
+    prior = sorted(range(len(WORDS)), key=lambda class_id: (-training_images(class_id), class_id))
+    own = {image: {tag for tag in tags_of(image) if group(tag)} for image in range(IMAGES)}
+    own = {image: tags for image, tags in own.items() if tags}
+    figures: dict[str, Any] = {"images": len(own), "pairs": sum(map(len, own.values()))}
+    for k in KS:
+        for key, answer in ((f"recall@{k}", answers.__getitem__), (f"prior_recall@{k}", lambda _: prior)):
+            recalls = [len(tags & set(answer(image)[:k])) / min(k, len(tags)) for image, tags in own.items()]
+            figures[key] = pytest.approx(sum(recalls) / len(recalls))
+    return figures
+
+
+def effective_rank(run: Path, labels: Path) -> float:
+    """Of the embeddings of all images, from the singular values of what they are beyond their mean."""
+    trained = TrainedRun.load(run, CPU)
+    samples = RecordSamples([labels], labels_stored=10, num_classes=len(WORDS), image_size=32)
+    pixels = torch.from_numpy(np.stack([samples.load(n).pixels for n in range(IMAGES)]))
+    unit = torch.nn.functional.normalize(trained.embed("ocr", pixels).double(), dim=1)
+    squares = torch.linalg.svdvals(unit - unit.mean(0)) ** 2
+    return float(torch.distributions.Categorical(squares).entropy().exp())
+
+
+def test_all_figures_are_those_of_plain_sets(planted: NDArray[np.int64], tmp_path: Path) -> None:
+    found = evaluate(tmp_path / "run", [tmp_path / "labels"], top_k=[20, 1, 5, 5])
+    answers = planted.tolist()
+    every = expected(answers, lambda _: True)
+    assert every.pop("pairs") == 240
+    assert found.to_json() == {
+        "step": 7,
+        "top_k": [1, 5, 20],
+        "crops": 0,
+        "heads": {
+            "ocr": {
+                **every,
+                "classes": 50,
+                "training_images": TRAINING_IMAGES,
+                "embedding_dim": found.heads["ocr"].embedding_dim,
+                "effective_rank": pytest.approx(effective_rank(tmp_path / "run", tmp_path / "labels"), rel=1e-3),
+                "scripts": {
+                    script: expected(answers, lambda tag, script=script: script_of(WORDS[tag]) == script)
+                    for script in ("Latin", "Han", "Cyrillic")
+                },
+                "bands": {
+                    band: expected(answers, lambda tag, band=band: band_of(tag) == band)
+                    for band in ("never", "1", "2-9", "10-99")
+                },
+            }
+        },
+    }
+    assert list(found.heads["ocr"].bands) == ["never", "1", "2-9", "10-99"]
+    pairs = [group.pairs for group in found.heads["ocr"].scripts.values()]
+    assert pairs == sorted(pairs, reverse=True)
+    assert sum(pairs) == 240
+    assert found.heads["ocr"].examples == ()
+
+
+def test_of_one_image_there_is_no_effective_rank(
+    planted: NDArray[np.int64], tmp_path: Path, make_data_set: Callable[..., Path]
+) -> None:
+    found = evaluate(tmp_path / "run", [make_data_set("one", [1], patterned=True, words=WORDS)])
+    assert found.to_json()["heads"]["ocr"]["effective_rank"] is None
+    assert "effective rank" not in found.format()
+
+
+def test_the_text(planted: NDArray[np.int64], tmp_path: Path) -> None:
+    found = evaluate(tmp_path / "run", [tmp_path / "labels"])
+    every = found.heads["ocr"].every
+    first, spread, header, row, *groups = found.format().splitlines()
+    assert first == (
+        f"ocr: tag recall@10 {every.recall[10]:.3f} over all 50 centers, on 24 images "
+        f"(always the 10 most frequent training tags: {every.prior[10]:.3f})"
+    )
+    head = found.heads["ocr"]
+    assert spread.split(": ") == ["  embeddings", f"effective rank {head.effective_rank:.1f} of {head.embedding_dim}"]
+    assert " ".join(header.split()) == "tags images pairs recall@1 (prior) recall@10 (prior) recall@100 (prior)"
+    cells = [cell for k in (1, 10, 100) for cell in (f"{every.recall[k]:.3f}", f"({every.prior[k]:.3f})")]
+    assert row.split() == ["all", "24", "240", *cells]
+    assert every.recall[100] == 1.0
+    assert [line.split()[:-8] for line in groups] == [
+        *(["script:", script] for script in found.heads["ocr"].scripts),
+        *(["training", "images:", band] for band in ("never", "1", "2-9", "10-99")),
+    ]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_neither_batches_nor_workers_change_anything(
+    planted: NDArray[np.int64], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    whole = evaluate(tmp_path / "run", [tmp_path / "labels"], top_k=KS)
+    monkeypatch.setattr("ovocr.trainer.evaluation.evaluate._BATCH", 5)
+    monkeypatch.setattr("ovocr.trainer.evaluation.evaluate._RANKED_TOGETHER", 9)
+    parts = evaluate(tmp_path / "run", [tmp_path / "labels"], top_k=KS, workers=workers)
+    found, wanted = parts.to_json(), whole.to_json()
+    # Sums of float32 embeddings, which differ in their last digits by how many are multiplied at once.
+    found_rank, wanted_rank = (figures["heads"]["ocr"].pop("effective_rank") for figures in (found, wanted))
+    assert found == wanted
+    assert found_rank == pytest.approx(wanted_rank, rel=1e-4)
+
+
+def test_examples(planted: NDArray[np.int64], tmp_path: Path) -> None:
+    found = evaluate(tmp_path / "run", [tmp_path / "labels"], top_k=[5, 20], examples=3)
+    examples = found.heads["ocr"].examples
+    assert [example.name.partition(" (")[0] for example in examples] == [
+        f"{tmp_path}/labels/rec/00000.rec id 0",
+        f"{tmp_path}/labels/rec/00000.rec id 12",
+        f"{tmp_path}/labels/rec/00001.rec id 6",
+    ]
+    for example, image in zip(examples, (0, 12, 23), strict=True):
+        answers = planted[image].tolist()
+        assert [answer.word for answer in example.answers] == [WORDS[answer] for answer in answers[:10]]
+        assert [answer.right for answer in example.answers] == [answer in tags_of(image) for answer in answers[:10]]
+        cosines = [answer.cosine for answer in example.answers]
+        assert cosines == sorted(cosines, reverse=True)
+        ranks = {WORDS[tag]: answers.index(tag) + 1 for tag in tags_of(image)}
+        assert dict(example.tags) == {word: rank if rank <= 20 else None for word, rank in ranks.items()}
+        assert [tag.rank or 99 for tag in example.tags] == sorted(tag.rank or 99 for tag in example.tags)
+    assert len(evaluate(tmp_path / "run", [tmp_path / "labels"], examples=100).heads["ocr"].examples) == IMAGES
+
+
+def test_class_ids_without_words(planted: NDArray[np.int64], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = TrainedRun.load(tmp_path / "run", CPU)
+    monkeypatch.setattr(TrainedRun, "load", lambda *_: dataclasses.replace(trained, vocabularies={}))
+    for name in ("labels", "training"):
+        (tmp_path / name / "vocab.txt").unlink()
+        manifest = json.loads((tmp_path / name / "manifest.json").read_text())
+        (tmp_path / name / "manifest.json").write_text(json.dumps({**manifest, "num_classes": 50}))
+    head = evaluate(tmp_path / "run", [tmp_path / "labels"], top_k=KS, examples=1).heads["ocr"]
+    assert head.to_json()["scripts"] == {}
+    assert list(head.bands) == ["never", "1", "2-9", "10-99"]
+    assert [answer.word for answer in head.examples[0].answers] == [f"#{answer}" for answer in planted[0][:10]]
+
+
+class Clips:
+    """Eight clips of three frames, at times of their own."""
+
+    def __len__(self) -> int:
+        return 8
+
+    def load(self, index: int, position: int | None = None) -> Sample:
+        assert position is None, "an evaluation draws nothing at random"
+        pixels = np.random.default_rng(index).integers(0, 256, (3, 3, 32, 32), np.uint8)
+        return Sample(pixels, np.arange(index, index + 3), np.array([index, index + 9, index + 40]))
+
+    def name(self, index: int) -> str:
+        return f"clip {index}"
+
+    def class_counts(self) -> NDArray[np.int64]:
+        return np.ones(10, np.int64)
+
+
+def test_clips_stand_at_their_times(
+    planted: NDArray[np.int64], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ovocr.trainer.evaluation.evaluate.open_evaluated", lambda *_, **__: Clips())
+    head = evaluate(tmp_path / "run", [tmp_path / "labels"], top_k=[3], examples=8).heads["ocr"]
+    trained = TrainedRun.load(tmp_path / "run", CPU)
+    for index in range(8):
+        pixels, _, times = Clips().load(index)
+        positions = torch.tensor([[(t, h, w) for t in times for h in range(2) for w in range(2)]])
+        with torch.no_grad():
+            _, pooled = trained.model.backbone(normalise(torch.from_numpy(pixels)[None]), positions)
+        cosines = torch.nn.functional.cosine_similarity(pooled, trained.model.heads["ocr"].weight)
+        answers = head.examples[index].answers
+        assert [answer.cosine for answer in answers] == pytest.approx(cosines.topk(3).values.tolist(), abs=1e-5)
+
+
+def test_what_cannot_be_evaluated_is_said(planted: NDArray[np.int64], tmp_path: Path) -> None:
+    run, labels = tmp_path / "run", tmp_path / "labels"
+    with pytest.raises(OvocrError, match=r"not a training run \(no config.toml\)"):
+        evaluate(labels, [labels])
+    (tmp_path / "training" / "manifest.json").rename(tmp_path / "training" / "away")
+    with pytest.raises(OvocrError, match=r"^heads.ocr.data \(the prior\): .*/training: not a labelled data set"):
+        evaluate(run, [labels])
+    (tmp_path / "training" / "away").rename(tmp_path / "training" / "manifest.json")
+    record = RecordReader(labels / "rec" / "00001")[3]
+    path = labels / "rec" / "00001.rec"
+    path.write_bytes(path.read_bytes().replace(record.image, b"x" * len(record.image)))
+    for workers in (0, 1):
+        with pytest.raises(OvocrError, match=r"^/.*/labels/rec/00001.rec id 3.*: not a JPEG, PNG or WebP picture$"):
+            evaluate(run, [labels], workers=workers)
+
+
+def test_a_checkpoint_is_chosen_by_its_step(planted: NDArray[np.int64], tmp_path: Path) -> None:
+    run, labels = tmp_path / "run", tmp_path / "labels"
+    newest = evaluate(run, [labels], top_k=[5])
+    trained = TrainedRun.load(run, CPU)
+    trained.model.heads["ocr"].weight.data.neg_()  # the order of all answers is turned round
+    state = {"step": 3, "num_classes": {"ocr": len(WORDS)}}
+    save_checkpoint(RunFolder(run).checkpoint(3), trained.model.tensors(), state, Ranks())
+    assert evaluate(run, [labels], top_k=[5]) == newest
+    older = evaluate(run, [labels], top_k=[5], step=3)
+    assert older.step == 3
+    own = [(tags_of(image), planted[image, ::-1][:5]) for image in range(IMAGES)]
+    assert older.heads["ocr"].every.recall[5] == pytest.approx(
+        np.mean([len(tags & set(answers.tolist())) / 5 for tags, answers in own])
+    )
+    with pytest.raises(OvocrError, match=r"run: no checkpoint after 4 steps; there are those after 3, 7$"):
+        evaluate(run, [labels], step=4)
+
+
+def test_crops_are_those_of_training_with_the_tags_that_they_keep(
+    planted: NDArray[np.int64], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    run = tmp_path / "run"
+    with pytest.raises(UsageError, match=r"^--crops: head ocr was trained on whole pictures, without crop_scale$"):
+        evaluate(run, [tmp_path / "labels"], crops=2)
+    words = Vocabulary.load(run / "vocab" / "ocr.txt")
+    root = write_placed(tmp_path / "placed", [(encoded(painted()), [0, 1, 2, 3, 4], [flat(box) for box in BOXES])] * 3)
+    words.save(root / "vocab.txt")
+    settings = dataclasses.replace(
+        load_config(run / "config.toml").heads["ocr"], crop_scale=(0.2, 0.6), labels_stored=5
+    )
+    config = dataclasses.replace(load_config(run / "config.toml"), heads={"ocr": settings})
+    (run / "config.toml").write_text(dump_config(config))
+    cropped = evaluate(run, [root], top_k=[5], crops=4, examples=12).heads["ocr"]
+    samples = open_samples(settings, [root], num_classes=len(WORDS), image_size=32)
+    kept = [set(samples.load(n // 4, n).labels.tolist()) for n in range(12)]
+    assert cropped.images == 12
+    assert [{tag.word for tag in example.tags} for example in cropped.examples] == [
+        {words.word(tag) for tag in tags} for tags in kept
+    ]
+    assert min(map(len, kept)) < 5
+    assert cropped.examples[5].name.endswith(", part 2")
+    assert evaluate(run, [root], top_k=[5], crops=4, workers=1).heads["ocr"].every == cropped.every
+    assert " on 12 crops (always " in evaluate(run, [root], crops=4).format()
+
+
+def test_the_command(planted: NDArray[np.int64], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ["eval", "run", "--data", "labels", "--head", "ocr", "--top-k", "5", "--top-k", "2", "--workers", "1"]
+    done = CliRunner().invoke(main, [*command, "--json", "f.json", "--html", "f.html", "--examples", "2"])
+    assert done.exit_code == 0, done.output
+    assert "ocr: tag recall@2 " in done.output
+    figures = json.loads((tmp_path / "f.json").read_text())
+    assert figures["top_k"] == [2, 5]
+    assert figures == evaluate(tmp_path / "run", [tmp_path / "labels"], top_k=[2, 5]).to_json()
+    assert (tmp_path / "f.html").read_text().count("<article>") == 2
+    for option, place in (("--html", "."), ("--html", "none/f.html"), ("--json", "none/f.json")):
+        refused = CliRunner().invoke(main, [*command, option, place])
+        assert refused.exit_code == 2
+        assert f"{option} {place}: is a folder, or in a folder that is not there" in refused.output

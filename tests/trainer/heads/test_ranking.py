@@ -1,0 +1,18 @@
+"""Nearest centers, tile by tile, are those of one product."""
+
+import pytest
+import torch
+
+from ovocr.trainer.heads import ranking
+from ovocr.trainer.heads.ranking import nearest_centers
+
+
+def test_nearest_centers_are_those_of_one_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranking, "_TILE_CENTERS", 17)
+    embeddings, weight = torch.randn(5, 8), torch.randn(101, 8)
+    cosines, classes = nearest_centers(embeddings, weight, 20)
+    every = torch.nn.functional.cosine_similarity(embeddings[:, None], weight[None], dim=2)
+    wanted = every.topk(20, dim=1)
+    assert torch.equal(classes, wanted.indices)
+    torch.testing.assert_close(cosines, wanted.values)
+    assert nearest_centers(embeddings, weight[:3], 20)[1].shape == (5, 3)

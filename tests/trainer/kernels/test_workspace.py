@@ -1,0 +1,40 @@
+"""Memory that is used again, and never while somebody still holds it."""
+
+import torch
+
+from ovocr.trainer.kernels.workspace import LentMemory, Workspace
+
+
+def test_a_name_keeps_its_memory() -> None:
+    workspace = Workspace(torch.device("cpu"), torch.float32)
+    first = workspace.matrix("rows", 5, 3)
+    assert workspace.matrix("rows", 2, 3).data_ptr() == first.data_ptr()
+    assert workspace.matrix("other", 5, 3).data_ptr() != first.data_ptr()
+    assert workspace.matrix("rows", 6, 3).shape == (6, 3)
+
+
+def test_memory_is_lent_again_when_nothing_holds_it() -> None:
+    memory = LentMemory()
+    first = memory.matrix(100, 7, torch.float32)
+    place = first.data_ptr()
+    assert place % 64 == 0
+    del first
+    assert memory.matrix(90, 7, torch.float32).data_ptr() == place
+    assert memory.matrix(30, 7, torch.float64).data_ptr() == place
+
+
+def test_memory_that_is_held_is_left_alone() -> None:
+    memory = LentMemory()
+    sparse = torch.sparse_coo_tensor(
+        torch.tensor([[1, 4]]), memory.matrix(2, 3, torch.float32).fill_(1.0), (6, 3), check_invariants=True
+    )
+    second = memory.matrix(2, 3, torch.float32).fill_(2.0)
+    assert sparse.to_dense().sum() == 6.0
+    part = second[1:]
+    del second
+    memory.matrix(2, 3, torch.float32).fill_(3.0)
+    assert part.tolist() == [[2.0, 2.0, 2.0]]
+
+
+def test_no_rows_take_no_memory() -> None:
+    assert LentMemory().matrix(0, 7, torch.float32).shape == (0, 7)

@@ -1,0 +1,71 @@
+"""The page of samples as a run takes them."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ovocr.commands.train import train as train_command
+from ovocr.trainer.config.file import load_config
+from ovocr.trainer.preview.page import preview_page
+from ovocr.trainer.preview.samples import preview
+from tests.trainer.placed_words import BOXES, encoded, flat, painted, write_placed
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+def cropped(tmp_path: Path, config_file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A configuration whose head crops one picture of five words."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    root = write_placed(tmp_path / "placed", [(encoded(painted()), [0, 1, 2, 3, 4] * 2, [flat(box) for box in BOXES])])
+    (root / "vocab.txt").write_text("".join(f"{word}\n" for word in (HOSTILE, "b", "c", "d", "e", "f", "g", "h", "i")))
+    text = config_file.read_text()
+    labels = tmp_path / "labels"
+    config_file.write_text(text.replace(str(labels), str(root)) + "crop_scale = [0.2, 0.6]\ncrop_share = 0.8\n")
+    return config_file
+
+
+def test_samples_are_those_of_the_run(cropped: Path) -> None:
+    (samples,) = preview(load_config(cropped), 12).values()
+    assert [sample.position for sample in samples] == list(range(12))
+    assert any(sample.part is None for sample in samples)
+    shown = [sample for sample in samples if sample.part_used]
+    assert len(shown) > 4
+    for sample in samples:
+        assert [tag.word for tag in sample.tags] == [HOSTILE, "b", "c", "d", "e"]
+        assert all(tag.kept for tag in sample.tags) or sample.part_used
+    for sample in shown:
+        left, top, right, bottom = sample.part
+        for tag in sample.tags:
+            x, y = sum(tag.corners[::2]) / 4, sum(tag.corners[1::2]) / 4
+            if tag.kept:  # what is kept to four fifths has its middle inside
+                assert left < x < right
+                assert top < y < bottom
+
+
+def test_the_page_shows_what_is_kept_and_dropped(cropped: Path, tmp_path: Path) -> None:
+    samples = preview(load_config(cropped), 12)
+    page = preview_page(cropped, samples)
+    tags = [tag for sample in samples["ocr"] for tag in sample.tags]
+    assert page.count('<polygon class="kept"') == sum(tag.kept for tag in tags)
+    assert page.count('<polygon class="dropped"') == sum(not tag.kept for tag in tags)
+    assert page.count('class="veil"') == sum(sample.part_used for sample in samples["ocr"])
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;alert(1)") == 24  # in the list and over the box of each sample
+    assert preview_page(cropped, preview(load_config(cropped), 12)) == page
+
+
+def test_the_command_writes_a_page_and_trains_nothing(cropped: Path, tmp_path: Path) -> None:
+    train_command.main([str(cropped), "--preview", str(tmp_path / "page.html")], standalone_mode=False)
+    assert len(re.findall("<article>", (tmp_path / "page.html").read_text())) == 24
+    assert not (tmp_path / "run").exists()
+
+
+def test_pictures_whose_classes_have_no_place(config_file: Path, tmp_path: Path, make_data_set) -> None:
+    numbers = make_data_set("numbers", [4], words=None)
+    text = config_file.read_text().replace(str(tmp_path / "labels"), str(numbers))
+    config_file.write_text(text + 'kind = "image"\n')
+    (samples,) = preview(load_config(config_file), 3).values()
+    assert all(tag.kept and tag.corners is None for sample in samples for tag in sample.tags)
+    assert "<polygon" not in preview_page(config_file, {"ocr": samples})

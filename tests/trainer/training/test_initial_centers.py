@@ -1,0 +1,335 @@
+"""A head begins with the centers of another vocabulary's: every carried row to the bit, the others as if fresh."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from ovocr.base.errors import OvocrError, UsageError
+from ovocr.cli import main
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.recordio import RecordReader, RecordWriter
+from ovocr.trainer import PartialFC
+from ovocr.trainer.config.file import load_config
+from ovocr.trainer.evaluation.evaluate import evaluate
+from ovocr.trainer.evaluation.read import read_pictures
+from ovocr.trainer.ranks.distributed import Ranks
+from ovocr.trainer.runs.checkpoint import load_checkpoint, read_state, save_checkpoint
+from ovocr.trainer.training import initial_centers
+from ovocr.trainer.training.dry_run import dry_run
+from ovocr.trainer.training.loop import train
+from ovocr.trainer.training.model import TrainedRun
+from ovocr.vocab import Vocabulary
+
+CPU = torch.device("cpu")
+# As good as no learning at all: what a run began with is what it ends with.
+KEPT = ("run.steps=1", "optimizer.warmup_steps=0", "optimizer.lr=1e-30", "optimizer.weight_decay=0")
+
+
+def relabelled(old: Path, new: Path, words: list[str]) -> Path:
+    """The pictures of a data set with tags of another vocabulary; those of words that it lacks go to the others."""
+    source, target = LabelledDataSet.open(old), LabelledDataSet(new)
+    before, after = Vocabulary.load(source.vocabulary_path), Vocabulary(words)
+    for shard in source.finished_shards():
+        rows = []
+        with RecordWriter(target.rec_prefix(shard)) as writer:
+            for record in RecordReader(source.rec_prefix(shard)):
+                ids = [after.id(before.word(int(label))) for label in record.labels]
+                tags = [id for id in ids if id is not None]
+                writer.write(record.id, np.resize(np.array(tags, np.float32), len(ids)), record.image)
+                rows.append({"tags": [{"id": id} for id in tags]})
+        for path in (target.records_path(shard), target.stats_path(shard)):
+            path.parent.mkdir(exist_ok=True)
+        pq.write_table(pa.Table.from_pylist(rows), target.records_path(shard))
+        shutil.copy(source.stats_path(shard), target.stats_path(shard))
+    after.save(target.vocabulary_path)
+    shutil.copy(source.manifest_path, target.manifest_path)
+    return new
+
+
+class Stages:
+    """A run on 50 words, trained, and what a run on another vocabulary that begins with its centers needs.
+
+    old_ids: what the map between the vocabularies should be.
+    """
+
+    def __init__(self, root: Path, config_file: Path) -> None:
+        self.root, self.config_file = root, config_file
+        self.old, self.out, self.map = root / "run", root / "next", root / "map.npy"
+        old_words = [f"word{number}" for number in range(50)]
+        words = [word for number, word in enumerate(reversed(old_words)) if number % 7 != 3]
+        for place in (0, 9, 20, len(words) + 3):
+            words.insert(place, f"new{place}")
+        self.data = relabelled(root / "labels", root / "relabelled", words)
+        self.old_ids = [old_words.index(word) if word in old_words else -1 for word in words]
+        main(
+            ["vocab", "map", f"{self.old}/vocab/ocr.txt", f"{self.data}/vocab.txt", "--out", str(self.map)],
+            standalone_mode=False,
+        )
+
+    @property
+    def settings(self) -> list[str]:
+        """Of a run that begins where the first one ended."""
+        return [
+            f"run.output={self.out}",
+            f"heads.ocr.data={json.dumps([str(self.data)])}",
+            f"heads.ocr.init_from={self.old}",
+            f"heads.ocr.init_map={self.map}",
+            f"backbone.init_from={self.old}",
+        ]
+
+    def next_run(self, *settings: str) -> None:
+        """Train as those settings and these say."""
+        train(load_config(self.config_file, [*self.settings, *settings]))
+
+    def expected(self, seed: int = 0) -> torch.Tensor:
+        """The old row where there is one, else a fresh head's."""
+        fresh = initial_rows(len(self.old_ids), seed)
+        old = centers(self.old)
+        return torch.stack([fresh[row] if id == -1 else old[id] for row, id in enumerate(self.old_ids)])
+
+
+def initial_rows(classes: int, seed: int) -> torch.Tensor:
+    return PartialFC(64, classes, seed=seed).weight.detach()
+
+
+def centers(run: Path) -> torch.Tensor:
+    return TrainedRun.load(run, CPU).model.heads["ocr"].weight.detach()
+
+
+@pytest.fixture
+def stages(tmp_path: Path, config_file: Path) -> Stages:
+    train(load_config(config_file, ["run.tensorboard=false"]))
+    return Stages(tmp_path, config_file)
+
+
+def test_carried_rows_are_the_old_ones_to_the_bit(
+    stages: Stages, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(initial_centers, "_BLOCK_ROWS", 7)
+    stages.next_run(*KEPT, "run.seed=3")
+    assert stages.old_ids.count(-1) == 4
+    assert len(stages.old_ids) == 47
+    assert torch.equal(centers(stages.out), stages.expected(seed=3))
+    checkpoint = stages.old / "checkpoints" / "00000012"
+    assert (
+        f"head ocr: class centers of 43 of 47 classes from {checkpoint}, by {stages.map}\n" in capsys.readouterr().err
+    )
+    row_steps = torch.zeros(47)
+    load_checkpoint(stages.out / "checkpoints" / "00000001", {"optimizer.heads.ocr.row_steps": row_steps}, Ranks())
+    assert row_steps.max() == 1  # of the one step here; nothing of the 12 there
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_on_several_ranks(stages: Stages, runs: Any, ranks: int) -> None:
+    runs.finish(stages.config_file, *stages.settings, *KEPT, ranks=ranks)
+    assert torch.equal(centers(stages.out), stages.expected())
+
+
+CARRY = """
+import sys, numpy as np, torch, torch.distributed as dist
+from pathlib import Path
+from ovocr.trainer import PartialFC
+from ovocr.trainer.training import initial_centers
+from ovocr.trainer.runs.checkpoint import RowShard, save_checkpoint
+from ovocr.trainer.ranks.distributed import Ranks, leave
+from ovocr.trainer.training.initial_centers import SourceHead, carry_rows
+from ovocr.trainer.runs.folder import RunFolder
+from ovocr.vocab.class_map import ClassMap
+rank, world, old_rows, folder = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
+initial_centers._BLOCK_ROWS = 3
+dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world)
+source = SourceHead(
+    name="a", run=RunFolder(folder), checkpoint=folder / "7", num_classes=old_rows, vocabulary_sha256=""
+)
+head = PartialFC(5, 13, seed=9)
+carry_rows(source, ClassMap(old_ids=np.load(folder / "map.npy")), head)
+torch.save(head.weight.detach(), folder / f"rows{rank}.pt")
+leave()
+"""
+
+
+@pytest.mark.parametrize(("world", "old_rows"), [(2, 20), (3, 11), (4, 1), (5, 3)])
+def test_rows_from_any_rank_to_any(tmp_path: Path, world: int, old_rows: int) -> None:
+    """Old rows that divide by none of the numbers of ranks, several times the same one, and fewer rows than ranks."""
+    old = torch.randn(old_rows, 5)
+    save_checkpoint(tmp_path / "7", {"heads.a.weight": old}, {"step": 7}, Ranks())
+    old_ids = np.random.default_rng(world).integers(-1, old_rows, 13)
+    old_ids[:3] = [old_rows - 1, -1, old_rows - 1]
+    np.save(tmp_path / "map.npy", old_ids)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", CARRY, str(rank), str(world), str(old_rows), str(tmp_path)],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(world)
+    ]
+    errors = [process.communicate(timeout=200)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * world, errors
+    found = torch.cat([torch.load(tmp_path / f"rows{rank}.pt") for rank in range(world)])
+    fresh = PartialFC(5, 13, seed=9).weight.detach()
+    assert torch.equal(found, torch.stack([fresh[row] if id == -1 else old[id] for row, id in enumerate(old_ids)]))
+
+
+def test_what_was_learned_is_not_lost(stages: Stages) -> None:
+    """The relabelled pictures are read as before, word by word, and from the first step on."""
+    stages.next_run(*KEPT)
+    picture = stages.root / "picture.jpg"
+    picture.write_bytes(RecordReader(stages.data / "rec" / "00000")[0].image)
+    old_words, new_words = (
+        dict(reading.words)
+        for run in (stages.old, stages.out)
+        for reading in read_pictures(run, [picture], top_k=50)
+        if not isinstance(reading, OvocrError)
+    )
+    common = old_words.keys() & new_words.keys()
+    assert len(common) == 43
+    assert {word: new_words[word] for word in common} == pytest.approx({w: old_words[w] for w in common}, abs=1e-6)
+
+    without = stages.root / "without"
+    anew = [setting for setting in stages.settings if "heads.ocr.init" not in setting and "output" not in setting]
+    train(load_config(stages.config_file, [*anew, *KEPT, f"run.output={without}"]))
+    recalls = [
+        evaluate(run, [data], top_k=[10]).heads["ocr"].every.recall[10]
+        for run, data in (
+            (stages.old, stages.root / "labels"),
+            (stages.out, stages.data),
+            (without, stages.data),
+        )
+    ]
+    assert recalls[0] > 0.5
+    assert recalls[1] > recalls[0] - 0.1
+    assert recalls[2] < recalls[0] - 0.2
+
+
+def test_a_run_that_goes_on_needs_neither_run_nor_map(stages: Stages) -> None:
+    settings = ("run.steps=6", "run.checkpoint_every=3")
+    stages.next_run(*settings)
+    whole = centers(stages.out)
+    (stages.out / "checkpoints" / "00000006" / "state.json").unlink()
+    stages.map.unlink()
+    shutil.rmtree(stages.old)
+    assert train(load_config(stages.config_file, [*stages.settings, *settings])).first_step == 3
+    assert torch.equal(centers(stages.out), whole)
+    assert read_state(stages.out / "checkpoints" / "00000006")["num_classes"] == {"ocr": 47}
+
+
+def test_class_ids_without_words(tmp_path: Path, config_file: Path, make_data_set: Callable[..., Path]) -> None:
+    """Any array will do; two classes begin as the same old one."""
+    for name, classes in (("few", 30), ("many", 41)):
+        make_data_set(name, [12], patterned=True, words=None, num_classes=classes)
+    text = config_file.read_text().replace("[heads.ocr]", '[heads.ocr]\nkind = "image"')
+    config_file.write_text(text.replace(f"{tmp_path}/labels", f"{tmp_path}/few"))
+    train(load_config(config_file))
+    old_ids = np.arange(41) % 31 - 1
+    np.save(tmp_path / "map.npy", old_ids.astype(np.int16))
+    settings = [
+        f'heads.ocr.data=["{tmp_path}/many"]',
+        f"heads.ocr.init_from={tmp_path}/run",
+        f"heads.ocr.init_map={tmp_path}/map.npy",
+        f"run.output={tmp_path}/next",
+    ]
+    train(load_config(config_file, [*settings, *KEPT]))
+    old, new, fresh = centers(tmp_path / "run"), centers(tmp_path / "next"), initial_rows(41, 0)
+    assert torch.equal(new[1:31], old)
+    assert torch.equal(new[32:41], old[:9])
+    assert torch.equal(new[[0, 31]], fresh[[0, 31]])
+
+
+def mistakes() -> dict[str, tuple[Callable[[Stages], list[str]], str]]:
+    """What is done wrong, and what the line says of it."""
+
+    def array(values: Any) -> Callable[[Stages], list[str]]:
+        def write(stages: Stages) -> list[str]:
+            np.save(stages.root / "hand.npy", values)
+            return [f"heads.ocr.init_map={stages.root}/hand.npy"]
+
+        return write
+
+    def other_map(stages: Stages, old: Path, new: Path) -> list[str]:
+        made = stages.root / "other.npy"
+        main(["vocab", "map", str(old), str(new), "--out", str(made)], standalone_mode=False)
+        return [f"heads.ocr.init_map={made}"]
+
+    def another_old(stages: Stages) -> list[str]:
+        Vocabulary([f"word{number}" for number in range(49)]).save(stages.root / "v.txt")
+        return other_map(stages, stages.root / "v.txt", stages.data / "vocab.txt")
+
+    def another_new(stages: Stages) -> list[str]:
+        words = Vocabulary.load(stages.data / "vocab.txt")
+        Vocabulary([*(words.word(id) for id in range(46)), "other"]).save(stages.root / "v.txt")
+        return other_map(stages, stages.old / "vocab" / "ocr.txt", stages.root / "v.txt")
+
+    def changed(stages: Stages) -> list[str]:
+        np.save(stages.map, np.zeros(47, np.int32))
+        return []
+
+    mend = r"make it again: ovocr vocab map ROOT/run/vocab/ocr.txt ROOT/relabelled/vocab.txt --out ROOT/other.npy$"
+    return {
+        "missing": (
+            lambda stages: [f"heads.ocr.init_map={stages.root}/no.npy"],
+            r"^--set: heads.ocr.init_map: ROOT/no.npy: not a class map that can be read: No such file or directory$",
+        ),
+        "floats": (array(np.zeros(47)), r"hand.npy: not a class map: .* not \[47\] of float64$"),
+        "matrix": (array(np.zeros((47, 1), int)), r"hand.npy: not a class map: .* not \[47, 1\] of int64$"),
+        "length": (
+            array(np.zeros(46, int)),
+            r"^heads.ocr.init_map: ROOT/hand.npy: is for 46 classes, this head has 47$",
+        ),
+        "ids": (
+            array(np.array([*range(4, 50), 50])),
+            r"^heads.ocr.init_map: ROOT/hand.npy: class 46 was 50, but ROOT/run has 50 classes, from 0; -1 stands for",
+        ),
+        "negative": (array(np.full(47, -2)), r"hand.npy: not a class map: -2 is neither a class id nor -1$"),
+        "old": (another_old, rf"other.npy: made from another vocabulary than ROOT/run was trained on; {mend}"),
+        "new": (another_new, rf"other.npy: made from another vocabulary than this head's data have; {mend}"),
+        "changed": (changed, r"map.npy: not the class map that ROOT/map.npy.json describes; make both again$"),
+    }
+
+
+def test_what_does_not_fit_is_one_line(stages: Stages) -> None:
+    for name, (mistake, message) in mistakes().items():
+        shutil.rmtree(stages.out, ignore_errors=True)
+        settings = [setting.replace("ROOT", str(stages.root)) for setting in mistake(stages)]
+        with pytest.raises((OvocrError, UsageError), match=message.replace("ROOT", str(stages.root))) as caught:
+            stages.next_run(*settings)
+        assert "\n" not in str(caught.value), name
+        assert not (stages.out / "metrics.jsonl").exists(), name
+
+
+def test_another_vocabulary_without_a_map_names_the_mend(stages: Stages) -> None:
+    settings = [setting for setting in stages.settings if "init_map" not in setting]
+    with pytest.raises(OvocrError, match="another vocabulary than this head's data; `ovocr vocab map` and init_map"):
+        train(load_config(stages.config_file, settings))
+
+
+def test_a_map_alone_is_refused(config_file: Path) -> None:
+    with pytest.raises(UsageError, match="heads.ocr.init_map: only with init_from, the run whose class centers it"):
+        load_config(config_file, ["heads.ocr.init_map=map.npy"])
+
+
+def test_a_dry_run_names_the_map(config_file: Path, tmp_path: Path) -> None:
+    settings = [f"heads.ocr.init_from={tmp_path}/run", f"heads.ocr.init_map={tmp_path}/map.npy"]
+
+    def lines(*settings: str) -> list[str]:
+        return list(dry_run(load_config(config_file, settings, check_paths=False)))
+
+    assert f"head ocr: begins with the centers of {tmp_path}/run" in lines(settings[0])
+    later = f"head ocr: begins with centers of {tmp_path}/run, by {tmp_path}/map.npy, which is not there yet"
+    assert later in lines(*settings)
+    np.save(tmp_path / "map.npy", np.arange(50) - 1)
+    told = f"head ocr: 49 of 50 centers begin as some of {tmp_path}/run, by {tmp_path}/map.npy"
+    assert told in lines(*settings)
+    np.save(tmp_path / "map.npy", np.arange(49))
+    with pytest.raises(OvocrError, match="heads.ocr.init_map: .*map.npy: is for 49 classes, this head has 50"):
+        lines(*settings)

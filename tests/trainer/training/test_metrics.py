@@ -1,0 +1,72 @@
+"""The log of a run: lines survive a kill at any byte, and steps that are made again are not told twice."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ovocr.trainer.training.metrics import MetricsLog, sample_digest
+
+
+def record(step: int) -> dict[str, Any]:
+    return {
+        "step": step,
+        "loss": 2.5,
+        "heads": {"ocr": {"loss": 2.5}},
+        "lr": 0.1,
+        "images_per_s": 8.0,
+        "sample_ids": "ab",
+    }
+
+
+def log(path: Path, start: int) -> MetricsLog:
+    return MetricsLog(path, start=start, steps=9, log_every=1, tensorboard=None)
+
+
+def test_a_line_cut_anywhere_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    whole = json.dumps(record(0)) + "\n"
+    second = json.dumps(record(1)) + "\n"
+    for cut in range(len(second)):
+        path.write_text(whole + second[:cut])
+        with log(path, start=2) as lines:
+            lines.write(record(2), 4, 0.5)
+        kept = [json.loads(line)["step"] for line in path.read_text().splitlines()]
+        assert kept == ([0, 1, 2] if cut == len(second) - 1 else [0, 2]), cut
+
+
+def test_steps_behind_the_checkpoint_are_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text("".join(json.dumps(record(step)) + "\n" for step in range(5)))
+    with log(path, start=3) as lines:
+        lines.write(record(3), 4, 0.5)
+    assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [0, 1, 2, 3]
+
+
+def test_lines_are_there_after_a_flush(tmp_path: Path) -> None:
+    with log(tmp_path / "m.jsonl", start=0) as lines:
+        lines.write(record(0), 4, 0.5)
+        lines.flush()
+        assert json.loads((tmp_path / "m.jsonl").read_text())["loss"] == 2.5
+        with pytest.raises(ValueError, match="not JSON compliant"):
+            lines.write({**record(1), "loss": float("nan")}, 4, 0.5)
+
+
+def test_tensorboard_gets_every_number(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    with MetricsLog(tmp_path / "m.jsonl", start=0, steps=3, log_every=2, tensorboard=tmp_path / "board") as lines:
+        for step in range(3):
+            lines.write(record(step), 4, 0.5)
+    events = EventAccumulator(str(tmp_path / "board"))
+    events.Reload()
+    assert set(events.Tags()["scalars"]) == {"loss", "heads/ocr/loss", "lr", "images_per_s"}
+    assert [(event.step, event.value) for event in events.Scalars("heads/ocr/loss")] == [(0, 2.5), (2, 2.5)]
+
+
+def test_the_digest_follows_order_and_heads() -> None:
+    first, second = np.array([1, 2]), np.array([3])
+    assert sample_digest([first, second]) == sample_digest([np.array([1, 2, 3])])
+    assert sample_digest([first]) != sample_digest([first[::-1]])

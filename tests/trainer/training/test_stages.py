@@ -1,0 +1,351 @@
+"""Both stages of the method, small: the image head, then all three heads on its backbone and centers; on any ranks."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ovocr.base.errors import OvocrError, UsageError
+from ovocr.cli import main
+from ovocr.recordio import RecordReader
+from ovocr.trainer.config.file import load_config
+from ovocr.trainer.data.pictures import normalise
+from ovocr.trainer.evaluation.read import read_pictures
+from ovocr.trainer.ranks.distributed import Ranks
+from ovocr.trainer.training.loop import train
+from ovocr.trainer.training.model import TrainedRun, build_model, export_backbone
+
+CPU = torch.device("cpu")
+CONFIGS = Path(__file__).resolve().parents[3] / "configs"
+
+COMMON = """
+[run]
+output = "{root}/{stage}"
+steps = {steps}
+passes_per_step = 2
+checkpoint_every = 3
+device = "cpu"
+tensorboard = false
+
+[backbone]
+hidden_size = 64
+intermediate_size = 96
+num_hidden_layers = 2
+num_attention_heads = 2
+image_size = 32
+patch_size = 16
+{start}
+
+[optimizer]
+lr = 1e-3
+warmup_steps = 2
+
+[heads.image]
+kind = "image"
+data = ["{root}/clusters"]
+global_batch = 6
+labels_per_sample = 4
+sample_rate = 0.3
+lr_scale = 20.0
+{start}
+"""
+OTHER_HEADS = """
+[heads.ocr]
+kind = "ocr"
+data = ["{root}/pages", "{root}/signs"]
+mixing_weights = [2.0, 1.0]
+global_batch = 4
+labels_stored = 6
+label_select = 2
+labels_per_sample = 4
+sampling = "shared"
+sample_rate = 0.2
+lr_scale = 20.0
+loss_weight = 0.5
+
+[heads.video]
+kind = "video"
+data = ["{root}/videos.txt"]
+num_classes = 40
+image_size = 16
+global_batch = 6
+labels_per_sample = 4
+sample_rate = 1.0
+optimizer = "sgd"
+lr_scale = 5.0
+
+[heads.video.margin]
+m2 = 0.0
+m3 = 0.3
+filter_threshold = 0.75
+"""
+
+
+@pytest.fixture
+def stages(tmp_path: Path, make_data_set: Callable[..., Path], make_video: Callable[..., Path]) -> tuple[Path, Path]:
+    """Configurations of stage 1 and stage 2, with pictures, words and real mp4 files beside them."""
+    make_data_set("clusters", [9, 4], patterned=True, words=None, num_classes=61)
+    make_data_set("pages", [11], patterned=True)
+    make_data_set("signs", [7], patterned=True, first_colour=5)
+    lines = ["# five videos"]
+    for number in range(5):
+        make_video(f"clip {number}.mp4", frames=20 + number, size=(48, 32), fps=10)
+        lines.append(f"clip {number}.mp4\t" + " ".join(str(7 * number + place) for place in range(10)))
+    (tmp_path / "videos.txt").write_text("\n".join(lines))
+    start = f'init_from = "{tmp_path}/stage1"'
+    first, second = tmp_path / "stage1.toml", tmp_path / "stage2.toml"
+    first.write_text(COMMON.format(root=tmp_path, stage="stage1", steps=3, start=""))
+    second.write_text((COMMON + OTHER_HEADS).format(root=tmp_path, stage="stage2", steps=12, start=start))
+    return first, second
+
+
+def test_stage_2_begins_where_stage_1_ended(
+    stages: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(load_config(stages[0]))
+    assert not (tmp_path / "stage1" / "vocab").exists()
+    # As good as no learning at all: what it began with is what it ends with.
+    train(load_config(stages[1], ["run.steps=2", "optimizer.lr=1e-30", "optimizer.weight_decay=0"]))
+    told = capsys.readouterr().err
+    checkpoint = tmp_path / "stage1" / "checkpoints" / "00000003"
+    assert f"backbone: from {checkpoint}\n" in told
+    assert f"head image: class centers from {checkpoint}\n" in told
+    one, two = (TrainedRun.load(tmp_path / name, CPU) for name in ("stage1", "stage2"))
+    torch.testing.assert_close(two.model.backbone.state_dict(), one.model.backbone.state_dict())
+    torch.testing.assert_close(two.model.heads["image"].weight, one.model.heads["image"].weight)
+    assert {name: head.num_classes for name, head in two.model.heads.items()} == {"image": 61, "ocr": 50, "video": 40}
+    assert list(two.vocabularies) == ["ocr"]
+
+    picture = tmp_path / "picture.jpg"
+    picture.write_bytes(RecordReader(tmp_path / "pages" / "rec" / "00000")[0].image)
+    (words,) = read_pictures(tmp_path / "stage2", [picture], top_k=3)
+    assert all(word.startswith("word") for word, _ in words.words)
+    (ids,) = read_pictures(tmp_path / "stage2", [picture], head="image", top_k=3)
+    assert all(word.startswith("class ") for word, _ in ids.words)
+
+
+def test_three_heads_on_1_2_and_3_ranks(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
+    """The same samples, losses and gradient norms; the backbone whole on each rank or spread over them."""
+    train(load_config(stages[0]))
+    train(load_config(stages[1]))
+    lines = runs.metrics(tmp_path / "stage2")
+    assert [sorted(line["heads"]) for line in lines] == [["image", "ocr", "video"]] * 12
+    weighted = [
+        line["heads"]["image"]["loss"] + 0.5 * line["heads"]["ocr"]["loss"] + line["heads"]["video"]["loss"]
+        for line in lines
+    ]
+    assert [line["loss"] for line in lines] == pytest.approx(weighted)
+    assert min(line["memory_gb"] for line in lines) > 0.1
+    for name in ("image", "ocr", "video"):
+        assert lines[-1]["heads"][name]["loss"] < lines[0]["heads"][name]["loss"], name
+    for ranks, settings in (
+        (2, []),
+        (3, []),
+        (2, ["run.backbone_parallel=fsdp2", "run.activation_checkpointing=true"]),
+    ):
+        output = tmp_path / f"on{ranks}{len(settings)}"
+        runs.finish(stages[1], f"run.output={output}", "loader.workers=1", *settings, ranks=ranks)
+        runs.assert_same_course(output, tmp_path / "stage2", 2e-3)
+
+
+def test_a_checkpoint_of_spread_parameters_goes_anywhere(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
+    """Begun on three ranks with FSDP2, ended on two with DDP: the course of a single rank."""
+    train(load_config(stages[0]))
+    train(load_config(stages[1]))
+    mixed = f"run.output={tmp_path / 'mixed'}"
+    runs.finish(stages[1], mixed, "run.backbone_parallel=fsdp2", ranks=3)
+    checkpoints = tmp_path / "mixed" / "checkpoints"
+    for newer in sorted(checkpoints.iterdir())[1:]:
+        newer.rename(tmp_path / newer.name)
+    runs.finish(stages[1], mixed, ranks=2)
+    runs.assert_same_course(tmp_path / "mixed", tmp_path / "stage2", 2e-3)
+
+
+def test_exported_weights_start_a_run_on_any_ranks(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
+    """On two ranks that each hold a part of every parameter, too."""
+    train(load_config(stages[0]))
+    export_backbone(tmp_path / "stage1", tmp_path / "exported")
+    kept = ("optimizer.lr=1e-30", "optimizer.weight_decay=0", f"backbone.init_from={tmp_path / 'exported'}")
+    for ranks, parallel in ((1, "ddp"), (2, "fsdp2")):
+        output = tmp_path / f"on{ranks}"
+        runs.finish(stages[0], *kept, f"run.output={output}", f"run.backbone_parallel={parallel}", ranks=ranks)
+        begun = TrainedRun.load(output, CPU).model.backbone
+        torch.testing.assert_close(
+            begun.state_dict(), TrainedRun.load(tmp_path / "stage1", CPU).model.backbone.state_dict()
+        )
+
+
+def test_a_frozen_backbone_stays_and_class_centers_learn(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
+    train(load_config(stages[0], ["run.freeze_backbone=true"]))
+    frozen = TrainedRun.load(tmp_path / "stage1", CPU).model
+    num_classes = {name: head.num_classes for name, head in frozen.heads.items()}
+    drawn = build_model(load_config(stages[0]), num_classes, Ranks(), CPU)
+    torch.testing.assert_close(frozen.backbone.state_dict(), drawn.backbone.state_dict(), rtol=0, atol=0)
+    lines = [json.loads(line) for line in (tmp_path / "stage1" / "metrics.jsonl").read_text().splitlines()]
+    assert lines[-1]["loss"] < lines[0]["loss"]
+    for parallel in ("ddp", "fsdp2"):
+        settings = ("run.freeze_backbone=true", f"run.backbone_parallel={parallel}")
+        runs.finish(stages[0], f"run.output={tmp_path / parallel}", *settings, ranks=2)
+        runs.assert_same_course(tmp_path / parallel, tmp_path / "stage1", 2e-3)
+        spread = TrainedRun.load(tmp_path / parallel, CPU).model
+        torch.testing.assert_close(spread.backbone.state_dict(), drawn.backbone.state_dict(), rtol=0, atol=0)
+
+
+def test_normalised_embeddings_on_1_and_2_ranks(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
+    """Two passes a step; a run that goes on; and statistics of the whole run where it is used."""
+    norm = ("heads.image.embedding_norm=batch", "run.passes_per_step=2", "run.steps=6")
+    train(load_config(stages[0], norm))
+    runs.finish(stages[0], *norm, f"run.output={tmp_path / 'two'}", "run.checkpoint_every=3", ranks=2)
+    runs.assert_same_course(tmp_path / "two", tmp_path / "stage1", 2e-3)
+    checkpoints = tmp_path / "two" / "checkpoints"
+    (checkpoints / "00000006").rename(tmp_path / "newest")
+    runs.finish(stages[0], *norm, f"run.output={tmp_path / 'two'}", "run.checkpoint_every=3")
+    runs.assert_same_course(tmp_path / "two", tmp_path / "stage1", 2e-3)
+    one, two = (TrainedRun.load(tmp_path / name, CPU) for name in ("stage1", "two"))
+    norms = [run.model.heads["image"].embedding_norm for run in (one, two)]
+    # Six steps of large gradients have made more of the differences in rounding.
+    torch.testing.assert_close(norms[1].state_dict(), norms[0].state_dict(), rtol=0, atol=0.004)
+    assert norms[0].running_mean.abs().max() > 0.03
+    pixels = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
+    pooled = one.model.backbone(normalise(pixels))[1]
+    expected = (pooled - norms[0].running_mean) / (norms[0].running_variance + 1e-5).sqrt() + 0.25
+    torch.testing.assert_close(one.embed("image", pixels), expected)
+
+
+def test_activations_computed_again_change_nothing(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
+    train(load_config(stages[0]))
+    train(load_config(stages[0], [f"run.output={tmp_path / 'again'}", "run.activation_checkpointing=true"]))
+    runs.assert_same_course(tmp_path / "again", tmp_path / "stage1", 1e-6)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU: g++")
+def test_compiled_layers_change_nothing(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
+    train(load_config(stages[0]))
+    train(load_config(stages[0], [f"run.output={tmp_path / 'compiled'}", "run.compile=true"]))
+    runs.assert_same_course(tmp_path / "compiled", tmp_path / "stage1", 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["backbone.rope_theta=100"], "stage1/config.toml: rope_theta is 10000.0, but this backbone's is 100.0"),
+        (["backbone.num_hidden_layers=1"], "stage1/config.toml: num_hidden_layers is 2, but this backbone's is 1"),
+        (["heads.image.num_classes=62"], "init_from: .*/stage1 has 61 classes, this head 62: see num"),
+        (["heads.image.num_classes=60"], "heads.image.num_classes: 60, but its data have 61 classes"),
+        (["heads.ocr.num_classes=51"], "heads.ocr.num_classes: 51, but its vocabulary has 50"),
+        (["heads.image.kind=ocr", "heads.image.labels_stored=10"], "its class ids have no vocabulary; is this head of"),
+        (["heads.video.num_classes=37"], r"videos.txt:6: 37 is no class: there are 37, from 0"),
+        (["heads.video.labels_stored=11"], r"videos.txt:2: 10 class ids, but ids 0 to 10 are asked for"),
+        (["heads.ocr.labels_stored=9"], r"pages/rec/00000.rec id 0: 10 tags, but tags 2 to 10 are asked for"),
+        (
+            ["heads.ocr.init_from=ROOT/stage1"],
+            "heads.ocr.init_from: ROOT/stage1 has no head of this name; it has image",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_one_line(
+    stages: tuple[Path, Path], tmp_path: Path, settings: list[str], message: str
+) -> None:
+    train(load_config(stages[0]))
+    settings = [setting.replace("ROOT", str(tmp_path)) for setting in settings]
+    with pytest.raises((OvocrError, UsageError), match=message.replace("ROOT", str(tmp_path))) as caught:
+        train(load_config(stages[1], settings))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_start_without_a_checkpoint_is_one_line(stages: tuple[Path, Path], tmp_path: Path) -> None:
+    train(load_config(stages[0]))
+    for state in (tmp_path / "stage1" / "checkpoints").glob("*/state.json"):
+        state.unlink()
+    with pytest.raises(OvocrError, match="stage1: no complete checkpoint yet; let `ovocr train` go on"):
+        train(load_config(stages[1]))
+
+
+def test_what_an_interrupted_save_left_is_told(
+    stages: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(load_config(stages[0], ["run.steps=6"]))
+    checkpoints = tmp_path / "stage1" / "checkpoints"
+    (checkpoints / "00000006" / "state.json").unlink()
+    (checkpoints / "00000005.partial").mkdir()
+    capsys.readouterr()
+    assert train(load_config(stages[0], ["run.steps=6"])).first_step == 3
+    told = capsys.readouterr().err
+    for name in ("00000005.partial", "00000006"):
+        assert f"{checkpoints / name}: not a complete checkpoint, left aside\n" in told
+    assert sorted(path.name for path in checkpoints.iterdir()) == ["00000003", "00000006"]
+
+
+# The table of the two stages: of each head kind, stored and drawn tags, classes, input, batch of a GPU.
+TABLE = {
+    "image": (10, 8, 2_000_000, 448, 16),
+    "ocr": (100, 8, 365_187, 448, 8),
+    "video": (10, 8, 400_000, 224, 16),
+}
+
+
+@pytest.mark.parametrize(("stage", "heads"), [("stage1", ["image"]), ("stage2", ["image", "ocr", "video"])])
+def test_the_configurations_say_what_the_method_says(stage: str, heads: list[str]) -> None:
+    config = load_config(CONFIGS / f"{stage}.toml", check_paths=False)
+    assert list(config.heads) == heads
+    assert (config.backbone.hidden_size, config.backbone.num_hidden_layers, config.backbone.patch_size) == (
+        1024,
+        24,
+        14,
+    )
+    assert config.run.passes_per_step == 4
+    assert (config.optimizer.clip_norm, config.optimizer.decay_power) == (5.0, 2.0)
+    assert config.optimizer.lr == {"stage1": 1e-3, "stage2": 5e-5}[stage]
+    for name, head in config.heads.items():
+        found = (head.stored, head.labels_per_sample, head.num_classes, head.image_size, head.global_batch // (4 * 64))
+        assert (head.kind, found) == (name, TABLE[name])
+        assert (head.sample_rate, head.loss_weight, head.sampling) == (0.1, 1.0, "independent")
+        assert (head.margin.scale, head.margin.m1, head.margin.m2, head.margin.m3) == (64.0, 1.0, 0.5, 0.0)
+    if stage == "stage2":
+        samples = sum(head.global_batch for head in config.heads.values())
+        assert samples * config.run.steps == 320_000_000
+        assert config.backbone.init_from == config.heads["image"].init_from == Path("runs/stage1")
+        video = config.heads["video"]
+        assert (video.clip_frames, video.video_frames) == (8, 64)
+
+
+SMALL = (
+    *("backbone.hidden_size=64", "backbone.num_attention_heads=2", "backbone.num_hidden_layers=2"),
+    *("backbone.intermediate_size=64", "run.compile=false", "run.device=cpu"),
+    *("heads.image.image_size=28", "heads.image.global_batch=4", "heads.image.num_classes=500"),
+)
+SMALL_OTHERS = (
+    *("heads.ocr.image_size=28", "heads.ocr.global_batch=4", "heads.ocr.num_classes=400"),
+    *("heads.video.image_size=28", "heads.video.global_batch=4", "heads.video.num_classes=300"),
+)
+
+
+def test_a_dry_run_needs_no_data_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = [part for setting in (*SMALL, *SMALL_OTHERS) for part in ("--set", setting)]
+    main(["train", str(CONFIGS / "stage2.toml"), "--dry-run", *options], standalone_mode=False)
+    output = capsys.readouterr().out
+    assert (
+        "head image: 28 x 28 pixels, 4 samples a step = 1 x 4 passes x 1 ranks; 500 centers of 64, 500 on a" in output
+    )
+    assert "head video: 8 frames of 28 x 28 pixels, 4 samples a step" in output
+    assert "step 2: loss " in output
+    assert "the run: 31,250 steps of 12 samples, 375,000 in all" in output
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dry_run_without_data_wants_the_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (CONFIGS / "stage1.toml").read_text().replace("num_classes = 2_000_000\n", "")
+    (tmp_path / "stage.toml").write_text(text)
+    config = load_config(tmp_path / "stage.toml", SMALL[:-1], check_paths=False)
+    from ovocr.trainer.training.dry_run import dry_run
+
+    with pytest.raises(UsageError, match="heads.image.num_classes: set it for a dry run without the data"):
+        list(dry_run(config))
