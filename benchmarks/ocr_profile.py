@@ -20,9 +20,9 @@ import numpy as np
 import onnxruntime
 
 from ovocr.dataset.reasons import QuarantinedError
-from ovocr.labelgen.engines.batching import read_pictures
+from ovocr.labelgen.engines.batching import read_lines
 from ovocr.labelgen.engines.interface import EngineChoice
-from ovocr.labelgen.pictures.stored_picture import store_picture
+from ovocr.labelgen.images.stored_image import store_image
 from ovocr.vocab import Vocabulary, load_segmenter, locate_words
 
 MAX_PIXELS = 50_000_000
@@ -100,7 +100,7 @@ def profile(files: list[Path]) -> dict[str, Any]:
     engine.prepare = watch.timed("detection: scaling", engine.prepare)
     engine.detect = watch.timed("detection: boxes and crops", engine.detect)
     engine.recognise = watch.timed("recognition: scaling", engine.recognise)
-    store, words = watch.timed("decoding and checking", store_picture), watch.timed("words", locate_words)
+    store, words = watch.timed("decoding and checking", store_image), watch.timed("words", locate_words)
     read = skipped = lines = 0
     for path in files:
         try:
@@ -108,7 +108,7 @@ def profile(files: list[Path]) -> dict[str, Any]:
         except QuarantinedError:
             skipped += 1
             continue
-        (found,) = read_pictures(engine, [picture.pixels])
+        (found,) = read_lines(engine, [picture.pixels])
         words([line.text for line in found])
         read, lines = read + 1, lines + len(found)
     return {

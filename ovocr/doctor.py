@@ -95,11 +95,11 @@ def _rapidocr() -> str:
     import cv2
     import numpy as np
 
-    from ovocr.labelgen.engines.batching import read_pictures
+    from ovocr.labelgen.engines.batching import read_lines
 
     picture = np.full((80, 400, 3), 255, np.uint8)
     cv2.putText(picture, "hello ovocr", (20, 55), cv2.FONT_HERSHEY_SIMPLEX, 1.5, (0, 0, 0), 3)
-    text = " ".join(line.text for line in read_pictures(plan.load(), [picture])[0])
+    text = " ".join(line.text for line in read_lines(plan.load(), [picture])[0])
     if "hello" not in text.lower():
         raise RuntimeError(f"read {text!r} where 'hello ovocr' stands")
     return f"reads a test picture: {text!r}"

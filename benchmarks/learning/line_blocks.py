@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.recordio import RecordReader, RecordWriter
-from ovocr.trainer.data.pictures import GROUND_RGB, decode
+from ovocr.trainer.data.images import GROUND_RGB, decode
 from ovocr.vocab import Vocabulary, segment
 
 LINES = 4

@@ -141,10 +141,10 @@ def read(run: Path, images: tuple[Path, ...], head: str | None, top_k: int, devi
     An IMAGE is a JPEG, PNG or WebP file.
     """
     _require_torch()
-    from ovocr.trainer.evaluation.read import read_pictures
+    from ovocr.trainer.evaluation.read import read_words
 
     code = 0
-    for reading in read_pictures(run, list(images), head=head, top_k=top_k, device=device):
+    for reading in read_words(run, list(images), head=head, top_k=top_k, device=device):
         if isinstance(reading, OvocrError):
             print_error(reading)
             code = max(code, reading.exit_code)

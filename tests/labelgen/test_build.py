@@ -16,8 +16,8 @@ import pytest
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.labelgen.build import build_labels
+from ovocr.labelgen.images.stored_image import store_image
 from ovocr.labelgen.options import BuildOptions
-from ovocr.labelgen.pictures.stored_picture import store_picture
 from ovocr.labelgen.tagging.tag_slots import tag_slots
 from ovocr.recordio import RecordReader
 from ovocr.vocab import Vocabulary
@@ -72,7 +72,7 @@ def test_records_hold_the_stored_picture_and_the_tag_slots(
         records = [reader[number] for number in range(len(reader))]
     assert [record.id for record in records] == [0, 1, 2]
     assert records[0].image == members[0][1]  # a plain JPEG: its own bytes
-    assert records[1].image == store_picture(members[3][1], options.max_pixels).jpeg
+    assert records[1].image == store_image(members[3][1], options.max_pixels).jpeg
     words = [[vocabulary.word(int(label)) for label in record.labels] for record in records]
     assert words[0] == words[2] == ["the", "quick", "brown", "fox", "the"]
     many = ["river", "stone", "garden", "window", "lazy", "dog"]

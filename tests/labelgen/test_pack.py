@@ -21,9 +21,9 @@ from PIL import Image
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.cli import main
 from ovocr.dataset.layout import LabelledDataSet
+from ovocr.labelgen.images.stored_image import store_image
 from ovocr.labelgen.options import PackOptions
 from ovocr.labelgen.pack import PackTotals, pack_labels
-from ovocr.labelgen.pictures.stored_picture import store_picture
 from ovocr.recordio import RecordReader, RecordWriter
 from ovocr.vocab.corpus import find_shards
 
@@ -108,7 +108,7 @@ def test_records_hold_the_stored_picture_and_exactly_the_labels(
     assert [record.labels.tolist() for record in records] == [[5, 3, 5, 3], [9, 8, 7, 6], [5, 3, 5, 3]]
     assert records[0].labels.dtype == np.float32
     assert records[0].image == members[0][1]  # a plain JPEG: its own bytes
-    assert records[1].image == store_picture(members[3][1], options.max_pixels).jpeg
+    assert records[1].image == store_image(members[3][1], options.max_pixels).jpeg
     with RecordReader(packed[0].rec_prefix(1)) as reader:
         assert [record.labels.tolist() for record in reader] == [[0, 0, 0, 0]]
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ovocr.labelgen.engines.batching import padded_width, read_pictures
+from ovocr.labelgen.engines.batching import padded_width, read_lines
 from ovocr.labelgen.engines.interface import Engine, EngineError, Pixels
 from ovocr.labelgen.engines.paddle_models import DEFAULT_MODELS
 from ovocr.labelgen.engines.paddleocr import PaddlePlan
@@ -37,7 +37,7 @@ def plan(kind: str, plans: dict[str, PaddlePlan]) -> PaddlePlan:
 
 def test_reads_lines_with_scores_and_boxes(engine: Engine, drawn: Draw, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(socket.socket, "connect", None)
-    ((first, second),) = read_pictures(engine, [drawn("the quick brown fox\nlazy brown dog", (420, 120))])
+    ((first, second),) = read_lines(engine, [drawn("the quick brown fox\nlazy brown dog", (420, 120))])
     assert (first.text, second.text) == ("the quick brown fox", "lazy brown dog")
     assert 0.5 <= first.score <= 1
     x1, y1, x2, _, x3, y3, _, y4 = first.box
@@ -52,9 +52,9 @@ def test_reads_lines_with_scores_and_boxes(engine: Engine, drawn: Draw, monkeypa
 
 def test_pictures_in_a_batch_do_not_change_each_other(engine: Engine, drawn: Draw):
     pictures = [drawn("quick fox"), drawn("over the lazy dog and the river", (560, 90)), blank(50, 50), drawn("stone")]
-    alone = [read_pictures(engine, [picture])[0] for picture in pictures]
-    assert read_pictures(engine, pictures) == alone
-    assert read_pictures(engine, pictures[::-1]) == alone[::-1]
+    alone = [read_lines(engine, [picture])[0] for picture in pictures]
+    assert read_lines(engine, pictures) == alone
+    assert read_lines(engine, pictures[::-1]) == alone[::-1]
     assert [len(lines) for lines in alone] == [1, 1, 0, 1]
 
 
@@ -64,7 +64,7 @@ def blank(width: int, height: int) -> Pixels:
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (100, 1), (1, 100), (2000, 20), (20, 2000), (30_000, 300)])
 def test_a_blank_picture_of_any_shape_has_no_lines(engine: Engine, width: int, height: int):
-    assert read_pictures(engine, [blank(width, height)]) == [[]]
+    assert read_lines(engine, [blank(width, height)]) == [[]]
 
 
 def test_specks_and_slivers_fail_nothing(engine: Engine):
@@ -72,7 +72,7 @@ def test_specks_and_slivers_fail_nothing(engine: Engine):
     noise = np.random.default_rng(0)
     for width, height in [(2, 90), (3, 200), (90, 2), (200, 5), (7, 7), (40, 20)]:
         for _ in range(5):
-            read_pictures(engine, [noise.integers(0, 2, (height, width, 3), np.uint8) * 255])
+            read_lines(engine, [noise.integers(0, 2, (height, width, 3), np.uint8) * 255])
 
 
 def test_boxes_are_those_of_paddleocr(engine: Engine, kind: str, models: dict[str, Path], drawn: Draw):
@@ -166,7 +166,7 @@ def test_another_file_is_another_model(plan: PaddlePlan, tmp_path: Path):
 
 def test_on_gpus_batches_are_full_and_workers_few(plans: dict[str, PaddlePlan]):
     plan = replace(plans["paddle"], gpus=2, onednn=False)
-    assert (plan.workers, plan.pictures_at_once) == (8, 32)
+    assert (plan.workers, plan.images_at_once) == (8, 32)
     assert plan.batching.full
     settings = plan.describe()["settings"]
     assert (settings["device"], settings["picture_batch"], settings["crop_batch"]) == ("gpu", 8, 64)
@@ -187,7 +187,7 @@ def test_words_of_receipts(
     folder = shared_data / "receipts"
     texts = []
     for path in sorted(folder.glob("*.jpg"))[:8]:
-        (lines,) = read_pictures(engines[kind], [cv2.imread(str(path))])
+        (lines,) = read_lines(engines[kind], [cv2.imread(str(path))])
         texts.append((path.name, "\n".join(line.text for line in lines)))
     score = accuracy.total_score(accuracy.score_images(texts, folder))
     assert score.transcribed > 500

@@ -22,7 +22,7 @@ _Shape = TypeVar("_Shape", int, tuple[int, ...])
 _Result = TypeVar("_Result")
 
 
-def read_pictures(engine: Engine, pictures: Sequence[Pixels]) -> list[list[Line]]:
+def read_lines(engine: Engine, pictures: Sequence[Pixels]) -> list[list[Line]]:
     """The lines of each picture in reading order; none where there is no text. Raises EngineError."""
     batching = engine.batching
     prepared = [engine.prepare(picture) for picture in pictures]

@@ -113,13 +113,13 @@ class EnginePlan(Protocol):
     """An engine that can be made here: packages and models are there. Can be pickled, to be loaded in each worker.
 
     notice: a line for the user on what was chosen and why; None where there was nothing to choose.
-    pictures_at_once: how many pictures a worker should have at hand, for its engine's batches.
+    images_at_once: how many pictures a worker should have at hand, for its engine's batches.
     workers: how many workers are of use, where that is not one for each core.
     gpus: how many it can use; 0 for an engine on processor cores.
     """
 
     notice: str | None
-    pictures_at_once: int
+    images_at_once: int
     workers: int | None
     gpus: int
 

@@ -18,7 +18,7 @@ _CHARACTERS = "character"
 _ADDED_CHARACTERS = 2
 
 
-def find_models(model_dir: Path) -> tuple[Path, Path]:
+def find_onnx_models(model_dir: Path) -> tuple[Path, Path]:
     """The .onnx files of detector and recogniser. Raises UsageError where there is not one of each, OSError."""
     return _only_model(model_dir / "det"), _only_model(model_dir / "rec")
 

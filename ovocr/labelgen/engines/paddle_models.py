@@ -50,7 +50,7 @@ class PaddleModel:
         return digest.hexdigest()
 
 
-def find_models(choice: EngineChoice) -> tuple[PaddleModel, PaddleModel]:
+def find_paddle_models(choice: EngineChoice) -> tuple[PaddleModel, PaddleModel]:
     """Detector and recogniser of ``choice.model_dir``, or those of its names, which are fetched if they are not here.
 
     Raises UsageError where a folder is not as described or a name is not known, OvocrError where fetching fails.

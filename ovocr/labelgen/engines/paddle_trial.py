@@ -83,12 +83,12 @@ def _read_picture(plan: "PaddlePlan") -> None:
     import cv2
     import numpy as np
 
-    from ovocr.labelgen.engines.batching import padded_width, read_pictures
+    from ovocr.labelgen.engines.batching import padded_width, read_lines
 
     engine = plan.load()
     picture = np.full((64, 320, 3), 255, np.uint8)
     cv2.putText(picture, "hello ovocr", (20, 45), cv2.FONT_HERSHEY_SIMPLEX, 1.3, (0, 0, 0), 3)
-    read_pictures(engine, [picture])
+    read_lines(engine, [picture])
     engine.recognise([picture], padded_width(picture, engine.batching))  # whether or not the detector saw the text
 
 

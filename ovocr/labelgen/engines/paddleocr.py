@@ -20,7 +20,7 @@ from ovocr.dataset.boxes import DECIMALS
 from ovocr.labelgen.engines.batching import MIN_CROP_WIDTH
 from ovocr.labelgen.engines.interface import Batching, EngineChoice, EngineError, Pixels, Prepared, Reading, Region
 from ovocr.labelgen.engines.lost_spaces import MIN_PROBABILITY, LostSpaces
-from ovocr.labelgen.engines.paddle_models import Backend, PaddleModel, find_models
+from ovocr.labelgen.engines.paddle_models import Backend, PaddleModel, find_paddle_models
 from ovocr.labelgen.engines.paddle_trial import name_gpus, try_out
 
 DETECTION_SIDE = 960  # the longer side that the detector sees
@@ -58,7 +58,7 @@ class PaddlePlan:
         return replace(GPU_BATCHING if self.gpus else CPU_BATCHING, crop_height=self.rec.crop_height)
 
     @property
-    def pictures_at_once(self) -> int:
+    def images_at_once(self) -> int:
         """How many pictures a worker should have at hand."""
         return 32 if self.gpus else 4
 
@@ -105,7 +105,7 @@ def plan(choice: EngineChoice) -> PaddlePlan:
         raise MissingExtraError("--engine paddleocr", "paddle")
     if choice.precision != "float32":
         raise UsageError(f"--precision {choice.precision}: --engine paddleocr reads in float32 only")
-    det, rec = find_models(choice)
+    det, rec = find_paddle_models(choice)
     if det.backend == "paddlepaddle" and find_spec("paddle") is None:
         raise UsageError(
             f"{det.folder}: a Paddle model needs PaddlePaddle: pip install 'paddlepaddle<3.3', or its build for GPUs"

@@ -19,7 +19,7 @@ from ovocr.dataset.boxes import DECIMALS
 from ovocr.labelgen.engines.batching import MIN_CROP_WIDTH
 from ovocr.labelgen.engines.interface import Batching, EngineChoice, EngineError, Pixels, Prepared, Reading, Region
 from ovocr.labelgen.engines.lost_spaces import MIN_PROBABILITY, SpacingDecoder
-from ovocr.labelgen.engines.onnx_models import CROP_HEIGHT, find_models, load_detector, load_recogniser
+from ovocr.labelgen.engines.onnx_models import CROP_HEIGHT, find_onnx_models, load_detector, load_recogniser
 from ovocr.labelgen.engines.openvino import Bfloat16Session, check_bfloat16
 
 PACKAGES = ("rapidocr", "onnxruntime")
@@ -30,7 +30,7 @@ DETECTION_SIDE = 960  # the longer side that the detector sees
 DETECTION_SCORE = 0.4
 # On one thread a batch takes as long as its items one by one, and differs from them in the last bits of the scores.
 BATCHING = Batching(pictures=1, crops=1, crop_height=CROP_HEIGHT, width_step=8)
-PICTURES_AT_ONCE = 4
+IMAGES_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class RapidOcrPlan:
     rec: Path
     bfloat16: bool = False
     notice: str | None = None
-    pictures_at_once: int = PICTURES_AT_ONCE
+    images_at_once: int = IMAGES_AT_ONCE
     workers: int | None = None
     gpus: int = 0
 
@@ -91,7 +91,7 @@ def plan(choice: EngineChoice) -> RapidOcrPlan:
     if bfloat16:
         check_bfloat16()
     if choice.model_dir is not None:
-        return RapidOcrPlan(*find_models(choice.model_dir), bfloat16)
+        return RapidOcrPlan(*find_onnx_models(choice.model_dir), bfloat16)
     folder = Path(spec.origin).parent / "models"
     for name in BUNDLED_MODELS.values():
         if not (folder / name).is_file():

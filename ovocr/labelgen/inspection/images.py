@@ -14,7 +14,7 @@ from ovocr.dataset.slots import ForeignSlots, StoredSlots
 from ovocr.labelgen.inspection.data_set import InspectedDataSet
 from ovocr.labelgen.inspection.marked_lines import Piece, cut_line
 from ovocr.labelgen.inspection.matching import ocr_places
-from ovocr.labelgen.inspection.pictures import NoPicture, PagePicture, ShardPictures
+from ovocr.labelgen.inspection.page_images import NoImage, PageImage, ShardImages
 from ovocr.labelgen.inspection.rows import read_rows
 from ovocr.labelgen.tagging.word_boxes import word_box
 from ovocr.recordio import RecordError
@@ -73,7 +73,7 @@ class InspectedImage:
     tags: tuple[ImageTag, ...]
     foreign_slots: tuple[ForeignSlots, ...]
     damage: tuple[str, ...]
-    picture: PagePicture | NoPicture
+    picture: PageImage | NoImage
 
 
 def load_images(data_set: InspectedDataSet, shard: int, places: list[int], side: int) -> Iterator[InspectedImage]:
@@ -85,7 +85,7 @@ def load_images(data_set: InspectedDataSet, shard: int, places: list[int], side:
     path = data_set.files.records_path(shard)
     rows = read_rows(path, PACKED_RECORDS if data_set.packed else RECORDS, places)
     texts = {} if data_set.packed else _read_texts(data_set, shard, places)
-    with ShardPictures(data_set, shard, side) as pictures:
+    with ShardImages(data_set, shard, side) as pictures:
         for place, row in zip(places, rows, strict=True):
             text = texts.get(place)
             if text is not None and text["key"] != row["key"]:
@@ -120,7 +120,7 @@ class _Image:
         self._lines = tuple(_read_lines(lines, data_set)) if lines else ()
         self._tags = [_tag(tag, data_set, len(lines)) for tag in row["tags"]]
 
-    def load(self, shard: int, place: int, pictures: ShardPictures) -> InspectedImage:
+    def load(self, shard: int, place: int, pictures: ShardImages) -> InspectedImage:
         row = self._row
         stored, picture = self._stored(pictures, place)
         return InspectedImage(
@@ -134,7 +134,7 @@ class _Image:
             record_id=row["record_id"],
             words_found=row.get("words_found"),
             words_in_vocabulary=row.get("words_in_vocabulary"),
-            size=self._size or ((picture.width, picture.height) if isinstance(picture, PagePicture) else None),
+            size=self._size or ((picture.width, picture.height) if isinstance(picture, PageImage) else None),
             lines=self._lines,
             tags=tuple(ImageTag(**tag, slots=len(stored.of_tag[tag["id"]]) if stored else 0) for tag in self._tags),
             foreign_slots=tuple(stored.foreign) if stored else (),
@@ -142,7 +142,7 @@ class _Image:
             picture=picture,
         )
 
-    def _stored(self, pictures: ShardPictures, place: int) -> tuple[StoredSlots | None, PagePicture | NoPicture]:
+    def _stored(self, pictures: ShardImages, place: int) -> tuple[StoredSlots | None, PageImage | NoImage]:
         """What the record's slots hold, if it can be read, and the picture, which must have the size of the boxes."""
         id = self._row["record_id"]
         if id is None:
@@ -150,11 +150,11 @@ class _Image:
         try:
             record = pictures.record(id)
         except RecordError as error:
-            return None, NoPicture(f"The record cannot be read: {error}")
+            return None, NoImage(f"The record cannot be read: {error}")
         picture = pictures.of_record(record)
-        if isinstance(picture, PagePicture) and self._size not in (None, (picture.width, picture.height)):
+        if isinstance(picture, PageImage) and self._size not in (None, (picture.width, picture.height)):
             found = f"{picture.width}x{picture.height} pixels, {self._size[0]}x{self._size[1]} when it was read"
-            picture = NoPicture(f"The stored picture is another one: {found}")
+            picture = NoImage(f"The stored picture is another one: {found}")
         return StoredSlots.of(record.labels, [tag["id"] for tag in self._tags]), picture
 
 

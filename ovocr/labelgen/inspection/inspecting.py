@@ -12,7 +12,7 @@ from ovocr.base.errors import MissingExtraError, OvocrError
 from ovocr.labelgen.inspection.data_set import InspectedDataSet
 from ovocr.labelgen.inspection.images import InspectedImage, load_images
 from ovocr.labelgen.inspection.options import InspectOptions
-from ovocr.labelgen.inspection.pictures import NoPicture
+from ovocr.labelgen.inspection.page_images import NoImage
 from ovocr.labelgen.inspection.selection import Selection, Selector
 
 
@@ -27,7 +27,7 @@ class Inspection:
 
     def format(self) -> str:
         """For a person, a line or two."""
-        without = sum(isinstance(image.picture, NoPicture) for image in self.images)
+        without = sum(isinstance(image.picture, NoImage) for image in self.images)
         shards = len(self.selection.places)
         of = f"{self.selection.matching} images, from {shards} shard{'s' if shards > 1 else ''}"
         lines = [f"{len(self.images)} of {of}"]
@@ -135,5 +135,5 @@ def _row(image: InspectedImage) -> dict[str, Any]:
         "tags": [{"id": tag.id, "word": tag.word, "slots": tag.slots} for tag in image.tags],
         "foreign_slots": [asdict(foreign) for foreign in image.foreign_slots],
         "damage": list(image.damage),
-        "picture": {"missing": picture.why} if isinstance(picture, NoPicture) else {"bytes": len(picture.jpeg)},
+        "picture": {"missing": picture.why} if isinstance(picture, NoImage) else {"bytes": len(picture.jpeg)},
     }

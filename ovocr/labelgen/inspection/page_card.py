@@ -5,7 +5,7 @@ import base64
 from ovocr.dataset.outcome import Status
 from ovocr.labelgen.inspection.images import ImageTag, InspectedImage, ReadLine
 from ovocr.labelgen.inspection.page_boxes import boxes
-from ovocr.labelgen.inspection.pictures import NoPicture
+from ovocr.labelgen.inspection.page_images import NoImage
 from ovocr.pages.document import inner_text, text
 from ovocr.vocab.segmentation.normalisation import normalise
 from ovocr.vocab.word_script import OTHER, script_of
@@ -23,7 +23,7 @@ def card(number: int, image: InspectedImage) -> str:
     """number: of the picture on the page, from 1."""
     lowest = min((line.line.score for line in image.lines), default=None)
     why = f"<strong>{text(image.reason)}</strong> {text(image.detail or '')}" if image.reason else ""
-    zoom = "" if isinstance(image.picture, NoPicture) else _ZOOM
+    zoom = "" if isinstance(image.picture, NoImage) else _ZOOM
     lists = _tags(image) + _lines(image) or f'<p class="empty">{_nothing(image)}</p>'
     return f"""<article id="picture-{number}" tabindex="-1" aria-labelledby="key-{number}"
 data-status="{image.status.value}" data-reason="{inner_text(image.reason or "")}"
@@ -65,7 +65,7 @@ def _facts(image: InspectedImage) -> str:
 
 def _picture(number: int, image: InspectedImage) -> str:
     picture = image.picture
-    if isinstance(picture, NoPicture):
+    if isinstance(picture, NoImage):
         return f'<p class="frame none">{text(picture.why)}</p>'
     data = base64.b64encode(picture.jpeg).decode("ascii")
     return (

@@ -9,7 +9,7 @@ from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.slots import StoredSlots
 from ovocr.labelgen.provenance.absence import explain_absence
 from ovocr.labelgen.provenance.reading import CutText
-from ovocr.labelgen.provenance.search import StoredImage, find_images
+from ovocr.labelgen.provenance.search import FoundImage, find_images
 from ovocr.labelgen.provenance.story import Explanation, ImageStory, TagStory
 from ovocr.labelgen.sources import as_text
 from ovocr.labelgen.tagging.run_words import stored_frequencies, stored_vocabulary
@@ -83,7 +83,7 @@ class _Teller:
             return ["lines are cut here by other rules than when the tags were made; words may differ from them"]
         return []
 
-    def tell(self, image: StoredImage) -> ImageStory:
+    def tell(self, image: FoundImage) -> ImageStory:
         """The story of one image. Raises OvocrError where its record cannot be read."""
         row = image.columns
         text = None
@@ -111,7 +111,7 @@ class _Teller:
         )
 
     def _tags(
-        self, image: StoredImage, competing: list[int], text: CutText | None, stored: StoredSlots | None
+        self, image: FoundImage, competing: list[int], text: CutText | None, stored: StoredSlots | None
     ) -> list[TagStory]:
         ranks = self._ranks(competing, image.columns["key"])
         asked = None if self._answers is None else {answer.id for answer in self._answers}
@@ -140,7 +140,7 @@ class _Teller:
             weight=self._weight(id) if self._frequencies is not None else None,
         )
 
-    def _slots(self, image: StoredImage, ids: list[int]) -> StoredSlots | None:
+    def _slots(self, image: FoundImage, ids: list[int]) -> StoredSlots | None:
         """What the slots of the record hold; None for an image without one. ids: of its tags."""
         record_id = image.columns["record_id"]
         if record_id is None:

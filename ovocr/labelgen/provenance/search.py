@@ -28,7 +28,7 @@ _LONGEST_COMPARED = 300
 
 
 @dataclass(frozen=True, kw_only=True)
-class StoredImage:
+class FoundImage:
     """An image's row of records. shard, row: where that is. text: what was read, None for one that was not."""
 
     shard: int
@@ -41,7 +41,7 @@ class StoredImage:
 class FoundImages:
     """Those with a key. left_out: a line for each table that could not be read, where there may be others."""
 
-    images: list[StoredImage]
+    images: list[FoundImage]
     left_out: list[str]
 
 
@@ -56,7 +56,7 @@ def find_images(data_set: LabelledDataSet, key: str, promises: Promises) -> Foun
     be read has the key, naming the tables that cannot be.
     """
     shards, with_text = finished_shards(data_set, len(promises.shards)), promises.with_text
-    images: list[StoredImage] = []
+    images: list[FoundImage] = []
     errors: dict[int, OvocrError] = {}
     for number in shards:
         try:
@@ -74,7 +74,7 @@ def find_images(data_set: LabelledDataSet, key: str, promises: Promises) -> Foun
     raise OvocrError(f"{data_set.root}: no image of {where} has the key {key}{left_out}{hint}")
 
 
-def _find_in_shard(data_set: LabelledDataSet, number: int, key: str, with_text: bool) -> Iterator[StoredImage]:
+def _find_in_shard(data_set: LabelledDataSet, number: int, key: str, with_text: bool) -> Iterator[FoundImage]:
     with _opened(data_set.records_path(number), RECORDS if with_text else PACKED_RECORDS) as records:
         start = 0
         for group in range(records.num_row_groups):
@@ -85,7 +85,7 @@ def _find_in_shard(data_set: LabelledDataSet, number: int, key: str, with_text: 
                     text = None
                     if with_text and columns["status"] != Status.QUARANTINED:
                         text = _read_text(data_set.ocr_path(number), _read_before(records, row), key)
-                    yield StoredImage(shard=number, row=row, columns=columns, text=text)
+                    yield FoundImage(shard=number, row=row, columns=columns, text=text)
             start += records.metadata.row_group(group).num_rows
 
 

@@ -8,7 +8,7 @@ from ovocr.base.errors import OvocrError
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.outcome import Outcome, Status
 from ovocr.dataset.reasons import Reason
-from ovocr.labelgen.pictures.source_pictures import OutOfReachError, SourcePictures
+from ovocr.labelgen.images.source_images import OutOfReachError, SourceImages
 from ovocr.labelgen.shards.labelled_shard import LabelledImage, StoredText, find_input, read_labelled_images
 from ovocr.labelgen.shards.shard_writer import ShardWriter
 from ovocr.labelgen.tagging.line_labeller import LineLabeller
@@ -43,7 +43,7 @@ def relabel_shard(settings: RelabelSettings, shard: TextShard) -> int:
         RecordReader(there.rec_prefix(shard.number)) as records,
         ShardWriter(LabelledDataSet(settings.out), shard.number, source) as writer,
     ):
-        pictures = _Pictures(there.rec_prefix(shard.number), records, SourcePictures(source, settings.max_pixels))
+        pictures = _Pictures(there.rec_prefix(shard.number), records, SourceImages(source, settings.max_pixels))
         for image in read_labelled_images(there, shard.number):
             writer.add(image.key, _relabel(image, labeller, pictures))
     return writer.counts.input
@@ -58,7 +58,7 @@ def _labeller(settings: RelabelSettings) -> LineLabeller:
 class _Pictures:
     """The stored pictures of a shard: those of its records, or had again from the source."""
 
-    def __init__(self, prefix: Path, records: RecordReader, source: SourcePictures) -> None:
+    def __init__(self, prefix: Path, records: RecordReader, source: SourceImages) -> None:
         self._prefix = prefix
         self._records = records
         self._source = source

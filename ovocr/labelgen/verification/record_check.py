@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ovocr.dataset.reasons import QuarantinedError
-from ovocr.labelgen.pictures.stored_picture import stored_size
+from ovocr.labelgen.images.stored_image import stored_size
 from ovocr.labelgen.verification.finding import Findings, named
 from ovocr.labelgen.verification.promises import Promises
 from ovocr.labelgen.verification.rec_check import StoredRecords

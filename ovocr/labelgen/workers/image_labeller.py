@@ -7,9 +7,9 @@ from functools import cached_property
 from ovocr.dataset.lines import Line
 from ovocr.dataset.outcome import Outcome, Status, quarantined
 from ovocr.dataset.reasons import QuarantinedError, Reason
-from ovocr.labelgen.engines.batching import read_pictures
+from ovocr.labelgen.engines.batching import read_lines
 from ovocr.labelgen.engines.interface import EngineError, Pixels
-from ovocr.labelgen.pictures.stored_picture import StoredPicture, store_picture
+from ovocr.labelgen.images.stored_image import StoredImage, store_image
 from ovocr.labelgen.tagging.line_labeller import LineLabeller
 from ovocr.labelgen.workers.factories import LabellerSettings
 from ovocr.vocab import load_segmenter
@@ -18,7 +18,7 @@ from ovocr.vocab import load_segmenter
 MAX_PIXELS_AT_ONCE = 2**25
 
 # Key of an image, and its picture, or what became of it without one.
-_Stored = tuple[str, StoredPicture | Outcome]
+_Stored = tuple[str, StoredImage | Outcome]
 
 
 class ImageLabeller:
@@ -42,13 +42,13 @@ class ImageLabeller:
 
     def _store(self, key: str, data: bytes) -> _Stored:
         try:
-            return key, store_picture(data, self._settings.max_pixels)
+            return key, store_image(data, self._settings.max_pixels)
         except QuarantinedError as error:
             return key, quarantined(error.reason, error.detail)
 
     def _label_group(self, group: list[_Stored]) -> list[Outcome]:
         """The outcomes of pictures that are read together."""
-        pictures = [stored for _, stored in group if isinstance(stored, StoredPicture)]
+        pictures = [stored for _, stored in group if isinstance(stored, StoredImage)]
         readings = iter(self._read([picture.pixels for picture in pictures]))
         return [
             stored if isinstance(stored, Outcome) else self._label(key, stored, next(readings)) for key, stored in group
@@ -56,14 +56,14 @@ class ImageLabeller:
 
     def _read(self, pictures: list[Pixels]) -> list[list[Line] | EngineError]:
         try:
-            return [*read_pictures(self._engine, pictures)]
+            return [*read_lines(self._engine, pictures)]
         except EngineError as error:
             if len(pictures) == 1:
                 return [error]
         # One of them is to blame.
         return [reading for picture in pictures for reading in self._read([picture])]
 
-    def _label(self, key: str, picture: StoredPicture, lines: list[Line] | EngineError) -> Outcome:
+    def _label(self, key: str, picture: StoredImage, lines: list[Line] | EngineError) -> Outcome:
         if isinstance(lines, EngineError):
             return quarantined(Reason.ENGINE_ERROR, str(lines))
         outcome = self._label_lines(key, picture.width, picture.height, lines)
@@ -75,7 +75,7 @@ def _within_memory(images: Iterable[_Stored]) -> Iterator[list[_Stored]]:
     group: list[_Stored] = []
     pixels = 0
     for key, stored in images:
-        size = stored.width * stored.height if isinstance(stored, StoredPicture) else 0
+        size = stored.width * stored.height if isinstance(stored, StoredImage) else 0
         if pixels and pixels + size > MAX_PIXELS_AT_ONCE:
             yield group
             group, pixels = [], 0

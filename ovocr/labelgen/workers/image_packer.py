@@ -2,7 +2,7 @@
 
 from ovocr.dataset.outcome import Outcome, Status, Tag, quarantined
 from ovocr.dataset.reasons import QuarantinedError
-from ovocr.labelgen.pictures.stored_picture import store_picture
+from ovocr.labelgen.images.stored_image import store_image
 from ovocr.labelgen.tagging.tag_slots import fill_slots
 from ovocr.labelgen.workers.factories import PackerSettings
 
@@ -19,7 +19,7 @@ class ImagePacker:
 
     def _pack(self, ids: list[int], data: bytes) -> Outcome:
         try:
-            picture = store_picture(data, self._settings.max_pixels)
+            picture = store_image(data, self._settings.max_pixels)
         except QuarantinedError as error:
             return quarantined(error.reason, error.detail)
         return Outcome(

@@ -21,7 +21,7 @@ from ovocr.labelgen.workers.pool import Job, WorkerPool
 from ovocr.vocab.segmentation.word_costs import prepare_word_costs
 
 # A picture takes a packing worker milliseconds; sent one by one, workers would often wait for the next.
-PICTURES_AT_ONCE = 8
+IMAGES_AT_ONCE = 8
 
 _NO_LABELS = Outcome(status=Status.DROPPED, reason=Reason.NO_LABELS)
 
@@ -100,7 +100,7 @@ class LabelWork:
             settings,
             workers=count,
             job_timeout_s=self.options.image_timeout_s,
-            batch_size=self.engine.pictures_at_once,
+            batch_size=self.engine.images_at_once,
             limits=limits,
         )
 
@@ -152,7 +152,7 @@ class PackWork:
             PackerSettings(tags=self.options.tags, max_pixels=self.options.max_pixels),
             workers=count,
             job_timeout_s=self.options.image_timeout_s,
-            batch_size=PICTURES_AT_ONCE,
+            batch_size=IMAGES_AT_ONCE,
             limits=limits,
         )
 

@@ -17,8 +17,8 @@ import torch
 from torch.utils.dlpack import from_dlpack
 
 from ovocr.base.errors import MissingExtraError, OvocrError
+from ovocr.trainer.data.images import GROUND_RGB
 from ovocr.trainer.data.loader import Batch
-from ovocr.trainer.data.pictures import GROUND_RGB
 from ovocr.trainer.data.records import RecordSamples
 
 NOTICE = (

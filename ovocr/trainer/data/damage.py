@@ -1,7 +1,7 @@
 """What is damage to a sample, which a run passes over, and what is not."""
 
 from ovocr.recordio import RecordError
-from ovocr.trainer.data.pictures import DecodeError
+from ovocr.trainer.data.images import DecodeError
 from ovocr.trainer.data.samples import Sample, Samples
 
 

@@ -15,7 +15,7 @@ from ovocr.base.errors import OvocrError
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.recordio import Record, RecordError, RecordReader
 from ovocr.trainer.data.crops import Crop, CropPolicy, draw_crops, refill, visible_shares
-from ovocr.trainer.data.pictures import DecodeError, load_crop, load_picture, picture_size
+from ovocr.trainer.data.images import DecodeError, encoded_size, load_crop, load_image
 from ovocr.trainer.data.samples import Sample
 from ovocr.trainer.data.tag_boxes import RecordTags, TagBoxes
 
@@ -125,14 +125,14 @@ class RecordSamples:
                 kept = self.kept_tags(index, labels, crop)
                 if kept.any():
                     return Sample(load_crop(encoded, crop, self.image_size), refill(labels, kept))
-            return Sample(load_picture(encoded, self.image_size), labels)
+            return Sample(load_image(encoded, self.image_size), labels)
         except DecodeError as error:
             raise DecodeError(f"{self.name(index)}: {error}") from error
 
     def draw_crops(self, encoded: bytes, position: int | None) -> Iterator[Crop]:
         """The parts of a picture that are drawn for a position, in turn, until a tag is in one. Raises DecodeError."""
         if self._crops is not None and position is not None:
-            yield from draw_crops(*picture_size(encoded), self._crops, position)
+            yield from draw_crops(*encoded_size(encoded), self._crops, position)
 
     def tags_of(self, index: int) -> RecordTags | None:
         """Where a record's tags are; None where class ids have no place. Raises OvocrError."""

@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovocr.base.errors import OvocrError
-from ovocr.trainer.data.pictures import GROUND_RGB
+from ovocr.trainer.data.images import GROUND_RGB
 from ovocr.trainer.data.samples import Sample
 
 PICTURE_SIZE = 384

@@ -8,7 +8,7 @@ import torch
 
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.base.escape import for_terminal
-from ovocr.trainer.data.pictures import DecodeError, load_picture
+from ovocr.trainer.data.images import DecodeError, load_image
 from ovocr.trainer.heads.ranking import nearest_centers
 from ovocr.trainer.ranks.distributed import choose_device
 from ovocr.trainer.training.model import TrainedRun
@@ -27,7 +27,7 @@ class Reading:
         return "\n".join([f"{for_terminal(str(self.picture))}:", *lines])
 
 
-def read_pictures(
+def read_words(
     run: Path, pictures: list[Path], *, head: str | None = None, top_k: int = 10, device: str = "auto"
 ) -> Iterator[Reading | OvocrError]:
     """Read JPEG, PNG and WebP files with the newest checkpoint of a run; for each its words, or why it has none.
@@ -53,7 +53,7 @@ def _read(trained: TrainedRun, head: str, picture: Path, top_k: int) -> Reading:
         raise UsageError(f"{picture}: cannot be read: {error.strerror}") from error
     try:
         size = trained.config.heads[head].image_size or trained.config.backbone.image_size
-        pixels = torch.from_numpy(load_picture(image, size))
+        pixels = torch.from_numpy(load_image(image, size))
     except DecodeError as error:
         raise DecodeError(f"{picture}: {error}") from error
     embedding = trained.embed(head, pixels.unsqueeze(0))

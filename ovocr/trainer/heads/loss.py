@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ovocr.trainer.heads.margin import Margin
 from ovocr.trainer.heads.negative_sums import SMALLEST_LENGTH, NegativeSums
-from ovocr.trainer.heads.sample import Sample
+from ovocr.trainer.heads.sampled_centers import SampledCenters
 from ovocr.trainer.ranks.distributed import Ranks
 
 # A negative at scale 64 makes log Z at least -64; and e^70 times that scale times a gradient scaler's 65,536 is finite.
@@ -40,7 +40,7 @@ class Softmax(Protocol):
 class SoftmaxFactory(Protocol):
     """Makes an implementation for one step."""
 
-    def __call__(self, embeddings_BD: Tensor, weight_CD: Tensor, sample: Sample, margin: Margin) -> Softmax:
+    def __call__(self, embeddings_BD: Tensor, weight_CD: Tensor, sample: SampledCenters, margin: Margin) -> Softmax:
         """embeddings_BD: unit rows. weight_CD: this rank's centers."""
 
 
@@ -57,7 +57,7 @@ class Step:
 
     ranks: Ranks
     sizes: list[int]
-    sample: Sample
+    sample: SampledCenters
     margin: Margin
     softmax: SoftmaxFactory
     row_buffer: Callable[[int, torch.dtype], Tensor]
@@ -201,7 +201,7 @@ def _add_drawn(
     grad_SD.index_add_(0, positions_BK.flatten(), rows_BKD.flatten(0, 1))
 
 
-def _over_rows(grad_SD: Tensor, sample: Sample, weight_CD: Tensor) -> Tensor:
+def _over_rows(grad_SD: Tensor, sample: SampledCenters, weight_CD: Tensor) -> Tensor:
     """Dense where every row was in the sample, else sparse COO over the sampled rows."""
     if sample.rows is None:
         return grad_SD

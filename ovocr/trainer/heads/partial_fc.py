@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ovocr.trainer.heads.embedding_norm import EmbeddingNorm
 from ovocr.trainer.heads.loss import MultiLabelLoss, SoftmaxFactory, Step, StepReport
 from ovocr.trainer.heads.margin import Margin
-from ovocr.trainer.heads.sample import Sample
+from ovocr.trainer.heads.sampled_centers import SampledCenters
 from ovocr.trainer.heads.sampling import NegativeSampler, draw_slots
 from ovocr.trainer.heads.torch_softmax import TorchSoftmax
 from ovocr.trainer.kernels.availability import choose_implementation
@@ -225,11 +225,11 @@ class PartialFC(nn.Module):
                     f"0 to {self.num_classes - 1}"
                 )
 
-    def draw_sample(self, drawn_BK: Tensor) -> Sample:
+    def draw_sample(self, drawn_BK: Tensor) -> SampledCenters:
         """This rank's centers for the step: all positives it owns and its share of the negatives."""
         rows = self.last_class - self.first_class
         if self.sample_rate == 1.0:
-            return Sample(rows=None, members=None, size=rows)
+            return SampledCenters(rows=None, members=None, size=rows)
         shared = self.sampling == "shared"
         slots_K = torch.arange(1 if shared else self.labels_per_sample, device=drawn_BK.device)
         negatives_KN = self.sampler.draw(
@@ -242,7 +242,7 @@ class PartialFC(nn.Module):
         for classes_KN in (negatives_KN, positives_KN):
             members_CK[self._local_rows(classes_KN), slots_K.unsqueeze(1)] = True
         sampled = members_CK[:-1].any(1).nonzero().squeeze(1)
-        return Sample(rows=sampled, members=None if shared else members_CK[sampled], size=sampled.shape[0])
+        return SampledCenters(rows=sampled, members=None if shared else members_CK[sampled], size=sampled.shape[0])
 
     def _local_rows(self, classes: Tensor) -> Tensor:
         """Row numbers of class ids in this rank's ``weight``; -1 for a class that another rank owns."""

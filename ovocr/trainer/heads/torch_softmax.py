@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ovocr.trainer.heads.margin import Margin
 from ovocr.trainer.heads.negative_sums import SMALLEST_LENGTH, NegativeSums, logit_shift
-from ovocr.trainer.heads.sample import Pairs, Sample
+from ovocr.trainer.heads.sampled_centers import Pairs, SampledCenters
 from ovocr.trainer.kernels.workspace import Workspace
 
 # Of a tile's centers, and of its logits, at most. On a CPU a tile is read three times and should stay in the cache
@@ -33,7 +33,7 @@ class TorchSoftmax:
     embeddings_BD: unit rows. weight_CD: this rank's centers, of any length.
     """
 
-    def __init__(self, embeddings_BD: Tensor, weight_CD: Tensor, sample: Sample, margin: Margin) -> None:
+    def __init__(self, embeddings_BD: Tensor, weight_CD: Tensor, sample: SampledCenters, margin: Margin) -> None:
         self.embeddings_BD, self.weight_CD, self.sample, self.margin = embeddings_BD, weight_CD, sample, margin
         self.shift = logit_shift(margin)
         elements = _CPU_TILE_ELEMENTS if embeddings_BD.device.type == "cpu" else _DEVICE_TILE_ELEMENTS

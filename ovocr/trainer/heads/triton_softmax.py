@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ovocr.trainer.heads.margin import Margin
 from ovocr.trainer.heads.negative_sums import SMALLEST_LENGTH, NegativeSums, logit_shift
-from ovocr.trainer.heads.sample import Sample
+from ovocr.trainer.heads.sampled_centers import SampledCenters
 from ovocr.trainer.kernels.center_gradients import center_gradients
 from ovocr.trainer.kernels.embedding_gradients import add_embedding_gradients
 from ovocr.trainer.kernels.logit_gradients import logit_gradients
@@ -44,7 +44,7 @@ class TritonSoftmax:
     """
 
     def __init__(
-        self, embeddings_BD: Tensor, weight_CD: Tensor, sample: Sample, margin: Margin, products: torch.dtype
+        self, embeddings_BD: Tensor, weight_CD: Tensor, sample: SampledCenters, margin: Margin, products: torch.dtype
     ) -> None:
         for name, tensor in (("embeddings", embeddings_BD), ("centers", weight_CD)):
             if tensor.dtype != torch.float32:

@@ -11,7 +11,7 @@ from ovocr.base.escape import for_terminal
 from ovocr.trainer.config.sections import RunConfig
 from ovocr.trainer.data.damage import load_unless_damaged
 from ovocr.trainer.data.head_data import HeadData
-from ovocr.trainer.data.pictures import decode, picture_size
+from ovocr.trainer.data.images import decode, encoded_size
 from ovocr.trainer.data.records import RecordSamples
 from ovocr.trainer.data.samples import Sample
 from ovocr.trainer.data.thumbnails import PICTURE_SIZE, small_jpeg, to_jpeg
@@ -69,7 +69,7 @@ def _samples(data: HeadData, count: int) -> Iterator[PreviewedSample]:
 
 def _of_record(data: HeadData, samples: RecordSamples, index: int, position: int, sample: Sample) -> PreviewedSample:
     encoded, labels = samples[index]
-    width, height = picture_size(encoded)
+    width, height = encoded_size(encoded)
     crops = list(samples.draw_crops(encoded, position))
     used = next((crop for crop in crops if samples.kept_tags(index, labels, crop).any()), None)
     crop = used or next(iter(crops), None)

@@ -11,7 +11,7 @@ from ovocr.base.errors import OvocrError
 from ovocr.trainer.backbone.parallel import ParallelBackbone
 from ovocr.trainer.backbone.vision_transformer import Backbone
 from ovocr.trainer.config.sections import HeadConfig, RunConfig
-from ovocr.trainer.data.pictures import normalise
+from ovocr.trainer.data.images import normalise
 from ovocr.trainer.heads.margin import Margin
 from ovocr.trainer.heads.partial_fc import PartialFC
 from ovocr.trainer.optim.row_adamw import RowAdamW

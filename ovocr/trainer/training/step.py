@@ -12,9 +12,9 @@ from torch import Tensor
 from ovocr.trainer.backbone.rotary import clip_positions
 from ovocr.trainer.config.sections import RunConfig
 from ovocr.trainer.data.head_data import HeadData
+from ovocr.trainer.data.images import normalise
 from ovocr.trainer.data.loader import Batch
 from ovocr.trainer.data.order import rank_positions
-from ovocr.trainer.data.pictures import normalise
 from ovocr.trainer.ranks.distributed import Ranks
 from ovocr.trainer.training.gradients import clip, squared_norm
 from ovocr.trainer.training.model import Model, Optimizers

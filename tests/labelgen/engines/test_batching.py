@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from ovocr.labelgen.engines.batching import MAX_BATCH_WIDTH, padded_width, read_pictures
+from ovocr.labelgen.engines.batching import MAX_BATCH_WIDTH, padded_width, read_lines
 from ovocr.labelgen.engines.interface import Batching, Pixels, Prepared, Reading, Region
 
 
@@ -48,7 +48,7 @@ LINES = [["208 1", "208 1"], ["104 2"], ["208 3", "208 3"], [], ["208 5", "208 5
 
 
 def texts(engine: Shapes, pictures: list[Pixels]) -> list[list[str]]:
-    return [[line.text for line in lines] for lines in read_pictures(engine, pictures)]
+    return [[line.text for line in lines] for lines in read_lines(engine, pictures)]
 
 
 def test_pictures_of_one_shape_and_crops_of_one_width_go_together():
@@ -72,12 +72,12 @@ def test_each_picture_alone_gives_the_same(full: bool):
 
 def test_batches_of_long_lines_are_smaller():
     engine = Shapes(crops=10_000)
-    read_pictures(engine, [picture(200, 60, 1)] * 400)
+    read_lines(engine, [picture(200, 60, 1)] * 400)
     assert engine.recognised == [(MAX_BATCH_WIDTH // 200, 200)] * 4 + [(800 - 4 * (MAX_BATCH_WIDTH // 200), 200)]
 
 
 def test_no_pictures():
-    assert read_pictures(Shapes(), []) == []
+    assert read_lines(Shapes(), []) == []
 
 
 @pytest.mark.parametrize(("width", "height", "padded"), [(48, 48, 48), (10, 48, 32), (481, 48, 488), (1000, 20, 2400)])
@@ -101,9 +101,9 @@ class Says(Shapes):
     ("text", "score", "lines"), [("fox", 0.5, 2), ("fox", 0.4999, 0), ("  \u3000", 0.9, 0), ("fox", float("nan"), 0)]
 )
 def test_unsure_and_blank_readings_are_no_text(text: str, score: float, lines: int):
-    assert [len(found) for found in read_pictures(Says(text, score), [picture(200, 60, 0)] * 3)] == [lines] * 3
+    assert [len(found) for found in read_lines(Says(text, score), [picture(200, 60, 0)] * 3)] == [lines] * 3
 
 
 def test_scores_have_four_decimals():
-    ((line, _),) = read_pictures(Says("fox", 0.123456 + 0.5), [picture(200, 60, 0)])
+    ((line, _),) = read_lines(Says("fox", 0.123456 + 0.5), [picture(200, 60, 0)])
     assert line.score == 0.6235

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from ovocr.base.errors import MissingExtraError, OvocrError, UsageError
-from ovocr.labelgen.engines.batching import read_pictures
+from ovocr.labelgen.engines.batching import read_lines
 from ovocr.labelgen.engines.interface import Engine, EngineChoice, EngineError, Pixels, Prepared
 from ovocr.labelgen.engines.rapidocr import RapidOcrPlan
 
@@ -38,7 +38,7 @@ def _refuse(*_: object) -> None:
 
 def test_reads_lines_with_scores_and_boxes(engine: Engine, drawn: Draw, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(socket.socket, "connect", _refuse)
-    ((first, second),) = read_pictures(engine, [pixels(drawn("the quick brown fox\nover the river", (420, 120)))])
+    ((first, second),) = read_lines(engine, [pixels(drawn("the quick brown fox\nover the river", (420, 120)))])
     assert (first.text, second.text) == ("the quick brown fox", "over the river")
     assert 0.5 <= first.score <= 1
     assert first.score == round(first.score, 4)
@@ -54,19 +54,19 @@ def test_reads_lines_with_scores_and_boxes(engine: Engine, drawn: Draw, monkeypa
 
 def test_pictures_in_a_batch_do_not_change_each_other(engine: Engine, drawn: Draw):
     pictures = [pixels(drawn("quick fox")), pixels(drawn("over the lazy dog and the river", (560, 90))), blank(50, 50)]
-    alone = [read_pictures(engine, [picture])[0] for picture in pictures]
-    assert read_pictures(engine, pictures) == alone
-    assert read_pictures(engine, pictures[::-1]) == alone[::-1]
+    alone = [read_lines(engine, [picture])[0] for picture in pictures]
+    assert read_lines(engine, pictures) == alone
+    assert read_lines(engine, pictures[::-1]) == alone[::-1]
     assert [len(lines) for lines in alone] == [1, 1, 0]
 
 
 def test_real_pictures_read_together_are_read_as_alone(engine: Engine, shared_data: Path):
     files = sorted(path for path in (shared_data / "web").iterdir() if path.suffix in (".jpg", ".png"))[:8]
     pictures = [pixels(Image.open(path).convert("RGB")) for path in files]
-    alone = [read_pictures(engine, [picture])[0] for picture in pictures]
+    alone = [read_lines(engine, [picture])[0] for picture in pictures]
     assert sum(map(len, alone)) > 20
-    assert read_pictures(engine, pictures) == alone
-    assert read_pictures(engine, pictures[::-1]) == alone[::-1]
+    assert read_lines(engine, pictures) == alone
+    assert read_lines(engine, pictures[::-1]) == alone[::-1]
 
 
 def blank(width: int, height: int) -> Pixels:
@@ -77,11 +77,11 @@ def blank(width: int, height: int) -> Pixels:
     ("width", "height"), [(1, 1), (100, 1), (1, 100), (2000, 20), (20, 2000), (30_000, 300), (300, 30_000), (31, 29)]
 )
 def test_a_blank_picture_of_any_shape_has_no_lines(engine: Engine, width: int, height: int):
-    assert read_pictures(engine, [blank(width, height)]) == [[]]
+    assert read_lines(engine, [blank(width, height)]) == [[]]
 
 
 def test_no_pictures(engine: Engine):
-    assert read_pictures(engine, []) == []
+    assert read_lines(engine, []) == []
 
 
 def test_an_engine_that_fails_says_so(engine: Engine):

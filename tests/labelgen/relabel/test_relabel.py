@@ -239,7 +239,7 @@ def test_sources_are_read_only_where_a_dropped_picture_gets_tags(
     def refuse(shard: Any) -> Any:
         raise AssertionError(f"{shard.source} is read")
 
-    monkeypatch.setattr("ovocr.labelgen.pictures.source_pictures.read_shard", refuse)
+    monkeypatch.setattr("ovocr.labelgen.images.source_images.read_shard", refuse)
     Vocabulary(["fox", "garden"]).save(tmp_path / "v.txt")
     assert anew(labelled.root, tmp_path / "out", vocab=str(tmp_path / "v.txt")).counts["ok"] == 5
 

@@ -49,7 +49,7 @@ class WatchedPlan:
 
     engine: Watched
     notice: str | None = None
-    pictures_at_once: int = 4
+    images_at_once: int = 4
     workers: int | None = None
 
     def describe(self) -> dict[str, Any]:
@@ -125,10 +125,10 @@ def test_large_pictures_are_not_held_together(
 ):
     expected = label(images)
     read: list[int] = []
-    original = image_labeller.read_pictures
+    original = image_labeller.read_lines
     monkeypatch.setattr(
         image_labeller,
-        "read_pictures",
+        "read_lines",
         lambda engine, pictures: read.append(len(pictures)) or original(engine, pictures),
     )
     # 420 x 90 pixels; then 300 x 90 and 200 x 90; then 420 x 90.

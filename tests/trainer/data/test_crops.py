@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ovocr.base.errors import OvocrError
 from ovocr.trainer.data.crops import Crop, CropPolicy, draw_crops, refill, visible_shares
-from ovocr.trainer.data.pictures import load_crop, load_picture
+from ovocr.trainer.data.images import load_crop, load_image
 from ovocr.trainer.data.records import RecordSamples
 from ovocr.trainer.data.tag_boxes import TagBoxes
 from tests.trainer.placed_words import BOXES, COLOURS, SIDE, encoded, flat, painted, write_placed
@@ -45,7 +45,7 @@ def painted_area(pixels: NDArray[np.uint8], word: int) -> int:
 
 def test_tags_are_kept_by_what_the_pixels_show(samples: RecordSamples):
     """The pixels tell how much of a word is there, without any arithmetic of boxes."""
-    whole = load_picture(encoded(painted()), SIDE)
+    whole = load_image(encoded(painted()), SIDE)
     full = [painted_area(whole, word) for word in range(5)]
     seen = {"kept": 0, "dropped": 0, "whole": 0}
     for position in range(200):
@@ -95,7 +95,7 @@ def test_what_is_drawn_depends_on_seed_and_position_alone(samples: RecordSamples
 
 def test_without_a_position_pictures_are_whole(samples: RecordSamples):
     pixels, labels, _ = samples.load(0)
-    assert np.array_equal(pixels, load_picture(encoded(painted()), SIDE))
+    assert np.array_equal(pixels, load_image(encoded(painted()), SIDE))
     assert labels.tolist() == [0, 1, 2, 3, 4, 0, 1, 2]
 
 
@@ -103,7 +103,7 @@ def test_a_crop_without_any_word_falls_back_to_the_whole_picture(tmp_path: Path)
     corner = [flat([(0, 0), (4, 0), (4, 4), (0, 4)])]
     root = write_placed(tmp_path / "set", [(encoded(painted()), [7, 7], corner)])
     samples = RecordSamples([root], labels_stored=2, num_classes=9, image_size=64, crops=POLICY)
-    whole = load_picture(encoded(painted()), 64)
+    whole = load_image(encoded(painted()), 64)
     loaded = [samples.load(0, position) for position in range(40)]
     assert all(sample.labels.tolist() == [7, 7] for sample in loaded)
     fallen_back = sum(np.array_equal(sample.pixels, whole) for sample in loaded)
@@ -116,7 +116,7 @@ def test_a_part_without_any_word_is_drawn_again(tmp_path: Path):
     root = write_placed(tmp_path / "set", [(encoded(painted()), [7, 7], corner)])
     policy = CropPolicy(**{**vars(POLICY), "scale": (0.3, 0.6)})
     samples = RecordSamples([root], labels_stored=2, num_classes=9, image_size=64, crops=policy)
-    whole = load_picture(encoded(painted()), 64)
+    whole = load_image(encoded(painted()), 64)
     first = again = fallen_back = 0
     for position in range(200):
         shown = samples.load(0, position).pixels

@@ -16,11 +16,11 @@ import torch
 from numpy.typing import NDArray
 
 from ovocr.base.errors import OvocrError
-from ovocr.trainer.data import pictures, records
+from ovocr.trainer.data import images, records
+from ovocr.trainer.data.images import DecodeError, decode, encoded_size, letterbox, load_image, normalise
 from ovocr.trainer.data.loader import Batch, PassLoader, build_loader
 from ovocr.trainer.data.mixing import OneList
 from ovocr.trainer.data.order import sample_index
-from ovocr.trainer.data.pictures import DecodeError, decode, letterbox, load_picture, normalise, picture_size
 from ovocr.trainer.data.records import RecordSamples
 
 Maker = Callable[..., Path]
@@ -170,7 +170,7 @@ def test_no_records_and_no_data_sets_are_refused(make_data_set: Maker) -> None:
 @pytest.mark.parametrize("ending", [".jpg", ".png", ".webp"])
 def test_pictures_are_rgb(ending: str) -> None:
     data = encoded(plain(30, 50), ending)
-    assert picture_size(data) == (50, 30)
+    assert encoded_size(data) == (50, 30)
     picture = decode(data)
     assert picture.shape == (30, 50, 3)
     assert picture.dtype == np.uint8
@@ -180,17 +180,17 @@ def test_pictures_are_rgb(ending: str) -> None:
 def test_the_sizes_of_all_kinds_of_webp() -> None:
     lossless = encoded(plain(30, 16_000), ".webp", cv2.IMWRITE_WEBP_QUALITY, 101)
     assert lossless[12:16] == b"VP8L"
-    assert picture_size(lossless) == (16_000, 30)
+    assert encoded_size(lossless) == (16_000, 30)
     with_alpha = cv2.imencode(".webp", np.zeros((70, 300, 4), np.uint8), [cv2.IMWRITE_WEBP_QUALITY, 50])[1].tobytes()
     assert with_alpha[12:16] == b"VP8X"
-    assert picture_size(with_alpha) == (300, 70)
+    assert encoded_size(with_alpha) == (300, 70)
 
 
 @pytest.mark.parametrize("options", [(cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (cv2.IMWRITE_JPEG_RST_INTERVAL, 1)])
 def test_the_size_stands_in_any_jpeg_header(options: tuple[int, ...]) -> None:
     data = encoded(plain(70, 300), ".jpg", *options)
     comment = b"\xff\xfe" + struct.pack(">H", 2 + 11) + b"\xff\xc0 no frame"
-    assert picture_size(data[:2] + comment + b"\xff" + data[2:]) == (300, 70)
+    assert encoded_size(data[:2] + comment + b"\xff" + data[2:]) == (300, 70)
 
 
 @pytest.mark.parametrize(("longest", "decoded"), [(127, 127), (128, 64), (255, 128), (256, 64), (511, 128), (512, 64)])
@@ -216,7 +216,7 @@ def test_nothing_is_cut_away_and_the_aspect_is_kept(height: int, width: int, end
     if height >= 3 * band:
         picture[:band], picture[-band:] = (255, 0, 0), (0, 255, 0)
         expected |= {(0.0, 0.5): (255, 0, 0), (1.0, 0.5): (0, 255, 0)}
-    square = load_picture(encoded(picture, ending), size).transpose(1, 2, 0).astype(int)
+    square = load_image(encoded(picture, ending), size).transpose(1, 2, 0).astype(int)
     inner_height, inner_width = (max(1, round(side * size / max(height, width))) for side in (height, width))
     top, left = (size - inner_height) // 2, (size - inner_width) // 2
     inner = square[top : top + inner_height, left : left + inner_width]
@@ -243,7 +243,7 @@ def test_shrinking_averages_areas_and_enlarging_interpolates() -> None:
 def test_a_picture_is_never_mirrored() -> None:
     picture = plain(20, 20, (0, 0, 0))
     picture[:5, :5] = 250
-    square = load_picture(encoded(picture, ".png"), 20)
+    square = load_image(encoded(picture, ".png"), 20)
     assert square[:, 0, 0].min() == 250
     assert square[:, 0, -1].max() == square[:, -1, 0].max() == 0
 
@@ -255,7 +255,7 @@ def test_normalise_by_hand() -> None:
     assert normalise(values, torch.bfloat16).dtype == torch.bfloat16
     video = values.unsqueeze(2)
     torch.testing.assert_close(normalise(video)[0, :, 0, :, 0], expected)
-    ground = torch.tensor(pictures.GROUND_RGB, dtype=torch.uint8).view(1, 3, 1, 1)
+    ground = torch.tensor(images.GROUND_RGB, dtype=torch.uint8).view(1, 3, 1, 1)
     assert normalise(ground).abs().max() < 0.01
 
 
@@ -281,7 +281,7 @@ JPEG = encoded(plain(30, 50))
 )
 def test_what_is_no_picture_is_an_error(data: bytes, message: str) -> None:
     with pytest.raises(DecodeError, match=message):
-        load_picture(data, 64)
+        load_image(data, 64)
 
 
 # ---- loader ----

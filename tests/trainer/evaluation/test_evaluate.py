@@ -17,7 +17,7 @@ from ovocr.cli import main
 from ovocr.recordio import RecordReader
 from ovocr.trainer.config.file import dump_config, load_config
 from ovocr.trainer.data.head_data import open_samples
-from ovocr.trainer.data.pictures import normalise
+from ovocr.trainer.data.images import normalise
 from ovocr.trainer.data.records import RecordSamples
 from ovocr.trainer.data.samples import Sample
 from ovocr.trainer.evaluation.evaluate import evaluate

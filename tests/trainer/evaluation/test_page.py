@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from ovocr.trainer.data.pictures import letterbox
+from ovocr.trainer.data.images import letterbox
 from ovocr.trainer.data.samples import Sample
 from ovocr.trainer.data.thumbnails import spread_evenly, to_jpeg
 from ovocr.trainer.evaluation.evaluate import Evaluation, HeadRecall

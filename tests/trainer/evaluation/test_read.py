@@ -11,7 +11,7 @@ from ovocr.recordio import RecordReader
 from ovocr.trainer import Backbone
 from ovocr.trainer.config.file import load_config
 from ovocr.trainer.evaluation.evaluate import evaluate
-from ovocr.trainer.evaluation.read import Reading, read_pictures
+from ovocr.trainer.evaluation.read import Reading, read_words
 from ovocr.trainer.training.loop import train
 from ovocr.trainer.training.model import export_backbone
 
@@ -26,7 +26,7 @@ def test_a_trained_run_reads(config_file: Path, tmp_path: Path, make_data_set: C
 
     picture = tmp_path / "record10.jpg"
     picture.write_bytes(RecordReader(tmp_path / "labels" / "rec" / "00000")[10].image)  # its tags: 10 .. 19
-    (reading,) = read_pictures(run, [picture], top_k=5)
+    (reading,) = read_words(run, [picture], top_k=5)
     assert isinstance(reading, Reading)
     assert len(set(word for word, _ in reading.words) & {f"word{n}" for n in range(10, 20)}) >= 3
     assert [score for _, score in reading.words] == sorted((score for _, score in reading.words), reverse=True)
@@ -39,9 +39,9 @@ def test_a_trained_run_reads(config_file: Path, tmp_path: Path, make_data_set: C
     with pytest.raises(OvocrError, match="other: its tags are of another vocabulary"):
         evaluate(run, [other])
     with pytest.raises(UsageError, match="--head: 'video' is not a head of this run; it has ocr"):
-        next(read_pictures(run, [picture], head="video"))
+        next(read_words(run, [picture], head="video"))
     (tmp_path / "text.jpg").write_text("no picture")
-    missing, words, broken = read_pictures(run, [tmp_path / "none.jpg", picture, tmp_path / "text.jpg"], top_k=5)
+    missing, words, broken = read_words(run, [tmp_path / "none.jpg", picture, tmp_path / "text.jpg"], top_k=5)
     assert isinstance(missing, UsageError)
     assert re.search("none.jpg: cannot be read: No such file", str(missing))
     assert words == reading

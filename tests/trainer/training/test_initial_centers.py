@@ -21,7 +21,7 @@ from ovocr.recordio import RecordReader, RecordWriter
 from ovocr.trainer import PartialFC
 from ovocr.trainer.config.file import load_config
 from ovocr.trainer.evaluation.evaluate import evaluate
-from ovocr.trainer.evaluation.read import read_pictures
+from ovocr.trainer.evaluation.read import read_words
 from ovocr.trainer.ranks.distributed import Ranks
 from ovocr.trainer.runs.checkpoint import load_checkpoint, read_state, save_checkpoint
 from ovocr.trainer.training import initial_centers
@@ -189,7 +189,7 @@ def test_what_was_learned_is_not_lost(stages: Stages) -> None:
     old_words, new_words = (
         dict(reading.words)
         for run in (stages.old, stages.out)
-        for reading in read_pictures(run, [picture], top_k=50)
+        for reading in read_words(run, [picture], top_k=50)
         if not isinstance(reading, OvocrError)
     )
     common = old_words.keys() & new_words.keys()

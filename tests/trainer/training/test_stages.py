@@ -13,8 +13,8 @@ from ovocr.base.errors import OvocrError, UsageError
 from ovocr.cli import main
 from ovocr.recordio import RecordReader
 from ovocr.trainer.config.file import load_config
-from ovocr.trainer.data.pictures import normalise
-from ovocr.trainer.evaluation.read import read_pictures
+from ovocr.trainer.data.images import normalise
+from ovocr.trainer.evaluation.read import read_words
 from ovocr.trainer.ranks.distributed import Ranks
 from ovocr.trainer.training.loop import train
 from ovocr.trainer.training.model import TrainedRun, build_model, export_backbone
@@ -122,9 +122,9 @@ def test_stage_2_begins_where_stage_1_ended(
 
     picture = tmp_path / "picture.jpg"
     picture.write_bytes(RecordReader(tmp_path / "pages" / "rec" / "00000")[0].image)
-    (words,) = read_pictures(tmp_path / "stage2", [picture], top_k=3)
+    (words,) = read_words(tmp_path / "stage2", [picture], top_k=3)
     assert all(word.startswith("word") for word, _ in words.words)
-    (ids,) = read_pictures(tmp_path / "stage2", [picture], head="image", top_k=3)
+    (ids,) = read_words(tmp_path / "stage2", [picture], head="image", top_k=3)
     assert all(word.startswith("class ") for word, _ in ids.words)
 
 

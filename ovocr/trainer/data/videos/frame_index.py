@@ -7,7 +7,7 @@ import numpy as np
 from av.packet import Packet
 from numpy.typing import NDArray
 
-from ovocr.trainer.data.pictures import DecodeError
+from ovocr.trainer.data.images import DecodeError
 
 # A video of more packets is refused: by then its index alone takes tens of megabytes.
 MAX_PACKETS = 1_000_000

@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from ovocr.base.errors import OvocrError
-from ovocr.trainer.data.pictures import MAX_PIXELS, DecodeError, letterbox
+from ovocr.trainer.data.images import MAX_PIXELS, DecodeError, letterbox
 from ovocr.trainer.data.videos.frame_index import FrameIndex, Packets, index_frames, list_packets
 from ovocr.trainer.data.videos.time_axis import real_frames
 

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ovocr.base.errors import OvocrError
-from ovocr.trainer.data.pictures import GROUND_RGB, DecodeError, letterbox
+from ovocr.trainer.data.images import GROUND_RGB, DecodeError, letterbox
 from ovocr.trainer.data.videos.time_axis import clip_times, real_frames
 
 av = pytest.importorskip("av", reason="PyAV is not installed")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Sample:
+class SampledCenters:
     """The sampled centers of this rank.
 
     rows: their local row numbers, ascending, int64 [S]; None: all of them (the exact softmax).

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 from ovocr.base.errors import OvocrError
 from ovocr.dataset.reasons import QuarantinedError
-from ovocr.labelgen.pictures.stored_picture import StoredPicture, store_picture
+from ovocr.labelgen.images.stored_image import StoredImage, store_image
 from ovocr.labelgen.sources import Found, Ignored, InputShard, Lost, read_shard
 
 
@@ -14,7 +14,7 @@ class OutOfReachError(Exception):
     """The picture cannot be had; the message says why, for a person."""
 
 
-class SourcePictures:
+class SourceImages:
     """The pictures of one shard of the input, asked for in the order of their places.
 
     An archive is read from front to back, not before the first picture is asked for and not behind the last one; of a
@@ -28,7 +28,7 @@ class SourcePictures:
         self._items: Iterator[Found | Lost] | None = None
         self._place = -1  # of the last item that was read
 
-    def get(self, place: int, key: str, width: int, height: int) -> StoredPicture:
+    def get(self, place: int, key: str, width: int, height: int) -> StoredImage:
         """The stored form of the image at ``place`` among the source's images, which had this key and size in pixels.
 
         Raises OutOfReachError where the source is not there, or has another image now.
@@ -38,7 +38,7 @@ class SourcePictures:
             raise OutOfReachError(f"{picture.width}x{picture.height} pixels, {width}x{height} when it was read")
         return picture
 
-    def get_any_size(self, place: int, key: str) -> StoredPicture:
+    def get_any_size(self, place: int, key: str) -> StoredImage:
         """The same of an image whose size is not known: it was never read."""
         try:
             item = self._read_file(key) if self._shard.kind == "folder" else self._read_up_to(place)
@@ -49,7 +49,7 @@ class SourcePictures:
         if isinstance(item, Lost):
             raise OutOfReachError(f"{item.reason.value}: {item.detail}")
         try:
-            return store_picture(item.data, self._max_pixels)
+            return store_image(item.data, self._max_pixels)
         except QuarantinedError as error:
             raise OutOfReachError(str(error)) from error
 

@@ -19,12 +19,12 @@ from ovocr.labelgen.inspection.images import load_images
 from ovocr.labelgen.inspection.inspecting import inspect_labels
 from ovocr.labelgen.inspection.options import InspectOptions
 from ovocr.labelgen.inspection.page import inspection_page
-from ovocr.labelgen.inspection.pictures import NoPicture, PagePicture, shrink
+from ovocr.labelgen.inspection.page_images import NoImage, PageImage, shrink
 from ovocr.labelgen.options import BuildOptions
 from ovocr.labelgen.shards.totals import Totals
 
 
-def size_of(picture: PagePicture) -> tuple[int, int]:
+def size_of(picture: PageImage) -> tuple[int, int]:
     with Image.open(io.BytesIO(picture.jpeg)) as image:
         return image.size
 
@@ -51,12 +51,12 @@ def test_pictures_without_a_record_are_read_from_their_source(built: tuple[Label
     inspection = inspect_labels(InspectOptions(source=root), progress=False)
     shown = {image.key: image for image in inspection.images}
     blank, unknown = shown["a/blank.png"].picture, shown["b/unknown.png"].picture
-    assert isinstance(blank, PagePicture)
-    assert isinstance(unknown, PagePicture)
+    assert isinstance(blank, PageImage)
+    assert isinstance(unknown, PageImage)
     assert (blank.width, blank.height) == (80, 60)
     cut, empty = shown["b/cut.jpg"].picture, shown["b/zero.jpg"].picture
-    assert isinstance(cut, NoPicture)
-    assert isinstance(empty, NoPicture)
+    assert isinstance(cut, NoImage)
+    assert isinstance(empty, NoImage)
     assert "the source does not give it: truncated: " in cut.why
     assert "the source does not give it: empty: zero bytes" in empty.why
 
@@ -73,7 +73,7 @@ def test_a_source_that_is_gone_costs_only_pictures_without_a_record(
     finally:
         away.rename(source)
     for image in images:
-        assert isinstance(image.picture, NoPicture) == (image.record_id is None), image.key
+        assert isinstance(image.picture, NoImage) == (image.record_id is None), image.key
     assert "No such file" in next(image.picture.why for image in images if image.record_id is None)
 
 
@@ -85,9 +85,9 @@ def test_a_damaged_record_costs_itself_alone(make_data_set: Callable[..., Path])
     data[second] ^= 0xFF  # of the record's magic number
     path.write_bytes(data)
     first, damaged, third = load_images(InspectedDataSet.open(root), 0, [0, 1, 2], 300)
-    assert isinstance(first.picture, PagePicture)
-    assert isinstance(third.picture, PagePicture)
-    assert isinstance(damaged.picture, NoPicture)
+    assert isinstance(first.picture, PageImage)
+    assert isinstance(third.picture, PageImage)
+    assert isinstance(damaged.picture, NoImage)
     assert damaged.picture.why.startswith("The record cannot be read: ")
     assert [tag.slots for tag in damaged.tags] == [0]
     assert [tag.slots for tag in first.tags] == [4]
@@ -102,7 +102,7 @@ def test_labels_that_are_no_tags_are_shown_as_they_are(
     overwrite_labels(LabelledDataSet(root), 0, [tag, float("nan"), float("-inf"), 500_000])
     inspection = inspect_labels(InspectOptions(source=root), progress=False)
     damaged, sound = inspection.images
-    assert isinstance(damaged.picture, PagePicture)
+    assert isinstance(damaged.picture, PageImage)
     assert (damaged.tags[0].id, damaged.tags[0].slots) == (tag, 1)
     assert damaged.damage == (
         "slot 1 holds nan, which is none of the image's tags; see `ovocr verify`",
@@ -124,7 +124,7 @@ def test_a_stored_picture_of_another_size_than_its_boxes_is_not_shown(make_data_
     rows = [{**row, "width": row["width"] + 1} for row in table.to_pylist()]
     pq.write_table(pa.Table.from_pylist(rows, table.schema), path)
     (image,) = load_images(InspectedDataSet.open(root), 0, [0], 300)
-    assert image.picture == NoPicture("The stored picture is another one: 64x32 pixels, 65x32 when it was read")
+    assert image.picture == NoImage("The stored picture is another one: 64x32 pixels, 65x32 when it was read")
 
 
 def test_more_pixels_than_the_data_set_allows_are_not_decoded(make_data_set: Callable[..., Path]) -> None:
@@ -133,5 +133,5 @@ def test_more_pixels_than_the_data_set_allows_are_not_decoded(make_data_set: Cal
     manifest["options"]["max_pixels"] = 2000
     (root / "manifest.json").write_text(json.dumps(manifest))
     (image,) = load_images(InspectedDataSet.open(root), 0, [0], 300)
-    assert isinstance(image.picture, NoPicture)
+    assert isinstance(image.picture, NoImage)
     assert "too-many-pixels: 64x32 pixels, more than 2000" in image.picture.why

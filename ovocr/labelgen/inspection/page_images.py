@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from ovocr.base.errors import OvocrError
 from ovocr.dataset.reasons import QuarantinedError
+from ovocr.labelgen.images.source_images import OutOfReachError, SourceImages
+from ovocr.labelgen.images.stored_image import store_image
 from ovocr.labelgen.inspection.data_set import InspectedDataSet
-from ovocr.labelgen.pictures.source_pictures import OutOfReachError, SourcePictures
-from ovocr.labelgen.pictures.stored_picture import store_picture
 from ovocr.labelgen.shards.labelled_shard import find_input
 from ovocr.recordio import Record, RecordReader
 
@@ -24,7 +24,7 @@ _SHRINK = 0.75
 
 
 @dataclass(frozen=True)
-class PagePicture:
+class PageImage:
     """jpeg: what the page shows, of any size. width, height: pixels of the stored picture that it was made from."""
 
     jpeg: bytes
@@ -33,13 +33,13 @@ class PagePicture:
 
 
 @dataclass(frozen=True)
-class NoPicture:
+class NoImage:
     """There is none to show; why, for a person."""
 
     why: str
 
 
-def shrink(pixels: npt.NDArray[np.uint8], side: int) -> PagePicture:
+def shrink(pixels: npt.NDArray[np.uint8], side: int) -> PageImage:
     """pixels: blue-green-red [height, width, 3]. side: the longest side at most, which also bounds the bytes."""
     height, width = pixels.shape[:2]
     scale = min(1.0, side / max(height, width))
@@ -52,11 +52,11 @@ def shrink(pixels: npt.NDArray[np.uint8], side: int) -> PagePicture:
             if not encoded:
                 raise OvocrError("a picture for the page cannot be encoded as JPEG")
             if len(data) <= most:
-                return PagePicture(data.tobytes(), width, height)
+                return PageImage(data.tobytes(), width, height)
         scale *= _SHRINK
 
 
-class ShardPictures:
+class ShardImages:
     """The pictures of one shard, asked for in the order of their places. side: of the page's pictures, pixels."""
 
     def __init__(self, data_set: InspectedDataSet, number: int, side: int) -> None:
@@ -64,7 +64,7 @@ class ShardPictures:
         self._number = number
         self._side = side
 
-    def __enter__(self) -> "ShardPictures":
+    def __enter__(self) -> "ShardImages":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -80,22 +80,22 @@ class ShardPictures:
         return RecordReader(self._data_set.files.rec_prefix(self._number))
 
     @cached_property
-    def _sources(self) -> SourcePictures:
+    def _sources(self) -> SourceImages:
         source = find_input(self._data_set.files, self._data_set.manifest, self._number)
-        return SourcePictures(source, self._data_set.max_pixels)
+        return SourceImages(source, self._data_set.max_pixels)
 
-    def of_record(self, record: Record) -> PagePicture | NoPicture:
+    def of_record(self, record: Record) -> PageImage | NoImage:
         """The stored picture; a damaged one costs itself alone."""
         try:
-            return shrink(store_picture(record.image, self._data_set.max_pixels).pixels, self._side)
+            return shrink(store_image(record.image, self._data_set.max_pixels).pixels, self._side)
         except QuarantinedError as error:
-            return NoPicture(f"The stored picture cannot be shown: {error}")
+            return NoImage(f"The stored picture cannot be shown: {error}")
 
-    def of_source(self, place: int, key: str, size: tuple[int, int] | None) -> PagePicture | NoPicture:
+    def of_source(self, place: int, key: str, size: tuple[int, int] | None) -> PageImage | NoImage:
         """The picture of an image without a record. size: width and height that it had when it was read, if it was."""
         try:
             sources = self._sources
             picture = sources.get_any_size(place, key) if size is None else sources.get(place, key, *size)
         except OutOfReachError as error:
-            return NoPicture(f"No picture was stored, and the source does not give it: {error}")
+            return NoImage(f"No picture was stored, and the source does not give it: {error}")
         return shrink(picture.pixels, self._side)

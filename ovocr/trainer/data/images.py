@@ -33,7 +33,7 @@ class DecodeError(OvocrError):
     """Bytes that are no picture, or none that is decoded here."""
 
 
-def load_picture(data: bytes, size: int) -> NDArray[np.uint8]:
+def load_image(data: bytes, size: int) -> NDArray[np.uint8]:
     """Decode and letterbox: uint8 [3, size, size], RGB. Raises DecodeError."""
     return letterbox(decode(data, at_least=size), size)
 
@@ -43,7 +43,7 @@ def load_crop(data: bytes, crop: Crop, size: int) -> NDArray[np.uint8]:
 
     A JPEG is decoded at a reduced scale where the part keeps ``size`` pixels.
     """
-    width, height = picture_size(data)
+    width, height = encoded_size(data)
     longest = max(crop.right - crop.left, crop.bottom - crop.top)
     picture = decode(data, at_least=math.ceil(size * max(width, height) / longest))
     across, down = picture.shape[1] / width, picture.shape[0] / height
@@ -60,7 +60,7 @@ def decode(data: bytes, *, at_least: int | None = None) -> NDArray[np.uint8]:
 
     Raises DecodeError.
     """
-    width, height = picture_size(data)
+    width, height = encoded_size(data)
     if width * height > MAX_PIXELS:
         raise DecodeError(f"a picture of {width} x {height} pixels: at most {MAX_PIXELS} are decoded")
     mode = cv2.IMREAD_COLOR
@@ -106,7 +106,7 @@ def _statistics(device: torch.device) -> tuple[Tensor, Tensor]:
     return mean.to(device, torch.float32), std.to(device, torch.float32)
 
 
-def picture_size(data: bytes) -> tuple[int, int]:
+def encoded_size(data: bytes) -> tuple[int, int]:
     """Width and height by the header of a JPEG, PNG or WebP. Raises DecodeError."""
     try:
         if data.startswith(_JPEG_START):

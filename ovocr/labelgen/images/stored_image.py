@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from ovocr.dataset.reasons import QuarantinedError, Reason
-from ovocr.labelgen.pictures.jpeg import is_plain_jpeg
+from ovocr.labelgen.images.jpeg import is_plain_jpeg
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 JPEG_QUALITY = 95
@@ -59,7 +59,7 @@ _ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
 
 
 @dataclass(frozen=True)
-class StoredPicture:
+class StoredImage:
     """jpeg: the file to store. pixels: uint8 [height, width, 3], blue-green-red, as decoded from ``jpeg``."""
 
     jpeg: bytes
@@ -76,7 +76,7 @@ class StoredPicture:
         return self.pixels.shape[0]
 
 
-def store_picture(data: bytes, max_pixels: int) -> StoredPicture:
+def store_image(data: bytes, max_pixels: int) -> StoredImage:
     """The stored form of an encoded image: its own bytes if it is a plain upright JPEG, else an RGB JPEG.
 
     Of an animation or a file of several pictures it is the first. Colour profiles are not applied. Raises
@@ -91,7 +91,7 @@ def store_picture(data: bytes, max_pixels: int) -> StoredPicture:
         return _store(data, max_pixels)
 
 
-def _store(data: bytes, max_pixels: int) -> StoredPicture:
+def _store(data: bytes, max_pixels: int) -> StoredImage:
     image = _open(data)
     try:
         _check_size(*image.size, max_pixels)
@@ -99,7 +99,7 @@ def _store(data: bytes, max_pixels: int) -> StoredPicture:
             if image.format == "JPEG" and is_plain_jpeg(data) and _orientation(image) == 1:
                 pixels = _decode(data)
                 if pixels is not None and _same_picture(data, pixels):
-                    return StoredPicture(data, pixels)
+                    return StoredImage(data, pixels)
             image.load()
             _check_size(*image.size, max_pixels)
             return _encode(_turn_upright(_to_rgb(image), _orientation(image)))
@@ -112,7 +112,7 @@ def _store(data: bytes, max_pixels: int) -> StoredPicture:
 def stored_size(jpeg: bytes, max_pixels: int) -> tuple[int, int]:
     """Width and height of a stored picture, which is decoded to its end.
 
-    Raises QuarantinedError where the bytes are not in the form in which ``store_picture`` stores them.
+    Raises QuarantinedError where the bytes are not in the form in which ``store_image`` stores them.
     """
     if not is_plain_jpeg(jpeg):
         raise QuarantinedError(Reason.UNDECODABLE, "not a JPEG that every decoder shows alike")
@@ -202,7 +202,7 @@ def _flatten(image: Image.Image) -> Image.Image:
     return ground
 
 
-def _encode(image: Image.Image) -> StoredPicture:
+def _encode(image: Image.Image) -> StoredImage:
     # From the bare pixels: no comment, profile or orientation of the original is carried along.
     buffer = io.BytesIO()
     Image.fromarray(np.asarray(image)).save(buffer, "JPEG", quality=JPEG_QUALITY)
@@ -210,7 +210,7 @@ def _encode(image: Image.Image) -> StoredPicture:
     pixels = _decode(jpeg)
     if pixels is None or pixels.shape[:2] != (image.height, image.width):
         raise QuarantinedError(Reason.UNDECODABLE, "the JPEG made from it cannot be decoded")
-    return StoredPicture(jpeg, pixels)
+    return StoredImage(jpeg, pixels)
 
 
 def _decode(jpeg: bytes) -> npt.NDArray[np.uint8] | None:

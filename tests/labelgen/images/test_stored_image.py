@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from ovocr.dataset.reasons import QuarantinedError, Reason
-from ovocr.labelgen.pictures.jpeg import is_plain_jpeg
-from ovocr.labelgen.pictures.stored_picture import store_picture
+from ovocr.labelgen.images.jpeg import is_plain_jpeg
+from ovocr.labelgen.images.stored_image import store_image
 
 MAX_PIXELS = 1_000_000
 LEFT, RIGHT = (200, 40, 40), (40, 60, 200)
@@ -86,7 +86,7 @@ def noise() -> Image.Image:
 
 
 def rgb_of(data: bytes) -> np.ndarray:
-    return store_picture(data, MAX_PIXELS).pixels[:, :, ::-1].astype(int)
+    return store_image(data, MAX_PIXELS).pixels[:, :, ::-1].astype(int)
 
 
 def is_two_halves(pixels: np.ndarray) -> bool:
@@ -112,7 +112,7 @@ def is_two_halves(pixels: np.ndarray) -> bool:
     ],
 )
 def test_a_plain_jpeg_is_kept_byte_for_byte(data: bytes):
-    assert store_picture(data, MAX_PIXELS).jpeg == data
+    assert store_image(data, MAX_PIXELS).jpeg == data
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_a_plain_jpeg_is_kept_byte_for_byte(data: bytes):
     ],
 )
 def test_anything_else_is_stored_as_a_plain_jpeg_that_shows_the_same(data: bytes):
-    stored = store_picture(data, MAX_PIXELS)
+    stored = store_image(data, MAX_PIXELS)
     assert stored.jpeg != data
     assert is_plain_jpeg(stored.jpeg)
     assert (stored.width, stored.height) == (64, 32)
@@ -164,12 +164,12 @@ def test_a_turned_picture_is_stored_upright(orientation: int, first_row: str, fi
 
 
 def test_the_pixels_are_those_of_the_stored_file():
-    stored = store_picture(encode(two_halves(), "PNG"), MAX_PIXELS)
+    stored = store_image(encode(two_halves(), "PNG"), MAX_PIXELS)
     assert (cv2.imdecode(np.frombuffer(stored.jpeg, np.uint8), cv2.IMREAD_COLOR) == stored.pixels).all()
 
 
 def test_quality_is_95():
-    stored = store_picture(encode(two_halves(), "PNG"), MAX_PIXELS)
+    stored = store_image(encode(two_halves(), "PNG"), MAX_PIXELS)
     expected = encode(two_halves(), quality=95)
     with Image.open(io.BytesIO(stored.jpeg)) as image, Image.open(io.BytesIO(expected)) as same:
         assert image.quantization == same.quantization
@@ -209,7 +209,7 @@ def test_a_transparent_picture_stands_on_the_ground_it_contrasts_with(data: byte
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "RGB", "RGBA", "P", "I;16", "I", "F"])
 def test_a_single_pixel_is_a_picture(mode: str):
-    stored = store_picture(encode(Image.new(mode, (1, 1)), "TIFF" if mode in "IF" else "PNG"), MAX_PIXELS)
+    stored = store_image(encode(Image.new(mode, (1, 1)), "TIFF" if mode in "IF" else "PNG"), MAX_PIXELS)
     assert (stored.width, stored.height) == (1, 1)
 
 
@@ -238,7 +238,7 @@ def test_a_single_pixel_is_a_picture(mode: str):
 )
 def test_what_cannot_be_stored_has_a_reason(data: bytes, reason: Reason, detail: str):
     with pytest.raises(QuarantinedError) as caught:
-        store_picture(data, MAX_PIXELS)
+        store_image(data, MAX_PIXELS)
     assert caught.value.reason is reason
     assert detail in caught.value.detail
     assert "0x7f" not in caught.value.detail
@@ -253,7 +253,7 @@ def test_random_damage_is_stored_or_quarantined_and_nothing_else(format: str):
         for place in random.integers(0, len(data), 4):
             data[place] = random.integers(0, 256)
         try:
-            stored = store_picture(bytes(data), MAX_PIXELS)
+            stored = store_image(bytes(data), MAX_PIXELS)
         except QuarantinedError:
             continue
         assert stored.width * stored.height <= MAX_PIXELS
@@ -261,9 +261,9 @@ def test_random_damage_is_stored_or_quarantined_and_nothing_else(format: str):
 
 def test_the_largest_size_is_allowed(drawn: Callable[..., Image.Image]):
     data = encode(drawn("fox", (500, 20)))
-    assert store_picture(data, 500 * 20).width == 500
+    assert store_image(data, 500 * 20).width == 500
     with pytest.raises(QuarantinedError, match="more than 9999"):
-        store_picture(data, 500 * 20 - 1)
+        store_image(data, 500 * 20 - 1)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Encoded bytes -> the image that is stored, and its pixels. Imports sources."""

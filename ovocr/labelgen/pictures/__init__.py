@@ -1,1 +1,0 @@
-"""Encoded bytes -> the picture that is stored, and its pixels. Imports sources."""
