@@ -159,7 +159,7 @@ def test_a_shard_is_made_by_one_process_at_a_time(built: Built, options: BuildOp
     data_set = LabelledDataSet(tmp_path / "labels")
     with (
         locked(data_set.lock_path(0), "held"),
-        pytest.raises(OvocrError, match="shard 0 is being made by another process; wait for it, or share"),
+        pytest.raises(OvocrError, match="shard 0 is being written by another process; wait for it, or divide"),
     ):
         build_labels(again(options, out=data_set.root), progress=False)
     build_labels(again(options, out=data_set.root), progress=False)

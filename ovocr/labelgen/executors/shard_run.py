@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 from ovocr.base.errors import OvocrError
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.outcome import Outcome, quarantined
+from ovocr.dataset.shard_writer import ShardWriter
 from ovocr.labelgen.options import RunOptions
 from ovocr.labelgen.shards.destination import Destination
 from ovocr.labelgen.shards.manifest import remove_start_files
 from ovocr.labelgen.shards.progress import Progress, say
-from ovocr.labelgen.shards.shard_writer import ShardWriter
 from ovocr.labelgen.shards.totals import Replaced, Totals
 from ovocr.labelgen.sources import Found, Ignored, InputShard, Lost, read_shard
 from ovocr.labelgen.workers.pool import Failure, Job, WorkerPool
@@ -89,9 +89,8 @@ class ShardRun:
 
     def totals(self, seconds: float) -> Totals:
         """What the run reports. seconds: how long it took."""
-        stats = (self.data_set.stats(number) for number in self._numbers)
         return Totals.of(
-            stats,
+            (self.data_set.counts(number) for number in self._numbers),
             built=self._made,
             images_built=self._images,
             seconds=seconds,
@@ -125,7 +124,7 @@ def make_shards(
             say(f"shard {number} has been made by another process meanwhile")
         else:
             destination.begin_shard(number)
-            with ShardWriter(data_set, number, shard, with_text=with_text) as writer:
+            with ShardWriter(data_set, number, shard.entry, ignored=shard.ignored, with_text=with_text) as writer:
                 _write_shard(writer, results, bar)
             destination.finish_shard(number)
             made += 1
@@ -147,7 +146,7 @@ def _passed_over(results: Iterator[tuple[_Note, Any]], finished: bool) -> bool:
 def _is_finished(data_set: LabelledDataSet, number: int, retry_quarantined: bool) -> bool:
     if not data_set.stats_path(number).exists():
         return False
-    return not (retry_quarantined and data_set.stats(number)["quarantined"])
+    return not (retry_quarantined and data_set.counts(number).quarantined)
 
 
 def _check_still_there(data_set: LabelledDataSet) -> None:

@@ -10,11 +10,11 @@ from ovocr.base.object_store import connect, describe_error, is_url, store_error
 from ovocr.labelgen.sources.files import FileState, file_state
 from ovocr.labelgen.sources.folder import plan_folder, read_folder
 from ovocr.labelgen.sources.parquet import plan_parquet, read_parquet
-from ovocr.labelgen.sources.plan import Found, Ignored, InputShard, Lost, SourceItem, as_text
+from ovocr.labelgen.sources.plan import Found, Ignored, InputShard, Lost, SourceItem
 from ovocr.labelgen.sources.rec import plan_rec, read_rec
 from ovocr.labelgen.sources.tar import plan_tar, read_tar
 
-__all__ = ["Found", "Ignored", "InputShard", "Lost", "SourceItem", "as_text", "plan_shards", "read_shard"]
+__all__ = ["Found", "Ignored", "InputShard", "Lost", "SourceItem", "plan_shards", "read_shard"]
 
 # A request to an object store takes tens of milliseconds, whatever is asked for.
 _REQUESTS = 32

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ovocr.base.errors import OvocrError, UsageError
+from ovocr.base.escape import as_text
 from ovocr.base.object_store import is_url
 from ovocr.dataset.reasons import Reason
 from ovocr.labelgen.sources.plan import (
@@ -15,7 +16,6 @@ from ovocr.labelgen.sources.plan import (
     InputShard,
     Lost,
     SourceItem,
-    as_text,
     is_image_name,
     too_large,
 )

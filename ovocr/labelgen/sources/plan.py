@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any
 
+from ovocr.base.escape import as_text
+from ovocr.dataset.manifest import ShardEntry
 from ovocr.dataset.reasons import Reason
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
@@ -31,13 +32,17 @@ class InputShard:
     size: int | None = None
     names_sha256: str | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """What identifies the shard in the manifest: with another size, or other names, it is another source."""
-        if self.start is None:
-            content: dict[str, Any] = {"size": self.size}
-        else:
-            content = {"start": self.start, "stop": self.stop, "names_sha256": self.names_sha256}
-        return {"source": as_text(self.source), "kind": self.kind, **content}
+    @property
+    def entry(self) -> ShardEntry:
+        """The shard in the manifest."""
+        return ShardEntry(
+            source=as_text(self.source),
+            kind=self.kind,
+            size=self.size,
+            start=self.start,
+            stop=self.stop,
+            names_sha256=self.names_sha256,
+        )
 
 
 @dataclass(frozen=True)
@@ -68,11 +73,6 @@ SourceItem = Found | Lost | Ignored
 def is_image_name(name: str) -> bool:
     """Does the name end as image files do (in any case)?"""
     return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
-
-
-def as_text(name: str) -> str:
-    """A file's name as text that can be stored: bytes of it that are not UTF-8 are written as escapes."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def too_large(key: str, size: int) -> Lost:

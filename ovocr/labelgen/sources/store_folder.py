@@ -6,9 +6,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from ovocr.base.errors import OvocrError
+from ovocr.base.escape import as_text
 from ovocr.base.object_store import connect, describe_error, store_errors
 from ovocr.dataset.reasons import Reason
-from ovocr.labelgen.sources.plan import MAX_FILE_BYTES, Found, Lost, SourceItem, as_text, is_image_name, too_large
+from ovocr.labelgen.sources.plan import MAX_FILE_BYTES, Found, Lost, SourceItem, is_image_name, too_large
 
 # A request takes tens of milliseconds, whatever is asked for: many are under way at once.
 _REQUESTS = 16

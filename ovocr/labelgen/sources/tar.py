@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import IO, cast
 
 from ovocr.base.errors import UsageError
+from ovocr.base.escape import as_text
 from ovocr.dataset.reasons import Reason
 from ovocr.labelgen.sources.files import file_state, opened, read_start
 from ovocr.labelgen.sources.plan import (
@@ -15,7 +16,6 @@ from ovocr.labelgen.sources.plan import (
     InputShard,
     Lost,
     SourceItem,
-    as_text,
     is_image_name,
     too_large,
 )

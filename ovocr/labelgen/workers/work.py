@@ -144,7 +144,7 @@ class PackWork:
     def describe(self) -> dict[str, Any]:
         """The table and the versions of what decides which bytes are stored of a picture."""
         manifest = describe_pack(self.options, [], self.table)
-        return {name: part for name, part in manifest.items() if name != "shards"}
+        return {name: part for name, part in manifest.to_json().items() if name != "shards"}
 
     def start_workers(self, count: int, data_set: LabelledDataSet, limits: WorkerLimits) -> WorkerPool:
         """Workers that decode and store."""

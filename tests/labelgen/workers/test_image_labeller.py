@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.manifest import TagPolicy
 from ovocr.dataset.outcome import Outcome, Status
 from ovocr.dataset.reasons import Reason
 from ovocr.labelgen.engines.interface import Engine, EngineChoice, EngineError, Pixels, Prepared, Reading, Region
-from ovocr.labelgen.tagging.tag_slots import TagPolicy
 from ovocr.labelgen.workers import image_labeller
 from ovocr.labelgen.workers.factories import LabellerSettings
 from ovocr.labelgen.workers.image_labeller import ImageLabeller
