@@ -8,7 +8,6 @@ Shape suffixes: B images or videos, T frames, L patches (of all frames), D chann
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,8 @@ from torch.utils.checkpoint import checkpoint
 from ovocr.base.errors import OvocrError
 from ovocr.base.files import write_text, written_aside
 from ovocr.trainer.backbone.rotary import grid_positions, rotary_tables, rotate
+from ovocr.trainer.config.parsing import SettingError, parse
 from ovocr.trainer.config.sections import BackboneConfig
-from ovocr.trainer.config.settings import SettingError, build
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
@@ -35,7 +34,7 @@ _FIXED_KEYS: dict[str, Any] = {
     "num_channels": 3,
     "attention_dropout": 0.0,
 }
-_SIZE_KEYS = tuple(setting.name for setting in fields(BackboneConfig) if setting.name != "init_from")
+_SIZE_KEYS = tuple(key for key in BackboneConfig.model_fields if key not in ("preset", "init_from"))
 # Sizes that do not change what the weights mean: positions are rotary, so a backbone takes pictures of any size.
 _FREE_KEYS = frozenset({"image_size", "rope_temporal_size"})
 _INITIAL_STD = 0.02
@@ -288,7 +287,7 @@ def read_config(folder: Path) -> BackboneConfig:
         if keys.get(key, value) != value:
             raise OvocrError(f"{path}: {key}: {keys[key]!r} is not supported, only {value!r} is")
     try:
-        return build(BackboneConfig, {key: keys[key] for key in _SIZE_KEYS if keys.get(key) is not None})
+        return parse(BackboneConfig, {key: keys[key] for key in _SIZE_KEYS if keys.get(key) is not None})
     except SettingError as error:
         raise OvocrError(f"{path}: {error}") from error
 

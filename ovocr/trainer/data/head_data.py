@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.dataset.layout import LabelledDataSet
-from ovocr.trainer.config.sections import HeadConfig, LoaderConfig
+from ovocr.trainer.config.heads import HeadConfig, OcrHeadConfig, RecordHeadConfig, VideoHeadConfig
+from ovocr.trainer.config.sections import LoaderConfig
 from ovocr.trainer.data.crops import CropPolicy
 from ovocr.trainer.data.dali_loader import dali_batches
 from ovocr.trainer.data.loader import Batch, build_loader
@@ -105,14 +106,14 @@ def open_samples(
     head: HeadConfig, data: Sequence[Path], *, num_classes: int, image_size: int, seed: int = 0
 ) -> Samples:
     """Data sets, or lists of videos, as samples of a head, letterboxed to image_size pixels. Raises OvocrError."""
-    if head.kind != "video":
+    if not isinstance(head, VideoHeadConfig):
         return RecordSamples(
             data,
             label_select=head.label_select,
-            labels_stored=head.stored,
+            labels_stored=head.labels_stored,
             num_classes=num_classes,
             image_size=image_size,
-            crops=_crop_policy(head, seed),
+            crops=crop_policy(head, seed),
             crop_drops_tags=head.kind == "ocr",
         )
     from ovocr.trainer.data.videos.video_lists import VideoSamples  # needs the extra `video`
@@ -120,30 +121,31 @@ def open_samples(
     return VideoSamples(
         data,
         label_select=head.label_select,
-        labels_stored=head.stored,
+        labels_stored=head.labels_stored,
         num_classes=num_classes,
         image_size=image_size,
-        frames=head.clip_frames,
-        sampled_frames=head.video_frames,
+        frames=head.frames,
+        sampled_frames=head.sampled_frames,
         seed=seed,
     )
 
 
-def _crop_policy(head: HeadConfig, seed: int) -> CropPolicy | None:
-    if head.crop_scale is None:
+def crop_policy(head: HeadConfig, seed: int) -> CropPolicy | None:
+    """Returns how a head's images are cropped; None: they are whole."""
+    if not isinstance(head, RecordHeadConfig) or head.crop_scale is None:
         return None
     return CropPolicy(
-        share=1.0 if head.crop_share is None else head.crop_share,
+        share=head.crop_share,
         scale=head.crop_scale,
-        ratio=head.crop_ratio or (3 / 4, 4 / 3),
-        min_visible=0.8 if head.crop_min_visible is None else head.crop_min_visible,
+        ratio=head.crop_ratio,
+        min_visible=head.crop_min_visible if isinstance(head, OcrHeadConfig) else 0.0,
         seed=seed,
     )
 
 
 def _vocabulary_of(name: str, head: HeadConfig) -> Vocabulary | None:
     """The copy that the first data set holds: they all have the same."""
-    if head.kind == "video":
+    if isinstance(head, VideoHeadConfig):
         return None
     path = vocabulary_path(LabelledDataSet.open(head.data[0]))
     if path is None and head.kind == "ocr":
@@ -160,8 +162,8 @@ def _num_classes(name: str, head: HeadConfig, vocabulary: Vocabulary | None) -> 
             words = f"its vocabulary has {len(vocabulary)} words; leave it out"
             raise UsageError(f"heads.{name}.num_classes: {head.num_classes}, but {words}")
         return len(vocabulary)
-    if head.kind == "video":
-        return head.num_classes or 0  # its settings insist on it
+    if isinstance(head, VideoHeadConfig):
+        return head.num_classes
     stated = max(int(LabelledDataSet.open(root).manifest().get("num_classes", 0)) for root in head.data)
     if head.num_classes is not None and head.num_classes < stated:
         raise UsageError(f"heads.{name}.num_classes: {head.num_classes}, but its data have {stated} classes")

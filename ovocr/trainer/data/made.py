@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ovocr.trainer.config.sections import HeadConfig
+from ovocr.trainer.config.heads import HeadConfig, VideoHeadConfig
 from ovocr.trainer.data.samples import Sample
 
 _SAMPLES = 1_000_000
@@ -25,12 +25,12 @@ class MadeSamples:
     def load(self, index: int, position: int | None = None) -> Sample:
         """Noise of the right shape, and as many class ids as the head takes of a record."""
         random = np.random.default_rng(index)
-        labels = random.integers(0, self._num_classes, self._head.stored, np.int64)
-        if self._head.kind != "video":
+        labels = random.integers(0, self._num_classes, self._head.labels_stored, np.int64)
+        if not isinstance(self._head, VideoHeadConfig):
             return Sample(random.integers(0, 256, (3, self._size, self._size), np.uint8), labels)
-        frames = self._head.clip_frames
+        frames = self._head.frames
         pixels = random.integers(0, 256, (3, frames, self._size, self._size), np.uint8)
-        return Sample(pixels, labels, np.arange(frames, dtype=np.int64) * (self._head.video_frames // frames))
+        return Sample(pixels, labels, np.arange(frames, dtype=np.int64) * (self._head.sampled_frames // frames))
 
     def name(self, index: int) -> str:
         """Made samples have no place."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.dataset.layout import LabelledDataSet
-from ovocr.trainer.config.sections import HeadConfig
+from ovocr.trainer.config.heads import HeadConfig
 from ovocr.trainer.data.head_data import open_samples
 from ovocr.trainer.data.records import vocabulary_sha256
 from ovocr.trainer.data.samples import Sample, Samples

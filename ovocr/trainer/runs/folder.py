@@ -1,19 +1,19 @@
 """The folder of a training run: what was asked for, with which versions, what came of it."""
 
-import dataclasses
 import json
 import platform
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from ovocr import __version__
 from ovocr.base.errors import OvocrError
 from ovocr.base.files import locked, write_text
-from ovocr.trainer.config.file import dump_config, load_config
+from ovocr.trainer.config.file import load_config
 from ovocr.trainer.config.sections import RUN_CONFIG, LoaderConfig, RunConfig
-from ovocr.trainer.config.settings import Settings
+from ovocr.trainer.config.toml import dump_config
 from ovocr.trainer.runs.checkpoint import complete_checkpoints
 from ovocr.vocab import Vocabulary
 
@@ -137,7 +137,7 @@ def _versions() -> dict[str, str]:
 
 def _difference(old: RunConfig, new: RunConfig) -> str:
     """The first setting in which two configurations differ in anything that changes what a step computes."""
-    there, asked = (_flat(_computed(config)) for config in (old, new))
+    there, asked = (_flat(_computed(config).model_dump()) for config in (old, new))
     for key in {**there, **asked}:
         if there.get(key) != asked.get(key):
             found, wanted = (_shown(key, values) for values in (there, asked))
@@ -145,18 +145,11 @@ def _difference(old: RunConfig, new: RunConfig) -> str:
     return ""
 
 
-def _flat(settings: Settings, section: str = "") -> dict[str, object]:
-    """Every setting by its dotted name."""
+def _flat(tables: dict[str, Any], section: str = "") -> dict[str, object]:
+    """Returns every setting by its dotted name."""
     flat: dict[str, object] = {}
-    for field in dataclasses.fields(settings):
-        key, value = f"{section}{field.name}", getattr(settings, field.name)
-        below = value if isinstance(value, dict) else {}
-        if isinstance(value, Settings):
-            flat |= _flat(value, f"{key}.")
-        elif not below:
-            flat[key] = value
-        for name, item in below.items():
-            flat |= _flat(item, f"{key}.{name}.")
+    for key, value in tables.items():
+        flat |= _flat(value, f"{section}{key}.") if isinstance(value, dict) else {f"{section}{key}": value}
     return flat
 
 
@@ -168,26 +161,27 @@ def _shown(key: str, settings: dict[str, object]) -> str:
 
 
 def _computed(config: RunConfig) -> RunConfig:
-    """The configuration without what only says how it is run: logging, loading, where it lies."""
-    run = dataclasses.replace(
-        config.run,
-        output=Path(),
-        log_every=1,
-        checkpoint_every=1,
-        keep_checkpoints=1,
-        tensorboard=False,
-        device="auto",
-        backbone_parallel="ddp",
-        compile=False,
-        activation_checkpointing=False,
-        collective_timeout_s=1.0,
+    """Returns the configuration with fixed values for all settings that do not change what a step computes."""
+    run = config.run.model_copy(
+        update={
+            "output": Path(),
+            "log_every": 1,
+            "checkpoint_every": 1,
+            "keep_checkpoints": 1,
+            "tensorboard": False,
+            "device": "auto",
+            "backbone_parallel": "ddp",
+            "compile": False,
+            "activation_checkpointing": False,
+            "collective_timeout_s": 1.0,
+        }
     )
     heads = {
-        # Data may have moved, and what a run began with is in its checkpoints. Data that changed are found elsewhere.
-        name: dataclasses.replace(
-            head, data=tuple(Path(path.name) for path in head.data), init_from=None, init_map=None
+        # Data may move, and checkpoints hold the initial centers. Changed data are found by other checks.
+        name: head.model_copy(
+            update={"data": tuple(Path(path.name) for path in head.data), "init_from": None, "init_map": None}
         )
         for name, head in config.heads.items()
     }
-    backbone = dataclasses.replace(config.backbone, init_from=None)
-    return dataclasses.replace(config, run=run, backbone=backbone, loader=LoaderConfig(), heads=heads)
+    backbone = config.backbone.model_copy(update={"init_from": None})
+    return config.model_copy(update={"run": run, "backbone": backbone, "loader": LoaderConfig(), "heads": heads})

@@ -9,8 +9,8 @@ import torch
 
 from ovocr.base.errors import OvocrError
 from ovocr.trainer.backbone.vision_transformer import check_same_network
-from ovocr.trainer.config.file import dump_config
 from ovocr.trainer.config.sections import RUN_CONFIG, RunConfig
+from ovocr.trainer.config.toml import dump_config
 from ovocr.trainer.data.head_data import HeadData
 from ovocr.trainer.ranks.distributed import Ranks
 from ovocr.trainer.runs.checkpoint import fill, incomplete_checkpoints, load_checkpoint, read_state, save_checkpoint

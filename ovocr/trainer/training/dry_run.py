@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import torch
 
 from ovocr.base.errors import OvocrError, UsageError
-from ovocr.trainer.config.sections import HeadConfig, LoaderConfig, RunConfig
+from ovocr.trainer.config.heads import HeadConfig, VideoHeadConfig
+from ovocr.trainer.config.sections import LoaderConfig, RunConfig
 from ovocr.trainer.data.head_data import HeadData
 from ovocr.trainer.data.made import MadeSamples
 from ovocr.trainer.data.mixing import order_of
@@ -87,7 +88,7 @@ def _plan_of(name: str, config: RunConfig, data: HeadData, ranks: Ranks) -> str:
     rows = -(-data.num_classes // ranks.world)
     held = rows * width * _BYTES * (1 + _MOMENTS[head.optimizer])
     side = head.image_size or config.backbone.image_size
-    frames = f"{head.clip_frames} frames of " if head.kind == "video" else ""
+    frames = f"{head.frames} frames of " if isinstance(head, VideoHeadConfig) else ""
     share = f"{data.pass_batch / ranks.world:g} x {data.passes} passes x {ranks.world} ranks"
     return (
         f"head {name}: {frames}{side} x {side} pixels, {head.global_batch:,} samples a step = {share}; "

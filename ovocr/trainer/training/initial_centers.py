@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ovocr.base.errors import OvocrError
-from ovocr.trainer.config.sections import HeadConfig
+from ovocr.trainer.config.heads import HeadConfig
 from ovocr.trainer.data.head_data import HeadData
 from ovocr.trainer.heads.partial_fc import PartialFC
 from ovocr.trainer.ranks.distributed import Ranks, row_range

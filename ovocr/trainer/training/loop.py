@@ -10,7 +10,8 @@ import torch
 
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.processes.cores import available_cores
-from ovocr.trainer.config.sections import HeadConfig, RunConfig
+from ovocr.trainer.config.heads import HeadConfig
+from ovocr.trainer.config.sections import RunConfig
 from ovocr.trainer.data.head_data import HeadData
 from ovocr.trainer.data.loader import Batch, worker_deaths_told
 from ovocr.trainer.kernels.availability import choose_implementation

@@ -10,7 +10,8 @@ from torch import Tensor
 from ovocr.base.errors import OvocrError
 from ovocr.trainer.backbone.parallel import ParallelBackbone
 from ovocr.trainer.backbone.vision_transformer import Backbone
-from ovocr.trainer.config.sections import HeadConfig, RunConfig
+from ovocr.trainer.config.heads import HeadConfig
+from ovocr.trainer.config.sections import RunConfig
 from ovocr.trainer.data.images import normalise
 from ovocr.trainer.heads.margin import Margin
 from ovocr.trainer.heads.partial_fc import PartialFC
@@ -151,7 +152,7 @@ def _head_optimizer(config: RunConfig, name: str, head: PartialFC) -> RowOptimiz
         return RowSGD(
             [head.weight],
             lr=settings.lr,
-            momentum=0.9 if own.momentum is None else own.momentum,
+            momentum=own.momentum,
             weight_decay=settings.weight_decay,
             implementation=own.implementation,
         )

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.cli import main
 from ovocr.recordio import RecordReader
-from ovocr.trainer.config.file import dump_config, load_config
+from ovocr.trainer.config.file import load_config
+from ovocr.trainer.config.toml import dump_config
 from ovocr.trainer.data.head_data import open_samples
 from ovocr.trainer.data.images import normalise
 from ovocr.trainer.data.records import RecordSamples
@@ -291,10 +292,9 @@ def test_crops_are_those_of_training_with_the_tags_that_they_keep(
     words = Vocabulary.load(run / "vocab" / "ocr.txt")
     root = write_placed(tmp_path / "placed", [(encoded(painted()), [0, 1, 2, 3, 4], [flat(box) for box in BOXES])] * 3)
     words.save(root / "vocab.txt")
-    settings = dataclasses.replace(
-        load_config(run / "config.toml").heads["ocr"], crop_scale=(0.2, 0.6), labels_stored=5
-    )
-    config = dataclasses.replace(load_config(run / "config.toml"), heads={"ocr": settings})
+    config = load_config(run / "config.toml")
+    settings = config.heads["ocr"].model_copy(update={"crop_scale": (0.2, 0.6), "labels_stored": 5})
+    config = config.model_copy(update={"heads": {"ocr": settings}})
     (run / "config.toml").write_text(dump_config(config))
     cropped = evaluate(run, [root], top_k=[5], crops=4, examples=12).heads["ocr"]
     samples = open_samples(settings, [root], num_classes=len(WORDS), image_size=32)

@@ -314,7 +314,7 @@ def test_another_vocabulary_without_a_map_names_the_mend(stages: Stages) -> None
 
 
 def test_a_map_alone_is_refused(config_file: Path) -> None:
-    with pytest.raises(UsageError, match="heads.ocr.init_map: only with init_from, the run whose class centers it"):
+    with pytest.raises(UsageError, match="heads.ocr.init_map: needs init_from, the run with the old class centers"):
         load_config(config_file, ["heads.ocr.init_map=map.npy"])
 
 

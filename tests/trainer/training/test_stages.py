@@ -301,7 +301,13 @@ def test_the_configurations_say_what_the_method_says(stage: str, heads: list[str
     assert (config.optimizer.clip_norm, config.optimizer.decay_power) == (5.0, 2.0)
     assert config.optimizer.lr == {"stage1": 1e-3, "stage2": 5e-5}[stage]
     for name, head in config.heads.items():
-        found = (head.stored, head.labels_per_sample, head.num_classes, head.image_size, head.global_batch // (4 * 64))
+        found = (
+            head.labels_stored,
+            head.labels_per_sample,
+            head.num_classes,
+            head.image_size,
+            head.global_batch // (4 * 64),
+        )
         assert (head.kind, found) == (name, TABLE[name])
         assert (head.sample_rate, head.loss_weight, head.sampling) == (0.1, 1.0, "independent")
         assert (head.margin.scale, head.margin.m1, head.margin.m2, head.margin.m3) == (64.0, 1.0, 0.5, 0.0)
@@ -310,7 +316,7 @@ def test_the_configurations_say_what_the_method_says(stage: str, heads: list[str
         assert samples * config.run.steps == 320_000_000
         assert config.backbone.init_from == config.heads["image"].init_from == Path("runs/stage1")
         video = config.heads["video"]
-        assert (video.clip_frames, video.video_frames) == (8, 64)
+        assert (video.frames, video.sampled_frames) == (8, 64)
 
 
 SMALL = (
