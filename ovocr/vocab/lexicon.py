@@ -20,9 +20,9 @@ from typing import Any
 from ovocr.base.errors import OvocrError
 from ovocr.vocab.segmentation.chinese import JIEBA_VERSION, is_mixed, read_dictionary
 from ovocr.vocab.segmentation.normalisation import NORMALISATION, normalise_words
-from ovocr.vocab.segmentation.scripts import compile_latin_word
 from ovocr.vocab.segmentation.segmenter import DEFAULT
 from ovocr.vocab.segmentation.word_costs import WORDFREQ_VERSION, read_wordfreq
+from ovocr.vocab.segmentation.word_patterns import compile_latin_word
 from ovocr.vocab.text_cache import read_or_make
 
 LEXICON = "lexicon"

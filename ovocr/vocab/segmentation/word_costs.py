@@ -14,7 +14,7 @@ from itertools import repeat
 
 from ovocr.base.errors import OvocrError
 from ovocr.vocab.segmentation.normalisation import normalise_words
-from ovocr.vocab.segmentation.scripts import compile_latin_word
+from ovocr.vocab.segmentation.word_patterns import compile_latin_word
 from ovocr.vocab.text_cache import read_or_make
 
 WORDFREQ_VERSION = "3.1.1"
