@@ -112,8 +112,8 @@ def _paddleocr() -> str:
     found = f"{metadata.version('paddleocr')} on onnxruntime {metadata.version('onnxruntime')}"
     if find_spec("paddle") is None:
         return f"{found}; for Paddle models and GPUs also pip install 'paddlepaddle<3.3' or its build for GPUs"
+    from ovocr.labelgen.engines.paddle_engine import name_runtime
     from ovocr.labelgen.engines.paddle_trial import name_gpus, try_out
-    from ovocr.labelgen.engines.paddleocr import name_runtime
 
     trial = try_out(None)
     if trial.failure is not None:

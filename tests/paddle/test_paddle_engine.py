@@ -13,8 +13,8 @@ import pytest
 
 from ovocr.labelgen.engines.batching import padded_width, read_lines
 from ovocr.labelgen.engines.interface import Engine, EngineError, Pixels
+from ovocr.labelgen.engines.paddle_engine import PaddlePlan
 from ovocr.labelgen.engines.paddle_models import DEFAULT_MODELS
-from ovocr.labelgen.engines.paddleocr import PaddlePlan
 
 Draw = Callable[..., Pixels]
 KINDS = ("paddle", "onnx")

@@ -9,7 +9,7 @@ import pytest
 
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.vocab import Vocabulary
-from ovocr.vocab.lexicon import build_lexicon
+from ovocr.vocab.lexicon import LEXICON, build_lexicon, lexicon_settings
 
 SCHEMA = pa.schema(
     [
@@ -51,4 +51,4 @@ def write_shard() -> Callable[..., None]:
 
 @pytest.fixture(scope="session")
 def lexicon() -> Vocabulary:
-    return build_lexicon()
+    return Vocabulary(build_lexicon(), lexicon_settings(), name=LEXICON)

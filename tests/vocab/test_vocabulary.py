@@ -61,9 +61,9 @@ def test_pickled_is_the_same() -> None:
     [
         (b"", ": no words"),
         (b"a\n\nb\n", ":2: an empty line; every line is one word"),
-        (b"a\nb\nc", ":3: the last line has no line end; is the file cut short?"),
+        (b"a\nb\nc", ":3: the last line has no line end; is the file truncated?"),
         (b"a\nb\n\xff\n", ":3: not UTF-8; save the vocabulary as UTF-8 text"),
-        (b"a\nb\nc\nb\na\n", ':5: "a" stands on line 1 already'),
+        (b"a\nb\nc\nb\na\n", ':5: "a" is already on line 1'),
         (b"a\nnew york\n", ":2: white space or control character (' ') in \"new york\""),
         (b"a\r\nb\r\n", ":1: white space or control character ('\\r') in \"a\\r\""),
         (b"a\nb\x1b[2J\n", ":2: white space or control character ('\\x1b') in \"b\\x1b[2J\""),
@@ -86,7 +86,7 @@ def test_a_line_feed_inside_a_word() -> None:
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(OvocrError, match="not a vocabulary that can be read: No such file or directory"):
+    with pytest.raises(OvocrError, match="the vocabulary cannot be read: No such file or directory"):
         Vocabulary.load(tmp_path / "v.txt")
 
 
@@ -95,7 +95,7 @@ def test_another_file_than_its_json_describes(tmp_path: Path) -> None:
     Vocabulary(["a", "b"]).save(path)
     path.write_bytes(b"a\nc\n")
     expected = hashlib.sha256(b"a\nb\n").hexdigest()
-    with pytest.raises(OvocrError, match=rf"v.txt: has 2 words and sha256 .* but .*v.txt.json says 2 and {expected}"):
+    with pytest.raises(OvocrError, match=rf"v.txt: size 2 and sha256 .* but .*v.txt.json says 2 and {expected}"):
         Vocabulary.load(path)
 
 
@@ -118,7 +118,7 @@ def test_a_kill_between_the_two_files_is_seen(
         patched.setattr(os, "replace", replace_one)
         with pytest.raises(KeyboardInterrupt):
             Vocabulary(["a", "b"], {"segmenter": {"han": "simplified"}}).save(path)
-    with pytest.raises(OvocrError, match=r"v\.txt: (not a vocabulary that can be read|has 1 words .* says 2)"):
+    with pytest.raises(OvocrError, match=r"v\.txt: (the vocabulary cannot be read|size 1 and .* says 2)"):
         Vocabulary.load(path)
     Vocabulary(["a", "b"]).save(path)
     assert len(Vocabulary.load(path)) == 2
@@ -165,11 +165,7 @@ def test_a_vocabulary_is_read_without_the_word_packages(tmp_path: Path) -> None:
     [
         ("jieba", "segment('a')", "cutting Chinese text needs jieba: pip install jieba==0.42.1"),
         ("regex", "segment('a')", "finding words needs the package regex: pip install regex"),
-        (
-            "wordfreq",
-            "Vocabulary.load('lexicon')",
-            "the vocabulary lexicon needs wordfreq: pip install wordfreq==3.1.1",
-        ),
+        ("wordfreq", "Vocabulary.load('lexicon')", "finding words needs wordfreq: pip install wordfreq==3.1.1"),
     ],
 )
 def test_a_missing_package_is_named(

@@ -11,13 +11,10 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from ovocr.base.errors import OvocrError
 from ovocr.labelgen.engines.interface import EngineError
-
-if TYPE_CHECKING:
-    from ovocr.labelgen.engines.paddleocr import PaddlePlan
+from ovocr.labelgen.engines.paddle_engine import PaddlePlan
 
 TIMEOUT_S = 300.0
 
@@ -30,7 +27,7 @@ class Trial:
     failure: str | None
 
 
-def try_out(plan: "PaddlePlan | None") -> Trial:
+def try_out(plan: PaddlePlan | None) -> Trial:
     """Load the models of ``plan`` and read a picture, on the GPU if there is one; without a plan look for GPUs only."""
     data = b"" if plan is None else pickle.dumps(plan)
     command = [sys.executable, "-m", "ovocr.labelgen.engines.paddle_trial"]
@@ -78,7 +75,7 @@ def _count_gpus() -> int:
     return int(paddle.device.cuda.device_count())
 
 
-def _read_picture(plan: "PaddlePlan") -> None:
+def _read_picture(plan: PaddlePlan) -> None:
     """Detect and recognise. What is read is not looked at: the recogniser may know another script."""
     import cv2
     import numpy as np

@@ -52,7 +52,7 @@ class WordFrequencies:
         if lines[0] != _HEADER:
             raise OvocrError(f"{path}:1: not word frequencies, as `ovocr relabel --policy idf` writes them")
         if lines.pop():
-            raise OvocrError(f"{path}:{len(lines) + 1}: the last line has no line end; is the file cut short?")
+            raise OvocrError(f"{path}:{len(lines) + 1}: the last line has no line end; is the file truncated?")
         in_images: dict[str, int] = {}
         for number, line in enumerate(lines[1:], 2):
             word, tab, count = line.partition("\t")

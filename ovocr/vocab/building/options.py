@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ovocr.base.errors import OvocrError, UsageError
+from ovocr.vocab.lexicon import LEXICON
 from ovocr.vocab.merged_counts import DEFAULT_MEMORY
 from ovocr.vocab.segmentation.segmenter import DEFAULT, Segmentation
-from ovocr.vocab.vocabulary import LEXICON, description_path
+from ovocr.vocab.vocabulary import description_path
 
 # That of the method, and of the built-in lexicon.
 DEFAULT_SIZE = 365_187
