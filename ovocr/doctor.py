@@ -1,4 +1,4 @@
-"""What this machine has of what ovocr needs: `ovocr doctor`. Everything it calls working, it has just used."""
+"""Checks of the installation for `ovocr doctor`. Each check uses what it reports as working."""
 
 import os
 import platform
@@ -17,7 +17,7 @@ _PACKAGES = {
     "": ("numpy", "pyarrow", "jieba", "wordfreq", "regex", "click", "tqdm"),
     "ocr": ("rapidocr", "onnxruntime", "pillow"),
     "paddle": ("paddleocr", "onnxruntime", "pillow"),
-    "train": ("torch", "safetensors", "tensorboard"),
+    "train": ("torch", "pydantic", "safetensors", "tensorboard"),
     "video": ("av",),
     "vocab": ("duckdb", "opencc", "rjieba"),
     "openvino": ("openvino",),
@@ -29,32 +29,32 @@ _PACKAGES = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at. state: missing is an optional part not installed, failed is one that does not work."""
+    """The result of one check. state: "missing" if an optional part is not installed, "failed" if it does not work."""
 
     name: str
     state: Literal["ok", "missing", "failed"]
     detail: str
 
     def format(self) -> str:
-        """One line for a terminal."""
+        """Returns one line for a terminal."""
         return f"{self.state:<8}{self.name:<15}{self.detail}"
 
 
 def examine() -> Iterator[Finding]:
-    """Look at packages, vocabulary, OCR engine and devices, one finding after the other."""
+    """Yields a finding for each extra, the built-in vocabulary, the OCR engines and torch."""
     yield Finding("ovocr", "ok", f"{__version__}, Python {platform.python_version()}, {platform.platform()}")
-    yield Finding("cores", "ok", f"{available_cores()} may be used, of {os.cpu_count()} the machine has")
+    yield Finding("cores", "ok", f"{available_cores()} available of {os.cpu_count()}")
     for extra, packages in _PACKAGES.items():
         yield _packages(extra, packages)
-    yield _tried("lexicon", _lexicon)
-    yield _tried("rapidocr", _rapidocr)
-    yield _tried("paddleocr", _paddleocr)
-    yield _tried("torch", _torch)
+    yield _try("lexicon", _lexicon)
+    yield _try("rapidocr", _rapidocr)
+    yield _try("paddleocr", _paddleocr)
+    yield _try("torch", _torch)
 
 
 def examine_ranks() -> Finding:
-    """A sum over all ranks that torchrun started (one, where it started none), checked."""
-    return _tried("ranks", _ranks)
+    """Returns the finding of a sum over all ranks that torchrun started, or over one rank without torchrun."""
+    return _try("ranks", _ranks)
 
 
 def _packages(extra: str, packages: tuple[str, ...]) -> Finding:
@@ -71,7 +71,7 @@ def _packages(extra: str, packages: tuple[str, ...]) -> Finding:
     return Finding(name, "missing" if extra else "failed", f"{', '.join(missing)}: {install}")
 
 
-def _tried(name: str, check: Callable[[], str]) -> Finding:
+def _try(name: str, check: Callable[[], str]) -> Finding:
     try:
         return Finding(name, "ok", check())
     except MissingExtraError as error:
@@ -88,7 +88,7 @@ def _lexicon() -> str:
 
 
 def _rapidocr() -> str:
-    """Read a picture made here."""
+    """Reads a generated image."""
     from ovocr.labelgen.engines.interface import EngineChoice
 
     plan = EngineChoice("rapidocr").plan()
@@ -97,16 +97,16 @@ def _rapidocr() -> str:
 
     from ovocr.labelgen.engines.batching import read_lines
 
-    picture = np.full((80, 400, 3), 255, np.uint8)
-    cv2.putText(picture, "hello ovocr", (20, 55), cv2.FONT_HERSHEY_SIMPLEX, 1.5, (0, 0, 0), 3)
-    text = " ".join(line.text for line in read_lines(plan.load(), [picture])[0])
+    image = np.full((80, 400, 3), 255, np.uint8)
+    cv2.putText(image, "hello ovocr", (20, 55), cv2.FONT_HERSHEY_SIMPLEX, 1.5, (0, 0, 0), 3)
+    text = " ".join(line.text for line in read_lines(plan.load(), [image])[0])
     if "hello" not in text.lower():
-        raise RuntimeError(f"read {text!r} where 'hello ovocr' stands")
-    return f"reads a test picture: {text!r}"
+        raise RuntimeError(f"read {text!r} instead of 'hello ovocr'")
+    return f"reads a test image: {text!r}"
 
 
 def _paddleocr() -> str:
-    """What runs its networks. Its models are not part of the package: they are tried when a build begins."""
+    """Returns the runtimes of its networks. Its models are downloaded and tried when a labelling run starts."""
     if find_spec("paddleocr") is None:
         raise MissingExtraError("--engine paddleocr", "paddle")
     found = f"{metadata.version('paddleocr')} on onnxruntime {metadata.version('onnxruntime')}"
@@ -147,5 +147,5 @@ def _ranks() -> str:
         seconds = time.monotonic() - began
         expected = ranks.world * (ranks.world - 1) // 2
         if total != expected:
-            raise RuntimeError(f"the sum of ranks 0 to {ranks.world - 1} came out as {total}, not {expected}")
-        return f"{ranks.world} on {device.type}, one sum over them in {1000 * seconds:.0f} ms"
+            raise RuntimeError(f"the sum of ranks 0 to {ranks.world - 1} is {total}, not {expected}")
+        return f"{ranks.world} on {device.type}, one sum in {1000 * seconds:.0f} ms"

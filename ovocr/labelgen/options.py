@@ -22,7 +22,7 @@ class ShardOptions:
 
     workers: int | None = field(
         default=None,
-        metadata={"help": "Worker processes of one thread each; by default one per core, with ray one per actor."},
+        metadata={"help": "Worker processes of one thread each; by default one per core."},
     )
     shard_slice: tuple[int, int] = field(
         default=(0, 1), metadata={"help": "Process only the shards whose number is I modulo N."}
@@ -66,7 +66,9 @@ class RunOptions(ShardOptions):
     out: Path | str = field(metadata={"help": "Folder, or s3:// URL, of the data set."})
     executor: str = field(
         default=LOCAL,
-        metadata={"help": "Where shards are made: local, on this machine, or ray, on the nodes of a Ray cluster."},
+        metadata={
+            "help": "Make shards on this machine (local) or on a Ray cluster (ray, by default one worker per actor)."
+        },
     )
     tags: int = field(metadata={"help": "Tag slots per image."})
     shard_size: int = field(default=10_000, metadata={"help": "Images per shard if SOURCE is a folder."})

@@ -206,10 +206,10 @@ def test_the_lexicon_maps_to_a_part_of_itself(tmp_path: Path, lexicon: Vocabular
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--out", "new.txt"], "--out new.txt: is a vocabulary that is read; choose another file for the class map"),
-        (["--out", "./old.txt"], "--out ./old.txt: is a vocabulary that is read"),
-        (["--out", "no/map.npy"], "--out no/map.npy: is a folder, or in a folder that is not there"),
-        (["--out", "m.npy", "--json", "m.npy.json"], "--json m.npy.json: stands beside the class map"),
+        (["--out", "new.txt"], "--out new.txt: is one of the two vocabularies; choose another file for the class map"),
+        (["--out", "./old.txt"], "--out ./old.txt: is one of the two vocabularies"),
+        (["--out", "no/map.npy"], "--out no/map.npy: is a folder, or in a folder that does not exist"),
+        (["--out", "m.npy", "--json", "m.npy.json"], "--json m.npy.json: is the description of the class map"),
     ],
 )
 def test_wrong_places_for_files(

@@ -322,4 +322,4 @@ def test_the_command(planted: NDArray[np.int64], tmp_path: Path, monkeypatch: py
     for option, place in (("--html", "."), ("--html", "none/f.html"), ("--json", "none/f.json")):
         refused = CliRunner().invoke(main, [*command, option, place])
         assert refused.exit_code == 2
-        assert f"{option} {place}: is a folder, or in a folder that is not there" in refused.output
+        assert f"{option} {place}: is a folder, or in a folder that does not exist" in refused.output

@@ -165,7 +165,7 @@ def test_the_description_names_data_sets_by_their_manifests(options: VocabularyO
 
 def test_a_vocabulary_that_is_there_stays(options: VocabularyOptions) -> None:
     options.out.write_text("old\n")
-    with pytest.raises(OvocrError, match=r"v\.txt is there; choose another --out, or --force replaces it"):
+    with pytest.raises(OvocrError, match=r"v\.txt exists; choose another --out, or replace it with --force"):
         build_vocabulary(options)
     assert options.out.read_text() == "old\n"
     build_vocabulary(replace(options, force=True))
@@ -218,8 +218,8 @@ def test_without_duckdb_nothing_begins(options: VocabularyOptions, monkeypatch: 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"size": 0}, "--size 0: from 1 to 16777216 are possible"),
-        ({"size": LARGEST_SIZE + 1}, "--size 16777217: from 1 to 16777216 are possible"),
+        ({"size": 0}, "--size 0: must be from 1 to 16777216"),
+        ({"size": LARGEST_SIZE + 1}, "--size 16777217: must be from 1 to 16777216"),
         ({"min_count": 0}, "--min-count 0: at least 1 is needed"),
         ({"workers": 0}, "--workers 0: at least 1 is needed"),
     ],
