@@ -14,12 +14,12 @@ from ovocr.labelgen.inspection.options import InspectOptions
 @click.command()
 @click.argument("source", metavar="DIR", type=FOLDER)
 @click.option("--html", "html_path", required=True, metavar="F", callback=file_target, help="File of the page.")
-@field_option(InspectOptions, "--limit", metavar="N")
+@field_option(InspectOptions, "--limit")
 @field_option(InspectOptions, "--seed")
 @field_option(InspectOptions, "--status", metavar="STATUS")
 @field_option(InspectOptions, "--word", metavar="WORD")
 @field_option(InspectOptions, "--key", "keys", metavar="KEY")
-@field_option(InspectOptions, "--shard", type=int, metavar="N")
+@field_option(InspectOptions, "--shard", type=int)
 @field_option(InspectOptions, "--side", metavar="PX")
 @JSON_OPTION
 def inspect(html_path: str, json_path: str | None, **options: Any) -> None:

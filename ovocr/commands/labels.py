@@ -72,7 +72,7 @@ def relabel_command(json_path: str | None, **options: Any) -> None:
 @field_option(PackOptions, "--labels", metavar="TABLE")
 @field_option(PackOptions, "--out", callback=folder_or_url, metavar="DIR")
 @field_option(PackOptions, "--tags")
-@field_option(PackOptions, "--num-classes", type=int, metavar="N")
+@field_option(PackOptions, "--num-classes", type=int)
 @field_option(PackOptions, "--key-column", metavar="NAME")
 @field_option(PackOptions, "--label-column", "label_columns", metavar="NAME")
 @run_options(PackOptions)

@@ -71,8 +71,15 @@ def field_option(options: type, flag: str, name: str | None = None, **settings: 
     elif field.default == ():
         settings["multiple"] = True
     elif field.default is not None:
-        settings = {"default": field.default, "show_default": True, **settings}
-    return click.option(flag, name, **{"help": field.metadata["help"], **settings})
+        settings.setdefault("default", field.default)
+    if int in (settings.get("type"), type(settings.get("default"))):
+        settings.setdefault("metavar", "N")
+    return click.option(flag, name, help=field.metadata["help"], **settings)
+
+
+def count_option(flag: str, help: str, *, least: int = 1, **settings: Any) -> _Decorator:
+    """Returns a click option for a number of things. least: the smallest number. settings: of click.option."""
+    return click.option(flag, help=help, metavar="N", type=click.IntRange(min=least), **settings)
 
 
 def stack(*options: _Decorator) -> _Decorator:
@@ -89,7 +96,7 @@ def stack(*options: _Decorator) -> _Decorator:
 def shard_options() -> _Decorator:
     """The options of every run over shards."""
     return stack(
-        field_option(ShardOptions, "--workers", type=int, metavar="N"),
+        field_option(ShardOptions, "--workers", type=int),
         field_option(
             ShardOptions,
             "--shard-slice",
@@ -118,7 +125,7 @@ def run_options(options: type[RunOptions]) -> _Decorator:
         field_option(options, "--max-pixels"),
         field_option(options, "--image-timeout", "image_timeout_s", metavar="S"),
         field_option(options, "--retry-quarantined"),
-        field_option(options, "--worker-images", metavar="N"),
+        field_option(options, "--worker-images"),
         field_option(options, "--worker-memory", callback=_worker_memory, metavar="SIZE"),
         JSON_OPTION,
     )

@@ -9,13 +9,12 @@ import click
 
 from ovocr.base.errors import MissingExtraError, OvocrError, UsageError
 from ovocr.base.files import write_text
-from ovocr.commands.options import FOLDER, JSON_OPTION
+from ovocr.commands.options import FOLDER, JSON_OPTION, count_option
 from ovocr.commands.output import file_target, print_error, print_figures
 
 _DEVICE_OPTION = click.option(
     "--device",
     default="auto",
-    show_default=True,
     type=click.Choice(["auto", "cpu", "cuda"]),
     help="Device of the encoder; auto: CUDA if available.",
 )
@@ -30,14 +29,7 @@ _DEVICE_OPTION = click.option(
     metavar="SECTION.KEY=VALUE",
     help="Override a setting of the file; may be repeated.",
 )
-@click.option(
-    "--nproc-per-node",
-    default=1,
-    show_default=True,
-    metavar="N",
-    type=click.IntRange(min=1),
-    help="Ranks to start on this machine with torchrun.",
-)
+@count_option("--nproc-per-node", "Ranks to start on this machine with torchrun.", default=1)
 @click.option(
     "--dry-run", is_flag=True, help="Build everything, run two steps on random data, and print sizes; write nothing."
 )
@@ -101,45 +93,16 @@ def train(
     help="Labelled data set; for video heads a list of videos; may be repeated.",
 )
 @click.option("--head", metavar="NAME", help="Name of a head; by default all heads that fit the data.")
-@click.option(
-    "--top-k",
-    multiple=True,
-    default=(1, 10, 100),
-    show_default=True,
-    metavar="N",
-    type=click.IntRange(min=1),
-    help="Number of nearest centers that count as answers; may be repeated.",
+@count_option(
+    "--top-k", "Number of nearest centers that count as answers; may be repeated.", default=(1, 10, 100), multiple=True
 )
-@click.option(
-    "--step", metavar="N", type=click.IntRange(min=1), help="Step of the checkpoint; by default the newest one."
-)
-@click.option(
-    "--crops",
-    default=0,
-    metavar="N",
-    show_default=True,
-    type=click.IntRange(min=0),
-    help="Evaluate N crops of each image, drawn as in training; 0: whole images.",
-)
+@count_option("--step", "Step of the checkpoint; by default the newest one.")
+@count_option("--crops", "Evaluate N crops of each image, drawn as in training; 0: whole images.", default=0, least=0)
 @_DEVICE_OPTION
-@click.option(
-    "--workers",
-    default=0,
-    show_default=True,
-    metavar="N",
-    type=click.IntRange(min=0),
-    help="Processes that decode images; 0: decode in the main process.",
-)
+@count_option("--workers", "Processes that decode images; 0: decode in the main process.", default=0, least=0)
 @JSON_OPTION
 @click.option("--html", "html_path", metavar="F", callback=file_target, help="Write a page with example images.")
-@click.option(
-    "--examples",
-    default=24,
-    show_default=True,
-    metavar="N",
-    type=click.IntRange(min=0),
-    help="Images of each head on the page.",
-)
+@count_option("--examples", "Images of each head on the page.", default=24, least=0)
 def evaluate_command(
     run: Path,
     data_sets: tuple[Path, ...],
@@ -168,9 +131,7 @@ def evaluate_command(
 @click.argument("run", type=FOLDER)
 @click.argument("images", nargs=-1, required=True, type=FOLDER, metavar="IMAGE...")
 @click.option("--head", help="Name of a head, if the run has several.")
-@click.option(
-    "--top-k", default=10, show_default=True, metavar="N", type=click.IntRange(min=1), help="Number of words per image."
-)
+@count_option("--top-k", "Number of words per image.", default=10)
 @_DEVICE_OPTION
 def read(run: Path, images: tuple[Path, ...], head: str | None, top_k: int, device: str) -> None:
     """Show the words that RUN reads in images.

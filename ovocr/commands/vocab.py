@@ -8,7 +8,7 @@ import click
 from ovocr.base.errors import UsageError
 from ovocr.base.escape import for_terminal
 from ovocr.base.files import write_text
-from ovocr.commands.options import FOLDER, JSON_OPTION, field_option
+from ovocr.commands.options import FOLDER, JSON_OPTION, count_option, field_option
 from ovocr.commands.output import file_target, print_figures
 from ovocr.vocab.building.options import VocabularyOptions, out_path
 
@@ -25,13 +25,10 @@ def vocab() -> None:
     "paths",
     multiple=True,
     default=("lexicon",),
-    show_default=True,
     metavar="PATH",
     help="A vocabulary file, or 'lexicon'; repeat to compare.",
 )
-@click.option(
-    "--workers", metavar="N", type=click.IntRange(min=1), help="Processes, one shard each; by default one per core."
-)
+@count_option("--workers", "Processes, one shard each; by default one per core.")
 @JSON_OPTION
 @click.option("--html", "html_path", metavar="F", callback=file_target, help="Write a page with plots and word search.")
 def vocab_coverage(
@@ -62,11 +59,11 @@ def vocab_coverage(
 @vocab.command("build")
 @click.argument("data_sets", nargs=-1, required=True, type=FOLDER, metavar="DIR...")
 @field_option(VocabularyOptions, "--out", callback=lambda *given: out_path(file_target(*given) or ""), metavar="PATH")
-@field_option(VocabularyOptions, "--size", metavar="N")
-@field_option(VocabularyOptions, "--min-count", metavar="N")
+@field_option(VocabularyOptions, "--size")
+@field_option(VocabularyOptions, "--min-count")
 @field_option(VocabularyOptions, "--drop", "drop_lists", type=FOLDER, metavar="FILE")
 @field_option(VocabularyOptions, "--han", "segmentation", default=VocabularyOptions.segmentation.han, metavar="FORM")
-@field_option(VocabularyOptions, "--workers", type=int, metavar="N")
+@field_option(VocabularyOptions, "--workers", type=int)
 @field_option(VocabularyOptions, "--memory", default=f"{VocabularyOptions.memory / 1e9:g}GB", metavar="SIZE")
 @field_option(VocabularyOptions, "--force")
 @JSON_OPTION
