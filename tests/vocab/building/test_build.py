@@ -171,7 +171,7 @@ def test_a_vocabulary_that_is_there_stays(options: VocabularyOptions) -> None:
     build_vocabulary(replace(options, force=True))
     assert Vocabulary.load(options.out).id("old") is None
     options.out.unlink()
-    with pytest.raises(OvocrError, match=r"v\.txt\.json is there"):
+    with pytest.raises(OvocrError, match=r"v\.txt\.json exists"):
         build_vocabulary(options)
 
 
@@ -220,8 +220,8 @@ def test_without_duckdb_nothing_begins(options: VocabularyOptions, monkeypatch: 
     [
         ({"size": 0}, "--size 0: must be from 1 to 16777216"),
         ({"size": LARGEST_SIZE + 1}, "--size 16777217: must be from 1 to 16777216"),
-        ({"min_count": 0}, "--min-count 0: at least 1 is needed"),
-        ({"workers": 0}, "--workers 0: at least 1 is needed"),
+        ({"min_count": 0}, "--min-count 0: must be at least 1"),
+        ({"workers": 0}, "--workers 0: must be at least 1"),
     ],
 )
 def test_impossible_options(tmp_path: Path, change: dict[str, int], message: str) -> None:
