@@ -413,7 +413,7 @@ def test_initial_centers_do_not_depend_on_the_split() -> None:
         (torch.zeros(2, 13), torch.zeros(3, 8, dtype=torch.int64), r"labels must be int64 \[2, stored tags\]"),
         (torch.zeros(2, 13), torch.zeros(2, 8), "not torch.float32"),
         (torch.zeros(2, 13).int(), torch.zeros(2, 8, dtype=torch.int64), "floating-point numbers, not torch.int32"),
-        (torch.zeros(2, 13), torch.zeros(2, 4, dtype=torch.int64), "5 of 4 stored tags cannot be drawn"),
+        (torch.zeros(2, 13), torch.zeros(2, 4, dtype=torch.int64), "cannot draw 5 of 4 stored tags"),
         (torch.zeros(1, 13), torch.tensor([[0, 1, 2, 3, 101]]), "label 101 of sample 0, slot 4 is not a class: 0 to 1"),
         (torch.zeros(1, 13), torch.tensor([[0, 1, -2, 3, 4]]), "label -2 of sample 0, slot 2"),
     ],
