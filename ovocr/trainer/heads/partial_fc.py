@@ -27,8 +27,8 @@ from ovocr.trainer.heads.sampled_centers import SampledCenters
 from ovocr.trainer.heads.sampling import NegativeSampler, draw_slots
 from ovocr.trainer.heads.torch_softmax import TorchSoftmax
 from ovocr.trainer.kernels.availability import choose_implementation
-from ovocr.trainer.kernels.workspace import LentMemory
-from ovocr.trainer.optim.row_gradients import make_room, merge_rows
+from ovocr.trainer.kernels.workspace import ReusableMemory
+from ovocr.trainer.optim.row_gradients import densify_before_adding, merge_repeated_rows
 from ovocr.trainer.ranks.distributed import Ranks, row_range
 
 # Initial centers are drawn in blocks of rows, each with its own seed, so any rank can draw its rows alone.
@@ -101,7 +101,7 @@ class PartialFC(nn.Module):
         self.weight = nn.Parameter(initial_centers(self.first_class, self.last_class, embedding_dim, seed))
         self.embedding_norm = EmbeddingNorm(embedding_dim) if embedding_norm == "batch" else None
         self._hooked_weight_id = 0
-        self._gradient_memory = LentMemory()
+        self._gradient_memory = ReusableMemory()
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Returns the loss: a scalar, the mean over the global batch, equal on every rank.
@@ -204,11 +204,11 @@ class PartialFC(nn.Module):
                 incoming.append(gradient._indices()[0])
                 parameter = weight()
                 if parameter is not None:
-                    make_room(parameter, incoming[0])
+                    densify_before_adding(parameter, incoming[0])
 
         def after(parameter: Tensor) -> None:
             if incoming:
-                merge_rows(parameter, incoming.pop())
+                merge_repeated_rows(parameter, incoming.pop())
 
         weight = weakref.ref(self.weight)  # a hook with a strong reference would keep its parameter alive
         self.weight.register_hook(before)

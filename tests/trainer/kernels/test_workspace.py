@@ -2,7 +2,7 @@
 
 import torch
 
-from ovocr.trainer.kernels.workspace import LentMemory, Workspace
+from ovocr.trainer.kernels.workspace import ReusableMemory, Workspace
 
 
 def test_a_name_keeps_its_memory() -> None:
@@ -14,7 +14,7 @@ def test_a_name_keeps_its_memory() -> None:
 
 
 def test_memory_is_lent_again_when_nothing_holds_it() -> None:
-    memory = LentMemory()
+    memory = ReusableMemory()
     first = memory.matrix(100, 7, torch.float32)
     place = first.data_ptr()
     assert place % 64 == 0
@@ -24,7 +24,7 @@ def test_memory_is_lent_again_when_nothing_holds_it() -> None:
 
 
 def test_memory_that_is_held_is_left_alone() -> None:
-    memory = LentMemory()
+    memory = ReusableMemory()
     sparse = torch.sparse_coo_tensor(
         torch.tensor([[1, 4]]), memory.matrix(2, 3, torch.float32).fill_(1.0), (6, 3), check_invariants=True
     )
@@ -37,4 +37,4 @@ def test_memory_that_is_held_is_left_alone() -> None:
 
 
 def test_no_rows_take_no_memory() -> None:
-    assert LentMemory().matrix(0, 7, torch.float32).shape == (0, 7)
+    assert ReusableMemory().matrix(0, 7, torch.float32).shape == (0, 7)

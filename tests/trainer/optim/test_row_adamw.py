@@ -164,10 +164,10 @@ def test_what_cannot_be_optimised_is_refused() -> None:
     with pytest.raises(ValueError, match="lr=nan"):
         RowAdamW([torch.nn.Parameter(torch.zeros(3, 3))], lr=float("nan"))
     optimizer = RowAdamW([torch.nn.Parameter(torch.zeros(3, 3))])
-    with pytest.raises(ValueError, match="matrices of rows"):
+    with pytest.raises(ValueError, match="RowAdamW takes matrices only"):
         optimizer.add_param_group({"params": [torch.nn.Parameter(torch.zeros(3))]})
     assert len(optimizer.param_groups) == 1
-    with pytest.raises(ValueError, match="matrices of rows"):
+    with pytest.raises(ValueError, match="RowAdamW takes matrices only"):
         RowAdamW([torch.nn.Parameter(torch.zeros(3))])
     with pytest.raises(ValueError, match="lr=-1"):
         RowAdamW([torch.nn.Parameter(torch.zeros(3, 3))], lr=-1)
