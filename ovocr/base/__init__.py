@@ -1,4 +1,4 @@
-"""What everything stands on: errors, files, object stores, memory sizes, the cache folder, visible text.
+"""What everything stands on: errors, files, object stores, memory sizes, the cache folder, visible text, plurals.
 
 Imports no other room of ovocr.
 """

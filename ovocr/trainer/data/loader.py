@@ -163,7 +163,7 @@ def _start_worker(worker: int) -> None:
 
 
 @contextmanager
-def worker_deaths_told() -> Iterator[None]:
+def worker_deaths_as_ovocr_errors() -> Iterator[None]:
     """torch's error about a worker process that died, which comes wherever the main thread is, as an OvocrError."""
     try:
         yield

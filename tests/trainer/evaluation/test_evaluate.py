@@ -277,7 +277,7 @@ def test_a_checkpoint_is_chosen_by_its_step(planted: NDArray[np.int64], tmp_path
     assert older.heads["ocr"].every.recall[5] == pytest.approx(
         np.mean([len(tags & set(answers.tolist())) / 5 for tags, answers in own])
     )
-    with pytest.raises(OvocrError, match=r"run: no checkpoint after 4 steps; there are those after 3, 7$"):
+    with pytest.raises(OvocrError, match=r"run: no checkpoint after 4 steps, only after 3, 7$"):
         evaluate(run, [labels], step=4)
 
 

@@ -34,7 +34,7 @@ def test_a_killed_rank_is_named_and_other_ranks_go_on(config_file: Path, tmp_pat
     victim = runs.rank_process(process, 1)
     os.kill(victim, signal.SIGKILL)
     lines = ended(process)
-    told = [line for line in lines if re.match(r"ovocr: rank [02]: the run has ended, since rank 1 \(", line)]
+    told = [line for line in lines if re.match(r"ovocr: rank [02]: the run ended because rank 1 \(", line)]
     assert len(told) == 2, lines
     assert f"process {victim}) does not answer: it died or hangs" in told[0]
     assert lines[-1] == f"ovocr: rank 1 (process {victim}) died of SIGKILL"
@@ -68,7 +68,7 @@ def test_a_rank_that_fails_alone_is_named_with_its_reason(
     lines = ended(runs.start(config_file, ranks=2))
     reason = f"{root}/rec/00001.rec id 3: 5 tags, but tags 0 to 9 are asked for: see label_select and labels_stored"
     assert f"ovocr: {reason}" in lines
-    assert [line for line in lines if re.match(r"ovocr: rank \d: the run has ended, since rank \d .* failed: ", line)]
+    assert [line for line in lines if re.match(r"ovocr: rank \d: the run ended because rank \d .* failed: ", line)]
     assert not [line for line in lines if "Traceback" in line]
 
 
@@ -94,7 +94,7 @@ def test_a_signal_saves_on_all_ranks(
     lines = ended(process)
     (checkpoint,) = complete_checkpoints(tmp_path / "run" / "checkpoints")
     steps = int(checkpoint.name)
-    told = f"ovocr: stopped; {steps} steps are saved in {tmp_path / 'run'}: the same command goes on"
+    told = f"ovocr: stopped; {steps} steps saved in {tmp_path / 'run'}; run the same command to resume"
     assert lines.count(told) == 1
     assert lines[-1] == f"ovocr: all ranks were ended by {number.name}"
     assert len(runs.metrics(tmp_path / "run")) == steps

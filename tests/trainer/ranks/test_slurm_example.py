@@ -82,7 +82,7 @@ def test_a_warned_job_saves_and_queues_again(job: Any, tmp_path: Path) -> None:
         os.kill(int(pid), signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert len(re.findall(r"^ovocr: stopped; \d+ steps are saved", errors, re.MULTILINE)) == 1
+    assert len(re.findall(r"^ovocr: stopped; \d+ steps saved", errors, re.MULTILINE)) == 1
     assert len(complete_checkpoints(tmp_path / "run" / "checkpoints")) == 1
     assert (tmp_path / "requeued").read_text() == f"requeue {os.getpid()}\n"
 
@@ -96,5 +96,5 @@ def test_without_its_first_rank_the_others_end(job: Any, tmp_path: Path) -> None
     os.kill(int((tmp_path / "pids").read_text().split()[0]), signal.SIGKILL)
     _, errors = process.communicate(timeout=60)
     assert process.returncode != 0
-    assert "ovocr: rank 1: the run has ended, since rank 0" in errors
+    assert "ovocr: rank 1: the run ended because rank 0" in errors
     assert not (tmp_path / "requeued").exists()

@@ -153,7 +153,6 @@ def test_too_much_damage_ends_the_run(config_file: Path, tmp_path: Path) -> None
     message = str(caught.value)
     assert int(message.split()[0]) > 10
     assert message.endswith(
-        f"samples are damaged, see {tmp_path}/run/skipped.jsonl; make their shards again, or allow more with "
-        "loader.max_skipped"
+        f"samples are damaged, see {tmp_path}/run/skipped.jsonl; make their shards again, or raise loader.max_skipped"
     )
     train(load_config(config_file, ["loader.max_skipped=1"]))
