@@ -17,7 +17,7 @@ from ovocr.base.errors import OvocrError, UsageError
 from ovocr.trainer.backbone.rotary import clip_positions
 from ovocr.trainer.data.loader import Batch
 from ovocr.trainer.data.samples import Samples
-from ovocr.trainer.data.thumbnails import PICTURE_SIZE, spread_evenly
+from ovocr.trainer.data.thumbnails import THUMBNAIL_SIZE, spread_evenly
 from ovocr.trainer.evaluation.data import HeadClasses, choose_heads, open_evaluated
 from ovocr.trainer.evaluation.effective_rank import EffectiveRank
 from ovocr.trainer.evaluation.examples import Example, make_example
@@ -181,7 +181,7 @@ def _evaluate_head(
     )
     counts = training.class_counts()
     samples = open_evaluated(settings, roots, num_classes=num_classes, image_size=image_size, crops=crops)
-    shown = open_evaluated(settings, roots, num_classes=num_classes, image_size=PICTURE_SIZE, crops=crops)
+    shown = open_evaluated(settings, roots, num_classes=num_classes, image_size=THUMBNAIL_SIZE, crops=crops)
     prior, bands = most_frequent_tags(counts, ks[-1]), frequency_bands(counts, num_classes)
     word_of, script_number = _words(trained, name)
     every, by_script, by_band = (RecallTally(names, ks) for names in (("all",), SCRIPTS, BANDS))

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from ovocr.base.escape import for_terminal
 from ovocr.trainer.config.sections import RunConfig
-from ovocr.trainer.data.damage import load_unless_damaged
+from ovocr.trainer.data.damaged_samples import load_unless_damaged
 from ovocr.trainer.data.head_data import HeadData
 from ovocr.trainer.data.images import decode, encoded_size
 from ovocr.trainer.data.records import RecordSamples
 from ovocr.trainer.data.samples import Sample
-from ovocr.trainer.data.thumbnails import PICTURE_SIZE, small_jpeg, to_jpeg
+from ovocr.trainer.data.thumbnails import THUMBNAIL_SIZE, small_jpeg, to_jpeg
 from ovocr.trainer.training.loop import open_data
 
 SAMPLES = 24  # of each head
@@ -78,7 +78,7 @@ def _of_record(data: HeadData, samples: RecordSamples, index: int, position: int
         name=samples.name(index),
         shown=to_jpeg(sample),
         tags=_tags(data, samples, index, labels, sample, (width, height)),
-        whole=small_jpeg(decode(encoded, at_least=PICTURE_SIZE)),
+        whole=small_jpeg(decode(encoded, at_least=THUMBNAIL_SIZE)),
         aspect=width / height,
         part=(crop.left / width, crop.top / height, crop.right / width, crop.bottom / height) if crop else None,
         part_used=used is not None,

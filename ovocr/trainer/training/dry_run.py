@@ -9,8 +9,8 @@ from ovocr.base.errors import OvocrError, UsageError
 from ovocr.base.plural import counted
 from ovocr.trainer.config.sections import HeadConfig, LoaderConfig, RunConfig
 from ovocr.trainer.data.head_data import HeadData
-from ovocr.trainer.data.made import MadeSamples
-from ovocr.trainer.data.mixing import order_of
+from ovocr.trainer.data.mixing import make_order
+from ovocr.trainer.data.synthetic import SyntheticSamples
 from ovocr.trainer.ranks.distributed import Ranks, choose_device, join_ranks
 from ovocr.trainer.training.initial_centers import load_class_map
 from ovocr.trainer.training.loop import check_implementation, limit_torch_threads
@@ -78,8 +78,8 @@ def _synthetic_data(name: str, head: HeadConfig, config: RunConfig) -> HeadData:
         except OvocrError as error:
             raise UsageError(f"heads.{name}.num_classes: required for a dry run without the data: {error}") from error
         num_classes = found.num_classes
-    samples = MadeSamples(head, num_classes=num_classes, image_size=config.backbone.image_size)
-    order = order_of(samples.parts, None, config.run.seed)
+    samples = SyntheticSamples(head, num_classes=num_classes, image_size=config.backbone.image_size)
+    order = make_order(samples.parts, None, config.run.seed)
     return HeadData(name, samples, order, None, num_classes, head.global_batch // passes, passes)
 
 

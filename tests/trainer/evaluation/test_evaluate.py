@@ -259,7 +259,7 @@ def test_what_cannot_be_evaluated_is_said(planted: NDArray[np.int64], tmp_path: 
     path = labels / "rec" / "00001.rec"
     path.write_bytes(path.read_bytes().replace(record.image, b"x" * len(record.image)))
     for workers in (0, 1):
-        with pytest.raises(OvocrError, match=r"^/.*/labels/rec/00001.rec id 3.*: not a JPEG, PNG or WebP picture$"):
+        with pytest.raises(OvocrError, match=r"^/.*/labels/rec/00001.rec id 3.*: not a JPEG, PNG or WebP image$"):
             evaluate(run, [labels], workers=workers)
 
 
