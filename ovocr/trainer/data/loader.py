@@ -96,7 +96,7 @@ def _first_undamaged(samples: Samples) -> Sample:
         found = load_unless_damaged(samples, index)
         if isinstance(found, Sample):
             return found
-    raise OvocrError(f"the first {index + 1} samples are damaged, the last one: {found}")
+    raise OvocrError(f"no undamaged sample among the first {index + 1}, the last one: {found}")
 
 
 class PassLoader:

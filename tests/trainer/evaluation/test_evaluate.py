@@ -234,7 +234,7 @@ class Clips:
 def test_clips_stand_at_their_times(
     planted: NDArray[np.int64], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ovocr.trainer.evaluation.evaluate.open_evaluated", lambda *_, **__: Clips())
+    monkeypatch.setattr("ovocr.trainer.evaluation.evaluate.open_evaluation_data", lambda *_, **__: Clips())
     head = evaluate(tmp_path / "run", [tmp_path / "labels"], top_k=[3], examples=8).heads["ocr"]
     trained = TrainedRun.load(tmp_path / "run", CPU)
     for index in range(8):
@@ -286,7 +286,7 @@ def test_crops_are_those_of_training_with_the_tags_that_they_keep(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     run = tmp_path / "run"
-    with pytest.raises(UsageError, match=r"^--crops: head ocr was trained on whole pictures, without crop_scale$"):
+    with pytest.raises(UsageError, match=r"^--crops: head ocr was trained on whole images, without crop_scale$"):
         evaluate(run, [tmp_path / "labels"], crops=2)
     words = Vocabulary.load(run / "vocab" / "ocr.txt")
     root = write_placed(tmp_path / "placed", [(encoded(painted()), [0, 1, 2, 3, 4], [flat(box) for box in BOXES])] * 3)

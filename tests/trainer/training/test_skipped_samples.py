@@ -100,7 +100,9 @@ def test_a_tag_that_is_no_class_costs_its_record(make_data_set: Maker, tag: floa
 def test_nothing_but_damage_is_an_error(make_data_set: Maker) -> None:
     root = make_data_set("set", [3])
     damage_pictures(root, 0, 1, 2)
-    with pytest.raises(OvocrError, match=r"^the first 3 samples are damaged, the last one: .*00000\.rec id 2: not a J"):
+    with pytest.raises(
+        OvocrError, match=r"^no undamaged sample among the first 3, the last one: .*00000\.rec id 2: not a J"
+    ):
         batches_of(root)
     root = make_data_set("large", [40])
     damage_pictures(root, *range(1, 40))

@@ -57,7 +57,7 @@ def load_frames(path: Path, times: NDArray[np.int64], *, sampled_frames: int, si
     except DecodeError as error:
         raise DecodeError(f"{path}: {error}") from error
     except av.FFmpegError as error:
-        raise DecodeError(f"{path}: a broken video, or cut short: {error.strerror}") from error
+        raise DecodeError(f"{path}: a broken or truncated video: {error.strerror}") from error
     return np.stack([frames[number] for number in numbers], axis=1)
 
 

@@ -304,7 +304,7 @@ def test_a_video_cut_short_is_an_error(make_video: Maker) -> None:
     path = make_video("a.mp4", frames=100, paint=textured)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DecodeError, match="a.mp4: not a video of a kind .* or a broken one"):
+    with pytest.raises(DecodeError, match="a.mp4: not a video of a supported kind .* or a broken one"):
         load(path)
     front = make_video("front.mp4", frames=100, paint=textured)
     faststart = {"movflags": "faststart"}
