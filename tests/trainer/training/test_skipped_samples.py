@@ -80,7 +80,7 @@ def test_a_shard_that_is_cut_costs_its_lost_records(make_data_set: Maker) -> Non
     )
     os.truncate(root / "rec" / "00000.rec", int(samples.readers[0].offsets[9]) + 20)
     reasons = [reason for batch in loader for reason in batch.skipped]
-    assert len({reason for reason in reasons if "cut at byte" in reason or "00000.rec" in reason}) == 2
+    assert len({reason for reason in reasons if "truncated at byte" in reason or "00000.rec" in reason}) == 2
 
 
 @pytest.mark.parametrize("tag", [500_000.0, float("nan"), 3.5, -1.0])
