@@ -138,10 +138,10 @@ def _ranks() -> str:
         raise MissingExtraError("training", "train")
     import torch
 
-    from ovocr.trainer.ranks.distributed import choose_device, joined
+    from ovocr.trainer.ranks.distributed import choose_device, join_ranks
 
     device = choose_device("auto")
-    with joined(device, timeout_s=60.0) as ranks:
+    with join_ranks(device, timeout_s=60.0) as ranks:
         began = time.monotonic()
         total = int(ranks.sum(torch.tensor([ranks.rank], device=device)).item())
         seconds = time.monotonic() - began

@@ -232,10 +232,10 @@ def test_initial_values() -> None:
 @pytest.mark.parametrize(
     ("shape", "positions", "message"),
     [
-        ((1, 3, 10, 12), None, "10 x 12 do not divide into patches of 4 x 4"),
+        ((1, 3, 10, 12), None, "10 x 12 pixels cannot be divided into patches of 4 x 4"),
         ((1, 1, 12, 12), None, r"not \[1, 1, 1, 12, 12\]"),
         ((3, 12, 12), None, "pixels must be"),
-        ((1, 3, 9, 4, 4), None, "9 frames, but the time axis has 8"),
+        ((1, 3, 9, 4, 4), None, "9 frames exceed the time axis of 8"),
         ((2, 3, 8, 8), torch.zeros(2, 5, 3, dtype=torch.int64), r"positions must be \[2, 4, 3\], not \[2, 5, 3\]"),
     ],
 )
@@ -336,7 +336,7 @@ def test_unreadable_weights_are_refused(tmp_path: Path) -> None:
     [
         (
             {"layer_norm_type": "rms_norm"},
-            "config.json: layer_norm_type: 'rms_norm' is not supported, only 'layer_norm'",
+            "config.json: layer_norm_type: 'rms_norm' is not supported; it must be 'layer_norm'",
         ),
         ({"use_head": False}, "config.json: use_head: False is not supported"),
         ({"hidden_act": "quick_gelu"}, "config.json: hidden_act: 'quick_gelu' is not supported"),

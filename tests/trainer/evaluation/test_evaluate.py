@@ -235,7 +235,7 @@ class Clips:
 def test_clips_stand_at_their_times(
     planted: NDArray[np.int64], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ovocr.trainer.evaluation.evaluate.open_evaluated", lambda *_, **__: Clips())
+    monkeypatch.setattr("ovocr.trainer.evaluation.evaluate.open_evaluation_data", lambda *_, **__: Clips())
     head = evaluate(tmp_path / "run", [tmp_path / "labels"], top_k=[3], examples=8).heads["ocr"]
     trained = TrainedRun.load(tmp_path / "run", CPU)
     for index in range(8):
@@ -260,7 +260,7 @@ def test_what_cannot_be_evaluated_is_said(planted: NDArray[np.int64], tmp_path: 
     path = labels / "rec" / "00001.rec"
     path.write_bytes(path.read_bytes().replace(record.image, b"x" * len(record.image)))
     for workers in (0, 1):
-        with pytest.raises(OvocrError, match=r"^/.*/labels/rec/00001.rec id 3.*: not a JPEG, PNG or WebP picture$"):
+        with pytest.raises(OvocrError, match=r"^/.*/labels/rec/00001.rec id 3.*: not a JPEG, PNG or WebP image$"):
             evaluate(run, [labels], workers=workers)
 
 
@@ -278,7 +278,7 @@ def test_a_checkpoint_is_chosen_by_its_step(planted: NDArray[np.int64], tmp_path
     assert older.heads["ocr"].every.recall[5] == pytest.approx(
         np.mean([len(tags & set(answers.tolist())) / 5 for tags, answers in own])
     )
-    with pytest.raises(OvocrError, match=r"run: no checkpoint after 4 steps; there are those after 3, 7$"):
+    with pytest.raises(OvocrError, match=r"run: no checkpoint after 4 steps, only after 3, 7$"):
         evaluate(run, [labels], step=4)
 
 
@@ -287,7 +287,7 @@ def test_crops_are_those_of_training_with_the_tags_that_they_keep(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     run = tmp_path / "run"
-    with pytest.raises(UsageError, match=r"^--crops: head ocr was trained on whole pictures, without crop_scale$"):
+    with pytest.raises(UsageError, match=r"^--crops: head ocr was trained on whole images, without crop_scale$"):
         evaluate(run, [tmp_path / "labels"], crops=2)
     words = Vocabulary.load(run / "vocab" / "ocr.txt")
     root = write_placed(tmp_path / "placed", [(encoded(painted()), [0, 1, 2, 3, 4], [flat(box) for box in BOXES])] * 3)
