@@ -73,7 +73,7 @@ def vocab_build(
     from ovocr.vocab import Segmentation
     from ovocr.vocab.building.build import build_vocabulary
     from ovocr.vocab.building.options import VocabularyOptions, out_path
-    from ovocr.vocab.merged_counts import LEAST_MEMORY
+    from ovocr.vocab.count_merging import LEAST_MEMORY
 
     report = build_vocabulary(
         VocabularyOptions(

@@ -17,7 +17,7 @@ from ovocr.trainer.runs.checkpoint import RowShard, load_checkpoint
 from ovocr.trainer.runs.folder import RunFolder
 from ovocr.trainer.training.model import Model, saved_per_head
 from ovocr.vocab import Vocabulary
-from ovocr.vocab.class_map import NOT_THERE, ClassMap
+from ovocr.vocab.class_map import NO_OLD_CLASS, ClassMap
 
 # Rows of the other run's centers that a rank shows the others at a time: 67 MB at a width of 1024.
 _BLOCK_ROWS = 16_384
@@ -149,7 +149,7 @@ def _check_old_ids(class_map: ClassMap, source: SourceHead, path: Path) -> None:
         old_id = class_map.old_ids[wrong[0]]
         raise OvocrError(
             f"{path}: class {wrong[0]} was {old_id}, but {source.run.root} has {source.num_classes} classes, from 0; "
-            f"{NOT_THERE} stands for a new class"
+            f"{NO_OLD_CLASS} stands for a new class"
         )
 
 

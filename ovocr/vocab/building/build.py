@@ -15,7 +15,7 @@ from ovocr.vocab.building.report import BuildReport, counts, total_distinct
 from ovocr.vocab.building.shard_counts import ShardCounts, count_shards
 from ovocr.vocab.building.work_folder import work_folder
 from ovocr.vocab.corpus import TextShard, find_shards
-from ovocr.vocab.merged_counts import check_duckdb, merged_counts
+from ovocr.vocab.count_merging import check_duckdb, merged_counts
 from ovocr.vocab.segmentation.normalisation import NORMALISATION
 from ovocr.vocab.vocabulary import Vocabulary
 

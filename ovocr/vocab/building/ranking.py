@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ovocr.vocab.merged_counts import fetch_rows
+from ovocr.vocab.count_merging import fetch_rows
 
 
 @dataclass(frozen=True, kw_only=True)

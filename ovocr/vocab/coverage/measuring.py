@@ -8,9 +8,9 @@ from pathlib import Path
 
 from ovocr.base.errors import UsageError
 from ovocr.vocab.corpus import TextShard, find_shards, map_shards
+from ovocr.vocab.coverage.corpus_words import CorpusWord, TopWords, by_frequency, list_words
 from ovocr.vocab.coverage.curves import class_frequency, image_classes, rank_frequency, size_curve, words_per_image
 from ovocr.vocab.coverage.figures import Comparison, Coverage, Difference, share
-from ovocr.vocab.coverage.found_words import FoundWord, TopWords, by_frequency, list_words
 from ovocr.vocab.coverage.merging import merge_words
 from ovocr.vocab.coverage.report import FrequentWords, NamedVocabulary, Report
 from ovocr.vocab.coverage.shard_counts import ShardCounter, ShardCounts
@@ -170,7 +170,7 @@ def _frequent(done: _Pass, vocabularies: Sequence[NamedVocabulary]) -> FrequentW
     """The most frequent words and, behind them, what the lists name of the others."""
     top = done.corpus.top.words()
     known = {found.word for found in top}
-    others: set[FoundWord] = {
+    others: set[CorpusWord] = {
         found
         for tally in done.tallies
         for listed in (tally.left_out, tally.only_here)

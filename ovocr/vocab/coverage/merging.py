@@ -6,15 +6,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ovocr.vocab.coverage.found_words import FoundWord
-from ovocr.vocab.merged_counts import merged_counts
+from ovocr.vocab.count_merging import merged_counts
+from ovocr.vocab.coverage.corpus_words import CorpusWord
 
 # Rows of all shards that are merged in this process's memory, some 300 bytes each; DuckDB merges more.
 ROWS_IN_MEMORY = 2_000_000
 _BATCH_ROWS = 16_384
 
 
-def merge_words(files: Sequence[Path], scratch: Path) -> Iterator[FoundWord]:
+def merge_words(files: Sequence[Path], scratch: Path) -> Iterator[CorpusWord]:
     """The distinct words of shards, in any order. files: as ``ovocr.vocab.counting`` writes them, in order of shards.
 
     scratch: a folder that is made for what does not fit in memory. Raises MissingExtraError where something does not
@@ -25,15 +25,15 @@ def merge_words(files: Sequence[Path], scratch: Path) -> Iterator[FoundWord]:
     return _merge_on_disk(files, scratch)
 
 
-def _merge_in_memory(files: Sequence[Path]) -> Iterator[FoundWord]:
-    merged: dict[str, FoundWord] = {}
+def _merge_in_memory(files: Sequence[Path]) -> Iterator[CorpusWord]:
+    merged: dict[str, CorpusWord] = {}
     for shard, path in enumerate(files):
         with pq.ParquetFile(path) as table:
             for batch in table.iter_batches(_BATCH_ROWS):
                 for word, tokens, images, example in _rows(batch):
                     before = merged.get(word)
                     merged[word] = (
-                        FoundWord(word, tokens, images, shard, example)
+                        CorpusWord(word, tokens, images, shard, example)
                         if before is None
                         else before._replace(tokens=before.tokens + tokens, images=before.images + images)
                     )
@@ -44,12 +44,12 @@ def _rows(batch: pa.RecordBatch) -> Iterator[tuple[str, int, int, str]]:
     return zip(*(batch.column(name).to_pylist() for name in ("word", "tokens", "images", "example")), strict=True)
 
 
-def _merge_on_disk(files: Sequence[Path], scratch: Path) -> Iterator[FoundWord]:
+def _merge_on_disk(files: Sequence[Path], scratch: Path) -> Iterator[CorpusWord]:
     merged = scratch / "merged.parquet"
     scratch.mkdir()
     with merged_counts(files, scratch, examples=True) as connection:
-        columns = ", ".join(FoundWord._fields)
+        columns = ", ".join(CorpusWord._fields)
         connection.execute(f"COPY (SELECT {columns} FROM words) TO ? (FORMAT parquet)", [str(merged)])
     with pq.ParquetFile(merged) as table:
         for batch in table.iter_batches(_BATCH_ROWS):
-            yield from map(FoundWord._make, zip(*(column.to_pylist() for column in batch.columns), strict=True))
+            yield from map(CorpusWord._make, zip(*(column.to_pylist() for column in batch.columns), strict=True))

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ovocr.vocab.corpus import TextShard
+from ovocr.vocab.coverage.corpus_words import CorpusWord
 from ovocr.vocab.coverage.figures import Comparison, Coverage
-from ovocr.vocab.coverage.found_words import FoundWord
 from ovocr.vocab.vocabulary import Vocabulary
 
 
@@ -27,7 +27,7 @@ class FrequentWords:
     """
 
     vocabularies: tuple[NamedVocabulary, ...]
-    words: Sequence[FoundWord]
+    words: Sequence[CorpusWord]
     ranks: Sequence[int | None]
     distinct_words: int
     tokens: int

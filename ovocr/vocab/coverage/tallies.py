@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ovocr.vocab.coverage.corpus_words import CorpusWord, TopWords
 from ovocr.vocab.coverage.figures import ScriptCoverage, share
-from ovocr.vocab.coverage.found_words import FoundWord, TopWords
 from ovocr.vocab.vocabulary import Vocabulary
 from ovocr.vocab.word_script import script_of
 
@@ -20,7 +20,7 @@ class CorpusTally:
     words: int = 0
     words_by_tokens: Counter[int] = field(default_factory=Counter)
 
-    def add(self, found: FoundWord) -> None:
+    def add(self, found: CorpusWord) -> None:
         """Count a word."""
         self.tokens += found.tokens
         self.words += 1
@@ -68,7 +68,7 @@ class VocabularyTally:
         self.words_only_here = 0
         self.tokens_only_here = 0
 
-    def add(self, found: FoundWord) -> None:
+    def add(self, found: CorpusWord) -> None:
         """Count a word."""
         class_id = self._vocabulary.id(found.word)
         script = self.scripts.setdefault(script_of(found.word), ScriptTally())

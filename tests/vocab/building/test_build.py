@@ -20,7 +20,7 @@ from ovocr.labelgen.options import MAX_CLASSES
 from ovocr.vocab import Segmentation, Vocabulary, segment_lines
 from ovocr.vocab.building.build import build_vocabulary
 from ovocr.vocab.building.options import LARGEST_SIZE, VocabularyOptions, out_path
-from ovocr.vocab.merged_counts import LEAST_MEMORY
+from ovocr.vocab.count_merging import LEAST_MEMORY
 
 WriteShard = Callable[..., None]
 Images = list[list[str]]

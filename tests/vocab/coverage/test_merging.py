@@ -10,7 +10,7 @@ from ovocr.vocab import Segmentation
 from ovocr.vocab.corpus import ImageText
 from ovocr.vocab.counting import count_words
 from ovocr.vocab.coverage import merging
-from ovocr.vocab.coverage.found_words import FoundWord, TopWords
+from ovocr.vocab.coverage.corpus_words import CorpusWord, TopWords
 from ovocr.vocab.coverage.merging import merge_words
 
 SHARDS = [
@@ -19,10 +19,10 @@ SHARDS = [
     [ImageText("b.jpg", ["two 三"]), ImageText("c'\"?*.jpg", ["three two"])],
 ]
 MERGED = [
-    FoundWord("one", 1, 1, 0, "a.jpg"),
-    FoundWord("three", 1, 1, 2, "c'\"?*.jpg"),
-    FoundWord("two", 4, 3, 0, "a.jpg"),
-    FoundWord("三", 1, 1, 2, "b.jpg"),
+    CorpusWord("one", 1, 1, 0, "a.jpg"),
+    CorpusWord("three", 1, 1, 2, "c'\"?*.jpg"),
+    CorpusWord("two", 4, 3, 0, "a.jpg"),
+    CorpusWord("三", 1, 1, 2, "b.jpg"),
 ]
 
 
@@ -58,7 +58,7 @@ def test_more_than_memory_holds_needs_duckdb(
 
 @pytest.mark.parametrize("limit", [0, 1, 7, 100, 1000])
 def test_top_words(limit: int) -> None:
-    words = [FoundWord(f"w{number}", (number * 37) % 50, 1, 0, "") for number in range(500)]
+    words = [CorpusWord(f"w{number}", (number * 37) % 50, 1, 0, "") for number in range(500)]
     top = TopWords(limit)
     for word in words:
         top.add(word)

@@ -8,7 +8,7 @@ from ovocr.vocab.corpus import TextShard
 from ovocr.vocab.coverage.figures import ListedWord
 
 
-class FoundWord(NamedTuple):
+class CorpusWord(NamedTuple):
     """A distinct word. tokens: how often it was read; images: in how many. shard: number, in the corpus, of the first
     shard that has it; example: the key of its first image there.
     """
@@ -20,7 +20,7 @@ class FoundWord(NamedTuple):
     example: str
 
 
-def by_frequency(word: FoundWord) -> tuple[int, str]:
+def by_frequency(word: CorpusWord) -> tuple[int, str]:
     """Sorts the most frequent first; of equally frequent words by code point."""
     return -word.tokens, word.word
 
@@ -30,10 +30,10 @@ class TopWords:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._words: list[FoundWord] = []
+        self._words: list[CorpusWord] = []
         self._least = 0  # words with fewer tokens cannot be among them
 
-    def add(self, word: FoundWord) -> None:
+    def add(self, word: CorpusWord) -> None:
         """Words that are added are distinct."""
         if word.tokens < self._least or not self._limit:
             return
@@ -41,7 +41,7 @@ class TopWords:
         if len(self._words) >= 2 * self._limit:
             self._prune()
 
-    def words(self) -> Sequence[FoundWord]:
+    def words(self) -> Sequence[CorpusWord]:
         """By falling frequency."""
         self._prune()
         return self._words
@@ -53,7 +53,7 @@ class TopWords:
             self._least = self._words[-1].tokens
 
 
-def list_words(words: Iterable[FoundWord], shards: Sequence[TextShard]) -> tuple[ListedWord, ...]:
+def list_words(words: Iterable[CorpusWord], shards: Sequence[TextShard]) -> tuple[ListedWord, ...]:
     """Words as reports name them. shards: of the corpus, in order."""
     return tuple(
         ListedWord(
