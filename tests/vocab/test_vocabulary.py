@@ -31,7 +31,7 @@ def test_ids_are_line_numbers(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("id", [-1, 3])
 def test_word_raises_for_a_class_id_out_of_range(id: int) -> None:
-    with pytest.raises(IndexError, match=f"class id {id} of a vocabulary of 3 words"):
+    with pytest.raises(IndexError, match=f"class id {id} is not in a vocabulary of 3 words"):
         Vocabulary(["a", "b", "c"]).word(id)
 
 

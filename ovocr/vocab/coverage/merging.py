@@ -1,4 +1,4 @@
-"""From the words of each shard to those of the corpus."""
+"""Merges the word counts of shards to the word counts of the corpus."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,16 +9,18 @@ import pyarrow.parquet as pq
 from ovocr.vocab.count_merging import merged_counts
 from ovocr.vocab.coverage.corpus_words import CorpusWord
 
-# Rows of all shards that are merged in this process's memory, some 300 bytes each; DuckDB merges more.
+# Up to this number of rows, about 300 bytes each, is merged in memory; DuckDB merges more.
 ROWS_IN_MEMORY = 2_000_000
 _BATCH_ROWS = 16_384
 
 
 def merge_words(files: Sequence[Path], scratch: Path) -> Iterator[CorpusWord]:
-    """The distinct words of shards, in any order. files: as ``ovocr.vocab.counting`` writes them, in order of shards.
+    """Yields the distinct words of shards, in any order.
 
-    scratch: a folder that is made for what does not fit in memory. Raises MissingExtraError where something does not
-    and DuckDB is not installed, OvocrError where the disk does not suffice.
+    files: as ``ovocr.vocab.counting`` writes them, in the order of the shards.
+    scratch: a folder that is created if the words do not fit in memory.
+
+    Raises MissingExtraError if they do not fit and DuckDB is not installed, and OvocrError if the disk is full.
     """
     if sum(pq.read_metadata(path).num_rows for path in files) <= ROWS_IN_MEMORY:
         return _merge_in_memory(files)
