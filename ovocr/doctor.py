@@ -11,6 +11,7 @@ from typing import Literal
 
 from ovocr import __version__
 from ovocr.base.errors import MissingExtraError, OvocrError
+from ovocr.base.plural import counted
 from ovocr.processes.cores import available_cores
 
 _PACKAGES = {
@@ -113,12 +114,12 @@ def _paddleocr() -> str:
     if find_spec("paddle") is None:
         return f"{found}; for Paddle models and GPUs also pip install 'paddlepaddle<3.3' or its build for GPUs"
     from ovocr.labelgen.engines.paddle_engine import name_runtime
-    from ovocr.labelgen.engines.paddle_trial import name_gpus, try_out
+    from ovocr.labelgen.engines.paddle_trial import try_out
 
     trial = try_out(None)
     if trial.failure is not None:
         raise RuntimeError(f"PaddlePaddle does not start: {trial.failure}")
-    return f"{found} and {name_runtime('paddlepaddle')}, {name_gpus(trial.gpus) if trial.gpus else 'CPU only'}"
+    return f"{found} and {name_runtime('paddlepaddle')}, {counted(trial.gpus, 'GPU') if trial.gpus else 'CPU only'}"
 
 
 def _torch() -> str:

@@ -265,7 +265,7 @@ def test_words_and_ids(tmp_path: Path) -> None:
     assert (code, text) == (1, "1\ttwo\n")
     assert errors.splitlines() == [
         "ovocr: TWO: is looked up as two",
-        "ovocr: \\x1b[3: not in the vocabulary, where it would be [3; no text has it as a word",
+        "ovocr: \\x1b[3: not in the vocabulary (looked up as [3); segmentation finds no word in it",
         "ovocr: 2: class ids go from 0 to 1",
     ]
 

@@ -1,6 +1,6 @@
-"""Numbers with their nouns in messages."""
+"""Counts with their nouns."""
 
 
-def counted(number: int, noun: str) -> str:
-    """Returns "1 image", or "1,234 images"."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+def counted(count: int, noun: str) -> str:
+    """Returns the count with the noun in singular or plural: "1 shard", "2 shards", "1,000 shards"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

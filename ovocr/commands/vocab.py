@@ -75,7 +75,7 @@ def vocab_build(segmentation: str, memory: str, json_path: str | None, **options
     from ovocr.base.memory_size import parse_memory
     from ovocr.vocab import Segmentation
     from ovocr.vocab.building.build import build_vocabulary
-    from ovocr.vocab.merged_counts import LEAST_MEMORY
+    from ovocr.vocab.count_merging import LEAST_MEMORY
 
     report = build_vocabulary(
         VocabularyOptions(

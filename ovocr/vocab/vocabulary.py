@@ -15,6 +15,7 @@ from typing import Any
 from ovocr.base.errors import OvocrError
 from ovocr.base.escape import for_terminal
 from ovocr.base.files import write_text, written_aside
+from ovocr.base.plural import counted
 from ovocr.vocab.lexicon import LEXICON, lexicon_settings, load_lexicon
 
 _FORBIDDEN_CHARACTER = re.compile(r"[^\S\n]|[\x00-\x09\x0b-\x1f\x7f-\x9f]|\ufeff")
@@ -87,7 +88,7 @@ class Vocabulary:
     def word(self, id: int) -> str:
         """Returns the word of a class id. Raises IndexError if the id is not from 0 to len - 1."""
         if not 0 <= id < len(self._words):
-            raise IndexError(f"class id {id} of a vocabulary of {len(self._words)} words")
+            raise IndexError(f"class id {id} is not in a vocabulary of {counted(len(self._words), 'word')}")
         return self._words[id]
 
     def _text(self) -> str:

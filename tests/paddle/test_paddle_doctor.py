@@ -1,4 +1,4 @@
-"""What `ovocr doctor` says of PaddleOCR where it is installed."""
+"""`ovocr doctor` with PaddleOCR installed."""
 
 from importlib.metadata import version
 
@@ -7,7 +7,7 @@ import pytest
 from ovocr import doctor
 
 
-def test_runtimes_and_devices_are_named() -> None:
+def test_doctor_names_runtimes_and_devices() -> None:
     finding = doctor._tried("paddleocr", doctor._paddleocr)
     assert finding.state == "ok"
     assert finding.detail == (
@@ -16,7 +16,7 @@ def test_runtimes_and_devices_are_named() -> None:
     )
 
 
-def test_a_paddlepaddle_that_does_not_start_has_failed(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_reports_a_paddlepaddle_that_does_not_start(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['paddle'] = None\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     finding = doctor._tried("paddleocr", doctor._paddleocr)

@@ -1,4 +1,4 @@
-"""PaddleOCR as an engine: its detector, recogniser and geometry on PaddlePaddle or ONNX Runtime, with our own batches.
+"""PaddleOCR as an engine: its detector, recogniser and geometry on PaddlePaddle or ONNX Runtime, with own batching.
 
 Source: PaddleOCR 3.7's modules TextDetection and TextRecognition, and PaddleX 3.7's ``pipelines/ocr`` (order of steps).
 """
@@ -21,23 +21,23 @@ from ovocr.labelgen.engines.interface import Batching, EngineError, Pixels, Prep
 from ovocr.labelgen.engines.lost_spaces import MIN_PROBABILITY, LostSpaces
 from ovocr.labelgen.engines.paddle_models import Backend, PaddleModel
 
-DETECTION_SIDE = 960  # the longer side that the detector sees
-# Regions that the detector is less sure of are left out. PaddleOCR asks 0.6, which loses small words.
+DETECTION_SIDE = 960  # longer side of the detector's input, in pixels
+# Regions with a lower score are left out. PaddleOCR's 0.6 loses small words.
 DETECTION_SCORE = 0.4
-# Thinner regions hold no text; PaddleOCR 2 left them out too (filter_tag_det_res). At a border they can be empty.
+# Thinner regions hold no text, and can be empty at a border. PaddleOCR 2 also left them out (filter_tag_det_res).
 MIN_REGION_SIDE = 3
 MIN_SCORE = 0.5
-# On one thread a batch takes as long as its items one by one, and ONNX Runtime gives other last digits in a batch.
-# Steps of 32 read a little better than 8, and cost no more: oneDNN prepares itself for every width that is new to it.
-CPU_BATCHING = Batching(pictures=1, crops=1, crop_height=48, width_step=32)
-# cuBLAS and cuDNN choose their kernels by the size of a batch: it is always the same.
-GPU_BATCHING = Batching(pictures=8, crops=64, crop_height=48, width_step=32, full=True)
+# On one thread batches save no time, and ONNX Runtime's last digits depend on the batch.
+# Width steps of 32 read slightly better than 8 and cost no more, because oneDNN prepares for every new width.
+CPU_BATCHING = Batching(images=1, crops=1, crop_height=48, width_step=32)
+# cuBLAS and cuDNN choose kernels by batch size, so all batches have the same size.
+GPU_BATCHING = Batching(images=8, crops=64, crop_height=48, width_step=32, full=True)
 WORKERS_PER_GPU = 4
 
 
 @dataclass(frozen=True)
 class PaddlePlan:
-    """The engine with these models. gpus: how many it can use. onednn: does PaddlePaddle compute with it on a CPU?"""
+    """A plan of PaddleOCR. gpus: number of usable GPUs. onednn: True if PaddlePaddle uses oneDNN on a CPU."""
 
     det: PaddleModel
     rec: PaddleModel
@@ -47,26 +47,26 @@ class PaddlePlan:
 
     @property
     def backend(self) -> Backend:
-        """What runs the networks of both models."""
+        """The runtime of both models."""
         return self.det.backend
 
     @property
     def batching(self) -> Batching:
-        """As the device wants it."""
+        """Batch sizes for the device."""
         return replace(GPU_BATCHING if self.gpus else CPU_BATCHING, crop_height=self.rec.crop_height)
 
     @property
     def images_at_once(self) -> int:
-        """How many pictures a worker should have at hand."""
+        """Number of images that a worker should read at once."""
         return 32 if self.gpus else 4
 
     @property
     def workers(self) -> int | None:
-        """How many workers are of use: a few that take turns on each GPU, or one for each core."""
+        """Useful number of workers: a few that share each GPU, or None for one per core."""
         return WORKERS_PER_GPU * self.gpus if self.gpus else None
 
     def describe(self) -> dict[str, Any]:
-        """Settings, hashes and versions that the results depend on."""
+        """Returns the settings, hashes and versions that results depend on."""
         batching = self.batching
         settings = {
             "backend": self.backend,
@@ -80,7 +80,7 @@ class PaddlePlan:
             "space_probability": MIN_PROBABILITY,
         }
         if batching.full:
-            settings |= {"picture_batch": batching.pictures, "crop_batch": batching.crops}
+            settings |= {"picture_batch": batching.images, "crop_batch": batching.crops}
         return {
             "name": "paddleocr",
             "models": {"det": self.det.sha256(), "rec": self.rec.sha256()},
@@ -89,39 +89,39 @@ class PaddlePlan:
         }
 
     def load(self, worker: int = 0) -> "PaddleEngine":
-        """The engine, on one thread or one GPU. The models have been tried: what fails now is no mistake of a user."""
+        """Loads the engine on one thread or one GPU. The models passed a trial, so a failure is not the user's."""
         return PaddleEngine(self, f"gpu:{worker % self.gpus}" if self.gpus else "cpu")
 
 
 def name_runtime(backend: Backend) -> str:
-    """The installed package that runs networks, and its version."""
+    """Returns name and version of the installed package that runs networks."""
     package = _package(backend)
     return f"{package} {version(package)}"
 
 
 def _package(backend: Backend) -> str:
-    """Name of the installed package that runs networks: builds of both for GPUs have names of their own."""
+    """Returns the name of the installed package that runs networks. Builds for GPUs have other names."""
     module = {"paddlepaddle": "paddle", "onnxruntime": "onnxruntime"}[backend]
     names = packages_distributions().get(module)
     if not names:
-        raise OvocrError(f"the module {module} is there, but no installed package that it belongs to; reinstall it")
+        raise OvocrError(f"the module {module} belongs to no installed package; reinstall it")
     return sorted(set(names))[-1]
 
 
 class PaddleEngine:
-    """Detector and recogniser of PaddleOCR. device: cpu, or gpu:N. Nothing is fetched from anywhere."""
+    """Detector and recogniser of PaddleOCR. device: "cpu" or "gpu:N". Downloads nothing."""
 
     min_score = MIN_SCORE
 
     def __init__(self, plan: PaddlePlan, device: str) -> None:
-        # A GPU that is lost would be replaced by the CPU without a word. Read when PaddleX is imported.
+        # Otherwise PaddleX silently replaces a lost GPU by the CPU. PaddleX reads this when it is imported.
         os.environ.setdefault("PADDLE_PDX_DISABLE_DEVICE_FALLBACK", "True")
         import cv2
         from paddlex.inference.pipelines.components import CropByPolys, SortQuadBoxes
 
         cv2.setNumThreads(1)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # PaddlePaddle has one about a compiler cache
+            warnings.simplefilter("ignore")  # PaddlePaddle warns about a compiler cache
             self._detector, self._recogniser = _load_modules(plan, device)
         self.batching = plan.batching
         self._recogniser.post_op = _SpacingDecoder(self._recogniser.post_op)
@@ -129,29 +129,27 @@ class PaddleEngine:
         self._crop: Any = CropByPolys(det_box_type="quad")
         self._errors = _runtime_errors()
 
-    def prepare(self, picture: Pixels) -> Prepared:
-        """A picture as the detector wants it. Raises EngineError."""
+    def prepare(self, image: Pixels) -> Prepared:
+        """Returns the detector's input for an image. Raises EngineError."""
         steps = self._detector.pre_tfs
         try:
-            resized, shapes = steps["Resize"](steps["Read"]([picture]))
+            resized, shapes = steps["Resize"](steps["Read"]([image]))
             (tensor,) = steps["ToBatch"](steps["ToCHW"](steps["Normalize"](resized)))
         except self._errors as error:
             raise EngineError.at("detection", error) from error
-        return Prepared(tensor[0], _Source(picture, shapes[0]))
+        return Prepared(tensor[0], _Source(image, shapes[0]))
 
-    def detect(self, pictures: Sequence[Prepared]) -> list[list[Region]]:
-        """The regions of each picture, in reading order. Raises EngineError."""
+    def detect(self, images: Sequence[Prepared]) -> list[list[Region]]:
+        """Returns the regions of each image in reading order. Raises EngineError."""
         try:
-            maps = self._detector.runner(x=[np.stack([picture.tensor for picture in pictures])])
-            found, _ = self._detector.post_op(maps, [picture.source.shape for picture in pictures])
-            return [
-                self._regions(corners, picture.source.pixels) for corners, picture in zip(found, pictures, strict=True)
-            ]
+            maps = self._detector.runner(x=[np.stack([image.tensor for image in images])])
+            found, _ = self._detector.post_op(maps, [image.source.shape for image in images])
+            return [self._regions(corners, image.source.pixels) for corners, image in zip(found, images, strict=True)]
         except self._errors as error:
             raise EngineError.at("detection", error) from error
 
     def _regions(self, found: npt.NDArray[np.int16], pixels: Pixels) -> list[Region]:
-        """found: [regions, 4, 2], corners from the top left clockwise, x before y."""
+        """Returns the regions of one image. found: [regions, 4, 2], corners clockwise from the top left, x before y."""
         corners = self._sort([box for box in found if _thickness(box) > MIN_REGION_SIDE])
         return [
             Region(tuple(round(float(value), DECIMALS) for value in box.reshape(-1)), crop)
@@ -159,10 +157,10 @@ class PaddleEngine:
         ]
 
     def recognise(self, crops: Sequence[Pixels], width: int) -> list[Reading]:
-        """The text of each crop. Raises EngineError."""
+        """Returns the text of each crop. Raises EngineError."""
         scaling = self._recogniser.pre_tfs["ReisizeNorm"]
-        # PaddleX takes the ratio of these two and multiplies it by the height again: half a pixel keeps that from
-        # ending below the width. By itself it pads to 320 or the widest crop of a batch, and squeezes one over 3200.
+        # PaddleX divides width by height and multiplies by the height again; half a pixel keeps the result from falling
+        # below the width. Its defaults are to pad to 320 or the widest crop of a batch and to squeeze crops over 3200.
         scaling.rec_image_shape = [3, self.batching.crop_height, width + 0.5]
         scaling.max_imgW = width
         try:
@@ -174,27 +172,27 @@ class PaddleEngine:
 
 @dataclass(frozen=True, eq=False)
 class _Source:
-    """What boxes and crops are made from. pixels: the picture as given. shape: as DBPostProcess wants it."""
+    """Data for boxes and crops. pixels: the given image. shape: in the form of DBPostProcess."""
 
     pixels: Pixels
     shape: npt.NDArray[np.float64]
 
 
 class _SpacingDecoder:
-    """PaddleX's CTC decoder, given the lost spaces. decoder: a CTCLabelDecode, whose last character is the space."""
+    """PaddleX's CTC decoder with lost spaces restored. decoder: a CTCLabelDecode, whose last character is the space."""
 
     def __init__(self, decoder: Any) -> None:
         self._decoder = decoder
         self._spaces = LostSpaces(decoder.character)
 
     def __call__(self, outputs: list[npt.NDArray[np.float32]], **_: Any) -> tuple[list[str], list[float]]:
-        """Texts and scores of a batch. outputs: the recogniser's only one, as LostSpaces wants it."""
+        """Returns texts and scores of a batch. outputs: the recogniser's only output, as in ``LostSpaces.restore``."""
         lines = self._decoder.decode(*self._spaces.restore(outputs[0]), is_remove_duplicate=True)
         return [text for text, _ in lines], [score for _, score in lines]
 
 
 def _load_modules(plan: PaddlePlan, device: str) -> tuple[Any, Any]:
-    """PaddleX's predictors for detection and recognition."""
+    """Returns PaddleX's predictors for detection and recognition."""
     from paddleocr import TextDetection, TextRecognition
 
     logging.getLogger("paddlex").setLevel(logging.CRITICAL)
@@ -212,9 +210,10 @@ def _load_modules(plan: PaddlePlan, device: str) -> tuple[Any, Any]:
 
 
 def _runtime(plan: PaddlePlan) -> dict[str, Any]:
-    """How PaddleX is to run the networks: on one thread, or on a GPU."""
+    """Returns PaddleX's settings for one thread or a GPU."""
     if plan.backend == "onnxruntime":
-        # Memory is planned for one shape; here each call has another, and planning costs more than it saves.
+        # Memory patterns are planned per shape. Here shapes change with each call, so planning costs more than it
+        # saves.
         threads = {"intra_op_num_threads": 1, "inter_op_num_threads": 1}
         return {
             "engine": "onnxruntime",
@@ -225,16 +224,16 @@ def _runtime(plan: PaddlePlan) -> dict[str, Any]:
 
 
 def _thickness(box: npt.NDArray[np.int16]) -> float:
-    """The shorter of width and height of a quadrangle, in pixels; box: [4, 2]."""
+    """Returns the shorter of width and height of a quadrangle, in pixels. box: [4, 2]."""
     top_left, top_right, _, bottom_left = box.astype(np.float64)
     return float(min(np.linalg.norm(top_left - top_right), np.linalg.norm(top_left - bottom_left)))
 
 
 def _runtime_errors() -> tuple[type[Exception], ...]:
-    """What a picture can make the parts raise; anything else is a mistake in the program, or a device that is lost.
+    """Returns the errors that an image can cause. Any other error is a bug or a lost device.
 
-    PaddlePaddle raises Python's own (paddle/fluid/pybind/exception.cc): ValueError for shapes, MemoryError for a full
-    device, RuntimeError for most others; its OSError and SystemError are of CUDA and of itself, and no picture's fault.
+    PaddlePaddle raises Python's errors (paddle/fluid/pybind/exception.cc): ValueError for shapes, MemoryError for a
+    full device, RuntimeError for most others. Its OSError and SystemError come from CUDA and itself, not from images.
     """
     import cv2
     from onnxruntime.capi import onnxruntime_pybind11_state as state

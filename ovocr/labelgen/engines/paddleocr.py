@@ -4,10 +4,11 @@ from dataclasses import replace
 from importlib.util import find_spec
 
 from ovocr.base.errors import MissingExtraError, UsageError
+from ovocr.base.plural import counted
 from ovocr.labelgen.engines.interface import EngineChoice
 from ovocr.labelgen.engines.paddle_engine import PaddlePlan, name_runtime
 from ovocr.labelgen.engines.paddle_models import find_paddle_models
-from ovocr.labelgen.engines.paddle_trial import name_gpus, try_out
+from ovocr.labelgen.engines.paddle_trial import try_out
 
 
 def plan(choice: EngineChoice) -> PaddlePlan:
@@ -43,7 +44,7 @@ def plan(choice: EngineChoice) -> PaddlePlan:
 
 def _with_notice(plan: PaddlePlan, onednn_failure: str | None = None) -> PaddlePlan:
     """Returns the plan with a notice that names models, runtime and device, or says why oneDNN is not used."""
-    device = name_gpus(plan.gpus) if plan.gpus else "CPU with oneDNN" if plan.onednn else "CPU"
+    device = counted(plan.gpus, "GPU") if plan.gpus else "CPU with oneDNN" if plan.onednn else "CPU"
     notice = f"paddleocr: {plan.det.name} + {plan.rec.name} on {name_runtime(plan.backend)}, {device}"
     if onednn_failure is not None:
         notice = (

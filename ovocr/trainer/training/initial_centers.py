@@ -17,7 +17,7 @@ from ovocr.trainer.runs.checkpoint import RowShard, load_checkpoint
 from ovocr.trainer.runs.folder import RunFolder
 from ovocr.trainer.training.model import Model, saved_per_head
 from ovocr.vocab import Vocabulary
-from ovocr.vocab.class_map import NOT_THERE, ClassMap
+from ovocr.vocab.class_map import NO_OLD_CLASS, ClassMap
 
 # Rows of the old centers that a rank broadcasts at a time: 67 MB at a width of 1024.
 _BLOCK_ROWS = 16_384
@@ -151,7 +151,7 @@ def _check_old_ids(class_map: ClassMap, source: SourceHead, path: Path) -> None:
         old_id = class_map.old_ids[wrong[0]]
         raise OvocrError(
             f"{path}: class {wrong[0]} was {old_id}, but the class ids of {source.run.root} are 0 to "
-            f"{source.num_classes - 1}; {NOT_THERE} marks a new class"
+            f"{source.num_classes - 1}; {NO_OLD_CLASS} marks a new class"
         )
 
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ovocr.base.errors import OvocrError, UsageError
+from ovocr.vocab.count_merging import DEFAULT_MEMORY
 from ovocr.vocab.lexicon import LEXICON
-from ovocr.vocab.merged_counts import DEFAULT_MEMORY
 from ovocr.vocab.segmentation.segmenter import DEFAULT, Segmentation
 from ovocr.vocab.vocabulary import description_path
 

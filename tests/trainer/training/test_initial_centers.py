@@ -278,7 +278,7 @@ def mistakes() -> dict[str, tuple[Callable[[Stages], list[str]], str]]:
     return {
         "missing": (
             lambda stages: [f"heads.ocr.init_map={stages.root}/no.npy"],
-            r"^--set: heads.ocr.init_map: ROOT/no.npy: not a class map that can be read: No such file or directory$",
+            r"^--set: heads.ocr.init_map: ROOT/no.npy: the class map cannot be read: No such file or directory$",
         ),
         "floats": (array(np.zeros(47)), r"hand.npy: not a class map: .* not \[47\] of float64$"),
         "matrix": (array(np.zeros((47, 1), int)), r"hand.npy: not a class map: .* not \[47, 1\] of int64$"),
