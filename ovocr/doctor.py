@@ -46,19 +46,19 @@ def examine() -> Iterator[Finding]:
     yield Finding("ovocr", "ok", f"{__version__}, Python {platform.python_version()}, {platform.platform()}")
     yield Finding("cores", "ok", f"{available_cores()} available of {os.cpu_count()}")
     for extra, packages in _PACKAGES.items():
-        yield _packages(extra, packages)
-    yield _try("lexicon", _lexicon)
-    yield _try("rapidocr", _rapidocr)
-    yield _try("paddleocr", _paddleocr)
-    yield _try("torch", _torch)
+        yield _check_packages(extra, packages)
+    yield _try("lexicon", _check_lexicon)
+    yield _try("rapidocr", _check_rapidocr)
+    yield _try("paddleocr", _check_paddleocr)
+    yield _try("torch", _check_torch)
 
 
 def examine_ranks() -> Finding:
     """Returns the finding of a sum over all ranks that torchrun started, or over one rank without torchrun."""
-    return _try("ranks", _ranks)
+    return _try("ranks", _check_ranks)
 
 
-def _packages(extra: str, packages: tuple[str, ...]) -> Finding:
+def _check_packages(extra: str, packages: tuple[str, ...]) -> Finding:
     found, missing = [], []
     for package in packages:
         try:
@@ -81,14 +81,14 @@ def _try(name: str, check: Callable[[], str]) -> Finding:
         return Finding(name, "failed", f"{type(error).__name__}: {str(error).splitlines()[0]}")
 
 
-def _lexicon() -> str:
+def _check_lexicon() -> str:
     from ovocr.vocab import Vocabulary
 
     vocabulary = Vocabulary.load("lexicon")
     return f"{len(vocabulary):,} words, sha256 {vocabulary.sha256[:16]}…"
 
 
-def _rapidocr() -> str:
+def _check_rapidocr() -> str:
     """Reads a generated image."""
     from ovocr.labelgen.engines.interface import EngineChoice
 
@@ -106,7 +106,7 @@ def _rapidocr() -> str:
     return f"reads a test image: {text!r}"
 
 
-def _paddleocr() -> str:
+def _check_paddleocr() -> str:
     """Returns the runtimes of its networks. Its models are downloaded and tried when a labelling run starts."""
     if find_spec("paddleocr") is None:
         raise MissingExtraError("--engine paddleocr", "paddle")
@@ -122,7 +122,7 @@ def _paddleocr() -> str:
     return f"{found} and {name_runtime('paddlepaddle')}, {counted(trial.gpus, 'GPU') if trial.gpus else 'CPU only'}"
 
 
-def _torch() -> str:
+def _check_torch() -> str:
     if find_spec("torch") is None:
         raise MissingExtraError("training", "train")
     import torch
@@ -134,7 +134,7 @@ def _torch() -> str:
     return f"{torch.__version__}, CUDA {torch.version.cuda}, {', '.join(devices)}, {bf16} bf16"
 
 
-def _ranks() -> str:
+def _check_ranks() -> str:
     if find_spec("torch") is None:
         raise MissingExtraError("training", "train")
     import torch

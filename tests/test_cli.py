@@ -178,7 +178,7 @@ def test_documented_options_are_those_of_the_command(document: str, path: tuple[
         ),
     ],
 )
-def test_a_mistake_is_one_line(
+def test_error_is_one_line(
     arguments: list[str], code: int, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -190,7 +190,7 @@ def test_a_mistake_is_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+def test_pipe_is_not_replaced(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     code, _, errors = ovocr("vocab", "build", tmp_path, "--out", pipe, "--force")
@@ -210,7 +210,7 @@ def test_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
         ("--json", "notes.txt", "would replace a file of another kind"),
     ],
 )
-def test_what_a_command_has_not_written_is_not_replaced(
+def test_files_of_other_programs_are_not_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, place: str, message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -225,7 +225,7 @@ def test_what_a_command_has_not_written_is_not_replaced(
 
 
 @pytest.mark.parametrize("other", [["--dry-run"], ["--nproc-per-node", "2"]])
-def test_a_preview_is_all_that_is_asked_for(tmp_path: Path, other: list[str]) -> None:
+def test_preview_excludes_options_of_training(tmp_path: Path, other: list[str]) -> None:
     code, _, errors = ovocr("train", str(tmp_path / "no.toml"), "--preview", str(tmp_path / "page.html"), *other)
     assert (code, errors.startswith("ovocr: --preview does not train")) == (2, True)
 
@@ -236,13 +236,13 @@ def test_wrong_usage_is_exit_code_2() -> None:
     assert ovocr("nothing")[0] == 2
 
 
-def test_names_in_errors_are_shown_not_sent(tmp_path: Path) -> None:
+def test_control_characters_in_errors_are_escaped(tmp_path: Path) -> None:
     _, _, errors = ovocr("build-labels", tmp_path / "\x1b[31mred.tar", "--out", tmp_path / "o")
     assert "\x1b" not in errors
     assert "\\x1b[31mred.tar" in errors
 
 
-def test_a_path_that_is_in_the_way_is_one_line(tmp_path: Path) -> None:
+def test_file_instead_of_a_folder_is_a_one_line_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     empty = tmp_path / "empty.tar"
     empty.write_bytes(b"\0" * 10240)
@@ -251,14 +251,14 @@ def test_a_path_that_is_in_the_way_is_one_line(tmp_path: Path) -> None:
     assert str(tmp_path / "file") in errors
 
 
-def test_debug_shows_where_an_error_came_from(tmp_path: Path) -> None:
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     code, _, errors = ovocr("--debug", "vocab", "coverage", tmp_path)
     assert code == 1
     assert "Traceback" in errors
     assert errors.splitlines()[-1].startswith("ovocr: ")
 
 
-def test_words_and_ids(tmp_path: Path) -> None:
+def test_vocab_show_prints_words_and_ids(tmp_path: Path) -> None:
     (tmp_path / "v.txt").write_text("one\ntwo\n")
     assert ovocr("vocab", "show", tmp_path / "v.txt", "two", "0") == (0, "1\ttwo\n0\tone\n", "")
     code, text, errors = ovocr("vocab", "show", tmp_path / "v.txt", "TWO", "\x1b[3", "2")
@@ -270,7 +270,7 @@ def test_words_and_ids(tmp_path: Path) -> None:
     ]
 
 
-def test_words_and_ids_as_json(tmp_path: Path) -> None:
+def test_vocab_show_writes_json(tmp_path: Path) -> None:
     (tmp_path / "v.txt").write_text("one\ntwo\n")
     code, text, _ = ovocr("vocab", "show", tmp_path / "v.txt", "two", "three", "--json", "-")
     assert code == 1
@@ -282,7 +282,7 @@ def test_words_and_ids_as_json(tmp_path: Path) -> None:
     }
 
 
-def test_what_a_vocabulary_is(tmp_path: Path) -> None:
+def test_vocab_show_describes_the_vocabulary(tmp_path: Path) -> None:
     (tmp_path / "v.txt").write_text("one\ntwo\n")
     code, text, _ = ovocr("vocab", "show", tmp_path / "v.txt", "--json", tmp_path / "v.json")
     assert code == 0
