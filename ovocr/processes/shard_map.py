@@ -14,8 +14,8 @@ from typing import TypeVar
 from tqdm import tqdm
 
 from ovocr.base.errors import OvocrError
-from ovocr.processes.child import begin_worker
 from ovocr.processes.cores import available_cores
+from ovocr.processes.worker_setup import set_up_worker
 
 Shard = TypeVar("Shard")
 Result = TypeVar("Result")
@@ -49,7 +49,7 @@ def _map_in_processes(work: Callable[[Shard], Result], shards: list[Shard], coun
     waiting: deque[tuple[Shard, Future[Result]]] = deque()
     todo = iter(shards)
     others = set(active_children())
-    executor = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=begin_worker)
+    executor = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=set_up_worker)
     try:
         while True:
             # Results wait in memory for those of earlier shards: at most two per process.
@@ -77,7 +77,7 @@ def _map_in_processes(work: Callable[[Shard], Result], shards: list[Shard], coun
 
 @contextmanager
 def _block_ctrl_c() -> Iterator[None]:
-    """Hides Ctrl-C from processes that the block starts: until ``begin_worker`` they would print a traceback.
+    """Hides Ctrl-C from processes that the block starts: until ``set_up_worker`` they would print a traceback.
 
     This process receives it after the block.
     """
