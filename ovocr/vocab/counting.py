@@ -4,7 +4,6 @@ A file has one row per distinct word, sorted by word (by code point, which is UT
 tokens, its number of occurrences; images, the number of images with it; example, the key of the first of these images.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -50,11 +49,3 @@ class WordCounts:
         words = sorted(self.tokens)
         columns = [words, *([of[word] for word in words] for of in (self.tokens, self.in_images, self.examples))]
         pq.write_table(pa.table(columns, schema=COUNTS), path, compression="zstd")
-
-
-def count_words(images: Iterable[ImageText], segmentation: Segmentation) -> WordCounts:
-    """Returns the counts of all ``images``."""
-    counts = WordCounts()
-    for image in images:
-        counts.add(image, segmentation)
-    return counts

@@ -1,14 +1,16 @@
 """Fixtures: the built-in vocabulary, made once per session, and data sets of stored text."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from ovocr.vocab.corpus import ImageText
 
 from ovocr.dataset.layout import LabelledDataSet
-from ovocr.vocab import Vocabulary
+from ovocr.vocab import Segmentation, Vocabulary
+from ovocr.vocab.counting import WordCounts
 from ovocr.vocab.lexicon import LEXICON, build_lexicon, lexicon_settings
 from tests.manifests import make_manifest
 
@@ -48,6 +50,19 @@ def _write_shard(root: Path, shard: int, images: list[list[str]], *, finished: b
 def write_shard() -> Callable[..., None]:
     """Returns write_shard(root, number, images, *, finished=True), which writes the lines of each image to a shard."""
     return _write_shard
+
+
+def _count_words(images: Iterable[ImageText], segmentation: Segmentation) -> WordCounts:
+    counts = WordCounts()
+    for image in images:
+        counts.add(image, segmentation)
+    return counts
+
+
+@pytest.fixture
+def count_words() -> Callable[[Iterable[ImageText], Segmentation], WordCounts]:
+    """Returns count_words(images, segmentation), which counts the words of images."""
+    return _count_words
 
 
 @pytest.fixture(scope="session")

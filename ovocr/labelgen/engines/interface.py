@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ovocr.base.errors import UsageError
-from ovocr.dataset.boxes import Box
+from ovocr.dataset.boxes import DECIMALS, Box
 
 # uint8 [height, width, 3], blue-green-red.
 Pixels = npt.NDArray[np.uint8]
@@ -61,6 +61,11 @@ class Region:
 
     box: Box
     crop: Pixels
+
+    @classmethod
+    def at(cls, corners: npt.NDArray[Any], crop: Pixels) -> "Region":
+        """Returns the region at these corners, rounded. corners: [4, 2], x before y, in the order of a box."""
+        return cls(tuple(round(float(value), DECIMALS) for value in corners.reshape(-1)), crop)
 
 
 @dataclass(frozen=True)

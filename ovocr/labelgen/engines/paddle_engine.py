@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ovocr.base.errors import OvocrError
-from ovocr.dataset.boxes import DECIMALS
 from ovocr.labelgen.engines.batching import MIN_CROP_WIDTH
 from ovocr.labelgen.engines.interface import Batching, EngineError, Pixels, Prepared, Reading, Region
 from ovocr.labelgen.engines.lost_spaces import MIN_PROBABILITY, LostSpaces
@@ -151,10 +150,7 @@ class PaddleEngine:
     def _regions(self, found: npt.NDArray[np.int16], pixels: Pixels) -> list[Region]:
         """Returns the regions of one image. found: [regions, 4, 2], corners clockwise from the top left, x before y."""
         corners = self._sort([box for box in found if _thickness(box) > MIN_REGION_SIDE])
-        return [
-            Region(tuple(round(float(value), DECIMALS) for value in box.reshape(-1)), crop)
-            for box, crop in zip(corners, self._crop(pixels, corners), strict=True)
-        ]
+        return [Region.at(box, crop) for box, crop in zip(corners, self._crop(pixels, corners), strict=True)]
 
     def recognise(self, crops: Sequence[Pixels], width: int) -> list[Reading]:
         """Returns the text of each crop. Raises EngineError."""

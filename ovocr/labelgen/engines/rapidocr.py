@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from ovocr.base.errors import MissingExtraError, OvocrError, UsageError
-from ovocr.dataset.boxes import DECIMALS
 from ovocr.labelgen.engines.batching import MIN_CROP_WIDTH
 from ovocr.labelgen.engines.interface import Batching, EngineChoice, EngineError, Pixels, Prepared, Reading, Region
 from ovocr.labelgen.engines.lost_spaces import MIN_PROBABILITY, SpacingDecoder
@@ -174,10 +173,7 @@ class RapidOcrEngine:
         found = self._detector.sorted_boxes(found)
         crops = [get_rotate_crop_image(source.pixels, box.copy()) for box in found]
         boxes = map_boxes_to_original(found.copy(), source.steps, source.height, source.width)
-        return [
-            Region(tuple(round(float(value), DECIMALS) for value in box.reshape(-1)), crop)
-            for box, crop in zip(boxes, crops, strict=True)
-        ]
+        return [Region.at(box, crop) for box, crop in zip(boxes, crops, strict=True)]
 
     def recognise(self, crops: Sequence[Pixels], width: int) -> list[Reading]:
         """Returns the text of each crop. Raises EngineError."""

@@ -15,7 +15,7 @@ from ovocr.vocab.building.drop_list import read_drop_lists
 from ovocr.vocab.building.options import VocabularyOptions
 from ovocr.vocab.building.ranking import Ranking, rank_words
 from ovocr.vocab.building.report import BuildReport, counts, total_distinct
-from ovocr.vocab.building.shard_counts import ShardCounts, count_shards
+from ovocr.vocab.building.shard_counts import CountedShards, count_shards
 from ovocr.vocab.building.work_folder import work_folder
 from ovocr.vocab.count_merging import check_duckdb, merged_counts
 from ovocr.vocab.segmentation.normalisation import NORMALISATION
@@ -52,7 +52,7 @@ def build_vocabulary(options: VocabularyOptions, *, progress: bool = False) -> B
 
 def _count_and_rank(
     options: VocabularyOptions, shards: list[TextShard], dropped: list[str], progress: bool
-) -> tuple[ShardCounts, Ranking]:
+) -> tuple[CountedShards, Ranking]:
     with work_folder(options.out) as folder:
         counted = count_shards(
             shards,
@@ -68,7 +68,7 @@ def _count_and_rank(
             return counted, rank_words(connection, size=options.size, min_count=options.min_count, dropped=dropped)
 
 
-def _why_empty(options: VocabularyOptions, counted: ShardCounts, ranking: Ranking) -> str:
+def _why_empty(options: VocabularyOptions, counted: CountedShards, ranking: Ranking) -> str:
     names = ", ".join(map(str, options.data_sets))
     if not counted.tokens:
         images = plural.counted(counted.images, "image")
@@ -81,7 +81,7 @@ def _why_empty(options: VocabularyOptions, counted: ShardCounts, ranking: Rankin
 
 
 def _settings(
-    options: VocabularyOptions, shards: list[TextShard], dropped: list[str], counted: ShardCounts, ranking: Ranking
+    options: VocabularyOptions, shards: list[TextShard], dropped: list[str], counted: CountedShards, ranking: Ranking
 ) -> dict[str, Any]:
     """Returns the settings for the JSON file. Without folder names and times, so equal inputs give equal files."""
     return {

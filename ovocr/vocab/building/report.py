@@ -7,7 +7,7 @@ from ovocr.base.escape import for_terminal
 from ovocr.base.plural import counted
 from ovocr.vocab.building.options import VocabularyOptions
 from ovocr.vocab.building.ranking import Ranking
-from ovocr.vocab.building.shard_counts import ShardCounts
+from ovocr.vocab.building.shard_counts import CountedShards
 from ovocr.vocab.vocabulary import Vocabulary
 
 _SHOWN = 10
@@ -19,7 +19,7 @@ class BuildReport:
 
     options: VocabularyOptions
     vocabulary: Vocabulary
-    counted: ShardCounts
+    counted: CountedShards
     ranking: Ranking
     listed: int
 
@@ -68,7 +68,7 @@ class BuildReport:
         return f"{label:<34}{distinct:>14,}{share}"
 
 
-def counts(shards: ShardCounts, ranking: Ranking) -> dict[str, Any]:
+def counts(shards: CountedShards, ranking: Ranking) -> dict[str, Any]:
     """Returns the figures that depend only on the stored text and the options."""
     return {
         "images": shards.images,

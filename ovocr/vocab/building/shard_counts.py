@@ -19,7 +19,7 @@ _LEAST_WORDS = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShardCounts:
+class CountedShards:
     """Counts of one or more shards. files: the files of their word counts, at least one per shard.
 
     images: number of images. images_without_text: number of images without a line. tokens: words with multiplicity.
@@ -30,8 +30,8 @@ class ShardCounts:
     tokens: int = 0
     files: tuple[Path, ...] = ()
 
-    def __add__(self, other: "ShardCounts") -> "ShardCounts":
-        return ShardCounts(
+    def __add__(self, other: "CountedShards") -> "CountedShards":
+        return CountedShards(
             images=self.images + other.images,
             images_without_text=self.images_without_text + other.images_without_text,
             tokens=self.tokens + other.tokens,
@@ -67,7 +67,7 @@ class ShardCounter:
     segmentation: Segmentation
     most_words: int
 
-    def __call__(self, shard: TextShard) -> ShardCounts:
+    def __call__(self, shard: TextShard) -> CountedShards:
         """Counts a shard of one of ``roots`` into files in ``folder``. Raises OvocrError."""
         words = _Words()
         files: list[Path] = []
@@ -84,7 +84,7 @@ class ShardCounter:
                 words = _Words()
         if words.tokens or not files:
             files.append(self._write(words, shard, len(files)))
-        return ShardCounts(images=images, images_without_text=without_text, tokens=tokens, files=tuple(files))
+        return CountedShards(images=images, images_without_text=without_text, tokens=tokens, files=tuple(files))
 
     def _write(self, words: _Words, shard: TextShard, part: int) -> Path:
         path = self.folder / f"{self.roots.index(shard.root)}-{shard.number:05d}-{part}.parquet"
@@ -97,7 +97,7 @@ class ShardCounter:
 
 def count_shards(
     shards: list[TextShard], folder: Path, segmentation: Segmentation, *, workers: int, memory: int, progress: bool
-) -> ShardCounts:
+) -> CountedShards:
     """Returns the sums over all shards and the files of their words. memory: bytes for all processes together.
 
     Raises OvocrError if a shard cannot be read.
@@ -109,4 +109,4 @@ def count_shards(
         most_words=max(_LEAST_WORDS, memory // (_BYTES_PER_WORD * workers)),
     )
     counted = map_shards(counter, shards, workers=workers, progress="counting" if progress else None)
-    return sum(counted, ShardCounts())
+    return sum(counted, CountedShards())

@@ -14,7 +14,7 @@ from ovocr.vocab.coverage.curves import class_frequency, image_classes, rank_fre
 from ovocr.vocab.coverage.figures import Comparison, Coverage, Difference, share
 from ovocr.vocab.coverage.merging import merge_words
 from ovocr.vocab.coverage.report import FrequentWords, NamedVocabulary, Report
-from ovocr.vocab.coverage.shard_counts import ShardCounter, ShardCounts
+from ovocr.vocab.coverage.shard_coverage import ShardCoverage, ShardMeasurer
 from ovocr.vocab.coverage.sources import data_set_coverages
 from ovocr.vocab.coverage.tallies import CorpusTally, VocabularyTally
 from ovocr.vocab.segmentation.segmenter import Segmentation
@@ -28,7 +28,7 @@ class _CorpusCounts:
     """Counts of the corpus with one segmentation. numbers: indices of its vocabularies in the report."""
 
     numbers: Sequence[int]
-    shards: Sequence[ShardCounts]
+    shards: Sequence[ShardCoverage]
     corpus: CorpusTally
     tallies: Sequence[VocabularyTally]
 
@@ -106,8 +106,8 @@ def _read(
     corpus = CorpusTally(TopWords(look_up))
     tallies = [VocabularyTally(vocabulary, _other(vocabularies, vocabulary), WORDS_LISTED) for vocabulary in own]
     with tempfile.TemporaryDirectory(prefix="ovocr-coverage-") as scratch:
-        counter = _counter(Path(scratch), shards, segmentation, own)
-        counts = list(map_shards(counter, shards, workers=workers, progress="words" if progress else None))
+        measurer = _measurer(Path(scratch), shards, segmentation, own)
+        counts = list(map_shards(measurer, shards, workers=workers, progress="words" if progress else None))
         spill = Path(scratch) / "merging"
         for found in merge_words([of_shard.words for of_shard in counts], spill):
             corpus.add(found)
@@ -120,9 +120,9 @@ def _other(vocabularies: Sequence[NamedVocabulary], vocabulary: Vocabulary) -> V
     return next((named.vocabulary for named in vocabularies if named.vocabulary is not vocabulary), None)
 
 
-def _counter(
+def _measurer(
     scratch: Path, shards: Sequence[TextShard], segmentation: Segmentation, vocabularies: Sequence[Vocabulary]
-) -> ShardCounter:
+) -> ShardMeasurer:
     """Returns the function that processes run. They load the vocabularies from files, once per process."""
     paths = tuple(scratch / f"vocabulary-{number}.txt" for number in range(len(vocabularies)))
     for path, vocabulary in zip(paths, vocabularies, strict=True):
@@ -130,7 +130,7 @@ def _counter(
     folder = scratch / "words"
     folder.mkdir()
     roots = tuple(dict.fromkeys(shard.root for shard in shards))
-    return ShardCounter(folder=folder, roots=roots, segmentation=segmentation, vocabularies=paths)
+    return ShardMeasurer(folder=folder, roots=roots, segmentation=segmentation, vocabularies=paths)
 
 
 def _coverage(

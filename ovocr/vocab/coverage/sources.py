@@ -6,10 +6,10 @@ from pathlib import Path
 from ovocr.base.escape import for_terminal
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.vocab.coverage.figures import SourceCoverage, share
-from ovocr.vocab.coverage.shard_counts import ShardCounts
+from ovocr.vocab.coverage.shard_coverage import ShardCoverage
 
 
-def data_set_coverages(shards: Sequence[ShardCounts], vocabulary: int) -> tuple[SourceCoverage, ...]:
+def data_set_coverages(shards: Sequence[ShardCoverage], vocabulary: int) -> tuple[SourceCoverage, ...]:
     """Returns the coverage of each data set by a vocabulary. Raises OvocrError if a manifest cannot be read.
 
     vocabulary: its index in the counts of the shards.
@@ -20,11 +20,11 @@ def data_set_coverages(shards: Sequence[ShardCounts], vocabulary: int) -> tuple[
     )
 
 
-def _data_set(root: Path, shards: Sequence[ShardCounts], vocabulary: int) -> SourceCoverage:
+def _data_set(root: Path, shards: Sequence[ShardCoverage], vocabulary: int) -> SourceCoverage:
     names = _source_names(root, [counts.shard.number for counts in shards])
     if len(set(names)) == 1:
         names = [f"shard {counts.shard.number}" for counts in shards]
-    parts: dict[str, list[ShardCounts]] = {}
+    parts: dict[str, list[ShardCoverage]] = {}
     for name, counts in zip(names, shards, strict=True):
         parts.setdefault(name, []).append(counts)
     return _sum(
@@ -42,7 +42,7 @@ def _source_names(root: Path, numbers: Iterable[int]) -> list[str]:
 
 
 def _sum(
-    name: str, shards: Sequence[ShardCounts], vocabulary: int, parts: tuple[SourceCoverage, ...] = ()
+    name: str, shards: Sequence[ShardCoverage], vocabulary: int, parts: tuple[SourceCoverage, ...] = ()
 ) -> SourceCoverage:
     tokens = sum(counts.tokens for counts in shards)
     tokens_in = sum(counts.tokens_in[vocabulary] for counts in shards)

@@ -10,7 +10,7 @@ import pytest
 from ovocr.base.errors import OvocrError
 from ovocr.dataset.text import TextShard, find_shards
 from ovocr.vocab import Segmentation
-from ovocr.vocab.building.shard_counts import ShardCounter, ShardCounts, count_shards
+from ovocr.vocab.building.shard_counts import CountedShards, ShardCounter, count_shards
 
 IMAGES = [["b a a"], [], ["c 12"], ["b d", "b"], ["e"]]
 
@@ -46,7 +46,7 @@ def test_shards_with_the_same_number_have_separate_files(tmp_path: Path, write_s
         write_shard(tmp_path / name, 0, IMAGES)
     shards = find_shards([tmp_path / "a", tmp_path / "b"])
     counted = count_shards(shards, tmp_path, Segmentation(), workers=1, memory=10**8, progress=False)
-    assert counted == ShardCounts(
+    assert counted == CountedShards(
         images=10,
         images_without_text=2,
         tokens=16,

@@ -1,6 +1,7 @@
 """Merging of word counts in memory and with DuckDB."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from ovocr.base.errors import MissingExtraError
 from ovocr.dataset.text import ImageText
 from ovocr.vocab import Segmentation
-from ovocr.vocab.counting import count_words
+from ovocr.vocab.counting import WordCounts
 from ovocr.vocab.coverage import merging
 from ovocr.vocab.coverage.corpus_words import CorpusWord, TopWords
 from ovocr.vocab.coverage.merging import merge_words
@@ -27,7 +28,7 @@ MERGED = [
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> list[Path]:
+def files(tmp_path: Path, count_words: Callable[..., WordCounts]) -> list[Path]:
     paths = [tmp_path / f"{10 - number}-x.parquet" for number in range(len(SHARDS))]  # not in the order of names
     for path, images in zip(paths, SHARDS, strict=True):
         count_words(images, Segmentation()).write(path)

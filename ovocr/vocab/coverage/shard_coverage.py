@@ -1,4 +1,4 @@
-"""Counts one shard: its words, in a file, and the figures that need whole images."""
+"""Measures one shard: its word counts, in a file, and the figures that need whole images."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,11 +10,11 @@ from ovocr.vocab.segmentation.segmenter import Segmentation
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShardCounts:
-    """Counts of one shard. words: the file of ``ovocr.vocab.counting``.
+class ShardCoverage:
+    """The word counts of one shard and its coverage. words: the file of ``ovocr.vocab.counting``.
 
     without_text: images without a line. without_any_word: images with lines but without a word.
-    tokens: of all words. tokens_in: per vocabulary, in the counter's order, the tokens in the vocabulary.
+    tokens: of all words. tokens_in: per vocabulary, in the measurer's order, the tokens in the vocabulary.
     words_per_image: per vocabulary, number of distinct in-vocabulary words to images with so many, for images with
     words.
     """
@@ -34,8 +34,8 @@ class ShardCounts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShardCounter:
-    """Counts shards in any process. folder: for the files of words. roots: the data sets, in order.
+class ShardMeasurer:
+    """Measures shards in any process. folder: for the files of words. roots: the data sets, in order.
 
     vocabularies: text files with one word per line, all made with ``segmentation``.
     """
@@ -45,8 +45,8 @@ class ShardCounter:
     segmentation: Segmentation
     vocabularies: tuple[Path, ...]
 
-    def __call__(self, shard: TextShard) -> ShardCounts:
-        """Counts a shard. Raises OvocrError if the stored text cannot be read, OSError if a file cannot be written."""
+    def __call__(self, shard: TextShard) -> ShardCoverage:
+        """Measures a shard. Raises OvocrError if its text cannot be read, OSError if its file cannot be written."""
         counts = WordCounts()
         vocabularies = [_load_words(path) for path in self.vocabularies]
         words_per_image: list[dict[int, int]] = [{} for _ in vocabularies]
@@ -61,7 +61,7 @@ class ShardCounter:
                 without_any_word += 1
         path = self.folder / f"{self.roots.index(shard.root)}-{shard.number}.parquet"
         counts.write(path)
-        return ShardCounts(
+        return ShardCoverage(
             shard=shard,
             words=path,
             images=counts.images,
