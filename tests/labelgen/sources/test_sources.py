@@ -16,7 +16,8 @@ import pytest
 
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.dataset.reasons import Reason
-from ovocr.labelgen.sources import Found, Ignored, Lost, SourceItem, plan, plan_shards, read_shard
+from ovocr.labelgen.sources import Found, Ignored, Lost, SourceItem, plan_shards, read_shard
+from ovocr.labelgen.sources.items import too_large
 from ovocr.recordio import RecordWriter
 
 MEMBERS = [("x/1.jpg", b"one"), ("x/1.json", b"{}"), ("../../etc/2.PNG", b"two" * 400), ("3.webp", b"three")]
@@ -121,7 +122,7 @@ def test_a_member_that_claims_too_much_is_not_read(tmp_path: Path, tar: Tar, mon
     monkeypatch.setattr("ovocr.labelgen.sources.tar.MAX_FILE_BYTES", 1000)
     (items,) = read(path)
     assert found(items) == [IMAGES[0], IMAGES[2]]
-    assert items[2] == plan.too_large("../../etc/2.PNG", 1200)
+    assert items[2] == too_large("../../etc/2.PNG", 1200)
 
 
 def test_a_tar_that_cannot_be_opened_ends_the_run(tmp_path: Path, tar: Tar):
@@ -297,7 +298,7 @@ def test_a_glob_is_sorted_and_other_sources_keep_their_order(tmp_path: Path, tar
     [
         ("nothing.tar", "no such file or folder"),
         ("nothing-*.tar", "no file or folder matches"),
-        ("a.tar.gz", "unknown kind of source; there are: .tar"),
+        ("a.tar.gz", "unknown kind of source; allowed: .tar"),
         ("only.jpg", "unknown kind of source"),
         ("empty", "no image in this folder"),
     ],

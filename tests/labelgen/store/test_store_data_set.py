@@ -230,11 +230,11 @@ def test_labels_of_a_table_are_packed_into_a_store(
 
 def test_listings_are_not_kept(bucket: Any):
     """What other processes write must be seen."""
-    system, path = connect(f"{bucket.url}/x")
+    store = connect(f"{bucket.url}/x")
     bucket.put("x/1", b"")
-    assert len(system.find(path)) == 1
+    assert len(store.system.find(store.path)) == 1
     bucket.put("x/2", b"")
-    assert len(system.find(path)) == 2
+    assert len(store.system.find(store.path)) == 2
 
 
 def test_a_ray_cluster_makes_a_data_set_in_a_store(built: Built, options: BuildOptions, bucket: Any, temporary: Path):
