@@ -161,7 +161,7 @@ def test_more_workers_than_cores_are_not_started(
     out = tmp_path / "capped"
     build_labels(again(options, sources=options.sources[1:], out=out, workers=64), progress=False)
     stderr = capsys.readouterr().err
-    assert stderr == "ovocr: --workers 64: this process may use 1 cores, so there are 1 workers of one thread\n"
+    assert stderr == "ovocr: --workers 64: this process may use 1 cores; starting 1 workers of one thread\n"
 
 
 def test_an_empty_vocabulary_is_refused(options: BuildOptions, tmp_path: Path):

@@ -103,7 +103,7 @@ def test_a_run_that_is_told_to_stop_leaves_nothing_half_written(
     process.send_signal(number)
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == 1
-    assert stderr == f"stopped; finished shards are kept in {out}: the same command goes on behind them\n"
+    assert stderr == f"interrupted; finished shards are kept in {out}: run the same command again to resume\n"
     assert not list(out.rglob("*.partial"))
     assert LabelledDataSet(out).finished_shards() in ([], [0])
 
@@ -195,5 +195,5 @@ def test_a_shard_that_another_run_finishes_meanwhile_is_not_made_again(
         patch.setattr(build.Destination, "settle", late)
         totals = build_labels(again(options, out=out), progress=False)
     assert (totals.built, totals.shards) == (1, 2)
-    assert "ovocr: shard 0 has been made by another process meanwhile\n" in capfd.readouterr().err
+    assert "ovocr: shard 0 was made by another process meanwhile\n" in capfd.readouterr().err
     assert digests(out) == digests(built[0].root)

@@ -131,7 +131,7 @@ def test_counts_add_up_and_the_table_is_accounted_for(packed: Packed):
         "  no-labels: 4",
         "  truncated: 1",
         "11 tags (distinct in each image) of 12 classes",
-        "6 keys in the table, 1 of them of no image",
+        "6 keys in the table, 1 of them without an image",
     ]
 
 

@@ -168,7 +168,7 @@ def test_a_node_that_dies_costs_no_byte(start: Start, cluster: RayCluster, local
     first, second = errors.splitlines()
     assert first == f"ovocr: ray: 3 nodes, 2 CPUs at {cluster.address}"
     assert re.fullmatch(
-        r"ovocr: ray: the actor that made shard \d on node .* was lost \(.+\); the shard is made again", second
+        r"ovocr: ray: the actor making shard \d on node .* was lost \(.+\); the shard is retried", second
     )
 
 
@@ -184,9 +184,9 @@ def test_a_shard_whose_actors_die_is_given_up_in_the_end(
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     *_, first, second, last = errors.splitlines()
-    assert "the actor that made shard 0 on" in first
-    assert "the actor that made shard 0 on" in second
-    assert last.startswith(f"ovocr: shard 0 ({sources[0]}): 3 actors were lost as they made it, the last one on node ")
+    assert "the actor making shard 0 on" in first
+    assert "the actor making shard 0 on" in second
+    assert last.startswith(f"ovocr: shard 0 ({sources[0]}): 3 actors were lost while making it, the last one on node ")
     assert not [name for name in files(out) if name.endswith((".partial", ".lock")) or "starting" in name]
 
     # What is finished is kept, and the same command makes the rest.
@@ -207,7 +207,7 @@ def test_a_run_that_is_told_to_stop_leaves_nothing_half_written(start: Start, tm
     output, errors = process.communicate(timeout=30)
     assert (process.returncode, output) == (1, "")
     assert errors.splitlines()[1:] == [
-        f"ovocr: stopped; finished shards are kept in {out}: the same command goes on behind them"
+        f"ovocr: interrupted; finished shards are kept in {out}: run the same command again to resume"
     ]
     assert not list(out.rglob("*.partial")) + list(out.rglob("*.lock")) + list(out.glob(".starting-*"))
     wait_until_gone(dead, seconds=10)

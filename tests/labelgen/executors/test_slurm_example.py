@@ -110,7 +110,7 @@ def test_a_warned_job_keeps_what_is_finished_and_queues_again(job: Job, sources:
     os.kill(int((tmp_path / "pid-1").read_text()), signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert errors.startswith(f"ovocr: stopped; finished shards are kept in {out}")
+    assert errors.startswith(f"ovocr: interrupted; finished shards are kept in {out}")
     assert (tmp_path / "requeued").read_text() == "requeue 1001\n"
     _, errors = (process := job(sources, out, 1, SLICES="2")).communicate(timeout=60)
     assert process.returncode == 0, errors

@@ -2,9 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
@@ -15,7 +13,6 @@ from ovocr.dataset.reasons import Reason
 from ovocr.labelgen.engines.interface import Engine, EngineChoice, EngineError, Pixels, Prepared, Reading, Region
 from ovocr.labelgen.tagging.tag_slots import TagPolicy
 from ovocr.labelgen.workers import image_labeller
-from ovocr.labelgen.workers.factories import LabellerSettings
 from ovocr.labelgen.workers.image_labeller import ImageLabeller
 from ovocr.vocab import Vocabulary
 
@@ -43,22 +40,6 @@ class Watched:
         return self._engine.recognise(crops, width)
 
 
-@dataclass(frozen=True)
-class WatchedPlan:
-    """Loads the engine once for all tests."""
-
-    engine: Watched
-    notice: str | None = None
-    images_at_once: int = 4
-    workers: int | None = None
-
-    def describe(self) -> dict[str, Any]:
-        return {}
-
-    def load(self, worker: int = 0) -> Engine:
-        return self.engine
-
-
 @pytest.fixture(scope="module")
 def watched() -> Watched:
     return Watched(EngineChoice("rapidocr").plan().load())
@@ -70,13 +51,7 @@ def label(watched: Watched, tmp_path: Path) -> Callable[[list[bytes]], list[Outc
     vocabulary = Vocabulary(["quick", "brown", "fox", "river"])
     vocabulary.save(tmp_path / "vocab.txt")
     (tmp_path / "manifest.json").write_text(json.dumps({"vocabulary": {"sha256": vocabulary.sha256}}))
-    settings = LabellerSettings(
-        engine=WatchedPlan(watched),
-        data_set=LabelledDataSet(tmp_path),
-        policy=TagPolicy(tags=10, seed=0),
-        max_pixels=10**6,
-    )
-    labeller = ImageLabeller(settings)
+    labeller = ImageLabeller(watched, LabelledDataSet(tmp_path), TagPolicy(tags=10, seed=0), max_pixels=10**6)
     return lambda images: labeller([(f"{number}.jpg", data) for number, data in enumerate(images)])
 
 

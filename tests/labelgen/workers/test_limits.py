@@ -53,7 +53,7 @@ def test_a_batch_is_not_cut_at_the_limit(handlers: ModuleType, tmp_path: Path):
 def memory_of_a_worker() -> int:
     """What a process holds that has imported what the workers of these tests import."""
     code = (
-        "import ovocr.labelgen.workers.loop, numpy\n"
+        "import ovocr.labelgen.workers.worker_loop, numpy\n"
         "from ovocr.processes.memory import resident_memory\n"
         "print(resident_memory())"
     )
@@ -94,7 +94,7 @@ def test_a_worker_at_rest_is_not_replaced(handlers: ModuleType, tmp_path: Path):
 
 
 def test_a_limit_below_what_a_worker_needs_is_said_before_its_first_item(handlers: ModuleType, tmp_path: Path):
-    message = r"^--worker-memory: a worker holds 0\.\d GB before its first image, and may hold 0\.0 GB; allow more"
+    message = r"^--worker-memory: a worker holds 0\.\d GB before its first image, but the limit is 0\.0 GB; set a"
     with (
         pytest.raises(UsageError, match=message),
         WorkerPool(handlers.Obedient(tmp_path), workers=1, job_timeout_s=30, limits=WorkerLimits(memory=MB)) as pool,
@@ -152,7 +152,7 @@ def test_replaced_workers_give_the_same_bytes_and_are_counted(
     [
         (["--worker-memory", "much"], "--worker-memory much: an amount such as 500MB, 2GB or 4GiB is needed"),
         (["--worker-memory", "4"], "--worker-memory 4: at least 100MB is needed"),
-        (["--worker-images", "0"], "--worker-images 0: at least 1 is needed"),
+        (["--worker-images", "0"], "--worker-images 0: must be at least 1"),
         (["--worker-memory", "100MB"], r"--worker-memory: a worker holds \d\.\d GB before its first image"),
     ],
 )

@@ -131,7 +131,7 @@ def test_a_factory_that_refuses_says_why(handlers: ModuleType):
 
 def test_workers_that_end_while_they_start_are_not_started_for_ever(handlers: ModuleType):
     with (
-        pytest.raises(OvocrError, match="end while they start .exit code 3."),
+        pytest.raises(OvocrError, match="die while starting .exit code 3."),
         WorkerPool(handlers.DiesAtStart(), workers=1, job_timeout_s=30) as pool,
     ):
         list(pool.run(iter([(0, Job("x"))])))
