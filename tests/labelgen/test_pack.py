@@ -279,7 +279,7 @@ def test_where_no_key_meets_a_key_of_each_side_is_shown(
 
 def test_a_table_that_is_wrong_leaves_no_file(options: PackOptions, tmp_path: Path):
     labels = write_table(tmp_path / "t.parquet", {"a/fox.jpg": [1, 12]})
-    with pytest.raises(OvocrError, match="12 is no class id: a whole number from 0 to 11 is needed"):
+    with pytest.raises(OvocrError, match="12 is not a class id; must be an integer from 0 to 11"):
         pack_labels(
             dataclasses.replace(options, labels=str(labels), num_classes=12, out=tmp_path / "out"), progress=False
         )
@@ -329,7 +329,7 @@ def test_the_command_prints_figures_and_one_line_for_a_mistake(options: PackOpti
     wrong = CliRunner().invoke(main, [*arguments, "--labels", options.labels, "--label-column", "x"])
     assert wrong.exit_code == 2
     assert wrong.stderr == (
-        f"ovocr: --labels {options.labels}: no column 'x'; name it with --label-column; there are: key, labels\n"
+        f"ovocr: --labels {options.labels}: no column 'x'; name it with --label-column; its columns: key, labels\n"
     )
     hostile = write_table(tmp_path / "h.parquet", {"\x1b[2Jx": [-1]})
     wrong = CliRunner().invoke(main, [*arguments, "--labels", str(hostile)])
