@@ -54,6 +54,8 @@ def read_shard(shard: InputShard) -> Iterator[SourceItem]:
     Raises OvocrError if the source cannot be read at all, if its size has changed since the run was planned, or if it
     changes while it is read.
     """
+    if shard.kind not in KINDS:
+        raise OvocrError(f"{shard.source}: unknown kind of source {shard.kind!r}; allowed: {', '.join(KINDS)}")
     path = _source_path(shard.source)
     items = KINDS[shard.kind].read(path, shard)
     return items if shard.kind == "folder" else _check_unchanged(path, shard.size, items)

@@ -1,4 +1,4 @@
-"""A node that is not as the driver's refuses the work and says why; each actor here is a process, as on a cluster."""
+"""A node that differs from the driver's refuses the task and says why. Each actor here is a process."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from ovocr.labelgen.options import BuildOptions
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'ovocr[ray]'")
 
-# An actor with what the driver would tell it, changed by {change}; {method} is called and what it gives is printed.
+# Makes an actor with the settings of the driver, changed by {change}, and prints the result of {method}.
 ACTOR = """
 import dataclasses, sys
 from pathlib import Path
@@ -44,7 +44,7 @@ def answer(options: BuildOptions, out: Path, change: str = "{}", method: str = "
     return done.stdout.strip()
 
 
-def test_a_node_that_does_not_see_a_source_is_named(options: BuildOptions, tmp_path: Path):
+def test_a_node_that_does_not_see_a_source_is_an_error(options: BuildOptions, tmp_path: Path):
     said = answer(options, tmp_path / "out", change="{'visible': ('/mnt/pictures/0.tar',)}")
     assert said.startswith(f"node {os.uname().nodename} (")
     assert said.endswith(
@@ -52,7 +52,7 @@ def test_a_node_that_does_not_see_a_source_is_named(options: BuildOptions, tmp_p
     )
 
 
-def test_relative_paths_are_those_of_the_command(options: BuildOptions, tmp_path: Path):
+def test_relative_paths_start_in_the_folder_of_the_command(options: BuildOptions, tmp_path: Path):
     (tmp_path / "here.tar").touch()
     said = answer(options, tmp_path / "out", change="{'visible': ('here.tar',), 'folder': Path('/')}")
     assert "): does not see here.tar, which" in said
@@ -70,14 +70,14 @@ def test_a_node_with_another_model_is_refused(options: BuildOptions, tmp_path: P
     assert "): would write other bytes: engine.models.det is '" in answer(options, tmp_path / "out", change=change)
 
 
-def test_a_node_that_does_not_see_what_the_driver_writes_is_named(options: BuildOptions, tmp_path: Path):
+def test_a_node_that_does_not_see_the_output_folder_is_an_error(options: BuildOptions, tmp_path: Path):
     out = tmp_path / "out"
     said = answer(options, out, method="actor.make((0, shards[0]), Path('nowhere/.starting-ray'), 0.0)")
     assert said.endswith(f"): does not see what the command writes to {out}: no shared file system")
     assert not out.exists()
 
 
-def test_a_failing_disk_is_one_line(options: BuildOptions, tmp_path: Path):
+def test_a_failing_disk_is_a_one_line_error(options: BuildOptions, tmp_path: Path):
     (tmp_path / "file").touch()
     said = answer(options, tmp_path / "file", method="actor.make((0, shards[0]), Path('.'), 0.0)")
     assert said == f"{tmp_path / 'file' / 'stats'}: Not a directory"
@@ -95,11 +95,11 @@ def test_a_failing_disk_is_one_line(options: BuildOptions, tmp_path: Path):
         (ActorResources(cpus=4, gpus=1), {"CPU": 64.0}, 0),
     ],
 )
-def test_a_node_has_room_for_so_many_actors(actor: ActorResources, resources: dict[str, float], count: int):
+def test_count_of_actors_that_fit_on_a_node(actor: ActorResources, resources: dict[str, float], count: int):
     assert actor.count_in(resources) == count
 
 
-def test_without_ray_the_command_that_installs_it_is_named(options: BuildOptions, tmp_path: Path):
+def test_without_ray_the_error_names_the_install_command(options: BuildOptions, tmp_path: Path):
     script = (
         "import sys\n"
         "sys.modules['ray'] = None\n"

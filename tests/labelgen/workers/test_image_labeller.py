@@ -1,4 +1,4 @@
-"""The work of a worker process on batches: what is read together, and what a failure takes along."""
+"""ImageLabeller: images that are read together, and failures of the engine."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -21,20 +21,20 @@ Encode = Callable[..., bytes]
 
 
 class Watched:
-    """The real engine, which fails on pictures of one width."""
+    """The real engine, made to fail on images of one width."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.min_score, self.batching = engine.min_score, engine.batching
         self.fails_on_width: int | None = None
 
-    def prepare(self, picture: Pixels) -> Prepared | None:
-        if picture.shape[1] == self.fails_on_width:
+    def prepare(self, image: Pixels) -> Prepared | None:
+        if image.shape[1] == self.fails_on_width:
             raise EngineError("detection: no")
-        return self._engine.prepare(picture)
+        return self._engine.prepare(image)
 
-    def detect(self, pictures: Sequence[Prepared]) -> list[list[Region]]:
-        return self._engine.detect(pictures)
+    def detect(self, images: Sequence[Prepared]) -> list[list[Region]]:
+        return self._engine.detect(images)
 
     def recognise(self, crops: Sequence[Pixels], width: int) -> list[Reading]:
         return self._engine.recognise(crops, width)
@@ -58,15 +58,15 @@ def label(watched: Watched, tmp_path: Path) -> Callable[[list[bytes]], list[Outc
 @pytest.fixture
 def images(drawn: Draw, encoded: Encode) -> list[bytes]:
     texts = [("quick brown fox", 420), ("the river", 300), ("fox", 200), ("brown river", 420)]
-    pictures = [encoded(drawn(text, (width, 90))) for text, width in texts]
-    return [pictures[0], b"no picture", *pictures[1:], b""]
+    drawings = [encoded(drawn(text, (width, 90))) for text, width in texts]
+    return [drawings[0], b"not an image", *drawings[1:], b""]
 
 
 def words(outcomes: list[Outcome]) -> list[str]:
     return [" ".join(line.text for line in outcome.lines) or str(outcome.reason) for outcome in outcomes]
 
 
-def test_a_batch_gives_what_each_image_gives_alone(label: Callable[[list[bytes]], list[Outcome]], images: list[bytes]):
+def test_outcomes_do_not_depend_on_the_batch(label: Callable[[list[bytes]], list[Outcome]], images: list[bytes]):
     together = label(images)
     assert words(together) == [
         "quick brown fox",
@@ -76,12 +76,12 @@ def test_a_batch_gives_what_each_image_gives_alone(label: Callable[[list[bytes]]
         "brown river",
         str(Reason.EMPTY),
     ]
-    alone = [label([b""] * number + [image])[-1] for number, image in enumerate(images)]  # the key is its place
+    alone = [label([b""] * number + [image])[-1] for number, image in enumerate(images)]  # the key is the index
     assert together == alone
     assert label([]) == []
 
 
-def test_only_the_picture_that_an_engine_fails_on_is_lost(
+def test_only_the_image_that_the_engine_fails_on_is_quarantined(
     label: Callable[[list[bytes]], list[Outcome]], images: list[bytes], watched: Watched
 ):
     expected = label(images)
@@ -92,7 +92,7 @@ def test_only_the_picture_that_an_engine_fails_on_is_lost(
     assert outcomes[:2] + outcomes[3:] == expected[:2] + expected[3:]
 
 
-def test_large_pictures_are_not_held_together(
+def test_large_images_are_read_in_smaller_groups(
     label: Callable[[list[bytes]], list[Outcome]],
     images: list[bytes],
     watched: Watched,
@@ -104,7 +104,7 @@ def test_large_pictures_are_not_held_together(
     monkeypatch.setattr(
         image_labeller,
         "read_lines",
-        lambda engine, pictures: read.append(len(pictures)) or original(engine, pictures),
+        lambda engine, images: read.append(len(images)) or original(engine, images),
     )
     # 420 x 90 pixels; then 300 x 90 and 200 x 90; then 420 x 90.
     monkeypatch.setattr(image_labeller, "MAX_PIXELS_AT_ONCE", 50_000)
