@@ -74,7 +74,7 @@ def test_every_command_of_the_readme_runs(workplace: Path) -> None:
             shutil.copytree(workplace / "labels", workplace / "demo" / "labels")
         elif "pack-labels" in command:
             assert f"{PAGES} images in 1 shards: {PAGES} ok" in output
-            assert "4 keys in the table, 0 of them of no image" in output
+            assert "4 keys in the table, 0 of them without an image" in output
         elif " eval " in command:
             assert re.search(r"tag recall@10 [\d.]+ over all 365,187 centers, on 4 images", output)
         elif " read " in command:

@@ -1,7 +1,6 @@
 """A Ray cluster of several raylets on this machine: prints its address, then adds as many nodes as each line says.
 
-A program of its own: what Ray leaves open is not the tests' concern. It ends, and the nodes with it, when its standard
-input does.
+A program of its own, because Ray does not release all resources. It ends, with its nodes, at the end of its input.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Factories for worker processes under test: each item says what its worker does."""
+"""Factories for worker processes under test. Each item says what its worker does."""
 
 import os
 import signal
@@ -10,13 +10,13 @@ from typing import Any
 
 from ovocr.base.errors import OvocrError
 
-# What a worker that hoards never gives back.
+# Memory that a hoarding worker never frees.
 hoard: list[bytes] = []
 
 
 @dataclass(frozen=True)
 class Obedient:
-    """Makes a worker that obeys its items; ``folder`` is where it leaves traces."""
+    """Makes a worker that obeys its items. folder: of the files that it writes."""
 
     folder: Path
 
@@ -35,7 +35,7 @@ class Obedient:
         if order == "die":
             os.kill(os.getpid(), signal.SIGKILL)
         if order == "raise":
-            raise RuntimeError("not foreseen")
+            raise RuntimeError("unexpected")
         if order == "die once":
             mark = self.folder / f"died-{value}"
             if not mark.exists():
@@ -67,8 +67,8 @@ class Obedient:
 
 
 @dataclass(frozen=True)
-class Waiting(Obedient):
-    """A worker that takes a moment to start, and answers with its process and when it began, was ready and answered."""
+class Slow(Obedient):
+    """A slow worker that returns its process and the times when it began, was ready and answered."""
 
     def __call__(self, worker: int) -> Callable[[list[Any]], list[Any]]:
         began = time.monotonic()
@@ -83,7 +83,7 @@ class Waiting(Obedient):
 
 
 class Refuses:
-    """A factory that cannot be used."""
+    """A factory that raises OvocrError."""
 
     def __call__(self, worker: int) -> Callable[[list[Any]], list[Any]]:
         raise OvocrError("models/rec: no model there")

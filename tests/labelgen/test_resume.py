@@ -1,4 +1,4 @@
-"""Runs that are stopped, killed, repeated, or meet another one: what is kept, made again, or refused."""
+"""Runs that are interrupted, killed, repeated or concurrent: what is kept, redone or refused."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ from ovocr.vocab import Vocabulary
 from tests.labelgen.data_sets import FILES, Built, again, digests, rows
 
 
-def test_a_finished_data_set_is_left_alone(built: Built, options: BuildOptions):
+def test_a_rerun_leaves_a_finished_data_set_unchanged(built: Built, options: BuildOptions):
     before = {path: path.stat().st_mtime_ns for path in built[0].root.rglob("*") if path.is_file()}
     totals = build_labels(options, progress=False)
     assert totals.built == 0
@@ -53,7 +53,7 @@ def test_another_configuration_is_refused(
         build_labels(again(options, **change), progress=False)
 
 
-def test_a_source_that_is_another_one_since_is_refused(built: Built, options: BuildOptions, tmp_path: Path, tar: Any):
+def test_a_source_that_changed_since_is_refused(built: Built, options: BuildOptions, tmp_path: Path, tar: Any):
     (tmp_path / "folder").mkdir()
     shutil.copy(options.sources[1], tmp_path / "second.tar")
     (tmp_path / "folder" / "a.jpg").write_bytes(b"a")
@@ -74,14 +74,14 @@ def test_a_source_that_is_another_one_since_is_refused(built: Built, options: Bu
     assert digests(mine.out) == before
 
 
-def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(built: Built, options: BuildOptions, tmp_path: Path):
+def test_a_killed_run_resumes_with_the_same_bytes(built: Built, options: BuildOptions, tmp_path: Path):
     out = tmp_path / "killed"
     process = start(again(options, out=out))
     wait_for(out / "stats" / "00000.json", process)
     process.kill()
     process.communicate()
     first = (out / "stats" / "00000.json").stat().st_mtime_ns
-    # What a kill in the middle of a shard leaves behind.
+    # Leftovers of a kill in the middle of a shard.
     for kind, end in FILES:
         (out / kind / f"00001.{end}.partial").write_bytes(b"half")
     (out / ".starting-killed").mkdir()
@@ -94,16 +94,14 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(built: Built, options
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_run_that_is_told_to_stop_leaves_nothing_half_written(
-    options: BuildOptions, tmp_path: Path, number: signal.Signals
-):
+def test_an_interrupted_run_leaves_no_partial_files(options: BuildOptions, tmp_path: Path, number: signal.Signals):
     out = tmp_path / "stopped"
     process = start(again(options, out=out))
     wait_for(out / "rec" / "00000.rec.partial", process)
     process.send_signal(number)
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == 1
-    assert stderr == f"stopped; finished shards are kept in {out}: the same command goes on behind them\n"
+    assert stderr == f"interrupted; finished shards are kept in {out}: run the same command again to resume\n"
     assert not list(out.rglob("*.partial"))
     assert LabelledDataSet(out).finished_shards() in ([], [0])
 
@@ -134,10 +132,8 @@ def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
         time.sleep(0.005)
 
 
-def test_an_image_that_takes_too_long_is_quarantined_and_can_be_retried(
-    built: Built, options: BuildOptions, tmp_path: Path
-):
-    # Its one image, in the second shard of ``options``, cannot be read in this time.
+def test_an_image_that_times_out_is_quarantined_and_can_be_retried(built: Built, options: BuildOptions, tmp_path: Path):
+    # The source has one image, which cannot be read in this time.
     only = again(options, sources=options.sources[1:], out=tmp_path / "slow")
     hasty = build_labels(again(only, image_timeout_s=0.001), progress=False)
     assert (hasty.counts["quarantined"], hasty.counts["reasons"]) == (1, {"timeout": 1})
@@ -155,7 +151,7 @@ def test_an_image_that_takes_too_long_is_quarantined_and_can_be_retried(
     assert build_labels(again(only, retry_quarantined=True), progress=False).built == 0
 
 
-def test_a_shard_is_made_by_one_process_at_a_time(built: Built, options: BuildOptions, tmp_path: Path):
+def test_a_locked_shard_is_refused(built: Built, options: BuildOptions, tmp_path: Path):
     data_set = LabelledDataSet(tmp_path / "labels")
     with (
         locked(data_set.lock_path(0), "held"),
@@ -175,16 +171,16 @@ def test_several_processes_may_create_a_data_set_at_once(built: Built, options: 
     assert not list(out.glob(".starting-*"))
 
 
-def test_a_shard_that_another_run_finishes_meanwhile_is_not_made_again(
+def test_a_shard_that_another_run_finishes_meanwhile_is_skipped(
     built: Built, options: BuildOptions, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):
-    """Both begin with nothing finished; one has made the first shard before the other one comes to it."""
+    """Both start with no finished shard; one makes the first shard before the other reaches it."""
     out = tmp_path / "out"
     settle = build.Destination.settle
 
     def late(self: Any, *arguments: Any) -> None:
         settle(self, *arguments)
-        # As fast as another run can be: between this one's look at the shards and its work.
+        # The other run finishes the shard after this one has looked for unfinished shards.
         for kind, end in FILES:
             (out / kind).mkdir(exist_ok=True)
             shutil.copy(built[0].root / kind / f"00000.{end}", out / kind)
@@ -195,5 +191,5 @@ def test_a_shard_that_another_run_finishes_meanwhile_is_not_made_again(
         patch.setattr(build.Destination, "settle", late)
         totals = build_labels(again(options, out=out), progress=False)
     assert (totals.built, totals.shards) == (1, 2)
-    assert "ovocr: shard 0 has been made by another process meanwhile\n" in capfd.readouterr().err
+    assert "ovocr: shard 0 was made by another process meanwhile\n" in capfd.readouterr().err
     assert digests(out) == digests(built[0].root)

@@ -9,20 +9,19 @@ from ovocr.processes.memory import resident_memory
 from ovocr.processes.worker_setup import set_up_worker
 
 READY, FAILED = "ready", "failed"
-# Added to the score by which Linux chooses whom to kill when memory runs out, 1000 at most (proc(5), oom_score_adj).
+# Added to the process's oom_score_adj, at most 1000: Linux kills the highest score if memory runs out (proc(5)).
 OOM_SCORE = 300
 
 
 def serve(connection: Connection) -> None:
-    """Receive a factory, call it, then answer each message with what the factory's product makes of it, until the end.
+    """Receives a factory, calls it, then answers each message with the result of the function that the factory made.
 
     Every answer is a pair: the answer itself, and the bytes of memory that the process holds. The first one is
     (READY, "") or, for an OvocrError of the factory, (FAILED, message). Any other exception ends the process with a
     traceback. The process also ends when its parent does.
     """
-    # The parent ends its workers itself; they have no Ctrl-C.
     set_up_worker()
-    _offer_to_die_first()
+    _prefer_oom_kill()
     try:
         try:
             handle = connection.recv()()
@@ -37,8 +36,8 @@ def serve(connection: Connection) -> None:
         return  # the parent closed its end
 
 
-def _offer_to_die_first() -> None:
-    """Where memory runs out, the kernel is to kill a worker, which is replaced, and not the parent."""
+def _prefer_oom_kill() -> None:
+    """Makes the kernel kill this worker, which can be replaced, rather than the parent if memory runs out."""
     score = Path("/proc/self/oom_score_adj")
-    with suppress(OSError, ValueError):  # another system, or one that does not allow it
+    with suppress(OSError, ValueError):  # not on Linux, or not permitted
         score.write_text(str(min(1000, int(score.read_text()) + OOM_SCORE)))
