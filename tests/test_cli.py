@@ -25,6 +25,7 @@ HEAVY = [
     "PIL",
     "cv2",
     "ray",
+    "jinja2",
 ]
 
 
