@@ -27,10 +27,10 @@
   };
 
   // --- Filters ---
-  const query = byId("query"),
-    count = byId("count"),
-    reset = byId("reset"),
-    score = byId("score");
+  const query = byId("query");
+  const count = byId("count");
+  const reset = byId("reset");
+  const score = byId("score");
   const choices = ["status", "reason", "script"].map(byId).filter(Boolean);
   const field = {status: "status", reason: "reason", script: "scripts"};
 
@@ -86,8 +86,8 @@
       }
     }
     showHits(words);
-    const all = articles.length,
-      s = all === 1 ? "" : "s";
+    const all = articles.length;
+    const s = all === 1 ? "" : "s";
     count.textContent = shown === all ? `${all} image${s}` : `${shown} of ${all} image${s}`;
     reset.hidden = shown === all && !words;
     byId("nothing").hidden = shown > 0;
@@ -124,7 +124,7 @@
 
   switches.forEach(([, box]) => box.addEventListener("change", showBoxes));
 
-  // --- What belongs together lights up together ---
+  // --- Highlighting of boxes and list items that belong together ---
   let lit = [];
 
   const unlight = () => {
@@ -144,7 +144,7 @@
     const article = at?.closest("article");
     if (!article) return;
     const {tag, leftOut} = at.dataset;
-    let line = at.dataset.line ?? at.dataset.of ?? at.closest("[data-line]")?.dataset.line;
+    const line = at.dataset.line ?? at.dataset.of ?? at.closest("[data-line]")?.dataset.line;
     if (tag !== undefined) mark(article, `[data-tag="${tag}"]`, "lit");
     if (leftOut !== undefined) mark(article, `[data-left-out="${leftOut}"]`, "lit");
     if (line !== undefined) mark(article, `[data-line="${line}"]`, "lit");
@@ -162,8 +162,8 @@
 
   // --- Full-size images ---
   document.querySelectorAll(".zoom").forEach((button) => {
-    const article = button.closest("article"),
-      image = article.querySelector("img");
+    const article = button.closest("article");
+    const image = article.querySelector("img");
     const isSmaller = () => image.clientWidth < image.naturalWidth || article.classList.contains("large");
     button.addEventListener("click", () => {
       button.setAttribute("aria-pressed", article.classList.toggle("large"));
@@ -174,7 +174,7 @@
   });
 
   // --- Keys ---
-  // One stop of Tab for each list; arrows go on inside of it.
+  // Tab stops once per list. Arrow keys move inside the list.
   const step = (item, by) => {
     const items = [...item.closest(".tags, .lines").querySelectorAll("[tabindex]")];
     const next = items[Math.max(0, Math.min(items.length - 1, items.indexOf(item) + by))];
@@ -221,7 +221,7 @@
     event.preventDefault();
   });
 
-  // What sticks to the top must not lie over what is gone to.
+  // The sticky toolbar must not cover the image that the page scrolls to.
   const bar = document.querySelector(".toolbar");
   const measure = () => {
     const sticks = getComputedStyle(bar).position === "sticky";

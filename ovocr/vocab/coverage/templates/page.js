@@ -100,7 +100,9 @@
     }
     const complete = lists.every((list) => list.complete);
     const absent = complete ? "was never read" : "is not among the words of this page: it is rarer, or was never read";
-    found.textContent = exact ? `“${typed}” was read.` : `“${typed}” ${absent}${some ? ". These words contain it:" : "."}`;
+    found.textContent = exact
+      ? `“${typed}” was read.`
+      : `“${typed}” ${absent}${some ? ". These words contain it:" : "."}`;
   };
 
   const fromAddress = () => {
