@@ -32,6 +32,7 @@ HEAVY = [
     "PIL",
     "cv2",
     "ray",
+    "jinja2",
 ]
 
 

@@ -1,8 +1,3 @@
-"""The script of a coverage page: looks words up. It writes text, never HTML, and asks nothing of any network."""
-
-DATA_ID = "words"
-
-SCRIPT = """
 "use strict";
 (() => {
   const SHOWN = 30;
@@ -10,10 +5,16 @@ SCRIPT = """
   const query = document.getElementById("query");
   const found = document.getElementById("found");
   const results = document.getElementById("results");
+  const hint = found.textContent;
   const several = lists.length > 1;
   const number = new Intl.NumberFormat("en");
 
-  const normalise = (typed) => typed.normalize("NFKC").trim().toLowerCase().replace(/[\\u2018\\u2019\\u02bc]/g, "'");
+  const normalise = (typed) =>
+    typed
+      .normalize("NFKC")
+      .trim()
+      .toLowerCase()
+      .replace(/[\u2018\u2019\u02bc]/g, "'");
 
   const element = (name, content, kind) => {
     const made = document.createElement(name);
@@ -22,9 +23,11 @@ SCRIPT = """
     return made;
   };
 
-  // Exact, then words that begin with what was typed, then words that contain it; each by falling frequency.
+  // The typed word, then words that begin with it, then words that contain it, each by falling frequency.
   const search = (list, typed) => {
-    const exact = [], begin = [], contain = [];
+    const exact = [];
+    const begin = [];
+    const contain = [];
     list.words.forEach((word, place) => {
       if (word === typed) exact.push(place);
       else if (begin.length < SHOWN && word.startsWith(typed)) begin.push(place);
@@ -41,7 +44,7 @@ SCRIPT = """
     head.scope = "row";
     head.append(element("bdi", list.words[place]));
     row.append(head);
-    list.ids.forEach((ids) => row.append(ids[place] < 0 ? cell("left out", "none") : cell(String(ids[place]))));
+    list.ids.forEach((ids) => row.append(ids[place] < 0 ? cell("none", "none") : cell(String(ids[place]))));
     row.append(cell(number.format(list.times[place])), cell(number.format(list.images[place])));
     row.append(cell(list.ranks[place] < 0 ? "–" : number.format(list.ranks[place])));
     row.append(cell(list.scripts[list.script[place]], "text"));
@@ -66,9 +69,11 @@ SCRIPT = """
       const head = addHead("class id", several ? `v${place + 1}` : "");
       if (several) head.append(element("br"), element("bdi", name));
     });
-    ["times", "images", "rank"].forEach((name) => addHead(name));
+    ["times read", "images", "rank"].forEach((name) => addHead(name));
     ["script", "first image"].forEach((name) => addHead(name, "text"));
-    const table = element("table"), top = element("thead"), body = element("tbody");
+    const table = element("table");
+    const top = element("thead");
+    const body = element("tbody");
     top.append(heads);
     body.append(...places.map((place) => wordRow(list, place, typed)));
     table.append(top, body);
@@ -81,20 +86,23 @@ SCRIPT = """
     const typed = normalise(query.value);
     results.replaceChildren();
     if (!typed) {
-      found.textContent = "Its class id, how often it was read, and in which image first.";
+      found.textContent = hint;
       return;
     }
-    let exact = false, some = false;
+    let exact = false;
+    let some = false;
     for (const list of lists) {
       const match = search(list, typed);
       exact ||= match.exact;
       some ||= match.places.length > 0;
-      if (several) results.append(element("h4", `As ${list.vocabularies.join(" and ")} makes words`));
+      if (several) results.append(element("h4", `Segmented with the settings of ${list.vocabularies.join(" and ")}`));
       if (match.places.length) results.append(wordTable(list, match.places, typed));
     }
     const complete = lists.every((list) => list.complete);
-    const absent = complete ? "was never read" : "is rarer than the words here, or was never read";
-    found.textContent = exact ? `“${typed}” was read.` : `“${typed}” ${absent}${some ? "; these contain it" : ""}.`;
+    const absent = complete ? "was never read" : "is not among the words of this page: it is rarer, or was never read";
+    found.textContent = exact
+      ? `“${typed}” was read.`
+      : `“${typed}” ${absent}${some ? ". These words contain it:" : "."}`;
   };
 
   const fromAddress = () => {
@@ -116,4 +124,3 @@ SCRIPT = """
   window.addEventListener("hashchange", fromAddress);
   fromAddress();
 })();
-"""

@@ -1,6 +1,3 @@
-"""The script of an inspection's page: filters, keys, and boxes that light up. It writes text, and asks no network."""
-
-SCRIPT = """
 "use strict";
 (() => {
   const byId = (id) => document.getElementById(id);
@@ -8,13 +5,16 @@ SCRIPT = """
   const fold = (words) => words.normalize("NFKC").toLowerCase();
   const root = document.documentElement;
 
-  // What is found in each picture: elements with their text.
-  const parts = new Map(articles.map((article) => [article,
-    [...article.querySelectorAll("h3, .facts span:first-child bdi, .tags .tag, .lines li")].map((element) => {
-      const shown = element.querySelector("b, .text") ?? element;
-      return {element, words: fold(shown.textContent)};
-    }),
-  ]));
+  // The elements of each image that the search looks at, with their text.
+  const parts = new Map(
+    articles.map((article) => [
+      article,
+      [...article.querySelectorAll("h3, .facts span:first-child bdi, .tags .tag, .lines li")].map((element) => {
+        const shown = element.querySelector("b, .text") ?? element;
+        return {element, words: fold(shown.textContent)};
+      }),
+    ]),
+  );
 
   // Scrolls the list of lines, never the page.
   const reveal = (item) => {
@@ -27,34 +27,44 @@ SCRIPT = """
   };
 
   // --- Filters ---
-  const query = byId("query"), count = byId("count"), reset = byId("reset"), score = byId("score");
+  const query = byId("query");
+  const count = byId("count");
+  const reset = byId("reset");
+  const score = byId("score");
   const choices = ["status", "reason", "script"].map(byId).filter(Boolean);
   const field = {status: "status", reason: "reason", script: "scripts"};
 
   const isWanted = (article, words, below) =>
-    choices.every((choice) => !choice.value || article.dataset[field[choice.id]].split(" ").includes(choice.value))
-    && (below === null || (article.dataset.score !== "" && Number(article.dataset.score) < below))
-    && (!words || parts.get(article).some((part) => part.words.includes(words)));
+    choices.every((choice) => !choice.value || article.dataset[field[choice.id]].split(" ").includes(choice.value)) &&
+    (below === null || (article.dataset.score !== "" && Number(article.dataset.score) < below)) &&
+    (!words || parts.get(article).some((part) => part.words.includes(words)));
 
   let hits = [];
   const inSight = new Set();
   const revealHit = (article) => reveal(article.querySelector(".lines li.hit"));
 
-  // Pictures far from the window are not laid out, and asking for their sizes would do it.
-  const sight = new IntersectionObserver((changes) => changes.forEach(({target, isIntersecting}) => {
-    inSight[isIntersecting ? "add" : "delete"](target);
-    if (isIntersecting) revealHit(target);
-  }));
+  // The browser lays out images near the window only. Reading the size of another one would force its layout.
+  const sight = new IntersectionObserver((changes) =>
+    changes.forEach(({target, isIntersecting}) => {
+      inSight[isIntersecting ? "add" : "delete"](target);
+      if (isIntersecting) revealHit(target);
+    }),
+  );
   articles.forEach((article) => sight.observe(article));
 
-  // What was found, in the lists and on the pictures.
+  // Marks the matches of the search in the lists and on the images.
   const showHits = (words) => {
     hits.forEach((element) => element.classList.remove("hit"));
     hits = [];
     if (!words) return;
     for (const article of articles.filter((each) => !each.hidden)) {
-      const found = parts.get(article).filter((part) => part.words.includes(words)).map((part) => part.element);
-      const names = found.map(({dataset: {tag, line}}) => tag ? `[data-tag="${tag}"]` : `[data-line="${line ?? ""}"]`);
+      const found = parts
+        .get(article)
+        .filter((part) => part.words.includes(words))
+        .map((part) => part.element);
+      const names = found.map(({dataset: {tag, line}}) =>
+        tag ? `[data-tag="${tag}"]` : `[data-line="${line ?? ""}"]`,
+      );
       const boxes = names.flatMap((name) => [...article.querySelectorAll(`polygon${name}`)]);
       hits.push(...found, ...boxes);
     }
@@ -76,8 +86,9 @@ SCRIPT = """
       }
     }
     showHits(words);
-    const all = articles.length, s = all === 1 ? "" : "s";
-    count.textContent = shown === all ? `${all} picture${s}` : `${shown} of ${all} picture${s}`;
+    const all = articles.length;
+    const s = all === 1 ? "" : "s";
+    count.textContent = shown === all ? `${all} image${s}` : `${shown} of ${all} image${s}`;
     reset.hidden = shown === all && !words;
     byId("nothing").hidden = shown > 0;
   };
@@ -88,7 +99,10 @@ SCRIPT = """
   };
 
   [query, score, ...choices].forEach((input) => input?.addEventListener("input", filter));
-  reset.addEventListener("click", () => { showAll(); query.focus(); });
+  reset.addEventListener("click", () => {
+    showAll();
+    query.focus();
+  });
 
   // --- Boxes ---
   const switches = ["tags", "lines", "left-out"].map((name) => [name, byId(`show-${name}`)]).filter(([, box]) => box);
@@ -102,13 +116,15 @@ SCRIPT = """
     const shown = switches.filter(([, box]) => box.checked).map(([name]) => name);
     const next = shown.length ? [] : before.length ? before : ["tags"];
     before = shown;
-    switches.forEach(([name, box]) => { box.checked = next.includes(name); });
+    switches.forEach(([name, box]) => {
+      box.checked = next.includes(name);
+    });
     showBoxes();
   };
 
   switches.forEach(([, box]) => box.addEventListener("change", showBoxes));
 
-  // --- What belongs together lights up together ---
+  // --- Highlighting of boxes and list items that belong together ---
   let lit = [];
 
   const unlight = () => {
@@ -128,7 +144,7 @@ SCRIPT = """
     const article = at?.closest("article");
     if (!article) return;
     const {tag, leftOut} = at.dataset;
-    let line = at.dataset.line ?? at.dataset.of ?? at.closest("[data-line]")?.dataset.line;
+    const line = at.dataset.line ?? at.dataset.of ?? at.closest("[data-line]")?.dataset.line;
     if (tag !== undefined) mark(article, `[data-tag="${tag}"]`, "lit");
     if (leftOut !== undefined) mark(article, `[data-left-out="${leftOut}"]`, "lit");
     if (line !== undefined) mark(article, `[data-line="${line}"]`, "lit");
@@ -144,22 +160,27 @@ SCRIPT = """
     target.closest?.("button.tag, .lines li")?.focus({preventScroll: true});
   });
 
-  // --- Pictures in full size ---
+  // --- Full-size images ---
   document.querySelectorAll(".zoom").forEach((button) => {
-    const article = button.closest("article"), image = article.querySelector("img");
+    const article = button.closest("article");
+    const image = article.querySelector("img");
     const isSmaller = () => image.clientWidth < image.naturalWidth || article.classList.contains("large");
     button.addEventListener("click", () => {
       button.setAttribute("aria-pressed", article.classList.toggle("large"));
     });
-    new ResizeObserver(() => { button.hidden = !isSmaller(); }).observe(image);
+    new ResizeObserver(() => {
+      button.hidden = !isSmaller();
+    }).observe(image);
   });
 
   // --- Keys ---
-  // One stop of Tab for each list; arrows go on inside of it.
+  // Tab stops once per list. Arrow keys move inside the list.
   const step = (item, by) => {
     const items = [...item.closest(".tags, .lines").querySelectorAll("[tabindex]")];
     const next = items[Math.max(0, Math.min(items.length - 1, items.indexOf(item) + by))];
-    items.forEach((each) => { each.tabIndex = each === next ? 0 : -1; });
+    items.forEach((each) => {
+      each.tabIndex = each === next ? 0 : -1;
+    });
     next.focus();
   };
 
@@ -168,9 +189,10 @@ SCRIPT = """
     if (!shown.length) return;
     const focused = document.activeElement?.closest("article");
     const edge = (parseFloat(getComputedStyle(root).getPropertyValue("--bar")) || 0) + 20;
-    const current = focused && !focused.hidden
-      ? shown.indexOf(focused)
-      : shown.findLastIndex((article) => article.getBoundingClientRect().top < edge);
+    const current =
+      focused && !focused.hidden
+        ? shown.indexOf(focused)
+        : shown.findLastIndex((article) => article.getBoundingClientRect().top < edge);
     const next = shown[Math.max(0, Math.min(shown.length - 1, current + by))];
     next.focus({preventScroll: true});
     next.scrollIntoView({block: "start"});
@@ -192,12 +214,14 @@ SCRIPT = """
     else if (key === "j" || key === "ArrowRight") go(1);
     else if (key === "k" || key === "ArrowLeft") go(-1);
     else if (key === "b" && switches.length) toggleBoxes();
-    else if (key === "/") { query.focus(); query.select(); }
-    else return;
+    else if (key === "/") {
+      query.focus();
+      query.select();
+    } else return;
     event.preventDefault();
   });
 
-  // What sticks to the top must not lie over what is gone to.
+  // The sticky toolbar must not cover the image that the page scrolls to.
   const bar = document.querySelector(".toolbar");
   const measure = () => {
     const sticks = getComputedStyle(bar).position === "sticky";
@@ -210,4 +234,3 @@ SCRIPT = """
   showBoxes();
   filter();
 })();
-"""
