@@ -25,6 +25,48 @@ SHARED_DATA = Path(os.environ.get("OVOCR_SHARED_DATA", ROOT.parent / "shared" / 
 # Bytes that a pytest process and the processes under test need: torch, an OCR engine, a training run.
 MEMORY_PER_WORKER = 3 * 2**30
 
+# What makes a test slow: a minute of work in total, or waiting. `make check` leaves out the tests of these modules, the
+# tests with these fixtures, and the kernels that Triton interprets.
+SLOW_MODULES = frozenset(
+    {
+        "interop/test_dali.py",
+        "interop/test_dali_loader.py",
+        "interop/test_mxnet.py",
+        "labelgen/engines/test_openvino.py",
+        "labelgen/executors/test_ray.py",
+        "labelgen/executors/test_slurm_example.py",
+        "labelgen/relabel/test_policy.py",
+        "labelgen/relabel/test_relabel.py",
+        "labelgen/shards/test_destination.py",
+        "labelgen/store/test_store_data_set.py",
+        "labelgen/store/test_store_sources.py",
+        "labelgen/test_build.py",
+        "labelgen/test_failing_disks.py",
+        "labelgen/test_going_on.py",
+        "labelgen/test_hostile_input.py",
+        "labelgen/test_kills.py",
+        "labelgen/test_ocr_accuracy.py",
+        "labelgen/test_pack.py",
+        "labelgen/verification/test_verify.py",
+        "labelgen/workers/test_limits.py",
+        "labelgen/workers/test_pool.py",
+        "test_pack_and_train.py",
+        "test_readme.py",
+        "trainer/evaluation/test_evaluate.py",
+        "trainer/evaluation/test_read.py",
+        "trainer/heads/test_partial_fc_ranks.py",
+        "trainer/kernels/test_kernels.py",
+        "trainer/ranks/test_rank_failures.py",
+        "trainer/ranks/test_slurm_example.py",
+        "trainer/training/test_initial_centers.py",
+        "trainer/training/test_loop.py",
+        "trainer/training/test_skipped_samples.py",
+        "trainer/training/test_stages.py",
+        "vocab/building/test_stopping.py",
+    }
+)
+SLOW_FIXTURES = frozenset({"browser", "bucket", "runs"})
+
 BROWSER_TIMEOUT_S = 60
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -40,15 +82,25 @@ def pytest_configure(config: pytest.Config) -> None:
     # A shell ignores Ctrl-C in background jobs, and commands under test inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Libraries read these when they are first imported. Threads that spin and threads without a core waste time.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     worker = getattr(config, "workerinput", None)
     if worker is not None:
-        # Libraries read this when they are first imported. More threads than cores slow each other down.
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, available_cores() // worker["workercount"])))
         return
     # All processes of a run share a cache: the lexicon is made once and the user's cache stays as it is.
     cache = tempfile.TemporaryDirectory(prefix="ovocr-tests-cache-")
     config.add_cleanup(cache.cleanup)
     os.environ["XDG_CACHE_HOME"] = cache.name
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks slow tests."""
+    for item in items:
+        module = item.path.relative_to(Path(__file__).parent).as_posix()
+        interpreted = getattr(item, "callspec", None) and item.callspec.params.get("implementation") == "triton"
+        if module in SLOW_MODULES or SLOW_FIXTURES.intersection(item.fixturenames) or interpreted:
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Small labelled data sets, made on the fly; Triton's kernels are interpreted where there is no CUDA device."""
+"""Small data sets, videos and training runs. Triton's kernels are interpreted if there is no CUDA device."""
 
 import json
 import os
@@ -30,7 +30,7 @@ WORDS = [f"word{number}" for number in range(50)]
 
 @pytest.fixture(params=["torch", "triton"])
 def implementation(request: pytest.FixtureRequest) -> str:
-    """Each implementation of the head and its optimizers."""
+    """Runs the test with each implementation of the head and its optimizers."""
     if request.param == "triton":
         pytest.importorskip("triton", reason="Triton is not installed")
     return request.param
@@ -47,11 +47,15 @@ def write_data_set(
     first_colour: int = 0,
     patterned: bool = False,
 ) -> Path:
-    """A data set whose n-th record is a 40x24 picture of one grey level, (first_colour + 3 n) % 256.
+    """Writes a data set whose n-th record is a 40x24 image of one grey level, (first_colour + 3 n) % 256.
 
-    With ``patterned`` it is a mosaic of 15 random colours instead: a normalising network cannot tell greys apart.
-    Its tags are n, n + 1, ... modulo the number of classes: of the words, or ``num_classes`` mere numbers where
-    ``words`` is None. Only the first ``finished`` shards are done (None: all).
+    The tags of record n are n, n + 1, ... modulo the number of classes.
+
+    Args:
+        tags: slots per record.
+        words: the vocabulary. None: a packed data set of ``num_classes`` classes.
+        finished: number of finished shards. None: all.
+        patterned: images are mosaics of 15 random colours. A normalising network cannot tell greys apart.
     """
     data_set = LabelledDataSet(root)
     classes = num_classes if words is None else len(words)
@@ -60,11 +64,11 @@ def write_data_set(
         rows = []
         with RecordWriter(data_set.rec_prefix(shard)) as writer:
             for record in range(size):
-                picture = np.full((24, 40, 3), (first_colour + 3 * number) % 256, np.uint8)
+                image = np.full((24, 40, 3), (first_colour + 3 * number) % 256, np.uint8)
                 if patterned:
                     colours = np.random.default_rng(number).integers(0, 256, (3, 5, 3), np.uint8)
-                    picture = np.kron(colours, np.ones((8, 8, 1), np.uint8))
-                encoded, data = cv2.imencode(".jpg", picture)
+                    image = np.kron(colours, np.ones((8, 8, 1), np.uint8))
+                encoded, data = cv2.imencode(".jpg", image)
                 assert encoded
                 labels = (number + np.arange(tags)) % classes
                 writer.write(record, labels.astype(np.float32), data.tobytes())
@@ -86,12 +90,12 @@ def write_data_set(
 
 @pytest.fixture
 def make_data_set(tmp_path: Path) -> Callable[..., Path]:
-    """``make_data_set("name", [3, 2])`` writes a data set of two shards below tmp_path; see write_data_set."""
+    """make_data_set("name", [3, 2]) writes a data set of two shards below tmp_path: see write_data_set."""
     return lambda name, shard_sizes, **options: write_data_set(tmp_path / name, shard_sizes, **options)
 
 
 def numbered_frame(number: int, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """A picture [H, W, 3] whose eight bars from left to right are the bits of its number, the lowest first."""
+    """Returns an image [H, W, 3] whose eight bars show the bits of its number, the lowest on the left."""
     width, height = size
     bits = number >> (np.arange(width) * 8 // width) & 1
     return np.broadcast_to((20 + 200 * bits).astype(np.uint8)[None, :, None], (height, width, 3)).copy()
@@ -109,10 +113,14 @@ def write_video(
     options: dict[str, str] | None = None,
     paint: Callable[[int, tuple[int, int]], NDArray[np.uint8]] = numbered_frame,
 ) -> Path:
-    """A video of so many frames, each a picture that tells its number; the ending of the path chooses the container.
+    """Writes a video whose frames show their numbers. The suffix of the path selects the container.
 
-    size: width and height. key_every: frames between key frames at most. times_ms: when each frame is shown, instead
-    of fps of them a second. options: of the encoder.
+    Args:
+        size: width and height.
+        key_every: most frames from one key frame to the next.
+        times_ms: presentation time of each frame, instead of ``frames`` at ``fps``.
+        options: options of the encoder.
+        paint: makes the frame of a number and a size.
     """
     av = pytest.importorskip("av", reason="PyAV is not installed")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -134,13 +142,13 @@ def write_video(
 
 @pytest.fixture
 def make_video(tmp_path: Path) -> Callable[..., Path]:
-    """``make_video("clips/a.mp4", frames=64, size=(64, 48), fps=25)`` writes it below tmp_path; see write_video."""
+    """make_video("clips/a.mp4", frames=64, size=(64, 48), fps=25) writes a video below tmp_path: see write_video."""
     return lambda name, **options: write_video(tmp_path / name, **options)
 
 
 @pytest.fixture
 def config_file(tmp_path: Path, make_data_set: Callable[..., Path]) -> Path:
-    """A tiny run's configuration: 50 words, 24 pictures in two shards, 12 steps of 6."""
+    """Writes the configuration of a tiny run: 50 words, 24 images in two shards, 12 steps of 6 images."""
     data = make_data_set("labels", [17, 7], patterned=True)
     path = tmp_path / "config.toml"
     path.write_text(
@@ -177,11 +185,11 @@ lr_scale = 50.0
 
 
 class Runs:
-    """`ovocr train` as a user starts it, each rank on one thread, and what it leaves."""
+    """Starts `ovocr train` as a user does and reads the metrics of runs. Each rank has one thread."""
 
     @staticmethod
     def start(config: Path, *settings: str, ranks: int = 1) -> "subprocess.Popen[str]":
-        """Start a run with these section.key=value settings; its messages come through a pipe."""
+        """Starts a run. settings: section.key=value. Standard output and errors are pipes."""
         options = [part for setting in settings for part in ("--set", setting)]
         return subprocess.Popen(
             [sys.executable, "-m", "ovocr", "train", str(config), *options, "--nproc-per-node", str(ranks)],
@@ -193,7 +201,7 @@ class Runs:
 
     @staticmethod
     def finish(config: Path, *settings: str, ranks: int = 1) -> str:
-        """Run to the end; its standard output."""
+        """Runs to the end and returns the standard output."""
         process = Runs.start(config, *settings, ranks=ranks)
         output, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
@@ -201,16 +209,16 @@ class Runs:
 
     @staticmethod
     def wait_for_checkpoints(run: Path, count: int, process: "subprocess.Popen[str]") -> None:
-        """Until so many complete checkpoints have come."""
+        """Waits until the run has this many complete checkpoints."""
         deadline = time.monotonic() + 200
         while len(complete_checkpoints(run / "checkpoints")) < count:
-            assert process.poll() is None, f"the run ended before that: {process.communicate()[1]}"
-            assert time.monotonic() < deadline, "no checkpoint came"
+            assert process.poll() is None, f"the run ended: {process.communicate()[1]}"
+            assert time.monotonic() < deadline, f"fewer than {count} checkpoints"
             time.sleep(0.005)
 
     @staticmethod
     def rank_process(launcher: "subprocess.Popen[str]", rank: int) -> int:
-        """Number of the process that is this rank of a launched run."""
+        """Returns the process id of a rank of a launched run."""
         wanted = f"RANK={rank}".encode()
         for folder in Path("/proc").glob("[0-9]*"):
             try:
@@ -223,12 +231,12 @@ class Runs:
 
     @staticmethod
     def metrics(run: Path) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl."""
+        """Returns the lines of metrics.jsonl."""
         return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
     @staticmethod
-    def assert_same_course(found: Path, wanted: Path, tolerance: float) -> None:
-        """Both runs took the same samples step by step, and have the same losses and gradient norms."""
+    def assert_same_metrics(found: Path, wanted: Path, tolerance: float) -> None:
+        """Asserts that two runs have the same samples in every step and equal losses and gradient norms."""
         found_lines, wanted_lines = Runs.metrics(found), Runs.metrics(wanted)
         for key in ("step", "sample_ids", "lr"):
             assert [line[key] for line in found_lines] == [line[key] for line in wanted_lines], key
@@ -243,5 +251,5 @@ class Runs:
 
 @pytest.fixture
 def runs() -> type[Runs]:
-    """Starting runs and comparing what they leave."""
+    """Starts training runs and compares their metrics."""
     return Runs

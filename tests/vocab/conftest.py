@@ -1,4 +1,4 @@
-"""The built-in vocabulary, made once for all tests of this folder, and data sets of stored text."""
+"""The built-in vocabulary and data sets of stored text."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -45,7 +45,7 @@ def _write_shard(root: Path, shard: int, images: list[list[str]], *, finished: b
 
 @pytest.fixture
 def write_shard() -> Callable[..., None]:
-    """write_shard(root, number, images, *, finished=True): a shard of stored text, the lines of each image."""
+    """write_shard(root, number, images, *, finished=True) writes a shard of stored text. images: lines per image."""
     return _write_shard
 
 

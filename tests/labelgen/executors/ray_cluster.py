@@ -1,7 +1,7 @@
-"""A Ray cluster of several raylets on this machine: prints its address, then adds as many nodes as each line says.
+"""Runs a Ray cluster of several nodes on this machine. Prints its address, then adds nodes.
 
-A program of its own: what Ray leaves open is not the tests' concern. It ends, and the nodes with it, when its standard
-input does.
+Each line of standard input is a number of nodes to add. The cluster ends when standard input is closed. This is a
+separate program because Ray leaves resources open.
 """
 
 import sys

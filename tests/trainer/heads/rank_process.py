@@ -1,6 +1,6 @@
-"""One rank of tests/trainer/heads/test_partial_fc_ranks.py: python rank_process.py RANK WORLD FOLDER.
+"""A rank of test_partial_fc_ranks.py: python rank_process.py RANK WORLD FOLDER.
 
-Reads FOLDER/cases.pt, runs every case on this rank's part of the batch, writes FOLDER/rank-RANK.pt.
+Reads FOLDER/cases.pt, runs every case on this rank's part of the batch and writes FOLDER/rank-RANK.pt.
 """
 
 import sys

@@ -40,7 +40,7 @@ def test_a_killed_rank_is_named_and_other_ranks_go_on(config_file: Path, tmp_pat
     assert lines[-1] == f"ovocr: rank 1 (process {victim}) died of SIGKILL"
     assert not [line for line in lines if "Traceback" in line]
     assert "(from step " in runs.finish(config_file, *settings, ranks=2)
-    runs.assert_same_course(tmp_path / "run", tmp_path / "whole", 1e-3)
+    runs.assert_same_metrics(tmp_path / "run", tmp_path / "whole", 1e-3)
 
 
 def test_a_rank_that_hangs_is_named(config_file: Path, tmp_path: Path, runs: Any) -> None:
