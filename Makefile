@@ -1,42 +1,46 @@
-# Everything a checkout can do. Nothing has to be installed by hand: each target makes the environment it needs.
+# Commands for a checkout. Each target makes the environment that it needs.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
-# PaddleOCR pins other versions of NumPy and OpenCV than the rest.
+# PaddleOCR needs its own environment because it pins other versions of NumPy and OpenCV.
 PADDLE_VENV ?= .venv-paddle
-# The interop tests run other projects' real readers, each in an environment of its own.
+# The interop tests run mxnet and DALI, each in its own environment.
 MXNET_VENV ?= .venv-mxnet
 DALI_VENV ?= .venv-dali
 MXNET_PYTHON ?= $(PYTHON)
-# Set where the environment was made; a test whose variable is empty is skipped and says why.
+# Empty if the environment could not be made. Tests that need it are then skipped with a reason.
 INTEROP = OVOCR_MXNET_PYTHON="$$(test -f $(MXNET_VENV)/installed && echo $(CURDIR)/$(MXNET_VENV)/bin/python)"
 
-# A folder of pictures NNN.jpg with their text in NNN.txt.
+# A folder of images NNN.jpg with their text in NNN.txt.
 TRUTH ?= ../shared/data/receipts
-# Folders of pictures to read.
+# Folders of images for bench-ocr.
 PICTURES ?= $(TRUTH) ../shared/data/web
 
-# The classes that bench-heads sweeps, and a checkout of OneVision-Encoder whose published head runs beside ours.
+# Numbers of classes for bench-heads, and a checkout of OneVision-Encoder for comparison with its published head.
 CLASSES ?= 100000 365187 2000000
 REFERENCE ?=
 
-# How much bench-vocab makes: words, and distinct ones of them.
+# Words and distinct words that bench-vocab generates.
 TOKENS ?= 5000000
 DISTINCT ?= 1000000
 
-# How many pictures bench-soak labels.
+# Number of images for bench-soak.
 SOAK_IMAGES ?= 3000
 
-.PHONY: help demo test test-paddle interop lint bench-recordio bench-accuracy bench-ocr bench-profile bench-heads bench-kernels bench-loader bench-learning bench-vocab bench-soak clean
+# pytest in as many processes as there are cores. `worksteal` keeps the tests of a file in one process, which makes the
+# file's data sets once, until a process runs out of tests.
+PARALLEL := -n auto --dist worksteal
 
-# Two editable installs of one checkout write to the same folder.
+.PHONY: help demo check test test-paddle interop lint bench-recordio bench-accuracy bench-ocr bench-profile bench-heads bench-kernels bench-loader bench-learning bench-vocab bench-soak clean
+
+# Two editable installs of one checkout write to the same folder, so targets must not run in parallel.
 .NOTPARALLEL:
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
-demo: $(VENV)/installed  ## Label the example pages, train a small encoder on them, show what it reads
+demo: $(VENV)/installed  ## Label the example pages, train a small encoder on them, and read two images with it
 	$(BIN)/ovocr build-labels examples/shards/*.tar --out demo/labels
 	$(BIN)/ovocr vocab coverage demo/labels
 	$(BIN)/ovocr train configs/demo.toml
@@ -45,56 +49,60 @@ demo: $(VENV)/installed  ## Label the example pages, train a small encoder on th
 	tar -xOf examples/shards/pages-00000.tar 00018.jpg > demo/ticket.jpg
 	$(BIN)/ovocr read demo/run demo/poster.jpg demo/ticket.jpg
 
-test: $(VENV)/installed-test $(MXNET_VENV)/installed  ## Run all tests but DALI's (its wheel has 424 MB: make interop)
-	$(INTEROP) $(BIN)/python -m pytest
+check: lint  ## Run lint and the fast tests of all rooms, in under two minutes
+	$(BIN)/python -m pytest -q $(PARALLEL) -m "not slow"
 
-test-paddle: $(PADDLE_VENV)/installed  ## The PaddleOCR engine on PaddlePaddle and ONNX Runtime (packages of 1 GB)
+test: $(VENV)/installed-test $(MXNET_VENV)/installed  ## Run all tests except those of DALI (a wheel of 424 MB) and PaddleOCR
+	$(INTEROP) $(BIN)/python -m pytest $(PARALLEL)
+
+test-paddle: $(PADDLE_VENV)/installed  ## Test the PaddleOCR engine with PaddlePaddle and ONNX Runtime (packages of 1 GB)
 	$(PADDLE_VENV)/bin/python -m pytest tests/paddle
 
-interop: $(VENV)/installed-test $(MXNET_VENV)/installed $(DALI_VENV)/installed  ## Our .rec against real mxnet and DALI
+interop: $(VENV)/installed-test $(MXNET_VENV)/installed $(DALI_VENV)/installed  ## Test .rec files against mxnet and DALI
 	$(INTEROP) OVOCR_DALI_PYTHON=$(CURDIR)/$(DALI_VENV)/bin/python $(BIN)/python -m pytest -m interop
 
-lint: $(VENV)/installed-dev  ## Format check, lint, types
+lint: $(VENV)/installed-dev  ## Check format, style, types and import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
-bench-recordio: $(VENV)/installed-test $(MXNET_VENV)/installed  ## Reads and writes a second beside mxnet
+bench-recordio: $(VENV)/installed-test $(MXNET_VENV)/installed  ## Compare reads and writes per second with mxnet
 	$(BIN)/python benchmarks/recordio.py --mxnet-python $(MXNET_VENV)/bin/python
 
-bench-accuracy: $(VENV)/installed  ## Word precision and recall of the labels on pictures with known text (TRUTH)
+bench-accuracy: $(VENV)/installed  ## Measure word precision and recall of labels on images with known text (TRUTH)
 	$(BIN)/ovocr build-labels $(TRUTH) --out demo/accuracy
 	$(BIN)/python benchmarks/ocr_accuracy.py demo/accuracy $(TRUTH)
 
-bench-ocr: $(VENV)/installed-test $(PADDLE_VENV)/installed  ## Images a second beside RapidOCR and PaddleOCR (PICTURES, TRUTH)
+bench-ocr: $(VENV)/installed-test $(PADDLE_VENV)/installed  ## Compare images per second with RapidOCR and PaddleOCR (PICTURES, TRUTH)
 	$(BIN)/python benchmarks/ocr_speed.py $(PICTURES) --truth $(TRUTH) --paddle-python $(PADDLE_VENV)/bin/python
 
-bench-profile: $(VENV)/installed  ## Where a labelling worker's time goes, by stage and operator (TRUTH)
+bench-profile: $(VENV)/installed  ## Profile a labelling worker by stage and operator (TRUTH)
 	$(BIN)/python benchmarks/ocr_profile.py $(TRUTH)
 
-bench-heads: $(VENV)/installed-test  ## A step of the Partial FC head by mode and sample rate (REFERENCE, CLASSES)
+bench-heads: $(VENV)/installed-test  ## Time a step of the Partial FC head by mode and sample rate (REFERENCE, CLASSES)
 	$(BIN)/python benchmarks/heads.py --classes $(CLASSES) --rates 0.01 0.03 0.1 0.3 1.0 \
 		$(if $(REFERENCE),--reference $(REFERENCE))
 
-bench-kernels: $(VENV)/installed-test  ## Registers, shared memory and spills of the Triton kernels on sm_80 and sm_90
+bench-kernels: $(VENV)/installed-test  ## Show registers, shared memory and spills of the Triton kernels on sm_80 and sm_90
 	$(BIN)/python benchmarks/kernel_resources.py
 
-bench-loader: $(VENV)/installed-test $(DALI_VENV)/installed $(MXNET_VENV)/installed  ## Pictures a second to batches, beside DALI and a plain DataLoader (TRUTH)
+bench-loader: $(VENV)/installed-test $(DALI_VENV)/installed $(MXNET_VENV)/installed  ## Compare images per second of the loader with DALI and a plain DataLoader (TRUTH)
 	$(MXNET_VENV)/bin/python $(PIP_INSTALL) 'torch==2.13.0' 'opencv-python-headless<4.9' 'numpy<1.24'
 	$(BIN)/ovocr build-labels $(TRUTH) --out demo/accuracy
 	$(BIN)/python benchmarks/loader.py demo/accuracy --dali-python $(DALI_VENV)/bin/python \
 		--mxnet-python $(MXNET_VENV)/bin/python
 
-bench-learning: $(VENV)/installed-bench  ## Does an encoder learn to read? Recall on receipts of other shops, by head; 2 hours (TRUTH)
+bench-learning: $(VENV)/installed-bench  ## Measure recall on receipts of unseen shops, by head; 2 hours (TRUTH)
 	$(BIN)/python benchmarks/learning/experiment.py $(TRUTH) demo/learning
 
-bench-vocab: $(VENV)/installed-test  ## Time and memory of vocab build on made words (TOKENS, DISTINCT), beside a Counter
+bench-vocab: $(VENV)/installed-test  ## Compare time and memory of vocab build with a Counter (TOKENS, DISTINCT)
 	$(BIN)/python benchmarks/vocab_build.py demo/vocab-bench --tokens $(TOKENS) --distinct $(DISTINCT)
 
-bench-soak: $(VENV)/installed-bench  ## Memory and speed of a long labelling run over made pictures (SOAK_IMAGES)
+bench-soak: $(VENV)/installed-bench  ## Measure memory and speed of a long labelling run (SOAK_IMAGES)
 	$(BIN)/python benchmarks/soak.py demo/soak --images $(SOAK_IMAGES)
 
-clean:  ## Remove environments and what the demo made
+clean:  ## Remove the environments and the output of the demo
 	rm -rf $(VENV) $(PADDLE_VENV) $(MXNET_VENV) $(DALI_VENV) demo build *.egg-info
 
 $(BIN)/python:
@@ -116,8 +124,8 @@ $(VENV)/installed-dev: $(VENV)/installed-test
 	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[ocr,openvino,s3,train,vocab,test,dev]'
 	touch $@
 
-# The two RapidOCR wheels are there for the model files in them. PaddleX asks for the OpenCV that needs libGL from the
-# system; the headless one, of the same version and put over it, needs nothing.
+# The two RapidOCR wheels contain the model files. PaddleX requires the OpenCV that needs libGL from the system. The
+# headless OpenCV of the same version replaces it and needs no system library.
 $(PADDLE_VENV)/installed: setup.cfg constraints-paddle.txt
 	$(PYTHON) -m venv $(PADDLE_VENV)
 	$(PADDLE_VENV)/bin/python $(PIP_INSTALL) -c constraints-paddle.txt -e '.[paddle,test]' paddlepaddle
@@ -125,7 +133,7 @@ $(PADDLE_VENV)/installed: setup.cfg constraints-paddle.txt
 		rapidocr rapidocr-paddle opencv-contrib-python-headless
 	touch $@
 
-# mxnet 1.9.1, the last release, uses names that NumPy 1.24 removed; older NumPy runs on Python 3.11 at most.
+# mxnet 1.9.1, the last release, uses names that NumPy 1.24 removed. Older NumPy supports Python 3.11 at most.
 $(MXNET_VENV)/installed: Makefile
 	@if $(MXNET_PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 12))'; then \
 		$(MXNET_PYTHON) -m venv $(MXNET_VENV) && \

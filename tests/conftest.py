@@ -1,4 +1,4 @@
-"""What all tests share: where the real pictures are, a browser for tests of pages, and Ctrl-C."""
+"""Shared by all tests: processes that run them side by side, the real images, and a browser."""
 
 import base64
 import contextlib
@@ -8,6 +8,7 @@ import select
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,48 +16,120 @@ from typing import Any
 
 import pytest
 
+from ovocr.processes.cores import available_cores
+from ovocr.processes.memory import available_memory
+
 ROOT = Path(__file__).resolve().parent.parent
-# Real pictures with known text, kept beside the checkout; they are not part of the repository.
+# Real images with known text. They are kept beside the checkout and are not part of the repository.
 SHARED_DATA = Path(os.environ.get("OVOCR_SHARED_DATA", ROOT.parent / "shared" / "data"))
+# Bytes that a pytest process and the processes under test need: torch, an OCR engine, a training run.
+MEMORY_PER_WORKER = 3 * 2**30
 
-# Of the browser.
-TIMEOUT_S = 60
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# What makes a test slow: a minute of work in total, or waiting. `make check` leaves out the tests of these modules, the
+# tests with these fixtures, and the kernels that Triton interprets.
+SLOW_MODULES = frozenset(
+    {
+        "interop/test_dali.py",
+        "interop/test_dali_loader.py",
+        "interop/test_mxnet.py",
+        "labelgen/engines/test_openvino.py",
+        "labelgen/executors/test_ray.py",
+        "labelgen/executors/test_slurm_example.py",
+        "labelgen/relabel/test_policy.py",
+        "labelgen/relabel/test_relabel.py",
+        "labelgen/shards/test_destination.py",
+        "labelgen/store/test_store_data_set.py",
+        "labelgen/store/test_store_sources.py",
+        "labelgen/test_build.py",
+        "labelgen/test_failing_disks.py",
+        "labelgen/test_going_on.py",
+        "labelgen/test_hostile_input.py",
+        "labelgen/test_kills.py",
+        "labelgen/test_ocr_accuracy.py",
+        "labelgen/test_pack.py",
+        "labelgen/verification/test_verify.py",
+        "labelgen/workers/test_limits.py",
+        "labelgen/workers/test_pool.py",
+        "test_pack_and_train.py",
+        "test_readme.py",
+        "trainer/evaluation/test_evaluate.py",
+        "trainer/evaluation/test_read.py",
+        "trainer/heads/test_partial_fc_ranks.py",
+        "trainer/kernels/test_kernels.py",
+        "trainer/ranks/test_rank_failures.py",
+        "trainer/ranks/test_slurm_example.py",
+        "trainer/training/test_initial_centers.py",
+        "trainer/training/test_loop.py",
+        "trainer/training/test_skipped_samples.py",
+        "trainer/training/test_stages.py",
+        "vocab/building/test_stopping.py",
+    }
+)
+SLOW_FIXTURES = frozenset({"browser", "bucket", "runs"})
+
+BROWSER_TIMEOUT_S = 60
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
-def pytest_configure() -> None:
-    """Take Ctrl-C even in the background, where a shell has it ignored: commands under test inherit that."""
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Returns the number of pytest processes for `-n auto`: one per core, fewer if memory is short."""
+    return max(1, min(available_cores(), available_memory() // MEMORY_PER_WORKER))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Prepares the process for tests that start commands."""
+    # A shell ignores Ctrl-C in background jobs, and commands under test inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Libraries read these when they are first imported. Threads that spin and threads without a core waste time.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    worker = getattr(config, "workerinput", None)
+    if worker is not None:
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, available_cores() // worker["workercount"])))
+        return
+    # All processes of a run share a cache: the lexicon is made once and the user's cache stays as it is.
+    cache = tempfile.TemporaryDirectory(prefix="ovocr-tests-cache-")
+    config.add_cleanup(cache.cleanup)
+    os.environ["XDG_CACHE_HOME"] = cache.name
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks slow tests."""
+    for item in items:
+        module = item.path.relative_to(Path(__file__).parent).as_posix()
+        interpreted = getattr(item, "callspec", None) and item.callspec.params.get("implementation") == "triton"
+        if module in SLOW_MODULES or SLOW_FIXTURES.intersection(item.fixturenames) or interpreted:
+            item.add_marker("slow")
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real pictures; tests that need it are skipped, with this reason, where it is absent."""
+    """Returns the folder of real images. Skips the test if it does not exist."""
     if not SHARED_DATA.is_dir():
-        pytest.skip(f"real pictures are not here: {SHARED_DATA} (set OVOCR_SHARED_DATA)")
+        pytest.skip(f"{SHARED_DATA}: no folder of real images (set OVOCR_SHARED_DATA)")
     return SHARED_DATA
 
 
 @pytest.fixture(scope="session")
 def example_shards() -> Path:
-    """The project's own example shards."""
+    """Returns the folder of the project's example shards."""
     return ROOT / "examples" / "shards"
 
 
 class Browser:
-    """Chromium over the DevTools protocol, through two pipes and no other package; one page.
+    """A page in Chromium, driven by the DevTools protocol through two pipes.
 
-    events: what the browser reported since the page was opened.
+    events: messages of the browser since the page was opened.
     """
 
     def __init__(self, program: str, profile: Path) -> None:
-        # Chromium reads commands from descriptor 3 and writes to 4.
+        # Chromium reads commands from descriptor 3 and writes answers to descriptor 4.
         from_here, self._commands = os.pipe()
         self._answers, from_there = os.pipe()
         options = ["--headless=new", "--disable-gpu", "--remote-debugging-pipe", f"--user-data-dir={profile}"]
         options += ["--disable-background-networking", "--disable-component-update", "--no-first-run"]
-        options += ["--no-sandbox"] if os.geteuid() == 0 else []  # its sandbox does not run as root
+        options += ["--no-sandbox"] if os.geteuid() == 0 else []  # the sandbox does not run as root
         command = f'exec "$@" 3<&{from_here} 4>&{from_there}'
         self._process = subprocess.Popen(
             ["bash", "-c", command, "bash", program, *options, "about:blank"],
@@ -76,7 +149,7 @@ class Browser:
             self.send(f"{domain}.enable")
 
     def close(self) -> None:
-        """End the browser."""
+        """Closes the browser."""
         self._session = None
         with contextlib.suppress(OSError, AssertionError):
             self.send("Browser.close")
@@ -89,7 +162,7 @@ class Browser:
         os.close(self._answers)
 
     def send(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """The answer to a command."""
+        """Sends a command and returns its result."""
         self._last += 1
         message: dict[str, Any] = {"id": self._last, "method": method, "params": parameters}
         if self._session is not None:
@@ -104,7 +177,7 @@ class Browser:
             self.events.append(answer)
 
     def _next(self) -> dict[str, Any]:
-        deadline = time.monotonic() + TIMEOUT_S
+        deadline = time.monotonic() + BROWSER_TIMEOUT_S
         while b"\0" not in self._read:
             ready, _, _ = select.select([self._answers], [], [], max(0, deadline - time.monotonic()))
             assert ready, "the browser does not answer"
@@ -116,36 +189,36 @@ class Browser:
         return value
 
     def open(self, address: str) -> None:
-        """Load a page, to the end."""
+        """Opens a page and waits until it has loaded."""
         self.events.clear()
         self.send("Page.navigate", url="about:blank")
         self.send("Page.navigate", url=address)
-        deadline = time.monotonic() + TIMEOUT_S
+        deadline = time.monotonic() + BROWSER_TIMEOUT_S
         while self.value("document.readyState") != "complete" or self.value("location.href") == "about:blank":
             assert time.monotonic() < deadline, f"{address} does not load"
             time.sleep(0.02)
 
     def value(self, expression: str) -> Any:
-        """What a JavaScript expression is on the page."""
+        """Evaluates a JavaScript expression on the page and returns its value."""
         answer = self.send("Runtime.evaluate", expression=expression, returnByValue=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
     def type(self, words: str) -> None:
-        """Put words where the cursor is, as a keyboard would."""
+        """Types words at the cursor."""
         self.send("Input.insertText", text=words)
 
     def press(self, key: str, code: int) -> None:
-        """A key. code: as Windows numbers keys."""
+        """Presses a key. code: its Windows key code."""
         for kind in ("keyDown", "keyUp"):
             self.send("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
 
     def point(self, x: float, y: float) -> None:
-        """Move the mouse to a place of the window, in CSS pixels."""
+        """Moves the mouse to a position in the window, in CSS pixels."""
         self.send("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
 
     def screen(self, width: int, height: int, *, dark: bool = False, scale: float = 1) -> None:
-        """Show pages on such a screen, in CSS pixels, until ``own_screen``."""
+        """Emulates a screen of this size, in CSS pixels, until ``reset_screen`` is called."""
         mobile = width < 600
         self.send(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=mobile
@@ -153,22 +226,22 @@ class Browser:
         scheme = "dark" if dark else "light"
         self.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
-    def own_screen(self) -> None:
-        """Show pages as the browser does by itself."""
+    def reset_screen(self) -> None:
+        """Ends the emulation of a screen."""
         self.send("Emulation.clearDeviceMetricsOverride")
         self.send("Emulation.setEmulatedMedia", media="", features=[])
 
     def screenshot(self) -> bytes:
-        """What the window shows, PNG."""
+        """Returns the content of the window as a PNG."""
         return base64.b64decode(self.send("Page.captureScreenshot", format="png")["data"])
 
-    def complaints(self) -> list[dict[str, Any]]:
-        """What the console shows: errors, warnings, exceptions."""
+    def console_messages(self) -> list[dict[str, Any]]:
+        """Returns the messages of the console: errors, warnings, exceptions."""
         names = {"Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded"}
         return [event for event in self.events if event.get("method") in names]
 
     def requests(self) -> list[str]:
-        """Addresses that were asked for; not the empty page, nor pictures that stand in the page itself."""
+        """Returns the addresses that the page requested, without the empty page and data URLs."""
         sent = (event["params"] for event in self.events if event.get("method") == "Network.requestWillBeSent")
         addresses = [each["request"]["url"] for each in sent]
         return [address for address in addresses if address != "about:blank" and not address.startswith("data:")]
@@ -176,10 +249,10 @@ class Browser:
 
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """Tests that need it are skipped where no Chromium is installed."""
-    program = next(filter(None, map(shutil.which, NAMES)), None)
+    """Starts Chromium. Skips the test if it is not installed."""
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
     if program is None:
-        pytest.skip(f"no browser to open pages in ({', '.join(NAMES)})")
+        pytest.skip(f"no browser is installed ({', '.join(BROWSERS)})")
     opened = Browser(program, tmp_path_factory.mktemp("browser"))
     try:
         yield opened

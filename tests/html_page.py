@@ -1,14 +1,14 @@
-"""An HTML page taken apart, for tests of what reports say and that strangers' text in them stays text."""
+"""A parsed HTML page, for tests of the content of reports and of escaped text in them."""
 
 from html.parser import HTMLParser
 
-VOID = {"meta", "img", "input", "br"}  # elements without an end
+VOID = {"meta", "img", "input", "br"}  # elements without an end tag
 
 
 class Page(HTMLParser):
-    """The elements of a page with their attributes, its scripts and its style, and the text outside of them.
+    """The elements of a page with their attributes, its scripts, its style, and its text.
 
-    open: elements that have not ended. Fails where one ends that is not the last to have begun.
+    open: elements without their end tag so far. An end tag that does not match the last of them fails the test.
     """
 
     def __init__(self, text: str) -> None:

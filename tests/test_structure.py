@@ -1,39 +1,88 @@
-"""Dependencies point one way: cli -> {labelgen, trainer} -> vocab -> {dataset, files, ...}."""
+"""The structure of the package: import contracts, size of rooms, docstrings of rooms, and tests that mirror rooms."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).resolve().parents[1] / "ovocr"
-OCR_PACKAGES = {"rapidocr", "onnxruntime", "paddle", "paddleocr", "paddlex", "PIL"}
-COMMANDS = {"ovocr.cli", "ovocr.commands"}
-FORBIDDEN = {
-    "labelgen": {"torch", "ovocr.trainer"} | COMMANDS,
-    "trainer": {"ovocr.labelgen", "jieba", "wordfreq", "regex"} | COMMANDS | OCR_PACKAGES,
-    "vocab": {"torch", "ovocr.labelgen", "ovocr.trainer", "ovocr.recordio"} | COMMANDS | OCR_PACKAGES,
-    "recordio": {"torch", "mxnet", "ovocr.labelgen", "ovocr.trainer", "ovocr.vocab", "ovocr.dataset.layout"} | COMMANDS,
-}
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE, TESTS = ROOT / "ovocr", ROOT / "tests"
+MOST_MODULES = 16
+ROOMS = sorted(path.parent.relative_to(ROOT) for path in PACKAGE.rglob("__init__.py"))
+TEST_FOLDERS = sorted({path.parent.relative_to(TESTS) for path in TESTS.rglob("test_*.py")})
+# Folders of tests that are not about one room: other projects' readers, another environment, a service.
+WITHOUT_ROOM = {Path("interop"), Path("paddle"), Path("labelgen/store")}
+CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
+OCR_ENGINES = {"rapidocr", "onnxruntime", "paddle", "paddleocr", "paddlex", "PIL"}
 
 
-def imported(path: Path) -> set[str]:
-    """Modules that a file imports, at its top or inside a function."""
-    modules = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            modules |= {name.name for name in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            modules |= {node.module or ""} | {f"{node.module}.{name.name}" for name in node.names}
-    return modules
+@pytest.fixture(scope="module")
+def lint_imports() -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()", "--no-logo"]
+    return subprocess.run([*command, "--no-cache"], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
 
 
-@pytest.mark.parametrize("folder", FORBIDDEN)
-def test_folders_import_only_what_they_may(folder: str) -> None:
-    files = sorted((PACKAGE / folder).rglob("*.py"))
-    assert files
-    for path in files:
-        for module in imported(path):
-            parts = module.split(".")
-            prefixes = {".".join(parts[: n + 1]) for n in range(len(parts))}
-            assert not prefixes & FORBIDDEN[folder], f"{path} imports {module}"
+@pytest.mark.parametrize("name", [contract["name"] for contract in CONTRACTS])
+def test_import_contract_holds(name: str, lint_imports: "subprocess.CompletedProcess[str]") -> None:
+    output = " ".join(lint_imports.stdout.split())  # long names are wrapped
+    assert f"{name} KEPT" in output, lint_imports.stdout + lint_imports.stderr
+
+
+def test_no_import_contract_has_exceptions() -> None:
+    for contract in CONTRACTS:
+        assert not {key for key in contract if key.startswith(("ignore", "unmatched"))}, contract["name"]
+
+
+@pytest.mark.parametrize(
+    ("room", "modules"),
+    [
+        ("ovocr.labelgen", {"torch"}),
+        ("ovocr.vocab", {"torch"} | OCR_ENGINES),
+        ("ovocr.recordio", {"torch", "mxnet"}),
+        ("ovocr.trainer", {"jieba", "wordfreq", "regex"} | OCR_ENGINES),
+    ],
+)
+def test_a_contract_forbids_heavy_imports(room: str, modules: set[str]) -> None:
+    forbidden: set[str] = set()
+    for contract in CONTRACTS:
+        if contract["type"] == "forbidden" and room in contract["source_modules"]:
+            forbidden |= set(contract["forbidden_modules"])
+    assert modules <= forbidden
+
+
+def test_a_contract_orders_the_rooms() -> None:
+    """labelgen and trainer do not import each other, vocab imports neither, recordio imports only base."""
+    (layers,) = (contract["layers"] for contract in CONTRACTS if contract.get("containers") == ["ovocr"])
+    assert "labelgen | trainer" in layers
+    assert layers.index("labelgen | trainer") < layers.index("vocab") < layers.index("recordio")
+    assert layers[layers.index("recordio") + 1 :] == ["base"]
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=str)
+def test_a_room_is_small_and_says_what_lives_in_it(room: Path) -> None:
+    modules = [path.name for path in (ROOT / room).glob("*.py") if path.name != "__init__.py"]
+    assert len(modules) <= MOST_MODULES, sorted(modules)
+    text = (ROOT / room / "__init__.py").read_text(encoding="utf-8")
+    assert len((ast.get_docstring(ast.parse(text)) or "").split()) >= 3
+
+
+def test_every_folder_of_modules_is_a_package() -> None:
+    assert {path.parent.relative_to(ROOT) for path in PACKAGE.rglob("*.py")} == set(ROOMS)
+
+
+def test_imports_are_absolute() -> None:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            assert not isinstance(node, ast.ImportFrom) or node.level == 0, f"{path}:{node.lineno}: relative import"
+
+
+@pytest.mark.parametrize("folder", TEST_FOLDERS, ids=str)
+def test_a_folder_of_tests_belongs_to_a_room(folder: Path) -> None:
+    assert folder in WITHOUT_ROOM or (PACKAGE / folder / "__init__.py").is_file()

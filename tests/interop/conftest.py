@@ -1,4 +1,4 @@
-"""Where the foreign projects' own environments are: python executables named by environment variables."""
+"""Scripts that run in the environments of mxnet and DALI. Environment variables name their Python executables."""
 
 import os
 import subprocess
@@ -13,10 +13,13 @@ Run = Callable[..., None]
 
 
 def foreign_side(variable: str, script: str) -> Run:
-    """Runs ``script`` of this folder with the python that ``variable`` names; fails with what it printed."""
+    """Returns a function that runs a script of this folder. Skips the test if the variable names no executable.
+
+    variable: name of the environment variable. script: file name.
+    """
     python = os.environ.get(variable)
     if not python:
-        pytest.skip(f"{variable} names no python executable (`make interop` makes the environment and sets it)")
+        pytest.skip(f"{variable} names no Python executable (`make interop` makes the environment and sets it)")
 
     def run(*arguments: object) -> None:
         command = [python, "-W", "ignore", str(HERE / script), *map(str, arguments)]
@@ -45,5 +48,5 @@ def dali_loader_side() -> Run:
 def dali_python() -> str:
     python = os.environ.get("OVOCR_DALI_PYTHON")
     if not python:
-        pytest.skip("OVOCR_DALI_PYTHON names no python executable (`make interop` makes the environment and sets it)")
+        pytest.skip("OVOCR_DALI_PYTHON names no Python executable (`make interop` makes the environment and sets it)")
     return python

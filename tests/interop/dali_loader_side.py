@@ -1,6 +1,6 @@
-"""Runs in DALI's environment: batches of a data set through loader.kind = "dali", beside the samples of our own loader.
+"""Compares batches of the DALI loader with samples of our own loader. Runs in the environment of DALI.
 
-dali_loader_side.py DATA_SET RESULT.json      RESULT: first tags and pixel differences of each epoch's samples, an error
+dali_loader_side.py DATA_SET RESULT.json      RESULT: labels and pixel differences of all samples, and an error message
 """
 
 import json
@@ -20,7 +20,7 @@ def main(root: str, target: str) -> None:
     found, differences = [], []
     for batch in dali_batches(samples, batch=4, rank=0, world=1, passes=range(6), **common):
         for pixels, labels in zip(batch.pixels, batch.labels.tolist(), strict=True):
-            own = samples.load(labels[0])  # a record's first tag is its number
+            own = samples.load(labels[0])  # the first label of a record is its number
             found.append(labels)
             differences.append((pixels.float() - torch.from_numpy(own.pixels).float()).abs().mean().item())
     halves = [

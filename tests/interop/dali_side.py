@@ -1,4 +1,4 @@
-"""Runs under NVIDIA DALI: reads a shard with fn.readers.mxnet on a CPU pipeline.
+"""Reads a shard with fn.readers.mxnet on a CPU pipeline. Runs in the environment of NVIDIA DALI.
 
 dali_side.py PREFIX RESULT.pickle       RESULT: for each record its bytes, its labels, the shape of the decoded image
 """

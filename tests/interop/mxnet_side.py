@@ -1,7 +1,7 @@
-"""Runs under mxnet 1.9.1: writes or reads a shard with mxnet's own recordio module.
+"""Writes or reads a shard with the recordio module of mxnet 1.9.1. Runs in the environment of mxnet.
 
 mxnet_side.py write RECORDS.pickle PREFIX        RECORDS: a list of (id, labels: list of numbers or one number, image)
-mxnet_side.py read PREFIX RECORDS.pickle         by id, in the order of the index, then again from beginning to end
+mxnet_side.py read PREFIX RECORDS.pickle         all records by id in the order of the index, then in file order
 """
 
 import pickle

@@ -1,4 +1,4 @@
-"""Images, archives and data sets made on the fly for the tests of labelgen."""
+"""Images, archives and data sets for the tests of label generation."""
 
 import io
 import sys
@@ -17,12 +17,12 @@ from ovocr.labelgen.options import BuildOptions
 from ovocr.labelgen.shards.totals import Totals
 from ovocr.vocab import Vocabulary
 
-# Without "violin" and "quartz", which are drawn in an image.
+# "violin" and "quartz" are drawn in an image but are not in the vocabulary.
 WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "lazy", "dog", "river", "stone", "garden", "window"]
 
 
 def draw(text: str, size: tuple[int, int] = (420, 90), color: str = "black", ground: str = "white") -> Image.Image:
-    """Returns an image with black text on white, large enough to be read without an error."""
+    """Returns an image with text that is large enough to be recognised without an error."""
     image = Image.new("RGB", size, ground)
     ImageDraw.Draw(image).text((15, 20), text, fill=color, font=ImageFont.load_default(32))
     return image
@@ -67,7 +67,7 @@ def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def members() -> list[tuple[str, bytes]]:
-    """A small archive with every kind of outcome."""
+    """Returns the members of a small archive that has every kind of outcome."""
     fox = encode(draw("the quick brown fox the fox"), quality=90)
     return [
         ("a/fox.jpg", fox),
@@ -85,7 +85,7 @@ def members() -> list[tuple[str, bytes]]:
 def options(
     tmp_path_factory: pytest.TempPathFactory, vocabulary: Path, members: list[tuple[str, bytes]]
 ) -> BuildOptions:
-    """Two shards: the small archive, and one with a single image. Five slots."""
+    """Returns options for two shards: the small archive, and an archive of a single image. Five slots."""
     folder = tmp_path_factory.mktemp("sources")
     first = write_tar(folder / "first.tar", members)
     second = write_tar(folder / "second.tar", [("fox.jpg", encode(draw("over the lazy fox")))])
@@ -96,14 +96,14 @@ def options(
 
 @pytest.fixture(scope="session")
 def built(options: BuildOptions) -> tuple[LabelledDataSet, Totals]:
-    """The data set of ``options``, made once with one worker and the real engine."""
+    """Builds the data set of ``options`` with one worker and the real engine."""
     totals = build_labels(options, progress=False)
     return LabelledDataSet.open(options.out), totals
 
 
 @pytest.fixture
 def handlers(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """Worker functions that hang, die or fail. Worker processes import the module through the same path."""
+    """Returns the module of worker functions that hang, die or fail. Worker processes import it from the same path."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent / "workers"))
     import pool_handlers
 
@@ -113,7 +113,7 @@ def handlers(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 @pytest.fixture(scope="session")
 def overwrite_labels() -> Callable[[LabelledDataSet, int, Sequence[float]], None]:
-    """overwrite_labels(data_set, shard, labels) replaces the labels of the shard's first record."""
+    """overwrite_labels(data_set, shard, labels) replaces the labels of the first record without any check."""
 
     def overwrite(data_set: LabelledDataSet, shard: int, labels: Sequence[float]) -> None:
         with open(data_set.rec_prefix(shard).with_suffix(".rec"), "r+b") as file:

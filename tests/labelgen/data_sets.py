@@ -1,4 +1,4 @@
-"""Helpers for tests of data sets: rows, hashes of files, changed options."""
+"""Rows and file hashes of data sets, and changed options."""
 
 import dataclasses
 import hashlib
@@ -12,7 +12,7 @@ from ovocr.labelgen.options import BuildOptions
 from ovocr.labelgen.shards.totals import Totals
 
 Built = tuple[LabelledDataSet, Totals]
-# Folder and suffix of a shard's files.
+# Folder and suffix of the files of a shard.
 FILES = [("rec", "rec"), ("rec", "idx"), ("ocr", "parquet"), ("records", "parquet"), ("stats", "json")]
 
 
@@ -21,7 +21,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 
 def digests(root: Path) -> dict[str, str]:
-    """Returns the hash of every file, except statistics, which contain times."""
+    """Returns the hash of every file except the statistics, which hold times."""
     paths = (path for path in root.rglob("*") if path.is_file() and path.parent.name != "stats")
     return {path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 

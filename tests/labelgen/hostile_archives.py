@@ -1,9 +1,9 @@
-"""Broken, malicious and unusual tar archives, made on the fly. Format: POSIX.1-2001 pax, GNU tar manual."""
+"""Broken, hostile and unusual tar archives. Format: POSIX.1-2001 pax, GNU tar manual."""
 
 import io
 import tarfile
 
-from hostile_images import draw, encode
+from tests.labelgen.hostile_images import draw, encode
 
 SOUND = encode(draw())
 END = bytes(1024)
@@ -33,7 +33,7 @@ def add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
 
 
 def record(key: str, value: str) -> bytes:
-    """Returns a pax record. Its length includes the digits of the length."""
+    """Returns a pax record. Its length includes its own digits."""
     rest = len(f" {key}={value}\n".encode())
     length = rest + len(str(rest))
     length = rest + len(str(length))
@@ -52,7 +52,7 @@ def between(*parts: bytes) -> bytes:
     return member("first.jpg") + b"".join(parts) + member("last.jpg") + END
 
 
-# Content of an archive, and the keys and reasons of its images.
+# Bytes of an archive, and key and reason of each image in it.
 ARCHIVES: dict[str, tuple[bytes, list[tuple[str, str]]]] = {
     "zero bytes": (b"", [DAMAGED]),
     "nothing but an end": (END, []),

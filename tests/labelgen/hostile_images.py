@@ -1,4 +1,4 @@
-"""Broken, malicious and unusual images, made on the fly."""
+"""Broken, hostile and unusual images."""
 
 import io
 import struct
@@ -28,7 +28,7 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def png_with(*chunks: bytes) -> bytes:
-    """Returns a valid PNG with additional chunks after its header."""
+    """Returns a valid PNG with these chunks after its header."""
     data = encode(draw(), "PNG")
     return data[:33] + b"".join(chunks) + data[33:]
 
@@ -43,7 +43,7 @@ def bomb(size: int = 200 * 2**20) -> bytes:
 
 
 def jpeg_of(width: int, height: int) -> bytes:
-    """Returns a valid JPEG whose header claims another size."""
+    """Returns a JPEG whose header has another size than its pixels."""
     data = bytearray(encode(draw()))
     offset = data.index(b"\xff\xc0") + 5
     data[offset : offset + 4] = struct.pack(">HH", height, width)
@@ -68,20 +68,20 @@ def marker(data: bytes, kind: int) -> int:
     return data.index(bytes([0xFF, kind]))
 
 
-def jpeg_cut(kind: int, behind: int) -> bytes:
+def jpeg_cut(kind: int, after: int) -> bytes:
     data = encode(draw())
-    return data[: marker(data, kind) + behind]
+    return data[: marker(data, kind) + after]
 
 
 def many_scans(scans: int = 20_000, side: int = 4000) -> bytes:
-    """Returns a gray progressive JPEG that repeats its last scan: a decoder visits every block in each scan."""
+    """Returns a progressive JPEG that repeats its last scan. Decoders visit every block for each scan."""
     data = encode(Image.new("L", (side, side), "gray"), progressive=True)
     last = data.rindex(b"\xff\xda")
     return data[:last] + data[last:-2] * scans + b"\xff\xd9"
 
 
 def gif_of(canvas: tuple[int, int], frame: tuple[int, int]) -> bytes:
-    """Returns a GIF whose canvas and first frame claim these sizes."""
+    """Returns a GIF with these sizes in the headers of its canvas and its first frame."""
     data = bytearray(encode(draw().convert("P"), "GIF"))
     struct.pack_into("<HH", data, 6, *canvas)
     offset = data.index(b",\0\0\0\0")
@@ -90,7 +90,7 @@ def gif_of(canvas: tuple[int, int], frame: tuple[int, int]) -> bytes:
 
 
 def webp_of(width: int, height: int) -> bytes:
-    """Returns a WebP with an extended header whose canvas claims this size."""
+    """Returns a WebP with an extended header whose canvas has this size."""
     frame = encode(draw(), "WEBP")[12:]
     size = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
     body = b"WEBPVP8X" + struct.pack("<I", 10) + b"\0\0\0\0" + size + frame
@@ -118,7 +118,7 @@ def bmp_of(width: int, height: int, bits: int = 24, compression: int = 0, data: 
 
 
 def upside_down_bmp() -> bytes:
-    """Returns a BMP of negative height: its rows are stored from top to bottom."""
+    """Returns a BMP of negative height: its rows go from top to bottom."""
     image = draw()
     rows = image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
     data = bytearray(encode(rows, "BMP"))
@@ -127,12 +127,12 @@ def upside_down_bmp() -> bytes:
 
 
 def adobe_rgb() -> bytes:
-    """Returns a JPEG in RGB, which only Adobe's marker says."""
+    """Returns a JPEG that stores RGB. Only the Adobe marker says so."""
     return encode(draw(), keep_rgb=True)
 
 
 def ycck() -> bytes:
-    """Returns a CMYK JPEG that claims to be YCCK."""
+    """Returns a CMYK JPEG whose Adobe marker says YCCK."""
     data = bytearray(encode(draw().convert("CMYK")))
     data[data.index(b"Adobe") + 11] = 2
     return bytes(data)
@@ -148,7 +148,7 @@ def animation(format: str) -> bytes:
 
 
 def many_frames(frames: int = 20_000) -> bytes:
-    """Returns an animated GIF that repeats one frame."""
+    """Returns a GIF that repeats one frame."""
     data = encode(draw().convert("P"), "GIF")
     start = data.index(b",\0\0\0\0")
     return data[:start] + data[start:-1] * frames + b";"
@@ -162,7 +162,7 @@ def archive() -> bytes:
 
 
 def interlaced() -> bytes:
-    """Returns an interlaced PNG, which Pillow cannot write. Source: PNG specification, 8.2."""
+    """Returns an interlaced PNG (Adam7), which Pillow cannot write. Source: PNG specification, 8.2."""
     pixels = np.asarray(draw("garden"))
     rows = []
     for x, y, dx, dy in (
@@ -181,7 +181,7 @@ def interlaced() -> bytes:
 
 
 def deep_rgb() -> bytes:
-    """Returns a PNG with 16 bits per channel."""
+    """Returns an RGB PNG of 16 bits per channel."""
     pixels = np.asarray(draw("garden")).astype(">u2") * 257
     rows = b"".join(b"\0" + row.tobytes() for row in pixels)
     return png_of(*SIZE, depth=16, data=rows)
@@ -192,7 +192,7 @@ def noise(side: int = 400) -> Image.Image:
 
 
 def page(words: int, size: tuple[int, int]) -> Image.Image:
-    """Returns a page with that many words in small print."""
+    """Returns an image with this many words in small print."""
     rows = [" ".join(["river", "stone", "garden", "window", "lazy"] * 5) for _ in range(words // 25)]
     return draw("\n".join(rows), size, 12)
 

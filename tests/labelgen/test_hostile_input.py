@@ -14,11 +14,8 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-import hostile_archives as archives
-import hostile_images as h
-
-sys.path.pop(0)
+from tests.labelgen import hostile_archives as archives
+from tests.labelgen import hostile_images as h
 
 JPEG, PNG, GIF = h.encode(h.draw()), h.encode(h.draw(), "PNG"), h.encode(h.draw().convert("P"), "GIF")
 WEBP, TIFF, BMP = h.encode(h.draw(), "WEBP"), h.encode(h.draw(), "TIFF"), h.encode(h.draw(), "BMP")

@@ -1,4 +1,4 @@
-"""Fixtures: PaddleOCR's models from wheels, engines, images, and commands that run without a network."""
+"""PaddleOCR's models from wheels that contain them, and commands that run without a network."""
 
 import importlib.util
 import io
@@ -21,7 +21,7 @@ from ovocr.labelgen.engines.paddle_engine import PaddlePlan
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = ("paddle", "onnx")
 WORDS = ["the", "quick", "brown", "fox", "over", "lazy", "dog", "river", "stone", "garden"]
-# sitecustomize.py of a command and all its processes: it blocks the network.
+# A sitecustomize module for all processes of a command: refuses connections.
 NO_NETWORK = """
 import socket
 def refuse(*_):
@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.paddle)
             if missing:
-                item.add_marker(pytest.mark.skip(reason="PaddleOCR is not installed here: make test-paddle"))
+                item.add_marker(pytest.mark.skip(reason="PaddleOCR is not installed (make test-paddle)"))
 
 
 def benchmark(name: str) -> ModuleType:
@@ -55,7 +55,7 @@ def accuracy() -> ModuleType:
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Returns a folder with det/ and rec/ for each kind of model."""
+    """Makes a folder with det/ and rec/ for each kind of model."""
     folder = tmp_path_factory.mktemp("models")
     return {kind: benchmark("paddle_models").make_models(kind, folder / kind) for kind in KINDS}
 
@@ -78,7 +78,7 @@ def _refuse(*_: object) -> None:
 
 
 def draw(text: str, size: tuple[int, int] = (420, 90)) -> Image.Image:
-    """Draws black text on white, large enough to be read without errors."""
+    """Returns an image with text that is large enough to be recognised without an error."""
     image = Image.new("RGB", size, "white")
     ImageDraw.Draw(image).text((15, 20), text, fill="black", font=ImageFont.load_default(32))
     return image
@@ -86,13 +86,13 @@ def draw(text: str, size: tuple[int, int] = (420, 90)) -> Image.Image:
 
 @pytest.fixture(scope="session")
 def drawn() -> Callable[..., Pixels]:
-    """Returns a function that draws text as an engine's input."""
+    """Draws a text and returns the pixels as engines take them, BGR."""
     return lambda *arguments: np.ascontiguousarray(np.asarray(draw(*arguments))[:, :, ::-1])
 
 
 @pytest.fixture(scope="session")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Returns a tar file with twelve images of several sizes, one of them without text."""
+    """Makes an archive of twelve images of several sizes. One has no text."""
     path = tmp_path_factory.mktemp("source") / "images.tar"
     texts = [" ".join(WORDS[n % 7 : n % 7 + 1 + n % 4]) for n in range(11)]
     with tarfile.open(path, "w") as tar:
@@ -114,7 +114,7 @@ def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def ovocr(tmp_path: Path, archive: Path, vocabulary: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Returns a function that runs build-labels on the archive. site: sitecustomize.py of all its processes."""
+    """ovocr(*options, site=NO_NETWORK) labels the archive with PaddleOCR. site: code that each process runs first."""
 
     def run(*options: object, site: str = NO_NETWORK) -> subprocess.CompletedProcess[str]:
         folder = tmp_path / "site"

@@ -1,4 +1,4 @@
-"""Fixtures: small labelled data sets, videos and runs; Triton's kernels are interpreted if there is no CUDA device."""
+"""Small data sets, videos and training runs. Triton's kernels are interpreted if there is no CUDA device."""
 
 import json
 import os
@@ -32,7 +32,7 @@ WORDS = [f"word{number}" for number in range(50)]
 
 @pytest.fixture(params=["torch", "triton"])
 def implementation(request: pytest.FixtureRequest) -> str:
-    """Each implementation of the head and its optimizers."""
+    """Runs the test with each implementation of the head and its optimizers."""
     if request.param == "triton":
         pytest.importorskip("triton", reason="Triton is not installed")
     return request.param
@@ -51,9 +51,13 @@ def write_data_set(
 ) -> Path:
     """Writes a data set whose n-th record is a 40x24 image of one grey level, (first_colour + 3 n) % 256.
 
-    With ``patterned`` it is a mosaic of 15 random colours, because a network with normalisation cannot distinguish
-    greys. Its tags are n, n + 1, ... modulo the number of classes: of ``words``, or ``num_classes`` if ``words`` is
-    None. Only the first ``finished`` shards are finished (None: all).
+    The tags of record n are n, n + 1, ... modulo the number of classes.
+
+    Args:
+        tags: slots per record.
+        words: the vocabulary. None: a packed data set of ``num_classes`` classes.
+        finished: number of finished shards. None: all.
+        patterned: images are mosaics of 15 random colours. A normalising network cannot tell greys apart.
     """
     data_set = LabelledDataSet(root)
     classes = num_classes if words is None else len(words)
@@ -87,12 +91,12 @@ def write_data_set(
 
 @pytest.fixture
 def make_data_set(tmp_path: Path) -> Callable[..., Path]:
-    """``make_data_set("name", [3, 2])`` writes a data set of two shards below tmp_path; see write_data_set."""
+    """make_data_set("name", [3, 2]) writes a data set of two shards below tmp_path: see write_data_set."""
     return lambda name, shard_sizes, **options: write_data_set(tmp_path / name, shard_sizes, **options)
 
 
 def numbered_frame(number: int, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Returns an image [H, W, 3] whose eight bars, left to right, are the bits of its number, lowest first."""
+    """Returns an image [H, W, 3] whose eight bars show the bits of its number, the lowest on the left."""
     width, height = size
     bits = number >> (np.arange(width) * 8 // width) & 1
     return np.broadcast_to((20 + 200 * bits).astype(np.uint8)[None, :, None], (height, width, 3)).copy()
@@ -110,12 +114,14 @@ def write_video(
     options: dict[str, str] | None = None,
     paint: Callable[[int, tuple[int, int]], NDArray[np.uint8]] = numbered_frame,
 ) -> Path:
-    """Writes a video of numbered frames; the path's suffix selects the container.
+    """Writes a video whose frames show their numbers. The suffix of the path selects the container.
 
-    size: width and height.
-    key_every: maximum distance of key frames.
-    times_ms: presentation time of each frame, instead of fps frames per second.
-    options: of the encoder.
+    Args:
+        size: width and height.
+        key_every: most frames from one key frame to the next.
+        times_ms: presentation time of each frame, instead of ``frames`` at ``fps``.
+        options: options of the encoder.
+        paint: makes the frame of a number and a size.
     """
     av = pytest.importorskip("av", reason="PyAV is not installed")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -137,13 +143,13 @@ def write_video(
 
 @pytest.fixture
 def make_video(tmp_path: Path) -> Callable[..., Path]:
-    """``make_video("clips/a.mp4", frames=64, size=(64, 48), fps=25)`` writes it below tmp_path; see write_video."""
+    """make_video("clips/a.mp4", frames=64, size=(64, 48), fps=25) writes a video below tmp_path: see write_video."""
     return lambda name, **options: write_video(tmp_path / name, **options)
 
 
 @pytest.fixture
 def config_file(tmp_path: Path, make_data_set: Callable[..., Path]) -> Path:
-    """Configuration of a tiny run: 50 words, 24 images in two shards, 12 steps of 6."""
+    """Writes the configuration of a tiny run: 50 words, 24 images in two shards, 12 steps of 6 images."""
     data = make_data_set("labels", [17, 7], patterned=True)
     path = tmp_path / "config.toml"
     path.write_text(
@@ -180,11 +186,11 @@ lr_scale = 50.0
 
 
 class Runs:
-    """Runs `ovocr train` like a user, each rank with one thread, and inspects the results."""
+    """Starts `ovocr train` as a user does and reads the metrics of runs. Each rank has one thread."""
 
     @staticmethod
     def start(config: Path, *settings: str, ranks: int = 1) -> "subprocess.Popen[str]":
-        """Starts a run with these section.key=value settings; its stderr is a pipe."""
+        """Starts a run. settings: section.key=value. Standard output and errors are pipes."""
         options = [part for setting in settings for part in ("--set", setting)]
         return subprocess.Popen(
             [sys.executable, "-m", "ovocr", "train", str(config), *options, "--nproc-per-node", str(ranks)],
@@ -196,7 +202,7 @@ class Runs:
 
     @staticmethod
     def finish(config: Path, *settings: str, ranks: int = 1) -> str:
-        """Runs to the end; returns the standard output."""
+        """Runs to the end and returns the standard output."""
         process = Runs.start(config, *settings, ranks=ranks)
         output, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
@@ -204,16 +210,16 @@ class Runs:
 
     @staticmethod
     def wait_for_checkpoints(run: Path, count: int, process: "subprocess.Popen[str]") -> None:
-        """Waits until there are this many complete checkpoints."""
+        """Waits until the run has this many complete checkpoints."""
         deadline = time.monotonic() + 200
         while len(complete_checkpoints(run / "checkpoints")) < count:
-            assert process.poll() is None, f"the run ended before that: {process.communicate()[1]}"
-            assert time.monotonic() < deadline, "no checkpoint came"
+            assert process.poll() is None, f"the run ended: {process.communicate()[1]}"
+            assert time.monotonic() < deadline, f"fewer than {count} checkpoints"
             time.sleep(0.005)
 
     @staticmethod
     def rank_process(launcher: "subprocess.Popen[str]", rank: int) -> int:
-        """Returns the process id of this rank of a launched run."""
+        """Returns the process id of a rank of a launched run."""
         wanted = f"RANK={rank}".encode()
         for folder in Path("/proc").glob("[0-9]*"):
             try:
@@ -230,8 +236,8 @@ class Runs:
         return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
     @staticmethod
-    def assert_same_course(found: Path, wanted: Path, tolerance: float) -> None:
-        """Asserts that both runs took the same samples in each step, with equal losses and gradient norms."""
+    def assert_same_metrics(found: Path, wanted: Path, tolerance: float) -> None:
+        """Asserts that two runs have the same samples in every step and equal losses and gradient norms."""
         found_lines, wanted_lines = Runs.metrics(found), Runs.metrics(wanted)
         for key in ("step", "sample_ids", "lr"):
             assert [line[key] for line in found_lines] == [line[key] for line in wanted_lines], key
@@ -246,5 +252,5 @@ class Runs:
 
 @pytest.fixture
 def runs() -> type[Runs]:
-    """Starts runs and compares their results."""
+    """Starts training runs and compares their metrics."""
     return Runs

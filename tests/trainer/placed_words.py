@@ -1,4 +1,4 @@
-"""Data sets whose images have words at known places: rectangles, each of its own colour."""
+"""Data sets whose images have words in known boxes. Each word is a rectangle of its own colour."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from ovocr.vocab import Vocabulary
 from tests.manifests import make_manifest
 
 SIDE = 240
-# Each word's colour and the corners of its box; the last one is rotated.
+# Colour and box of each word. The last box is rotated.
 COLOURS = [(220, 30, 30), (30, 160, 30), (30, 30, 220), (200, 150, 0), (160, 0, 160)]
 BOXES = [
     [(10, 10), (90, 10), (90, 40), (10, 40)],
@@ -40,9 +40,9 @@ def encoded(image: NDArray[np.uint8]) -> bytes:
 
 
 def write_placed(root: Path, records: Sequence[tuple[bytes, list[int], list[list[float]] | None]]) -> Path:
-    """Writes a data set of one shard from each record's image, slots, and boxes of its distinct tags in order."""
+    """Writes a data set of one shard. records: encoded image, slots, and boxes of the distinct tags in order."""
     data_set = LabelledDataSet(root)
-    rows = [{"record_id": None, "tags": []}]  # a dropped image comes first, so row numbers differ from record ids
+    rows = [{"record_id": None, "tags": []}]  # the first row is a dropped image, so row and record numbers differ
     with RecordWriter(data_set.rec_prefix(0)) as writer:
         for number, (image, slots, boxes) in enumerate(records):
             writer.write(number, np.array(slots, np.float32), image)

@@ -1,4 +1,4 @@
-"""Fixtures: the built-in vocabulary, made once per session, and data sets of stored text."""
+"""The built-in vocabulary and data sets of stored text."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -6,9 +6,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from ovocr.vocab.corpus import ImageText
 
 from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.text import ImageText
 from ovocr.vocab import Segmentation, Vocabulary
 from ovocr.vocab.counting import WordCounts
 from ovocr.vocab.lexicon import LEXICON, build_lexicon, lexicon_settings
@@ -48,7 +48,7 @@ def _write_shard(root: Path, shard: int, images: list[list[str]], *, finished: b
 
 @pytest.fixture
 def write_shard() -> Callable[..., None]:
-    """Returns write_shard(root, number, images, *, finished=True), which writes the lines of each image to a shard."""
+    """write_shard(root, number, images, *, finished=True) writes a shard of stored text. images: lines per image."""
     return _write_shard
 
 

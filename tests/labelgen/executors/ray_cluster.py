@@ -1,6 +1,7 @@
-"""A Ray cluster of several raylets on this machine: prints its address, then adds as many nodes as each line says.
+"""Runs a Ray cluster of several nodes on this machine. Prints its address, then adds nodes.
 
-A program of its own, because Ray does not release all resources. It ends, with its nodes, at the end of its input.
+Each line of standard input is a number of nodes to add. The cluster ends when standard input is closed. This is a
+separate program because Ray leaves resources open.
 """
 
 import sys

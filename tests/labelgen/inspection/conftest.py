@@ -1,4 +1,4 @@
-"""Labelled data sets to look at: one with strangers' text in every place, one with a shard for each count."""
+"""Data sets to inspect: one with hostile text in every field, and one with a given number of images per shard."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -43,7 +43,7 @@ def jpeg(text: str = "", size: tuple[int, int] = (420, 90)) -> bytes:
 
 
 def start_data_set(root: Path, sources: Sequence[str], *, packed: bool = False) -> LabelledDataSet:
-    """A manifest, and words unless it is packed."""
+    """Writes the manifest, and the vocabulary of a labelled data set."""
     root.mkdir(parents=True)
     vocabulary = Vocabulary(WORDS)
     data_set = LabelledDataSet(root)
@@ -56,7 +56,7 @@ def start_data_set(root: Path, sources: Sequence[str], *, packed: bool = False) 
 
 
 def ok(*texts: str, size: tuple[int, int] = (420, 90), image: bytes | None = None, score: float = 0.9) -> Outcome:
-    """An image with the tag ``river`` at the beginning of its first line; the other lines share a box below it."""
+    """Returns an image with the tag ``river`` at the start of its first line. The other lines share a box below it."""
     boxes = [(15.0, 20.0, 405.0, 20.0, 405.0, 46.0, 15.0, 46.0)]
     boxes += [(15.0, 50.0, 405.0, 50.0, 405.0, 76.0, 15.0, 76.0)] * (len(texts) - 1)
     lines = [Line(text, score, box) for text, box in zip(texts, boxes, strict=True)]
@@ -82,12 +82,12 @@ def write_shard(data_set: LabelledDataSet, number: int, source: str, outcomes: S
 
 @pytest.fixture(scope="session")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Its text, keys, source and details are HOSTILE; so is a picture."""
+    """Makes a data set whose text, keys, source and details are HOSTILE. One image is truncated."""
     root = tmp_path_factory.mktemp("hostile") / "<img src=x onerror=document.title=1>"
     source = str(root.parent / "' onfocus='document.title=1")
     data_set = start_data_set(root, [source])
     images = [(text, ok(f"river {text}", *HOSTILE)) for text in HOSTILE]
-    images.append(("a picture without end.jpg", ok("river", image=jpeg("river")[:400])))
+    images.append(("a truncated image.jpg", ok("river", image=jpeg("river")[:400])))
     images.append(("two scripts.jpg", ok("river", "不要恐慌", score=0.75)))
     images += [(text, quarantined(Reason.DAMAGED_SOURCE, f"cut: {text}")) for text in HOSTILE]
     images.append((HOSTILE[2], Outcome(status=Status.DROPPED, reason=Reason.NO_TEXT, width=80, height=60)))
@@ -97,16 +97,16 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def make_data_set(tmp_path: Path) -> Callable[..., Path]:
-    """make_data_set(counts, packed=False): a shard of so many images for each count; keys are SHARD-PLACE.jpg."""
+    """make_data_set(counts, packed=False) writes a shard for each count of images. Keys are SHARD-POSITION.jpg."""
 
     def make(counts: Sequence[int], *, packed: bool = False) -> Path:
         sources = [str(tmp_path / f"source-{number}") for number in range(len(counts))]
         data_set = start_data_set(tmp_path / "labels", sources, packed=packed)
-        picture = jpeg("river", (64, 32))
+        image = jpeg("river", (64, 32))
         for number, (source, count) in enumerate(zip(sources, counts, strict=True)):
-            of_class = Outcome(status=Status.OK, jpeg=picture, tags=[Tag(7), Tag(2)], slots=[7, 2, 7, 2])
-            outcome = of_class if packed else ok("river stone", size=(64, 32), image=picture)
-            write_shard(data_set, number, source, [(f"{number}-{place}.jpg", outcome) for place in range(count)])
+            of_class = Outcome(status=Status.OK, jpeg=image, tags=[Tag(7), Tag(2)], slots=[7, 2, 7, 2])
+            outcome = of_class if packed else ok("river stone", size=(64, 32), image=image)
+            write_shard(data_set, number, source, [(f"{number}-{position}.jpg", outcome) for position in range(count)])
         return data_set.root
 
     return make
@@ -114,5 +114,5 @@ def make_data_set(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def noise() -> np.ndarray:
-    """A picture that no JPEG makes small: uint8 [1500, 2000, 3]."""
+    """Returns noise, which JPEG cannot compress: uint8 [1500, 2000, 3]."""
     return np.random.default_rng(0).integers(0, 256, (1500, 2000, 3), np.uint8)

@@ -32,9 +32,9 @@ def show(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
         return browser
 
     yield open_page
-    assert browser.complaints() == []
+    assert browser.console_messages() == []
     assert browser.requests() == [path.as_uri()]
-    browser.own_screen()
+    browser.reset_screen()
 
 
 def keys(browser: Any) -> list[str]:

@@ -1,4 +1,4 @@
-"""A real S3 endpoint on the loopback interface."""
+"""An S3 endpoint on the loopback interface, by moto."""
 
 import logging
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import pytest
 
 
 class Bucket:
-    """A bucket of the endpoint, accessed through boto3, which the package does not use."""
+    """A bucket of the endpoint. Uses boto3, which the package does not use."""
 
     def __init__(self, endpoint: str, name: str) -> None:
         import boto3
@@ -20,7 +20,7 @@ class Bucket:
         self._client.create_bucket(Bucket=name)
 
     def put(self, key: str, data: bytes) -> str:
-        """Writes an object. Returns its URL."""
+        """Writes an object and returns its URL."""
         self._client.put_object(Bucket=self._name, Key=key, Body=data)
         return f"{self.url}/{key}"
 
@@ -35,7 +35,7 @@ class Bucket:
         return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
 
     def version(self, key: str) -> Any:
-        """Returns the time when the object was written."""
+        """Returns the time of the last write to the object."""
         return self._client.head_object(Bucket=self._name, Key=key)["LastModified"]
 
 
@@ -53,7 +53,7 @@ def endpoint() -> Iterator[str]:
 
 @pytest.fixture
 def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Bucket:
-    """An empty bucket for each test. Processes that the test starts find the endpoint, too."""
+    """Makes an empty bucket for the test. Environment variables name the endpoint for processes of the test."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")

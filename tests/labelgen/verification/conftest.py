@@ -1,4 +1,4 @@
-"""Copies of real data sets to damage, and hashes made anew so that the other checks are on their own."""
+"""Data sets to damage, and new hashes for damaged files so that the other checks are tested."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ def verify_folder(root: Path, **options: Any) -> VerificationReport:
 
 
 def rehash_shards(data_set: LabelledDataSet) -> None:
-    """Put the hashes of the files as they are now into the statistics, where both can be read."""
+    """Writes the current hashes of the files into the statistics, if both can be read."""
     with_text = "labels" not in read_object(data_set.manifest_path)
     for number in data_set.finished_shards():
         try:
@@ -42,7 +42,7 @@ def rehash_shards(data_set: LabelledDataSet) -> None:
 
 
 def edit_rows(path: Path, edit: Callable[[list[dict[str, Any]]], object]) -> None:
-    """Change the rows of a Parquet file in place; the columns stay."""
+    """Edits the rows of a Parquet file in place. The columns stay."""
     table = pq.read_table(path)
     rows = table.to_pylist()
     edit(rows)
@@ -66,13 +66,13 @@ def edited() -> Callable[..., None]:
 
 @pytest.fixture
 def copy(built: Built, tmp_path: Path) -> LabelledDataSet:
-    """A data set of build-labels, to be damaged."""
+    """Returns a copy of the labelled data set, to be damaged."""
     return LabelledDataSet(Path(shutil.copytree(built[0].root, tmp_path / "copy")))
 
 
 @pytest.fixture(scope="session")
 def relabelled(built: Built, tmp_path_factory: pytest.TempPathFactory) -> LabelledDataSet:
-    """Rare words first, as often as they stand there, and fewer slots than words."""
+    """Makes a relabelled data set: policy idf, repeats, and fewer slots than words."""
     out = tmp_path_factory.mktemp("relabelled") / "out"
     options = RelabelOptions(source=built[0].root, out=out, policy="idf", repeats=True, tags=3, seed=4)
     relabel(options, progress=False)
@@ -81,7 +81,7 @@ def relabelled(built: Built, tmp_path_factory: pytest.TempPathFactory) -> Labell
 
 @pytest.fixture(scope="session")
 def packed(tmp_path_factory: pytest.TempPathFactory, members: list[tuple[str, bytes]], tar: Any) -> LabelledDataSet:
-    """Labels from a table."""
+    """Makes a packed data set."""
     folder = tmp_path_factory.mktemp("packed")
     table = pa.table({"key": ["a/fox.jpg", "b/many.PNG", "b/cut.jpg"], "labels": [[5, 3], [9, 8, 7, 6, 5], [1]]})
     pq.write_table(table, folder / "t.parquet")

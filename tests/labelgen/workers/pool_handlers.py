@@ -1,4 +1,4 @@
-"""Factories for worker processes under test. Each item says what its worker does."""
+"""Factories for worker processes under test. Each item tells its worker what to do."""
 
 import os
 import signal
@@ -10,13 +10,13 @@ from typing import Any
 
 from ovocr.base.errors import OvocrError
 
-# Memory that a hoarding worker never frees.
+# Memory that a worker never frees.
 hoard: list[bytes] = []
 
 
 @dataclass(frozen=True)
 class Obedient:
-    """Makes a worker that obeys its items. folder: of the files that it writes."""
+    """Makes a worker that follows the orders in its items. folder: for its log and marks."""
 
     folder: Path
 
@@ -68,7 +68,7 @@ class Obedient:
 
 @dataclass(frozen=True)
 class Slow(Obedient):
-    """A slow worker that returns its process and the times when it began, was ready and answered."""
+    """Makes a worker that starts slowly. Its answers: process id, and times of its start, readiness and answer."""
 
     def __call__(self, worker: int) -> Callable[[list[Any]], list[Any]]:
         began = time.monotonic()
@@ -83,14 +83,14 @@ class Slow(Obedient):
 
 
 class Refuses:
-    """A factory that raises OvocrError."""
+    """A factory that raises an OvocrError."""
 
     def __call__(self, worker: int) -> Callable[[list[Any]], list[Any]]:
         raise OvocrError("models/rec: no model there")
 
 
 class DiesAtStart:
-    """A factory that ends its process."""
+    """A factory that exits its process."""
 
     def __call__(self, worker: int) -> Callable[[list[Any]], list[Any]]:
         os._exit(3)

@@ -1,4 +1,4 @@
-"""A plain float64 reference of the loss, written with loops, that every implementation is compared with."""
+"""A reference implementation of the loss, in float64 and with loops."""
 
 import math
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def target_logit(cos: Tensor, margin: Margin) -> Tensor:
 
 
 def slot_samples(head: PartialFC, drawn_BK: Tensor) -> Tensor:
-    """Returns S_k of every slot by definition, bool [K, C]: all positives of the slot and the drawn negatives."""
+    """Returns S_k of every slot, bool [K, C]: all positives of the slot and the drawn negatives."""
     samples = torch.zeros((head.labels_per_sample, head.num_classes), dtype=torch.bool)
     if head.sample_rate == 1.0:
         return ~samples
@@ -40,7 +40,7 @@ def slot_samples(head: PartialFC, drawn_BK: Tensor) -> Tensor:
 
 
 def dense_loss(head: PartialFC, embeddings: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
-    """Returns the loss of the head's current step; embeddings [B, D] and weight [C, D] are float64."""
+    """Returns the loss of the head's current step. embeddings [B, D] and weight [C, D] are float64."""
     drawn = head.draw_labels(labels)
     samples = slot_samples(head, drawn)
     margin = head.margin

@@ -1,4 +1,4 @@
-"""One rank of tests/trainer/heads/test_partial_fc_ranks.py: python rank_process.py RANK WORLD FOLDER.
+"""A rank of test_partial_fc_ranks.py: python rank_process.py RANK WORLD FOLDER.
 
 Reads FOLDER/cases.pt, runs every case on this rank's part of the batch and writes FOLDER/rank-RANK.pt.
 """

@@ -40,7 +40,7 @@ def test_killed_rank_is_named_and_fewer_ranks_resume(config_file: Path, tmp_path
     assert lines[-1] == f"ovocr: rank 1 (process {victim}) died of SIGKILL"
     assert not [line for line in lines if "Traceback" in line]
     assert "(from step " in runs.finish(config_file, *settings, ranks=2)
-    runs.assert_same_course(tmp_path / "run", tmp_path / "whole", 1e-3)
+    runs.assert_same_metrics(tmp_path / "run", tmp_path / "whole", 1e-3)
 
 
 def test_hanging_rank_is_named(config_file: Path, tmp_path: Path, runs: Any) -> None:

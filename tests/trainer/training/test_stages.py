@@ -149,7 +149,7 @@ def test_three_heads_on_1_2_and_3_ranks(stages: tuple[Path, Path], tmp_path: Pat
     ):
         output = tmp_path / f"on{ranks}{len(settings)}"
         runs.finish(stages[1], f"run.output={output}", "loader.workers=1", *settings, ranks=ranks)
-        runs.assert_same_course(output, tmp_path / "stage2", 2e-3)
+        runs.assert_same_metrics(output, tmp_path / "stage2", 2e-3)
 
 
 def test_sharded_checkpoint_resumes_unsharded(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
@@ -162,7 +162,7 @@ def test_sharded_checkpoint_resumes_unsharded(stages: tuple[Path, Path], tmp_pat
     for newer in sorted(checkpoints.iterdir())[1:]:
         newer.rename(tmp_path / newer.name)
     runs.finish(stages[1], mixed, ranks=2)
-    runs.assert_same_course(tmp_path / "mixed", tmp_path / "stage2", 2e-3)
+    runs.assert_same_metrics(tmp_path / "mixed", tmp_path / "stage2", 2e-3)
 
 
 def test_exported_weights_start_a_run_on_several_ranks(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
@@ -190,7 +190,7 @@ def test_frozen_backbone_does_not_change(stages: tuple[Path, Path], tmp_path: Pa
     for parallel in ("ddp", "fsdp2"):
         settings = ("run.freeze_backbone=true", f"run.backbone_parallel={parallel}")
         runs.finish(stages[0], f"run.output={tmp_path / parallel}", *settings, ranks=2)
-        runs.assert_same_course(tmp_path / parallel, tmp_path / "stage1", 2e-3)
+        runs.assert_same_metrics(tmp_path / parallel, tmp_path / "stage1", 2e-3)
         spread = TrainedRun.load(tmp_path / parallel, CPU).model
         torch.testing.assert_close(spread.backbone.state_dict(), drawn.backbone.state_dict(), rtol=0, atol=0)
 
@@ -200,11 +200,11 @@ def test_normalised_embeddings_on_1_and_2_ranks(stages: tuple[Path, Path], tmp_p
     norm = ("heads.image.embedding_norm=batch", "run.passes_per_step=2", "run.steps=6")
     train(load_config(stages[0], norm))
     runs.finish(stages[0], *norm, f"run.output={tmp_path / 'two'}", "run.checkpoint_every=3", ranks=2)
-    runs.assert_same_course(tmp_path / "two", tmp_path / "stage1", 2e-3)
+    runs.assert_same_metrics(tmp_path / "two", tmp_path / "stage1", 2e-3)
     checkpoints = tmp_path / "two" / "checkpoints"
     (checkpoints / "00000006").rename(tmp_path / "newest")
     runs.finish(stages[0], *norm, f"run.output={tmp_path / 'two'}", "run.checkpoint_every=3")
-    runs.assert_same_course(tmp_path / "two", tmp_path / "stage1", 2e-3)
+    runs.assert_same_metrics(tmp_path / "two", tmp_path / "stage1", 2e-3)
     one, two = (TrainedRun.load(tmp_path / name, CPU) for name in ("stage1", "two"))
     norms = [run.model.heads["image"].embedding_norm for run in (one, two)]
     # Six steps of large gradients amplify differences in rounding.
@@ -219,14 +219,14 @@ def test_normalised_embeddings_on_1_and_2_ranks(stages: tuple[Path, Path], tmp_p
 def test_recomputed_activations_give_the_same_run(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
     train(load_config(stages[0]))
     train(load_config(stages[0], [f"run.output={tmp_path / 'again'}", "run.activation_checkpointing=true"]))
-    runs.assert_same_course(tmp_path / "again", tmp_path / "stage1", 1e-6)
+    runs.assert_same_metrics(tmp_path / "again", tmp_path / "stage1", 1e-6)
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU: g++")
 def test_compiled_layers_give_the_same_run(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
     train(load_config(stages[0]))
     train(load_config(stages[0], [f"run.output={tmp_path / 'compiled'}", "run.compile=true"]))
-    runs.assert_same_course(tmp_path / "compiled", tmp_path / "stage1", 1e-3)
+    runs.assert_same_metrics(tmp_path / "compiled", tmp_path / "stage1", 1e-3)
 
 
 @pytest.mark.parametrize(

@@ -238,7 +238,7 @@ def test_search_in_a_browser(report: Report, tmp_path: Path, browser: Any) -> No
         browser.type(word)
         assert rows(browser)[0][1:3] == ids, word
     browser.press("Enter", 13)
-    assert browser.complaints() == []
+    assert browser.console_messages() == []
     assert browser.requests() == [path.as_uri()]
 
 
@@ -248,7 +248,7 @@ def test_hostile_words_in_a_browser(report: Report, tmp_path: Path, browser: Any
     for word in (*HOSTILE[:4], "%E0%A4%A"):
         browser.open(f"{path.as_uri()}#search={word}")
         assert browser.value("document.title").startswith("Vocabulary coverage of ")
-        assert browser.complaints() == []
+        assert browser.console_messages() == []
         assert browser.requests() == [path.as_uri()]
     browser.open(f"{path.as_uri()}#search={HOSTILE[1].replace('<', '%3C').replace('/', '%2F')}")
     assert rows(browser)[0][0] == HOSTILE[1]
