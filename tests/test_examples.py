@@ -132,3 +132,7 @@ def test_a_text_that_would_be_too_small_to_read_is_refused(make_pages: ModuleTyp
             draw_page(0, page)
     except MissingFontError as error:
         pytest.skip(str(error))
+
+
+def test_the_figure_of_the_readme_is_small() -> None:
+    assert (EXAMPLES / "figure.png").stat().st_size <= 300_000
