@@ -149,7 +149,7 @@ class Sheet:
         width: float | None = None,
         heading: bool = False,
     ) -> None:
-        """Writes one line, centred on the height ``at[1]``; ``align`` (l, m, r): the end or middle that is at ``at[0]``.
+        """Writes one line, centred on the height ``at[1]``; ``align`` (l, m or r): the part of it at ``at[0]``.
 
         Raises ValueError if it does not fit into ``width`` (the whole sheet if None).
         """

@@ -74,7 +74,7 @@ def tables(result: dict[str, Any]) -> str:
         seconds = ", ".join(f"{end['seconds']:,.0f}" for end in seeds)
         rank = ", ".join(f"{end['found'][PAGES]['effective_rank']:.1f}" for end in seeds)
         rows.append([_title(name), f"{seeds[0]['samples']:,}", seconds, rank, *found])
-    header = ["mean over seeds (least, greatest)", "samples", "seconds", "effective rank (pages)"]
+    header = ["mean over seeds (minimum, maximum)", "samples", "seconds", "effective rank (pages)"]
     header += [f"{data} recall@{k}" for data in ("receipts", "pages") for k in (1, 5, 10)]
     return f"{markdown_table(header, rows)}\n\n{_bands(ends)}\n"
 
@@ -84,7 +84,7 @@ def _bands(ends: dict[str, Any]) -> str:
     found = {name: [end["found"][RECEIPTS]["bands"] for end in seeds] for name, seeds in ends.items()}
     bands = next(iter(found.values()))[0]
     header = [
-        "recall@10 of words in so many training blocks",
+        "recall@10 of words, by number of training blocks",
         *(f"{band} ({of['pairs']:,} pairs)" for band, of in bands.items()),
     ]
     rows = [
