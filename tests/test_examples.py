@@ -72,9 +72,7 @@ def test_pages_have_distinct_texts_in_both_languages(pages: list[tuple[str, byte
     assert sum(bool(re.search("[A-Za-z]{3}", text)) for text in texts) >= 40
 
 
-def test_constant_answer_scores_low(
-    make_pages: ModuleType, pages: list[tuple[str, bytes, list[str]]]
-) -> None:
+def test_constant_answer_scores_low(make_pages: ModuleType, pages: list[tuple[str, bytes, list[str]]]) -> None:
     recall = make_pages.prior_recall([set(segment_lines(lines)) for _, _, lines in pages])
     assert 0 < recall < 0.08  # 0.046 when the pages were made
 
