@@ -34,7 +34,7 @@ from tqdm import tqdm
 
 from ovocr.trainer import Margin, PartialFC, RowAdamW
 from ovocr.trainer.heads.sampling import NegativeSampler
-from ovocr.trainer.kernels.workspace import LentMemory
+from ovocr.trainer.kernels.workspace import ReusableMemory
 from ovocr.trainer.optim.row_gradients import touched_rows
 
 REFERENCE_RATE = 0.1
@@ -158,7 +158,7 @@ def measure_memory(case: Case, embeddings: Tensor, labels: Tensor, device: torch
     """Measures the peak memory of a step, and the part of it that is the gradient of the rows."""
     leaf = embeddings.detach().requires_grad_()
     if case.head is not None:
-        case.head._gradient_memory = LentMemory()  # memory held for the gradient must count as newly allocated
+        case.head._gradient_memory = ReusableMemory()  # memory held for the gradient must count as newly allocated
     with peak_memory(device) as peak:
         case.forward(leaf, labels).backward()
         gradient = touched_rows(case.weight.grad)

@@ -33,7 +33,7 @@ def rate(batches: Iterable[Any], settings: dict[str, Any]) -> float:
 
 def ours(settings: dict[str, Any], crops: Any = None) -> Iterable[Any]:
     from ovocr.trainer.data.loader import build_loader
-    from ovocr.trainer.data.mixing import OneList
+    from ovocr.trainer.data.mixing import ShuffledList
     from ovocr.trainer.data.records import RecordSamples
 
     samples = RecordSamples(
@@ -41,7 +41,7 @@ def ours(settings: dict[str, Any], crops: Any = None) -> Iterable[Any]:
     )
     return build_loader(
         samples,
-        OneList(len(samples), seed=0),
+        ShuffledList(len(samples), seed=0),
         pass_batch=settings["batch"],
         rank=0,
         world=1,

@@ -19,8 +19,8 @@ from tqdm import tqdm
 
 from ovocr.base.errors import OvocrError
 from ovocr.dataset.layout import LabelledDataSet
-from ovocr.processes.child import begin_worker
 from ovocr.processes.cores import available_cores
+from ovocr.processes.worker_setup import set_up_worker
 
 _BATCH_ROWS = 256
 
@@ -113,7 +113,7 @@ def _map_in_processes(work: Callable[[TextShard], Result], shards: list[TextShar
     waiting: deque[tuple[TextShard, Future[Result]]] = deque()
     todo = iter(shards)
     others = set(active_children())
-    executor = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=begin_worker)
+    executor = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=set_up_worker)
     try:
         while True:
             # Results wait in memory for those of earlier shards: no more of them than processes, twice.
@@ -141,7 +141,7 @@ def _map_in_processes(work: Callable[[TextShard], Result], shards: list[TextShar
 
 @contextmanager
 def _no_ctrl_c() -> Iterator[None]:
-    """Processes that the block starts never see Ctrl-C, of which they would print a traceback until ``begin_worker``.
+    """Processes that the block starts never see Ctrl-C, of which they would print a traceback until ``set_up_worker``.
 
     This process sees it behind the block.
     """

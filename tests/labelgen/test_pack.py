@@ -317,7 +317,7 @@ def test_who_looks_for_text_is_told_that_there_is_none(packed: Packed):
 
 @pytest.mark.parametrize("number", [0, 2**24 + 1])
 def test_an_impossible_number_of_classes_names_its_option(options: PackOptions, number: int):
-    with pytest.raises(UsageError, match=f"--num-classes {number}: from 1 to {2**24} are possible"):
+    with pytest.raises(UsageError, match=f"--num-classes {number}: must be from 1 to {2**24}"):
         dataclasses.replace(options, num_classes=number)
 
 

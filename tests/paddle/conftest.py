@@ -1,4 +1,4 @@
-"""PaddleOCR's models from the wheels that carry them, and commands that run beside a process without a network."""
+"""Fixtures: PaddleOCR's models from wheels, engines, images, and commands that run without a network."""
 
 import importlib.util
 import io
@@ -16,12 +16,12 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from ovocr.labelgen.engines.interface import Engine, EngineChoice, Pixels
-from ovocr.labelgen.engines.paddleocr import PaddlePlan
+from ovocr.labelgen.engines.paddle_engine import PaddlePlan
 
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = ("paddle", "onnx")
 WORDS = ["the", "quick", "brown", "fox", "over", "lazy", "dog", "river", "stone", "garden"]
-# In the environment of a command and all its processes: nothing leaves the machine.
+# sitecustomize.py of a command and all its processes: it blocks the network.
 NO_NETWORK = """
 import socket
 def refuse(*_):
@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def benchmark(name: str) -> ModuleType:
-    """A script of benchmarks/ as a module."""
+    """Imports a script of benchmarks/ as a module."""
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
         sys.modules[name] = importlib.util.module_from_spec(spec)
@@ -55,7 +55,7 @@ def accuracy() -> ModuleType:
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A folder with det/ and rec/ of each kind."""
+    """Returns a folder with det/ and rec/ for each kind of model."""
     folder = tmp_path_factory.mktemp("models")
     return {kind: benchmark("paddle_models").make_models(kind, folder / kind) for kind in KINDS}
 
@@ -78,7 +78,7 @@ def _refuse(*_: object) -> None:
 
 
 def draw(text: str, size: tuple[int, int] = (420, 90)) -> Image.Image:
-    """A picture with black text on white, large enough to be read without an error."""
+    """Draws black text on white, large enough to be read without errors."""
     image = Image.new("RGB", size, "white")
     ImageDraw.Draw(image).text((15, 20), text, fill="black", font=ImageFont.load_default(32))
     return image
@@ -86,14 +86,14 @@ def draw(text: str, size: tuple[int, int] = (420, 90)) -> Image.Image:
 
 @pytest.fixture(scope="session")
 def drawn() -> Callable[..., Pixels]:
-    """Draws a text as an engine gets it."""
+    """Returns a function that draws text as an engine's input."""
     return lambda *arguments: np.ascontiguousarray(np.asarray(draw(*arguments))[:, :, ::-1])
 
 
 @pytest.fixture(scope="session")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve pictures of several sizes, one of them without text."""
-    path = tmp_path_factory.mktemp("source") / "pictures.tar"
+    """Returns a tar file with twelve images of several sizes, one of them without text."""
+    path = tmp_path_factory.mktemp("source") / "images.tar"
     texts = [" ".join(WORDS[n % 7 : n % 7 + 1 + n % 4]) for n in range(11)]
     with tarfile.open(path, "w") as tar:
         for number, text in enumerate([*texts, ""]):
@@ -114,7 +114,7 @@ def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def ovocr(tmp_path: Path, archive: Path, vocabulary: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs build-labels on the archive with PaddleOCR. site: code that every one of its processes starts with."""
+    """Returns a function that runs build-labels on the archive. site: sitecustomize.py of all its processes."""
 
     def run(*options: object, site: str = NO_NETWORK) -> subprocess.CompletedProcess[str]:
         folder = tmp_path / "site"

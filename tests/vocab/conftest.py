@@ -1,4 +1,4 @@
-"""The built-in vocabulary, made once for all tests of this folder, and data sets of stored text."""
+"""Fixtures: the built-in vocabulary, made once per session, and data sets of stored text."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.vocab import Vocabulary
-from ovocr.vocab.lexicon import build_lexicon
+from ovocr.vocab.lexicon import LEXICON, build_lexicon, lexicon_settings
 
 SCHEMA = pa.schema(
     [
@@ -45,10 +45,10 @@ def _write_shard(root: Path, shard: int, images: list[list[str]], *, finished: b
 
 @pytest.fixture
 def write_shard() -> Callable[..., None]:
-    """write_shard(root, number, images, *, finished=True): a shard of stored text, the lines of each image."""
+    """Returns write_shard(root, number, images, *, finished=True), which writes the lines of each image to a shard."""
     return _write_shard
 
 
 @pytest.fixture(scope="session")
 def lexicon() -> Vocabulary:
-    return build_lexicon()
+    return Vocabulary(build_lexicon(), lexicon_settings(), name=LEXICON)

@@ -1,4 +1,4 @@
-"""Words of pictures, counted, and the file of the counts."""
+"""Word counts of images and their file."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from ovocr.vocab.counting import COUNTS, WordCounts, count_words
 IMAGES = [ImageText("a.jpg", ["Hello hello", "well"]), ImageText("b.jpg", []), ImageText("c.jpg", ["zoo hello 乾淨"])]
 
 
-def test_tokens_images_and_examples() -> None:
+def test_count_words_counts_tokens_images_and_examples() -> None:
     counts = count_words(IMAGES, Segmentation())
     assert counts == WordCounts(
         images=3,
@@ -22,15 +22,15 @@ def test_tokens_images_and_examples() -> None:
     )
 
 
-def test_words_of_one_picture_are_given_with_their_number() -> None:
+def test_add_returns_the_words_of_the_image() -> None:
     assert WordCounts().add(IMAGES[0], Segmentation()) == {"hello": 2, "well": 1}
 
 
-def test_words_are_counted_as_the_segmentation_says() -> None:
+def test_count_words_uses_the_segmentation() -> None:
     assert "干净" in count_words(IMAGES, Segmentation(han="simplified")).tokens
 
 
-def test_the_file_is_sorted_by_bytes(tmp_path: Path) -> None:
+def test_file_is_sorted_by_bytes(tmp_path: Path) -> None:
     counts = count_words([ImageText("k", ["\U0001d4d0b z é \ue000 \uff21 \U00020000 中 a"])], Segmentation())
     counts.write(tmp_path / "counts.parquet")
     table = pq.read_table(tmp_path / "counts.parquet")

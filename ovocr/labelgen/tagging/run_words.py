@@ -11,8 +11,8 @@ from ovocr.dataset.layout import LabelledDataSet
 from ovocr.labelgen.tagging.word_frequencies import WordFrequencies
 from ovocr.recordio import MAX_CLASS_ID
 from ovocr.vocab import Segmentation, Vocabulary
+from ovocr.vocab.lexicon import LEXICON
 from ovocr.vocab.segmentation.normalisation import normalise
-from ovocr.vocab.vocabulary import LEXICON
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from ovocr.base.errors import OvocrError
-from ovocr.processes.child import begin_worker
 from ovocr.processes.memory import resident_memory
+from ovocr.processes.worker_setup import set_up_worker
 
 READY, FAILED = "ready", "failed"
 # Added to the score by which Linux chooses whom to kill when memory runs out, 1000 at most (proc(5), oom_score_adj).
@@ -21,7 +21,7 @@ def serve(connection: Connection) -> None:
     traceback. The process also ends when its parent does.
     """
     # The parent ends its workers itself; they have no Ctrl-C.
-    begin_worker()
+    set_up_worker()
     _offer_to_die_first()
     try:
         try:

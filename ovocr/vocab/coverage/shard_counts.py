@@ -1,4 +1,4 @@
-"""What one process does with one shard: its words in a file, and the figures that need whole images."""
+"""Counts one shard: its words, in a file, and the figures that need whole images."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -11,11 +11,12 @@ from ovocr.vocab.segmentation.segmenter import Segmentation
 
 @dataclass(frozen=True, kw_only=True)
 class ShardCounts:
-    """Of one shard. words: the file of ``ovocr.vocab.counting``.
+    """Counts of one shard. words: the file of ``ovocr.vocab.counting``.
 
-    images; without_text: those without a line; without_any_word: those with lines that have no word. tokens: of all
-    words. tokens_in, words_per_image: for each vocabulary, in the order of the counter, the tokens that it has, and
-    images that have words by how many distinct ones of theirs it has.
+    without_text: images without a line. without_any_word: images with lines but without a word.
+    tokens: of all words. tokens_in: per vocabulary, in the counter's order, the tokens in the vocabulary.
+    words_per_image: per vocabulary, number of distinct in-vocabulary words to images with so many, for images with
+    words.
     """
 
     shard: TextShard
@@ -28,15 +29,15 @@ class ShardCounts:
     words_per_image: tuple[dict[int, int], ...]
 
     def images_without_words(self, vocabulary: int) -> int:
-        """Images without a word of a vocabulary, for whatever reason."""
+        """Returns the number of images without a word in the vocabulary."""
         return self.without_text + self.without_any_word + self.words_per_image[vocabulary].get(0, 0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShardCounter:
-    """Counts shards in any process. folder: where the files of words go. roots: the data sets, in order.
+    """Counts shards in any process. folder: for the files of words. roots: the data sets, in order.
 
-    vocabularies: text files, one word a line, each made as ``segmentation`` says.
+    vocabularies: text files with one word per line, all made with ``segmentation``.
     """
 
     folder: Path
@@ -45,7 +46,7 @@ class ShardCounter:
     vocabularies: tuple[Path, ...]
 
     def __call__(self, shard: TextShard) -> ShardCounts:
-        """Raises OvocrError where the stored text cannot be read, OSError where no file can be written."""
+        """Counts a shard. Raises OvocrError if the stored text cannot be read, OSError if a file cannot be written."""
         counts = WordCounts()
         vocabularies = [_load_words(path) for path in self.vocabularies]
         words_per_image: list[dict[int, int]] = [{} for _ in vocabularies]

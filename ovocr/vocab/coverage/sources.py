@@ -1,4 +1,4 @@
-"""Coverage of each data set, and of the input sources or shards in it."""
+"""Coverage of each data set and of its sources or shards."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,7 +10,10 @@ from ovocr.vocab.coverage.shard_counts import ShardCounts
 
 
 def data_set_coverages(shards: Sequence[ShardCounts], vocabulary: int) -> tuple[SourceCoverage, ...]:
-    """Of a vocabulary, by its number in the shards' counts. Raises OvocrError where a manifest cannot be read."""
+    """Returns the coverage of each data set by a vocabulary. Raises OvocrError if a manifest cannot be read.
+
+    vocabulary: its index in the counts of the shards.
+    """
     roots = dict.fromkeys(counts.shard.root for counts in shards)
     return tuple(
         _data_set(root, [counts for counts in shards if counts.shard.root == root], vocabulary) for root in roots
@@ -33,7 +36,7 @@ def _data_set(root: Path, shards: Sequence[ShardCounts], vocabulary: int) -> Sou
 
 
 def _source_names(root: Path, numbers: Iterable[int]) -> list[str]:
-    """The input source of each shard; where the manifest does not say, they are taken as one."""
+    """Returns the source of each shard; "" if the manifest does not name it."""
     listed = LabelledDataSet(root).manifest().get("shards", [])
     return [str(listed[number].get("source", "")) if number < len(listed) else "" for number in numbers]
 

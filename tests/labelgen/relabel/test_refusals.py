@@ -50,7 +50,7 @@ def test_another_configuration_is_refused(built: Built, tmp_path: Path, change: 
 
 def test_other_data_sets_are_refused(built: Built, options: BuildOptions, tmp_path: Path):
     root = built[0].root
-    with pytest.raises(UsageError, match="--out .*: is the data set that is relabelled"):
+    with pytest.raises(UsageError, match="--out .*: is the data set to relabel"):
         anew(root, root / ".." / root.name)
     shutil.copytree(root, tmp_path / "labels")
     with pytest.raises(OvocrError, match="made with another configuration: relabelled is None there"):

@@ -131,7 +131,7 @@ FILES: dict[str, tuple[Damage, str, str]] = {
         "byte 0: should be record 0, is record 1",
     ),
     "bytes behind the records": (lambda it: add_bytes(it, b"\0" * 12), REC, "should be a whole record"),
-    "cut .rec": (lambda it: cut(it.rec_prefix(0).with_suffix(".rec")), REC, "cut at byte"),
+    "cut .rec": (lambda it: cut(it.rec_prefix(0).with_suffix(".rec")), REC, "truncated at byte"),
     "empty .rec": (lambda it: os.truncate(it.rec_prefix(0).with_suffix(".rec"), 0), REC, "should be with 3 records"),
     "digit of the index": (
         lambda it: flip(it.rec_prefix(0).with_suffix(".idx"), -2),

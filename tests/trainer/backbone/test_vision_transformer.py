@@ -2,7 +2,6 @@
 
 import json
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -233,10 +232,10 @@ def test_initial_values() -> None:
 @pytest.mark.parametrize(
     ("shape", "positions", "message"),
     [
-        ((1, 3, 10, 12), None, "10 x 12 do not divide into patches of 4 x 4"),
+        ((1, 3, 10, 12), None, "10 x 12 pixels cannot be divided into patches of 4 x 4"),
         ((1, 1, 12, 12), None, r"not \[1, 1, 1, 12, 12\]"),
         ((3, 12, 12), None, "pixels must be"),
-        ((1, 3, 9, 4, 4), None, "9 frames, but the time axis has 8"),
+        ((1, 3, 9, 4, 4), None, "9 frames exceed the time axis of 8"),
         ((2, 3, 8, 8), torch.zeros(2, 5, 3, dtype=torch.int64), r"positions must be \[2, 4, 3\], not \[2, 5, 3\]"),
     ],
 )
@@ -309,13 +308,13 @@ def test_weights_of_another_network_are_refused_by_name(tmp_path: Path) -> None:
 def test_weights_for_other_heads_are_refused_though_their_shapes_fit(tmp_path: Path) -> None:
     Backbone(CONFIG).save_pretrained(tmp_path)
     with pytest.raises(OvocrError) as caught:
-        Backbone(replace(CONFIG, num_attention_heads=1)).load_weights(tmp_path)
+        Backbone(CONFIG.model_copy(update={"num_attention_heads": 1})).load_weights(tmp_path)
     assert str(caught.value) == f"{tmp_path}/config.json: num_attention_heads is 2, but this backbone's is 1"
 
 
 def test_weights_serve_pictures_of_another_size(tmp_path: Path) -> None:
     made_backbone().save_pretrained(tmp_path)
-    larger = Backbone(replace(CONFIG, image_size=24, rope_temporal_size=64))
+    larger = Backbone(CONFIG.model_copy(update={"image_size": 24, "rope_temporal_size": 64}))
     larger.load_weights(tmp_path)
     assert torch.equal(larger.head.probe, made_backbone().head.probe)
 
@@ -337,11 +336,11 @@ def test_unreadable_weights_are_refused(tmp_path: Path) -> None:
     [
         (
             {"layer_norm_type": "rms_norm"},
-            "config.json: layer_norm_type: 'rms_norm' is not supported, only 'layer_norm'",
+            "config.json: layer_norm_type: 'rms_norm' is not supported; it must be 'layer_norm'",
         ),
         ({"use_head": False}, "config.json: use_head: False is not supported"),
         ({"hidden_act": "quick_gelu"}, "config.json: hidden_act: 'quick_gelu' is not supported"),
-        ({"hidden_size": "64"}, 'config.json: hidden_size: a whole number is expected, not "64"'),
+        ({"hidden_size": "64"}, 'config.json: hidden_size: must be a valid integer, not "64"'),
         ({"hidden_size": None}, "config.json: hidden_size: missing"),
         ({"num_attention_heads": 4}, "config.json: num_attention_heads: 4 heads of 16 channels"),
     ],

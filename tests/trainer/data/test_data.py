@@ -19,7 +19,7 @@ from ovocr.base.errors import OvocrError
 from ovocr.trainer.data import images, records
 from ovocr.trainer.data.images import DecodeError, decode, encoded_size, letterbox, load_image, normalise
 from ovocr.trainer.data.loader import Batch, PassLoader, build_loader
-from ovocr.trainer.data.mixing import OneList
+from ovocr.trainer.data.mixing import ShuffledList
 from ovocr.trainer.data.order import sample_index
 from ovocr.trainer.data.records import RecordSamples
 
@@ -265,17 +265,17 @@ JPEG = encoded(plain(30, 50))
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"", "not a JPEG, PNG or WebP picture"),
-        (b"GIF89a\x01\x00\x01\x00", "not a JPEG, PNG or WebP picture"),
-        (JPEG[:3], "its header is cut short"),
+        (b"", "not a JPEG, PNG or WebP image"),
+        (b"GIF89a\x01\x00\x01\x00", "not a JPEG, PNG or WebP image"),
+        (JPEG[:3], "its header is truncated"),
         (JPEG[:2] + b"\xff\xe0\x00\x10" + b"\x00" * 20, "no JPEG marker at byte 20"),
-        (JPEG[:200], "broken picture"),
-        (encoded(plain(9, 9), ".png")[:40], "broken picture|cannot be decoded"),
+        (JPEG[:200], "broken image"),
+        (encoded(plain(9, 9), ".png")[:40], "broken image|cannot be decoded"),
         (b"RIFF\x10\x00\x00\x00WEBPVP9 " + bytes(20), "a WebP of an unknown kind"),
         (b"\x89PNG\r\n\x1a\n" + bytes(16), "it has no pixels"),
         (
             b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + struct.pack(">II", 50_000, 50_000) + bytes(9),
-            "a picture of 50000 x 50000 pixels: at most 200000000 are decoded",
+            "an image of 50000 x 50000 pixels; the limit is 200000000",
         ),
     ],
 )
@@ -289,7 +289,7 @@ def test_what_is_no_picture_is_an_error(data: bytes, message: str) -> None:
 
 def loader_of(root: Path, *, start: int = 0, stop: int = 7, pass_batch: int = 4, **options: int) -> PassLoader:
     samples = RecordSamples([root], labels_stored=10, num_classes=50, image_size=16)
-    order = OneList(len(samples), seed=5)
+    order = ShuffledList(len(samples), seed=5)
     defaults = {"rank": 0, "world": 1, "workers": 0, "prefetch": 2}
     return build_loader(samples, order, pass_batch=pass_batch, passes=range(start, stop), **{**defaults, **options})
 

@@ -78,9 +78,9 @@ def test_shapes_are_kept_and_none_is_an_order_too() -> None:
 
 
 def test_impossible_positions_are_refused() -> None:
-    with pytest.raises(ValueError, match="0 samples"):
+    with pytest.raises(ValueError, match="n must be at least 1, not 0"):
         sample_index(np.array([0]), 0, seed=0)
-    with pytest.raises(ValueError, match="start at 0"):
+    with pytest.raises(ValueError, match="positions must be at least 0"):
         sample_index(np.array([3, -1]), 5, seed=0)
 
 

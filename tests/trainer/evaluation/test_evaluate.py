@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.cli import main
 from ovocr.recordio import RecordReader
-from ovocr.trainer.config.file import dump_config, load_config
+from ovocr.trainer.config.file import load_config
+from ovocr.trainer.config.toml import dump_config
 from ovocr.trainer.data.head_data import open_samples
 from ovocr.trainer.data.images import normalise
 from ovocr.trainer.data.records import RecordSamples
@@ -234,7 +235,7 @@ class Clips:
 def test_clips_stand_at_their_times(
     planted: NDArray[np.int64], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ovocr.trainer.evaluation.evaluate.open_evaluated", lambda *_, **__: Clips())
+    monkeypatch.setattr("ovocr.trainer.evaluation.evaluate.open_evaluation_data", lambda *_, **__: Clips())
     head = evaluate(tmp_path / "run", [tmp_path / "labels"], top_k=[3], examples=8).heads["ocr"]
     trained = TrainedRun.load(tmp_path / "run", CPU)
     for index in range(8):
@@ -259,7 +260,7 @@ def test_what_cannot_be_evaluated_is_said(planted: NDArray[np.int64], tmp_path: 
     path = labels / "rec" / "00001.rec"
     path.write_bytes(path.read_bytes().replace(record.image, b"x" * len(record.image)))
     for workers in (0, 1):
-        with pytest.raises(OvocrError, match=r"^/.*/labels/rec/00001.rec id 3.*: not a JPEG, PNG or WebP picture$"):
+        with pytest.raises(OvocrError, match=r"^/.*/labels/rec/00001.rec id 3.*: not a JPEG, PNG or WebP image$"):
             evaluate(run, [labels], workers=workers)
 
 
@@ -277,7 +278,7 @@ def test_a_checkpoint_is_chosen_by_its_step(planted: NDArray[np.int64], tmp_path
     assert older.heads["ocr"].every.recall[5] == pytest.approx(
         np.mean([len(tags & set(answers.tolist())) / 5 for tags, answers in own])
     )
-    with pytest.raises(OvocrError, match=r"run: no checkpoint after 4 steps; there are those after 3, 7$"):
+    with pytest.raises(OvocrError, match=r"run: no checkpoint after 4 steps, only after 3, 7$"):
         evaluate(run, [labels], step=4)
 
 
@@ -286,15 +287,14 @@ def test_crops_are_those_of_training_with_the_tags_that_they_keep(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     run = tmp_path / "run"
-    with pytest.raises(UsageError, match=r"^--crops: head ocr was trained on whole pictures, without crop_scale$"):
+    with pytest.raises(UsageError, match=r"^--crops: head ocr was trained on whole images, without crop_scale$"):
         evaluate(run, [tmp_path / "labels"], crops=2)
     words = Vocabulary.load(run / "vocab" / "ocr.txt")
     root = write_placed(tmp_path / "placed", [(encoded(painted()), [0, 1, 2, 3, 4], [flat(box) for box in BOXES])] * 3)
     words.save(root / "vocab.txt")
-    settings = dataclasses.replace(
-        load_config(run / "config.toml").heads["ocr"], crop_scale=(0.2, 0.6), labels_stored=5
-    )
-    config = dataclasses.replace(load_config(run / "config.toml"), heads={"ocr": settings})
+    config = load_config(run / "config.toml")
+    settings = config.heads["ocr"].model_copy(update={"crop_scale": (0.2, 0.6), "labels_stored": 5})
+    config = config.model_copy(update={"heads": {"ocr": settings}})
     (run / "config.toml").write_text(dump_config(config))
     cropped = evaluate(run, [root], top_k=[5], crops=4, examples=12).heads["ocr"]
     samples = open_samples(settings, [root], num_classes=len(WORDS), image_size=32)
@@ -322,4 +322,4 @@ def test_the_command(planted: NDArray[np.int64], tmp_path: Path, monkeypatch: py
     for option, place in (("--html", "."), ("--html", "none/f.html"), ("--json", "none/f.json")):
         refused = CliRunner().invoke(main, [*command, option, place])
         assert refused.exit_code == 2
-        assert f"{option} {place}: is a folder, or in a folder that is not there" in refused.output
+        assert f"{option} {place}: is a folder, or in a folder that does not exist" in refused.output

@@ -36,7 +36,7 @@ def test_a_trained_run_reads(config_file: Path, tmp_path: Path, make_data_set: C
     assert Backbone.from_pretrained(tmp_path / "exported").config.hidden_size == 64
 
     other = make_data_set("other", [2], words=[f"another{n}" for n in range(50)])
-    with pytest.raises(OvocrError, match="other: its tags are of another vocabulary"):
+    with pytest.raises(OvocrError, match="other: its vocabulary .* is not the run's"):
         evaluate(run, [other])
     with pytest.raises(UsageError, match="--head: 'video' is not a head of this run; it has ocr"):
         next(read_words(run, [picture], head="video"))

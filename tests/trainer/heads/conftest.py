@@ -1,4 +1,4 @@
-"""The loss written down the plain way, in float64, with loops: what every implementation is held against."""
+"""A plain float64 reference of the loss, written with loops, that every implementation is compared with."""
 
 import math
 from collections.abc import Callable
@@ -26,21 +26,21 @@ def target_logit(cos: Tensor, margin: Margin) -> Tensor:
 
 
 def slot_samples(head: PartialFC, drawn_BK: Tensor) -> Tensor:
-    """S_k of every slot from its definition, bool [K, C]: all positives of the slot, and the drawn negatives."""
+    """Returns S_k of every slot by definition, bool [K, C]: all positives of the slot and the drawn negatives."""
     samples = torch.zeros((head.labels_per_sample, head.num_classes), dtype=torch.bool)
     if head.sample_rate == 1.0:
         return ~samples
     for slot in range(head.labels_per_sample):
         stream = 0 if head.sampling == "shared" else slot
         slots = torch.tensor([stream])
-        negatives = head.sampler.draw(0, head.num_classes, seed=head.seed, step=head.draw_of_negatives, slots=slots)
+        negatives = head.sampler.draw(0, head.num_classes, seed=head.seed, step=head.negatives_step, slots=slots)
         samples[slot, negatives[0]] = True
         samples[slot, (drawn_BK if head.sampling == "shared" else drawn_BK[:, slot]).flatten()] = True
     return samples
 
 
 def dense_loss(head: PartialFC, embeddings: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
-    """Loss of the head's current step; embeddings [B, D] and weight [C, D] float64, any of them with gradients."""
+    """Returns the loss of the head's current step; embeddings [B, D] and weight [C, D] are float64."""
     drawn = head.draw_labels(labels)
     samples = slot_samples(head, drawn)
     margin = head.margin

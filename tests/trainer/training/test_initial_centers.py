@@ -141,8 +141,8 @@ from pathlib import Path
 from ovocr.trainer import PartialFC
 from ovocr.trainer.training import initial_centers
 from ovocr.trainer.runs.checkpoint import RowShard, save_checkpoint
-from ovocr.trainer.ranks.distributed import Ranks, leave
-from ovocr.trainer.training.initial_centers import SourceHead, carry_rows
+from ovocr.trainer.ranks.distributed import Ranks, leave_group
+from ovocr.trainer.training.initial_centers import SourceHead, copy_mapped_rows
 from ovocr.trainer.runs.folder import RunFolder
 from ovocr.vocab.class_map import ClassMap
 rank, world, old_rows, folder = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
@@ -152,9 +152,9 @@ source = SourceHead(
     name="a", run=RunFolder(folder), checkpoint=folder / "7", num_classes=old_rows, vocabulary_sha256=""
 )
 head = PartialFC(5, 13, seed=9)
-carry_rows(source, ClassMap(old_ids=np.load(folder / "map.npy")), head)
+copy_mapped_rows(source, ClassMap(old_ids=np.load(folder / "map.npy")), head)
 torch.save(head.weight.detach(), folder / f"rows{rank}.pt")
-leave()
+leave_group()
 """
 
 
@@ -274,25 +274,25 @@ def mistakes() -> dict[str, tuple[Callable[[Stages], list[str]], str]]:
         np.save(stages.map, np.zeros(47, np.int32))
         return []
 
-    mend = r"make it again: ovocr vocab map ROOT/run/vocab/ocr.txt ROOT/relabelled/vocab.txt --out ROOT/other.npy$"
+    mend = r"make it again with: ovocr vocab map ROOT/run/vocab/ocr.txt ROOT/relabelled/vocab.txt --out ROOT/other.npy$"
     return {
         "missing": (
             lambda stages: [f"heads.ocr.init_map={stages.root}/no.npy"],
-            r"^--set: heads.ocr.init_map: ROOT/no.npy: not a class map that can be read: No such file or directory$",
+            r"^--set: heads.ocr.init_map: ROOT/no.npy: the class map cannot be read: No such file or directory$",
         ),
         "floats": (array(np.zeros(47)), r"hand.npy: not a class map: .* not \[47\] of float64$"),
         "matrix": (array(np.zeros((47, 1), int)), r"hand.npy: not a class map: .* not \[47, 1\] of int64$"),
         "length": (
             array(np.zeros(46, int)),
-            r"^heads.ocr.init_map: ROOT/hand.npy: is for 46 classes, this head has 47$",
+            r"^heads.ocr.init_map: ROOT/hand.npy: is for 46 classes, but this head has 47$",
         ),
         "ids": (
             array(np.array([*range(4, 50), 50])),
-            r"^heads.ocr.init_map: ROOT/hand.npy: class 46 was 50, but ROOT/run has 50 classes, from 0; -1 stands for",
+            r"^heads.ocr.init_map: ROOT/hand.npy: class 46 was 50, but the class ids of ROOT/run are 0 to 49; -1 marks",
         ),
         "negative": (array(np.full(47, -2)), r"hand.npy: not a class map: -2 is neither a class id nor -1$"),
-        "old": (another_old, rf"other.npy: made from another vocabulary than ROOT/run was trained on; {mend}"),
-        "new": (another_new, rf"other.npy: made from another vocabulary than this head's data have; {mend}"),
+        "old": (another_old, rf"other.npy: made from another vocabulary than that of ROOT/run; {mend}"),
+        "new": (another_new, rf"other.npy: made from another vocabulary than that of this head's data; {mend}"),
         "changed": (changed, r"map.npy: not the class map that ROOT/map.npy.json describes; make both again$"),
     }
 
@@ -309,12 +309,14 @@ def test_what_does_not_fit_is_one_line(stages: Stages) -> None:
 
 def test_another_vocabulary_without_a_map_names_the_mend(stages: Stages) -> None:
     settings = [setting for setting in stages.settings if "init_map" not in setting]
-    with pytest.raises(OvocrError, match="another vocabulary than this head's data; `ovocr vocab map` and init_map"):
+    with pytest.raises(
+        OvocrError, match="another vocabulary than this head's data; use `ovocr vocab map` and init_map"
+    ):
         train(load_config(stages.config_file, settings))
 
 
 def test_a_map_alone_is_refused(config_file: Path) -> None:
-    with pytest.raises(UsageError, match="heads.ocr.init_map: only with init_from, the run whose class centers it"):
+    with pytest.raises(UsageError, match="heads.ocr.init_map: needs init_from, the run with the old class centers"):
         load_config(config_file, ["heads.ocr.init_map=map.npy"])
 
 
@@ -324,12 +326,12 @@ def test_a_dry_run_names_the_map(config_file: Path, tmp_path: Path) -> None:
     def lines(*settings: str) -> list[str]:
         return list(dry_run(load_config(config_file, settings, check_paths=False)))
 
-    assert f"head ocr: begins with the centers of {tmp_path}/run" in lines(settings[0])
-    later = f"head ocr: begins with centers of {tmp_path}/run, by {tmp_path}/map.npy, which is not there yet"
+    assert f"head ocr: initial centers from {tmp_path}/run" in lines(settings[0])
+    later = f"head ocr: initial centers from {tmp_path}/run, mapped by {tmp_path}/map.npy, which does not exist yet"
     assert later in lines(*settings)
     np.save(tmp_path / "map.npy", np.arange(50) - 1)
-    told = f"head ocr: 49 of 50 centers begin as some of {tmp_path}/run, by {tmp_path}/map.npy"
+    told = f"head ocr: 49 of 50 initial centers from {tmp_path}/run, mapped by {tmp_path}/map.npy"
     assert told in lines(*settings)
     np.save(tmp_path / "map.npy", np.arange(49))
-    with pytest.raises(OvocrError, match="heads.ocr.init_map: .*map.npy: is for 49 classes, this head has 50"):
+    with pytest.raises(OvocrError, match="heads.ocr.init_map: .*map.npy: is for 49 classes, but this head has 50"):
         lines(*settings)

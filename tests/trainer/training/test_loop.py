@@ -55,7 +55,7 @@ def test_a_run_leaves_what_it_promises(config_file: Path, tmp_path: Path, capsys
     assert "step 12/12: loss" in progress
 
     again = train(load_config(config_file))
-    assert (again.first_step, again.format()) == (12, f"{run}: nothing to do, all 12 steps are done")
+    assert (again.first_step, again.format()) == (12, f"{run}: nothing to do, 12 steps already done")
 
 
 def test_old_checkpoints_are_pruned(config_file: Path, tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_signal_saves_and_ends(config_file: Path, tmp_path: Path, number: sign
     (checkpoint,) = complete_checkpoints(tmp_path / "run" / "checkpoints")
     steps = int(checkpoint.name)
     assert errors.splitlines()[-1] == (
-        f"ovocr: stopped; {steps} steps are saved in {tmp_path / 'run'}: the same command goes on"
+        f"ovocr: stopped; {steps} steps saved in {tmp_path / 'run'}; run the same command to resume"
     )
     assert len(metrics(tmp_path / "run")) == steps
     assert not (tmp_path / "run" / ".lock").exists()
@@ -148,7 +148,7 @@ def test_ranks_start_beside_a_folder_of_the_packages_name(config_file: Path, tmp
 
 def test_another_configuration_is_refused(config_file: Path) -> None:
     train(load_config(config_file, ["run.steps=4"]))
-    with pytest.raises(OvocrError, match=r"holds a run of another configuration \(run.steps: there 4, asked for 6\)"):
+    with pytest.raises(OvocrError, match=r"contains a run with another configuration \(run.steps: there 4, here 6\)"):
         train(load_config(config_file, ["run.steps=6"]))
     again = train(load_config(config_file, ["run.steps=4", "run.log_every=1", "loader.workers=1"]))
     assert again.first_step == 4
@@ -158,9 +158,9 @@ def test_what_differs_is_named_in_full(config_file: Path, tmp_path: Path) -> Non
     train(load_config(config_file, ["run.steps=2"]))
     run = RunFolder(tmp_path / "run")
     for settings, difference in (
-        (["heads.ocr.lr_scale=2"], "heads.ocr.lr_scale: there 50.0, asked for 2.0"),
-        (["heads.ocr.mixing_weights=[1]"], r"heads.ocr.mixing_weights: there nothing, asked for \[1.0\]"),
-        (["heads.ocr.margin.m2=0.25"], "heads.ocr.margin.m2: there 0.5, asked for 0.25"),
+        (["heads.ocr.lr_scale=2"], "heads.ocr.lr_scale: there 50.0, here 2.0"),
+        (["heads.ocr.mixing_weights=[1]"], r"heads.ocr.mixing_weights: there nothing, here \[1.0\]"),
+        (["heads.ocr.margin.m2=0.25"], "heads.ocr.margin.m2: there 0.5, here 0.25"),
     ):
         with pytest.raises(OvocrError, match=rf"another configuration \({difference}\)"):
             run.prepare(load_config(config_file, ["run.steps=2", *settings]), {})
@@ -190,10 +190,10 @@ def test_other_data_under_the_same_path_are_refused(
 ) -> None:
     train(load_config(config_file, ["run.steps=4"]))
     make_data_set("labels", [17, 8], patterned=True)
-    with pytest.raises(OvocrError, match="head ocr was trained on 24 samples, its data hold 25 now"):
+    with pytest.raises(OvocrError, match="head ocr was trained on 24 samples, but its data have 25 now"):
         train(load_config(config_file, ["run.steps=4"]))
     make_data_set("labels", [17, 7], words=[f"other{n}" for n in range(50)])
-    with pytest.raises(OvocrError, match="head ocr was trained on another vocabulary than its data have now"):
+    with pytest.raises(OvocrError, match="head ocr was trained with another vocabulary than its data have now"):
         train(load_config(config_file, ["run.steps=4"]))
     assert (tmp_path / "run" / "vocab" / "ocr.txt").read_text().startswith("word0\n")
 

@@ -15,7 +15,7 @@ from ovocr.base.errors import OvocrError
 from ovocr.recordio import RecordReader
 from ovocr.trainer.config.file import load_config
 from ovocr.trainer.data.loader import Batch, build_loader
-from ovocr.trainer.data.mixing import OneList
+from ovocr.trainer.data.mixing import ShuffledList
 from ovocr.trainer.data.records import RecordSamples
 from ovocr.trainer.training.loop import train
 
@@ -35,7 +35,7 @@ def damage_pictures(root: Path, *numbers: int, shard: int = 0) -> None:
 def batches_of(root: Path, **options: int) -> list[Batch]:
     samples = RecordSamples([root], labels_stored=10, num_classes=50, image_size=16)
     defaults: dict[str, Any] = {"rank": 0, "world": 1, "workers": 0, "prefetch": 2, "pass_batch": 4}
-    order = OneList(len(samples), seed=5)
+    order = ShuffledList(len(samples), seed=5)
     return list(build_loader(samples, order, passes=range(6), **{**defaults, **options}))
 
 
@@ -46,7 +46,7 @@ def test_another_sample_stands_for_a_damaged_one(make_data_set: Maker, workers: 
     damage_pictures(root, 3)
     found = batches_of(root, workers=workers)
     reasons = [reason for batch in found for reason in batch.skipped]
-    assert reasons == [f"{root}/rec/00000.rec id 3: not a JPEG, PNG or WebP picture"] * 2  # in two epochs
+    assert reasons == [f"{root}/rec/00000.rec id 3: not a JPEG, PNG or WebP image"] * 2  # in two epochs
     replaced = 0
     for before, after in zip(sound, found, strict=True):
         assert torch.equal(before.sample_ids, after.sample_ids)
@@ -76,11 +76,11 @@ def test_a_shard_that_is_cut_costs_its_lost_records(make_data_set: Maker) -> Non
     root = make_data_set("set", [11])
     samples = RecordSamples([root], labels_stored=10, num_classes=50, image_size=16)
     loader = build_loader(
-        samples, OneList(11, seed=5), passes=range(6), pass_batch=4, rank=0, world=1, workers=0, prefetch=2
+        samples, ShuffledList(11, seed=5), passes=range(6), pass_batch=4, rank=0, world=1, workers=0, prefetch=2
     )
     os.truncate(root / "rec" / "00000.rec", int(samples.readers[0].offsets[9]) + 20)
     reasons = [reason for batch in loader for reason in batch.skipped]
-    assert len({reason for reason in reasons if "cut at byte" in reason or "00000.rec" in reason}) == 2
+    assert len({reason for reason in reasons if "truncated at byte" in reason or "00000.rec" in reason}) == 2
 
 
 @pytest.mark.parametrize("tag", [500_000.0, float("nan"), 3.5, -1.0])
@@ -100,12 +100,14 @@ def test_a_tag_that_is_no_class_costs_its_record(make_data_set: Maker, tag: floa
 def test_nothing_but_damage_is_an_error(make_data_set: Maker) -> None:
     root = make_data_set("set", [3])
     damage_pictures(root, 0, 1, 2)
-    with pytest.raises(OvocrError, match=r"^the first 3 samples are damaged; the last one: .*00000\.rec id 2: not a J"):
+    with pytest.raises(
+        OvocrError, match=r"^no undamaged sample among the first 3, the last one: .*00000\.rec id 2: not a J"
+    ):
         batches_of(root)
     root = make_data_set("large", [40])
     damage_pictures(root, *range(1, 40))
     with pytest.raises(
-        OvocrError, match=r"^8 samples in a row are damaged; the last one: .*00000\.rec id \d+: not a J"
+        OvocrError, match=r"^8 samples in a row are damaged, the last one: .*00000\.rec id \d+: not a J"
     ):
         batches_of(root)
 
@@ -117,7 +119,7 @@ def test_a_file_that_is_gone_ends_the_run_at_once(make_data_set: Maker) -> None:
     (root / "rec" / "00000.rec").unlink()
     with pytest.raises(OvocrError, match=r"00000\.rec: cannot be opened: No such file"):
         build_loader(
-            samples, OneList(11, seed=5), passes=range(6), pass_batch=4, rank=0, world=1, workers=0, prefetch=2
+            samples, ShuffledList(11, seed=5), passes=range(6), pass_batch=4, rank=0, world=1, workers=0, prefetch=2
         )
 
 
@@ -129,7 +131,7 @@ def test_a_run_counts_and_names_what_it_skips(
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     named = [json.loads(line) for line in (tmp_path / "run" / "skipped.jsonl").read_text().splitlines()]
     assert sum(line["skipped"] for line in lines) == len(named) == 3  # 12 steps of 6 over 24 pictures: three epochs
-    wrong = f"{tmp_path}/labels/rec/00000.rec id 4: not a JPEG, PNG or WebP picture"
+    wrong = f"{tmp_path}/labels/rec/00000.rec id 4: not a JPEG, PNG or WebP image"
     assert all((line["head"], line["sample"]) == ("ocr", wrong) for line in named)
     assert [line["step"] for line in named] == [line["step"] for line in lines if line["skipped"]]
     assert capsys.readouterr().err.count(f"head ocr: skipped: {wrong}\n") == 3
@@ -153,7 +155,6 @@ def test_too_much_damage_ends_the_run(config_file: Path, tmp_path: Path) -> None
     message = str(caught.value)
     assert int(message.split()[0]) > 10
     assert message.endswith(
-        f"samples are damaged, see {tmp_path}/run/skipped.jsonl; make their shards again, or allow more with "
-        "loader.max_skipped"
+        f"samples are damaged, see {tmp_path}/run/skipped.jsonl; make their shards again, or raise loader.max_skipped"
     )
     train(load_config(config_file, ["loader.max_skipped=1"]))

@@ -234,12 +234,15 @@ def test_compiled_layers_change_nothing(stages: tuple[Path, Path], tmp_path: Pat
     [
         (["backbone.rope_theta=100"], "stage1/config.toml: rope_theta is 10000.0, but this backbone's is 100.0"),
         (["backbone.num_hidden_layers=1"], "stage1/config.toml: num_hidden_layers is 2, but this backbone's is 1"),
-        (["heads.image.num_classes=62"], "init_from: .*/stage1 has 61 classes, this head 62: see num"),
+        (["heads.image.num_classes=62"], "init_from: .*/stage1 has 61 classes, but this head has 62; see num"),
         (["heads.image.num_classes=60"], "heads.image.num_classes: 60, but its data have 61 classes"),
         (["heads.ocr.num_classes=51"], "heads.ocr.num_classes: 51, but its vocabulary has 50"),
-        (["heads.image.kind=ocr", "heads.image.labels_stored=10"], "its class ids have no vocabulary; is this head of"),
-        (["heads.video.num_classes=37"], r"videos.txt:6: 37 is no class: there are 37, from 0"),
-        (["heads.video.labels_stored=11"], r"videos.txt:2: 10 class ids, but ids 0 to 10 are asked for"),
+        (
+            ["heads.image.kind=ocr", "heads.image.labels_stored=10"],
+            "its class ids have no vocabulary; use kind = .image.",
+        ),
+        (["heads.video.num_classes=37"], r"videos.txt:6: 37 is not a class; class ids are 0 to 36"),
+        (["heads.video.labels_stored=11"], r"videos.txt:2: has 10 class ids, but ids 0 to 10 are needed"),
         (["heads.ocr.labels_stored=9"], r"pages/rec/00000.rec id 0: 10 tags, but tags 2 to 10 are asked for"),
         (
             ["heads.ocr.init_from=ROOT/stage1"],
@@ -261,7 +264,7 @@ def test_a_start_without_a_checkpoint_is_one_line(stages: tuple[Path, Path], tmp
     train(load_config(stages[0]))
     for state in (tmp_path / "stage1" / "checkpoints").glob("*/state.json"):
         state.unlink()
-    with pytest.raises(OvocrError, match="stage1: no complete checkpoint yet; let `ovocr train` go on"):
+    with pytest.raises(OvocrError, match="stage1: no complete checkpoint yet; continue the run with `ovocr train`"):
         train(load_config(stages[1]))
 
 
@@ -276,7 +279,7 @@ def test_what_an_interrupted_save_left_is_told(
     assert train(load_config(stages[0], ["run.steps=6"])).first_step == 3
     told = capsys.readouterr().err
     for name in ("00000005.partial", "00000006"):
-        assert f"{checkpoints / name}: not a complete checkpoint, left aside\n" in told
+        assert f"{checkpoints / name}: incomplete checkpoint, ignored\n" in told
     assert sorted(path.name for path in checkpoints.iterdir()) == ["00000003", "00000006"]
 
 
@@ -301,7 +304,13 @@ def test_the_configurations_say_what_the_method_says(stage: str, heads: list[str
     assert (config.optimizer.clip_norm, config.optimizer.decay_power) == (5.0, 2.0)
     assert config.optimizer.lr == {"stage1": 1e-3, "stage2": 5e-5}[stage]
     for name, head in config.heads.items():
-        found = (head.stored, head.labels_per_sample, head.num_classes, head.image_size, head.global_batch // (4 * 64))
+        found = (
+            head.labels_stored,
+            head.labels_per_sample,
+            head.num_classes,
+            head.image_size,
+            head.global_batch // (4 * 64),
+        )
         assert (head.kind, found) == (name, TABLE[name])
         assert (head.sample_rate, head.loss_weight, head.sampling) == (0.1, 1.0, "independent")
         assert (head.margin.scale, head.margin.m1, head.margin.m2, head.margin.m3) == (64.0, 1.0, 0.5, 0.0)
@@ -310,7 +319,7 @@ def test_the_configurations_say_what_the_method_says(stage: str, heads: list[str
         assert samples * config.run.steps == 320_000_000
         assert config.backbone.init_from == config.heads["image"].init_from == Path("runs/stage1")
         video = config.heads["video"]
-        assert (video.clip_frames, video.video_frames) == (8, 64)
+        assert (video.frames, video.sampled_frames) == (8, 64)
 
 
 SMALL = (
@@ -332,11 +341,12 @@ def test_a_dry_run_needs_no_data_and_writes_nothing(
     main(["train", str(CONFIGS / "stage2.toml"), "--dry-run", *options], standalone_mode=False)
     output = capsys.readouterr().out
     assert (
-        "head image: 28 x 28 pixels, 4 samples a step = 1 x 4 passes x 1 ranks; 500 centers of 64, 500 on a" in output
+        "head image: 28 x 28 pixels, 4 samples per step = 1 x 4 passes x 1 rank; 500 centers of 64 dimensions, 500 per"
+        in output
     )
-    assert "head video: 8 frames of 28 x 28 pixels, 4 samples a step" in output
+    assert "head video: 8 frames of 28 x 28 pixels, 4 samples per step" in output
     assert "step 2: loss " in output
-    assert "the run: 31,250 steps of 12 samples, 375,000 in all" in output
+    assert "the run: 31,250 steps of 12 samples, 375,000 in total" in output
     assert not list(tmp_path.iterdir())
 
 

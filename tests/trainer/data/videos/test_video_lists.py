@@ -11,7 +11,7 @@ import torch
 
 from ovocr.base.errors import MissingExtraError, OvocrError
 from ovocr.trainer.data.loader import Batch, build_loader
-from ovocr.trainer.data.mixing import OneList
+from ovocr.trainer.data.mixing import ShuffledList
 from ovocr.trainer.data.videos import list_lines, video_lists
 from ovocr.trainer.data.videos.list_lines import ListLines
 from ovocr.trainer.data.videos.time_axis import clip_times
@@ -61,9 +61,9 @@ def test_a_line_is_a_path_and_ids(line: str, path: str, ids: list[int]) -> None:
     [
         (b"1 2 3", "no path before the class ids"),
         (b" \t1 2", "no path before the class ids"),
-        (b"a.mp4\t1 x", "'x' is no class id"),
-        (b"a.mp4\t1 2.5", "'2.5' is no class id"),
-        (b"a.mp4 " + b"1" * 5000, "'1{5000}' is no class id"),
+        (b"a.mp4\t1 x", "'x' is not a class id"),
+        (b"a.mp4\t1 2.5", "'2.5' is not a class id"),
+        (b"a.mp4 " + b"1" * 5000, "'1{5000}' is not a class id"),
         (b"a\xff.mp4 1", "not UTF-8 text: byte 1 of the line"),
     ],
 )
@@ -97,7 +97,7 @@ def test_a_pickled_list_holds_no_text(tmp_path: Path) -> None:
     again = pickle.loads(data)
     assert again.name(99_999) == f"{path}:100000 (some/video/of/some/name.mp4)"
     path.write_text("another.mp4 1 2\n")
-    with pytest.raises(OvocrError, match="list.txt: changed since the start; start again"):
+    with pytest.raises(OvocrError, match="list.txt: changed since the start; start the command again"):
         pickle.loads(data).name(0)
 
 
@@ -145,10 +145,10 @@ def test_every_class_of_a_video_counts_once_among_those_used(tmp_path: Path, mon
     [
         (None, "list.txt: no such file"),
         ("", "list.txt: an empty file"),
-        ("\n# nothing\n \n", "list.txt: no line but blank ones and comments"),
-        ("#\na.mp4 1\n", "list.txt:2: 1 class ids, but ids 0 to 1 are asked for: see label_select and labels_stored"),
-        ("a.mp4 1 10\n", "list.txt:1: 10 is no class: there are 10, from 0"),
-        ("a.mp4 -1 1\n", "list.txt:1: -1 is no class: there are 10, from 0"),
+        ("\n# nothing\n \n", "list.txt: contains only blank lines and comments"),
+        ("#\na.mp4 1\n", "list.txt:2: has 1 class id, but ids 0 to 1 are needed; see label_select and labels_stored"),
+        ("a.mp4 1 10\n", "list.txt:1: 10 is not a class; class ids are 0 to 9"),
+        ("a.mp4 -1 1\n", "list.txt:1: -1 is not a class; class ids are 0 to 9"),
         ("1 2\n", "list.txt:1: no path before the class ids"),
     ],
 )
@@ -170,12 +170,12 @@ def test_no_lists_are_refused() -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (b"a.mp4 1 99", "99 is no class: there are 10, from 0"),
-        (b"a.mp4 1", "1 class ids, but ids 0 to 1 are asked for: see label_select and labels_stored"),
+        (b"a.mp4 1 99", "99 is not a class; class ids are 0 to 9"),
+        (b"a.mp4 1", "has 1 class id, but ids 0 to 1 are needed; see label_select and labels_stored"),
         (b"\t1 2", "no path before the class ids"),
         (b"\xff\xfe.mp4 1 2", "not UTF-8 text: byte 0 of the line"),
         (b"gone.mp4 1 2", "{0}/gone.mp4: no such file"),
-        (b"list.txt 1 2", "{0}/list.txt: not a video of a kind that is read here (mov, matroska"),
+        (b"list.txt 1 2", "{0}/list.txt: not a video of a supported kind (mov, matroska"),
     ],
 )
 def test_a_later_mistake_names_list_and_line(videos_list: Path, line: bytes, message: str) -> None:
@@ -200,7 +200,7 @@ def test_without_pyav_the_extra_is_named(videos_list: Path, monkeypatch: pytest.
 def batches_of(path: Path, *, rank: int = 0, world: int = 1, workers: int = 0) -> list[Batch]:
     samples = VideoSamples([path], **CLASSES, image_size=32, seed=5)
     options = {"pass_batch": 3, "rank": rank, "world": world, "passes": range(1, 5), "workers": workers, "prefetch": 2}
-    return list(build_loader(samples, OneList(len(samples), 5), **options))
+    return list(build_loader(samples, ShuffledList(len(samples), 5), **options))
 
 
 def assert_same(one: list[Batch], other: list[Batch]) -> None:
@@ -242,5 +242,5 @@ def test_a_broken_video_is_skipped_and_named_by_its_place(videos_list: Path, wor
     video.write_bytes(b"no video")
     reasons = {reason for batch in batches_of(videos_list, workers=workers) for reason in batch.skipped}
     (reason,) = reasons
-    assert reason.startswith(f"{videos_list}:4: {video}: not a video of a kind that is read here")
+    assert reason.startswith(f"{videos_list}:4: {video}: not a video of a supported kind")
     assert multiprocessing.active_children() == []

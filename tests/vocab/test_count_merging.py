@@ -1,4 +1,4 @@
-"""The counts of many shards as one table, beside a Counter; within little memory too."""
+"""Merging of word counts, compared with a Counter, also within little memory."""
 
 import os
 import random
@@ -16,11 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from ovocr.base.errors import MissingExtraError, OvocrError
+from ovocr.vocab.count_merging import LEAST_MEMORY, fetch_rows, merged_counts
 from ovocr.vocab.counting import COUNTS
-from ovocr.vocab.merged_counts import LEAST_MEMORY, fetch_rows, merged_counts
 
 Rows = list[tuple[str, int, int, str]]
-# By code units of UTF-16 the third would come before the second.
+# UTF-16 code units would sort the last before the third.
 ORDERED = ["'; DROP TABLE words; --", "a", "\uff21", "\U00020000"]
 
 
@@ -37,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
     return path
 
 
-def test_sums_first_shard_and_its_example(tmp_path: Path, folder: Path) -> None:
+def test_merges_counts_and_takes_the_first_shards_example(tmp_path: Path, folder: Path) -> None:
     files = [
         write(tmp_path / "z.parquet", [("a", 2, 1, "z1"), ("b", 1, 1, "z2")]),
         write(tmp_path / "empty.parquet", []),
@@ -49,7 +49,7 @@ def test_sums_first_shard_and_its_example(tmp_path: Path, folder: Path) -> None:
     assert rows == [("a", 7, 4, 0, "z1"), ("b", 1, 1, 0, "z2"), ("c", 5, 3, 2, "a2")]
 
 
-def test_paths_are_no_patterns_and_files_of_one_name_are_told_apart(tmp_path: Path, folder: Path) -> None:
+def test_paths_are_not_glob_patterns(tmp_path: Path, folder: Path) -> None:
     for name in ("[b]*", "a"):
         (tmp_path / name).mkdir()
     files = [write(tmp_path / name / "0?.parquet", [("w", 1, 1, name)]) for name in ("[b]*", "a")]
@@ -57,7 +57,7 @@ def test_paths_are_no_patterns_and_files_of_one_name_are_told_apart(tmp_path: Pa
         assert connection.execute("SELECT shard, example FROM words").fetchall() == [(0, "[b]*")]
 
 
-def test_a_hostile_word_is_a_word_and_the_order_is_that_of_the_bytes(tmp_path: Path, folder: Path) -> None:
+def test_hostile_words_are_data_and_sort_by_bytes(tmp_path: Path, folder: Path) -> None:
     files = [write(tmp_path / f"{n}'.parquet", [(word, 1, 1, "k") for word in ORDERED]) for n in range(2)]
     with merged_counts(files, folder) as connection:
         rows = connection.execute("SELECT * FROM words ORDER BY word").fetchall()
@@ -74,7 +74,7 @@ def most_bytes_in(folder: Path, done: threading.Event) -> int:
 
 
 @pytest.mark.parametrize("examples", [False, True])
-def test_more_words_than_fit_in_memory_are_spilled(tmp_path: Path, folder: Path, examples: bool) -> None:
+def test_words_beyond_the_memory_limit_are_spilled(tmp_path: Path, folder: Path, examples: bool) -> None:
     drawn = random.Random(0)
     expected: Counter[str] = Counter()
     first: dict[str, tuple[int, str]] = {}
@@ -104,15 +104,15 @@ def test_more_words_than_fit_in_memory_are_spilled(tmp_path: Path, folder: Path,
         assert {row[0]: row[2:] for row in rows} == first
 
 
-def test_memory_that_does_not_suffice_is_one_line(tmp_path: Path, folder: Path) -> None:
+def test_too_little_memory_is_a_one_line_error(tmp_path: Path, folder: Path) -> None:
     files = [write(tmp_path / "0.parquet", [(f"{n}{'x' * 200}", 1, 1, "k") for n in range(100_000)])]
-    wanted = pytest.raises(OvocrError, match=r"give it more memory than 1 MB")
+    wanted = pytest.raises(OvocrError, match=r"merging the word counts failed: .*; allow more memory than 1 MB")
     with wanted as caught, merged_counts(files, folder, memory=10**6):
         pass
     assert "\n" not in str(caught.value)
 
 
-def test_ctrl_c_ends_a_query_at_once(tmp_path: Path, folder: Path) -> None:
+def test_ctrl_c_interrupts_a_query(tmp_path: Path, folder: Path) -> None:
     files = [write(tmp_path / "0.parquet", [("a", 1, 1, "k")])]
     with merged_counts(files, folder) as connection:
         timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
@@ -126,7 +126,7 @@ def test_ctrl_c_ends_a_query_at_once(tmp_path: Path, folder: Path) -> None:
         assert fetch_rows(connection, "SELECT word FROM words WHERE tokens = ?", [1]) == [("a",)]
 
 
-def test_without_duckdb(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_duckdb_names_the_extra(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "duckdb", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'ovocr\[vocab\]'"), merged_counts([], folder):
         pass

@@ -1,4 +1,4 @@
-"""What becomes of a step's numbers: checked, and written by the first rank."""
+"""Checks the numbers of a step and, on rank 0, writes them to the metrics log."""
 
 import math
 import resource
@@ -19,10 +19,12 @@ from ovocr.trainer.training.step import StepResult
 _HEAD_NUMBERS = ("loss", "positive_cosine", "negative_cosine", "grad_norm")
 
 
-class StepReports:
-    """Takes the results of steps, on every rank alike; ``log``: where they are written, None on all but one rank.
+class StepReporter:
+    """Takes the results of steps on every rank.
 
-    last_loss: of the latest step, weighted. stops: whether any rank had been asked to stop.
+    log: where rank 0 writes; None on the other ranks.
+
+    last_loss: weighted loss of the latest step. stops: whether any rank was asked to stop.
     """
 
     def __init__(
@@ -34,10 +36,11 @@ class StepReports:
         self.stops = False
 
     def add(self, result: StepResult, *, ended: float | None) -> None:
-        """Check and write a step's numbers; ``ended``: when the next one began, None where none has.
+        """Checks and writes the numbers of a step.
 
-        Raises OvocrError naming step, head and samples where a number is not finite, and where too many samples were
-        skipped.
+        ended: when the next step began, on the monotonic clock; None if it has not begun.
+
+        Raises OvocrError naming step, head and samples if a number is not finite, or if too many samples were skipped.
         """
         numbers = result.read()
         ended = time.monotonic() if ended is None else ended
@@ -69,7 +72,7 @@ class StepReports:
         )
 
     def flush(self) -> None:
-        """Put all lines on the disk: before a checkpoint says that their steps are done."""
+        """Flushes all lines to disk; call before a checkpoint records their steps as done."""
         if self._log is not None:
             self._log.flush()
 
@@ -77,17 +80,17 @@ class StepReports:
         for name, head in result.heads.items():
             loss = numbers[f"{name}/loss"]
             if not math.isfinite(loss):
-                broken = ~torch.isfinite(torch.cat(head.sample_losses)).cpu().numpy()
-                bad = [sample for sample in np.concatenate(head.sample_ids)[broken][:3].tolist() if sample >= 0]
-                samples = ", ".join(self._data[name].samples.name(sample) for sample in bad) or "no single sample"
+                is_bad = ~torch.isfinite(torch.cat(head.sample_losses)).cpu().numpy()
+                bad = [sample for sample in np.concatenate(head.sample_ids)[is_bad][:3].tolist() if sample >= 0]
+                samples = ", ".join(self._data[name].samples.name(sample) for sample in bad) or "unknown"
                 raise OvocrError(f"step {result.step}, head {name}: the loss is {loss}; samples: {samples}")
         for name, value in numbers.items():
             if not math.isfinite(value):
-                raise OvocrError(f"step {result.step}: {name} is {value}, though the losses are finite")
+                raise OvocrError(f"step {result.step}: {name} is {value}, although the losses are finite")
 
 
 def peak_memory_gb() -> float:
-    """The most memory that this process has held at once [10^9 bytes], of the GPU if it uses one."""
+    """Returns this process's peak memory [10^9 bytes], on the GPU if it uses one."""
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         return torch.cuda.max_memory_allocated() / 1e9
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,18 +1,18 @@
-"""Samples of noise in the shape of a head's data: for trying out a configuration before its data are there."""
+"""Random samples in the shape of a head's data, to try out a configuration without its data."""
 
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ovocr.trainer.config.sections import HeadConfig
+from ovocr.trainer.config.heads import HeadConfig, VideoHeadConfig
 from ovocr.trainer.data.samples import Sample
 
 _SAMPLES = 1_000_000
 
 
-class MadeSamples:
-    """Random pixels and class ids, the same for the same number; image_size: where the head's settings say none."""
+class SyntheticSamples:
+    """Random pixels and class ids, reproducible by sample number; image_size: used if the head's settings give none."""
 
     def __init__(self, head: HeadConfig, *, num_classes: int, image_size: int) -> None:
         self._head, self._num_classes, self._size = head, num_classes, head.image_size or image_size
@@ -23,19 +23,19 @@ class MadeSamples:
         return _SAMPLES
 
     def load(self, index: int, position: int | None = None) -> Sample:
-        """Noise of the right shape, and as many class ids as the head takes of a record."""
+        """Returns random pixels of the right shape and as many class ids as the head uses per record."""
         random = np.random.default_rng(index)
-        labels = random.integers(0, self._num_classes, self._head.stored, np.int64)
-        if self._head.kind != "video":
+        labels = random.integers(0, self._num_classes, self._head.labels_stored, np.int64)
+        if not isinstance(self._head, VideoHeadConfig):
             return Sample(random.integers(0, 256, (3, self._size, self._size), np.uint8), labels)
-        frames = self._head.clip_frames
+        frames = self._head.frames
         pixels = random.integers(0, 256, (3, frames, self._size, self._size), np.uint8)
-        return Sample(pixels, labels, np.arange(frames, dtype=np.int64) * (self._head.video_frames // frames))
+        return Sample(pixels, labels, np.arange(frames, dtype=np.int64) * (self._head.sampled_frames // frames))
 
     def name(self, index: int) -> str:
-        """Made samples have no place."""
-        return f"made sample {index}"
+        """Returns the sample's number; synthetic samples have no source."""
+        return f"synthetic sample {index}"
 
     def class_counts(self) -> NDArray[np.int64]:
-        """Nothing is known of their classes."""
+        """Returns no counts, because the classes are random."""
         return np.zeros(0, np.int64)

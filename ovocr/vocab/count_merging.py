@@ -1,4 +1,4 @@
-"""The counts of shards, added up: as many distinct words as the disk holds, by DuckDB within a memory limit."""
+"""Sums the word counts of shards with DuckDB, within a memory limit. The disk limits the number of distinct words."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -11,13 +11,13 @@ from ovocr.base.errors import MissingExtraError, OvocrError
 from ovocr.processes.cores import available_cores
 
 DEFAULT_MEMORY = 2 * 10**9
-# With less DuckDB gives up: each of its threads holds blocks that it cannot put on the disk.
+# DuckDB fails with less: each of its threads holds blocks that it cannot spill to disk.
 LEAST_MEMORY = 100 * 10**6
-_MEMORY_OF_A_THREAD = 100 * 10**6
+_MEMORY_PER_THREAD = 100 * 10**6
 
 _SUMS = "CAST(sum(tokens) AS BIGINT) AS tokens, CAST(sum(images) AS BIGINT) AS images"
 _WORDS = f"CREATE TABLE words AS SELECT word, {_SUMS} FROM read_parquet(?) GROUP BY word"
-# Three times as long: the examples are strings, and nearly each word has one.
+# Takes three times as long: the examples are strings, and nearly every word has its own.
 _WORDS_WITH_EXAMPLES = f"""
     CREATE TABLE words AS
     SELECT word, {_SUMS}, min(shard) AS shard, arg_min(example, shard) AS example
@@ -30,37 +30,35 @@ _WORDS_WITH_EXAMPLES = f"""
 def merged_counts(
     files: Sequence[Path], folder: Path, *, memory: int = DEFAULT_MEMORY, examples: bool = False
 ) -> Iterator[Any]:
-    """A DuckDB connection with a table ``words``: word, tokens, images, one row a word, the sums over ``files``.
+    """Yields a DuckDB connection with a table ``words``: word, tokens, images; one row per word, summed over ``files``.
 
-    files: one or more, Parquet with those columns, and with examples as ``ovocr.vocab.counting`` writes them. folder:
-    where DuckDB keeps the table and what does not fit in memory; it must be there, and is the caller's to remove.
-    memory: bytes that DuckDB may take, at least LEAST_MEMORY; it uses fewer threads than cores where that is little.
+    files: one or more Parquet files with these columns; with ``examples``, as ``ovocr.vocab.counting`` writes them.
+    folder: an existing folder for DuckDB's table and temporary files. The caller removes it.
+    memory: bytes that DuckDB may use, at least LEAST_MEMORY. With little memory it uses fewer threads than cores.
+    examples: adds the columns shard and example: the index in ``files`` of the first file with the word, and the word's
+    example in that file.
 
-    examples: two columns more, shard and example: the place in ``files`` of the first file with the word, and the key
-    that it has for it.
-
-    Words compare by their UTF-8 bytes, as ``ORDER BY word`` does. Raises MissingExtraError where DuckDB is not
-    installed, and OvocrError, inside the block too, where the memory or the disk does not suffice.
+    Words are compared by their UTF-8 bytes, also by ``ORDER BY word``. Raises MissingExtraError if DuckDB is not
+    installed, and OvocrError, also inside the block, if memory or disk space runs out.
     """
     duckdb = _import_duckdb()
     try:
         with duckdb.connect(str(folder / "words.duckdb"), config=_settings(folder, memory)) as connection:
             _fill(connection, files, examples)
             yield connection
-    except duckdb.OutOfMemoryException as error:  # of its temporary files as well
+    except duckdb.OutOfMemoryException as error:  # also raised if the disk for temporary files is full
         raise OvocrError(
-            f"merging the counted words: {_first_line(error)}; give it more memory than {memory / 1e6:,.0f} MB, "
-            f"and more room on the disk of {folder}"
+            f"{folder}: merging the word counts failed: {_first_line(error)}; allow more memory than "
+            f"{memory / 1e6:,.0f} MB and free space on this disk"
         ) from error
     except duckdb.IOException as error:
-        raise OvocrError(f"{folder}: merging the counted words: {_first_line(error)}") from error
+        raise OvocrError(f"{folder}: merging the word counts failed: {_first_line(error)}") from error
 
 
 def fetch_rows(connection: Any, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-    """All rows of a query, in memory. Ctrl-C ends it at once.
+    """Returns all rows of a query. Ctrl-C interrupts it at once.
 
-    It runs in a thread of its own: in the main thread DuckDB goes on until a step of the query, a quarter of a minute,
-    is done.
+    The query runs in a thread: in the main thread DuckDB finishes a step of the query first, which takes up to 15 s.
     """
     with ThreadPoolExecutor(1) as executor:
         rows = executor.submit(lambda: connection.execute(query, parameters).fetchall())
@@ -72,7 +70,7 @@ def fetch_rows(connection: Any, query: str, parameters: Sequence[Any] = ()) -> l
 
 
 def _fill(connection: Any, files: Sequence[Path], examples: bool) -> None:
-    # A path is a pattern for DuckDB.
+    # DuckDB reads paths as glob patterns.
     patterns = [re.sub(r"[\[*?]", r"[\g<0>]", str(path)) for path in files]
     if not examples:
         fetch_rows(connection, _WORDS, [patterns])
@@ -88,10 +86,10 @@ def _fill(connection: Any, files: Sequence[Path], examples: bool) -> None:
 def _settings(folder: Path, memory: int) -> dict[str, Any]:
     return {
         "memory_limit": f"{memory}B",
-        "threads": max(1, min(available_cores(), memory // _MEMORY_OF_A_THREAD)),
+        "threads": max(1, min(available_cores(), memory // _MEMORY_PER_THREAD)),
         "temp_directory": str(folder / "spilled"),
         "preserve_insertion_order": False,
-        # It asks the network for extensions otherwise; what is used here is built in.
+        # Otherwise DuckDB downloads extensions; the ones used here are built in.
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
     }
@@ -102,7 +100,7 @@ def _first_line(error: Exception) -> str:
 
 
 def check_duckdb() -> None:
-    """Raises MissingExtraError where DuckDB is not installed: to be known before shards are counted for hours."""
+    """Raises MissingExtraError if DuckDB is not installed. Call it before counting shards, which may take hours."""
     _import_duckdb()
 
 
@@ -110,5 +108,5 @@ def _import_duckdb() -> Any:
     try:
         import duckdb
     except ImportError as error:
-        raise MissingExtraError("merging the words of shards", "vocab") from error
+        raise MissingExtraError("merging the word counts of shards", "vocab") from error
     return duckdb

@@ -1,4 +1,4 @@
-"""What is damage to a sample, which a run passes over, and what is not."""
+"""Distinguishes damaged samples, which a run skips, from other errors."""
 
 from ovocr.recordio import RecordError
 from ovocr.trainer.data.images import DecodeError
@@ -6,9 +6,9 @@ from ovocr.trainer.data.samples import Sample, Samples
 
 
 def load_unless_damaged(samples: Samples, index: int, position: int | None = None) -> Sample | str:
-    """The sample; of a damaged one, which it is and what is wrong with it.
+    """Returns the sample, or a message that names a damaged sample and its damage.
 
-    Raises OvocrError for what is no damage, such as a file that cannot be opened: it may be there again tomorrow.
+    Raises OvocrError for errors that are not damage, such as a file that cannot be opened: they may be temporary.
     """
     try:
         return samples.load(index, position)

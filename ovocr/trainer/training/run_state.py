@@ -1,4 +1,4 @@
-"""The course of a run over its checkpoints: begun with weights of its own or another run, saved, gone on with."""
+"""The state of a run: starts from initial or another run's weights, saves checkpoints and resumes from them."""
 
 import sys
 from dataclasses import dataclass
@@ -8,20 +8,21 @@ from typing import Any
 import torch
 
 from ovocr.base.errors import OvocrError
+from ovocr.base.plural import counted
 from ovocr.trainer.backbone.vision_transformer import check_same_network
-from ovocr.trainer.config.file import dump_config
 from ovocr.trainer.config.sections import RUN_CONFIG, RunConfig
+from ovocr.trainer.config.toml import dump_config
 from ovocr.trainer.data.head_data import HeadData
 from ovocr.trainer.ranks.distributed import Ranks
 from ovocr.trainer.runs.checkpoint import fill, incomplete_checkpoints, load_checkpoint, read_state, save_checkpoint
 from ovocr.trainer.runs.folder import RunFolder
-from ovocr.trainer.training.initial_centers import SourceHead, begin_centers
+from ovocr.trainer.training.initial_centers import SourceHead, load_initial_centers
 from ovocr.trainer.training.model import Model, Optimizers, saved_per_head
 
 
 @dataclass(frozen=True)
-class Course:
-    """What a checkpoint is made of and filled from: a run's folder, its trained things, and its data."""
+class RunState:
+    """Everything that a checkpoint is written from and restored into: folder, model, optimizers and data of a run."""
 
     folder: RunFolder
     config: RunConfig
@@ -31,16 +32,16 @@ class Course:
     ranks: Ranks
     device: torch.device
 
-    def begin(self) -> int:
-        """Load the newest checkpoint, or else what the configuration says to start from.
+    def start_or_resume(self) -> int:
+        """Loads the newest checkpoint, or else the initial weights that the configuration names.
 
-        Returns how many steps are done. Raises OvocrError naming what is missing or does not fit.
+        Returns the number of finished steps. Raises OvocrError naming what is missing or does not fit.
         """
         newest = self.folder.newest_checkpoint() if self.ranks.rank == 0 else None
-        done = self.ranks.agree(0 if newest is None else read_state(newest)["step"], self.device)
+        done = self.ranks.from_first_rank(0 if newest is None else read_state(newest)["step"], self.device)
         if self.ranks.rank == 0:
             for path in incomplete_checkpoints(self.folder.checkpoints):
-                print(f"{path}: not a complete checkpoint, left aside", file=sys.stderr)
+                print(f"{path}: incomplete checkpoint, ignored", file=sys.stderr)
         if done:
             self._resume(self.folder.checkpoint(done))
         else:
@@ -48,11 +49,11 @@ class Course:
         return done
 
     def save(self, done: int) -> None:
-        """Save a checkpoint of so many steps; every rank calls this."""
+        """Saves a checkpoint after ``done`` steps; every rank calls this."""
         state: dict[str, Any] = {
             "step": done,
             "ranks": self.ranks.world,
-            "seed": self.config.run.seed,  # all random draws are functions of it and of the counters below
+            "seed": self.config.run.seed,  # all random draws depend only on the seed and the counters below
             "num_classes": {name: data.num_classes for name, data in self.data.items()},
             "samples": {name: len(data.samples) for name, data in self.data.items()},
             "draws": {name: head.step for name, head in self.model.heads.items()},
@@ -67,9 +68,9 @@ class Course:
             found = len(self.data[name].samples)
             if count != found:
                 raise OvocrError(
-                    f"{self.folder.root}: head {name} was trained on {count} samples, its data hold "
-                    f"{found} now; choose another run.output, or the old data to go on with it "
-                    "(in a list of videos, replace the line of a broken one by another's)"
+                    f"{self.folder.root}: head {name} was trained on {counted(count, 'sample')}, but its data have "
+                    f"{found:,} now; choose another run.output, or restore the old data to resume "
+                    "(in a list of videos, replace the line of a broken video by that of another)"
                 )
         load_checkpoint(checkpoint, self.model.tensors() | self.optimizers.tensors(self.model), self.ranks)
         for name, draws in saved_per_head(checkpoint, "draws", self.config).items():
@@ -83,10 +84,12 @@ class Course:
                 raise OvocrError(f"backbone.init_from: {error}") from error
         for name, head in self.config.heads.items():
             if head.init_from is not None:
-                self._say(begin_centers(SourceHead.open(name, head.init_from), head, self.data[name], self.model))
+                self._log(
+                    load_initial_centers(SourceHead.open(name, head.init_from), head, self.data[name], self.model)
+                )
 
     def _start_backbone(self, source: Path) -> None:
-        """Weights of another run, or of a folder with config.json and model.safetensors."""
+        """Loads the weights of another run, or of a folder with config.json and model.safetensors."""
         if (source / RUN_CONFIG).is_file():
             run = RunFolder.open(source)
             check_same_network(run.config().backbone, self.config.backbone, run.config_path)
@@ -94,8 +97,8 @@ class Course:
             load_checkpoint(source, self.model.backbone_tensors(), self.ranks)
         else:
             fill(self.model.backbone_tensors(), self.model.backbone.read_weights(source), prefix="backbone.")
-        self._say(f"backbone: from {source}")
+        self._log(f"backbone: from {source}")
 
-    def _say(self, text: str) -> None:
+    def _log(self, text: str) -> None:
         if self.ranks.rank == 0:
             print(text, file=sys.stderr)

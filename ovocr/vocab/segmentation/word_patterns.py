@@ -1,18 +1,18 @@
-r"""Where the words are in a normalised line, by script. One pattern, its alternatives tried in this order:
+r"""Regular expressions that find words in a normalised line, by script. The alternatives are tried in this order:
 
 ============  =======================================================================================================
 symbol words  ``c++ c# at&t sk-ii t恤 4s店``: the list below and the mixed-script words of jieba's dictionary, longest
-              first, where neither end stands inside a run of its own script
-numbers       digits that touch no Latin letter are no word: ``12.50``, ``2019``, ``100%``
-Latin         letters, their marks and digits, with ``'`` before a letter inside: ``don't covid19 3d 1990's``. Their
-              words are found by ``latin_runs``
-Han           Chinese, and the kanji of Japanese: cut by jieba
+              first, if neither end is inside a run of its own script
+numbers       digits that touch no Latin letter are not a word: ``12.50``, ``2019``, ``100%``
+Latin         letters with their marks and digits, with ``'`` before a letter inside: ``don't covid19 3d 1990's``.
+              ``latin_words`` finds the words in such a run
+Han           Chinese, and the kanji of Japanese. jieba cuts such a run into words
 others        letters and marks of one script are one word: ``データ``, ``안녕하세요``, ``привет``, ``हिन्दी``. Thai and
-              others that are written without spaces are not cut further
-the rest      separates: spaces, punctuation (``- . & / @ _`` too: ``e-mail`` gives e, mail), symbols, emoji
+              other scripts without spaces are not cut further
+the rest      separates words: spaces, punctuation (also ``- . & / @ _``: ``e-mail`` gives e, mail), symbols, emoji
 ============  =======================================================================================================
 
-So every word has a letter, and URLs and addresses fall apart at their punctuation.
+Every word has a letter. URLs and addresses are split at their punctuation.
 """
 
 import re
@@ -21,10 +21,10 @@ from typing import Any
 
 from ovocr.base.errors import OvocrError
 
-# Words with a symbol inside and no other spelling. (The lexicon has at&t, c# and c++, from jieba's dictionary.)
+# Words with a symbol inside and no other spelling. The lexicon has at&t, c# and c++ from jieba's dictionary.
 SYMBOL_WORDS = ("at&t", "b&b", "c#", "c++", "f#", "g++", "h&m", "p&g", "q&a", "r&b", "r&d", "s&p", "sk-ii")
 
-# Scripts of which a run of letters and marks is one word. All scripts without a rule of their own share one last rule.
+# Scripts in which a run of letters and marks is one word. Scripts without a rule of their own share the last rule.
 _RUN_SCRIPTS = (
     "Arabic Armenian Bengali Cyrillic Devanagari Ethiopic Georgian Greek Gujarati Gurmukhi Hangul Hebrew Kannada Khmer "
     "Lao Malayalam Myanmar Sinhala Tamil Telugu Thai Tibetan"
@@ -43,8 +43,7 @@ _PATTERN = r"""
             | [\p{L}--RULED] [[\p{L}--RULED]\p{M}]*+ )
 """
 
-
-# The first three rules, where there are no letters but a to z and no marks.
+# The first three rules for lines whose only letters are a to z.
 _ASCII_PATTERN = r"""
   (?P<symbol> (?<! [a-z0-9] ) (?: SYMBOL_WORDS ) (?: (?<! [a-z0-9] ) | (?! '? [a-z0-9] ) ) )
 | (?P<number> [0-9]+ (?! [0-9] | '? [a-z] ) )
@@ -53,10 +52,11 @@ _ASCII_PATTERN = r"""
 
 
 def compile_words(mixed_words: Iterable[str]) -> Any:
-    """The pattern of the table above, of the package ``regex``; its groups are named after the rules.
+    """Compiles the pattern of the table above with the package ``regex``; its groups are named after the rules.
 
-    mixed_words: normalised dictionary words of more than one script, kept whole beside ``SYMBOL_WORDS``. Raises
-    OvocrError where regex is not installed.
+    mixed_words: normalised dictionary words of more than one script, kept whole like ``SYMBOL_WORDS``.
+
+    Raises OvocrError if regex is not installed.
     """
     regex = _import_regex()
     letters = [rf"[\p{{{script}}}&&\p{{L}}]" for script in _RUN_SCRIPTS.split()]
@@ -70,18 +70,18 @@ def compile_words(mixed_words: Iterable[str]) -> Any:
 
 
 def compile_ascii_words(mixed_words: Iterable[str]) -> re.Pattern[str]:
-    """The same pattern for lines that are all ASCII, most of all lines: three times as fast."""
+    """Compiles the same pattern for ASCII lines, which are the most common: three times as fast."""
     symbol_words = {word for word in (*SYMBOL_WORDS, *mixed_words) if word.isascii()}
     return re.compile(_ASCII_PATTERN.replace("SYMBOL_WORDS", _alternatives(symbol_words)), re.VERBOSE)
 
 
 def _alternatives(words: Iterable[str]) -> str:
-    """Of words that begin alike the longest is tried first."""
+    """Joins the words to alternatives, longest first, so that a word is found before its beginning."""
     return "|".join(map(re.escape, sorted(words, key=lambda word: (-len(word), word))))
 
 
 def compile_latin_word() -> Any:
-    """A pattern whose full match is one word of Latin letters, with apostrophes inside but no digits."""
+    """Compiles a pattern whose full match is one word of Latin letters with apostrophes inside and without digits."""
     return _import_regex().compile(r"\p{Latin}[\p{Latin}\p{M}]*+(?:'\p{Latin}[\p{Latin}\p{M}]*+)*+")
 
 

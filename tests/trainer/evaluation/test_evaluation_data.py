@@ -9,7 +9,7 @@ import pytest
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.trainer.data.records import vocabulary_sha256
-from ovocr.trainer.evaluation.data import HeadClasses, choose_heads
+from ovocr.trainer.evaluation.evaluation_data import HeadClasses, choose_heads
 
 RUN = Path("run")
 
@@ -58,11 +58,11 @@ def test_heads_that_fit(
 @pytest.mark.parametrize(
     ("names", "wanted", "message"),
     [
-        (["others"], "ocr", r"/others: its tags are of another vocabulary \(\w{12}…\) than the run's .* \(head ocr\)$"),
-        (["words", "others"], "ocr", "/others: its tags are of another vocabulary"),
-        (["words"], "image", "/words: its tags are words of a vocabulary, the head's are class ids without one"),
-        (["numbers"], "ocr", "/n: its tags are class ids without a vocabulary, the head's are words"),
-        (["numbers"], "small", "/n: its tags are of 20 classes, the head has 19"),
+        (["others"], "ocr", r"/others: its vocabulary \(\w{12}…\) is not the run's .* \(head ocr\)$"),
+        (["words", "others"], "ocr", r"/others: its vocabulary \(\w{12}…\) is not the run's"),
+        (["words"], "image", "/words: its tags are words of a vocabulary, but the head's are class ids without one"),
+        (["numbers"], "ocr", "/n: its tags are class ids without a vocabulary, but the head's are words"),
+        (["numbers"], "small", "/n: it has 20 classes, but the head has 19"),
         (["words"], "video", "/words: not a file; heads of kind video take lists of videos"),
         (["list"], "image", "list.txt: a file; heads of kind image take labelled data sets, which are folders"),
         (

@@ -1,4 +1,4 @@
-"""The words of a corpus, one at a time, and the most frequent of them."""
+"""The distinct words of a corpus with their counts, and the most frequent of them."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -8,9 +8,10 @@ from ovocr.vocab.corpus import TextShard
 from ovocr.vocab.coverage.figures import ListedWord
 
 
-class FoundWord(NamedTuple):
-    """A distinct word. tokens: how often it was read; images: in how many. shard: number, in the corpus, of the first
-    shard that has it; example: the key of its first image there.
+class CorpusWord(NamedTuple):
+    """A distinct word. tokens: number of occurrences. images: number of images with it.
+
+    shard: index in the corpus of the first shard with the word. example: key of the first image with it in that shard.
     """
 
     word: str
@@ -20,29 +21,29 @@ class FoundWord(NamedTuple):
     example: str
 
 
-def by_frequency(word: FoundWord) -> tuple[int, str]:
-    """Sorts the most frequent first; of equally frequent words by code point."""
+def by_frequency(word: CorpusWord) -> tuple[int, str]:
+    """Returns a sort key: the most frequent words first, ties by code point."""
     return -word.tokens, word.word
 
 
 class TopWords:
-    """The ``limit`` most frequent of the words that were added. Memory: twice as many."""
+    """The ``limit`` most frequent of the added words. Memory: twice as many words."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._words: list[FoundWord] = []
-        self._least = 0  # words with fewer tokens cannot be among them
+        self._words: list[CorpusWord] = []
+        self._least = 0  # words with fewer tokens are not among the most frequent
 
-    def add(self, word: FoundWord) -> None:
-        """Words that are added are distinct."""
+    def add(self, word: CorpusWord) -> None:
+        """Adds a word. Added words must be distinct."""
         if word.tokens < self._least or not self._limit:
             return
         self._words.append(word)
         if len(self._words) >= 2 * self._limit:
             self._prune()
 
-    def words(self) -> Sequence[FoundWord]:
-        """By falling frequency."""
+    def words(self) -> Sequence[CorpusWord]:
+        """Returns the words, most frequent first."""
         self._prune()
         return self._words
 
@@ -53,8 +54,8 @@ class TopWords:
             self._least = self._words[-1].tokens
 
 
-def list_words(words: Iterable[FoundWord], shards: Sequence[TextShard]) -> tuple[ListedWord, ...]:
-    """Words as reports name them. shards: of the corpus, in order."""
+def list_words(words: Iterable[CorpusWord], shards: Sequence[TextShard]) -> tuple[ListedWord, ...]:
+    """Returns the words in the form of reports. shards: of the corpus, in order."""
     return tuple(
         ListedWord(
             word=found.word,

@@ -1,10 +1,10 @@
-"""Words of a run of Latin letters in which spaces were lost: ``howareyou`` is how, are, you.
+"""Splits a run of Latin letters that lost its spaces: ``howareyou`` is how, are, you.
 
-A run is cut where that makes its parts far likelier than the whole. How likely a word is says ``word_costs``; one that
-is not listed costs 20 nats, 2 more for each of its first eight letters and 3 more for each further one: names are
-short, and what is longer than a word can be has lost its spaces. Very short parts cost more than their frequency says,
-since anything can be cut into those. In a line that has spaces a run is a word as a rule, and must be the more unlikely
-to be cut, the longer it is: other languages have long words that no list has.
+A run is split if its parts are far likelier than the whole. ``word_costs`` gives the cost of listed words. An unlisted
+word costs 20 nats, plus 2 for each of its first eight letters and 3 for each further letter: names are short, and a run
+that is too long for a word has lost its spaces. Parts of one or two letters cost more than their frequency says,
+because any run can be split into them. In a line with spaces a run is usually one word, so the parts must be likelier
+by a margin that grows with the run's length: other languages have long words that no list has.
 """
 
 from functools import lru_cache
@@ -13,11 +13,11 @@ from math import inf
 from ovocr.vocab.segmentation.word_costs import load_word_costs
 
 SHORTEST_RUN = 4
-# Longer ones are no text: nothing that was read in one line has so many letters.
+# Longer runs are not text: no line that was read has so many letters.
 LONGEST_RUN = 400
 _LONGEST_PART = 24
 
-# In nats.
+# Costs in nats.
 _UNLISTED = 20.0
 _UNLISTED_LETTER = 2.0
 _UNLISTED_LETTER_BEYOND = 3.0
@@ -26,14 +26,14 @@ _POSSESSIVE = 5.0
 _ONE_LETTER = {"a": 3.0, "i": 5.0}
 _ANOTHER_LETTER = 10.0
 _TWO_LETTERS = 2.0
-# By how much the parts must be likelier than the whole.
+# The parts must be likelier than the whole by these margins, in nats.
 _LISTED_MARGIN = 2.0
 _SPACED_MARGIN = 4.0
 _SPACED_MARGIN_LETTER = 1.5
 
 
 class LatinSplitter:
-    """Cuts runs of Latin letters, with apostrophes inside, into words; as a rule into one."""
+    """Splits runs of Latin letters, with apostrophes inside, into words; most runs are one word."""
 
     def __init__(self) -> None:
         self._costs = load_word_costs()
@@ -43,15 +43,15 @@ class LatinSplitter:
         self._unlisted_parts = [_unlisted_cost(letters) for letters in range(_LONGEST_PART + 1)]
         self._unlisted_parts[1] += _ANOTHER_LETTER
         self._unlisted_parts[2] += _TWO_LETTERS
-        # Most runs come again: those of a language's common words in every line.
+        # Most runs are common words, which are repeated in every line.
         self._parts = lru_cache(maxsize=65536)(self._cut)
 
     def is_listed(self, word: str) -> bool:
-        """Is it a word of the lists, or one with 's?"""
+        """Returns True if the word, or the word without 's, is listed."""
         return word in self._costs or (word.endswith("'s") and word[:-2] in self._costs)
 
     def split(self, run: str, *, spaced: bool) -> tuple[str, ...]:
-        """The words of a normalised run; joined they are the run. spaced: whether its line has spaces."""
+        """Returns the words of a normalised run. Joined, they are the run. spaced: True if its line has spaces."""
         if not SHORTEST_RUN <= len(run) <= LONGEST_RUN:
             return (run,)
         parts, gain = self._parts(run)
@@ -64,7 +64,7 @@ class LatinSplitter:
         return parts if gain > margin else (run,)
 
     def cost(self, word: str) -> float:
-        """How unlikely the word is, in nats, whether or not it is listed."""
+        """Returns the cost of a listed or unlisted word: -log of its probability, in nats."""
         listed = self._costs.get(word)
         if listed is None and word.endswith("'s"):
             stem = self._costs.get(word[:-2])
@@ -74,12 +74,12 @@ class LatinSplitter:
         return _unlisted_cost(len(word))
 
     def _cut(self, run: str) -> tuple[tuple[str, ...], float]:
-        """The likeliest parts, and by how many nats they are likelier than the whole. Viterbi's algorithm."""
-        best = [0.0]  # cost of the likeliest parts of the first letters
-        starts = [0]  # where the last of these parts starts
+        """Returns the likeliest parts and by how many nats they are likelier than the whole. Viterbi's algorithm."""
+        best = [0.0]  # best[end]: cost of the likeliest parts of run[:end]
+        starts = [0]  # starts[end]: start of the last of these parts
         listed, short, unlisted = self._costs.get, self._short_parts.get, self._unlisted_parts
         plain = "'" not in run
-        # Written out: this loop is most of the time that text of unlisted words takes.
+        # Inlined for speed: this loop takes most of the time on text with unlisted words.
         for end in range(1, len(run) + 1):
             lowest, lowest_start = inf, 0
             for start in range(max(0, end - _LONGEST_PART), end):
@@ -105,7 +105,7 @@ class LatinSplitter:
 
 
 def _short_part_cost(part: str) -> float:
-    """What a very short part costs more than it does as a word."""
+    """Returns the extra cost of a part of one or two letters."""
     if len(part) == 1:
         return _ONE_LETTER.get(part, _ANOTHER_LETTER)
     return _TWO_LETTERS if len(part) == 2 else 0.0

@@ -1,4 +1,4 @@
-"""What every worker process does first. Imports nothing heavy, so that thread limits are set before numpy loads."""
+"""The first steps of every worker process. Imports nothing heavy: thread limits must be set before numpy loads."""
 
 import os
 import signal
@@ -9,8 +9,11 @@ from multiprocessing.connection import wait
 _THREAD_LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
-def begin_worker() -> None:
-    """One thread for each library, no Ctrl-C (which goes to the whole process group), an end when the parent ends."""
+def set_up_worker() -> None:
+    """Limits libraries to one thread, ignores Ctrl-C, restores SIGTERM and ends the process when the parent ends.
+
+    Ctrl-C is sent to the whole process group; the parent handles it.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -19,7 +22,7 @@ def begin_worker() -> None:
 
 
 def _end_with_parent() -> None:
-    """A parent that is killed closes its pipes too, but a worker in the middle of its work would not see it."""
+    """Waits for the parent to end. A busy worker would not notice the closed pipes of a killed parent."""
     parent = parent_process()
     if parent is not None:
         wait([parent.sentinel])
