@@ -1,14 +1,14 @@
-"""An HTML page taken apart, for tests of what reports say and that strangers' text in them stays text."""
+"""Parses an HTML page, for tests of the contents of reports and of the escaping of untrusted text."""
 
 from html.parser import HTMLParser
 
-VOID = {"meta", "img", "input", "br"}  # elements without an end
+VOID = {"meta", "img", "input", "br"}  # elements without an end tag
 
 
 class Page(HTMLParser):
-    """The elements of a page with their attributes, its scripts and its style, and the text outside of them.
+    """The elements of a page with their attributes, its scripts, its style, and all other text.
 
-    open: elements that have not ended. Fails where one ends that is not the last to have begun.
+    open: elements without an end so far. Fails if an end tag does not match the last open element.
     """
 
     def __init__(self, text: str) -> None:
