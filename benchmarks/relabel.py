@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +40,12 @@ def run(name: str, *arguments: str) -> dict[str, Any]:
 def grow(data_set: LabelledDataSet, root: Path, copies: int) -> None:
     """A data set with each finished shard ``copies`` times, in ``root``."""
     manifest = data_set.manifest()
-    shards = len(manifest["shards"])
-    manifest["shards"] *= copies
+    shards = len(manifest.shards)
     shutil.copytree(data_set.root, root)
     for path in list(LabelledDataSet(root).shard_files()):
         for copy in range(1, copies):
             shutil.copy(path, path.with_stem(f"{int(path.stem) + copy * shards:05d}"))
-    LabelledDataSet(root).manifest_path.write_text(json.dumps(manifest))
+    replace(manifest, shards=manifest.shards * copies).write(LabelledDataSet(root).manifest_path)
 
 
 def files_differ(one: Path, other: Path) -> bool:

@@ -19,7 +19,7 @@ from typing import Any
 from relabel import grow
 
 from ovocr.dataset.layout import LabelledDataSet
-from ovocr.dataset.shard_files import describe_file, shard_files
+from ovocr.dataset.statistics import FileDescription
 
 
 def run(name: str, images: str, *arguments: str) -> dict[str, Any]:
@@ -39,9 +39,9 @@ def hash_files(name: str, data_set: LabelledDataSet) -> dict[str, Any]:
     start, cpu = time.perf_counter(), time.process_time()
     images = 0
     for number in data_set.finished_shards():
-        images += data_set.stats(number)["input"]
-        for path in shard_files(data_set, number, with_text=True).values():
-            describe_file(path)
+        images += data_set.counts(number).input
+        for path in data_set.data_files(number, with_text=True).values():
+            FileDescription.of(path)
     return _row(name, images, time.perf_counter() - start, time.process_time() - cpu)
 
 

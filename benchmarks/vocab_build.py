@@ -27,8 +27,9 @@ import pyarrow.parquet as pq
 from resident_memory import resident
 
 from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.manifest import Manifest, TagPolicy, WordsEntry
+from ovocr.dataset.text import find_shards, read_images
 from ovocr.vocab.building.shard_counts import count_shards
-from ovocr.vocab.corpus import find_shards, read_images
 from ovocr.vocab.segmentation.segmenter import DEFAULT, load_segmenter, segment_lines
 
 WORDS_A_LINE = 8
@@ -88,8 +89,17 @@ def make(data: Path, tokens: int, distinct: int, part_share: float) -> tuple[Pat
         pq.write_table(table, data_set.ocr_path(shard), compression="zstd", row_group_size=1000)
         data_set.stats_path(shard).write_text("{}")
     for data_set in (part, rest):
-        data_set.manifest_path.write_text("{}")
+        _describe(data_set)
     return part.root, rest.root
+
+
+def _describe(data_set: LabelledDataSet) -> None:
+    """Write a manifest: reading the text needs one."""
+    words = WordsEntry(size=1, sha256="", segmentation={})
+    manifest = Manifest(
+        policy=TagPolicy(tags=1, seed=0), shard_size=1, max_pixels=1, words=words, engine={}, versions={}, shards=()
+    )
+    manifest.write(data_set.manifest_path)
 
 
 def count_plainly(root: Path) -> None:

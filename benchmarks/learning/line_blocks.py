@@ -12,6 +12,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -83,9 +84,10 @@ def cut_blocks(labels: Path, out: Path, words: Vocabulary, *, classes: Vocabular
         pq.write_table(pa.Table.from_pylist(rows, _SCHEMA), made.records_path(shard))
         made.stats_path(shard).write_text(json.dumps({"input": len(rows), "ok": len(rows)}) + "\n")
     manifest = data_set.manifest()
-    manifest["vocabulary"] = {"size": len(classes), "sha256": classes.sha256}
-    manifest["shards"] = [manifest["shards"][shard] for shard in shards]
-    made.manifest_path.write_text(json.dumps(manifest, indent=1) + "\n")
+    assert manifest.words is not None
+    described = replace(manifest.words, size=len(classes), sha256=classes.sha256)
+    kept = tuple(manifest.shards[shard] for shard in shards)
+    replace(manifest, words=described, shards=kept).write(made.manifest_path)
     return counts
 
 

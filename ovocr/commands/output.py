@@ -9,6 +9,7 @@ import click
 from ovocr.base.errors import UsageError
 from ovocr.base.escape import for_terminal
 from ovocr.base.files import write_text
+from ovocr.dataset.layout import is_inside_data_set
 
 JSON_HELP = "Write the figures as JSON to this file; - for standard output."
 
@@ -61,9 +62,7 @@ def file_target(ctx: click.Context, parameter: click.Parameter, value: str | Non
 
 def _check_replaceable(what: str, path: Path, name: str | None) -> None:
     """Raises UsageError where a file would take the place of one that a command has not written before."""
-    folder = path.absolute().parent
-    root = folder.parent if folder.name in ("rec", "ocr", "records", "stats") else folder
-    if (root / "manifest.json").is_file():
+    if is_inside_data_set(path):
         raise UsageError(f"{what}: lies in a labelled data set, whose files it might replace; choose another place")
     begins = {"json_path": (b"{", b"["), "html_path": (b"<!DOCTYPE html>",), "preview_path": (b"<!DOCTYPE html>",)}
     if name in begins and path.is_file() and path.stat().st_size:

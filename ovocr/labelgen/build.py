@@ -4,6 +4,7 @@ import time
 
 from ovocr.base.errors import UsageError
 from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.manifest import IDF
 from ovocr.labelgen.executors.executor import Executor, check_executor, open_executor
 from ovocr.labelgen.executors.shard_run import ShardRun
 from ovocr.labelgen.options import BuildOptions
@@ -15,7 +16,6 @@ from ovocr.labelgen.shards.store_destination import open_destination
 from ovocr.labelgen.shards.totals import Totals
 from ovocr.labelgen.sources import InputShard, plan_shards
 from ovocr.labelgen.tagging.run_words import Words, load_vocabulary
-from ovocr.labelgen.tagging.tag_slots import IDF
 from ovocr.labelgen.tagging.word_frequencies import WordFrequencies
 from ovocr.labelgen.workers.tasks import LabelTask, engine_choice
 

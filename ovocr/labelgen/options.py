@@ -5,14 +5,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ovocr.base.errors import UsageError
-from ovocr.labelgen.tagging.tag_slots import IDF, UNIFORM, WEIGHTINGS, TagPolicy
+from ovocr.dataset.manifest import IDF, MAX_SEED, MAX_TAGS, UNIFORM, WEIGHTINGS, TagPolicy
 from ovocr.vocab import Segmentation
 
 LOCAL, RAY = "local", "ray"
 EXECUTORS = (LOCAL, RAY)
 PRECISIONS = ("float32", "bfloat16")
-MAX_SEED = 2**63 - 1
-MAX_TAGS = 100_000
 MAX_CLASSES = 2**24  # class ids are stored as float32, which is exact up to here
 
 

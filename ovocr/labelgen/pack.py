@@ -7,10 +7,10 @@ from itertools import chain
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ovocr.base.errors import OvocrError
 from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.record_columns import read_keys
 from ovocr.labelgen.executors.executor import check_executor, open_executor
 from ovocr.labelgen.executors.shard_run import ShardRun
 from ovocr.labelgen.label_tables import LabelTable
@@ -125,6 +125,4 @@ def _check_keys_meet(shards: list[InputShard], table: LabelTable) -> None:
 def _keys_of_images(data_set: LabelledDataSet) -> Iterator[pa.Array]:
     """Yields the keys of all images in finished shards, in batches."""
     for number in data_set.finished_shards():
-        with pq.ParquetFile(data_set.records_path(number)) as file:
-            for batch in file.iter_batches(columns=["key"]):
-                yield batch.column("key")
+        yield from read_keys(data_set.records_path(number))

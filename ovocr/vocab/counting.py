@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ovocr.vocab.corpus import ImageText
+from ovocr.dataset.text import ImageText
 from ovocr.vocab.segmentation.segmenter import Segmentation, segment_lines
 
 COUNTS = pa.schema([("word", pa.string()), ("tokens", pa.int64()), ("images", pa.int64()), ("example", pa.string())])

@@ -87,8 +87,8 @@ def test_no_data_set_is_said(tmp_path: Path) -> None:
     with pytest.raises(OvocrError, match=r"not a labelled data set \(no manifest.json\)"):
         LabelledDataSet.open(tmp_path)
     (tmp_path / "manifest.json").write_text("[1]")
-    with pytest.raises(OvocrError, match="manifest.json: a JSON object was expected"):
+    with pytest.raises(OvocrError, match="manifest.json: should be a JSON object, is other JSON"):
         LabelledDataSet.open(tmp_path).manifest()
     (tmp_path / "manifest.json").write_text("{")
-    with pytest.raises(OvocrError, match="manifest.json: cannot be read as JSON"):
+    with pytest.raises(OvocrError, match="manifest.json: should be a JSON object, is no JSON"):
         LabelledDataSet.open(tmp_path).manifest()

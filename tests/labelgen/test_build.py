@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ovocr.base.errors import OvocrError, UsageError
+from ovocr.dataset.json_objects import read_object
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.labelgen.build import build_labels
 from ovocr.labelgen.images.stored_image import store_image
@@ -108,7 +109,7 @@ def test_tags_point_at_their_words(built: Built):
 
 def test_counts_add_up(built: Built):
     data_set, totals = built
-    stats = data_set.stats(0)
+    stats = read_object(data_set.stats_path(0))
     assert {name: stats[name] for name in ("input", "ok", "dropped", "quarantined", "ignored")} == {
         **{"input": 7, "ok": 3, "dropped": 2, "quarantined": 2, "ignored": 1}
     }
@@ -121,7 +122,7 @@ def test_counts_add_up(built: Built):
 
 
 def test_the_manifest_is_configuration_only(built: Built, options: BuildOptions, vocabulary: Path):
-    manifest = built[0].manifest()
+    manifest = read_object(built[0].manifest_path)
     assert manifest["options"] == {"tags": 5, "seed": 7, "shard_size": 10_000, "max_pixels": 50_000_000}
     assert manifest["shards"] == [
         {"source": source, "kind": "tar", "size": os.path.getsize(source)} for source in options.sources

@@ -20,12 +20,13 @@ from PIL import Image
 
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.cli import main
+from ovocr.dataset.json_objects import read_object
 from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.text import find_shards
 from ovocr.labelgen.images.stored_image import store_image
 from ovocr.labelgen.options import PackOptions
 from ovocr.labelgen.pack import PackTotals, pack_labels
 from ovocr.recordio import RecordReader, RecordWriter
-from ovocr.vocab.corpus import find_shards
 
 Packed = tuple[LabelledDataSet, PackTotals]
 
@@ -115,7 +116,7 @@ def test_records_hold_the_stored_image_and_exactly_the_labels(
 
 def test_counts_add_up_and_include_the_keys_of_the_table(packed: Packed):
     data_set, totals = packed
-    stats = data_set.stats(0)
+    stats = read_object(data_set.stats_path(0))
     del stats["seconds"], stats["source"], stats["size"]
     assert set(stats.pop("files")) == {"rec", "idx", "records"}
     assert stats == {
@@ -136,7 +137,7 @@ def test_counts_add_up_and_include_the_keys_of_the_table(packed: Packed):
 
 
 def test_the_manifest_is_configuration_only(packed: Packed, options: PackOptions):
-    manifest = packed[0].manifest()
+    manifest = read_object(packed[0].manifest_path)
     assert manifest["num_classes"] == 12
     assert manifest["options"] == {
         **{"tags": 4, "shard_size": 10_000, "max_pixels": 50_000_000},
@@ -301,7 +302,7 @@ def test_quarantined_images_can_be_retried(options: PackOptions, tmp_path: Path,
 
 def test_a_data_set_of_the_other_command_is_refused(packed: Packed, options: PackOptions, tmp_path: Path):
     shutil.copytree(packed[0].root, tmp_path / "labelled")
-    manifest = {**packed[0].manifest(), "vocabulary": {"size": 1, "sha256": ""}}
+    manifest = {**read_object(packed[0].manifest_path), "vocabulary": {"size": 1, "sha256": ""}}
     del manifest["num_classes"], manifest["labels"]
     (tmp_path / "labelled" / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(OvocrError, match="another configuration: num_classes is None there, 12 in this run"):
@@ -309,7 +310,7 @@ def test_a_data_set_of_the_other_command_is_refused(packed: Packed, options: Pac
 
 
 def test_a_packed_data_set_has_no_text(packed: Packed):
-    with pytest.raises(OvocrError, match="out: packed with class ids from a table, no text was read"):
+    with pytest.raises(OvocrError, match="out: packed with class ids from a table, it has no text"):
         find_shards([packed[0].root])
 
 

@@ -155,7 +155,7 @@ def test_a_locked_shard_is_refused(built: Built, options: BuildOptions, tmp_path
     data_set = LabelledDataSet(tmp_path / "labels")
     with (
         locked(data_set.lock_path(0), "held"),
-        pytest.raises(OvocrError, match="shard 0 is being made by another process; wait for it, or share"),
+        pytest.raises(OvocrError, match="shard 0 is being written by another process; wait for it, or divide"),
     ):
         build_labels(again(options, out=data_set.root), progress=False)
     build_labels(again(options, out=data_set.root), progress=False)

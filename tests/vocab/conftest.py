@@ -10,6 +10,7 @@ import pytest
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.vocab import Vocabulary
 from ovocr.vocab.lexicon import build_lexicon
+from tests.manifests import make_manifest
 
 SCHEMA = pa.schema(
     [
@@ -28,7 +29,7 @@ def _write_shard(root: Path, shard: int, images: list[list[str]], *, finished: b
     data_set = LabelledDataSet(root)
     for path in (data_set.ocr_path(shard), data_set.stats_path(shard)):
         path.parent.mkdir(parents=True, exist_ok=True)
-    data_set.manifest_path.write_text("{}", encoding="utf-8")
+    make_manifest([], vocabulary=Vocabulary(["word"])).write(data_set.manifest_path)
     rows = [
         {
             "key": f"{number}.jpg",

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from ovocr.dataset.text import ImageText
 from ovocr.vocab import Segmentation
-from ovocr.vocab.corpus import ImageText
 from ovocr.vocab.counting import COUNTS, WordCounts, count_words
 
 IMAGES = [ImageText("a.jpg", ["Hello hello", "well"]), ImageText("b.jpg", []), ImageText("c.jpg", ["zoo hello 乾淨"])]

@@ -9,10 +9,10 @@ from typing import Any
 from ovocr.base.errors import OvocrError
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.outcome import Outcome, quarantined
+from ovocr.dataset.shard_writer import ShardWriter
 from ovocr.labelgen.executors.shard_run import NumberedShard, RunCounts, is_finished
 from ovocr.labelgen.shards.destination import Destination
 from ovocr.labelgen.shards.progress import Progress, say
-from ovocr.labelgen.shards.shard_writer import ShardWriter
 from ovocr.labelgen.sources import Ignored, Lost, read_shard
 from ovocr.labelgen.workers.pool import Failure, Job, WorkerPool
 from ovocr.labelgen.workers.tasks import Task
@@ -56,7 +56,7 @@ def make_shards(
             say(f"shard {number} was made by another process meanwhile")
         else:
             destination.begin_shard(number)
-            with ShardWriter(data_set, number, shard, with_text=task.with_text) as writer:
+            with ShardWriter(data_set, number, shard.entry, ignored=shard.ignored, with_text=task.with_text) as writer:
                 _write_shard(writer, results, bar)
             destination.finish_shard(number)
             made += 1

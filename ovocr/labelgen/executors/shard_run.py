@@ -64,7 +64,7 @@ class ShardRun:
     def totals(self, seconds: float) -> Totals:
         """Returns the totals of the run. seconds: its duration."""
         return Totals.of(
-            (self.data_set.stats(number) for number in self._numbers),
+            (self.data_set.counts(number) for number in self._numbers),
             built=self._counts.shards,
             images_built=self._counts.images,
             seconds=seconds,
@@ -77,4 +77,4 @@ def is_finished(data_set: LabelledDataSet, number: int, retry_quarantined: bool)
     """Returns True if the shard is finished. retry_quarantined: a shard with quarantined images is not."""
     if not data_set.stats_path(number).exists():
         return False
-    return not (retry_quarantined and data_set.stats(number)["quarantined"])
+    return not (retry_quarantined and data_set.counts(number).quarantined)

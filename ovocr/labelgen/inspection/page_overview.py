@@ -11,9 +11,9 @@ def facts(data_set: InspectedDataSet) -> str:
     if data_set.packed:
         about.append("class ids from a table")
     else:
-        engine = data_set.manifest.get("engine")
+        engine = data_set.manifest.engine or {}
         about.append(f"words of a vocabulary of {len(data_set.vocabulary):,}")
-        about += [f"read by {text(str(engine['name']))}"] if isinstance(engine, dict) and "name" in engine else []
+        about += [f"read by {text(str(engine['name']))}"] if "name" in engine else []
     return f"<p>{' · '.join(about)}</p>"
 
 
@@ -31,10 +31,8 @@ def overview(data_set: InspectedDataSet) -> str:
         '<th scope="col">status</th><th scope="col" class="text">reason</th><td class="bars"></td>'
         '<th scope="col">images</th><th scope="col">share</th>'
     )
-    shards, planned = len(data_set.shards), data_set.manifest.get("shards")
-    all_of = (
-        "" if not isinstance(planned, list) or len(planned) == shards else f" that are finished of {len(planned):,}"
-    )
+    shards, planned = len(data_set.shards), len(data_set.manifest.shards)
+    all_of = "" if planned == shards else f" that are finished of {planned:,}"
     plural = "s" if shards != 1 else ""
     note = f"{counts['input']:,} images in {shards:,} shard{plural}{all_of}; {_contents(data_set)}."
     return panel("The whole data set", note, table(header, rows))

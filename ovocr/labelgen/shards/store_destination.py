@@ -14,13 +14,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from ovocr.base.errors import OvocrError
 from ovocr.base.files import locked
 from ovocr.base.object_store import connect, describe_error
-from ovocr.dataset.layout import LabelledDataSet
-from ovocr.dataset.shard_files import shard_files
+from ovocr.dataset.layout import FOLDERS, LabelledDataSet
+from ovocr.dataset.manifest import Manifest
 from ovocr.labelgen.shards.destination import Destination
 from ovocr.labelgen.shards.manifest import settle_configuration
 from ovocr.labelgen.sources import InputShard
@@ -70,7 +69,7 @@ class StoreDestination(Destination):
             if f"{source}/".startswith(f"{self._url}/rec/"):
                 raise OvocrError(f"--out {self._url}: {source} lies where its shards are written; choose another --out")
 
-    def settle(self, manifest: dict[str, Any], words: Words | None) -> None:
+    def settle(self, manifest: Manifest, words: Words | None) -> None:
         """As settle_configuration does; of processes that begin the data set at once the first manifest stands."""
         settle_configuration(self.data_set, manifest, words)
         if not self._is_new:
@@ -118,7 +117,7 @@ class StoreDestination(Destination):
 
     def _upload_shard(self, number: int) -> None:
         with self._store.errors():
-            for path in shard_files(self.data_set, number, with_text=True).values():
+            for path in self.data_set.data_files(number, with_text=True).values():
                 if path.exists():
                     self._store.system.put_file(str(path), self._object(path))
                     path.unlink()
@@ -138,7 +137,7 @@ class StoreDestination(Destination):
         return True
 
     def _check_nothing_foreign(self) -> None:
-        for folder in ("rec", "ocr", "records", "stats"):
+        for folder in FOLDERS:
             with self._store.errors():
                 found = self._store.system.find(f"{self._store.path}/{folder}")
             # Another process may have begun the data set since: its manifest came before its shards.

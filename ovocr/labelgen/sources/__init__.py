@@ -12,12 +12,12 @@ from ovocr.base.errors import OvocrError, UsageError
 from ovocr.base.object_store import is_url
 from ovocr.labelgen.sources import folder, parquet, rec, tar
 from ovocr.labelgen.sources.input_shard import InputShard
-from ovocr.labelgen.sources.items import Found, Ignored, Lost, SourceItem, as_text
+from ovocr.labelgen.sources.items import Found, Ignored, Lost, SourceItem
 from ovocr.labelgen.sources.local_path import LocalPath
 from ovocr.labelgen.sources.source_path import FileState, SourcePath
 from ovocr.labelgen.sources.store_path import StorePath
 
-__all__ = ["KINDS", "Found", "Ignored", "InputShard", "Lost", "SourceItem", "as_text", "plan_shards", "read_shard"]
+__all__ = ["KINDS", "Found", "Ignored", "InputShard", "Lost", "SourceItem", "plan_shards", "read_shard"]
 
 
 class SourceKind(Protocol):
@@ -30,7 +30,7 @@ class SourceKind(Protocol):
         """Yields the shard's images in order. Raises OvocrError if the source cannot be read at all."""
 
 
-# By name, which the manifest stores. A kind of file is recognised by its name as suffix.
+# By name, one of SOURCE_KINDS of the manifest. A kind of file is recognised by its name as suffix.
 KINDS: dict[str, SourceKind] = {"folder": folder, "tar": tar, "rec": rec, "parquet": parquet}
 _KINDS_TEXT = ".tar (not compressed), .rec, .parquet, a folder, or a glob of these"
 # A request to an object store takes tens of milliseconds whatever its size.
@@ -54,8 +54,6 @@ def read_shard(shard: InputShard) -> Iterator[SourceItem]:
     Raises OvocrError if the source cannot be read at all, if its size has changed since the run was planned, or if it
     changes while it is read.
     """
-    if shard.kind not in KINDS:
-        raise OvocrError(f"{shard.source}: unknown kind of source {shard.kind!r}; allowed: {', '.join(KINDS)}")
     path = _source_path(shard.source)
     items = KINDS[shard.kind].read(path, shard)
     return items if shard.kind == "folder" else _check_unchanged(path, shard.size, items)

@@ -1,9 +1,9 @@
 """The part of a source that becomes one shard of the data set."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
-from ovocr.labelgen.sources.items import as_text
+from ovocr.base.escape import as_text
+from ovocr.dataset.manifest import ShardEntry
 from ovocr.labelgen.sources.source_path import SourcePath
 
 
@@ -27,13 +27,17 @@ class InputShard:
     size: int | None = None
     names_sha256: str | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """Returns the shard's entry in the manifest. Another size, or other names, mean another source."""
-        if self.start is None:
-            content: dict[str, Any] = {"size": self.size}
-        else:
-            content = {"start": self.start, "stop": self.stop, "names_sha256": self.names_sha256}
-        return {"source": as_text(self.source), "kind": self.kind, **content}
+    @property
+    def entry(self) -> ShardEntry:
+        """The shard's entry in the manifest. Another size, or other names, mean another source."""
+        return ShardEntry(
+            source=as_text(self.source),
+            kind=self.kind,
+            size=self.size,
+            start=self.start,
+            stop=self.stop,
+            names_sha256=self.names_sha256,
+        )
 
 
 def file_shard(path: SourcePath, kind: str, images: int | None) -> InputShard:

@@ -40,11 +40,6 @@ def is_image_name(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
 
 
-def as_text(name: str) -> str:
-    """Returns a file name as text that can be stored: bytes that are not UTF-8 become escapes."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
 def too_large(key: str, size: int) -> Lost:
     """Returns the item for an image of more than MAX_FILE_BYTES bytes."""
     return Lost(key, Reason.FILE_TOO_LARGE, f"{size} bytes, at most {MAX_FILE_BYTES} are read")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from ovocr.base.errors import OvocrError, UsageError
+from ovocr.base.escape import as_text
 from ovocr.base.object_store import describe_error
 from ovocr.dataset.reasons import Reason
 from ovocr.labelgen.sources.items import (
@@ -16,7 +17,6 @@ from ovocr.labelgen.sources.items import (
     Found,
     Lost,
     SourceItem,
-    as_text,
     is_image_name,
     too_large,
 )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from ovocr.base.errors import OvocrError, UsageError
+from ovocr.base.escape import as_text
 from ovocr.base.object_store import connect, describe_error, store_errors
 from ovocr.dataset.reasons import Reason
 from ovocr.labelgen.sources.items import (
@@ -18,7 +19,6 @@ from ovocr.labelgen.sources.items import (
     Found,
     Lost,
     SourceItem,
-    as_text,
     is_image_name,
     too_large,
 )

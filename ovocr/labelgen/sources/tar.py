@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import IO, cast
 
 from ovocr.base.errors import UsageError
+from ovocr.base.escape import as_text
 from ovocr.dataset.reasons import Reason
 from ovocr.labelgen.sources.input_shard import InputShard, file_shard
 from ovocr.labelgen.sources.items import (
@@ -14,7 +15,6 @@ from ovocr.labelgen.sources.items import (
     Ignored,
     Lost,
     SourceItem,
-    as_text,
     is_image_name,
     too_large,
 )

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.lines import Line
+from ovocr.dataset.manifest import IDF, TagPolicy
 from ovocr.dataset.outcome import Outcome, Status, Tag
 from ovocr.dataset.reasons import Reason
 from ovocr.labelgen.tagging.run_words import stored_frequencies, stored_vocabulary
-from ovocr.labelgen.tagging.tag_slots import IDF, TagPolicy, tag_slots
+from ovocr.labelgen.tagging.tag_slots import tag_slots
 from ovocr.labelgen.tagging.word_boxes import word_box
 from ovocr.labelgen.tagging.word_frequencies import WordFrequencies
 from ovocr.vocab import LocatedWord, Segmentation, Vocabulary, locate_words

@@ -3,32 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
-
-UNIFORM, IDF = "uniform", "idf"
-WEIGHTINGS = (UNIFORM, IDF)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TagPolicy:
-    """How the words of an image take its tag slots.
-
-    tags: slots of an image. seed: chooses the words of an image that has more than slots. weighting: "uniform", each
-    word is as likely to be chosen, or "idf", by its inverse document frequency. repeats: a word takes part as often as
-    it stands in the image, not once.
-    """
-
-    tags: int
-    seed: int
-    weighting: str = UNIFORM
-    repeats: bool = False
-
-    def describe(self) -> dict[str, Any]:
-        """What the manifest says beside slots and seed: nothing of defaults."""
-        weighting = {} if self.weighting == UNIFORM else {"policy": self.weighting}
-        return {**weighting, **({"repeats": True} if self.repeats else {})}
 
 
 def tag_slots(

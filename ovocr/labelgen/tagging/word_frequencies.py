@@ -16,8 +16,9 @@ from typing import Any
 from ovocr.base.errors import OvocrError
 from ovocr.base.escape import for_terminal
 from ovocr.base.files import write_text
+from ovocr.dataset.text import TextShard, read_images
+from ovocr.processes.shard_map import map_shards
 from ovocr.vocab import Segmentation, Vocabulary, segment_lines
-from ovocr.vocab.corpus import TextShard, map_shards, read_images
 
 _HEADER = "word\timages"
 

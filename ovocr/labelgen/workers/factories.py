@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.manifest import TagPolicy
 from ovocr.dataset.outcome import Outcome
 from ovocr.labelgen.engines.interface import EnginePlan
-from ovocr.labelgen.tagging.tag_slots import TagPolicy
 
 
 @dataclass(frozen=True, kw_only=True)

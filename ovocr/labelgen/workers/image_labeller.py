@@ -6,13 +6,13 @@ from functools import cached_property
 
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.lines import Line
+from ovocr.dataset.manifest import TagPolicy
 from ovocr.dataset.outcome import Outcome, Status, quarantined
 from ovocr.dataset.reasons import QuarantinedError, Reason
 from ovocr.labelgen.engines.batching import read_lines
 from ovocr.labelgen.engines.interface import Engine, EngineError, Pixels
 from ovocr.labelgen.images.stored_image import StoredImage, store_image
 from ovocr.labelgen.tagging.line_labeller import LineLabeller
-from ovocr.labelgen.tagging.tag_slots import TagPolicy
 from ovocr.vocab import load_segmenter
 
 # Images that are read together are held in memory together. A larger image is read alone.

@@ -162,7 +162,7 @@ def _num_classes(name: str, head: HeadConfig, vocabulary: Vocabulary | None) -> 
         return len(vocabulary)
     if head.kind == "video":
         return head.num_classes or 0  # its settings insist on it
-    stated = max(int(LabelledDataSet.open(root).manifest().get("num_classes", 0)) for root in head.data)
+    stated = max(LabelledDataSet.open(root).manifest().num_classes for root in head.data)
     if head.num_classes is not None and head.num_classes < stated:
         raise UsageError(f"heads.{name}.num_classes: {head.num_classes}, but its data have {stated} classes")
     return head.num_classes or stated

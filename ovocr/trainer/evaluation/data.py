@@ -106,7 +106,7 @@ def _misfit(head: HeadClasses, root: Path) -> str:
         if not wanted:
             return f"{root}: its tags are words of a vocabulary, the head's are class ids without one"
         return f"{root}: its tags are of another vocabulary ({found[:12]}…) than the run's ({wanted[:12]}…)"
-    classes = data_set.manifest().get("num_classes")
-    if not wanted and isinstance(classes, int) and classes > head.number:
+    classes = data_set.manifest().num_classes
+    if not wanted and classes > head.number:
         return f"{root}: its tags are of {classes:,} classes, the head has {head.number:,}"
     return ""

@@ -6,6 +6,7 @@ from typing import Any
 
 from ovocr.base.errors import OvocrError
 from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.text import TextShard, find_shards
 from ovocr.processes.cores import available_cores
 from ovocr.processes.termination import terminable
 from ovocr.vocab.building.drop_list import read_drop_lists
@@ -14,7 +15,6 @@ from ovocr.vocab.building.ranking import Ranking, rank_words
 from ovocr.vocab.building.report import BuildReport, counts, total_distinct
 from ovocr.vocab.building.shard_counts import ShardCounts, count_shards
 from ovocr.vocab.building.work_folder import work_folder
-from ovocr.vocab.corpus import TextShard, find_shards
 from ovocr.vocab.merged_counts import check_duckdb, merged_counts
 from ovocr.vocab.segmentation.normalisation import NORMALISATION
 from ovocr.vocab.vocabulary import Vocabulary

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ovocr.base.errors import OvocrError
-from ovocr.vocab.corpus import TextShard, map_shards, read_images
+from ovocr.dataset.text import TextShard, read_images
+from ovocr.processes.shard_map import map_shards
 from ovocr.vocab.segmentation.segmenter import Segmentation, segment_lines
 
 _SCHEMA = pa.schema([("word", pa.string()), ("tokens", pa.int64()), ("images", pa.int64())])

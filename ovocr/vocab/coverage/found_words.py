@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ovocr.base.escape import for_terminal
-from ovocr.vocab.corpus import TextShard
+from ovocr.dataset.text import TextShard
 from ovocr.vocab.coverage.figures import ListedWord
 
 

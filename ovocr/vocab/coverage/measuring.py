@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ovocr.base.errors import UsageError
-from ovocr.vocab.corpus import TextShard, find_shards, map_shards
+from ovocr.dataset.text import TextShard, find_shards
+from ovocr.processes.shard_map import map_shards
 from ovocr.vocab.coverage.curves import class_frequency, image_classes, rank_frequency, size_curve, words_per_image
 from ovocr.vocab.coverage.figures import Comparison, Coverage, Difference, share
 from ovocr.vocab.coverage.found_words import FoundWord, TopWords, by_frequency, list_words

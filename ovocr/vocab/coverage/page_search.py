@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ovocr.base.escape import for_terminal
+from ovocr.dataset.text import TextShard
 from ovocr.pages.document import data_block, text
-from ovocr.vocab.corpus import TextShard
 from ovocr.vocab.coverage.page_script import DATA_ID
 from ovocr.vocab.coverage.report import FrequentWords, Report
 from ovocr.vocab.word_script import SCRIPTS, script_of

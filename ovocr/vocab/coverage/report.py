@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ovocr.vocab.corpus import TextShard
+from ovocr.dataset.text import TextShard
 from ovocr.vocab.coverage.figures import Comparison, Coverage
 from ovocr.vocab.coverage.found_words import FoundWord
 from ovocr.vocab.vocabulary import Vocabulary

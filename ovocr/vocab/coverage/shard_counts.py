@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from ovocr.vocab.corpus import TextShard, read_images
+from ovocr.dataset.text import TextShard, read_images
 from ovocr.vocab.counting import WordCounts
 from ovocr.vocab.segmentation.segmenter import Segmentation
 

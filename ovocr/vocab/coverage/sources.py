@@ -33,9 +33,9 @@ def _data_set(root: Path, shards: Sequence[ShardCounts], vocabulary: int) -> Sou
 
 
 def _source_names(root: Path, numbers: Iterable[int]) -> list[str]:
-    """The input source of each shard; where the manifest does not say, they are taken as one."""
-    listed = LabelledDataSet(root).manifest().get("shards", [])
-    return [str(listed[number].get("source", "")) if number < len(listed) else "" for number in numbers]
+    """The input source of each shard; shards that the manifest does not list are taken as one."""
+    listed = LabelledDataSet(root).manifest().shards
+    return [listed[number].source if number < len(listed) else "" for number in numbers]
 
 
 def _sum(

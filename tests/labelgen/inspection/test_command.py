@@ -73,7 +73,7 @@ def test_a_mistake_is_one_line(
     [
         ("records/00000.parquet", "records/00000.parquet: cannot be read: "),
         ("ocr/00000.parquet", "ocr/00000.parquet: cannot be read: "),
-        ("stats/00000.json", "stats/00000.json: cannot be read as JSON: "),
+        ("stats/00000.json", "stats/00000.json: should be a JSON object, is no JSON: "),
         ("vocab.txt", "vocab.txt:1: the last line has no line end"),
     ],
 )

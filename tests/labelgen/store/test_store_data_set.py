@@ -17,7 +17,9 @@ import pytest
 
 from ovocr.base.errors import OvocrError
 from ovocr.base.object_store import connect
+from ovocr.dataset.json_objects import read_object
 from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.manifest import Manifest
 from ovocr.labelgen.build import build_labels
 from ovocr.labelgen.options import BuildOptions, PackOptions
 from ovocr.labelgen.pack import pack_labels
@@ -74,7 +76,7 @@ def test_the_objects_are_the_files_of_a_local_run(built: Built, options: BuildOp
     assert totals.counts == built[1].counts
     for number in (0, 1):
         stats = json.loads(bucket.get(f"out/stats/{number:05d}.json"))
-        local = built[0].stats(number)
+        local = read_object(built[0].stats_path(number))
         assert {**stats, "seconds": 0} == {**local, "seconds": 0}
         # Written last: it marks the shard as finished.
         assert bucket.version(f"out/stats/{number:05d}.json") >= max(
@@ -143,13 +145,13 @@ def test_of_two_concurrent_starts_the_first_configuration_wins(options: BuildOpt
 
     with StoreDestination(f"{bucket.url}/out") as late:
         build_labels(in_bucket(options, bucket), progress=False)
-        manifest = json.loads(bucket.get("out/manifest.json"))
+        manifest, _ = Manifest.parse(json.loads(bucket.get("out/manifest.json")))
         late.settle(manifest, None)  # the same configuration is accepted
     for name in bucket.names("out/"):
         bucket.remove(name)
     with StoreDestination(f"{bucket.url}/out") as late:
         build_labels(in_bucket(options, bucket), progress=False)
-        manifest["options"]["seed"] = 8
+        manifest = dataclasses.replace(manifest, policy=dataclasses.replace(manifest.policy, seed=8))
         with pytest.raises(OvocrError, match="made with another configuration: options.seed is 7 there, 8"):
             late.settle(manifest, None)
     assert json.loads(bucket.get("out/manifest.json"))["options"]["seed"] == 7

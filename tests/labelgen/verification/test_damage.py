@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ovocr.dataset.json_objects import read_object
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.labelgen.verification.report import VerificationReport
 from ovocr.recordio import RecordReader, RecordWriter
@@ -296,7 +297,7 @@ def test_another_vocabulary_is_caught_by_its_hash_and_by_the_labels(copy: Labell
         ("vocab.txt.json", ""),
     ]
     assert report.notices == ["words and tags were not compared with the text: the vocabulary is not the manifest's"]
-    manifest = copy.manifest()
+    manifest = read_object(copy.manifest_path)
     manifest["vocabulary"]["sha256"] = Vocabulary.load(copy.vocabulary_path).sha256
     copy.manifest_path.write_text(json.dumps(manifest))
     lines = found(check(copy.root))

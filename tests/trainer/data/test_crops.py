@@ -208,7 +208,7 @@ def test_places_are_kept_for_the_next_process(samples: RecordSamples, cache: Pat
     assert tags.ids.tolist() == [0, 1, 2, 3, 4]
     assert tags.boxes[4].tolist() == flat(BOXES[4])
     os.utime(table, ns=(0, 0))
-    with pytest.raises(OvocrError, match=r"00000\.parquet: the places of tags cannot be read"):
+    with pytest.raises(OvocrError, match=r"00000\.parquet: cannot be read"):
         TagBoxes([table]).of_record(0, 0)
 
 

@@ -106,7 +106,7 @@ def test_an_unfinished_data_set_is_refused(make_data_set: Maker) -> None:
 def test_a_vocabulary_that_the_manifest_does_not_name_is_refused(make_data_set: Maker) -> None:
     root = make_data_set("swapped", [1])
     manifest = json.loads((root / "manifest.json").read_text())
-    (root / "manifest.json").write_text(json.dumps({**manifest, "vocabulary": {"sha256": "0" * 64}}))
+    (root / "manifest.json").write_text(json.dumps({**manifest, "vocabulary": {"size": 50, "sha256": "0" * 64}}))
     with pytest.raises(OvocrError, match=r"vocab.txt: not the vocabulary that manifest.json names"):
         RecordSamples([root], labels_stored=10, num_classes=50)
 
@@ -144,7 +144,10 @@ def test_a_tag_beyond_the_classes_names_its_record(make_data_set: Maker) -> None
     [
         (lambda root: (root / "vocab.txt").unlink(), "vocab.txt: cannot be read: No such file or directory"),
         (lambda root: (root / "manifest.json").unlink(), "not a labelled data set"),
-        (lambda root: (root / "manifest.json").write_text("{}"), "manifest.json: no list of shards"),
+        (
+            lambda root: (root / "manifest.json").write_text("{}"),
+            "manifest.json: format None; this version of ovocr reads format 2",
+        ),
         (lambda root: (root / "rec" / "00000.idx").unlink(), "00000.idx: no such file"),
         (lambda root: (root / "rec" / "00000.rec").write_bytes(b""), "00000.rec that has 0 bytes|00000.idx:1"),
     ],

@@ -1,6 +1,5 @@
 """Which heads fit which data."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from ovocr.base.errors import OvocrError, UsageError
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.trainer.data.records import vocabulary_sha256
 from ovocr.trainer.evaluation.data import HeadClasses, choose_heads
+from tests.manifests import make_manifest
 
 RUN = Path("run")
 
@@ -20,8 +20,7 @@ def data(tmp_path: Path, make_data_set: Callable[..., Path]) -> dict[str, Path]:
     words, others, numbers = make_data_set("words", [2]), make_data_set("others", [2], words=["a", "b"]), tmp_path / "n"
     make_data_set("n", [2])
     (numbers / "vocab.txt").unlink()
-    manifest = json.loads((numbers / "manifest.json").read_text())
-    (numbers / "manifest.json").write_text(json.dumps({**manifest, "num_classes": 20}))
+    make_manifest(["source.tar"], num_classes=20).write(numbers / "manifest.json")
     (tmp_path / "list.txt").write_text("a.mp4 1\n")
     return {"words": words, "others": others, "numbers": numbers, "list": tmp_path / "list.txt"}
 

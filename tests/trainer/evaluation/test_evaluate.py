@@ -28,6 +28,7 @@ from ovocr.trainer.runs.folder import RunFolder
 from ovocr.trainer.training.model import Model, TrainedRun, build_model
 from ovocr.vocab import Vocabulary
 from ovocr.vocab.word_script import script_of
+from tests.manifests import make_manifest
 from tests.trainer.placed_words import BOXES, encoded, flat, painted, write_placed
 
 WORDS = [f"word{n}" for n in range(10)] + [f"词{n}" for n in range(12)] + [f"слово{n}" for n in range(28)]
@@ -203,10 +204,9 @@ def test_examples(planted: NDArray[np.int64], tmp_path: Path) -> None:
 def test_class_ids_without_words(planted: NDArray[np.int64], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     trained = TrainedRun.load(tmp_path / "run", CPU)
     monkeypatch.setattr(TrainedRun, "load", lambda *_: dataclasses.replace(trained, vocabularies={}))
-    for name in ("labels", "training"):
+    for name, shards in (("labels", 2), ("training", 1)):
         (tmp_path / name / "vocab.txt").unlink()
-        manifest = json.loads((tmp_path / name / "manifest.json").read_text())
-        (tmp_path / name / "manifest.json").write_text(json.dumps({**manifest, "num_classes": 50}))
+        make_manifest(["source.tar"] * shards, num_classes=50).write(tmp_path / name / "manifest.json")
     head = evaluate(tmp_path / "run", [tmp_path / "labels"], top_k=KS, examples=1).heads["ocr"]
     assert head.to_json()["scripts"] == {}
     assert list(head.bands) == ["never", "1", "2-9", "10-99"]

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,10 @@ def relabelled(old: Path, new: Path, words: list[str]) -> Path:
         pq.write_table(pa.Table.from_pylist(rows), target.records_path(shard))
         shutil.copy(source.stats_path(shard), target.stats_path(shard))
     after.save(target.vocabulary_path)
-    shutil.copy(source.manifest_path, target.manifest_path)
+    manifest = source.manifest()
+    assert manifest.words is not None
+    described = replace(manifest.words, size=len(after), sha256=after.sha256)
+    replace(manifest, words=described).write(target.manifest_path)
     return new
 
 

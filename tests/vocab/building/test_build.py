@@ -21,6 +21,7 @@ from ovocr.vocab import Segmentation, Vocabulary, segment_lines
 from ovocr.vocab.building.build import build_vocabulary
 from ovocr.vocab.building.options import LARGEST_SIZE, VocabularyOptions, out_path
 from ovocr.vocab.merged_counts import LEAST_MEMORY
+from tests.manifests import make_manifest
 
 WriteShard = Callable[..., None]
 Images = list[list[str]]
@@ -155,10 +156,11 @@ def test_folded_characters(tmp_path: Path, write_shard: WriteShard) -> None:
 
 
 def test_the_description_names_data_sets_by_their_manifests(options: VocabularyOptions) -> None:
-    LabelledDataSet(options.data_sets[1]).manifest_path.write_text('{"seed": 1}')
+    paths = [LabelledDataSet(root).manifest_path for root in options.data_sets]
+    make_manifest(["other.tar"], vocabulary=Vocabulary(["word"])).write(paths[1])
     build_vocabulary(options)
     source = json.loads(files_of(options.out)[1])["source"]
-    hashes = {shards: hashlib.sha256(text).hexdigest() for shards, text in ((4, b"{}"), (2, b'{"seed": 1}'))}
+    hashes = {shards: hashlib.sha256(path.read_bytes()).hexdigest() for shards, path in zip((4, 2), paths, strict=True)}
     assert {entry["shards"]: entry["manifest_sha256"] for entry in source} == hashes
     assert str(options.out.parent) not in files_of(options.out)[1].decode()
 
@@ -193,7 +195,7 @@ def test_no_word_is_left(tmp_path: Path, write_shard: WriteShard) -> None:
 
 def test_a_broken_shard_leaves_nothing(options: VocabularyOptions) -> None:
     LabelledDataSet(options.data_sets[1]).ocr_path(1).write_bytes(b"x")
-    with pytest.raises(OvocrError, match="00001.parquet: the stored text cannot be read"):
+    with pytest.raises(OvocrError, match="00001.parquet: cannot be read"):
         build_vocabulary(options)
     assert sorted(path.name for path in options.out.parent.iterdir()) == ["a", "b"]
 

@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from ovocr.base.errors import OvocrError
+from ovocr.dataset.text import TextShard, find_shards
 from ovocr.vocab import Segmentation
 from ovocr.vocab.building.shard_counts import ShardCounter, ShardCounts, count_shards
-from ovocr.vocab.corpus import TextShard, find_shards
 
 IMAGES = [["b a a"], [], ["c 12"], ["b d", "b"], ["e"]]
 

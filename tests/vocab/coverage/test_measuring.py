@@ -13,6 +13,7 @@ from ovocr.base.errors import UsageError
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.vocab import Vocabulary, segment_lines
 from ovocr.vocab.coverage import NamedVocabulary, measure, measure_coverage
+from tests.manifests import make_manifest
 
 SIMPLIFIED = {"segmenter": {"han": "simplified"}}
 
@@ -36,8 +37,7 @@ def vocabulary() -> Vocabulary:
 
 
 def name_sources(root: Path, sources: list[str]) -> None:
-    manifest = {"shards": [{"source": source, "kind": "tar"} for source in sources]}
-    LabelledDataSet(root).manifest_path.write_text(json.dumps(manifest), encoding="utf-8")
+    make_manifest(sources, vocabulary=Vocabulary(["word"])).write(LabelledDataSet(root).manifest_path)
 
 
 def test_counts(roots: list[Path], vocabulary: Vocabulary) -> None:

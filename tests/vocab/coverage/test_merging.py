@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from ovocr.base.errors import MissingExtraError
+from ovocr.dataset.text import ImageText
 from ovocr.vocab import Segmentation
-from ovocr.vocab.corpus import ImageText
 from ovocr.vocab.counting import count_words
 from ovocr.vocab.coverage import merging
 from ovocr.vocab.coverage.found_words import FoundWord, TopWords

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ovocr.base.errors import OvocrError
 from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.shard_writer import remove_leftovers
 from ovocr.labelgen.executors.ray.actor_pool import ActorPool, ShardResult
 from ovocr.labelgen.executors.ray.cluster import ActorResources, check_capacity, connected
 from ovocr.labelgen.executors.ray.locks import locked_within
@@ -19,7 +20,6 @@ from ovocr.labelgen.options import RunOptions
 from ovocr.labelgen.shards.destination import Destination
 from ovocr.labelgen.shards.manifest import STARTING
 from ovocr.labelgen.shards.progress import Progress, say
-from ovocr.labelgen.shards.shard_writer import remove_leftovers
 from ovocr.labelgen.workers.tasks import Task
 
 SHARD_ATTEMPTS = 3

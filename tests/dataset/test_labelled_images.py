@@ -3,13 +3,14 @@
 import random
 from pathlib import Path
 
+from ovocr.dataset.labelled_images import LabelledImage, read_labelled_images
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.lines import Line
+from ovocr.dataset.manifest import ShardEntry
 from ovocr.dataset.outcome import Outcome, Status, Tag, quarantined
 from ovocr.dataset.reasons import Reason
-from ovocr.labelgen.shards.labelled_shard import LabelledImage, StoredText, read_labelled_images
-from ovocr.labelgen.shards.shard_writer import ShardWriter
-from ovocr.labelgen.sources import InputShard
+from ovocr.dataset.shard_writer import ShardWriter
+from ovocr.dataset.text import StoredText
 
 
 def make_lines(draw: random.Random) -> list[Line]:
@@ -24,7 +25,7 @@ def test_lines_come_back_with_the_numbers_that_float32_rounded(tmp_path: Path):
     images = [make_lines(draw) for _ in range(600)]
     failure = quarantined(Reason.TRUNCATED, "cut")
     data_set = LabelledDataSet(tmp_path)
-    with ShardWriter(data_set, 3, InputShard(source="x.tar", kind="tar")) as writer:
+    with ShardWriter(data_set, 3, ShardEntry(source="x.tar", kind="tar")) as writer:
         for number, lines in enumerate(images):
             ok = {"status": Status.OK, "jpeg": b"j", "tags": [Tag(4, 0, (0.0,) * 8)], "slots": [4, 4]}
             dropped = {"status": Status.DROPPED, "reason": Reason.NO_TEXT}
