@@ -270,7 +270,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
     script = (
         "import os, signal\n"
         "from pathlib import Path\n"
-        "from ovocr.labelgen import relabeller\n"
+        "from ovocr.labelgen.relabel import shard as relabeller\n"
         "from ovocr.labelgen.options import RelabelOptions\n"
         "from ovocr.labelgen.relabel.relabel import relabel\n"
         "original = relabeller._relabel\n"
