@@ -34,6 +34,9 @@ PARALLEL := -n auto --dist worksteal
 
 .PHONY: help demo check test test-paddle interop lint bench-recordio bench-accuracy bench-ocr bench-profile bench-heads bench-kernels bench-loader bench-learning bench-vocab bench-soak clean
 
+# Python writes bytecode, or each of the many processes of a test run would compile the package again.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Two editable installs of one checkout write to the same folder, so targets must not run in parallel.
 .NOTPARALLEL:
 

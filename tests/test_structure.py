@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import SLOW_MODULES
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -86,3 +88,13 @@ def test_imports_are_absolute() -> None:
 @pytest.mark.parametrize("folder", TEST_FOLDERS, ids=str)
 def test_a_folder_of_tests_belongs_to_a_room(folder: Path) -> None:
     assert folder in WITHOUT_ROOM or (PACKAGE / folder / "__init__.py").is_file()
+
+
+def test_slow_modules_exist() -> None:
+    assert {module for module in SLOW_MODULES if not (TESTS / module).is_file()} == set()
+
+
+@pytest.mark.parametrize("folder", TEST_FOLDERS, ids=str)
+def test_make_check_tests_each_room(folder: Path) -> None:
+    modules = {path.relative_to(TESTS).as_posix() for path in (TESTS / folder).glob("test_*.py")}
+    assert folder in WITHOUT_ROOM or modules - SLOW_MODULES
