@@ -47,7 +47,7 @@ def test_anything_else_is_no_shard_slice(text: str):
         ({"shard_slice": (3, 3)}, "--shard-slice 3/3"),
         ({"policy": "rare"}, "--policy rare: there is uniform, idf"),
         ({"idf": Path("f.tsv")}, "--idf f.tsv: is of no use without --policy idf"),
-        ({"han": "old"}, "--han old: there is as-read, simplified"),
+        ({"han": "old"}, "--han old: not one of as-read, simplified"),
         ({"out": Path("labels", "..", "labels")}, "--out .*: is the data set that is relabelled"),
     ],
 )

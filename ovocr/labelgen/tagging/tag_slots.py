@@ -13,7 +13,7 @@ WEIGHTINGS = (UNIFORM, IDF)
 
 @dataclass(frozen=True, kw_only=True)
 class TagPolicy:
-    """How words are chosen for the slots of an image.
+    """The rules for choosing the words of an image's slots.
 
     tags: number of slots per image.
     seed: of the choice for images with more words than slots.
