@@ -1,4 +1,4 @@
-"""What a user can choose of an inspection."""
+"""Options of ``inspect``."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,18 +6,21 @@ from pathlib import Path
 from ovocr.base.errors import UsageError
 from ovocr.dataset.outcome import Status
 
-MAX_PICTURES = 1_000
+MAX_IMAGES = 1_000
 MIN_SIDE, MAX_SIDE = 100, 4_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class InspectOptions:
-    """Options of ``inspect``. Raises UsageError, naming the option, for values that cannot be.
+    """Options of ``inspect``. Raises UsageError, naming the option, for values that are not allowed.
 
-    source: a data set of build-labels, relabel or pack-labels. limit: pictures on the page at most. seed: chooses them
-    among those that may be there. status: only images of this one (ok, dropped, quarantined), None for all. word: only
-    images that have it as a tag; of a packed data set a class id. keys: only images with one of these, none for all.
-    shard: only images of the shard of this number. side: longest side of a picture on the page, in pixels.
+    source: a data set of build-labels, relabel or pack-labels.
+    limit: largest number of images on the page. seed: chooses among the images that match.
+    status: only images with this status (ok, dropped, quarantined); None for all.
+    word: only images with this tag; a class id in a packed data set.
+    keys: only images with one of these keys; empty for all.
+    shard: only images of the shard with this number.
+    side: longest side of an image on the page, in pixels.
     """
 
     source: Path
@@ -30,8 +33,8 @@ class InspectOptions:
     side: int = 1200
 
     def __post_init__(self) -> None:
-        if not 1 <= self.limit <= MAX_PICTURES:
-            raise UsageError(f"--limit {self.limit}: from 1 to {MAX_PICTURES:,} pictures are possible on a page")
+        if not 1 <= self.limit <= MAX_IMAGES:
+            raise UsageError(f"--limit {self.limit}: from 1 to {MAX_IMAGES:,} images are possible on a page")
         if not MIN_SIDE <= self.side <= MAX_SIDE:
             raise UsageError(f"--side {self.side}: from {MIN_SIDE} to {MAX_SIDE} pixels are possible")
         statuses = [status.value for status in Status]
