@@ -1,14 +1,14 @@
-"""Time and memory of a step of the Partial FC head, over sample rates, modes, numbers of classes and batch sizes.
+"""Time and memory of one step of the Partial FC head, by sample rate, mode, number of classes and batch size.
 
     python benchmarks/heads.py [--classes N...] [--batch N...] [--rates R...] [--reference CHECKOUT] [--rounds N] ...
 
-A step is forward, backward and the row-sparse AdamW. Every case runs in the same process, in turn, ``--rounds`` times
-after a first step that is not counted; the median of each phase is told. Workspace is the peak of memory in a step of
-its own beyond centers, optimizer state and the gradient of the rows.
+A step is forward, backward and the row-sparse AdamW. All cases run in the same process, in turn, ``--rounds`` times
+after one unmeasured step; the script prints the median of each phase. Workspace is the peak memory of a separate step
+beyond centers, optimizer state and the gradient of the rows.
 
---reference CHECKOUT: a checkout of OneVision-Encoder; its published head runs in the same rounds at a rate of 0.1, with
-torch's dense AdamW, and each case is told as a ratio to it, the median of the rounds' ratios. Before that both are
-compared where they do the same: at a rate of 1.0 without the own-tag mask, largest difference over largest value.
+--reference CHECKOUT: a checkout of OneVision-Encoder. Its published head runs in the same rounds at a rate of 0.1, with
+torch's dense AdamW, and each case also gets a ratio to it, the median over rounds. Before that, both heads are compared
+on a case where they compute the same function (rate 1.0, no own-tag mask): largest difference over largest value.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 
-# The scripts of this folder are no package.
+# The scripts of this folder are not a package.
 from process_memory import peak_memory
 from published_head import ARCFACE, LABELS_PER_SAMPLE, RELEASED, PublishedHead
 from torch import Tensor
@@ -34,7 +34,7 @@ from tqdm import tqdm
 
 from ovocr.trainer import Margin, PartialFC, RowAdamW
 from ovocr.trainer.heads.sampling import NegativeSampler
-from ovocr.trainer.kernels.workspace import LentMemory
+from ovocr.trainer.kernels.workspace import ReusableMemory
 from ovocr.trainer.optim.row_gradients import touched_rows
 
 REFERENCE_RATE = 0.1
@@ -45,7 +45,7 @@ PHASES = ("forward", "backward", "optimizer")
 
 @dataclass
 class Case:
-    """One system to time: a head with its optimizer, and what was measured."""
+    """A system to time, a head with its optimizer, and its measurements."""
 
     name: str
     rate: float
@@ -69,7 +69,7 @@ def main() -> None:
     for classes in options.classes:
         needed = 4 * 4 * classes * options.dim * (2 if options.reference else 1)
         if needed > free_memory(device):
-            print(f"C={classes:,}: left out, it needs {needed / 2**30:.0f} GB")
+            print(f"C={classes:,}: skipped, needs {needed / 2**30:.0f} GB")
             continue
         if options.reference:
             print(*compare_with_published(options.reference, device), sep="\n")
@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def bench(options: argparse.Namespace, classes: int, batch: int, device: torch.device) -> list[dict[str, Any]]:
-    """All cases of one number of classes and one batch size."""
+    """Runs all cases of one number of classes and one batch size."""
     cases = build_cases(options, classes, device)
     title = f"C={classes:,} D={options.dim} B={batch} T={options.stored} K={options.labels_per_sample}"
     print(f"\n{title}, {options.dtype}, {describe(device)}")
@@ -90,7 +90,7 @@ def bench(options: argparse.Namespace, classes: int, batch: int, device: torch.d
         labels = torch.randint(0, classes, (batch, options.stored), generator=generator).to(device)
         for case in cases:
             phases = timed_step(case, embeddings, labels, device)
-            if round_:  # the first one makes the optimizer's state and compiles kernels
+            if round_:  # round 0 creates the optimizer's state and compiles kernels
                 case.phases_ms.append(phases)
     for case in cases:
         measure_memory(case, embeddings, labels, device)
@@ -98,7 +98,7 @@ def bench(options: argparse.Namespace, classes: int, batch: int, device: torch.d
 
 
 def build_cases(options: argparse.Namespace, classes: int, device: torch.device) -> list[Case]:
-    """The published head, if asked for, and ours in each mode; ours share one weight and one optimizer state."""
+    """Returns the published head, if requested, and ours in each mode; ours share one weight and optimizer state."""
     cases = []
     if options.reference:
         published = PublishedHead(options.reference, classes, options.dim, REFERENCE_RATE, device)
@@ -127,7 +127,7 @@ def build_cases(options: argparse.Namespace, classes: int, device: torch.device)
 
 
 def adopt(head: PartialFC, weight: torch.nn.Parameter, classes: int) -> None:
-    """Give a head of one class all of another's: its own centers would cost seconds and gigabytes."""
+    """Gives a head of one class the weight and classes of another: its own centers would cost seconds and gigabytes."""
     head.num_classes = head.last_class = classes
     head.weight = weight
     head.sampler = NegativeSampler(classes, head.sample_rate)
@@ -142,7 +142,7 @@ def stepper(optimizer: RowAdamW) -> Callable[[], None]:
 
 
 def timed_step(case: Case, embeddings: Tensor, labels: Tensor, device: torch.device) -> tuple[float, ...]:
-    """Milliseconds of forward, backward and optimizer."""
+    """Returns milliseconds of forward, backward and optimizer."""
     leaf = embeddings.detach().requires_grad_()
     times = [now(device)]
     loss = case.forward(leaf, labels)
@@ -155,10 +155,10 @@ def timed_step(case: Case, embeddings: Tensor, labels: Tensor, device: torch.dev
 
 
 def measure_memory(case: Case, embeddings: Tensor, labels: Tensor, device: torch.device) -> None:
-    """The peak of a step beyond what is there before it, and how much of that is the gradient of the rows."""
+    """Measures the peak memory of a step, and the part of it that is the gradient of the rows."""
     leaf = embeddings.detach().requires_grad_()
     if case.head is not None:
-        case.head._gradient_memory = LentMemory()  # what it holds on to is the gradient's and must be seen to be taken
+        case.head._gradient_memory = ReusableMemory()  # memory held for the gradient must count as newly allocated
     with peak_memory(device) as peak:
         case.forward(leaf, labels).backward()
         gradient = touched_rows(case.weight.grad)
@@ -169,7 +169,7 @@ def measure_memory(case: Case, embeddings: Tensor, labels: Tensor, device: torch
 
 
 def report(case: Case, cases: list[Case], title: str) -> dict[str, Any]:
-    """Print a case as a line and return it as a record."""
+    """Prints a case as one line and returns it as a record."""
     medians = [statistics.median(values) for values in zip(*case.phases_ms, strict=True)]
     total = statistics.median(case.totals())
     record: dict[str, Any] = {"case": case.name, "sizes": title, "total_ms": total, "rounds_ms": case.totals()}
@@ -186,10 +186,10 @@ def report(case: Case, cases: list[Case], title: str) -> dict[str, Any]:
 
 
 def compare_with_published(checkout: Path, device: torch.device) -> Iterator[str]:
-    """Loss and gradients of both heads on a small case where they are the same function: a line for each margin.
+    """Compares loss and gradients of both heads where they are the same function; yields one line per margin.
 
-    The published backward leaves out the 1/K of the mean over the slots: its gradients are K times ours. Its loss is
-    capped at -log(1e-30), so the case is one of probabilities above that.
+    The published backward pass omits the 1/K of the mean over slots, so its gradients are K times ours. Its loss is
+    capped at -log(1e-30), so the case has probabilities above that.
     """
     dim, classes, batch = 256, 1009, 24
     generator = torch.Generator().manual_seed(1)
@@ -201,7 +201,7 @@ def compare_with_published(checkout: Path, device: torch.device) -> Iterator[str
         ours = PartialFC(dim, classes, sample_rate=1.0, mask_own_tags=False, margin=margin).to(device)
         ours.weight = torch.nn.Parameter(published.weight.detach().clone())
         embeddings = noise.clone()
-        if margin.filter_threshold is not None:  # tags that are close already, as negatives of the other slots
+        if margin.filter_threshold is not None:  # tags that are already close, as negatives of the other slots
             embeddings[:8] = published.weight.detach()[labels[:8, 0]] * 100 + 0.3 * noise[:8]
         results = []
         for forward, weight, factor in (
@@ -224,7 +224,7 @@ def now(device: torch.device) -> float:
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that can be taken on the device."""
+    """Returns the free memory of the device in bytes."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     for line in Path("/proc/meminfo").read_text().splitlines():
@@ -255,15 +255,17 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--classes", type=int, nargs="+", default=[365_187])
     parser.add_argument("--batch", type=int, nargs="+", default=[32])
     parser.add_argument("--dim", type=int, default=1024)
-    parser.add_argument("--stored", type=int, default=100, help="tags of an image")
-    parser.add_argument("--labels-per-sample", type=int, default=8, help="slots drawn of them")
+    parser.add_argument("--stored", type=int, default=100, help="stored tags per image")
+    parser.add_argument("--labels-per-sample", type=int, default=8, help="slots drawn from them")
     parser.add_argument("--rates", type=float, nargs="+", default=[0.1, 1.0])
     parser.add_argument("--sampling", nargs="+", choices=("independent", "shared"), default=["independent", "shared"])
-    parser.add_argument("--no-mask", action="store_true", help="an image's own tags are negatives of its other slots")
+    parser.add_argument(
+        "--no-mask", action="store_true", help="use an image's own tags as negatives of its other slots"
+    )
     parser.add_argument("--implementation", choices=("auto", "torch", "triton"), default="auto")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="of the embeddings")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="type of the embeddings")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--reference", type=Path, help="a checkout of OneVision-Encoder")
+    parser.add_argument("--reference", type=Path, help="checkout of OneVision-Encoder")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     for name in ("classes", "batch", "dim", "stored", "labels_per_sample", "rounds"):
@@ -277,9 +279,9 @@ def parse_arguments() -> argparse.Namespace:
     if options.reference and options.labels_per_sample != LABELS_PER_SAMPLE:
         parser.error(f"--labels-per-sample: the published head draws {LABELS_PER_SAMPLE}")
     if options.device not in ("cpu", "cuda") or (options.device == "cuda" and not torch.cuda.is_available()):
-        parser.error(f"--device: {options.device} is not there")
+        parser.error(f"--device: {options.device} is not available")
     if options.json and not options.json.absolute().parent.is_dir():
-        parser.error(f"--json: {options.json.absolute().parent} is no folder")
+        parser.error(f"--json: {options.json.absolute().parent} is not a folder")
     return options
 
 

@@ -1,10 +1,10 @@
-"""Registers, shared memory and spills of the Triton kernels, compiled ahead for GPUs that need not be there.
+"""Registers, shared memory and spills of the Triton kernels, compiled ahead of time without a GPU.
 
     python benchmarks/kernel_resources.py [--arch 80 90] [--json FILE]
 
-Each kernel is compiled as it is launched for 1,024 images of 100 tags, embeddings of width 1,024 and 365,187 classes,
-in bfloat16 and in float32 products, for all slots sharing a sample and for eight independent ones. The compiler's own
-report is read; a spill is a register that did not fit and goes through memory. Exit status 1 if there is one.
+Each kernel is compiled as for 1,024 images of 100 tags, embeddings of width 1,024 and 365,187 classes, with bfloat16
+and float32 products, for a shared sample and for eight independent ones. The figures come from the compiler's report.
+A spill is a register that does not fit and goes through memory. The exit code is 1 if there is a spill.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from ovocr.trainer.kernels.tiling import Tiling, tilings_for
 from ovocr.trainer.kernels.unit_rows import unit_rows_kernel
 
 CUOBJDUMP = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
-# To local memory and back is where registers go that did not fit; matrix products on tensor cores.
+# Spilled registers go to local memory and back; tensor cores compute matrix products.
 INSTRUCTIONS = {"spills": r"\b(?:STL|LDL)\b", "tensor_core": r"\b(?:HGMMA|HMMA|QGMMA)\b"}
 DIM = 1024
 TYPES = {torch.bfloat16: "bf16", torch.float32: "fp32"}
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def launches(arch: int) -> list[Launch]:
-    """Name, kernel, types of its arguments, constants, warps and stages of every launch on a GPU of this kind."""
+    """Yields name, kernel, argument types, constants, warps and stages of every launch on this architecture."""
     found: list[Launch] = []
     rows = {"rows_ptr": "*i64", "dim": "i32"}
     for dtype, name in TYPES.items():
@@ -130,10 +130,10 @@ def product(name: str, kernel: Any, types: dict[str, str], constants: dict[str, 
 
 
 def resources(launch: Launch, arch: int) -> dict[str, Any]:
-    """Compile one launch and read the compiler's report."""
+    """Compiles one launch and returns the figures of the compiler's report."""
     name, kernel, types, constants, warps, stages = launch
     signature = {arg: "constexpr" if arg in constants else types.get(arg, "fp32") for arg in kernel.arg_names}
-    # What the launcher finds out of its arguments: pointers, the width and the batch are multiples of 16.
+    # As the launcher infers from its arguments: pointers, width and batch are multiples of 16.
     aligned = [i for i, arg in enumerate(kernel.arg_names) if arg.endswith("_ptr") or arg in ("dim", "batch", "words")]
     source = ASTSource(
         fn=kernel,
@@ -155,7 +155,7 @@ def resources(launch: Launch, arch: int) -> dict[str, Any]:
 
 
 def inspect(cubin: bytes) -> dict[str, Any]:
-    """Registers of a thread, bytes of its stack, and instructions of interest in the machine code."""
+    """Returns registers per thread, stack bytes, and counts of relevant instructions in the machine code."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "kernel.cubin"
         path.write_bytes(cubin)

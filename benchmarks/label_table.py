@@ -1,8 +1,8 @@
-"""Time and memory that a table of class ids takes in `ovocr pack-labels`: a made table of each kind, loaded alone.
+"""Time and memory that `ovocr pack-labels` needs for a table of class ids: synthetic tables of each kind.
 
     python benchmarks/label_table.py FOLDER --rows 20000000 --kinds .parquet
 
-The tables stay in FOLDER. Each is loaded in a process of its own, whose peak and resting memory are told.
+The tables stay in FOLDER. Each is loaded in its own process, and the script prints the process's peak and final memory.
 """
 
 import argparse
@@ -29,7 +29,7 @@ _PIECE = 500_000
 
 
 def pieces(rows: int) -> Iterator[tuple[pa.Array, np.ndarray]]:
-    """Keys such as train/part-271/image_2718393.jpg in a random order, and ids [rows, IDS]."""
+    """Yields keys such as train/part-271/image_2718393.jpg in random order, with ids [rows, IDS]."""
     random = np.random.default_rng(0)
     order = random.permutation(rows)
     for start in range(0, rows, _PIECE):

@@ -1,12 +1,12 @@
-"""Pictures a second from .rec shards to letterboxed batches: ovocr beside DALI on the CPU and a plain DataLoader.
+"""Images per second from .rec shards to letterboxed batches: ovocr, DALI on the CPU, and a plain DataLoader.
 
     python benchmarks/loader.py DATA_SET --dali-python .venv-dali/bin/python --mxnet-python .venv-mxnet/bin/python
 
-The plain one is torch's DataLoader over mxnet's own MXIndexedRecordIO, each picture decoded whole by OpenCV and
-letterboxed. Each side runs in a process of its own, one at a time and in turn, with as many worker processes (DALI:
-threads); a round is so many seconds of batches, the start of workers left out.
+The plain loader is torch's DataLoader over mxnet's MXIndexedRecordIO; OpenCV decodes and letterboxes each image at full
+size. Each side runs in its own process, one at a time and in turn, with the same number of worker processes (DALI:
+threads). A round is a fixed number of seconds of batches, without the start of workers.
 
-    python benchmarks/loader.py --run RUN      the share of its steps that a training run waited for its data
+    python benchmarks/loader.py --run RUN      prints the share of time that a training run waited for its data
 """
 
 import argparse
@@ -24,14 +24,14 @@ SIDES = Path(__file__).with_name("loader_sides.py")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data_set", nargs="?", help="folder of a labelled data set")
-    parser.add_argument("--dali-python", help="a python with DALI, and what ovocr's trainer needs")
-    parser.add_argument("--mxnet-python", help="a python with mxnet 1.9.1, torch and opencv")
-    parser.add_argument("--size", type=int, default=224, help="side of the pictures, pixels")
+    parser.add_argument("--dali-python", help="Python with DALI and the trainer's dependencies")
+    parser.add_argument("--mxnet-python", help="Python with mxnet 1.9.1, torch and opencv")
+    parser.add_argument("--size", type=int, default=224, help="side of the images, in pixels")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=10.0, help="of a round")
-    parser.add_argument("--run", type=Path, help="folder of a training run: say how long it waited, and nothing else")
+    parser.add_argument("--seconds", type=float, default=10.0, help="length of a round")
+    parser.add_argument("--run", type=Path, help="training run: only print how long it waited for data")
     options = parser.parse_args()
     if options.run is not None:
         report_waiting(options.run)
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def measure(side: str, python: str, options: argparse.Namespace) -> float:
-    """Pictures a second of one round."""
+    """Returns images per second of one round."""
     settings = {name: getattr(options, name) for name in ("data_set", "size", "batch", "workers", "seconds")}
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1]), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
@@ -75,7 +75,7 @@ def measure(side: str, python: str, options: argparse.Namespace) -> float:
 
 def report_waiting(run: Path) -> None:
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    steps = lines[1:]  # the first one waits for workers to start
+    steps = lines[1:]  # the first step waits for workers to start
     config = (run / "config.toml").read_text(encoding="utf-8")
     batches = sum(int(line.split("=")[1].split("#")[0]) for line in config.splitlines() if "global_batch" in line)
     seconds = sum(batches / line["images_per_s"] for line in steps)

@@ -1,4 +1,4 @@
-"""One side of benchmarks/loader.py: loader_sides.py NAME SETTINGS; prints pictures a second."""
+"""One side of benchmarks/loader.py: loader_sides.py NAME SETTINGS; prints images per second."""
 
 import json
 import sys
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-WARM_UP = 4  # batches; each worker has made one by then
+WARM_UP = 4  # batches; by then each worker has produced one
 MANY = 1_000_000
 LABELS = 100
 
@@ -33,7 +33,7 @@ def rate(batches: Iterable[Any], settings: dict[str, Any]) -> float:
 
 def ours(settings: dict[str, Any], crops: Any = None) -> Iterable[Any]:
     from ovocr.trainer.data.loader import build_loader
-    from ovocr.trainer.data.mixing import OneList
+    from ovocr.trainer.data.mixing import ShuffledList
     from ovocr.trainer.data.records import RecordSamples
 
     samples = RecordSamples(
@@ -41,7 +41,7 @@ def ours(settings: dict[str, Any], crops: Any = None) -> Iterable[Any]:
     )
     return build_loader(
         samples,
-        OneList(len(samples), seed=0),
+        ShuffledList(len(samples), seed=0),
         pass_batch=settings["batch"],
         rank=0,
         world=1,
@@ -79,7 +79,7 @@ def dali(settings: dict[str, Any]) -> Iterable[Any]:
 
 
 def plain(settings: dict[str, Any]) -> Iterable[Any]:
-    """What one writes without a library: a map-style data set over mxnet's reader, shuffled, decoded at full scale."""
+    """A loader written without a library: a map-style data set over mxnet's reader, shuffled, decoded at full scale."""
     import cv2
     import mxnet
     import torch
@@ -104,16 +104,16 @@ def plain(settings: dict[str, Any]) -> Iterable[Any]:
                 prefix = self.prefixes[number]
                 self.readers[number] = mxnet.recordio.MXIndexedRecordIO(prefix + ".idx", prefix + ".rec", "r")
             header, image = mxnet.recordio.unpack(self.readers[number].read_idx(key))
-            picture = cv2.cvtColor(cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-            return torch.from_numpy(letterboxed(picture)), torch.from_numpy(header.label.astype(np.int64))
+            pixels = cv2.cvtColor(cv2.imdecode(np.frombuffer(image, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+            return torch.from_numpy(letterboxed(pixels)), torch.from_numpy(header.label.astype(np.int64))
 
-    def letterboxed(picture: Any) -> Any:
+    def letterboxed(pixels: Any) -> Any:
         size = settings["size"]
-        height, width = (max(1, round(side * size / max(picture.shape[:2]))) for side in picture.shape[:2])
+        height, width = (max(1, round(side * size / max(pixels.shape[:2]))) for side in pixels.shape[:2])
         square = np.full((size, size, 3), 123, np.uint8)
         top, left = (size - height) // 2, (size - width) // 2
         square[top : top + height, left : left + width] = cv2.resize(
-            picture, (width, height), interpolation=cv2.INTER_AREA
+            pixels, (width, height), interpolation=cv2.INTER_AREA
         )
         return np.ascontiguousarray(square.transpose(2, 0, 1))
 

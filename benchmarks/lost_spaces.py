@@ -1,10 +1,10 @@
-"""How many words come back from lines that have lost their spaces, and how many of spaced lines stay whole.
+"""Share of words recovered from lines without spaces, and share of runs that stay whole in lines with spaces.
 
     python benchmarks/lost_spaces.py FOLDER [--json FILE]
 
-FOLDER: NNN.txt with the true lines of pictures. Come back: of the words of three letters and more, all Latin letters,
-that stand in a line and in the lexicon, those that the line without its spaces gives too. Stay whole: of all runs of
-two Latin letters and more that touch no digit, those that are one word.
+FOLDER has NNN.txt with the true lines of images. Recovered: of the words of three or more Latin letters that are in the
+lexicon, the share that the line without spaces also gives. Whole: of all runs of two or more Latin letters that touch
+no digit, the share that is one word.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""Word precision and recall of a data set's stored OCR against transcriptions.
+"""Word precision and recall of a data set's stored OCR, compared with transcriptions.
 
     python benchmarks/ocr_accuracy.py DIR TRUTH_FOLDER [--worst N] [--json FILE]
 
-DIR is a labelled data set, TRUTH_FOLDER holds NNN.txt for an image whose key ends in NNN.jpg (any image ending). Words
-are compared after NFKC and case folding, split at non-word characters, as multisets. Precision is the part of the words
-read that stand in the transcription, recall the part of the transcription's words that were read, over all images;
-an image with a transcription and no OCR counts with no word read.
+DIR is a labelled data set. TRUTH_FOLDER has NNN.txt for an image whose key ends in NNN.jpg (any image extension). Words
+are compared as multisets after NFKC and case folding, split at non-word characters. Precision is the share of the words
+read that are in the transcription, recall the share of the transcription's words that were read, over all images. An
+image with a transcription and without OCR counts as one with no word read.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from ovocr.dataset.layout import LabelledDataSet
 
 @dataclass(frozen=True)
 class Score:
-    """Words of one picture, or of several: read, transcribed, and in both."""
+    """Numbers of words of one or more images: read, transcribed, and in both."""
 
     key: str
     read: int
@@ -51,12 +51,12 @@ class Score:
 
 
 def words_of(text: str) -> Counter[str]:
-    """The words of a text as a multiset."""
+    """Returns the words of a text as a multiset."""
     return Counter(re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold()))
 
 
 def read_texts(data_set: LabelledDataSet) -> list[tuple[str, str]]:
-    """Key and lines of each image of the data set, no line for one that was not read."""
+    """Returns key and text of each image of the data set; the text of an image that was not read is empty."""
     texts = []
     for shard in data_set.finished_shards():
         ocr = iter(pq.read_table(data_set.ocr_path(shard), columns=["lines"]).column("lines").to_pylist())
@@ -67,7 +67,7 @@ def read_texts(data_set: LabelledDataSet) -> list[tuple[str, str]]:
 
 
 def score_images(texts: list[tuple[str, str]], truth_folder: Path) -> list[Score]:
-    """One score an image that has a transcription."""
+    """Returns one score for each image with a transcription."""
     scores = []
     for key, text in texts:
         truth_path = truth_folder / f"{PurePosixPath(key).stem}.txt"
@@ -78,7 +78,7 @@ def score_images(texts: list[tuple[str, str]], truth_folder: Path) -> list[Score
 
 
 def total_score(scores: list[Score]) -> Score:
-    """The words of all pictures together."""
+    """Returns the score of all images together."""
     return Score(
         "all",
         sum(score.read for score in scores),
@@ -91,7 +91,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data_set", type=Path, metavar="DIR")
     parser.add_argument("truth", type=Path, metavar="TRUTH_FOLDER")
-    parser.add_argument("--worst", type=int, default=5, help="pictures to list, worst first")
+    parser.add_argument("--worst", type=int, default=5, help="images to list, worst first")
     parser.add_argument("--json", type=Path, metavar="FILE")
     arguments = parser.parse_args()
     try:
@@ -101,10 +101,10 @@ def main() -> int:
         return error.exit_code
     scores = score_images(texts, arguments.truth)
     if not scores:
-        print(f"error: {arguments.truth}: no NNN.txt there for any image of {arguments.data_set}", file=sys.stderr)
+        print(f"error: {arguments.truth}: has no NNN.txt for any image of {arguments.data_set}", file=sys.stderr)
         return 1
     total = total_score(scores)
-    print(f"{len(scores)} pictures with a transcription, {len(texts) - len(scores)} without")
+    print(f"{len(scores)} images with a transcription, {len(texts) - len(scores)} without")
     for score in [total, *sorted(scores, key=lambda score: score.f1)[: arguments.worst]]:
         print(
             f"{score.key:>12}  precision {score.precision:.4f}  recall {score.recall:.4f}"

@@ -1,9 +1,9 @@
-"""Where the time of one labelling worker goes: by stage, and by operator of the two networks.
+"""Time of one labelling worker, by stage and by operator of the two networks.
 
     python benchmarks/ocr_profile.py FOLDER... [--limit N] [--json FILE]
 
-One process, one thread, the default engine, one picture after the other. Stages are timed in one pass; then what the
-networks were given is given once more to sessions that ONNX Runtime's profiler watches, which slows them a little.
+One process, one thread, the default engine, one image at a time. One pass times the stages. A second pass repeats the
+networks' inputs in sessions with ONNX Runtime's profiler, which slows them slightly.
 """
 
 import argparse
@@ -29,7 +29,7 @@ MAX_PIXELS = 50_000_000
 
 
 class Stopwatch:
-    """Seconds by name; a stage inside another one is taken out of it."""
+    """Seconds by name; the time of a nested stage is subtracted from the outer one."""
 
     def __init__(self) -> None:
         self.seconds: Counter[str] = Counter()
@@ -50,7 +50,7 @@ class Stopwatch:
 
 
 class Network:
-    """A session of RapidOCR's that notes its inputs."""
+    """A session of RapidOCR that records its inputs."""
 
     def __init__(self, part: Any, path: Path, watch: Stopwatch, name: str) -> None:
         self.path = path
@@ -63,7 +63,7 @@ class Network:
         return self._run(tensor)
 
     def operators(self) -> Counter[str]:
-        """Seconds by operator, all inputs given once more."""
+        """Runs all inputs again and returns seconds by operator."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.enable_mem_pattern = False
@@ -83,7 +83,7 @@ class Network:
 
 
 def profile(files: list[Path]) -> dict[str, Any]:
-    """Seconds by stage and by operator."""
+    """Returns seconds by stage and by operator."""
     watch = Stopwatch()
     plan = EngineChoice("rapidocr").plan()
     with tempfile.TemporaryDirectory() as folder:
@@ -91,7 +91,7 @@ def profile(files: list[Path]) -> dict[str, Any]:
         watch.timed("start: vocabulary", Vocabulary.load)(Path(folder) / "vocab.txt")
     engine: Any = watch.timed("start: engine", plan.load)()
     watch.timed("start: segmenter", load_segmenter)()
-    detector, recogniser = engine._detector, engine._recogniser  # the stages are RapidOCR's own
+    detector, recogniser = engine._detector, engine._recogniser  # RapidOCR's own stages
     networks = {
         "detection": Network(detector, plan.det, watch, "detection"),
         "recognition": Network(recogniser, plan.rec, watch, "recognition"),
@@ -104,11 +104,11 @@ def profile(files: list[Path]) -> dict[str, Any]:
     read = skipped = lines = 0
     for path in files:
         try:
-            picture = store(path.read_bytes(), MAX_PIXELS)
+            image = store(path.read_bytes(), MAX_PIXELS)
         except QuarantinedError:
             skipped += 1
             continue
-        (found,) = read_lines(engine, [picture.pixels])
+        (found,) = read_lines(engine, [image.pixels])
         words([line.text for line in found])
         read, lines = read + 1, lines + len(found)
     return {
@@ -121,7 +121,7 @@ def profile(files: list[Path]) -> dict[str, Any]:
 
 
 def print_shares(title: str, seconds: dict[str, float], least: float) -> None:
-    """Seconds and share of each entry; those below ``least`` of the sum in one line."""
+    """Prints seconds and share of each entry; entries below ``least`` of the sum share one line."""
     total = sum(seconds.values())
     print(f"{title}: {total:.2f} s")
     shown = {name: value for name, value in seconds.items() if value >= least * total}
@@ -133,7 +133,7 @@ def print_shares(title: str, seconds: dict[str, float], least: float) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
-    parser.add_argument("--limit", type=int, help="pictures of each folder, the first by name")
+    parser.add_argument("--limit", type=int, help="number of images per folder, first by name")
     parser.add_argument("--json", type=Path, metavar="FILE")
     arguments = parser.parse_args()
     endings = (".jpg", ".jpeg", ".png")
@@ -146,7 +146,7 @@ def main() -> int:
         print(f"error: no {', '.join(endings)} in {', '.join(map(str, arguments.folders))}", file=sys.stderr)
         return 1
     result = profile(files)
-    print(f"{result['pictures']} pictures read, {result['skipped']} skipped, {result['lines']} lines")
+    print(f"{result['pictures']} images read, {result['skipped']} skipped, {result['lines']} lines")
     print_shares("stages", result["stages"], 0.0)
     for name, seconds in result["operators"].items():
         print_shares(f"operators of {name}", seconds, 0.02)

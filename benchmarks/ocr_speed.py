@@ -1,12 +1,12 @@
-"""Images a second of whole commands, start-up included: ovocr beside RapidOCR's and PaddleOCR's own calls.
+"""Images per second of whole commands, start-up included: ovocr compared with calls of RapidOCR and PaddleOCR.
 
     python benchmarks/ocr_speed.py FOLDER... [--paddle-python PYTHON] [--truth FOLDER] [--rounds N] [--json FILE]
 
-All see the same pictures (those of the folders that RapidOCR's reader opens: .jpg, .jpeg, .png) on the same cores with
-the same weights, PP-OCRv6 small, each in processes of its own, in turn. RapidOCR runs one picture after the other with
-``use_cls=False`` and else its defaults; so does PaddleOCR's ``predict``, on ONNX Runtime and without turning pages and
-lines, with the models of paddle_models.py, in the environment of PYTHON; ``ovocr build-labels --engine paddleocr`` is
-measured there too. Words are scored as in ocr_accuracy.py.
+All systems read the same images (.jpg, .jpeg and .png, which RapidOCR's reader opens) on the same cores with the same
+weights, PP-OCRv6 small, each in its own processes, in turn. RapidOCR reads one image at a time with ``use_cls=False``
+and defaults otherwise. PaddleOCR's ``predict`` does the same on ONNX Runtime, without page and line orientation, with
+the models of paddle_models.py, in the environment of PYTHON. ``ovocr build-labels --engine paddleocr`` also runs there.
+Words are scored as in ocr_accuracy.py.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-# The scripts of this folder are no package.
+# The scripts of this folder are not a package.
 from ocr_accuracy import read_texts, score_images, total_score
 
 from ovocr.base.errors import OvocrError
@@ -30,7 +30,7 @@ from ovocr.dataset.layout import LabelledDataSet
 from ovocr.labelgen.engines.openvino import check_bfloat16
 from ovocr.processes.cores import available_cores
 
-# Each prints [name, text] of each picture as JSON.
+# Each prints [name, text] of each image as JSON.
 RAPIDOCR_COMMAND = """
 import json, logging, sys
 from pathlib import Path
@@ -68,27 +68,27 @@ Texts = list[tuple[str, str]]
 
 
 def run_rapidocr(folders: list[Path]) -> Texts:
-    """Name and text of each picture, read by RapidOCR's default call."""
+    """Returns name and text of each image, read by RapidOCR's default call."""
     return _read_by([sys.executable, "-c", RAPIDOCR_COMMAND], folders)
 
 
 def run_paddleocr(python: Path, models: Path, folders: list[Path]) -> Texts:
-    """Name and text of each picture, read by PaddleOCR's predict."""
+    """Returns name and text of each image, read by PaddleOCR's predict."""
     return _read_by([str(python), "-c", PADDLEOCR_COMMAND, str(models)], folders)
 
 
 def _read_by(command: list[str], folders: list[Path]) -> Texts:
-    pictures = [str(path) for folder in folders for path in _pictures(folder)]
-    # PaddleOCR would ask which model hub answers fastest.
+    images = [str(path) for folder in folders for path in _find_images(folder)]
+    # Otherwise PaddleOCR tests which model hub answers fastest.
     environment = {**os.environ, "PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK": "True"}
     done = subprocess.run(
-        [*command, *pictures], check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
+        [*command, *images], check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
     )
     return [(name, text) for name, text in json.loads(done.stdout)]
 
 
 def run_ovocr(python: Path, options: list[str], folders: list[Path]) -> Texts:
-    """Key and text of each picture, read by build-labels."""
+    """Returns key and text of each image, read by build-labels."""
     with tempfile.TemporaryDirectory() as out:
         command = [str(python), "-m", "ovocr", "build-labels", *map(str, folders), "--out", out, *options]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -96,7 +96,7 @@ def run_ovocr(python: Path, options: list[str], folders: list[Path]) -> Texts:
 
 
 def systems(paddle_python: Path | None, models: Path) -> dict[str, Callable[[list[Path]], Texts]]:
-    """What is measured, by name; the first is what the others are compared with. models: a folder to be made."""
+    """Returns the systems by name; the first is the baseline. models: folder to create."""
     ours = Path(sys.executable)
     measured: dict[str, Callable[[list[Path]], Texts]] = {
         "RapidOCR, default call": run_rapidocr,
@@ -105,7 +105,7 @@ def systems(paddle_python: Path | None, models: Path) -> dict[str, Callable[[lis
     try:
         check_bfloat16()
     except OvocrError as error:
-        print(f"left out: {error}")
+        print(f"skipped: {error}")
     else:
         measured["ovocr build-labels --precision bfloat16"] = partial(run_ovocr, ours, ["--precision", "bfloat16"])
     if paddle_python:
@@ -119,7 +119,7 @@ def systems(paddle_python: Path | None, models: Path) -> dict[str, Callable[[lis
 def measure(
     runs: dict[str, Callable[[list[Path]], Texts]], folders: list[Path], rounds: int
 ) -> dict[str, dict[str, Any]]:
-    """Seconds of each round and the texts of the last, by system."""
+    """Returns the seconds of each round and the texts of the last round, by system."""
     measured: dict[str, dict[str, Any]] = {name: {"seconds": []} for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
@@ -129,19 +129,19 @@ def measure(
     return measured
 
 
-def _pictures(folder: Path) -> list[Path]:
+def _find_images(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
-    parser.add_argument("--truth", type=Path, metavar="FOLDER", help="NNN.txt of the pictures NNN.jpg")
-    parser.add_argument("--paddle-python", type=Path, metavar="PYTHON", help="measure PaddleOCR too, which it has")
+    parser.add_argument("--truth", type=Path, metavar="FOLDER", help="folder with NNN.txt for the images NNN.jpg")
+    parser.add_argument("--paddle-python", type=Path, metavar="PYTHON", help="Python with PaddleOCR, to measure it too")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, metavar="FILE")
     arguments = parser.parse_args()
-    images = sum(len(_pictures(folder)) for folder in arguments.folders)
+    images = sum(len(_find_images(folder)) for folder in arguments.folders)
     if not images:
         print(f"error: no {', '.join(ENDINGS)} in {', '.join(map(str, arguments.folders))}", file=sys.stderr)
         return 1
@@ -153,7 +153,7 @@ def main() -> int:
     report = []
     for name, result in measured.items():
         if len(result["texts"]) != images:
-            print(f"error: {name} saw {len(result['texts'])} pictures, not the same {images}", file=sys.stderr)
+            print(f"error: {name} saw {len(result['texts'])} images, not the same {images}", file=sys.stderr)
             return 1
         ratios = [first / own for first, own in zip(baseline, result["seconds"], strict=True)]
         row: dict[str, Any] = {

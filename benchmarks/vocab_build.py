@@ -1,10 +1,10 @@
-"""Time and memory of `ovocr vocab build` on made data sets, beside a plain Counter in one process.
+"""Time and memory of `ovocr vocab build` on synthetic data sets, compared with a Counter in one process.
 
     python benchmarks/vocab_build.py FOLDER --tokens 100000000 --distinct 20000000
 
-Makes two data sets of stored text in FOLDER, `part` and `rest`, of words by Zipf's law: every distinct word once, the
-other occurrences by rank. Then, one after the other: a Counter over `part`, the command on `part`, the command on
-both, and the stages of counting one shard. FOLDER/data is removed at the end.
+Creates two data sets of stored text in FOLDER, `part` and `rest`, with words by Zipf's law: every distinct word once,
+the other occurrences by rank. Then it runs, one after the other: a Counter over `part`, the command on `part`, the
+command on both, and the stages of counting one shard. FOLDER/data is deleted at the end.
 """
 
 import argparse
@@ -27,8 +27,9 @@ import pyarrow.parquet as pq
 from resident_memory import resident
 
 from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.manifest import Manifest, TagPolicy, WordsEntry
+from ovocr.dataset.text import find_shards, read_images
 from ovocr.vocab.building.shard_counts import count_shards
-from ovocr.vocab.corpus import find_shards, read_images
 from ovocr.vocab.segmentation.segmenter import DEFAULT, load_segmenter, segment_lines
 
 WORDS_A_LINE = 8
@@ -37,7 +38,7 @@ SHARD_IMAGES = 2_500
 
 
 def spell(numbers: np.ndarray) -> pa.Array:
-    """A word of lowercase letters for each number, distinct: its digits to base 26, the first not left out."""
+    """Returns a distinct word of lowercase letters for each number: its digits to base 26, including the first."""
     letters = np.full((len(numbers), 8), ord(" "), np.uint8)
     rest = numbers.copy()
     for column in range(7, -1, -1):
@@ -47,7 +48,7 @@ def spell(numbers: np.ndarray) -> pa.Array:
 
 
 def shard_ids(shard: int, shards: int, tokens: int, distinct: int, order: np.ndarray) -> np.ndarray:
-    """Ranks of the words of a shard: its part of all words once, the rest drawn with a chance of 1 / (rank + 1)."""
+    """Returns the ranks of a shard's words: its part of all words once, the rest with probability ~ 1 / (rank + 1)."""
     random = np.random.default_rng(shard)
     own = order[shard * distinct // shards : (shard + 1) * distinct // shards]
     count = (shard + 1) * tokens // shards - shard * tokens // shards
@@ -58,7 +59,7 @@ def shard_ids(shard: int, shards: int, tokens: int, distinct: int, order: np.nda
 
 
 def stored_text(ids: np.ndarray, words: pa.Array) -> pa.Table:
-    """The table that build-labels writes of the pictures of a shard."""
+    """Returns the table that build-labels writes for the images of a shard."""
     texts = words.take(pa.array(ids))
     starts = pa.array(np.append(np.arange(0, len(ids), WORDS_A_LINE), len(ids)).astype(np.int32))
     lines = pc.binary_join(pa.ListArray.from_arrays(starts, texts), " ")
@@ -73,10 +74,10 @@ def stored_text(ids: np.ndarray, words: pa.Array) -> pa.Table:
 
 
 def make(data: Path, tokens: int, distinct: int, part_share: float) -> tuple[Path, Path]:
-    """The data sets part and rest."""
+    """Creates the data sets part and rest."""
     shards = max(8, round(tokens / (WORDS_A_LINE * LINES_AN_IMAGE * SHARD_IMAGES)))
     in_part = max(2, round(shards * part_share))
-    # Frequent words are short, as in languages: a word's number goes with its rank.
+    # Frequent words are short, as in natural languages: a word's number follows its rank.
     words = pa.concat_arrays([spell(np.arange(a, min(a + 10**6, distinct))) for a in range(0, distinct, 10**6)])
     order = np.random.default_rng(0).permutation(distinct)
     part, rest = LabelledDataSet(data / "part"), LabelledDataSet(data / "rest")
@@ -88,12 +89,21 @@ def make(data: Path, tokens: int, distinct: int, part_share: float) -> tuple[Pat
         pq.write_table(table, data_set.ocr_path(shard), compression="zstd", row_group_size=1000)
         data_set.stats_path(shard).write_text("{}")
     for data_set in (part, rest):
-        data_set.manifest_path.write_text("{}")
+        _describe(data_set)
     return part.root, rest.root
 
 
+def _describe(data_set: LabelledDataSet) -> None:
+    """Write a manifest: reading the text needs one."""
+    words = WordsEntry(size=1, sha256="", segmentation={})
+    manifest = Manifest(
+        policy=TagPolicy(tags=1, seed=0), shard_size=1, max_pixels=1, words=words, engine={}, versions={}, shards=()
+    )
+    manifest.write(data_set.manifest_path)
+
+
 def count_plainly(root: Path) -> None:
-    """What one would write first."""
+    """Counts words in the obvious way: one Counter."""
     start = time.monotonic()
     counter: Counter[str] = Counter()
     for shard in find_shards([root]):
@@ -107,7 +117,7 @@ def count_plainly(root: Path) -> None:
 class Watch:
     """seconds: of the command; busy: of processor time; counting: until the merge began.
 
-    peak: bytes, resident, of all processes together.
+    peak: resident bytes of all processes together.
     """
 
     seconds: float
@@ -118,7 +128,7 @@ class Watch:
 
 
 def tree(root: int) -> Iterator[int]:
-    """Process ids of a process and those below it."""
+    """Returns the ids of a process and its descendants."""
     yield root
     try:
         children = Path(f"/proc/{root}/task/{root}/children").read_text().split()
@@ -129,13 +139,13 @@ def tree(root: int) -> Iterator[int]:
 
 
 def busy_children() -> float:
-    """Processor time of all processes below this one that have ended."""
+    """Returns the processor time of all ended descendants of this process."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def run(out: Path, *arguments: object) -> Watch:
-    """`ovocr vocab build`, watched ten times a second."""
+    """Runs `ovocr vocab build`, sampled ten times a second."""
     command = [sys.executable, "-m", "ovocr", "vocab", "build", *map(str, arguments), "--out", str(out)]
     start = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -162,7 +172,7 @@ def run(out: Path, *arguments: object) -> Watch:
 
 
 def time_stages(root: Path, folder: Path) -> None:
-    """Processor time of the stages of counting one shard, in this process."""
+    """Returns the processor time of the stages of counting one shard, in this process."""
     shard = find_shards([root])[0]
     load_segmenter()
     marks = [time.process_time()]
@@ -199,8 +209,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--tokens", type=int, default=2_000_000)
     parser.add_argument("--distinct", type=int, default=400_000)
-    parser.add_argument("--part", type=float, default=0.1, help="the share of the shards that the Counter reads")
-    parser.add_argument("--rounds", type=int, default=2, help="of Counter and command on the part")
+    parser.add_argument("--part", type=float, default=0.1, help="share of the shards that the Counter reads")
+    parser.add_argument("--rounds", type=int, default=2, help="number of rounds of Counter and command on the part")
     parser.add_argument("--memory", default="2GB")
     parser.add_argument("--plain", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -1,10 +1,10 @@
-"""Draws the example pages and packs them, each with its true text beside it, into the two shards of examples/shards.
+"""Renders the example pages and packs them with their true text into the two shards of examples/shards.
 
     python examples/make_pages.py --out examples/shards [--check] [--contact-sheet FILE.png]
 
-The texts are in pages.toml, the layouts in page_layouts.py, their sizes, fonts and colours in
-page_designs.py. The same fonts and the same Pillow give the same bytes. The shards are committed, so only whoever
-changes the pages needs the fonts.
+The texts are in pages.toml, the layouts in page_layouts.py, their sizes, fonts and colours in page_designs.py. The same
+fonts and the same Pillow version give the same bytes. The shards are committed; the fonts are needed only to change the
+pages.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from ovocr.base.files import written_aside
 
 PAGES_FILE = Path(__file__).with_name("pages.toml")
 PAGES_PER_SHARD = 50
-# Most pages are JPEG, as on the web; some are not, so that whoever reads the shards meets several formats.
+# Most pages are JPEG, as on the web; a few are not, so that readers of the shards handle several formats.
 PNG_PAGES = frozenset({7, 26, 45, 58})
 WEBP_PAGES = frozenset({40})
 THUMBNAIL = (216, 200)
@@ -38,17 +38,17 @@ PRIOR_SIZE = 10
 
 
 def load_pages() -> list[dict[str, Any]]:
-    """The pages in the order of the shards: in turn one of each layout, each with its number among its own kind."""
+    """Returns the pages in shard order: one of each layout in turn, each with its number among its kind."""
     seen: Counter[str] = Counter()
     pages = tomllib.loads(PAGES_FILE.read_text(encoding="utf-8"))["page"]
     for page in pages:
         page["occurrence"] = seen[page["layout"]]
         seen[page["layout"]] += 1
-    return sorted(pages, key=lambda page: page["occurrence"])  # stable: within a turn, the order of the file
+    return sorted(pages, key=lambda page: page["occurrence"])  # stable sort: keeps the file's order within a turn
 
 
 def encode(number: int, image: Image.Image) -> tuple[str, bytes]:
-    """File ending and encoded bytes of page ``number``."""
+    """Returns the file extension and encoded bytes of page ``number``."""
     buffer = io.BytesIO()
     if number in PNG_PAGES:
         image.save(buffer, "PNG", optimize=True)
@@ -61,7 +61,7 @@ def encode(number: int, image: Image.Image) -> tuple[str, bytes]:
 
 
 def add_member(archive: tarfile.TarFile, name: str, content: bytes) -> None:
-    """Add a file that tells nothing about where and when it was made."""
+    """Adds a file without metadata about the time and machine."""
     member = tarfile.TarInfo(name)
     member.size = len(content)
     member.mode = 0o644
@@ -69,7 +69,7 @@ def add_member(archive: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def write_shards(folder: Path, pages: list[dict[str, Any]]) -> list[Path]:
-    """Draw all pages and write pages-NNNNN.tar with members NNNNN.jpg (or .png, .webp) and NNNNN.txt."""
+    """Renders all pages and writes pages-NNNNN.tar with members NNNNN.jpg (or .png, .webp) and NNNNN.txt."""
     paths = []
     for shard, start in enumerate(range(0, len(pages), PAGES_PER_SHARD)):
         path = folder / f"pages-{shard:05d}.tar"
@@ -84,7 +84,7 @@ def write_shards(folder: Path, pages: list[dict[str, Any]]) -> list[Path]:
 
 
 def read_shards(paths: list[Path]) -> Iterator[tuple[str, bytes, list[str]]]:
-    """Name of each picture, its encoded bytes, and the lines of its true text."""
+    """Yields the name of each image, its encoded bytes, and the lines of its true text."""
     for path in paths:
         with tarfile.open(path) as archive:
             files = ((member.name, archive.extractfile(member)) for member in archive)
@@ -95,15 +95,15 @@ def read_shards(paths: list[Path]) -> Iterator[tuple[str, bytes, list[str]]]:
 
 
 def prior_recall(tags: list[set[str]]) -> float:
-    """Recall@10 of always answering the 10 words that most pages have: mean of |answer ∩ tags| / min(10, tags)."""
+    """Returns recall@10 of always answering the 10 most common words: mean of |answer ∩ tags| / min(10, tags)."""
     counts = Counter(tag for page in tags for tag in page)
-    # Of words on equally many pages, the ones first in the alphabet, so that the figure does not depend on set order.
+    # Ties are broken alphabetically, so that the figure does not depend on set order.
     answer = {word for word, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:PRIOR_SIZE]}
     return sum(len(answer & page) / min(PRIOR_SIZE, len(page)) for page in tags) / len(tags)
 
 
 def check(paths: list[Path]) -> None:
-    """Print how well the OCR engine reads the pages, which words it misses, and the recall@10 of the prior."""
+    """Prints how well the OCR engine reads the pages, which words it misses, and the recall@10 of the prior."""
     from rapidocr import RapidOCR
 
     from ovocr.vocab import Vocabulary, segment_lines
@@ -134,13 +134,13 @@ def check(paths: list[Path]) -> None:
 
 
 def write_contact_sheet(path: Path, shards: list[Path]) -> None:
-    """All pages small, side by side, as one picture."""
-    pictures = [Image.open(io.BytesIO(content)) for _, content, _ in read_shards(shards)]
+    """Writes one image with thumbnails of all pages."""
+    images = [Image.open(io.BytesIO(content)) for _, content, _ in read_shards(shards)]
     width, height = THUMBNAIL[0] + 8, THUMBNAIL[1] + 8
-    rows = -(-len(pictures) // CONTACT_COLUMNS)
+    rows = -(-len(images) // CONTACT_COLUMNS)
     sheet = Image.new("RGB", (CONTACT_COLUMNS * width, rows * height), "#3b3f46")
-    for position, picture in enumerate(pictures):
-        small = picture.convert("RGB")
+    for position, image in enumerate(images):
+        small = image.convert("RGB")
         small.thumbnail(THUMBNAIL, Image.Resampling.LANCZOS)
         row, column = divmod(position, CONTACT_COLUMNS)
         corner = (column * width + (width - small.width) // 2, row * height + (height - small.height) // 2)
@@ -152,7 +152,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Draw the example pages and pack them into shards.")
     parser.add_argument("--out", type=Path, required=True, help="folder for pages-00000.tar and so on")
     parser.add_argument("--check", action="store_true", help="read the pages with the OCR engine, print word recall")
-    parser.add_argument("--contact-sheet", type=Path, metavar="FILE", help="also all pages in one picture")
+    parser.add_argument(
+        "--contact-sheet", type=Path, metavar="FILE", help="also write thumbnails of all pages to one image"
+    )
     options = parser.parse_args()
     try:
         shards = write_shards(options.out, load_pages())

@@ -1,4 +1,4 @@
-"""Which sizes, fonts, grounds and colours the pages of each layout take in turn."""
+"""Sizes, fonts, backgrounds and colours of the example pages, by layout."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ ANGLES = (2.4, -1.8, 3.2, -2.9, 1.4)
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """A layout's drawing function and what its pages take in turn: sizes in pixels, fonts, grounds, colours."""
+    """A drawing function and the values that its pages use in turn: sizes in pixels, fonts, backgrounds, colours."""
 
     draw: Callable[[Sheet, Page], None]
     sizes: tuple[tuple[int, int], ...]
@@ -183,9 +183,9 @@ LAYOUTS = {
 
 
 def draw_page(number: int, page: Page) -> tuple[Image.Image, list[str]]:
-    """Page ``number`` of the shards as an RGB picture, and the lines of text in it, in the order of drawing.
+    """Returns page ``number`` of the shards as an RGB image, and its lines of text in drawing order.
 
-    Raises MissingFontError, and ValueError where a text does not fit at a size that can be read.
+    Raises MissingFontError, and ValueError if a text does not fit at a readable size.
     """
     layout, turn = LAYOUTS[page["layout"]], page["occurrence"]
     design = Design(

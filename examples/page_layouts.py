@@ -1,16 +1,16 @@
-"""The layouts of the example pages: one function a layout, which draws a page's texts on a sheet."""
+"""The layouts of the example pages: one function per layout, which draws a page's texts on a sheet."""
 
 import math
 from typing import Any
 
 from page_sheet import Sheet
 
-# A table of pages.toml: its texts, and `occurrence`, how many pages of the same layout stand before it.
+# A table of pages.toml: its texts, and `occurrence`, the number of earlier pages with the same layout.
 Page = dict[str, Any]
 
 
 def heading_band(sheet: Sheet, page: Page, height: float) -> None:
-    """The title in the ground's colour, on a band of the accent colour across the top."""
+    """Draws the title in the background colour on a band of the accent colour across the top."""
     sheet.draw.rectangle((0, 0, sheet.width, height), fill=sheet.palette.accent)
     sheet.write(
         page["title"],
@@ -97,7 +97,7 @@ def poster(sheet: Sheet, page: Page) -> None:
 
 
 def emblem(sheet: Sheet, kind: int, center: tuple[float, float], radius: float) -> None:
-    """A picture without words: rings, a sun with rays, or peaks under a moon."""
+    """Draws a shape without words: rings, a sun with rays, or peaks under a moon."""
     x, y = center
     color, width = sheet.palette.accent, max(3, round(0.09 * radius))
     if kind == 0:
@@ -141,7 +141,7 @@ def book(sheet: Sheet, page: Page) -> None:
 
 
 def paragraph(sheet: Sheet, text: str, box: tuple[float, float, float, float], size: float) -> None:
-    """A paragraph in the box, as large as it fits, ``size`` at most. Raises ValueError where that is too small."""
+    """Draws a paragraph in the box, as large as fits, at most ``size``. Raises ValueError if that is too small."""
     left, top, right, bottom = box
     best = int(size)
     while (lines := sheet.wrap(text, best, right - left)) and 1.5 * best * len(lines) > bottom - top:

@@ -1,4 +1,4 @@
-"""A sheet of paper to draw an example page on: fonts, colours, grounds, and the true text of all that is written."""
+"""A sheet of paper for an example page: fonts, colours, backgrounds, and the true text of everything written."""
 
 import os
 import random
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-# The smallest letters, in pixels: what is smaller is not read without errors.
+# The smallest letters, in pixels; OCR makes errors below this size.
 MIN_LATIN_SIZE = 15
 MIN_CHINESE_SIZE = 18
 FONT_FOLDERS = (
@@ -26,7 +26,7 @@ class MissingFontError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """A typeface: its files, the Debian package they are in, and which face of a collection is meant."""
+    """A typeface: its files, their Debian package, and the face of a collection."""
 
     package: str
     regular: str
@@ -50,7 +50,7 @@ FAMILIES = {
     "lobster": Family(package="fonts-lobstertwo", regular="LobsterTwo-Regular.otf", bold="LobsterTwo-Bold.otf"),
     "inconsolata": Family(package="fonts-inconsolata", regular="Inconsolata.otf", bold="Inconsolata.otf"),
     "quicksand": Family(package="fonts-quicksand", regular="Quicksand-Medium.ttf", bold="Quicksand-Bold.ttf"),
-    # Face 2 of the Noto collections has the letter forms of mainland China.
+    # Face 2 of the Noto collections has the glyphs of mainland China.
     "hei": Family(package="fonts-noto-cjk", regular="NotoSansCJK-Regular.ttc", bold="NotoSansCJK-Bold.ttc", face=2),
     "song": Family(package="fonts-noto-cjk", regular="NotoSerifCJK-Regular.ttc", bold="NotoSerifCJK-Bold.ttc", face=2),
     "kai": Family(package="fonts-lxgw-wenkai", regular="LXGWWenKai-Regular.ttf", bold="LXGWWenKai-Bold.ttf"),
@@ -60,7 +60,7 @@ FAMILIES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Palette:
-    """Colours of a page: the ground and what it fades to, the text, and headings, bands and lines."""
+    """Colours of a page: the background and the colour it fades to, the text, and headings, bands and lines."""
 
     ground: str
     fade: str
@@ -70,7 +70,7 @@ class Palette:
 
 @dataclass(frozen=True, kw_only=True)
 class Design:
-    """How a page looks: its size in pixels, colours, fonts (names in FAMILIES) and the pattern of its ground."""
+    """The look of a page: size in pixels, colours, fonts (names in FAMILIES) and background pattern."""
 
     size: tuple[int, int]
     palette: Palette
@@ -82,7 +82,7 @@ class Design:
 
 @lru_cache
 def font_files() -> dict[str, Path]:
-    """Path of every font file on this machine by its name."""
+    """Returns the path of every font file on this machine by its name."""
     found = {}
     for top in FONT_FOLDERS:
         for folder, _, names in os.walk(top):
@@ -92,24 +92,24 @@ def font_files() -> dict[str, Path]:
 
 @lru_cache
 def font(family_name: str, size: int, bold: bool) -> ImageFont.FreeTypeFont:
-    """The typeface at ``size`` pixels. Raises MissingFontError, naming all packages the pages need."""
+    """Returns the typeface at ``size`` pixels. Raises MissingFontError, naming all packages that the pages need."""
     family = FAMILIES[family_name]
     name = family.bold if bold else family.regular
     path = font_files().get(name)
     if path is None:
         packages = " ".join(sorted({family.package for family in FAMILIES.values()}))
         raise MissingFontError(f"font file {name} not found; on Debian: apt-get install {packages}")
-    # The basic layout engine: the other one is not in every Pillow, and sets letters elsewhere.
+    # The basic layout engine: the other one is not in every Pillow and positions letters differently.
     return ImageFont.truetype(str(path), size, index=family.face, layout_engine=ImageFont.Layout.BASIC)
 
 
 def is_chinese(text: str) -> bool:
-    """Whether the text needs a Chinese font."""
+    """Returns True if the text needs a Chinese font."""
     return any(character >= "\u2e80" for character in text)
 
 
 class Sheet:
-    """A page being drawn. ``lines`` collects each written text, in the order of writing: the page's true text."""
+    """A page being drawn. ``lines`` collects the written texts in order: the page's true text."""
 
     def __init__(self, design: Design, seed: int) -> None:
         self.design = design
@@ -120,14 +120,14 @@ class Sheet:
         self.lines: list[str] = []
 
     def font_for(self, text: str, size: int, heading: bool) -> ImageFont.FreeTypeFont:
-        """The page's font for this text: Chinese text has its own, a heading is bold."""
+        """Returns the page's font for this text: Chinese text has its own font, headings are bold."""
         latin = self.design.title_font if heading else self.design.body_font
         return font(self.design.chinese_font if is_chinese(text) else latin, size, heading)
 
     def fitting_size(self, texts: Sequence[str], size: float, width: float, heading: bool = False) -> int:
-        """The largest font size up to ``size`` at which each text is at most ``width`` pixels long.
+        """Returns the largest font size up to ``size`` at which each text is at most ``width`` pixels long.
 
-        Raises ValueError where that is too small to be read.
+        Raises ValueError if that is too small to read.
         """
         best = int(size)
         for text in texts:
@@ -149,9 +149,9 @@ class Sheet:
         width: float | None = None,
         heading: bool = False,
     ) -> None:
-        """Write one line, its middle at the height ``at[1]``; ``align`` l, m or r says which point of it is at ``at``.
+        """Writes one line, centred on the height ``at[1]``; ``align`` (l, m or r): the part of it at ``at[0]``.
 
-        Raises ValueError where it does not fit into ``width`` (the whole sheet when None).
+        Raises ValueError if it does not fit into ``width`` (the whole sheet if None).
         """
         fitting = self.fitting_size([text], size, width or 0.92 * self.width, heading)
         self.draw.text(
@@ -164,14 +164,14 @@ class Sheet:
         self.lines.append(text)
 
     def wrap(self, text: str, size: int, width: float) -> list[str]:
-        """Break a paragraph into lines at most ``width`` pixels long: at spaces, Chinese between characters."""
+        """Breaks a paragraph into lines at most ``width`` pixels long: at spaces, in Chinese between characters."""
         chinese = is_chinese(text)
         glue = "" if chinese else " "
         used = self.font_for(text, size, False)
         lines: list[str] = []
         for piece in list(text) if chinese else text.split():
             longer = lines[-1] + glue + piece if lines else piece
-            # Punctuation never begins a line.
+            # A line never starts with punctuation.
             if lines and (used.getlength(longer) <= width or piece in "，。、：；"):
                 lines[-1] = longer
             else:
@@ -180,7 +180,7 @@ class Sheet:
 
 
 def paint_ground(design: Design, rng: random.Random) -> Image.Image:
-    """A sheet in the page's colours: plain, fading, with the grain of paper, ruled, squared or dotted."""
+    """Returns a sheet in the page's colours: plain, fading, with paper grain, ruled, squared or dotted."""
     width, height = design.size
     image = Image.new("RGB", design.size, design.palette.ground)
     shade = Image.new("RGB", design.size, design.palette.fade)
@@ -207,7 +207,7 @@ def paint_ground(design: Design, rng: random.Random) -> Image.Image:
 
 
 def lay_on_desk(page: Image.Image, angle: float, desk: str) -> Image.Image:
-    """The page as a photograph from above: turned by ``angle`` degrees on a desk, with a soft shadow."""
+    """Returns the page as a photograph from above: rotated by ``angle`` degrees on a desk, with a soft shadow."""
     margin = max(page.size) // 24
     desk_size = (page.width + 2 * margin, page.height + 2 * margin)
     mask = Image.new("L", desk_size, 0)

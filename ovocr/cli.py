@@ -1,4 +1,4 @@
-"""The `ovocr` command: its group of commands, and how their errors reach the user."""
+"""The `ovocr` command: its group of commands, and the report of their errors."""
 
 import traceback
 from typing import Any
@@ -17,7 +17,7 @@ from ovocr.commands.vocab import vocab
 
 
 class _Commands(click.Group):
-    """Prints a user's mistake as one line; --debug shows where it came from."""
+    """Prints an error as one line; with --debug, after its traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -29,11 +29,14 @@ class _Commands(click.Group):
             ctx.exit(getattr(error, "exit_code", 1))
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110, "show_default": True}
+
+
+@click.group(cls=_Commands, context_settings=_CONTEXT)
 @click.version_option(__version__, prog_name="ovocr")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(debug: bool) -> None:
-    """Turn images into supervision for reading: OCR words as tags, and a vision encoder trained on them."""
+    """Label images with the words that OCR reads in them, and train vision encoders on these labels."""
 
 
 for _command in (

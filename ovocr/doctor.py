@@ -1,4 +1,4 @@
-"""What this machine has of what ovocr needs: `ovocr doctor`. Everything it calls working, it has just used."""
+"""Checks of the installation for `ovocr doctor`. Each check uses what it reports as working."""
 
 import os
 import platform
@@ -11,13 +11,14 @@ from typing import Literal
 
 from ovocr import __version__
 from ovocr.base.errors import MissingExtraError, OvocrError
+from ovocr.base.plural import counted
 from ovocr.processes.cores import available_cores
 
 _PACKAGES = {
     "": ("numpy", "pyarrow", "jieba", "wordfreq", "regex", "click", "tqdm"),
     "ocr": ("rapidocr", "onnxruntime", "pillow"),
     "paddle": ("paddleocr", "onnxruntime", "pillow"),
-    "train": ("torch", "safetensors", "tensorboard"),
+    "train": ("torch", "pydantic", "safetensors", "tensorboard"),
     "video": ("av",),
     "vocab": ("duckdb", "opencc", "rjieba"),
     "openvino": ("openvino",),
@@ -29,35 +30,35 @@ _PACKAGES = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at. state: missing is an optional part not installed, failed is one that does not work."""
+    """The result of one check. state: "missing" if an optional part is not installed, "failed" if it does not work."""
 
     name: str
     state: Literal["ok", "missing", "failed"]
     detail: str
 
     def format(self) -> str:
-        """One line for a terminal."""
+        """Returns one line for a terminal."""
         return f"{self.state:<8}{self.name:<15}{self.detail}"
 
 
 def examine() -> Iterator[Finding]:
-    """Look at packages, vocabulary, OCR engine and devices, one finding after the other."""
+    """Yields a finding for each extra, the built-in vocabulary, the OCR engines and torch."""
     yield Finding("ovocr", "ok", f"{__version__}, Python {platform.python_version()}, {platform.platform()}")
-    yield Finding("cores", "ok", f"{available_cores()} may be used, of {os.cpu_count()} the machine has")
+    yield Finding("cores", "ok", f"{available_cores()} available of {os.cpu_count()}")
     for extra, packages in _PACKAGES.items():
-        yield _packages(extra, packages)
-    yield _tried("lexicon", _lexicon)
-    yield _tried("rapidocr", _rapidocr)
-    yield _tried("paddleocr", _paddleocr)
-    yield _tried("torch", _torch)
+        yield _check_packages(extra, packages)
+    yield _try("lexicon", _check_lexicon)
+    yield _try("rapidocr", _check_rapidocr)
+    yield _try("paddleocr", _check_paddleocr)
+    yield _try("torch", _check_torch)
 
 
 def examine_ranks() -> Finding:
-    """A sum over all ranks that torchrun started (one, where it started none), checked."""
-    return _tried("ranks", _ranks)
+    """Returns the finding of a sum over all ranks that torchrun started, or over one rank without torchrun."""
+    return _try("ranks", _check_ranks)
 
 
-def _packages(extra: str, packages: tuple[str, ...]) -> Finding:
+def _check_packages(extra: str, packages: tuple[str, ...]) -> Finding:
     found, missing = [], []
     for package in packages:
         try:
@@ -71,7 +72,7 @@ def _packages(extra: str, packages: tuple[str, ...]) -> Finding:
     return Finding(name, "missing" if extra else "failed", f"{', '.join(missing)}: {install}")
 
 
-def _tried(name: str, check: Callable[[], str]) -> Finding:
+def _try(name: str, check: Callable[[], str]) -> Finding:
     try:
         return Finding(name, "ok", check())
     except MissingExtraError as error:
@@ -80,15 +81,15 @@ def _tried(name: str, check: Callable[[], str]) -> Finding:
         return Finding(name, "failed", f"{type(error).__name__}: {str(error).splitlines()[0]}")
 
 
-def _lexicon() -> str:
+def _check_lexicon() -> str:
     from ovocr.vocab import Vocabulary
 
     vocabulary = Vocabulary.load("lexicon")
     return f"{len(vocabulary):,} words, sha256 {vocabulary.sha256[:16]}…"
 
 
-def _rapidocr() -> str:
-    """Read a picture made here."""
+def _check_rapidocr() -> str:
+    """Reads a generated image."""
     from ovocr.labelgen.engines.interface import EngineChoice
 
     plan = EngineChoice("rapidocr").plan()
@@ -97,31 +98,31 @@ def _rapidocr() -> str:
 
     from ovocr.labelgen.engines.batching import read_lines
 
-    picture = np.full((80, 400, 3), 255, np.uint8)
-    cv2.putText(picture, "hello ovocr", (20, 55), cv2.FONT_HERSHEY_SIMPLEX, 1.5, (0, 0, 0), 3)
-    text = " ".join(line.text for line in read_lines(plan.load(), [picture])[0])
+    image = np.full((80, 400, 3), 255, np.uint8)
+    cv2.putText(image, "hello ovocr", (20, 55), cv2.FONT_HERSHEY_SIMPLEX, 1.5, (0, 0, 0), 3)
+    text = " ".join(line.text for line in read_lines(plan.load(), [image])[0])
     if "hello" not in text.lower():
-        raise RuntimeError(f"read {text!r} where 'hello ovocr' stands")
-    return f"reads a test picture: {text!r}"
+        raise RuntimeError(f"read {text!r} instead of 'hello ovocr'")
+    return f"reads a test image: {text!r}"
 
 
-def _paddleocr() -> str:
-    """What runs its networks. Its models are not part of the package: they are tried when a build begins."""
+def _check_paddleocr() -> str:
+    """Returns the runtimes of its networks. Its models are downloaded and tried when a labelling run starts."""
     if find_spec("paddleocr") is None:
         raise MissingExtraError("--engine paddleocr", "paddle")
     found = f"{metadata.version('paddleocr')} on onnxruntime {metadata.version('onnxruntime')}"
     if find_spec("paddle") is None:
         return f"{found}; for Paddle models and GPUs also pip install 'paddlepaddle<3.3' or its build for GPUs"
-    from ovocr.labelgen.engines.paddle_trial import name_gpus, try_out
-    from ovocr.labelgen.engines.paddleocr import name_runtime
+    from ovocr.labelgen.engines.paddle_engine import name_runtime
+    from ovocr.labelgen.engines.paddle_trial import try_out
 
     trial = try_out(None)
     if trial.failure is not None:
         raise RuntimeError(f"PaddlePaddle does not start: {trial.failure}")
-    return f"{found} and {name_runtime('paddlepaddle')}, {name_gpus(trial.gpus) if trial.gpus else 'CPU only'}"
+    return f"{found} and {name_runtime('paddlepaddle')}, {counted(trial.gpus, 'GPU') if trial.gpus else 'CPU only'}"
 
 
-def _torch() -> str:
+def _check_torch() -> str:
     if find_spec("torch") is None:
         raise MissingExtraError("training", "train")
     import torch
@@ -133,19 +134,19 @@ def _torch() -> str:
     return f"{torch.__version__}, CUDA {torch.version.cuda}, {', '.join(devices)}, {bf16} bf16"
 
 
-def _ranks() -> str:
+def _check_ranks() -> str:
     if find_spec("torch") is None:
         raise MissingExtraError("training", "train")
     import torch
 
-    from ovocr.trainer.ranks.distributed import choose_device, joined
+    from ovocr.trainer.ranks.distributed import choose_device, join_ranks
 
     device = choose_device("auto")
-    with joined(device, timeout_s=60.0) as ranks:
+    with join_ranks(device, timeout_s=60.0) as ranks:
         began = time.monotonic()
         total = int(ranks.sum(torch.tensor([ranks.rank], device=device)).item())
         seconds = time.monotonic() - began
         expected = ranks.world * (ranks.world - 1) // 2
         if total != expected:
-            raise RuntimeError(f"the sum of ranks 0 to {ranks.world - 1} came out as {total}, not {expected}")
-        return f"{ranks.world} on {device.type}, one sum over them in {1000 * seconds:.0f} ms"
+            raise RuntimeError(f"the sum of ranks 0 to {ranks.world - 1} is {total}, not {expected}")
+        return f"{ranks.world} on {device.type}, one sum in {1000 * seconds:.0f} ms"

@@ -1,9 +1,11 @@
-"""The command line: light to start, one line for a mistake, exit codes."""
+"""The command line: fast help, one-line errors, exit codes, and options that agree with the code and the documents."""
 
 import json
 import os
+import re
 import subprocess
 import sys
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 import click
@@ -11,13 +13,18 @@ import pytest
 from click.testing import CliRunner
 
 from ovocr.cli import main
+from ovocr.labelgen.inspection.options import InspectOptions
+from ovocr.labelgen.options import BuildOptions, PackOptions, RelabelOptions
+from ovocr.vocab.building.options import VocabularyOptions
 
 HEAVY = [
     "torch",
+    "pydantic",
     "numpy",
     "pyarrow",
     "jieba",
     "wordfreq",
+    "regex",
     "rapidocr",
     "onnxruntime",
     "paddleocr",
@@ -25,6 +32,7 @@ HEAVY = [
     "PIL",
     "cv2",
     "ray",
+    "jinja2",
 ]
 
 
@@ -45,6 +53,13 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("package", ["ovocr.labelgen.build", "ovocr.vocab", "ovocr.dataset", "ovocr.recordio"])
+def test_labelling_imports_neither_torch_nor_pydantic(package: str) -> None:
+    program = f"import sys, {package}; print([name for name in ('torch', 'pydantic') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []
     for name, command in group.commands.items():
@@ -52,18 +67,61 @@ def commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, 
     return found
 
 
-@pytest.mark.parametrize("path", commands(main), ids=" ".join)
-def test_every_command_has_help(path: tuple[str, ...]) -> None:
-    code, text, _ = ovocr(*path, "--help")
-    assert code == 0
+def command_at(path: tuple[str, ...]) -> click.Command:
     command: click.Command = main
     for name in path:
         assert isinstance(command, click.Group)
         command = command.commands[name]
-    for parameter in command.params:
+    return command
+
+
+@pytest.mark.parametrize("path", commands(main), ids=" ".join)
+def test_every_command_has_help(path: tuple[str, ...]) -> None:
+    code, text, _ = ovocr(*path, "--help")
+    assert code == 0
+    for parameter in command_at(path).params:
         if isinstance(parameter, click.Option):
-            assert parameter.help or parameter.opts == ["--device"], parameter.opts
+            assert parameter.help, parameter.opts
     assert len(text.splitlines()) > 3
+
+
+@pytest.mark.parametrize(
+    ("path", "options"),
+    [
+        (("build-labels",), BuildOptions),
+        (("pack-labels",), PackOptions),
+        (("relabel",), RelabelOptions),
+        (("inspect",), InspectOptions),
+        (("vocab", "build"), VocabularyOptions),
+    ],
+)
+def test_every_field_of_the_options_has_an_option_with_its_default_and_help(
+    path: tuple[str, ...], options: type
+) -> None:
+    parameters = {parameter.name: parameter for parameter in command_at(path).params}
+    _, text, _ = ovocr(*path, "--help")
+    shown = " ".join(text.split())
+    for field in fields(options):
+        parameter = parameters[field.name]
+        if isinstance(parameter, click.Option):
+            assert field.metadata["help"] in shown
+            assert parameter.required == (field.default is MISSING)
+            if isinstance(field.default, bool):
+                assert parameter.is_flag
+            elif isinstance(field.default, int | float | str) and field.name != "memory":  # an amount such as 2GB
+                assert parameter.default == field.default
+
+
+@pytest.mark.parametrize(("document", "path"), [("inspection.md", ("inspect",)), ("verification.md", ("verify",))])
+def test_documented_options_are_those_of_the_command(document: str, path: tuple[str, ...]) -> None:
+    text = (Path(__file__).parents[1] / "docs" / document).read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(--[a-z-]+)[^|`]*(?:\\\|[^|`]*)*` \| (.*) \|$", text, re.MULTILINE))
+    parameters = {name: parameter for parameter in command_at(path).params for name in parameter.opts}
+    options = {name for name, parameter in parameters.items() if name.startswith("--") and not parameter.required}
+    assert set(rows) == options
+    for name, row in rows.items():
+        for default in re.findall(r"\((\d+)[;)]", row):
+            assert int(default) == parameters[name].default, name
 
 
 @pytest.mark.parametrize(
@@ -84,9 +142,13 @@ def test_every_command_has_help(path: tuple[str, ...]) -> None:
         (["vocab", "build", ".", "--out", "v"], 1, "not a labelled data set (no manifest.json)"),
         (["vocab", "build", ".", "--out", "."], 2, "--out .: is a folder"),
         (["vocab", "build", ".", "--out", ""], 2, "--out : is a folder"),
-        (["vocab", "build", ".", "--out", "none/v"], 2, "--out none/v: is a folder, or in a folder that is not there"),
-        (["vocab", "build", ".", "--out", "lexicon"], 2, "--out lexicon: names the built-in vocabulary"),
-        (["vocab", "build", ".", "--out", "v", "--size", "99999999"], 2, "--size 99999999: from 1 to 16777216 are"),
+        (
+            ["vocab", "build", ".", "--out", "none/v"],
+            2,
+            "--out none/v: is a folder, or in a folder that does not exist",
+        ),
+        (["vocab", "build", ".", "--out", "lexicon"], 2, "--out lexicon: is the name of the built-in vocabulary"),
+        (["vocab", "build", ".", "--out", "v", "--size", "99999999"], 2, "--size 99999999: must be from 1 to 16777216"),
         (["vocab", "build", ".", "--out", "v", "--memory", "1MB"], 2, "--memory 1MB: at least 100MB is needed"),
         (["vocab", "build", ".", "--out", "v", "--han", "x"], 2, "--han x: there is as-read, simplified"),
         (["vocab", "build", ".", "--out", "v", "--drop", "none.txt"], 1, "none.txt: No such file or directory"),
@@ -101,23 +163,23 @@ def test_every_command_has_help(path: tuple[str, ...]) -> None:
         (["vocab", "coverage", "s3://x/y"], 2, "s3://x/y: must be on a disk"),
         (["build-labels", ".", "--out", "o", "--model-dir", ""], 2, "--model-dir: is empty; a folder's path is needed"),
         (["build-labels", ".", "--out", "o", "--model-dir", "m"], 2, "--model-dir: m: no such folder"),
-        (["build-labels", ".", "--out", "o", "--tags", "99999999"], 2, "--tags 99999999: at most 100000 are possible"),
+        (["build-labels", ".", "--out", "o", "--tags", "99999999"], 2, "--tags 99999999: must be at most 100000"),
         (["build-labels", ".", "--out", "o", "--json", "."], 2, "--json .: is a folder"),
         (["vocab", "coverage", ".", "--json", "none/x.json"], 2, "--json none/x.json: is a folder, or in a folder"),
         (["vocab", "coverage", ".", "--html", "none/x.html"], 2, "--html none/x.html: is a folder, or in a folder"),
-        (["vocab", "coverage", ".", "--html", "-"], 2, "--html -: a page is not for a terminal"),
+        (["vocab", "coverage", ".", "--html", "-"], 2, "--html -: a page cannot be printed"),
         (["vocab", "coverage", ".", *["--vocab", "lexicon"] * 2], 2, "--vocab lexicon: the same vocabulary as lexicon"),
-        (["build-labels", ".", "--out", "o", "--shard-slice", "3"], 2, "--shard-slice 3: I/N is needed"),
+        (["build-labels", ".", "--out", "o", "--shard-slice", "3"], 2, "--shard-slice 3: must be I/N"),
         (["pack-labels", "none.tar", "--labels", "none.csv", "--out", "o"], 2, "none.tar: no such file or folder"),
-        (["pack-labels", ".", "--labels", "t.csv", "--out", "o", "--tags", "0"], 2, "--tags 0: at least 1 is needed"),
+        (["pack-labels", ".", "--labels", "t.csv", "--out", "o", "--tags", "0"], 2, "--tags 0: must be at least 1"),
         (
             ["pack-labels", ".", "--labels", "t.csv", "--out", "o", "--num-classes", "99999999"],
             2,
-            "--num-classes 99999999: from 1 to 16777216 are possible",
+            "--num-classes 99999999: must be from 1 to 16777216",
         ),
     ],
 )
-def test_a_mistake_is_one_line(
+def test_error_is_one_line(
     arguments: list[str], code: int, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -129,7 +191,7 @@ def test_a_mistake_is_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
+def test_pipe_is_not_replaced(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     code, _, errors = ovocr("vocab", "build", tmp_path, "--out", pipe, "--force")
@@ -142,14 +204,14 @@ def test_a_pipe_is_not_replaced_by_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "place", "message"),
     [
-        ("--json", "set/manifest.json", "lies in a labelled data set"),
-        ("--html", "set/page.html", "lies in a labelled data set"),
-        ("--json", "set/stats/00000.json", "lies in a labelled data set"),
-        ("--html", "notes.txt", "is a file of another kind"),
-        ("--json", "notes.txt", "is a file of another kind"),
+        ("--json", "set/manifest.json", "is inside a labelled data set"),
+        ("--html", "set/page.html", "is inside a labelled data set"),
+        ("--json", "set/stats/00000.json", "is inside a labelled data set"),
+        ("--html", "notes.txt", "would replace a file of another kind"),
+        ("--json", "notes.txt", "would replace a file of another kind"),
     ],
 )
-def test_what_a_command_has_not_written_is_not_replaced(
+def test_files_of_other_programs_are_not_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, place: str, message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -160,13 +222,13 @@ def test_what_a_command_has_not_written_is_not_replaced(
     assert (code, errors.startswith(f"ovocr: {option} {place}: {message}")) == (2, True)
     assert (tmp_path / "notes.txt").read_text() == "mine"
     code, _, errors = ovocr("train", "notes.txt", "--preview", "notes.txt")
-    assert (code, errors.startswith("ovocr: --preview notes.txt: is a file of another kind")) == (2, True)
+    assert (code, errors.startswith("ovocr: --preview notes.txt: would replace a file of another kind")) == (2, True)
 
 
 @pytest.mark.parametrize("other", [["--dry-run"], ["--nproc-per-node", "2"]])
-def test_a_preview_is_all_that_is_asked_for(tmp_path: Path, other: list[str]) -> None:
+def test_preview_excludes_options_of_training(tmp_path: Path, other: list[str]) -> None:
     code, _, errors = ovocr("train", str(tmp_path / "no.toml"), "--preview", str(tmp_path / "page.html"), *other)
-    assert (code, errors.startswith("ovocr: --preview trains nothing")) == (2, True)
+    assert (code, errors.startswith("ovocr: --preview does not train")) == (2, True)
 
 
 def test_wrong_usage_is_exit_code_2() -> None:
@@ -175,13 +237,13 @@ def test_wrong_usage_is_exit_code_2() -> None:
     assert ovocr("nothing")[0] == 2
 
 
-def test_names_in_errors_are_shown_not_sent(tmp_path: Path) -> None:
+def test_control_characters_in_errors_are_escaped(tmp_path: Path) -> None:
     _, _, errors = ovocr("build-labels", tmp_path / "\x1b[31mred.tar", "--out", tmp_path / "o")
     assert "\x1b" not in errors
     assert "\\x1b[31mred.tar" in errors
 
 
-def test_a_path_that_is_in_the_way_is_one_line(tmp_path: Path) -> None:
+def test_file_instead_of_a_folder_is_a_one_line_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     empty = tmp_path / "empty.tar"
     empty.write_bytes(b"\0" * 10240)
@@ -190,26 +252,26 @@ def test_a_path_that_is_in_the_way_is_one_line(tmp_path: Path) -> None:
     assert str(tmp_path / "file") in errors
 
 
-def test_debug_shows_where_an_error_came_from(tmp_path: Path) -> None:
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     code, _, errors = ovocr("--debug", "vocab", "coverage", tmp_path)
     assert code == 1
     assert "Traceback" in errors
     assert errors.splitlines()[-1].startswith("ovocr: ")
 
 
-def test_words_and_ids(tmp_path: Path) -> None:
+def test_vocab_show_prints_words_and_ids(tmp_path: Path) -> None:
     (tmp_path / "v.txt").write_text("one\ntwo\n")
     assert ovocr("vocab", "show", tmp_path / "v.txt", "two", "0") == (0, "1\ttwo\n0\tone\n", "")
     code, text, errors = ovocr("vocab", "show", tmp_path / "v.txt", "TWO", "\x1b[3", "2")
     assert (code, text) == (1, "1\ttwo\n")
     assert errors.splitlines() == [
         "ovocr: TWO: is looked up as two",
-        "ovocr: \\x1b[3: not in the vocabulary, where it would be [3; no text has it as a word",
+        "ovocr: \\x1b[3: not in the vocabulary (looked up as [3); segmentation finds no word in it",
         "ovocr: 2: class ids go from 0 to 1",
     ]
 
 
-def test_words_and_ids_as_json(tmp_path: Path) -> None:
+def test_vocab_show_writes_json(tmp_path: Path) -> None:
     (tmp_path / "v.txt").write_text("one\ntwo\n")
     code, text, _ = ovocr("vocab", "show", tmp_path / "v.txt", "two", "three", "--json", "-")
     assert code == 1
@@ -221,7 +283,7 @@ def test_words_and_ids_as_json(tmp_path: Path) -> None:
     }
 
 
-def test_what_a_vocabulary_is(tmp_path: Path) -> None:
+def test_vocab_show_describes_the_vocabulary(tmp_path: Path) -> None:
     (tmp_path / "v.txt").write_text("one\ntwo\n")
     code, text, _ = ovocr("vocab", "show", tmp_path / "v.txt", "--json", tmp_path / "v.json")
     assert code == 0

@@ -1,4 +1,4 @@
-"""What `ovocr doctor` says is there has been tried for real."""
+"""`ovocr doctor` tries everything that it reports as working."""
 
 import subprocess
 import sys
@@ -11,11 +11,11 @@ from ovocr.base.errors import MissingExtraError
 from ovocr.cli import main
 
 
-def test_everything_here_works() -> None:
+def test_installed_parts_work() -> None:
     result = CliRunner().invoke(main, ["doctor"])
     assert result.exit_code == 0, result.output
     lines = {line[8:22].strip(): line for line in result.output.splitlines()}
-    optional = {"extra paddle", "paddleocr", "extra dali"}  # in an environment of its own
+    optional = {"extra paddle", "paddleocr", "extra dali"}  # installed in other environments
     assert all(line.startswith("ok") for name, line in lines.items() if name not in optional)
     assert all(not lines[name].startswith("failed") for name in optional)
     assert "365,187 words" in lines["lexicon"]
@@ -23,7 +23,7 @@ def test_everything_here_works() -> None:
     assert "onnxruntime" in lines["extra ocr"]
 
 
-def test_ranks_reach_each_other() -> None:
+def test_distributed_check_sums_over_ranks() -> None:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     done = subprocess.run(
         [*torchrun, "-m", "ovocr", "doctor", "--distributed"], capture_output=True, text=True, timeout=120, check=True
@@ -32,15 +32,15 @@ def test_ranks_reach_each_other() -> None:
     assert line.startswith("ok      ranks          2 on ")
 
 
-def test_what_is_missing_or_broken_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_and_broken_parts_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def not_installed() -> str:
         raise MissingExtraError("training", "train")
 
     def broken() -> str:
         raise RuntimeError("no such kernel\nand a long dump")
 
-    monkeypatch.setattr(doctor, "_torch", not_installed)
-    monkeypatch.setattr(doctor, "_rapidocr", broken)
+    monkeypatch.setattr(doctor, "_check_torch", not_installed)
+    monkeypatch.setattr(doctor, "_check_rapidocr", broken)
     monkeypatch.setattr(doctor, "find_spec", lambda name: None)
     monkeypatch.setitem(doctor._PACKAGES, "train", ("torch", "no-such-package"))
     result = CliRunner().invoke(main, ["doctor"])

@@ -1,4 +1,4 @@
-"""The committed example shards: complete, small, varied, and without words that most pages share."""
+"""The committed example shards: complete, small, varied, with few words in common."""
 
 import importlib
 import io
@@ -19,7 +19,7 @@ MOST_BYTES = 3_000_000
 
 @pytest.fixture
 def make_pages(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The script that made the shards; its folder is on the import path as when it is run."""
+    """Returns the script that made the shards, with its folder on the import path."""
     monkeypatch.syspath_prepend(str(EXAMPLES))
     return importlib.import_module("make_pages")
 
@@ -29,7 +29,7 @@ def pages(make_pages: ModuleType, example_shards: Path) -> list[tuple[str, bytes
     return list(make_pages.read_shards(sorted(example_shards.glob("*.tar"))))
 
 
-def test_the_shards_are_few_megabytes_and_hold_each_picture_before_its_text(example_shards: Path) -> None:
+def test_shards_are_small_and_hold_each_image_before_its_text(example_shards: Path) -> None:
     shards = sorted(example_shards.iterdir())
     assert [shard.name for shard in shards] == ["pages-00000.tar", "pages-00001.tar"]
     assert sum(shard.stat().st_size for shard in shards) <= MOST_BYTES
@@ -46,22 +46,22 @@ def test_the_shards_are_few_megabytes_and_hold_each_picture_before_its_text(exam
     assert all(name.endswith(".txt") for name in names[1::2])
 
 
-def test_each_picture_decodes_and_formats_and_sizes_vary(pages: list[tuple[str, bytes, list[str]]]) -> None:
+def test_images_decode_and_vary_in_format_and_size(pages: list[tuple[str, bytes, list[str]]]) -> None:
     formats, sizes, grounds = set(), set(), set()
     for name, content, _ in pages:
-        with Image.open(io.BytesIO(content)) as picture:
-            pixels = np.asarray(picture.convert("RGB"))
-        assert 320 <= max(picture.size) <= 700, name
+        with Image.open(io.BytesIO(content)) as image:
+            pixels = np.asarray(image.convert("RGB"))
+        assert 320 <= max(image.size) <= 700, name
         assert pixels.std() > 5, f"{name} is empty"
-        formats.add(picture.format)
-        sizes.add(picture.size)
+        formats.add(image.format)
+        sizes.add(image.size)
         grounds.add(tuple(pixels[pixels.shape[0] // 30, pixels.shape[1] // 2] // 32))
     assert formats == {"JPEG", "PNG", "WEBP"}
     assert len(sizes) >= 30
     assert len(grounds) >= 12
 
 
-def test_each_page_has_a_text_of_its_own_in_both_languages(pages: list[tuple[str, bytes, list[str]]]) -> None:
+def test_pages_have_distinct_texts_in_both_languages(pages: list[tuple[str, bytes, list[str]]]) -> None:
     texts = ["\n".join(lines) for _, _, lines in pages]
     assert len(set(texts)) == len(texts)
     for name, _, lines in pages:
@@ -72,21 +72,19 @@ def test_each_page_has_a_text_of_its_own_in_both_languages(pages: list[tuple[str
     assert sum(bool(re.search("[A-Za-z]{3}", text)) for text in texts) >= 40
 
 
-def test_always_answering_the_most_frequent_words_scores_low(
-    make_pages: ModuleType, pages: list[tuple[str, bytes, list[str]]]
-) -> None:
+def test_constant_answer_scores_low(make_pages: ModuleType, pages: list[tuple[str, bytes, list[str]]]) -> None:
     recall = make_pages.prior_recall([set(segment_lines(lines)) for _, _, lines in pages])
     assert 0 < recall < 0.08  # 0.046 when the pages were made
 
 
-def test_prior_recall_is_the_mean_over_pages_of_the_share_found(make_pages: ModuleType) -> None:
-    assert make_pages.prior_recall([{"a", "b"}, {"a"}]) == 1.0  # ten answers hold both words
+def test_prior_recall_is_the_mean_share_of_words_found(make_pages: ModuleType) -> None:
+    assert make_pages.prior_recall([{"a", "b"}, {"a"}]) == 1.0  # ten answers contain both words
     many = [{"a", *map(str, range(100, 119))}, {"a", *map(str, range(200, 219))}]
-    # The answer: "a" and, of the words on one page, the nine that sort first, all of them on the first page.
+    # The answer: "a" and the nine words that sort first, all of them on the first page.
     assert make_pages.prior_recall(many) == pytest.approx((10 / 10 + 1 / 10) / 2)
 
 
-def test_drawing_a_page_again_gives_the_committed_size_and_text(
+def test_rendering_a_page_reproduces_the_committed_size_and_text(
     make_pages: ModuleType, pages: list[tuple[str, bytes, list[str]]]
 ) -> None:
     from page_designs import draw_page
@@ -104,10 +102,10 @@ def test_drawing_a_page_again_gives_the_committed_size_and_text(
             assert image.size == committed.size, name
             difference = np.abs(np.asarray(committed.convert("RGB"), np.int16) - np.asarray(image, np.int16))
         assert lines == committed_lines, name
-        assert difference.mean() < 12, name  # the loss of JPEG; another Pillow may set a letter half a pixel aside
+        assert difference.mean() < 12, name  # JPEG loss; another Pillow version may shift a letter by half a pixel
 
 
-def test_a_missing_font_names_the_packages_to_install(
+def test_missing_font_names_the_packages_to_install(
     make_pages: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     import page_sheet
@@ -122,7 +120,7 @@ def test_a_missing_font_names_the_packages_to_install(
         page_sheet.font_files.cache_clear()
 
 
-def test_a_text_that_would_be_too_small_to_read_is_refused(make_pages: ModuleType) -> None:
+def test_unreadably_small_text_is_refused(make_pages: ModuleType) -> None:
     from page_designs import draw_page
     from page_sheet import MissingFontError
 
@@ -132,3 +130,7 @@ def test_a_text_that_would_be_too_small_to_read_is_refused(make_pages: ModuleTyp
             draw_page(0, page)
     except MissingFontError as error:
         pytest.skip(str(error))
+
+
+def test_figure_of_the_readme_is_small() -> None:
+    assert (EXAMPLES / "figure.png").stat().st_size <= 300_000

@@ -42,7 +42,7 @@ def test_packed_pictures_train_a_head(tmp_path: Path, example_shards: Path, caps
     packed, shard = tmp_path / "packed", example_shards / "pages-00000.tar"
     arguments = [str(shard), "--labels", str(tmp_path / "clusters.jsonl"), "--out", str(packed)]
     main(["pack-labels", *arguments, "--workers", "1"], standalone_mode=False)
-    assert LabelledDataSet.open(packed).manifest()["num_classes"] == 501
+    assert LabelledDataSet.open(packed).manifest().num_classes == 501
     assert "6 ok" in capsys.readouterr().out
 
     (tmp_path / "config.toml").write_text(CONFIG.format(root=tmp_path))

@@ -1,4 +1,4 @@
-"""Every command that README.md shows runs as it stands there, in order, on a few pages and a run of two steps."""
+"""Runs every command of README.md as printed, in order, on a few example pages and a training run of two steps."""
 
 import io
 import os
@@ -23,7 +23,7 @@ PAGES = 4
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory, example_shards: Path) -> Path:
-    """A folder with the things that the README's commands name."""
+    """Returns a folder with the files that the README's commands name."""
     folder = tmp_path_factory.mktemp("readme")
     (folder / "shards").mkdir()
     (folder / "demo").mkdir()
@@ -35,7 +35,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, example_shards: Path) ->
         for member in members:
             data = pages.extractfile(member).read()
             few.addfile(member, io.BytesIO(data))
-            (folder / "picture.jpg").write_bytes(data)
+            (folder / "image.jpg").write_bytes(data)
     labels = [[number, 7] for number in range(PAGES)]
     pq.write_table(
         pa.table({"key": [member.name for member in members], "labels": labels}), folder / "clusters.parquet"
@@ -64,7 +64,7 @@ def run(folder: Path, command: str) -> str:
     return done.stdout
 
 
-def test_every_command_of_the_readme_runs(workplace: Path) -> None:
+def test_readme_commands_run(workplace: Path) -> None:
     assert len(COMMANDS) >= 8
     assert {command.split()[1] for command in COMMANDS} == set(main.commands)
     for command in COMMANDS:
@@ -74,7 +74,7 @@ def test_every_command_of_the_readme_runs(workplace: Path) -> None:
             shutil.copytree(workplace / "labels", workplace / "demo" / "labels")
         elif "pack-labels" in command:
             assert f"{PAGES} images in 1 shards: {PAGES} ok" in output
-            assert "4 keys in the table, 0 of them of no image" in output
+            assert "4 keys in the table, 0 of them without an image" in output
         elif " eval " in command:
             assert re.search(r"tag recall@10 [\d.]+ over all 365,187 centers, on 4 images", output)
         elif " read " in command:
@@ -85,15 +85,15 @@ def test_every_command_of_the_readme_runs(workplace: Path) -> None:
     assert len(run(workplace, f"{sys.executable} block.py").splitlines()) == PAGES
 
 
-def test_targets_that_the_documents_name_exist() -> None:
+def test_documented_make_targets_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for document in (ROOT / "README.md", ROOT / "CONTRIBUTING.md"):
         for target in re.findall(r"^    make ([a-z-]+)", document.read_text(encoding="utf-8"), re.MULTILINE):
             assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
-def test_links_lead_somewhere() -> None:
-    documents = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "examples" / "README.md"]
+def test_links_point_to_existing_files() -> None:
+    documents = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "HISTORY.md", ROOT / "examples" / "README.md"]
     for document in [*documents, *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text(encoding="utf-8")):
             assert (document.parent / target).exists(), f"{document.name}: {target}"

@@ -1,4 +1,4 @@
-"""How good an answer can be that is the same for every picture: what an encoder that does not read cannot pass."""
+"""Recall of an answer that is the same for every image: the score that an encoder must beat to show that it reads."""
 
 from collections.abc import Sequence
 from itertools import repeat
@@ -14,10 +14,10 @@ from ovocr.trainer.evaluation.recall import most_frequent_tags
 
 
 def constant_recall(folder: Path, name: str, ks: Sequence[int]) -> dict[str, dict[str, float]]:
-    """recall@k on the blocks of ``name`` of always answering the k tags that most blocks have
+    """Returns recall@k on the blocks of ``name`` of always answering the k tags that most blocks have
 
     - "of the trained receipts": of the real receipts that encoders are trained on,
-    - "of the evaluated blocks": of these blocks themselves, which nobody can know who has not seen their tags.
+    - "of the evaluated blocks": of the evaluated blocks themselves, which no encoder can know.
     """
     evaluated = _tags(folder / "blocks" / name)
     return {
@@ -35,7 +35,7 @@ def _recalls(
 
 
 def _tags(root: Path) -> list[NDArray[np.int64]]:
-    """The distinct tags of each block."""
+    """Returns the distinct tags of each block."""
     data_set = LabelledDataSet.open(root)
     rows = [
         row["tags"]

@@ -1,15 +1,15 @@
-"""Does an encoder learn to read? A small one is trained on made pages and labelled receipts, and looked at on others.
+"""Does an encoder learn to read? Trains a small one on rendered pages and labelled receipts and evaluates it on others.
 
     python benchmarks/learning/experiment.py RECEIPTS FOLDER [--samples N] [--seeds N] [--shards N]
 
-RECEIPTS holds pictures NNN.jpg with their text in NNN.txt. Half of the shops are trained on, the others are held out.
-In FOLDER everything is made that is not there yet: pages, labels, blocks of four lines (learning_data.py); a training
-run for each way to sample negatives, one with an untrained backbone whose class centers alone are fitted, those that
-take as long as the fastest one, one that has all words of the lexicon for classes, and a quarter of a run with and
-without normalised embeddings. `ovocr eval` looks at each checkpoint. At the end there are FOLDER/learning.json,
+RECEIPTS has images NNN.jpg with their text in NNN.txt. Half of the shops are for training, the others are held out.
+The script creates in FOLDER everything that is missing: pages, labels, blocks of four lines (learning_data.py), and
+training runs. There is one run for each way to sample negatives, one with an untrained backbone and fitted class
+centers, runs that take as long as the fastest one, one with all words of the lexicon as classes, and a quarter of a run
+with and without normalised embeddings. `ovocr eval` evaluates each checkpoint. The results are FOLDER/learning.json,
 learning.svg (recall by samples) and learning.md (the tables).
 
-A command that was stopped goes on with the run that it was at.
+A stopped command resumes with the run that it was at.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from learning_report import plot, tables
 
 CONFIG = Path(__file__).with_name("learning.toml")
 BATCH = 32
-LOOKS = 6  # checkpoints of a run that are evaluated
+LOOKS = 6  # number of checkpoints of a run that are evaluated
 KS = (1, 5, 10)
 SAMPLINGS = {
     "shared": ['heads.ocr.sampling="shared"', "heads.ocr.sample_rate=0.1"],
@@ -39,7 +39,7 @@ SAMPLINGS = {
 
 @dataclass
 class Look:
-    """A checkpoint: samples and seconds of training until then, and what `ovocr eval` found on each data set."""
+    """A checkpoint: samples and seconds of training so far, and the results of `ovocr eval` on each data set."""
 
     samples: int
     seconds: float
@@ -50,15 +50,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("receipts", type=Path)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--samples", type=int, default=72_000, help="that a head is trained on")
-    parser.add_argument("--seeds", type=int, default=2, help="that each encoder is trained with")
-    parser.add_argument("--shards", type=int, default=12, help="of 250 pages; the last one is held out")
+    parser.add_argument("--samples", type=int, default=72_000, help="training samples of each run")
+    parser.add_argument("--seeds", type=int, default=2, help="number of seeds for each encoder")
+    parser.add_argument("--shards", type=int, default=12, help="shards of 250 pages; the last one is held out")
     options = parser.parse_args()
     folder = options.folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     data = make_data(folder, options.receipts, options.shards)
     steps = options.samples // BATCH
-    runs: dict[str, list[list[Look]]] = defaultdict(list)  # looks by name and seed
+    runs: dict[str, list[list[Look]]] = defaultdict(list)  # looks, by name and seed
     for seed in range(options.seeds):
         frozen = [*SAMPLINGS["shared"], "run.freeze_backbone=true"]
         runs["untrained"].append(run(folder, "untrained", seed, steps, frozen))
@@ -86,7 +86,7 @@ def main() -> None:
 
 
 def run(folder: Path, name: str, seed: int, steps: int, settings: list[str], blocks: str = "blocks") -> list[Look]:
-    """Train, or go on, and look at the checkpoints; all but the newest are removed when they have been looked at."""
+    """Trains or resumes, and evaluates the checkpoints; deletes all but the newest after evaluation."""
     output = folder / "runs" / f"{name}-{seed}"
     kept = output.with_suffix(".json")
     if kept.exists():
@@ -119,7 +119,7 @@ def run(folder: Path, name: str, seed: int, steps: int, settings: list[str], blo
 
 
 def look(output: Path, data: Path, step: int) -> dict[str, Any]:
-    """What `ovocr eval` says of a checkpoint on held-out blocks."""
+    """Returns the results of `ovocr eval` for a checkpoint on held-out blocks."""
     command = [sys.executable, "-m", "ovocr", "eval", str(output), "--data", str(data), "--step", str(step)]
     command += ["--json", "-"]
     for k in KS:

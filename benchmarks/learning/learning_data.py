@@ -1,11 +1,11 @@
-"""The data of the learning experiment: receipts split by shop, made pages, labels by OCR, blocks of lines.
+"""The data of the learning experiment: receipts split by shop, rendered pages, labels by OCR, blocks of lines.
 
-FOLDER/pages/*.tar        made pages; the last shard is not trained on
-FOLDER/receipts/*         links to the pictures of each half
-FOLDER/labels/*           what `ovocr build-labels` makes of them
-FOLDER/words.txt          the words that OCR read there in what is trained on, but the rarest
-FOLDER/blocks/*           the same as blocks of four lines, what encoders are trained and evaluated on
-FOLDER/lexicon-blocks/*   the same blocks, their tags numbered as in the lexicon
+FOLDER/pages/*.tar        rendered pages; the last shard is held out
+FOLDER/receipts/*         links to the images of each half
+FOLDER/labels/*           their data sets, made by `ovocr build-labels`
+FOLDER/words.txt          the words that OCR read in the training data, except the rarest
+FOLDER/blocks/*           the same as blocks of four lines, for training and evaluation
+FOLDER/lexicon-blocks/*   the same blocks with the class ids of the lexicon
 """
 
 import io
@@ -29,15 +29,15 @@ from ovocr.vocab import Vocabulary, segment_lines
 
 PAGES_IN_SHARD = 250
 LONGEST_PHRASE = 24  # characters
-LEAST_COUNT = 4  # of a word, read in what is trained on, that is in the vocabulary
-TURNS = 6  # blocks that a line to train on is in
+LEAST_COUNT = 4  # minimum count in the training data of a word of the vocabulary
+TURNS = 6  # number of blocks with the same training line
 TRAINED_ON, HELD_OUT = ("pages", "receipts"), ("held-out-receipts", "held-out-pages")
 
 
 def make_data(folder: Path, receipts: Path, shards: int) -> dict[str, Any]:
-    """Make what is not there yet; counts and the split, to be told.
+    """Creates what is missing and returns counts and the split, for the report.
 
-    receipts: a folder of NNN.jpg with their text in NNN.txt. shards: of PAGES_IN_SHARD pages.
+    receipts: a folder of NNN.jpg with their text in NNN.txt. shards: number of shards of PAGES_IN_SHARD pages.
     """
     halves = dict(zip(("receipts", "held-out-receipts"), split_by_shop(receipts), strict=True))
     text = page_text(receipts, halves["receipts"])
@@ -84,12 +84,12 @@ def make_data(folder: Path, receipts: Path, shards: int) -> dict[str, Any]:
 
 
 def ovocr(folder: Path, *arguments: str) -> None:
-    """Run the command in a folder, whose paths its files then hold."""
+    """Runs the command in a folder, to which the paths in its files then refer."""
     subprocess.run([sys.executable, "-m", "ovocr", *arguments], cwd=folder, check=True)
 
 
 def split_by_shop(receipts: Path) -> tuple[list[str], list[str]]:
-    """Names of the receipts to train on, and of those that are held out: every second shop, so none is in both.
+    """Returns the names of the training receipts and of the held-out ones: every second shop, so no shop is in both.
 
     A shop is the first line of its receipts' text.
     """
@@ -104,7 +104,7 @@ def split_by_shop(receipts: Path) -> tuple[list[str], list[str]]:
 
 
 def page_text(receipts: Path, names: list[str]) -> Phrases:
-    """What the receipts that are trained on say: their short lines, and their words, with rare ones more often."""
+    """Returns the text of rendered pages: short lines and words of the training receipts, rare words more often."""
     vocabulary = Vocabulary.load("lexicon")
     texts = [(receipts / f"{name}.txt").read_text(encoding="utf-8") for name in names]
     lines = [line for text in texts for line in text.splitlines()]
@@ -115,7 +115,7 @@ def page_text(receipts: Path, names: list[str]) -> Phrases:
 
 
 def write_shard(path: Path, text: Phrases) -> None:
-    """Draw the pages of a shard, which its name numbers, as JPEG of some quality."""
+    """Renders the pages of a shard, numbered by its name, as JPEGs of varying quality."""
     first = int(path.stem) * PAGES_IN_SHARD
     with written_aside(path) as unfinished, tarfile.open(unfinished, "w") as archive:
         for number in range(first, first + PAGES_IN_SHARD):

@@ -1,4 +1,4 @@
-"""The learning experiment to look at: curves as SVG, tables as Markdown."""
+"""The report of the learning experiment: curves as SVG, tables as Markdown."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +29,7 @@ _NAMES = {
 
 
 def plot(result: dict[str, Any], path: Path) -> None:
-    """Recall@1 and recall@10 on held-out receipts and held-out pages, by samples."""
+    """Plots recall@1 and recall@10 on held-out receipts and held-out pages, by samples."""
     figure = Figure(figsize=(11, 8), layout="constrained")
     panels = figure.subplots(2, 2)
     for row, data in zip(panels, (RECEIPTS, PAGES), strict=True):
@@ -37,13 +37,13 @@ def plot(result: dict[str, Any], path: Path) -> None:
             _draw(panel, result, data, f"recall@{k}")
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=3, frameon=False, fontsize="small")
-    # Without a date and with the same names of marks, the same figures give the same file.
+    # Without a date and with constant marker names, the same figures give the same file.
     with matplotlib.rc_context({"svg.hashsalt": "learning", "svg.fonttype": "none"}):
         figure.savefig(path, metadata={"Date": None})
 
 
 def _draw(panel: Axes, result: dict[str, Any], data: str, measure: str) -> None:
-    """One measure of every run by samples, means over seeds within their range, and of constant answers."""
+    """Draws one measure of every run by samples, means and ranges over seeds, and of constant answers."""
     panel.set_title(f"{measure}, {data.replace('-', ' ')}", loc="left", fontsize="medium")
     for name, values in result["constant answers"][data].items():
         panel.axhline(values[measure], color=CONSTANTS[name], linestyle=":", label=f"constant: most frequent {name}")
@@ -63,7 +63,7 @@ def _draw(panel: Axes, result: dict[str, Any], data: str, measure: str) -> None:
 
 
 def tables(result: dict[str, Any]) -> str:
-    """What came of each run, beside both baselines; then recall by how often a word was trained on."""
+    """Returns the result of each run with both baselines, then recall by a word's frequency in training."""
     ends = {name: [looks[-1] for looks in seeds] for name, seeds in result["runs"].items()}
     rows = []
     for name, values in result["constant answers"][RECEIPTS].items():
@@ -74,17 +74,17 @@ def tables(result: dict[str, Any]) -> str:
         seconds = ", ".join(f"{end['seconds']:,.0f}" for end in seeds)
         rank = ", ".join(f"{end['found'][PAGES]['effective_rank']:.1f}" for end in seeds)
         rows.append([_title(name), f"{seeds[0]['samples']:,}", seconds, rank, *found])
-    header = ["mean over seeds (least, greatest)", "samples", "seconds", "effective rank (pages)"]
+    header = ["mean over seeds (minimum, maximum)", "samples", "seconds", "effective rank (pages)"]
     header += [f"{data} recall@{k}" for data in ("receipts", "pages") for k in (1, 5, 10)]
     return f"{markdown_table(header, rows)}\n\n{_bands(ends)}\n"
 
 
 def _bands(ends: dict[str, Any]) -> str:
-    """Recall@10 on held-out receipts of words by the number of training blocks that have them."""
+    """Returns recall@10 on held-out receipts for words by the number of training blocks with them."""
     found = {name: [end["found"][RECEIPTS]["bands"] for end in seeds] for name, seeds in ends.items()}
     bands = next(iter(found.values()))[0]
     header = [
-        "recall@10 of words in so many training blocks",
+        "recall@10 of words, by number of training blocks",
         *(f"{band} ({of['pairs']:,} pairs)" for band, of in bands.items()),
     ]
     rows = [
@@ -100,12 +100,12 @@ def _title(name: str) -> str:
 
 
 def _cells(*found: dict[str, float]) -> list[str]:
-    """recall@1, @5 and @10 over seeds."""
+    """Returns recall@1, @5 and @10 over seeds."""
     return [_cell([of[f"recall@{k}"] for of in found]) for k in (1, 5, 10)]
 
 
 def _cell(values: Sequence[float]) -> str:
-    """Mean, and the least and greatest where there are several; empty where there is none."""
+    """Returns the mean, with the minimum and maximum if there are several values; empty without values."""
     if not values:
         return ""
     mean = f"{sum(values) / len(values):.3f}"
@@ -113,6 +113,6 @@ def _cell(values: Sequence[float]) -> str:
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Rows of cells as a table in Markdown."""
+    """Returns rows of cells as a Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

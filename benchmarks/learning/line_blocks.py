@@ -1,17 +1,18 @@
-"""Cuts labelled pictures into blocks of four lines that are large enough to be read: a data set made of another one.
+"""Cuts labelled images into blocks of four readable lines: makes a data set from another one.
 
-A block shows four lines, each straightened to the same height and put below the last, on the ground colour of a
-letterbox. The paper of a line becomes that colour too, and its ink equally dark: what is left to tell blocks apart is
-their text. Its tags are the words of these lines that are in the vocabulary, as OCR read them.
+A block shows four lines, each straightened to the same height, one below the other, on the background colour of a
+letterbox. The paper of a line gets that colour too, and its ink equal darkness, so blocks differ only in their text.
+Their tags are the words of these lines that are in the vocabulary, as OCR read them.
 
-It is to be easy: lines that are too long for a block or have more than MOST_WORDS words are left out, and most of those
-that have none (prices, dates), which say nothing and would take up half of the place.
+The task is meant to be easy: lines that are too long for a block or have more than MOST_WORDS words are left out, and
+so are most lines without a word (prices, dates), which would take up half of the space.
 """
 
 import json
 import random
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,14 +28,14 @@ from ovocr.trainer.data.images import GROUND_RGB, decode
 from ovocr.vocab import Vocabulary, segment
 
 LINES = 4
-TALLEST, LONGEST = 48, 256  # pixels of a line: the height that its text gets, the width that there is for it
+TALLEST, LONGEST = 48, 256  # pixels of a line: height of its text, available width
 MOST_WORDS = 2  # of a line
-WORDLESS = 0.25  # of the lines without any word that is shown
+WORDLESS = 0.25  # share of the lines without any word that is kept
 PITCH = LONGEST // LINES
 SLOTS = 100
-_MARGIN = 0.1  # of a line's height that is shown around its box
-_PAPER_PERCENTILE, _INK_PERCENTILE = 70, 3  # of the brightness of a line: what counts as its paper, and as its ink
-_DARKNESS, _FAINTEST = 90.0, 8.0  # the ink is made this much darker than its paper, if there was this much of it
+_MARGIN = 0.1  # margin around a line's box, in line heights
+_PAPER_PERCENTILE, _INK_PERCENTILE = 70, 3  # quantiles of a line's brightness: its paper, and its ink
+_DARKNESS, _FAINTEST = 90.0, 8.0  # ink is made this much darker than paper, if the line has this much contrast
 _JPEG = (cv2.IMWRITE_JPEG_QUALITY, 90)
 _BOX = pa.list_(pa.float32(), 8)
 _SCHEMA = pa.schema(
@@ -48,21 +49,20 @@ _SCHEMA = pa.schema(
 
 
 class Line(NamedTuple):
-    """A line of text on the ground colour, uint8 [PITCH, LONGEST, 3] RGB, and its words."""
+    """A line of text on the background colour, uint8 [PITCH, LONGEST, 3] RGB, and its words."""
 
-    picture: NDArray[np.uint8]
+    pixels: NDArray[np.uint8]
     words: list[str]
 
 
 def cut_blocks(labels: Path, out: Path, words: Vocabulary, *, classes: Vocabulary, shuffled: int = 0) -> Counter[str]:
-    """Write the blocks of the data set ``labels`` as the data set ``out``, whose tags are in the vocabulary ``words``.
+    """Writes the blocks of the data set ``labels`` as the data set ``out``, with tags in the vocabulary ``words``.
 
-    classes: numbers the tags; words that it lacks are none. Pictures do not depend on it.
-    shuffled: 0 for lines that follow one another in a picture, each in one block; else how many blocks each line is
-    in, every time with other lines of its shard, so that what a word looks like is all that they have in common.
+    classes: numbers the tags; words that it lacks are not tags. Images do not depend on it.
+    shuffled: 0 for consecutive lines of an image, each in one block; else the number of blocks with each line, every
+    time with other lines of its shard, so that only the word's appearance is common to them.
 
-    Blocks without any word are left out. Returns how many pictures, lines, lines left out (by reason) and blocks there
-    were.
+    Blocks without any word are left out. Returns the numbers of images, lines, lines left out (by reason) and blocks.
     """
     data_set, made = LabelledDataSet.open(labels), LabelledDataSet(out)
     for folder in ("rec", "records", "stats"):
@@ -71,7 +71,7 @@ def cut_blocks(labels: Path, out: Path, words: Vocabulary, *, classes: Vocabular
     counts: Counter[str] = Counter()
     shards = sorted(data_set.finished_shards())
     for shard in shards:
-        lines = _lines_of_pictures(data_set, shard, words, counts)
+        lines = _lines_of_images(data_set, shard, words, counts)
         rows: list[dict[str, Any]] = []
         with RecordWriter(made.rec_prefix(shard)) as writer:
             for block in _shuffled(lines, shuffled) if shuffled else _consecutive(lines):
@@ -83,22 +83,23 @@ def cut_blocks(labels: Path, out: Path, words: Vocabulary, *, classes: Vocabular
         pq.write_table(pa.Table.from_pylist(rows, _SCHEMA), made.records_path(shard))
         made.stats_path(shard).write_text(json.dumps({"input": len(rows), "ok": len(rows)}) + "\n")
     manifest = data_set.manifest()
-    manifest["vocabulary"] = {"size": len(classes), "sha256": classes.sha256}
-    manifest["shards"] = [manifest["shards"][shard] for shard in shards]
-    made.manifest_path.write_text(json.dumps(manifest, indent=1) + "\n")
+    assert manifest.words is not None
+    described = replace(manifest.words, size=len(classes), sha256=classes.sha256)
+    kept = tuple(manifest.shards[shard] for shard in shards)
+    replace(manifest, words=described, shards=kept).write(made.manifest_path)
     return counts
 
 
 def _consecutive(lines: Iterator[list[Line]]) -> Iterator[list[Line]]:
-    """The lines of each picture, LINES at a time; what is left at its end makes a smaller block."""
-    for of_picture in lines:
-        for first in range(0, len(of_picture), LINES):
-            yield of_picture[first : first + LINES]
+    """Yields the lines of each image, LINES at a time; the remainder of an image is a smaller block."""
+    for of_image in lines:
+        for first in range(0, len(of_image), LINES):
+            yield of_image[first : first + LINES]
 
 
 def _shuffled(lines: Iterator[list[Line]], times: int) -> Iterator[list[Line]]:
-    """Each line ``times`` times, every time with others of any picture."""
-    every = [line for of_picture in lines for line in of_picture]
+    """Yields each line ``times`` times, every time with other lines of any image."""
+    every = [line for of_image in lines for line in of_image]
     for turn in range(times):
         order = random.Random(turn).sample(every, len(every))
         for first in range(0, len(order), LINES):
@@ -106,17 +107,17 @@ def _shuffled(lines: Iterator[list[Line]], times: int) -> Iterator[list[Line]]:
 
 
 def _compose(block: list[Line]) -> NDArray[np.uint8]:
-    """Lines below each other on the ground colour, uint8 [LONGEST, LONGEST, 3]."""
-    picture = np.full((LONGEST, LONGEST, 3), GROUND_RGB, np.uint8)
+    """Returns lines one below the other on the background colour, uint8 [LONGEST, LONGEST, 3]."""
+    pixels = np.full((LONGEST, LONGEST, 3), GROUND_RGB, np.uint8)
     for place, line in enumerate(block):
-        picture[place * PITCH : (place + 1) * PITCH] = line.picture
-    return picture
+        pixels[place * PITCH : (place + 1) * PITCH] = line.pixels
+    return pixels
 
 
-def _lines_of_pictures(
+def _lines_of_images(
     data_set: LabelledDataSet, shard: int, vocabulary: Vocabulary, counts: Counter[str]
 ) -> Iterator[list[Line]]:
-    """The lines of each picture of a shard that fit, from top to bottom as OCR read them."""
+    """Yields the lines of each image of a shard that fit, in the order in which OCR read them."""
     read = {row["key"]: row["lines"] for row in pq.read_table(data_set.ocr_path(shard)).to_pylist()}
     records = pq.read_table(data_set.records_path(shard), columns=["key", "record_id"]).to_pylist()
     keys = {row["record_id"]: row["key"] for row in records if row["record_id"] is not None}
@@ -126,7 +127,7 @@ def _lines_of_pictures(
 
 
 def _lines(
-    picture: NDArray[np.uint8], lines: list[dict[str, Any]], vocabulary: Vocabulary, counts: Counter[str]
+    pixels: NDArray[np.uint8], lines: list[dict[str, Any]], vocabulary: Vocabulary, counts: Counter[str]
 ) -> Iterator[Line]:
     dice = random.Random(len(lines))
     for line in lines:
@@ -151,7 +152,7 @@ def _lines(
         target = [(left, top), (left + shown, top), (left + shown, top + TALLEST), (left, top + TALLEST)]
         transform = cv2.getPerspectiveTransform(corners, np.array(target, np.float32))
         flat = cv2.warpPerspective(
-            picture, transform, (LONGEST, PITCH), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE
+            pixels, transform, (LONGEST, PITCH), flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE
         )
         strip = np.full((PITCH, LONGEST, 3), GROUND_RGB, np.uint8)
         rows, columns = slice(top - edge, top + TALLEST + edge), slice(0, shown + 2 * edge)
@@ -160,15 +161,15 @@ def _lines(
 
 
 def _even_contrast(line: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A line in grey, uint8 [H, W, 3], its paper the ground colour and its ink _DARKNESS below."""
+    """Returns a line in grey, uint8 [H, W, 3], its paper in the background colour and its ink _DARKNESS below."""
     grey = line.mean(axis=2, dtype=np.float32)
     paper, ink = np.percentile(grey, (_PAPER_PERCENTILE, _INK_PERCENTILE))
     darker = (grey - paper) * (_DARKNESS / max(paper - ink, _FAINTEST))
     return (np.array(GROUND_RGB) + darker[:, :, None]).clip(0, 255).astype(np.uint8)
 
 
-def _encode(picture: NDArray[np.uint8]) -> bytes:
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), _JPEG)
+def _encode(pixels: NDArray[np.uint8]) -> bytes:
+    done, data = cv2.imencode(".jpg", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), _JPEG)
     if not done:
         raise RuntimeError("a block cannot be encoded as JPEG")
     return data.tobytes()

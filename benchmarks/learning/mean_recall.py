@@ -1,4 +1,4 @@
-"""Recall of answers that no head gave, measured as `ovocr eval` measures a head's."""
+"""Recall of answers that do not come from a head, computed as in `ovocr eval`."""
 
 from collections.abc import Iterable, Sequence
 
@@ -11,7 +11,7 @@ from ovocr.trainer.evaluation.recall import RecallTally, ranks_of
 def mean_recall(
     tags: Iterable[NDArray[np.int64]], answers: Iterable[NDArray[np.int64]], ks: Sequence[int]
 ) -> dict[int, float]:
-    """recall@k for each k, over blocks: the distinct tags [n] of each, and answers to it [>= max(ks)], best first."""
+    """Returns recall@k for each k, over blocks: distinct tags [n] of each, and its answers [>= max(ks)], best first."""
     tally = RecallTally(("all",), ks)
     for own, ranked in zip(tags, answers, strict=True):
         ranks = ranks_of(own, ranked)

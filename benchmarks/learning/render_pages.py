@@ -1,8 +1,8 @@
-"""Made pages of receipt-like text for the learning experiment: the same phrases and number give the same page.
+"""Rendered pages of receipt-like text for the learning experiment; the same phrases and number give the same page.
 
-Letters come from the fonts inside Matplotlib, OpenCV and Pillow, so no font has to be installed. Every line is drawn in
-a face, a width and a size of its own page, some on fixed pitch or in coarse dots as printers of receipts do, then the
-page is tilted, unevenly lit, blurred and given noise.
+The fonts are those inside Matplotlib, OpenCV and Pillow, so no font needs to be installed. Every line of a page has its
+own typeface, width and size, some with a fixed pitch or in coarse dots like receipt printers. Then the page is tilted,
+unevenly lit, blurred and given noise.
 """
 
 import random
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-_DRAWN_SIZE = 48  # pixels; letters are drawn at this size and then scaled to the page's
+_DRAWN_SIZE = 48  # pixels; letters are drawn at this size and then scaled to the page
 _TRUETYPE = ("DejaVuSansMono", "DejaVuSansMono-Bold", "DejaVuSans", "DejaVuSerif", "STIXGeneral", "cmtt10")
 _HERSHEY = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_COMPLEX, cv2.FONT_HERSHEY_TRIPLEX)
 
@@ -29,7 +29,7 @@ Pen = Callable[[str], Mask]
 
 @dataclass(frozen=True)
 class Phrases:
-    """What pages say: phrases to be drawn as they are but for their digits, and words, each with how likely it is."""
+    """The text of pages: phrases that are drawn unchanged except for digits, and words, each with its probability."""
 
     phrases: Sequence[str]
     words: Sequence[str]
@@ -41,16 +41,16 @@ class Phrases:
         return cls(phrases, list(weights), list(accumulate(weights.values())))
 
     def draw_phrase(self, dice: random.Random) -> str:
-        """One phrase, with other digits."""
+        """Returns one phrase with other digits."""
         return re.sub("[0-9]", lambda _: str(dice.randrange(10)), dice.choice(self.phrases))
 
     def draw_words(self, dice: random.Random, count: int) -> list[str]:
-        """So many words, each on its own."""
+        """Returns this many independent words."""
         return dice.choices(self.words, cum_weights=self.cumulative, k=count)
 
 
 def render_page(number: int, text: Phrases) -> Image.Image:
-    """Page ``number``, grey letters on a bright ground, its lines phrases and words in equal parts."""
+    """Returns page ``number``: grey letters on a bright background, half of its lines phrases, half words."""
     dice = random.Random(number)
     width, height = dice.randint(460, 800), dice.randint(620, 1100)
     ink = np.zeros((height, width), np.uint8)
@@ -60,11 +60,11 @@ def render_page(number: int, text: Phrases) -> Image.Image:
     margin, top = dice.randint(8, 50), dice.uniform(8, 60)
     while top + 2 * size < height:
         line_size = size * dice.choice((1, 1, 1, 1, 1.3))
-        taken = margin  # columns of this line that have text already
+        taken = margin  # columns of this line that already have text
         for shown, place in _make_line(dice, text, letter_case):
             mask = _scaled(pen(shown), line_size, stretch)
             left = margin + round(place * (width - 2 * margin - mask.shape[1]))
-            if left >= taken:  # what does not fit is left out
+            if left >= taken:  # text that does not fit is left out
                 _put(ink, mask, left, round(top))
                 taken = left + mask.shape[1] + round(line_size / 2)
         top += line_size * leading * dice.choices((1, 2), (6, 1))[0]
@@ -72,7 +72,7 @@ def render_page(number: int, text: Phrases) -> Image.Image:
 
 
 def _make_line(dice: random.Random, text: Phrases, letter_case: Callable[[str], str]) -> list[tuple[str, float]]:
-    """Texts of a line, each with its place between the left margin, 0, and the right one, 1."""
+    """Returns the texts of a line, each with its position between the left margin, 0, and the right one, 1."""
     if dice.random() < 0.5:
         phrase = text.draw_phrase(dice)
         return [(dice.choice((phrase, phrase, letter_case(phrase))), dice.choice((0.0, 0.0, 0.5)))]
@@ -84,7 +84,7 @@ def _make_line(dice: random.Random, text: Phrases, letter_case: Callable[[str], 
 
 
 def _choose_pen(dice: random.Random) -> Pen:
-    """A typeface, on its own pitch or a fixed one, smooth or in dots."""
+    """Returns a typeface, with its own or a fixed pitch, smooth or in dots."""
     kind = dice.choice(("truetype", "truetype", "pillow", "outlines", "strokes"))
     if kind == "truetype":
         face = Path(matplotlib.get_data_path(), "fonts", "ttf", f"{dice.choice(_TRUETYPE)}.ttf")
@@ -124,7 +124,7 @@ def _with_strokes(text: str, hershey: int, thickness: int) -> Mask:
 
 
 def _on_fixed_pitch(text: str, pen: Pen, pitch: float) -> Mask:
-    """Each letter in a cell of its own; those that are too wide for it are made narrower."""
+    """Draws each letter in its own cell; letters that are too wide are narrowed."""
     cell = round(pitch * _DRAWN_SIZE)
     row = np.zeros((2 * _DRAWN_SIZE, cell * len(text)), np.uint8)
     for place, letter in enumerate(text):
@@ -139,7 +139,7 @@ def _on_fixed_pitch(text: str, pen: Pen, pitch: float) -> Mask:
 
 
 def _in_dots(text: str, pen: Pen, dots: int) -> Mask:
-    """Full or empty dots, so many for a letter's height."""
+    """Draws full or empty dots, with a fixed number per letter height."""
     smooth = pen(text)
     scale = dots / _DRAWN_SIZE
     sides = max(1, round(smooth.shape[1] * scale)), round(smooth.shape[0] * scale)
@@ -148,7 +148,7 @@ def _in_dots(text: str, pen: Pen, dots: int) -> Mask:
 
 
 def _trimmed(canvas: Mask) -> Mask:
-    """The columns that have ink; the rows stay, so that letters stand on one base line."""
+    """Returns the columns with ink; all rows are kept, so that letters share a baseline."""
     columns = np.flatnonzero(canvas.any(axis=0))
     return canvas[:, columns[0] : columns[-1] + 1] if len(columns) else canvas[:, :1]
 
@@ -160,7 +160,7 @@ def _scaled(mask: Mask, size: float, stretch: float) -> Mask:
 
 
 def _put(ink: Mask, mask: Mask, left: int, top: int) -> None:
-    """Add the letters of a mask, whose upper third is free of them."""
+    """Adds the letters of a mask, whose upper third is empty."""
     top -= mask.shape[0] // 6
     first, last = max(0, -top), min(mask.shape[0], ink.shape[0] - top)
     place = ink[top + first : top + last, left : left + mask.shape[1]]
@@ -168,7 +168,7 @@ def _put(ink: Mask, mask: Mask, left: int, top: int) -> None:
 
 
 def _photograph(ink: Mask, dice: random.Random, noise: np.random.Generator) -> Image.Image:
-    """Tilt, light, blur and grain."""
+    """Applies tilt, light, blur and grain."""
     height, width = ink.shape
     turned = cv2.getRotationMatrix2D((width / 2, height / 2), dice.gauss(0, 0.8), 1.0)
     share = cv2.warpAffine(ink, turned, (width, height), flags=cv2.INTER_LINEAR).astype(np.float32) / 255

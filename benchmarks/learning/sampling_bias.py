@@ -1,12 +1,12 @@
-"""What sampled negatives cost frequent words: recall with and without making good for how often each was a negative.
+"""The cost of sampled negatives for frequent words: recall with and without a correction for the sampling.
 
     python benchmarks/learning/sampling_bias.py FOLDER
 
-A word that is a tag of any picture of the batch is in every softmax of the step, any other one only if it is drawn. So
-the logits of frequent words are pushed down more often than those of rare ones, and a sampled softmax learns, up to a
-constant, ln P(word | picture) - ln P(word is in the softmax) (Bengio and Senecal, 2008). FOLDER is that of
-experiment.py. The table it prints has recall of the cosines as they are, and with that logarithm added:
-scale * cosine + ln(q + (1 - q) * rate), q = 1 - (1 - p)^batch, p = share of the training samples that have the word.
+A word that is a tag of any image of the batch is in every softmax of the step, any other word only if it is drawn. So
+the logits of frequent words are pushed down more often than those of rare words, and a sampled softmax learns, up to a
+constant, ln P(word | image) - ln P(word is in the softmax) (Bengio and Senecal, 2008). FOLDER is the folder of
+experiment.py. The printed table has the recall of the plain cosines, and with that logarithm added:
+scale * cosine + ln(q + (1 - q) * rate), q = 1 - (1 - p)^batch, p = share of the training samples with the word.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from ovocr.trainer.data.head_data import open_samples
 from ovocr.trainer.data.samples import Samples
 from ovocr.trainer.training.model import TrainedRun
 
-_AT_ONCE = 64  # pictures that the backbone takes
+_AT_ONCE = 64  # images per forward pass of the backbone
 
 
 @torch.no_grad()
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def _recalls(trained: TrainedRun, blocks: Path) -> dict[tuple[str, str], list[float]]:
-    """Recall at each of KS by held-out data and by what was done to the logits."""
+    """Returns recall at each of KS, by held-out data and by correction of the logits."""
     head = trained.config.heads["ocr"]
     share_C = np.zeros(trained.model.heads["ocr"].num_classes)
     for data, weight in zip(TRAINED_ON, head.mixing_weights, strict=True):
@@ -61,7 +61,7 @@ def _recalls(trained: TrainedRun, blocks: Path) -> dict[tuple[str, str], list[fl
     for data in HELD_OUT:
         cosines_NC, tags = _cosines(trained, _open(trained, blocks / data))
         logits_NC = head.margin.scale * cosines_NC
-        for done, answers_NC in (("as they are", logits_NC), ("made good", logits_NC + np.log(included_C))):
+        for done, answers_NC in (("uncorrected", logits_NC), ("corrected", logits_NC + np.log(included_C))):
             nearest_NK = np.argsort(-answers_NC, axis=1)[:, : max(KS)]
             found[data, done] = list(mean_recall(tags, nearest_NK, KS).values())
     return found
@@ -73,7 +73,7 @@ def _open(trained: TrainedRun, data: Path) -> Samples:
 
 
 def _cosines(trained: TrainedRun, samples: Samples) -> tuple[NDArray[np.float32], list[NDArray[np.int64]]]:
-    """Cosines of every picture to every class center [N, C], and its distinct tags."""
+    """Returns the cosines of every image to every class center [N, C], and its distinct tags."""
     embeddings: list[Tensor] = []
     tags = []
     for first in range(0, len(samples), _AT_ONCE):

@@ -1,4 +1,4 @@
-"""What everything stands on: errors, files, object stores, memory sizes, the cache folder, visible text.
+"""Small shared tools: errors, files, object stores, memory sizes, the cache folder, text escaping and plurals.
 
 Imports no other room of ovocr.
 """

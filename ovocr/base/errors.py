@@ -1,8 +1,8 @@
-"""Errors that are part of the interface: one line that names the file, key or option and the mend."""
+"""Errors for users: each message is one line that names the file, key or option and says what to do."""
 
 
 class OvocrError(Exception):
-    """Something a user can mend. The command line prints its message as one line and exits with ``exit_code``."""
+    """An error that the user can fix. The command line prints the message as one line and exits with ``exit_code``."""
 
     exit_code = 1
 
@@ -14,12 +14,12 @@ class UsageError(OvocrError):
 
 
 class MissingExtraError(UsageError):
-    """A feature was asked for whose optional packages are not installed."""
+    """A feature needs optional packages that are not installed."""
 
     def __init__(self, feature: str, extra: str) -> None:
         super().__init__(f"{feature} needs packages that are not installed: pip install 'ovocr[{extra}]'")
         self._arguments = feature, extra
 
     def __reduce__(self) -> tuple[type["MissingExtraError"], tuple[str, str]]:
-        """As it was made, so that it can come from another process."""
+        """Pickles the constructor's arguments, so the error can be raised in another process."""
         return type(self), self._arguments

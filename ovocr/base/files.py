@@ -1,4 +1,4 @@
-"""Files that appear under their final names only when they are complete."""
+"""Atomic file writing and lock files. A file gets its final name only when it is complete."""
 
 import errno
 import fcntl
@@ -14,22 +14,22 @@ PARTIAL_SUFFIX = ".partial"
 
 
 def partial_path(path: Path) -> Path:
-    """Where a file is written before it is complete: beside ``path``, so that the rename stays on one file system.
+    """Returns the path to which a file is written before it is complete, on the same file system as ``path``.
 
-    The name is fixed, so a rerun after a kill overwrites what the killed run left.
+    The name is fixed, so a rerun overwrites the partial file of a killed run.
     """
     return path.with_name(path.name + PARTIAL_SUFFIX)
 
 
 def publish(partial: Path, path: Path) -> None:
-    """Flush ``partial`` to the disk, rename it to ``path``, flush the rename. Raises OSError."""
+    """Flushes ``partial`` to disk, renames it to ``path`` and flushes the rename. Raises OSError."""
     fsync(partial)
     os.replace(partial, path)
     fsync(path.parent)
 
 
 def fsync(path: Path) -> None:
-    """Flush a file, or a folder's entries, to the disk."""
+    """Flushes a file, or a folder's entries, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -39,37 +39,38 @@ def fsync(path: Path) -> None:
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
-    """Give a path to write to; when the block ends without an error, it becomes ``path``, else it is removed.
+    """Yields a path to write to. It is renamed to ``path`` if the block succeeds and removed if the block raises.
 
-    Raises FileExistsError where ``path`` is a folder, a device or a pipe, which the file would replace.
+    Raises FileExistsError if ``path`` is a folder, a device or a pipe.
     """
     if path.exists() and not path.is_file():
-        raise FileExistsError(errno.EEXIST, "there is something that is not a file", str(path))
+        raise FileExistsError(errno.EEXIST, "exists and is not a file", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_path(path)
     try:
         yield partial
     except BaseException as error:
         partial.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:  # as write() leaves it
+        if isinstance(error, OSError) and error.filename is None:  # write() does not set it
             error.filename = str(path)
         raise
     publish(partial, path)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text with Unix line ends, complete or not at all."""
+    """Writes UTF-8 text with Unix line ends, completely or not at all."""
     with written_aside(path) as partial:
         partial.write_text(text, encoding="utf-8", newline="\n")
 
 
 @contextmanager
 def locked(path: Path, busy: str) -> Iterator[None]:
-    """Hold the lock file ``path``; it is gone again behind the block. Raises OvocrError where another process holds it.
+    """Holds the lock file ``path`` during the block and removes it afterwards.
 
-    busy: what is said then; the process follows.
+    busy: the message if another process holds the lock; its host and process id are appended.
 
-    The system drops the lock of a process that dies, so what a killed run leaves is in nobody's way.
+    Raises OvocrError if another process holds the lock. The system releases the lock of a process that dies, so the
+    lock file of a killed run blocks nobody.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = _lock(path, busy)
@@ -93,7 +94,7 @@ def _lock(path: Path, busy: str) -> int:
             os.truncate(descriptor, 0)
             os.write(descriptor, f"{socket.gethostname()}, process {os.getpid()}".encode())
             return descriptor
-        os.close(descriptor)  # the last holder has just removed the file: this is a lock on a file without a name
+        os.close(descriptor)  # the last holder removed the file meanwhile: this lock is on a deleted file
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

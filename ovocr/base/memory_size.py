@@ -1,4 +1,4 @@
-"""Amounts of memory as users write them."""
+"""Parses amounts of memory such as 2GB."""
 
 import re
 
@@ -9,7 +9,12 @@ _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
 
 def parse_memory(text: str, *, option: str, least: int) -> int:
-    """Bytes of ``2GB``, ``500 MB``, ``1.5GiB`` or a plain number. Raises UsageError for others, or below least."""
+    """Returns the bytes of ``2GB``, ``500 MB``, ``1.5GiB`` or a plain number.
+
+    option: the option's name for messages. least: the smallest allowed amount, in bytes.
+
+    Raises UsageError if the text is no such amount or the amount is below ``least``.
+    """
     match = _SIZE.fullmatch(text)
     if match is None:
         raise UsageError(f"{option} {text}: an amount such as 500MB, 2GB or 4GiB is needed")

@@ -1,15 +1,16 @@
-"""Files in object stores and other places that fsspec reaches, named by URL: s3://bucket/folder/file."""
+"""Access to object stores and other remote file systems by URL, such as s3://bucket/folder/file, through fsspec."""
 
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from ovocr.base.errors import MissingExtraError, OvocrError, UsageError
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-# Errors of these modules are not OSErrors; they are asked for only where the store has loaded them.
+# Errors that are no OSErrors, by module. Only modules that are already imported are looked at.
 _FOREIGN_ERRORS = (
     ("botocore.exceptions", ("BotoCoreError", "ClientError")),
     ("aiohttp", ("ClientError",)),
@@ -17,15 +18,28 @@ _FOREIGN_ERRORS = (
 )
 
 
+@dataclass(frozen=True)
+class StoreLocation:
+    """A place in an object store. path: inside the fsspec file system ``system``, with no slash at its end."""
+
+    url: str
+    system: Any
+    path: str
+
+    def errors(self) -> AbstractContextManager[None]:
+        """Converts errors of the store inside the block; see store_errors."""
+        return store_errors(self.url)
+
+
 def is_url(name: str) -> bool:
-    """Does the name begin with a scheme, such as s3://?"""
+    """Returns True if the name begins with a scheme, such as s3://."""
     return _SCHEME.match(name) is not None
 
 
-def connect(url: str) -> tuple[Any, str]:
-    """The fsspec file system of a URL, and the path in it, without a slash at its end.
+def connect(url: str) -> StoreLocation:
+    """Opens the object store of a URL.
 
-    Raises UsageError for a scheme that is not known, MissingExtraError where its packages are not installed.
+    Raises UsageError for an unknown scheme, MissingExtraError if the packages for it are not installed.
     """
     scheme = url.partition("://")[0]
     try:
@@ -33,7 +47,7 @@ def connect(url: str) -> tuple[Any, str]:
     except ImportError as error:
         raise MissingExtraError(f"{url}: {scheme}://", "s3") from error
     try:
-        # A listing that is kept would not show what other processes write.
+        # A cached listing would hide what other processes write.
         system, path = url_to_fs(url, use_listings_cache=False)
     except ImportError as error:
         if scheme in ("s3", "s3a"):
@@ -41,14 +55,14 @@ def connect(url: str) -> tuple[Any, str]:
         raise UsageError(f"{url}: {error}") from error
     except ValueError as error:
         raise UsageError(f"{url}: {error}") from error
-    return system, path.rstrip("/")
+    return StoreLocation(url, system, path.rstrip("/"))
 
 
 @contextmanager
 def store_errors(url: str) -> Iterator[None]:
-    """What the store raises in the block becomes an OvocrError of one line that names ``url``.
+    """Converts errors of the store inside the block to an OvocrError of one line that names ``url``.
 
-    FileNotFoundError and FileExistsError pass: they are answers.
+    FileNotFoundError and FileExistsError are not converted: callers handle them.
     """
     try:
         yield
@@ -59,7 +73,7 @@ def store_errors(url: str) -> Iterator[None]:
 
 
 def describe_error(error: BaseException) -> str:
-    """One line: of a store's errors some have no text, others only a path."""
+    """Returns the error as one line, also if it has no text or only a path as text."""
     text = getattr(error, "strerror", None) or str(error)
     if isinstance(error, FileNotFoundError) and " " not in text:
         return "no such file"

@@ -1,11 +1,11 @@
-"""The folder in which what was made once is kept for the user's next run."""
+"""The user's cache folder of ovocr."""
 
 import os
 from pathlib import Path
 
 
 def cache_folder() -> Path | None:
-    """A folder of the user's own, which need not be there yet (XDG Base Directory); None where there is no home."""
+    """Returns the folder (XDG Base Directory), which may not exist yet; None if the user has no home folder."""
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ovocr"
     except RuntimeError:

@@ -1,1 +1,1 @@
-"""The commands of `ovocr`: parse, call one function, print. Each imports the heavy packages it needs when it runs."""
+"""The commands of `ovocr`: parse, call one function, print. A command imports heavy packages when it runs."""

@@ -1,4 +1,4 @@
-"""The command that looks at the machine."""
+"""The command that checks the installation."""
 
 import os
 import sys
@@ -7,15 +7,20 @@ import click
 
 
 @click.command()
-@click.option("--distributed", is_flag=True, help="Only sum a number over the ranks that torchrun started.")
+@click.option(
+    "--distributed", is_flag=True, help="Check only the communication between the ranks that torchrun started."
+)
 def doctor(distributed: bool) -> None:
-    """Show versions, devices and OCR engines, each tried out; exit code 1 if something installed does not work."""
+    """Check packages, OCR engines and devices.
+
+    Everything that is installed is tried. The exit code is 1 if something that is installed does not work.
+    """
     from ovocr.doctor import examine, examine_ranks
 
     failed = False
     for finding in [examine_ranks()] if distributed else examine():
         failed |= finding.state == "failed"
-        # Of many ranks the first speaks for all; one that fails speaks for itself.
+        # Only the first rank reports success.
         if finding.state == "failed" or os.environ.get("RANK", "0") == "0":
             click.echo(finding.format())
     sys.exit(1 if failed else 0)

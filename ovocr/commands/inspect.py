@@ -1,4 +1,4 @@
-"""The command that shows what was labelled."""
+"""The command that shows labelled images."""
 
 from pathlib import Path
 from typing import Any
@@ -6,28 +6,29 @@ from typing import Any
 import click
 
 from ovocr.base.files import write_text
-from ovocr.commands.options import FOLDER
-from ovocr.commands.output import JSON_HELP, file_target, json_target, print_figures, print_left_out
+from ovocr.commands.options import FOLDER, JSON_OPTION, field_option
+from ovocr.commands.output import file_target, print_figures, print_left_out
+from ovocr.labelgen.inspection.options import InspectOptions
 
 
 @click.command()
 @click.argument("source", metavar="DIR", type=FOLDER)
-@click.option("--html", "html_path", required=True, metavar="F", callback=file_target, help="Where the page goes.")
-@click.option("--limit", default=50, show_default=True, metavar="N", help="Pictures on the page at most.")
-@click.option("--seed", default=0, show_default=True, help="Chooses the pictures among those that may be there.")
-@click.option("--status", metavar="STATUS", help="Only images that are ok, dropped or quarantined.")
-@click.option("--word", metavar="WORD", help="Only images that have WORD as a tag; of packed images a class id.")
-@click.option("--key", "keys", multiple=True, metavar="KEY", help="Only the image with this key; may be given again.")
-@click.option("--shard", type=int, metavar="N", help="Only images of shard N.")
-@click.option("--side", default=1200, show_default=True, metavar="PX", help="Longest side of a picture on the page.")
-@click.option("--json", "json_path", metavar="F", callback=json_target, help=JSON_HELP)
+@click.option("--html", "html_path", required=True, metavar="F", callback=file_target, help="File of the page.")
+@field_option(InspectOptions, "--limit")
+@field_option(InspectOptions, "--seed")
+@field_option(InspectOptions, "--status", metavar="STATUS")
+@field_option(InspectOptions, "--word", metavar="WORD")
+@field_option(InspectOptions, "--key", "keys", metavar="KEY")
+@field_option(InspectOptions, "--shard", type=int)
+@field_option(InspectOptions, "--side", metavar="PX")
+@JSON_OPTION
 def inspect(html_path: str, json_path: str | None, **options: Any) -> None:
-    """Write a page of images of the labelled data set DIR with the boxes, lines, words and tags that they were given.
+    """Write a page with labelled images.
 
-    The page needs no network and no other file. Images are taken evenly from all shards.
+    The page shows images of the labelled data set DIR with their boxes, lines, words and tags. It needs no network and
+    no other file. The images are spread evenly over all shards.
     """
     from ovocr.labelgen.inspection.inspecting import inspect_labels
-    from ovocr.labelgen.inspection.options import InspectOptions
     from ovocr.labelgen.inspection.page import inspection_page
 
     inspection = inspect_labels(InspectOptions(**options), progress=True)

@@ -1,23 +1,25 @@
-"""Options that several commands have."""
+"""Options that several commands share, and options made from the fields of a dataclass."""
 
 from collections.abc import Callable
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from ovocr.base.errors import UsageError
 from ovocr.base.object_store import is_url
-from ovocr.commands.output import JSON_HELP, json_target
+from ovocr.commands.output import json_target
+from ovocr.labelgen.options import EXECUTORS, PolicyOptions, RunOptions, ShardOptions, parse_shard_slice
 
-# No worker is smaller: a mistake in the unit is met before anything starts.
+# A smaller limit is a mistake in the unit.
 LEAST_WORKER_MEMORY = 100 * 10**6
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
+_Decorator = Callable[[Any], Any]  # as click's
 
 
 class _OnDisk(click.Path):
-    """A path; what names an object store is refused rather than taken for a folder of that name."""
+    """A path on a disk. A URL of an object store is an error, not the name of a folder."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if isinstance(value, str):
@@ -26,10 +28,17 @@ class _OnDisk(click.Path):
 
 
 FOLDER = _OnDisk(path_type=Path)
+JSON_OPTION = click.option(
+    "--json",
+    "json_path",
+    metavar="F",
+    callback=json_target,
+    help="Write the figures as JSON to this file; - for standard output.",
+)
 
 
 def folder(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Path | None:
-    """A callback: the folder's path. Raises UsageError where it is empty, or in an object store."""
+    """Returns an option's value as a folder. Raises UsageError if it is empty or in an object store."""
     if value == "":  # Path would make it the current folder
         raise UsageError(f"{parameter.opts[0]}: is empty; a folder's path is needed")
     if value is None:
@@ -39,7 +48,7 @@ def folder(ctx: click.Context, parameter: click.Parameter, value: str | None) ->
 
 
 def folder_or_url(ctx: click.Context, parameter: click.Parameter, value: str) -> Path | str | None:
-    """A callback: the folder's path, or the URL of one in an object store. Raises UsageError where it is empty."""
+    """Returns an option's value as a folder, or as the URL of one in an object store. Raises UsageError if empty."""
     return value if is_url(value) else folder(ctx, parameter, value)
 
 
@@ -48,92 +57,78 @@ def _refuse_url(value: str, option: str = "") -> None:
         raise UsageError(f"{option}{value}: must be on a disk; copy it there first, for s3:// with `aws s3 sync`")
 
 
-def policy_options(command: _Command) -> _Command:
-    """How the words of an image take its tag slots."""
-    for option in reversed(
-        (
-            click.option(
-                "--policy",
-                default="uniform",
-                show_default=True,
-                help="More words than slots: uniform, or idf for rare ones rather than common ones.",
-            ),
-            click.option("--repeats", is_flag=True, help="A word counts as often as it stands in the image."),
-            click.option(
-                "--idf",
-                callback=folder,
-                metavar="FILE",
-                help="For --policy idf: the frequencies.tsv of a relabelled data set.",
-            ),
-        )
-    ):
-        command = option(command)
-    return command
+def field_option(options: type, flag: str, name: str | None = None, **settings: Any) -> _Decorator:
+    """Returns a click option with the default and the help text of a dataclass's field.
+
+    flag: such as ``--shard-size``. name: of the field; by default from the flag. settings: of click.option.
+    """
+    name = name or flag.removeprefix("--").replace("-", "_")
+    field = next(field for field in fields(options) if field.name == name)
+    if field.default is MISSING:
+        settings["required"] = True
+    elif field.default is False:
+        settings["is_flag"] = True
+    elif field.default == ():
+        settings["multiple"] = True
+    elif field.default is not None:
+        settings.setdefault("default", field.default)
+    if int in (settings.get("type"), type(settings.get("default"))):
+        settings.setdefault("metavar", "N")
+    return click.option(flag, name, help=field.metadata["help"], **settings)
 
 
-def run_options(command: _Command) -> _Command:
-    """The options of every command that runs over pictures; without --tags, whose default differs."""
-    for option in reversed(
-        (
-            click.option(
-                "--executor",
-                default="local",
-                show_default=True,
-                type=click.Choice(["local", "ray"]),
-                help="Who makes the shards: this machine, or actors on the nodes of a Ray cluster.",
-            ),
-            click.option(
-                "--workers",
-                type=int,
-                help="Worker processes of one thread each.  [default: one a core; with ray one in each actor]",
-            ),
-            click.option(
-                "--shard-slice", default="0/1", show_default=True, metavar="I/N", help="Only every N-th shard, from I."
-            ),
-            click.option(
-                "--shard-size", default=10_000, show_default=True, help="Images a shard when SOURCE is a folder."
-            ),
-            click.option(
-                "--max-pixels", default=50_000_000, show_default=True, help="Larger images are quarantined undecoded."
-            ),
-            click.option(
-                "--image-timeout", default=120.0, show_default=True, metavar="S", help="Seconds an image may take."
-            ),
-            click.option(
-                "--retry-quarantined", is_flag=True, help="Redo finished shards that have quarantined images."
-            ),
-            click.option("--json", "json_path", metavar="F", callback=json_target, help=JSON_HELP),
-        )
-    ):
-        command = option(command)
-    return command
+def count_option(flag: str, help: str, *, least: int = 1, **settings: Any) -> _Decorator:
+    """Returns a click option for a number of things. least: the smallest number. settings: of click.option."""
+    return click.option(flag, help=help, metavar="N", type=click.IntRange(min=least), **settings)
 
 
-def worker_options(images: int) -> Callable[[_Command], _Command]:
-    """When a worker process is replaced. images: the default, which depends on how long an image takes."""
+def stack(*options: _Decorator) -> _Decorator:
+    """Returns a decorator that adds the options in this order."""
 
-    def decorate(command: _Command) -> _Command:
-        for option in reversed(
-            (
-                click.option(
-                    "--worker-images",
-                    default=images,
-                    show_default=True,
-                    metavar="N",
-                    help="A worker process is replaced after N images.",
-                ),
-                click.option(
-                    "--worker-memory",
-                    callback=_worker_memory,
-                    metavar="SIZE",
-                    help="One that holds more, such as 4GB, is replaced.  [default: an equal share of the memory]",
-                ),
-            )
-        ):
+    def decorate(command: Any) -> Any:
+        for option in reversed(options):
             command = option(command)
         return command
 
     return decorate
+
+
+def shard_options() -> _Decorator:
+    """The options of every run over shards."""
+    return stack(
+        field_option(ShardOptions, "--workers", type=int),
+        field_option(
+            ShardOptions,
+            "--shard-slice",
+            default="/".join(map(str, ShardOptions.shard_slice)),
+            callback=lambda ctx, parameter, value: parse_shard_slice(value),
+            metavar="I/N",
+        ),
+    )
+
+
+def policy_options() -> _Decorator:
+    """The options that decide which words get tag slots."""
+    return stack(
+        field_option(PolicyOptions, "--policy"),
+        field_option(PolicyOptions, "--repeats"),
+        field_option(PolicyOptions, "--idf", callback=folder, metavar="FILE"),
+    )
+
+
+def run_options(options: type[RunOptions]) -> _Decorator:
+    """The options of every run that reads sources, with the defaults of ``options``."""
+    return stack(
+        field_option(options, "--executor", type=click.Choice(EXECUTORS)),
+        shard_options(),
+        field_option(options, "--shard-size"),
+        field_option(options, "--max-pixels"),
+        field_option(options, "--image-timeout", "image_timeout_s", metavar="S"),
+        field_option(options, "--retry-quarantined"),
+        field_option(options, "--worker-images"),
+        field_option(options, "--worker-memory", callback=_worker_memory, metavar="SIZE"),
+        JSON_OPTION,
+    )
 
 
 def _worker_memory(ctx: click.Context, parameter: click.Parameter, value: str | None) -> int | None:

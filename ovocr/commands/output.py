@@ -1,4 +1,4 @@
-"""What a command gives out: figures for people and as JSON, files whose place is looked at first, error lines."""
+"""Output of commands: figures as text and JSON, error lines, and checks of output files."""
 
 import json
 from pathlib import Path
@@ -9,12 +9,11 @@ import click
 from ovocr.base.errors import UsageError
 from ovocr.base.escape import for_terminal
 from ovocr.base.files import write_text
-
-JSON_HELP = "Write the figures as JSON to this file; - for standard output."
+from ovocr.dataset.layout import is_inside_data_set
 
 
 def print_figures(text: str, figures: dict[str, Any], json_path: str | None) -> None:
-    """Text for people on standard output, unless the JSON goes there."""
+    """Prints the text and writes the JSON; prints only the JSON if its path is -."""
     if json_path == "-":
         click.echo(json.dumps(figures, ensure_ascii=False, indent=1))
         return
@@ -25,7 +24,7 @@ def print_figures(text: str, figures: dict[str, Any], json_path: str | None) -> 
 
 
 def print_error(error: Exception) -> None:
-    """One line; a name in it may come from a stranger's archive."""
+    """Prints an error as one line, without control characters: a name in it may come from an untrusted archive."""
     if isinstance(error, OSError) and error.filename is not None:
         click.echo(f"ovocr: {for_terminal(str(error.filename))}: {error.strerror}", err=True)
     else:
@@ -33,23 +32,23 @@ def print_error(error: Exception) -> None:
 
 
 def print_left_out(lines: list[str]) -> None:
-    """What could not be looked at, a line each, on standard error."""
+    """Prints what was left out to standard error, one line each."""
     for line in lines:
         click.echo(f"ovocr: left out: {for_terminal(line)}", err=True)
 
 
 def json_target(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    """A file, or - for standard output."""
+    """Returns an option's value if a JSON file can be written there, or if it is -. Raises UsageError otherwise."""
     return value if value == "-" else file_target(ctx, parameter, value)
 
 
 def file_target(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    """Refuse a place where no file can be written before the work begins, not after it."""
+    """Returns an option's value if a file can be written there, before the work starts. Raises UsageError otherwise."""
     if value == "-" and parameter.name == "html_path":
-        raise UsageError("--html -: a page is not for a terminal; a file's path is needed")
+        raise UsageError("--html -: a page cannot be printed; a file's path is needed")
     if value is not None and (Path(value).is_dir() or not Path(value).absolute().parent.is_dir()):
         raise UsageError(
-            f"{parameter.opts[0]} {value}: is a folder, or in a folder that is not there; a file's path is needed"
+            f"{parameter.opts[0]} {value}: is a folder, or in a folder that does not exist; a file's path is needed"
         )
     if value is not None and Path(value).exists() and not Path(value).is_file():
         use = ", or - for standard output" if parameter.name == "json_path" else ""
@@ -60,14 +59,12 @@ def file_target(ctx: click.Context, parameter: click.Parameter, value: str | Non
 
 
 def _check_replaceable(what: str, path: Path, name: str | None) -> None:
-    """Raises UsageError where a file would take the place of one that a command has not written before."""
-    folder = path.absolute().parent
-    root = folder.parent if folder.name in ("rec", "ocr", "records", "stats") else folder
-    if (root / "manifest.json").is_file():
-        raise UsageError(f"{what}: lies in a labelled data set, whose files it might replace; choose another place")
+    """Raises UsageError if the path is a file that no command wrote, or lies in a labelled data set."""
+    if is_inside_data_set(path):
+        raise UsageError(f"{what}: is inside a labelled data set and might replace its files; choose another folder")
     begins = {"json_path": (b"{", b"["), "html_path": (b"<!DOCTYPE html>",), "preview_path": (b"<!DOCTYPE html>",)}
     if name in begins and path.is_file() and path.stat().st_size:
         with path.open("rb") as file:
             start = file.read(64)
         if not start.startswith(begins[name]):
-            raise UsageError(f"{what}: is a file of another kind, which it would replace; choose another name")
+            raise UsageError(f"{what}: would replace a file of another kind; choose another name")

@@ -1,4 +1,4 @@
-"""Commands that train an encoder and use a trained one."""
+"""Commands that train encoders and use trained ones."""
 
 import sys
 from importlib.util import find_spec
@@ -9,40 +9,50 @@ import click
 
 from ovocr.base.errors import MissingExtraError, OvocrError, UsageError
 from ovocr.base.files import write_text
-from ovocr.commands.options import FOLDER
-from ovocr.commands.output import JSON_HELP, file_target, json_target, print_error, print_figures
+from ovocr.commands.options import FOLDER, JSON_OPTION, count_option
+from ovocr.commands.output import file_target, print_error, print_figures
+
+_DEVICE_OPTION = click.option(
+    "--device",
+    default="auto",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    help="Device of the encoder; auto: CUDA if available.",
+)
 
 
 @click.command()
 @click.argument("config", type=FOLDER, metavar="CONFIG.toml")
-@click.option("--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Replace a setting of the file.")
 @click.option(
-    "--nproc-per-node",
-    default=1,
-    show_default=True,
-    type=click.IntRange(min=1),
-    help="Ranks to start on this machine, by torchrun.",
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="SECTION.KEY=VALUE",
+    help="Override a setting of the file; may be repeated.",
 )
+@count_option("--nproc-per-node", "Ranks to start on this machine with torchrun.", default=1)
 @click.option(
-    "--dry-run", is_flag=True, help="Build everything, run two steps on made data, print sizes; write nothing."
+    "--dry-run", is_flag=True, help="Build everything, run two steps on random data, and print sizes; write nothing."
 )
 @click.option(
     "--preview",
     "preview_path",
     metavar="F",
     callback=file_target,
-    help="Write a page of the first samples as the encoder gets them; train nothing.",
+    help="Write a page with the first samples as the encoder sees them; do not train.",
 )
 def train(
     config: Path, overrides: tuple[str, ...], nproc_per_node: int, dry_run: bool, preview_path: str | None
 ) -> None:
-    """Train a vision encoder on labelled data sets, as CONFIG.toml says; go on if the run was stopped."""
+    """Train a vision encoder on labelled data sets.
+
+    CONFIG.toml holds the settings of the run: see docs/training.md. Run the same command again to resume.
+    """
     _require_torch()
     from ovocr.trainer.config.file import load_config
 
     if preview_path is not None and (dry_run or nproc_per_node > 1):
-        raise UsageError("--preview trains nothing: it goes neither with --dry-run nor with --nproc-per-node")
-    # Before any rank is started: a mistake is told once.
+        raise UsageError("--preview does not train: it cannot be combined with --dry-run or --nproc-per-node")
+    # Before ranks start, so that a mistake is reported once.
     settings = load_config(config, overrides, check_paths=not dry_run)
     if preview_path is not None:
         from ovocr.trainer.preview.page import preview_page
@@ -80,35 +90,19 @@ def train(
     required=True,
     type=FOLDER,
     metavar="DIR",
-    help="Labelled images; for video heads a list.",
+    help="Labelled data set; for video heads a list of videos; may be repeated.",
 )
-@click.option("--head", metavar="NAME", help="One of the run's.  [default: all that fit the data]")
-@click.option(
-    "--top-k",
-    multiple=True,
-    default=(1, 10, 100),
-    show_default=True,
-    type=click.IntRange(min=1),
-    help="Centers that count as read; several times for several.",
+@click.option("--head", metavar="NAME", help="Name of a head; by default all heads that fit the data.")
+@count_option(
+    "--top-k", "Number of nearest centers that count as answers; may be repeated.", default=(1, 10, 100), multiple=True
 )
-@click.option("--step", type=click.IntRange(min=1), help="Of which checkpoint.  [default: the newest]")
-@click.option(
-    "--crops",
-    default=0,
-    metavar="N",
-    show_default="0: whole images",
-    type=click.IntRange(min=0),
-    help="Show N parts of each image, as crop_scale draws them.",
-)
-@click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
-@click.option(
-    "--workers", default=0, show_default=True, type=click.IntRange(min=0), help="Processes that decode; 0: none apart."
-)
-@click.option("--json", "json_path", metavar="F", callback=json_target, help=JSON_HELP)
-@click.option("--html", "html_path", metavar="F", callback=file_target, help="Write a page with example pictures.")
-@click.option(
-    "--examples", default=24, show_default=True, type=click.IntRange(min=0), help="Pictures of each head on the page."
-)
+@count_option("--step", "Step of the checkpoint; by default the newest one.")
+@count_option("--crops", "Evaluate N crops of each image, drawn as in training; 0: whole images.", default=0, least=0)
+@_DEVICE_OPTION
+@count_option("--workers", "Processes that decode images; 0: decode in the main process.", default=0, least=0)
+@JSON_OPTION
+@click.option("--html", "html_path", metavar="F", callback=file_target, help="Write a page with example images.")
+@count_option("--examples", "Images of each head on the page.", default=24, least=0)
 def evaluate_command(
     run: Path,
     data_sets: tuple[Path, ...],
@@ -118,7 +112,11 @@ def evaluate_command(
     examples: int,
     **options: Any,
 ) -> None:
-    """Measure tag recall@k of RUN over all class centers, beside the prior that always answers the same tags."""
+    """Measure the tag recall@k of RUN.
+
+    Answers are the nearest of all class centers. A prior that always answers the most frequent tags is measured for
+    comparison.
+    """
     _require_torch()
     from ovocr.trainer.evaluation.evaluate import evaluate
     from ovocr.trainer.evaluation.page import evaluation_page
@@ -132,13 +130,13 @@ def evaluate_command(
 @click.command()
 @click.argument("run", type=FOLDER)
 @click.argument("images", nargs=-1, required=True, type=FOLDER, metavar="IMAGE...")
-@click.option("--head", help="Whose words, where the run has several heads.")
-@click.option("--top-k", default=10, show_default=True, type=click.IntRange(min=1), help="Words to show.")
-@click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
+@click.option("--head", help="Name of a head, if the run has several.")
+@count_option("--top-k", "Number of words per image.", default=10)
+@_DEVICE_OPTION
 def read(run: Path, images: tuple[Path, ...], head: str | None, top_k: int, device: str) -> None:
-    """Show the words that the encoder of RUN sees in each IMAGE, with scores (cosines to their class centers).
+    """Show the words that RUN reads in images.
 
-    An IMAGE is a JPEG, PNG or WebP file.
+    An IMAGE is a JPEG, PNG or WebP file. Each word has the cosine of the image's embedding and its class center.
     """
     _require_torch()
     from ovocr.trainer.evaluation.read import read_words
@@ -157,7 +155,10 @@ def read(run: Path, images: tuple[Path, ...], head: str | None, top_k: int, devi
 @click.argument("run", type=FOLDER)
 @click.argument("out", type=FOLDER)
 def export(run: Path, out: Path) -> None:
-    """Write the backbone of RUN to the folder OUT as config.json and model.safetensors."""
+    """Write the backbone of RUN to OUT.
+
+    The folder OUT gets config.json and model.safetensors.
+    """
     _require_torch()
     from ovocr.trainer.training.model import export_backbone
 
@@ -165,5 +166,5 @@ def export(run: Path, out: Path) -> None:
 
 
 def _require_torch() -> None:
-    if find_spec("torch") is None:
+    if find_spec("torch") is None or find_spec("pydantic") is None:
         raise MissingExtraError("training", "train")

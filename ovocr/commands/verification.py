@@ -1,23 +1,24 @@
-"""Commands that look into labelled data sets."""
+"""Commands that check labelled data sets."""
 
 from pathlib import Path
 
 import click
 
-from ovocr.commands.options import FOLDER
-from ovocr.commands.output import JSON_HELP, json_target, print_figures, print_left_out
+from ovocr.commands.options import FOLDER, JSON_OPTION
+from ovocr.commands.output import print_figures, print_left_out
 
 
 @click.command("verify")
 @click.argument("root", metavar="DIR", type=FOLDER)
-@click.option("--quick", is_flag=True, help="Hashes, counts and indexes only: no picture is decoded, no line cut.")
-@click.option("--unfinished-ok", is_flag=True, help="Shards that are not finished are reported, but no failure.")
-@click.option("--workers", type=int, metavar="N", help="Processes, one shard each.  [default: one a core]")
-@click.option("--json", "json_path", metavar="F", callback=json_target, help=JSON_HELP)
+@click.option("--quick", is_flag=True, help="Check only hashes, counts and indexes; decode no image.")
+@click.option("--unfinished-ok", is_flag=True, help="Report unfinished shards without failing.")
+@click.option("--workers", type=int, metavar="N", help="Processes, one shard each; by default one per core.")
+@JSON_OPTION
 def verify_command(root: Path, quick: bool, unfinished_ok: bool, workers: int | None, json_path: str | None) -> None:
-    """Check every record, index, count and hash of the labelled data set DIR; nothing is changed.
+    """Check a labelled data set.
 
-    Each broken promise is a line. Exit code 1 where there is one, or a shard is not finished.
+    Every record, index, count and hash of DIR is checked; nothing is changed. Each error is one line. The exit code is
+    1 if there is an error or an unfinished shard.
     """
     from ovocr.labelgen.verification.verify import VerifyOptions, verify
 
@@ -31,12 +32,12 @@ def verify_command(root: Path, quick: bool, unfinished_ok: bool, workers: int | 
 @click.argument("root", metavar="DIR", type=FOLDER)
 @click.argument("key", metavar="KEY")
 @click.argument("tag", metavar="[TAG]", required=False)
-@click.option("--json", "json_path", metavar="F", callback=json_target, help=JSON_HELP)
+@JSON_OPTION
 def why_command(root: Path, key: str, tag: str | None, json_path: str | None) -> None:
-    """Show where each tag of the image KEY in the labelled data set DIR came from: line, place, slots.
+    """Show where the tags of an image come from.
 
-    TAG is a word or a class id: then that one alone and, where the image does not have it, why. Where several images
-    have the key, each is shown.
+    For each tag of the image KEY in the labelled data set DIR, show its line, box and slots. TAG is a word or a class
+    id: show only this tag, or the reason why the image does not have it. If several images have the key, all are shown.
     """
     from ovocr.labelgen.provenance.format import format_stories
     from ovocr.labelgen.provenance.provenance import explain

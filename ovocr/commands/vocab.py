@@ -1,4 +1,4 @@
-"""Commands that make vocabularies and look into them."""
+"""Commands that build vocabularies and show their content."""
 
 from pathlib import Path
 from typing import Any
@@ -8,13 +8,14 @@ import click
 from ovocr.base.errors import UsageError
 from ovocr.base.escape import for_terminal
 from ovocr.base.files import write_text
-from ovocr.commands.options import FOLDER
-from ovocr.commands.output import JSON_HELP, file_target, json_target, print_figures
+from ovocr.commands.options import FOLDER, JSON_OPTION, count_option, field_option
+from ovocr.commands.output import file_target, print_figures
+from ovocr.vocab.building.options import VocabularyOptions, out_path
 
 
 @click.group()
 def vocab() -> None:
-    """Make vocabularies, look into them and how they cover a corpus."""
+    """Build, compare and show vocabularies."""
 
 
 @vocab.command("coverage")
@@ -24,13 +25,12 @@ def vocab() -> None:
     "paths",
     multiple=True,
     default=("lexicon",),
-    show_default=True,
     metavar="PATH",
-    help="A vocabulary file, or 'lexicon'; twice to compare two.",
+    help="A vocabulary file, or 'lexicon'; repeat to compare.",
 )
-@click.option("--workers", type=click.IntRange(min=1), help="Processes, one shard each.  [default: one a core]")
-@click.option("--json", "json_path", metavar="F", callback=json_target, help=JSON_HELP)
-@click.option("--html", "html_path", metavar="F", callback=file_target, help="Write a page with plots and a search.")
+@count_option("--workers", "Processes, one shard each; by default one per core.")
+@JSON_OPTION
+@click.option("--html", "html_path", metavar="F", callback=file_target, help="Write a page with plots and word search.")
 def vocab_coverage(
     data_sets: tuple[Path, ...],
     paths: tuple[str, ...],
@@ -38,7 +38,11 @@ def vocab_coverage(
     json_path: str | None,
     html_path: str | None,
 ) -> None:
-    """Report what share of the words read in labelled data sets a vocabulary covers, and which it lacks."""
+    """Measure how much of a corpus a vocabulary covers.
+
+    Report the share of the words in labelled data sets that are in a vocabulary, and the most frequent ones that are
+    not.
+    """
     from ovocr.vocab import Vocabulary
     from ovocr.vocab.coverage import NamedVocabulary, measure
     from ovocr.vocab.coverage.page import WORDS_TO_LOOK_UP, coverage_page
@@ -54,32 +58,28 @@ def vocab_coverage(
 
 @vocab.command("build")
 @click.argument("data_sets", nargs=-1, required=True, type=FOLDER, metavar="DIR...")
-@click.option("--out", required=True, callback=file_target, metavar="PATH", help="The vocabulary; PATH.json beside it.")
-@click.option("--size", default=365_187, show_default=True, help="How many words at most.")
-@click.option("--min-count", default=1, show_default=True, metavar="N", help="Only words read N times or more.")
-@click.option(
-    "--drop", "drop_lists", multiple=True, type=FOLDER, metavar="FILE", help="Words to leave out, one a line."
-)
-@click.option("--han", default="as-read", show_default=True, help="as-read, or simplified: traditional is folded.")
-@click.option("--workers", type=int, metavar="N", help="Processes that count.  [default: one a core]")
-@click.option("--memory", default="2GB", show_default=True, help="What counting, then merging may hold in memory.")
-@click.option("--force", is_flag=True, help="Replace a PATH that is there.")
-@click.option("--json", "json_path", metavar="F", callback=json_target, help=JSON_HELP)
-def vocab_build(
-    data_sets: tuple[Path, ...], out: str, han: str, memory: str, json_path: str | None, **options: Any
-) -> None:
-    """Make a vocabulary of the words read most often in labelled data sets, from frequent to rare."""
+@field_option(VocabularyOptions, "--out", callback=lambda *given: out_path(file_target(*given) or ""), metavar="PATH")
+@field_option(VocabularyOptions, "--size")
+@field_option(VocabularyOptions, "--min-count")
+@field_option(VocabularyOptions, "--drop", "drop_lists", type=FOLDER, metavar="FILE")
+@field_option(VocabularyOptions, "--han", "segmentation", default=VocabularyOptions.segmentation.han, metavar="FORM")
+@field_option(VocabularyOptions, "--workers", type=int)
+@field_option(VocabularyOptions, "--memory", default=f"{VocabularyOptions.memory / 1e9:g}GB", metavar="SIZE")
+@field_option(VocabularyOptions, "--force")
+@JSON_OPTION
+def vocab_build(segmentation: str, memory: str, json_path: str | None, **options: Any) -> None:
+    """Build a vocabulary from labelled data sets.
+
+    It has their most frequent words, from frequent to rare.
+    """
     from ovocr.base.memory_size import parse_memory
     from ovocr.vocab import Segmentation
     from ovocr.vocab.building.build import build_vocabulary
-    from ovocr.vocab.building.options import VocabularyOptions, out_path
-    from ovocr.vocab.merged_counts import LEAST_MEMORY
+    from ovocr.vocab.count_merging import LEAST_MEMORY
 
     report = build_vocabulary(
         VocabularyOptions(
-            data_sets=data_sets,
-            out=out_path(out),
-            segmentation=Segmentation(han),
+            segmentation=Segmentation(segmentation),
             memory=parse_memory(memory, option="--memory", least=LEAST_MEMORY),
             **options,
         ),
@@ -91,11 +91,12 @@ def vocab_build(
 @vocab.command("show")
 @click.argument("path", metavar="PATH")
 @click.argument("items", nargs=-1, metavar="[WORD|ID]...")
-@click.option("--json", "json_path", metavar="F", callback=json_target, help=JSON_HELP)
+@JSON_OPTION
 def vocab_show(path: str, items: tuple[str, ...], json_path: str | None) -> None:
-    """Show the class id of each WORD and the word of each ID in a vocabulary; without any, what the vocabulary is.
+    """Look up words and class ids.
 
-    A WORD may be spelled in any way that text may. Exit code 1 where something is not there.
+    Show the class id of each WORD and the word of each ID in a vocabulary; without any, a description of it. A WORD is
+    normalised like text. The exit code is 1 if a WORD or ID is not in the vocabulary.
     """
     from ovocr.vocab import Vocabulary
     from ovocr.vocab.look_up import describe, format_description, look_up
@@ -119,16 +120,17 @@ def vocab_show(path: str, items: tuple[str, ...], json_path: str | None) -> None
 @vocab.command("map")
 @click.argument("old_path", metavar="OLD")
 @click.argument("new_path", metavar="NEW")
-@click.option(
-    "--out", required=True, metavar="F", callback=file_target, help="Where the class map goes, such as map.npy."
-)
-@click.option("--json", "json_path", metavar="F", callback=json_target, help=JSON_HELP)
+@click.option("--out", required=True, metavar="F", callback=file_target, help="File of the class map, such as map.npy.")
+@JSON_OPTION
 def vocab_map(old_path: str, new_path: str, out: str, json_path: str | None) -> None:
-    """Write which class id of vocabulary OLD each one of NEW had, to carry class centers over (init_map)."""
+    """Map class ids to those of an older vocabulary.
+
+    With the map, a training run can reuse class centers that were trained with OLD (init_map).
+    """
     if Path(out).resolve() in {Path(path).resolve() for path in (old_path, new_path)}:
-        raise UsageError(f"--out {out}: is a vocabulary that is read; choose another file for the class map")
+        raise UsageError(f"--out {out}: is one of the two vocabularies; choose another file for the class map")
     if json_path == f"{out}.json":
-        raise UsageError(f"--json {json_path}: stands beside the class map and describes it; choose another file")
+        raise UsageError(f"--json {json_path}: is the description of the class map; choose another file")
     from ovocr.vocab import Vocabulary
     from ovocr.vocab.class_map import ClassMap
     from ovocr.vocab.class_map_report import ClassMapReport

@@ -1,107 +1,131 @@
-"""The layout of a labelled data set on disk: what ``build-labels`` and ``pack-labels`` write, everything else reads."""
+"""Folders and file names of a labelled data set."""
 
-import json
+import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ovocr.base.errors import OvocrError
+from ovocr.dataset.manifest import Manifest
+from ovocr.dataset.statistics import ShardCounts, data_file_names, read_counts
 
-_SHARD_FILES = (
-    *("rec/[0-9]*.rec", "rec/[0-9]*.idx"),
-    *("ocr/[0-9]*.parquet", "records/[0-9]*.parquet", "stats/[0-9]*.json"),
-)
+_MANIFEST = "manifest.json"
+_SUFFIXES = {"rec": (".rec", ".idx"), "ocr": (".parquet",), "records": (".parquet",), "stats": (".json",)}
+FOLDERS = tuple(_SUFFIXES)
+_SHARD_FILE = re.compile(r"([0-9]{5,9})(\.[a-z]+)")
 
 
 @dataclass(frozen=True)
 class LabelledDataSet:
     """A folder with manifest.json, vocab.txt and, for each shard, files in rec/, ocr/, records/ and stats/.
 
-    One of ``pack-labels`` has neither vocab.txt nor ocr/: its classes are no words. A shard is finished when its stats
-    file is there: it is written last. url: of the data set in an object store that the folder is a part of, if it is.
+    A packed data set has neither vocab.txt nor ocr/. A shard is finished when its file in stats/ exists: it is written
+    last. url: of the data set in an object store, if the folder holds a part of one.
     """
 
     root: Path
     url: str | None = None
 
     def __str__(self) -> str:
-        """What messages call it."""
+        """Returns its name in messages."""
         return self.url or str(self.root)
 
     @classmethod
     def open(cls, root: Path) -> "LabelledDataSet":
-        """The data set in ``root``. Raises OvocrError where there is none."""
+        """Returns the data set in ``root``. Raises OvocrError if the folder has no manifest."""
         data_set = cls(Path(root))
         if not data_set.manifest_path.is_file():
-            raise OvocrError(f"{root}: not a labelled data set (no manifest.json); make one with `ovocr build-labels`")
+            raise OvocrError(f"{root}: not a labelled data set (no {_MANIFEST}); make one with `ovocr build-labels`")
         return data_set
 
     @property
     def manifest_path(self) -> Path:
         """Configuration and shard list, JSON."""
-        return self.root / "manifest.json"
+        return self.root / _MANIFEST
 
     @property
     def vocabulary_path(self) -> Path:
-        """The vocabulary the tags are ids of: a copy, so that the data set can be read anywhere."""
+        """The vocabulary of the class ids: a copy, so that the data set can be read anywhere."""
         return self.root / "vocab.txt"
-
-    def word_files(self) -> list[Path]:
-        """Vocabulary and frequencies where there are any, the file that describes another one before it."""
-        words = self.vocabulary_path
-        return [words.with_name(f"{words.name}.json"), words, self.frequencies_path]
 
     @property
     def frequencies_path(self) -> Path:
-        """In how many pictures each word stands, where tags were drawn by that; a copy, too."""
+        """The number of images with each word, a copy, if the policy is idf."""
         return self.root / "frequencies.tsv"
 
+    def word_files(self) -> list[Path]:
+        """Returns the paths of vocabulary and frequencies; a file's description comes before the file."""
+        words = self.vocabulary_path
+        return [words.with_name(f"{words.name}.json"), words, self.frequencies_path]
+
     def rec_prefix(self, shard: int) -> Path:
-        """Path of the shard's pictures and tags without its ending: .rec, and .idx for the index."""
+        """The shard's records without the ending: .rec, and .idx for the index."""
         return self.root / "rec" / f"{shard:05d}"
 
     def ocr_path(self, shard: int) -> Path:
-        """What was read in each picture of the shard, Parquet."""
+        """The lines of the shard's images that were read, Parquet."""
         return self.root / "ocr" / f"{shard:05d}.parquet"
 
     def records_path(self, shard: int) -> Path:
-        """What became of each input of the shard, Parquet."""
+        """The outcome of each image of the shard, Parquet."""
         return self.root / "records" / f"{shard:05d}.parquet"
 
     def stats_path(self, shard: int) -> Path:
-        """Counts of the shard, JSON; its presence says that the shard is finished."""
+        """The shard's statistics, JSON; they exist if the shard is finished."""
         return self.root / "stats" / f"{shard:05d}.json"
 
     def lock_path(self, shard: int) -> Path:
-        """Held by the process that makes the shard, and there only as long as it does."""
+        """The lock of the process that writes the shard."""
         return self.root / "stats" / f".{shard:05d}.lock"
 
+    def data_files(self, shard: int, *, with_text: bool) -> dict[str, Path]:
+        """Returns the paths of the shard's files by their names in its statistics; these are left out."""
+        prefix = self.rec_prefix(shard)
+        paths = {
+            "rec": prefix.with_suffix(".rec"),
+            "idx": prefix.with_suffix(".idx"),
+            "ocr": self.ocr_path(shard),
+            "records": self.records_path(shard),
+        }
+        return {name: paths[name] for name in data_file_names(with_text)}
+
     def shard_files(self) -> Iterator[Path]:
-        """Files of finished and unfinished shards, whatever their number."""
-        for pattern in _SHARD_FILES:
-            yield from self.root.glob(pattern)
+        """Yields the files of finished and unfinished shards."""
+        for folder, suffixes in _SUFFIXES.items():
+            for suffix in suffixes:
+                yield from self.root.glob(f"{folder}/[0-9]*{suffix}")
 
-    def manifest(self) -> dict[str, Any]:
-        """The parsed manifest. Raises OvocrError where it cannot be read."""
-        return _read_json(self.manifest_path)
-
-    def stats(self, shard: int) -> dict[str, Any]:
-        """The parsed counts of a finished shard. Raises OvocrError where they cannot be read."""
-        return _read_json(self.stats_path(shard))
-
-    def finished_shards(self) -> list[int]:
-        """Numbers of the shards that are done, in order."""
+    def finished_shards(self, count: int | None = None) -> list[int]:
+        """Returns the numbers of the finished shards, in order; only numbers below ``count`` if it is given."""
+        if count is not None:
+            return [number for number in range(count) if os.path.lexists(self.stats_path(number))]
         return sorted(int(path.stem) for path in (self.root / "stats").glob("[0-9]*.json"))
 
+    def manifest(self) -> Manifest:
+        """Reads the manifest. Raises OvocrError."""
+        return Manifest.read(self.manifest_path)
 
-def _read_json(path: Path) -> dict[str, Any]:
-    if path.exists() and not path.is_file():  # a pipe would be waited for without end
-        raise OvocrError(f"{path}: is a folder, a device or a pipe; put the file back")
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise OvocrError(f"{path}: cannot be read as JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise OvocrError(f"{path}: a JSON object was expected")
-    return value
+    def counts(self, shard: int) -> ShardCounts:
+        """Reads the counts of a finished shard. Raises OvocrError."""
+        return read_counts(self.stats_path(shard))
+
+
+# Paths relative to a data set's folder.
+RELATIVE = LabelledDataSet(Path())
+
+
+def shard_number(folder: str, name: str, *, with_text: bool) -> int | None:
+    """Returns the number of the shard that a file in one of FOLDERS belongs to; None if the name is another one."""
+    match = _SHARD_FILE.fullmatch(name)
+    if match is None or match[2] not in _SUFFIXES[folder] or (folder == "ocr" and not with_text):
+        return None
+    number = int(match[1])
+    return number if match[1] == f"{number:05d}" else None
+
+
+def is_inside_data_set(path: Path) -> bool:
+    """Returns True for a file's path in a data set's folder or in one of its FOLDERS."""
+    folder = path.absolute().parent
+    root = folder.parent if folder.name in FOLDERS else folder
+    return LabelledDataSet(root).manifest_path.is_file()

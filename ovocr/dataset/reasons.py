@@ -30,16 +30,11 @@ class Reason(str, Enum):
 
     @property
     def drops(self) -> bool:
-        """Is an image that this befalls dropped? Else it is quarantined."""
+        """True if an image with this reason is dropped, False if it is quarantined."""
         return self in _DROPPING
 
 
 _DROPPING = frozenset({Reason.NO_TEXT, Reason.NO_WORD_IN_VOCABULARY, Reason.SOURCE_OUT_OF_REACH, Reason.NO_LABELS})
-
-
-DROPPED_REASONS = frozenset(
-    {Reason.NO_TEXT, Reason.NO_WORD_IN_VOCABULARY, Reason.SOURCE_OUT_OF_REACH, Reason.NO_LABELS}
-)
 
 
 class QuarantinedError(Exception):

@@ -1,9 +1,10 @@
-"""``ovocr build-labels``: engine, vocabulary and sources in, a run over the shards, totals out."""
+"""Implements ``ovocr build-labels``: plans the engine and the sources, runs over the shards, returns totals."""
 
 import time
 
 from ovocr.base.errors import UsageError
 from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.manifest import IDF
 from ovocr.labelgen.executors.executor import Executor, check_executor, open_executor
 from ovocr.labelgen.executors.shard_run import ShardRun
 from ovocr.labelgen.options import BuildOptions
@@ -15,65 +16,63 @@ from ovocr.labelgen.shards.store_destination import open_destination
 from ovocr.labelgen.shards.totals import Totals
 from ovocr.labelgen.sources import InputShard, plan_shards
 from ovocr.labelgen.tagging.run_words import Words, load_vocabulary
-from ovocr.labelgen.tagging.tag_slots import IDF
 from ovocr.labelgen.tagging.word_frequencies import WordFrequencies
-from ovocr.labelgen.workers.work import LabelWork, engine_choice
+from ovocr.labelgen.workers.tasks import LabelTask, engine_choice
 
 
 def build_labels(options: BuildOptions, progress: bool) -> Totals:
-    """Label all images of the sources into the data set ``options.out``; shards finished before are left alone.
+    """Labels all images of the sources and writes the data set ``options.out``. Skips finished shards.
 
-    progress: show how far it is, on stderr. Raises OvocrError for what the user can mend; finished shards stay, and
-    the same call goes on behind them. Ctrl-C and SIGTERM end it with an OvocrError too.
+    progress: show the progress on stderr. Raises OvocrError, also on Ctrl-C and SIGTERM; the same call then resumes
+    after the finished shards.
     """
     start = time.monotonic()
     with stoppable(options.out):
         check_executor(options.executor)
-        work, shards = _plan(options)
+        task, shards = _plan(options)
         with open_destination(options.out) as destination:
-            run = ShardRun(options, shards, destination)
-            if run.todo:
+            run = ShardRun(options, shards, destination, with_text=True)
+            if run.unfinished:
                 destination.check(shards)
-                # Workers take as long to start as the vocabulary to be made: they start first.
-                with open_executor(options, work, run) as executor:
-                    _settle(options, destination, work, shards, executor)
+                # Workers start first: that takes as long as loading the vocabulary.
+                with open_executor(options, task, run) as executor:
+                    _write_configuration(options, destination, task, shards, executor)
                     executor.make_shards(run, progress)
             else:
-                _settle(options, destination, work, shards)
-            run.tidy()
+                _write_configuration(options, destination, task, shards)
+            run.remove_temporary_files()
             return run.totals(time.monotonic() - start)
 
 
-def _plan(options: BuildOptions) -> tuple[LabelWork, list[InputShard]]:
-    """Look for the engine and the sources."""
+def _plan(options: BuildOptions) -> tuple[LabelTask, list[InputShard]]:
     engine_choice(options).check()
     shards = plan_shards(options.sources, options.shard_size)
-    work = LabelWork.plan(options)
-    if work.engine.notice:
-        say(work.engine.notice)
-    return work, shards
+    task = LabelTask.plan(options)
+    if task.engine.notice:
+        say(task.engine.notice)
+    return task, shards
 
 
-def _settle(
+def _write_configuration(
     options: BuildOptions,
     destination: Destination,
-    work: LabelWork,
+    task: LabelTask,
     shards: list[InputShard],
     executor: Executor | None = None,
 ) -> None:
-    """Check the vocabulary and the configuration, and put them into the data set if it is new.
+    """Writes manifest and vocabulary to a new data set, or checks that they are those of an existing one.
 
-    Not before a worker is ready: a data set must not be begun with models that do not work.
+    Waits for a worker first: models that do not load must not leave a data set behind.
     """
     words = Words(load_vocabulary(options.vocab), _frequencies(options, destination.data_set))
-    manifest = describe_build(options, shards, work.engine.describe(), words)
+    manifest = describe_build(options, shards, task.engine.describe(), words)
     if executor is not None:
         executor.wait_until_ready()
     destination.settle(manifest, words)
 
 
 def _frequencies(options: BuildOptions, data_set: LabelledDataSet) -> WordFrequencies | None:
-    """Those of ``--idf``, or of a data set that goes on."""
+    """Loads the word frequencies of ``--idf``, or of the data set if the run resumes."""
     if options.policy != IDF:
         return None
     if options.idf is None and not data_set.frequencies_path.exists():

@@ -1,60 +1,96 @@
-"""What every run over pictures can be told, and then what ``build-labels`` and ``pack-labels`` can."""
+"""Options of the commands that write labelled data sets, with their defaults and one-line help texts."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ovocr.base.errors import UsageError
-from ovocr.labelgen.tagging.tag_slots import IDF, UNIFORM, WEIGHTINGS, TagPolicy
+from ovocr.dataset.manifest import IDF, MAX_SEED, MAX_TAGS, UNIFORM, WEIGHTINGS, TagPolicy
 from ovocr.vocab import Segmentation
 
 LOCAL, RAY = "local", "ray"
 EXECUTORS = (LOCAL, RAY)
 PRECISIONS = ("float32", "bfloat16")
-MAX_SEED = 2**63 - 1
-MAX_TAGS = 100_000
-MAX_CLASSES = 2**24  # class ids are stored as float32, which holds every whole number up to here
+MAX_CLASSES = 2**24  # class ids are stored as float32, which is exact up to here
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions:
-    """Options of any run that makes a data set. Raises UsageError, naming the option, for a value that is not possible.
+class ShardOptions:
+    """Options of every run over shards. Raises UsageError, naming the option, if a value is not allowed."""
 
-    sources: .tar, .rec or .parquet files, folders, or globs of these, in the order of the output shards.
-    out: the folder of the data set, or the URL of one in an object store.
-    executor: who makes the shards: this machine, or the nodes of a Ray cluster.
-    workers: worker processes of one thread each; None for as many as there are cores. With Ray: in each actor, None for
-    one.
-    shard_slice: (I, N): only the shards whose number is I modulo N.
-    tags: tag slots of an image.
-    shard_size: images in an output shard made from a folder.
-    max_pixels: an image of more is quarantined before it is decoded.
-    image_timeout_s: seconds that an image may take; past them it is quarantined.
-    retry_quarantined: do finished shards again that have quarantined images.
-    worker_images: a worker process is replaced after so many.
-    worker_memory: bytes; one that holds more after a batch is replaced. None for an equal share of the machine's.
-    """
-
-    sources: tuple[str, ...]
-    out: Path | str
-    executor: str = LOCAL
-    workers: int | None = None
-    shard_slice: tuple[int, int] = (0, 1)
-    tags: int
-    shard_size: int = 10_000
-    max_pixels: int = 50_000_000
-    image_timeout_s: float = 120.0
-    retry_quarantined: bool = False
-    worker_images: int = 10_000
-    worker_memory: int | None = None
+    workers: int | None = field(
+        default=None,
+        metadata={"help": "Worker processes of one thread each; by default one per core."},
+    )
+    shard_slice: tuple[int, int] = field(
+        default=(0, 1), metadata={"help": "Process only the shards whose number is I modulo N."}
+    )
 
     def __post_init__(self) -> None:
+        _check_positive("--workers", self.workers)
+        index, count = self.shard_slice
+        if not 0 <= index < count:
+            raise UsageError(f"--shard-slice {index}/{count}: must be I/N with I from 0 to N - 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyOptions:
+    """Options that decide which words get slots. Raises UsageError, naming the option, if a value is not allowed."""
+
+    policy: str = field(
+        default=UNIFORM,
+        metadata={"help": "How to choose among more words than slots: uniform, or idf to prefer rare words."},
+    )
+    repeats: bool = field(
+        default=False, metadata={"help": "Count a word as often as it occurs in the image, not once."}
+    )
+    idf: Path | None = field(
+        default=None, metadata={"help": "Word frequencies for --policy idf: frequencies.tsv of a relabelled data set."}
+    )
+
+    def __post_init__(self) -> None:
+        _check_choice("--policy", self.policy, WEIGHTINGS)
+        if self.idf is not None and self.policy != IDF:
+            raise UsageError(f"--idf {self.idf}: has no effect without --policy idf")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(ShardOptions):
+    """Options of every run that reads sources. Raises UsageError, naming the option, if a value is not allowed."""
+
+    sources: tuple[str, ...] = field(
+        metadata={"help": "Files (.tar, .rec, .parquet), folders, globs or URLs, in the order of the output shards."}
+    )
+    out: Path | str = field(metadata={"help": "Folder, or s3:// URL, of the data set."})
+    executor: str = field(
+        default=LOCAL,
+        metadata={
+            "help": "Make shards on this machine (local) or on a Ray cluster (ray, by default one worker per actor)."
+        },
+    )
+    tags: int = field(metadata={"help": "Tag slots per image."})
+    shard_size: int = field(default=10_000, metadata={"help": "Images per shard if SOURCE is a folder."})
+    max_pixels: int = field(default=50_000_000, metadata={"help": "Quarantine larger images without decoding them."})
+    image_timeout_s: float = field(
+        default=120.0, metadata={"help": "Seconds that an image may take before it is quarantined."}
+    )
+    retry_quarantined: bool = field(
+        default=False, metadata={"help": "Redo finished shards that have quarantined images."}
+    )
+    worker_images: int = field(default=10_000, metadata={"help": "Replace a worker process after N images."})
+    worker_memory: int | None = field(
+        default=None,
+        metadata={
+            "help": "Replace a worker process that holds more memory, such as 4GB; by default an equal share of it."
+        },
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.sources:
-            raise UsageError("SOURCE: at least one is needed")
-        if self.executor not in EXECUTORS:
-            raise UsageError(f"--executor {self.executor}: there is {', '.join(EXECUTORS)}")
+            raise UsageError("SOURCE: at least one is required")
+        _check_choice("--executor", self.executor, EXECUTORS)
         for option, value in (
-            ("--workers", self.workers),
             ("--shard-size", self.shard_size),
             ("--max-pixels", self.max_pixels),
             ("--worker-images", self.worker_images),
@@ -63,144 +99,133 @@ class RunOptions:
             _check_positive(option, value)
         _check_tags(self.tags)
         if not (self.image_timeout_s > 0 and math.isfinite(self.image_timeout_s)):
-            raise UsageError(f"--image-timeout {self.image_timeout_s}: a number of seconds above 0 is needed")
-        _check_shard_slice(*self.shard_slice)
+            raise UsageError(f"--image-timeout {self.image_timeout_s}: must be a number of seconds above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
-class BuildOptions(RunOptions):
-    """Options of one labelling run, beside those of any run. Raises UsageError as they do.
+class BuildOptions(RunOptions, PolicyOptions):
+    """Options of ``build-labels``. Raises UsageError, naming the option, if a value is not allowed."""
 
-    vocab: a vocabulary file, or ``lexicon``, the built-in one.
-    engine: name of the OCR engine.
-    model_dir: folder with det/ and rec/, the engine's models; None for the ones that come with the engine.
-    det_model, rec_model: names of published models, for an engine that fetches them; None for its defaults.
-    precision: of the networks' arithmetic, float32 or bfloat16.
-    seed: chooses which tags an image with more words than slots keeps.
-    policy: how likely each of them is kept: uniform, or idf.
-    repeats: a word takes part as often as it stands in the image.
-    idf: file of word frequencies for the policy idf; None for those that the data set has already.
-    """
-
-    vocab: str = "lexicon"
-    engine: str = "rapidocr"
-    model_dir: Path | None = None
-    det_model: str | None = None
-    rec_model: str | None = None
-    precision: str = "float32"
-    tags: int = 100
-    seed: int = 0
-    policy: str = UNIFORM
-    repeats: bool = False
-    idf: Path | None = None
+    vocab: str = field(default="lexicon", metadata={"help": "A vocabulary file, or the built-in 'lexicon'."})
+    engine: str = field(default="rapidocr", metadata={"help": "OCR engine: rapidocr or paddleocr."})
+    model_dir: Path | None = field(
+        default=None, metadata={"help": "Folder with det/ and rec/ models, instead of the engine's own models."}
+    )
+    det_model: str | None = field(
+        default=None, metadata={"help": "PaddleOCR's name of a text detection model to download."}
+    )
+    rec_model: str | None = field(
+        default=None, metadata={"help": "PaddleOCR's name of a text recognition model to download."}
+    )
+    precision: str = field(
+        default="float32",
+        metadata={"help": "Precision of the networks: float32, or bfloat16, faster on processors that support it."},
+    )
+    tags: int = field(default=100, metadata={"help": "Tag slots per image."})
+    seed: int = field(default=0, metadata={"help": "Seed that chooses the tags of images with more words than slots."})
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.precision not in PRECISIONS:
-            raise UsageError(f"--precision {self.precision}: there is {', '.join(PRECISIONS)}")
+        RunOptions.__post_init__(self)
+        PolicyOptions.__post_init__(self)
+        _check_choice("--precision", self.precision, PRECISIONS)
         _check_seed(self.seed)
-        _check_policy(self.policy, self.idf)
 
     @property
     def tag_policy(self) -> TagPolicy:
-        """How words take the slots."""
+        """How words are assigned to slots."""
         return TagPolicy(tags=self.tags, seed=self.seed, weighting=self.policy, repeats=self.repeats)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PackOptions(RunOptions):
-    """Options of one packing run, beside those of any run. Raises UsageError as they do.
+    """Options of ``pack-labels``. Raises UsageError, naming the option, if a value is not allowed."""
 
-    labels: the table of class ids: a file, a folder of such files, or a glob.
-    num_classes: class ids are below it; None for the table's largest + 1.
-    key_column, label_columns: names of the table's columns; None and none for those with usual names.
-    """
-
-    labels: str
-    num_classes: int | None = None
-    key_column: str | None = None
-    label_columns: tuple[str, ...] = ()
-    tags: int = 10
-    worker_images: int = 1_000_000  # done in milliseconds each, where a worker takes a second to start
+    labels: str = field(metadata={"help": "Table of key -> class ids: Parquet, CSV, TSV or JSON lines."})
+    num_classes: int | None = field(
+        default=None, metadata={"help": "Number of classes; by default the largest class id of the table + 1."}
+    )
+    key_column: str | None = field(
+        default=None, metadata={"help": "Column of the table with the images' keys; by default key."}
+    )
+    label_columns: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            "help": "Column of the table with class ids, may be repeated; by default labels, label, class and the like."
+        },
+    )
+    tags: int = field(default=10, metadata={"help": "Tag slots per image."})
+    # An image takes milliseconds, a worker's start a second.
+    worker_images: int = field(default=1_000_000, metadata={"help": "Replace a worker process after N images."})
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.num_classes is not None and not 1 <= self.num_classes <= MAX_CLASSES:
-            raise UsageError(f"--num-classes {self.num_classes}: from 1 to {MAX_CLASSES} are possible")
+            raise UsageError(f"--num-classes {self.num_classes}: must be from 1 to {MAX_CLASSES}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RelabelOptions:
-    """Options of one relabelling run. Raises UsageError, naming the option, for a value that is not possible.
+class RelabelOptions(ShardOptions, PolicyOptions):
+    """Options of ``relabel``. Raises UsageError, naming the option, if a value is not allowed."""
 
-    source: folder of the data set whose stored text is labelled anew. out: folder of the new one.
-    vocab: a vocabulary file or ``lexicon``; None for the data set's own.
-    han: of the segmentation; None for the vocabulary's.
-    tags, seed: as in BuildOptions; None for the data set's.
-    policy, repeats: as in BuildOptions.
-    idf: file of word frequencies for the policy idf; None to count them in the data set.
-    workers, shard_slice: as in RunOptions.
-    retry_out_of_reach: do finished shards again that lack pictures whose source was out of reach.
-    """
-
-    source: Path
-    out: Path
-    vocab: str | None = None
-    han: str | None = None
-    tags: int | None = None
-    seed: int | None = None
-    policy: str = UNIFORM
-    repeats: bool = False
-    idf: Path | None = None
-    workers: int | None = None
-    shard_slice: tuple[int, int] = (0, 1)
-    retry_out_of_reach: bool = False
+    source: Path = field(metadata={"help": "Folder of the labelled data set to relabel."})
+    out: Path = field(metadata={"help": "Folder of the new data set."})
+    vocab: str | None = field(
+        default=None, metadata={"help": "A vocabulary file, or 'lexicon'; by default the data set's vocabulary."}
+    )
+    han: str | None = field(
+        default=None,
+        metadata={
+            "help": "Han characters: as-read, or simplified to fold traditional ones; by default as the vocabulary."
+        },
+    )
+    tags: int | None = field(default=None, metadata={"help": "Tag slots per image; by default as in the data set."})
+    seed: int | None = field(
+        default=None,
+        metadata={
+            "help": "Seed that chooses the tags of images with more words than slots; by default as in the data set."
+        },
+    )
+    retry_out_of_reach: bool = field(
+        default=False, metadata={"help": "Redo finished shards that lack images because their source was out of reach."}
+    )
 
     def __post_init__(self) -> None:
-        _check_positive("--workers", self.workers)
+        ShardOptions.__post_init__(self)
+        PolicyOptions.__post_init__(self)
         if self.tags is not None:
             _check_tags(self.tags)
         if self.seed is not None:
             _check_seed(self.seed)
-        _check_policy(self.policy, self.idf)
-        _check_shard_slice(*self.shard_slice)
         if self.han is not None:
             Segmentation(self.han)
         if self.out.resolve() == self.source.resolve():
-            raise UsageError(f"--out {self.out}: is the data set that is relabelled; choose another folder")
+            raise UsageError(f"--out {self.out}: is the data set to relabel; choose another folder")
+
+
+def parse_shard_slice(text: str) -> tuple[int, int]:
+    """Parses ``I/N``. Raises UsageError if the text has another form; the options check the range."""
+    index, slash, count = text.partition("/")
+    if not (slash and index.isascii() and index.isdecimal() and count.isascii() and count.isdecimal()):
+        raise UsageError(f"--shard-slice {text}: must be I/N, such as 0/8 for the first of 8 slices")
+    return int(index), int(count)
+
+
+def _check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise UsageError(f"{option} {value}: must be one of {', '.join(choices)}")
 
 
 def _check_positive(option: str, value: int | None) -> None:
     if value is not None and value < 1:
-        raise UsageError(f"{option} {value}: at least 1 is needed")
+        raise UsageError(f"{option} {value}: must be at least 1")
 
 
 def _check_tags(tags: int) -> None:
     _check_positive("--tags", tags)
     if tags > MAX_TAGS:
-        raise UsageError(f"--tags {tags}: at most {MAX_TAGS} are possible")
+        raise UsageError(f"--tags {tags}: must be at most {MAX_TAGS}")
 
 
 def _check_seed(seed: int) -> None:
     if not 0 <= seed <= MAX_SEED:
-        raise UsageError(f"--seed {seed}: a number from 0 to {MAX_SEED} is needed")
-
-
-def _check_policy(policy: str, idf: Path | None) -> None:
-    if policy not in WEIGHTINGS:
-        raise UsageError(f"--policy {policy}: there is {', '.join(WEIGHTINGS)}")
-    if idf is not None and policy != IDF:
-        raise UsageError(f"--idf {idf}: is of no use without --policy idf")
-
-
-def _check_shard_slice(index: int, count: int) -> None:
-    if not 0 <= index < count:
-        raise UsageError(f"--shard-slice {index}/{count}: I/N with I from 0 to N - 1 is needed")
-
-
-def parse_shard_slice(text: str) -> tuple[int, int]:
-    """(I, N) from ``I/N``. Raises UsageError where the text is something else; BuildOptions checks the range."""
-    index, slash, count = text.partition("/")
-    if not (slash and index.isascii() and index.isdecimal() and count.isascii() and count.isdecimal()):
-        raise UsageError(f"--shard-slice {text}: I/N is needed, such as 0/8 for the first of 8 slices")
-    return int(index), int(count)
+        raise UsageError(f"--seed {seed}: must be from 0 to {MAX_SEED}")

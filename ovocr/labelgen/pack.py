@@ -1,4 +1,4 @@
-"""``ovocr pack-labels``: a table of class ids and sources in, a run over the shards, totals out."""
+"""Implements ``ovocr pack-labels``: loads the table, plans the sources, runs over the shards, returns totals."""
 
 import time
 from collections.abc import Iterator
@@ -7,10 +7,10 @@ from itertools import chain
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ovocr.base.errors import OvocrError
 from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.record_columns import read_keys
 from ovocr.labelgen.executors.executor import check_executor, open_executor
 from ovocr.labelgen.executors.shard_run import ShardRun
 from ovocr.labelgen.label_tables import LabelTable
@@ -22,18 +22,18 @@ from ovocr.labelgen.shards.progress import say
 from ovocr.labelgen.shards.store_destination import open_destination
 from ovocr.labelgen.shards.totals import Totals
 from ovocr.labelgen.sources import Found, InputShard, plan_shards, read_shard
-from ovocr.labelgen.workers.work import PackWork, require_decoders
+from ovocr.labelgen.workers.tasks import PackTask, require_decoders
 
-# So many images without a row are a reason to show a key of each side before the last one is read.
+# After this many images without a row, a line shows a key of both sides, long before the last image is read.
 UNUSUAL_START = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class PackTotals(Totals):
-    """What a packing run reports beside the counts.
+    """The totals of a packing run.
 
-    num_classes: class ids are below it. keys: of the table, distinct. keys_without_image: those that no image of the
-    data set has; None while shards are not finished, and for a data set in an object store.
+    num_classes: class ids are smaller. keys: distinct keys of the table. keys_without_image: keys that no image has;
+    None if a shard is unfinished, or the data set is in an object store.
     """
 
     num_classes: int
@@ -41,68 +41,68 @@ class PackTotals(Totals):
     keys_without_image: int | None
 
     def to_json(self) -> dict[str, Any]:
-        """For ``--json``."""
+        """Returns the totals for ``--json``."""
         table = {name: getattr(self, name) for name in ("num_classes", "keys", "keys_without_image")}
         return {**super().to_json(), **table}
 
     def _contents(self) -> list[str]:
         lines = [f"{self.counts['tags']} tags (distinct in each image) of {self.num_classes} classes"]
         if self.keys_without_image is not None:
-            lines.append(f"{self.keys} keys in the table, {self.keys_without_image} of them of no image")
+            lines.append(f"{self.keys} keys in the table, {self.keys_without_image} of them without an image")
         return lines
 
 
 def pack_labels(options: PackOptions, progress: bool) -> PackTotals:
-    """Write all images of the sources with the class ids that a table has for them into the data set ``options.out``.
+    """Writes all images of the sources, with their class ids from a table, to the data set ``options.out``.
 
-    Shards finished before are left alone. progress: show how far it is, on stderr. Raises OvocrError for what the user
-    can mend, of the table before anything is written; finished shards stay, and the same call goes on behind them.
+    Skips finished shards. progress: show the progress on stderr. Raises OvocrError, also on Ctrl-C and SIGTERM; the
+    same call then resumes after the finished shards. Errors of the table are raised before anything is written.
     """
     start = time.monotonic()
     with stoppable(options.out):
         check_executor(options.executor)
         require_decoders()
         shards = plan_shards(options.sources, options.shard_size)
-        work = PackWork.plan(options)
+        task = PackTask.plan(options)
         with open_destination(options.out) as destination:
-            return _pack(options, shards, work, destination, progress, start)
+            return _pack(options, shards, task, destination, progress, start)
 
 
 def _pack(
     options: PackOptions,
     shards: list[InputShard],
-    work: PackWork,
+    task: PackTask,
     destination: Destination,
     progress: bool,
     start: float,
 ) -> PackTotals:
-    """start: when the command began, on the monotonic clock."""
-    table = work.table
+    """start: time when the command began, on the monotonic clock."""
+    table = task.table
     run = ShardRun(options, shards, destination, with_text=False)
-    if run.todo:
+    if run.unfinished:
         destination.check(shards)
         if not run.data_set.finished_shards():
             _check_keys_meet(shards, table)
     destination.settle(describe_pack(options, shards, table), words=None)
-    if run.todo:
-        with open_executor(options, work, run) as executor:
+    if run.unfinished:
+        with open_executor(options, task, run) as executor:
             executor.make_shards(run, progress)
-    run.tidy()
+    run.remove_temporary_files()
     totals = run.totals(time.monotonic() - start)
-    all_here = run.is_complete() and destination.keeps_shards
-    keys, unseen = table.count_keys(_keys_of_images(run.data_set) if all_here else iter(()))
+    complete = run.is_complete() and destination.keeps_shards
+    keys, unseen = table.count_keys(_keys_of_images(run.data_set) if complete else iter(()))
     return PackTotals(
         **vars(totals),
         num_classes=table.num_classes,
         keys=keys,
-        keys_without_image=unseen if all_here else None,
+        keys_without_image=unseen if complete else None,
     )
 
 
 def _check_keys_meet(shards: list[InputShard], table: LabelTable) -> None:
-    """Raises OvocrError where no image has a row in the table: then both spell their keys in different ways.
+    """Raises OvocrError if no image has a row in the table, which means that the keys are spelled differently.
 
-    Reads the sources up to the first image that has one.
+    Reads the sources up to the first image with a row.
     """
     images = 0
     difference = ""
@@ -123,8 +123,6 @@ def _check_keys_meet(shards: list[InputShard], table: LabelTable) -> None:
 
 
 def _keys_of_images(data_set: LabelledDataSet) -> Iterator[pa.Array]:
-    """The keys of all images that were met in finished shards, a row group at a time."""
+    """Yields the keys of all images in finished shards, in batches."""
     for number in data_set.finished_shards():
-        with pq.ParquetFile(data_set.records_path(number)) as file:
-            for batch in file.iter_batches(columns=["key"]):
-                yield batch.column("key")
+        yield from read_keys(data_set.records_path(number))

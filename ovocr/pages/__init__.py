@@ -1,1 +1,1 @@
-"""What all HTML reports share: the document, styles, scripts. Imports base."""
+"""HTML reports: the template environment, the base template, shared macros and styles. Imports base."""

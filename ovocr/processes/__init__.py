@@ -1,1 +1,1 @@
-"""Cores, memory and signals of processes, and running a function over shards in several of them. Imports base."""
+"""Processes: available cores and memory, termination signals and the setup of worker processes. Imports base."""

@@ -1,4 +1,4 @@
-"""How many processor cores this process may really use: inside a container fewer than the machine has."""
+"""The number of processor cores that this process may use. A container may have fewer than the machine."""
 
 import math
 import os
@@ -8,14 +8,14 @@ CGROUP = Path("/sys/fs/cgroup")
 
 
 def available_cores(cgroup: Path = CGROUP) -> int:
-    """Cores by CPU affinity and by the cgroup's CPU quota (version 2, then 1), whichever is fewer; at least 1."""
+    """Returns the smaller of CPU affinity and the cgroup's CPU quota (version 2, then 1), in cores; at least 1."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _cgroup_quota(cgroup)
     return max(1, cores if quota is None else min(cores, math.floor(quota)))
 
 
 def _cgroup_quota(cgroup: Path) -> float | None:
-    """CPU quota in cores, or None where there is no limit. Format: the kernel's cgroup-v2.rst and sched-bwc.rst."""
+    """Returns the CPU quota in cores; None if there is no limit. Format: the kernel's cgroup-v2.rst, sched-bwc.rst."""
     try:
         quota, period = (cgroup / "cpu.max").read_text().split()
     except (OSError, ValueError):

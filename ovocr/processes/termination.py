@@ -1,4 +1,4 @@
-"""Requests to stop: Ctrl-C and SIGTERM end a block alike, so that its files and workers are cleared away."""
+"""Handles SIGTERM like Ctrl-C, so that files and workers are cleaned up."""
 
 import signal
 import threading
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """SIGTERM as KeyboardInterrupt inside the block; only the main thread can have that."""
+    """Raises KeyboardInterrupt on SIGTERM inside the block. Does nothing outside the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

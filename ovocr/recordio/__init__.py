@@ -1,7 +1,7 @@
-"""MXNet RecordIO: shards of encoded images with their labels, written and read without mxnet.
+"""MXNet RecordIO: reads and writes shards of encoded images with their labels, without mxnet. Imports only base.
 
-A shard is two files, PREFIX.rec with the records one after another and PREFIX.idx with their ids and byte offsets.
-They are, to the byte, what mxnet 1.9.1's ``MXIndexedRecordIO`` and ``pack`` write. docs/recordio.md has the format.
+A shard is two files: PREFIX.rec with consecutive records, and PREFIX.idx with their ids and byte offsets. They are
+byte-identical to those of mxnet 1.9.1's ``MXIndexedRecordIO`` and ``pack``. docs/recordio.md describes the format.
 """
 
 from ovocr.recordio.format import MAX_CLASS_ID, MAX_PAYLOAD_BYTES, MAX_RECORD_ID, Record, RecordError

@@ -1,7 +1,7 @@
-"""What a record is, and its bytes.
+"""The encoding of a record.
 
 Sources: dmlc-core ``include/dmlc/recordio.h`` and ``src/recordio.cc`` (records and their parts), mxnet 1.9.1
-``python/mxnet/recordio.py`` (the header and the labels inside a record).
+    ``python/mxnet/recordio.py`` (the header and the labels inside a record).
 """
 
 import os
@@ -14,26 +14,26 @@ import numpy.typing as npt
 
 from ovocr.base.errors import OvocrError
 
-MAX_CLASS_ID = 2**24  # labels are float32, which holds every whole number up to here
+MAX_CLASS_ID = 2**24  # labels are float32, which is exact for integers up to this
 MAX_RECORD_ID = 2**64 - 1
 MAX_PAYLOAD_BYTES = 2**29 - 1  # the length field has 29 bits
 
 MAGIC = 0xCED7230A
 MAGIC_BYTES = struct.pack("<I", MAGIC)
-PART = struct.Struct("<II")  # before each part: magic; continuation flag (3 bits) over length (29 bits)
+PART = struct.Struct("<II")  # before each part: magic; continuation flag (3 bits) and length (29 bits)
 WHOLE, FIRST, MIDDLE, LAST = range(4)  # continuation flags
-HEADER = struct.Struct("<IfQQ")  # the payload's beginning: flag (number of labels), label, id, id2
+HEADER = struct.Struct("<IfQQ")  # start of the payload: flag (number of labels), label, id, id2
 PART_AND_HEADER = struct.Struct("<IIIfQQ")
 FLOAT32 = np.dtype("<f4")
 UINT32 = np.dtype("<u4")
 
 
 class RecordError(OvocrError):
-    """A record that cannot be written, or a .rec or .idx that cannot be read: names the file and where in it."""
+    """A record cannot be written, or a .rec or .idx cannot be read; names the file and the place in it."""
 
 
 class Record(NamedTuple):
-    """One image with its labels: ``labels`` is float32 [T] and read-only, ``image`` the encoded file (may be empty)."""
+    """An image with its labels: ``labels`` is float32 [T], read-only; ``image`` is the encoded file (may be empty)."""
 
     id: int
     labels: npt.NDArray[np.float32]
@@ -41,23 +41,23 @@ class Record(NamedTuple):
 
 
 def shard_paths(prefix: str | os.PathLike[str]) -> tuple[Path, Path]:
-    """PREFIX.rec and PREFIX.idx; a dot in the prefix is part of it."""
+    """Returns PREFIX.rec and PREFIX.idx; a dot in the prefix is kept."""
     text = os.fspath(prefix)
     return Path(f"{text}.rec"), Path(f"{text}.idx")
 
 
 def padded(length: int) -> int:
-    """Parts are filled up with zeros to a multiple of 4 bytes."""
+    """Rounds up to a multiple of 4 bytes: parts are padded with zeros."""
     return (length + 3) & ~3
 
 
 def decode_labels(data: bytes, label: float) -> npt.NDArray[np.float32]:
-    """The labels behind a header, or the header's single one where there are none; not copied, so read-only."""
+    """Returns the labels after a header, or the header's single label if there are none; read-only, not copied."""
     return np.frombuffer(data or struct.pack("<f", label), FLOAT32)
 
 
 def encode_record(id: int, labels: npt.ArrayLike, image: bytes) -> list[bytes]:
-    """The bytes of a record in pieces, so that the image need not be copied.
+    """Returns the bytes of a record in pieces, which avoids copying the image.
 
     Raises RecordError, without naming the record, for labels that are not class ids and for 2**29 bytes or more.
     """
@@ -70,7 +70,7 @@ def encode_record(id: int, labels: npt.ArrayLike, image: bytes) -> list[bytes]:
     size = len(head) + len(image)
     if size > MAX_PAYLOAD_BYTES:
         raise RecordError(f"{size} bytes with header and labels; a record must be smaller than 2**29 bytes")
-    # Looking at whole words finds the magic at aligned offsets alone, in a tenth of the time of bytes.find.
+    # Comparing words finds the magic at aligned offsets only, in a tenth of the time of bytes.find.
     words = np.frombuffer(image, UINT32, len(image) // 4)
     if np.count_nonzero(words == MAGIC) or MAGIC_BYTES in head:
         return _split(head + image)
@@ -83,7 +83,7 @@ def encode_record(id: int, labels: npt.ArrayLike, image: bytes) -> list[bytes]:
 
 
 def _split(payload: bytes) -> list[bytes]:
-    """A record in parts: cut where the magic stands at an aligned offset, the magic left out (dmlc's WriteRecord)."""
+    """Splits a record where the magic is at an aligned offset, and leaves the magic out (dmlc's WriteRecord)."""
     words = np.frombuffer(payload, UINT32, len(payload) // 4)
     cuts = (np.flatnonzero(words == MAGIC) * 4).tolist()
     starts = [0, *(cut + len(MAGIC_BYTES) for cut in cuts)]
@@ -97,14 +97,16 @@ def _split(payload: bytes) -> list[bytes]:
 
 
 def _check_labels(labels: npt.NDArray[Any]) -> None:
-    """Only whole numbers that float32 holds exactly pass, before anything is cast."""
+    """Raises RecordError unless all labels are integers that float32 represents exactly."""
     if labels.ndim > 1 or labels.size == 0:
-        raise RecordError(f"labels must be one number or a row of at least one, not shape {list(labels.shape)}")
+        raise RecordError(
+            f"labels must be one number or a one-dimensional array with at least one, not shape {list(labels.shape)}"
+        )
     if labels.dtype.kind not in "iuf":
         raise RecordError(f"labels must be integers or floats of at most 64 bits, not {labels.dtype}")
-    values = labels.astype(np.float64).reshape(-1)  # no integer beyond 2**24 comes back under it; NaN is out of range
+    values = labels.astype(np.float64).reshape(-1)  # larger integers stay above 2**24; NaN is out of range
     is_class_id = (values >= 0) & (values <= MAX_CLASS_ID) & (values == np.floor(values))
     if np.count_nonzero(is_class_id) < len(values):
         first = int(np.argmin(is_class_id))
         value = labels.reshape(-1)[first]
-        raise RecordError(f"label {first} is {value}, not a class id: a whole number from 0 to {MAX_CLASS_ID}")
+        raise RecordError(f"label {first} is {value}, not a class id: an integer from 0 to {MAX_CLASS_ID}")

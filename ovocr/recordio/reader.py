@@ -1,4 +1,4 @@
-"""Reading a shard: at random through its index, or from its beginning without one."""
+"""Reads a shard: with random access through its index, or sequentially without one."""
 
 import operator
 import os
@@ -13,15 +13,15 @@ from ovocr.recordio.format import MAX_RECORD_ID, Record, RecordError, shard_path
 from ovocr.recordio.index import read_index
 from ovocr.recordio.recfile import RecFile
 
-_PREFETCH_BYTES = 4 * 2**20  # of one record at most: an index that leaves records out has gaps that nobody asked for
+_PREFETCH_BYTES = 4 * 2**20  # limit per record: an index that omits records has large gaps
 
 
 class RecordReader:
-    """Random access to PREFIX.rec through PREFIX.idx: ``len()``, ``[i]`` in the index's order, iteration in file order.
+    """Random access to PREFIX.rec through PREFIX.idx: ``len()``, ``[i]`` in index order, iteration in file order.
 
     ``ids`` (uint64 [N]) and ``offsets`` (int64 [N]) are the index. Opens the .rec at the first read and again after
-    ``close()``; may be pickled, used on both sides of a fork, and by several threads. Raises RecordError where a file
-    is missing or broken, or where the index names a place that holds no record, or another one.
+    ``close()``. Picklable; usable on both sides of a fork and by several threads. Raises RecordError if a file is
+    missing or broken, or if the index points to a place without a record or with another record.
     """
 
     def __init__(self, prefix: str | os.PathLike[str]) -> None:
@@ -30,37 +30,37 @@ class RecordReader:
         self.ids, self.offsets = read_index(self._idx_path, self._rec.size())
 
     def __enter__(self) -> "RecordReader":
-        """The reader itself."""
+        """Returns the reader."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close."""
+        """Closes the reader."""
         self.close()
 
     def __len__(self) -> int:
-        """Records in the index."""
+        """Returns the number of records in the index."""
         return len(self.ids)
 
     def __getitem__(self, position: int) -> Record:
-        """The record in line ``position`` of the index, from 0; negative from the end. Raises IndexError beyond it."""
+        """Returns the record in line ``position`` of the index, from 0; negative from the end. Raises IndexError."""
         record = self._rec.record(self.offsets.item(position))
         if record.id != self.ids.item(position):
             line = operator.index(position) % len(self) + 1
             raise RecordError(
-                f"{self._idx_path}:{line}: id {self.ids[position]} points at byte {self.offsets[position]} of "
-                f"{self._rec.path}, where record {record.id} is; make the index anew with rebuild_index"
+                f"{self._idx_path}:{line}: id {self.ids[position]} points to byte {self.offsets[position]} of "
+                f"{self._rec.path}, which has record {record.id}; recreate the index with rebuild_index"
             )
         return record
 
     def __iter__(self) -> Iterator[Record]:
-        """The records as they follow one another in the .rec."""
+        """Yields the records in the order of the .rec."""
         for position in np.argsort(self.offsets, kind="stable").tolist():
             yield self[position]
 
     def by_id(self, id: int) -> Record:
-        """The record with this id, found by a pass over the index. Raises RecordError where there is none."""
+        """Returns the record with this id, found by scanning the index. Raises RecordError if there is none."""
         if 0 <= id <= MAX_RECORD_ID:
             positions = np.flatnonzero(self.ids == np.uint64(id))
             if len(positions):
@@ -68,10 +68,10 @@ class RecordReader:
         raise RecordError(f"{self._idx_path}: there is no record {id}")
 
     def prefetch(self, positions: Iterable[int]) -> None:
-        """Start reading these records from the disk and return at once: for data that memory does not hold.
+        """Starts reading these records from disk and returns immediately; for data that do not fit in memory.
 
-        Many records are then under way together, and only their bytes are read; a read of a record that was not asked
-        for waits for the disk, and the kernel reads more around it.
+        Many records are then read concurrently, and only their bytes. A read without prefetch waits for the disk, and
+        the kernel reads more around it.
         """
         for position in positions:
             offset = self.offsets.item(position)
@@ -79,21 +79,21 @@ class RecordReader:
 
     @cached_property
     def _ends(self) -> npt.NDArray[np.int64]:
-        """Where the next record of the index begins, for each position: not before the record's end."""
+        """Offset of the next record in the index for each position; never before the record's end."""
         order = np.argsort(self.offsets, kind="stable")
         ends = np.empty_like(self.offsets)
         ends[order] = np.append(self.offsets[order][1:], self._rec.size())
         return ends
 
     def close(self) -> None:
-        """Give back the file descriptor and the mapping; the next read opens the file again."""
+        """Releases the file descriptor and the mapping; the next read opens the file again."""
         self._rec.close()
 
 
 def scan_records(prefix: str | os.PathLike[str]) -> Iterator[tuple[int, Record]]:
-    """Read PREFIX.rec from its beginning, without an index: each record's byte offset, and the record.
+    """Reads PREFIX.rec sequentially without an index; yields each record's byte offset and the record.
 
-    Raises RecordError at the first byte that breaks the format, after the records before it.
+    Raises RecordError at the first byte that violates the format, after yielding the records before it.
     """
     rec = RecFile(shard_paths(prefix)[0])
     offset, size = 0, rec.size()

@@ -1,4 +1,4 @@
-"""Writing a shard."""
+"""Writes a shard."""
 
 import io
 import operator
@@ -12,21 +12,21 @@ from ovocr.base.files import written_aside
 from ovocr.recordio.format import MAX_RECORD_ID, RecordError, encode_record, shard_paths
 from ovocr.recordio.index import format_index
 
-# One system call for about a quarter of a megabyte: a call a record takes 1.2 times as long, larger ones gain nothing.
+# Bytes per system call: one call per record takes 1.2 times as long, larger calls gain nothing.
 _FLUSH_BYTES = 256 * 1024
 _FLUSH_PIECES = 1000  # writev takes up to 1024
 
 
 class RecordWriter:
-    """Writes PREFIX.rec and PREFIX.idx; both appear, in this order, only when all is written and on the disk.
+    """Writes PREFIX.rec and PREFIX.idx; both appear, in this order, only when everything is written and on disk.
 
-    Used as a context manager it closes at the end of the block; where the block raises, nothing is left.
-    Until then the records are in PREFIX.rec.partial. Missing folders are made. Raises OSError as files do.
+    As a context manager it closes at the end of the block and leaves nothing if the block raises. Until then the
+    records are in PREFIX.rec.partial. Creates missing folders. Raises OSError like a file.
     """
 
     def __init__(self, prefix: str | os.PathLike[str]) -> None:
         self._rec_path, self._idx_path = shard_paths(prefix)
-        # Left in reverse order: the .rec is published before the .idx.
+        # Closed in reverse order: the .rec is published before the .idx.
         self._files = ExitStack()
         self._idx_partial = self._files.enter_context(written_aside(self._idx_path))
         rec_partial = self._files.enter_context(written_aside(self._rec_path))
@@ -37,29 +37,32 @@ class RecordWriter:
         self._pending_bytes = 0
 
     def __enter__(self) -> "RecordWriter":
-        """The writer itself."""
+        """Returns the writer."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close after a block that ended well; otherwise remove what was written."""
+        """Closes after a successful block; otherwise removes everything written."""
         if error is None:
             self.close()
         else:
             self._files.__exit__(kind, error, trace)
 
     def __len__(self) -> int:
-        """Records written so far."""
+        """Returns the number of records written so far."""
         return len(self._offsets)
 
     def write(self, id: int, labels: npt.ArrayLike, image: bytes | bytearray | memoryview) -> None:
-        """Append one record.
+        """Appends one record.
 
-        ``id`` is unique in the file, 0 to 2**64 - 1. ``labels`` are class ids, whole numbers from 0 to 2**24: an array
-        [T] with T >= 1, or a single number, which is stored in the header itself as mxnet's ``pack`` does (flag 0) and
-        read back as [1]. Raises RecordError for any other, and where the record would take 2**29 bytes or more; the
-        writer is then as it was before the call.
+        id: unique in the file, 0 to 2**64 - 1.
+        labels: class ids, integers from 0 to 2**24: an array [T] with T >= 1, or a single number, which is stored in
+            the header as by mxnet's ``pack`` (flag 0) and read back as [1].
+        image: the encoded image.
+
+        Raises RecordError for other values, or if the record would take 2**29 bytes or more; the writer is then
+        unchanged.
         """
         if self._rec.closed:
             raise ValueError(f"{self._rec_path}: the writer is closed")
@@ -83,13 +86,13 @@ class RecordWriter:
             self._flush()
 
     def close(self) -> None:
-        """Flush both files to the disk and give them their final names; a second call does nothing."""
+        """Flushes both files to disk and gives them their final names; a second call does nothing."""
         if self._rec.closed:
             return
         with self._files:
             self._flush()
             self._idx_partial.write_bytes(format_index(self._offsets))
-            # A kill between the two renames must not pair the new .rec with an older .idx.
+            # If the process is killed between the two renames, the new .rec must not be paired with an old .idx.
             self._idx_path.unlink(missing_ok=True)
 
     def _flush(self) -> None:
@@ -98,5 +101,5 @@ class RecordWriter:
             self._pending_bytes -= written
             if self._pending_bytes == 0:
                 self._pending = []
-            else:  # a disk about to be full, or a signal: go on with what was not taken
+            else:  # a nearly full disk, or a signal: continue with the remaining bytes
                 self._pending = [memoryview(b"".join(self._pending))[written:]]

@@ -1,4 +1,7 @@
-"""Backbone, Partial FC heads, data, loop, checkpoints, evaluation. Never imports labelgen or an OCR engine."""
+"""Training: backbone, Partial FC heads, data, training loop, checkpoints and evaluation.
+
+Imports vocab, dataset, pages, processes, recordio and base; never labelgen or an OCR engine.
+"""
 
 from ovocr.trainer.backbone.vision_transformer import Backbone
 from ovocr.trainer.heads.margin import Margin

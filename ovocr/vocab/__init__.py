@@ -1,4 +1,7 @@
-"""Words (normalise, segment) and the vocabulary that gives them class ids."""
+"""Words: segmentation of lines, vocabularies that number words, their building and their coverage of a corpus.
+
+Imports base, dataset and processes; the rooms building and coverage also import pages.
+"""
 
 from ovocr.vocab.segmentation.segmenter import (
     LocatedWord,

@@ -1,7 +1,7 @@
-"""From the class ids of one vocabulary to those of another: which old class each new one was.
+"""Class maps: the old class id of every class of a new vocabulary.
 
-File format: a NumPy ``.npy`` file, int32 [new classes]: the old class id, or -1 for a class that the old vocabulary
-does not have. Beside it stands ``<file>.json``: sha256 of the file, and size and sha256 of both vocabularies.
+File format: a NumPy ``.npy`` file, int32 [new classes]: the old class id, or -1 if the old vocabulary does not have the
+class. The JSON file ``<file>.json`` holds the file's sha256, and size and sha256 of both vocabularies.
 """
 
 import hashlib
@@ -20,28 +20,28 @@ from ovocr.vocab.segmentation.han_folding import simplifying_table
 from ovocr.vocab.segmentation.segmenter import Segmentation
 from ovocr.vocab.vocabulary import Vocabulary, description_path, read_description
 
-NOT_THERE = -1
+NO_OLD_CLASS = -1
 
 
 @dataclass(frozen=True, kw_only=True)
 class VocabularyStamp:
-    """What tells one vocabulary from another: how many words, and sha256 (hex) of its text file."""
+    """Identifies a vocabulary. size: number of words. sha256: hex digest of its text file."""
 
     size: int
     sha256: str
 
     @classmethod
     def of(cls, vocabulary: Vocabulary) -> "VocabularyStamp":
-        """That of a vocabulary."""
+        """Returns the stamp of a vocabulary."""
         return cls(size=len(vocabulary), sha256=vocabulary.sha256)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ClassMap:
-    """The old class of every new one.
+    """The old class of every new class.
 
-    old_ids: int64 [new classes], NOT_THERE (-1) for a class without an old one; several new ones may have the same.
-    old, new: the vocabularies it is for; None where a file does not tell.
+    old_ids: int64 [new classes], NO_OLD_CLASS (-1) for a class without an old class. Several new classes may share one.
+    old, new: the vocabularies that it maps; None if a file does not name them.
     """
 
     old_ids: NDArray[np.int64]
@@ -50,23 +50,26 @@ class ClassMap:
 
     @classmethod
     def between(cls, old: Vocabulary, new: Vocabulary) -> "ClassMap":
-        """By equal words; where only one of the two is of simplified characters, by equal words in simplified form.
+        """Returns the map between two vocabularies by equal words.
 
-        Of several old words with that form it is the one with the smallest id. Raises MissingExtraError where OpenCC
-        is needed and not installed.
+        If exactly one of the vocabularies has simplified characters, words are compared in simplified form. Of several
+        old words with the same form, the one with the smallest id is taken. Raises MissingExtraError if OpenCC is
+        needed and not installed.
         """
         folds = _folds(old, new)
         ids: dict[str, int] = {}
         for class_id, word in enumerate(_words(old)):
             ids.setdefault(word.translate(folds), class_id)
-        old_ids = np.fromiter((ids.get(word.translate(folds), NOT_THERE) for word in _words(new)), np.int64, len(new))
+        old_ids = np.fromiter(
+            (ids.get(word.translate(folds), NO_OLD_CLASS) for word in _words(new)), np.int64, len(new)
+        )
         return cls(old_ids=old_ids, old=VocabularyStamp.of(old), new=VocabularyStamp.of(new))
 
     @classmethod
     def load(cls, path: str | Path) -> "ClassMap":
-        """Read a file of ``save``, or a 1-D array of whole numbers in a ``.npy`` file without JSON.
+        """Reads a file of ``save``, or a 1-D array of whole numbers in a ``.npy`` file without JSON.
 
-        Raises OvocrError naming the file where it is neither, or not the one that its JSON describes.
+        Raises OvocrError, naming the file, if it is neither or is not the file that its JSON describes.
         """
         path = Path(path)
         old_ids = _read_array(path)
@@ -81,9 +84,9 @@ class ClassMap:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write the array and its JSON, each complete or not at all. Raises OSError."""
+        """Writes the array and its JSON, each completely or not at all. Raises OSError."""
         path = Path(path)
-        # The JSON of another map must not stand beside the new array, not even after a kill between the two.
+        # If the process is killed between the two files, the JSON of an older map must not be left with the new array.
         description_path(path).unlink(missing_ok=True)
         with written_aside(path) as partial, partial.open("wb") as file:
             np.save(file, self.old_ids.astype(np.int32))
@@ -96,12 +99,12 @@ class ClassMap:
 
     @property
     def kept(self) -> int:
-        """New classes that have an old one."""
-        return int((self.old_ids != NOT_THERE).sum())
+        """Number of new classes that have an old class."""
+        return int((self.old_ids != NO_OLD_CLASS).sum())
 
 
 def _folds(old: Vocabulary, new: Vocabulary) -> dict[int, str]:
-    """How characters of both are to be written before words are compared; empty where they are written alike."""
+    """Returns the table that folds characters before words are compared; empty if both vocabularies have one form."""
     forms = {Segmentation.of(vocabulary.settings).han for vocabulary in (old, new)}
     return simplifying_table() if len(forms) > 1 else {}
 
@@ -112,10 +115,10 @@ def _words(vocabulary: Vocabulary) -> Iterator[str]:
 
 def _read_array(path: Path) -> NDArray[np.int64]:
     try:
-        # Mapped: nothing is allocated by what a header claims, and no object in it is made.
+        # Memory-mapped: a false size in the header allocates nothing, and no object is unpickled.
         array = np.lib.format.open_memmap(path, mode="r")
     except OSError as error:
-        raise OvocrError(f"{path}: not a class map that can be read: {error.strerror or error}") from error
+        raise OvocrError(f"{path}: the class map cannot be read: {error.strerror or error}") from error
     except (ValueError, TypeError, SyntaxError, OverflowError, EOFError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise OvocrError(f"{path}: not a class map of `ovocr vocab map` (.npy): {reason}") from error
@@ -125,8 +128,8 @@ def _read_array(path: Path) -> NDArray[np.int64]:
             f"{array.dtype}"
         )
     for number in (int(array.min(initial=0)), int(array.max(initial=0))):
-        if not NOT_THERE <= number <= np.iinfo(np.int32).max:
-            raise OvocrError(f"{path}: not a class map: {number} is neither a class id nor {NOT_THERE}")
+        if not NO_OLD_CLASS <= number <= np.iinfo(np.int32).max:
+            raise OvocrError(f"{path}: not a class map: {number} is neither a class id nor {NO_OLD_CLASS}")
     return np.array(array, dtype=np.int64)
 
 

@@ -1,4 +1,4 @@
-"""What a class map carries over from one vocabulary to another, for people and as JSON."""
+"""Reports how many classes a class map keeps, adds and drops: a table for a terminal and JSON."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ovocr.base.escape import for_terminal
-from ovocr.vocab.class_map import NOT_THERE, ClassMap
+from ovocr.vocab.class_map import NO_OLD_CLASS, ClassMap
 from ovocr.vocab.vocabulary import Vocabulary
 
 LISTED = 20
@@ -16,13 +16,13 @@ LISTED = 20
 
 @dataclass(frozen=True, kw_only=True)
 class ClassMapReport:
-    """Counts, and the first words of each kind in class id order: of vocabularies by frequency the most frequent.
+    """Counts, and the first words of each kind in class id order, which usually is from frequent to rare.
 
     old, new: the vocabularies' names, sizes and sha256.
-    kept: new classes that have an old one; folded: those of them whose old word is written otherwise; added: new
-    classes without one; gone: old classes that no new one has.
-    kept_share, added_share: of the new vocabulary; gone_share: of the old one.
-    folded_words: (new id, new word, old id, old word); added_words: (new id, word); gone_words: (old id, word).
+    kept: new classes with an old class. folded: kept classes whose old word is spelled differently.
+    added: new classes without an old class. gone: old classes without a new class.
+    kept_share, added_share: fractions of the new vocabulary. gone_share: fraction of the old vocabulary.
+    folded_words: (new id, new word, old id, old word). added_words: (new id, word). gone_words: (old id, word).
     """
 
     old: dict[str, Any]
@@ -40,9 +40,9 @@ class ClassMapReport:
 
     @classmethod
     def of(cls, class_map: ClassMap, old: Vocabulary, new: Vocabulary, *, names: tuple[str, str]) -> "ClassMapReport":
-        """The report of a map between two vocabularies; names: what they are called, the old one first."""
+        """Returns the report of a map between two vocabularies. names: of the old and the new vocabulary."""
         taken = np.zeros(len(old), dtype=bool)
-        taken[class_map.old_ids[class_map.old_ids != NOT_THERE]] = True
+        taken[class_map.old_ids[class_map.old_ids != NO_OLD_CLASS]] = True
         added, gone = len(new) - class_map.kept, int((~taken).sum())
         folded = list(_folded(class_map, old, new))
         return cls(
@@ -56,12 +56,12 @@ class ClassMapReport:
             gone=gone,
             gone_share=gone / len(old),
             folded_words=tuple(folded[:LISTED]),
-            added_words=_first_words(new, np.flatnonzero(class_map.old_ids == NOT_THERE)),
+            added_words=_first_words(new, np.flatnonzero(class_map.old_ids == NO_OLD_CLASS)),
             gone_words=_first_words(old, np.flatnonzero(~taken)),
         )
 
     def to_json(self) -> dict[str, Any]:
-        """The fields by their names; words are objects with id and word, folded ones with old_id and old_word too."""
+        """Returns the fields by name. Words are objects with id and word, and folded words also old_id and old_word."""
         names = ("id", "word", "old_id", "old_word")
         lists = {
             name: [dict(zip(names, entry, strict=False)) for entry in getattr(self, name)]
@@ -70,13 +70,13 @@ class ClassMapReport:
         return {**vars(self), **lists}
 
     def format(self) -> str:
-        """The counts as lines for a terminal, without a line end after the last."""
+        """Returns the counts as lines for a terminal, without a line end after the last."""
         rows: list[tuple[str, int, float | None]] = [
             (f"old vocabulary {self.old['name']}", self.old["size"], None),
             ("  gone", self.gone, self.gone_share),
             (f"new vocabulary {self.new['name']}", self.new["size"], None),
             ("  kept", self.kept, self.kept_share),
-            ("    written otherwise before", self.folded, self.folded / self.new["size"]),
+            ("    spelled differently before", self.folded, self.folded / self.new["size"]),
             ("  new words", self.added, self.added_share),
         ]
         width = max(34, *(len(for_terminal(label)) + 2 for label, _, _ in rows))
@@ -86,16 +86,16 @@ class ClassMapReport:
         ]
         lines += _listed("new words, by class id", (f"{id:>10}  {for_terminal(word)}" for id, word in self.added_words))
         lines += _listed("gone, by class id", (f"{id:>10}  {for_terminal(word)}" for id, word in self.gone_words))
-        otherwise = (
+        respelled = (
             f"{id:>10}  {for_terminal(word)}  was {old_id}  {for_terminal(old_word)}"
             for id, word, old_id, old_word in self.folded_words
         )
-        return "\n".join([*lines, *_listed("written otherwise before, by class id", otherwise)])
+        return "\n".join([*lines, *_listed("spelled differently before, by class id", respelled)])
 
 
 def _folded(class_map: ClassMap, old: Vocabulary, new: Vocabulary) -> Iterator[tuple[int, str, int, str]]:
     for class_id, old_id in enumerate(class_map.old_ids.tolist()):
-        if old_id != NOT_THERE and old.word(old_id) != new.word(class_id):
+        if old_id != NO_OLD_CLASS and old.word(old_id) != new.word(class_id):
             yield class_id, new.word(class_id), old_id, old.word(old_id)
 
 

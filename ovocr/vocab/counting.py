@@ -1,17 +1,16 @@
-"""The words of one shard, counted: what processes do side by side. Whoever merges shards reads the files.
+"""Counts the words of one shard into a Parquet file. Processes count shards in parallel; then the files are merged.
 
-A shard's file is Parquet with one row a distinct word, sorted by word (by code point, which is UTF-8's byte order):
-word; tokens, how often it was read; images, in how many pictures; example, the key of the first of these.
+A file has one row per distinct word, sorted by word (by code point, which is UTF-8's byte order). Columns: word;
+tokens, its number of occurrences; images, the number of images with it; example, the key of the first of these images.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ovocr.vocab.corpus import ImageText
+from ovocr.dataset.text import ImageText
 from ovocr.vocab.segmentation.segmenter import Segmentation, segment_lines
 
 COUNTS = pa.schema([("word", pa.string()), ("tokens", pa.int64()), ("images", pa.int64()), ("example", pa.string())])
@@ -19,10 +18,11 @@ COUNTS = pa.schema([("word", pa.string()), ("tokens", pa.int64()), ("images", pa
 
 @dataclass
 class WordCounts:
-    """Counts over the pictures that were added. Memory: the distinct words.
+    """Word counts over the images that were added. Memory: the distinct words.
 
-    images: how many pictures; images_without_text: how many without a line. tokens: how often each word was read.
-    in_images: in how many pictures. examples: the key of the first picture with the word.
+    images: number of images. images_without_text: number of images without a line.
+    tokens: word to its number of occurrences. in_images: word to the number of images with it.
+    examples: word to the key of the first image with it.
     """
 
     images: int = 0
@@ -32,7 +32,7 @@ class WordCounts:
     examples: dict[str, str] = field(default_factory=dict)
 
     def add(self, image: ImageText, segmentation: Segmentation) -> dict[str, int]:
-        """Count the words of a picture; they are given with how often they stand in it."""
+        """Adds an image and returns its words with their numbers of occurrences."""
         self.images += 1
         self.images_without_text += not image.lines
         words: dict[str, int] = {}
@@ -45,15 +45,7 @@ class WordCounts:
         return words
 
     def write(self, path: Path) -> None:
-        """Write the Parquet file that the module describes. Raises OSError."""
+        """Writes the Parquet file that the module describes. Raises OSError."""
         words = sorted(self.tokens)
         columns = [words, *([of[word] for word in words] for of in (self.tokens, self.in_images, self.examples))]
         pq.write_table(pa.table(columns, schema=COUNTS), path, compression="zstd")
-
-
-def count_words(images: Iterable[ImageText], segmentation: Segmentation) -> WordCounts:
-    """The counts of all ``images``."""
-    counts = WordCounts()
-    for image in images:
-        counts.add(image, segmentation)
-    return counts

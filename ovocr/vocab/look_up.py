@@ -1,4 +1,4 @@
-"""Looking into a vocabulary by hand: words in any spelling, class ids, and what the vocabulary is."""
+"""Looks up words, in any spelling, and class ids in a vocabulary, and describes the vocabulary."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -13,9 +13,10 @@ _SHOWN = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """asked: a word or class id as the user wrote it. id, word: what the vocabulary has for it; None for nothing.
+    """The result for a word or class id.
 
-    note: what to know about it, one line; empty for nothing.
+    asked: the word or class id as the user wrote it. id, word: the matching class; None if there is none.
+    note: a remark in one line, or "".
     """
 
     asked: str
@@ -24,18 +25,18 @@ class Answer:
     note: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """The fields by their names."""
+        """Returns the fields by name."""
         return asdict(self)
 
 
 def look_up(vocabulary: Vocabulary, item: str) -> list[Answer]:
-    """What the vocabulary has for a word or class id.
+    """Returns one or two answers for a word or class id.
 
-    Digits are a class id. Where the vocabulary has them as a word too, that is a second answer: there are one or two.
+    Digits are a class id. If the vocabulary also has them as a word, that is a second answer.
     """
     if not (item.isascii() and item.isdecimal()):
         return [_look_up_word(vocabulary, item)]
-    # Python refuses to read thousands of digits.
+    # int() refuses thousands of digits.
     as_id, as_word = int(item) if len(item) < 20 else len(vocabulary), vocabulary.id(item)
     answers = []
     if as_id < len(vocabulary):
@@ -54,15 +55,15 @@ def _look_up_word(vocabulary: Vocabulary, item: str) -> Answer:
     id = vocabulary.id(word)
     if id is not None:
         return Answer(asked=item, id=id, word=word, note=f"is looked up as {word}")
-    note = "not in the vocabulary" if word == item else f"not in the vocabulary, where it would be {word}"
+    note = "not in the vocabulary" if word == item else f"not in the vocabulary (looked up as {word})"
     words = segment(item, segmentation)
     if words != [word]:
-        note += f"; as text it is {' + '.join(words)}" if words else "; no text has it as a word"
+        note += f"; segmentation makes it {' + '.join(words)}" if words else "; segmentation finds no word in it"
     return Answer(asked=item, note=note)
 
 
 def describe(vocabulary: Vocabulary) -> dict[str, Any]:
-    """size, sha256, what the vocabulary's JSON file says, and its first and last words."""
+    """Returns size, sha256, the settings in the vocabulary's JSON file, and the first and last words."""
     first = range(min(_SHOWN, len(vocabulary)))
     last = range(max(len(vocabulary) - _SHOWN, 0), len(vocabulary))
     return {
@@ -75,14 +76,14 @@ def describe(vocabulary: Vocabulary) -> dict[str, Any]:
 
 
 def format_description(description: dict[str, Any]) -> str:
-    """``describe``'s answer as lines for a terminal; what a stranger's JSON file says is shown, not sent."""
+    """Returns the result of ``describe`` as lines for a terminal. Control characters from the JSON file are escaped."""
     rows = list(_rows("", description))
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{for_terminal(name):<{width}}  {for_terminal(value)}" for name, value in rows)
 
 
 def _rows(name: str, value: Any) -> Iterator[tuple[str, str]]:
-    """Nested names with a dot, data sets of a source a line each."""
+    """Yields names and values. Nested names are joined with a dot; every data set in "source" has its own lines."""
     if isinstance(value, dict):
         for inner, of_inner in value.items():
             yield from _rows(f"{name}.{inner}" if name else inner, of_inner)

@@ -1,7 +1,8 @@
-"""The vocabulary: a numbered list of words. Needs no other package, so that a trainer can name words.
+"""The vocabulary: a numbered list of words, and its file.
 
-File format: UTF-8, one word a line, each line ended by a line feed; the line number from 0 is the class id. Beside it
-stands ``<file>.json``: size, sha256 of the file's bytes, normalisation and segmenter settings, source, counts.
+File format: UTF-8, one word per line, each line ended by a line feed. The line number, from 0, is the class id. The
+JSON file ``<file>.json`` holds size, sha256 of the file's bytes, normalisation and segmenter settings, source and
+counts.
 """
 
 import hashlib
@@ -14,18 +15,21 @@ from typing import Any
 from ovocr.base.errors import OvocrError
 from ovocr.base.escape import for_terminal
 from ovocr.base.files import write_text, written_aside
+from ovocr.base.plural import counted
+from ovocr.vocab.lexicon import LEXICON, lexicon_settings, load_lexicon
 
-LEXICON = "lexicon"
-_NO_WORD_CHARACTER = re.compile(r"[^\S\n]|[\x00-\x09\x0b-\x1f\x7f-\x9f]|\ufeff")
+_FORBIDDEN_CHARACTER = re.compile(r"[^\S\n]|[\x00-\x09\x0b-\x1f\x7f-\x9f]|\ufeff")
 
 
 class Vocabulary:
     """Words and their class ids, 0 to len - 1.
 
-    words: distinct, in class id order, without white space or control characters. settings: what the JSON file says
-    beside size and sha256. name: what messages call it. Raises OvocrError, naming the line, for anything else.
+    words: distinct, in class id order, without white space or control characters.
+    settings: the fields of the JSON file except size and sha256.
+    name: the vocabulary's name in messages.
+    sha256: hex digest of the bytes of the text file, whether or not it exists.
 
-    sha256: hex, of the bytes of the text file, whether or not there is one. Instances can be pickled.
+    Raises OvocrError, naming the line, if a word is not allowed. Instances can be pickled.
     """
 
     def __init__(
@@ -39,14 +43,12 @@ class Vocabulary:
 
     @classmethod
     def load(cls, path: str | Path) -> "Vocabulary":
-        """Read a vocabulary file, or the built-in one: the name ``lexicon`` (a file so called is ``./lexicon``).
+        """Reads a vocabulary file. "lexicon" is the built-in vocabulary; a file of that name is "./lexicon".
 
-        Raises OvocrError, naming file and line, where the file is not a vocabulary or not the one its JSON describes.
+        Raises OvocrError, naming file and line, if the file is not a vocabulary or not the one its JSON describes.
         """
         if path == LEXICON:
-            from ovocr.vocab.lexicon import load_lexicon
-
-            return load_lexicon()
+            return cls(load_lexicon(), lexicon_settings(), name=LEXICON)
         path = Path(path)
         words = _read_words(path)
         description = read_description(description_path(path))
@@ -54,16 +56,16 @@ class Vocabulary:
         vocabulary = cls(words, description, name=str(path))
         if sha256 not in (None, vocabulary.sha256) or size not in (None, len(vocabulary)):
             raise OvocrError(
-                f"{path}: has {len(vocabulary)} words and sha256 {vocabulary.sha256}, but {description_path(path)} "
-                f"says {size} and {sha256}; put back the file it was written with"
+                f"{path}: size {len(vocabulary)} and sha256 {vocabulary.sha256}, but {description_path(path)} "
+                f"says {size} and {sha256}; put back the file that it was written with"
             )
         return vocabulary
 
     def save(self, path: str | Path) -> None:
-        """Write the word file and its JSON, each complete or not at all. Raises OSError.
+        """Writes the word file and its JSON file, each completely or not at all. Raises OSError.
 
-        The JSON is there first: what a kill between the two leaves is refused by ``load``, and words never stand there
-        without the settings that they were made with.
+        The JSON file is written first. If the process is killed between the two, ``load`` refuses the files, and words
+        never exist without the settings that made them.
         """
         path = Path(path)
         description = {"size": len(self), "sha256": self.sha256, **self.settings}
@@ -72,21 +74,21 @@ class Vocabulary:
             write_text(description_path(path), json.dumps(description, ensure_ascii=False, indent=2) + "\n")
 
     def __len__(self) -> int:
-        """How many words, which is how many classes."""
+        """Number of words, which is the number of classes."""
         return len(self._words)
 
     def __contains__(self, word: object) -> bool:
-        """Whether a word, as ``segment`` gives it, has a class id."""
+        """Returns True if a word, in the form that ``segment`` returns, has a class id."""
         return word in self._ids
 
     def id(self, word: str) -> int | None:
-        """Class id of a word as ``segment`` gives it; None where the vocabulary does not have it."""
+        """Returns the class id of a word, in the form that ``segment`` returns, or None if there is none."""
         return self._ids.get(word)
 
     def word(self, id: int) -> str:
-        """The word of a class id. Raises IndexError for one that is not 0 to len - 1."""
+        """Returns the word of a class id. Raises IndexError if the id is not from 0 to len - 1."""
         if not 0 <= id < len(self._words):
-            raise IndexError(f"class id {id} of a vocabulary of {len(self._words)} words")
+            raise IndexError(f"class id {id} is not in a vocabulary of {counted(len(self._words), 'word')}")
         return self._words[id]
 
     def _text(self) -> str:
@@ -94,7 +96,7 @@ class Vocabulary:
 
 
 def description_path(path: Path) -> Path:
-    """The JSON file beside a vocabulary's file."""
+    """Returns the path of the JSON file that describes the file ``path``."""
     return path.with_name(path.name + ".json")
 
 
@@ -102,21 +104,21 @@ def _read_words(path: Path) -> list[str]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise OvocrError(f"{path}: not a vocabulary that can be read: {error.strerror}") from error
+        raise OvocrError(f"{path}: the vocabulary cannot be read: {error.strerror}") from error
     try:
         words = data.decode("utf-8").split("\n")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise OvocrError(f"{path}:{line}: not UTF-8; save the vocabulary as UTF-8 text") from error
     if words.pop():
-        raise OvocrError(f"{path}:{len(words) + 1}: the last line has no line end; is the file cut short?")
+        raise OvocrError(f"{path}:{len(words) + 1}: the last line has no line end; is the file truncated?")
     return words
 
 
 def read_description(path: Path) -> dict[str, Any]:
-    """The parsed JSON beside a file; empty where there is none: a plain list of words is a vocabulary too.
+    """Returns the content of a JSON file that describes a file; an empty dict if it does not exist.
 
-    Raises OvocrError naming it where it is no JSON object.
+    A plain list of words without JSON is a vocabulary too. Raises OvocrError if the file is not a JSON object.
     """
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
@@ -135,12 +137,12 @@ def _check_words(words: list[str], ids: dict[str, int], name: str) -> None:
     if "" in ids:
         raise OvocrError(f"{name}:{words.index('') + 1}: an empty line; every line is one word")
     if len(ids) < len(words):
-        # ids holds the last line of each word, so the first line that is not the last is a word's first one.
+        # ids holds the last line of each word, so the first mismatch is the first line of a repeated word.
         first = next(line for line, word in enumerate(words) if ids[word] != line)
         again = words.index(words[first], first + 1)
-        raise OvocrError(f'{name}:{again + 1}: "{for_terminal(words[again])}" stands on line {first + 1} already')
+        raise OvocrError(f'{name}:{again + 1}: "{for_terminal(words[again])}" is already on line {first + 1}')
     text = "\n".join(words)
-    found = _NO_WORD_CHARACTER.search(text)
+    found = _FORBIDDEN_CHARACTER.search(text)
     if found:
         line = text.count("\n", 0, found.start())
         raise OvocrError(

@@ -1,4 +1,4 @@
-"""Amounts of memory as users write them."""
+"""Parsing of amounts of memory."""
 
 import pytest
 
@@ -18,17 +18,17 @@ from ovocr.base.memory_size import parse_memory
         ("100000", 100_000),
     ],
 )
-def test_amounts(text: str, size: int) -> None:
+def test_parses_amounts_with_units(text: str, size: int) -> None:
     assert parse_memory(text, option="--memory", least=1000) == size
 
 
 @pytest.mark.parametrize("text", ["", "much", "-2GB", "2 apples", "GB", "1e9", "٢GB", "2GB; SET x = 1"])
-def test_other_texts(text: str) -> None:
+def test_refuses_other_texts(text: str) -> None:
     with pytest.raises(UsageError, match="^--memory .*: an amount such as 500MB, 2GB or 4GiB is needed$"):
         parse_memory(text, option="--memory", least=1)
 
 
-def test_too_little() -> None:
+def test_refuses_amounts_below_the_least() -> None:
     assert parse_memory("100MB", option="--memory", least=10**8) == 10**8
     with pytest.raises(UsageError, match="^--memory 99MB: at least 100MB is needed$"):
         parse_memory("99MB", option="--memory", least=10**8)

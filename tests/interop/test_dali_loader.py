@@ -65,7 +65,7 @@ labels_per_sample = 4
     for _ in range(2):
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
         assert done.returncode == 0, done.stderr
-        assert 'loader "dali": pictures are shown whole' in done.stderr
+        assert 'loader "dali": images are not cropped' in done.stderr
         shutil.rmtree(tmp_path / "run" / "checkpoints" / "00000006")
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(6))

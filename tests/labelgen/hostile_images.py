@@ -45,8 +45,8 @@ def bomb(size: int = 200 * 2**20) -> bytes:
 def jpeg_of(width: int, height: int) -> bytes:
     """Returns a JPEG whose header has another size than its pixels."""
     data = bytearray(encode(draw()))
-    place = data.index(b"\xff\xc0") + 5
-    data[place : place + 4] = struct.pack(">HH", height, width)
+    offset = data.index(b"\xff\xc0") + 5
+    data[offset : offset + 4] = struct.pack(">HH", height, width)
     return bytes(data)
 
 
@@ -84,8 +84,8 @@ def gif_of(canvas: tuple[int, int], frame: tuple[int, int]) -> bytes:
     """Returns a GIF with these sizes in the headers of its canvas and its first frame."""
     data = bytearray(encode(draw().convert("P"), "GIF"))
     struct.pack_into("<HH", data, 6, *canvas)
-    place = data.index(b",\0\0\0\0")
-    struct.pack_into("<HH", data, place + 5, *frame)
+    offset = data.index(b",\0\0\0\0")
+    struct.pack_into("<HH", data, offset + 5, *frame)
     return bytes(data)
 
 

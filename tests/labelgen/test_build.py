@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ovocr.base.errors import OvocrError, UsageError
+from ovocr.dataset.json_objects import read_object
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.labelgen.build import build_labels
 from ovocr.labelgen.images.stored_image import store_image
@@ -24,7 +25,7 @@ from ovocr.vocab import Vocabulary
 from tests.labelgen.data_sets import FILES, Built, again, digests, rows
 
 
-def test_every_image_has_a_record_of_what_became_of_it(built: Built, options: BuildOptions):
+def test_every_image_has_a_row_with_its_status(built: Built, options: BuildOptions):
     data_set, _ = built
     records = rows(data_set.records_path(0))
     assert [(row["key"], row["status"], row["reason"], row["record_id"]) for row in records] == [
@@ -43,7 +44,7 @@ def test_every_image_has_a_record_of_what_became_of_it(built: Built, options: Bu
     assert (records[3]["words_found"], records[3]["words_in_vocabulary"], records[3]["tags"]) == (2, 0, [])
 
 
-def test_columns_are_those_of_the_contract(built: Built):
+def test_the_columns_are_those_of_the_format(built: Built):
     data_set, _ = built
     box = pa.list_(pa.float32(), 8)
     ocr = pq.read_schema(data_set.ocr_path(0))
@@ -63,7 +64,7 @@ def test_columns_are_those_of_the_contract(built: Built):
     assert [(field.name, field.type) for field in tag] == [("id", pa.int32()), ("line", pa.int32()), ("box", box)]
 
 
-def test_records_hold_the_stored_picture_and_the_tag_slots(
+def test_records_hold_the_stored_image_and_the_tag_slots(
     built: Built, options: BuildOptions, members: list[tuple[str, bytes]]
 ):
     data_set, _ = built
@@ -108,7 +109,7 @@ def test_tags_point_at_their_words(built: Built):
 
 def test_counts_add_up(built: Built):
     data_set, totals = built
-    stats = data_set.stats(0)
+    stats = read_object(data_set.stats_path(0))
     assert {name: stats[name] for name in ("input", "ok", "dropped", "quarantined", "ignored")} == {
         **{"input": 7, "ok": 3, "dropped": 2, "quarantined": 2, "ignored": 1}
     }
@@ -121,7 +122,7 @@ def test_counts_add_up(built: Built):
 
 
 def test_the_manifest_is_configuration_only(built: Built, options: BuildOptions, vocabulary: Path):
-    manifest = built[0].manifest()
+    manifest = read_object(built[0].manifest_path)
     assert manifest["options"] == {"tags": 5, "seed": 7, "shard_size": 10_000, "max_pixels": 50_000_000}
     assert manifest["shards"] == [
         {"source": source, "kind": "tar", "size": os.path.getsize(source)} for source in options.sources
@@ -134,7 +135,7 @@ def test_the_manifest_is_configuration_only(built: Built, options: BuildOptions,
     assert {"rapidocr", "onnxruntime"} == set(manifest["engine"]["versions"])
 
 
-def test_only_the_files_of_the_contract_are_there(built: Built):
+def test_a_data_set_has_only_the_files_of_the_format(built: Built):
     files = sorted(path.relative_to(built[0].root).as_posix() for path in built[0].root.rglob("*") if path.is_file())
     shards = [f"{kind}/{n:05d}.{end}" for kind, end in FILES for n in range(2)]
     assert files == sorted([*shards, "manifest.json", "vocab.txt", "vocab.txt.json"])
@@ -161,7 +162,7 @@ def test_more_workers_than_cores_are_not_started(
     out = tmp_path / "capped"
     build_labels(again(options, sources=options.sources[1:], out=out, workers=64), progress=False)
     stderr = capsys.readouterr().err
-    assert stderr == "ovocr: --workers 64: this process may use 1 cores, so there are 1 workers of one thread\n"
+    assert stderr == "ovocr: --workers 64: this process may use 1 cores; starting 1 workers of one thread\n"
 
 
 def test_an_empty_vocabulary_is_refused(options: BuildOptions, tmp_path: Path):
@@ -171,13 +172,13 @@ def test_an_empty_vocabulary_is_refused(options: BuildOptions, tmp_path: Path):
     assert not (tmp_path / "out").exists()
 
 
-def test_words_that_never_occur_are_refused(options: BuildOptions, tmp_path: Path):
+def test_vocabulary_words_that_never_occur_are_refused(options: BuildOptions, tmp_path: Path):
     (tmp_path / "v.txt").write_text("fine\nCAFÉ\n")
     with pytest.raises(UsageError, match=r"v.txt: line 2: 'CAFÉ' never occurs; write it 'café'"):
         build_labels(again(options, out=tmp_path / "out", vocab=str(tmp_path / "v.txt")), progress=False)
 
 
-def test_web_pictures_are_all_accounted_for(shared_data: Path, tmp_path: Path, vocabulary: Path):
+def test_all_web_images_are_counted(shared_data: Path, tmp_path: Path, vocabulary: Path):
     source = shared_data / "web"
     options = BuildOptions(sources=(str(source),), out=tmp_path / "web", vocab=str(vocabulary))
     totals = build_labels(options, progress=False)
@@ -195,14 +196,14 @@ def test_web_pictures_are_all_accounted_for(shared_data: Path, tmp_path: Path, v
     assert texts["empty_black.jpg"] == []
 
 
-def test_a_usage_error_comes_before_anything_is_written(options: BuildOptions, tmp_path: Path):
+def test_a_usage_error_is_raised_before_anything_is_written(options: BuildOptions, tmp_path: Path):
     for change in ({"engine": "tesseract"}, {"sources": ("nowhere.tar",)}, {"model_dir": tmp_path}):
         with pytest.raises(UsageError):
             build_labels(again(options, out=tmp_path / "out", **change), progress=False)
     assert not (tmp_path / "out").exists()
 
 
-def test_without_the_ocr_extra_the_command_that_installs_it_is_named(options: BuildOptions, tmp_path: Path):
+def test_without_the_ocr_extra_the_error_names_the_install_command(options: BuildOptions, tmp_path: Path):
     script = (
         "import sys\n"
         "from pathlib import Path\n"

@@ -1,4 +1,4 @@
-"""What strangers send, in one table, through the real command: none is lost, none is fatal, each has its reason."""
+"""Hostile images, archives and files, through the real command: none is lost, none is fatal, each has its reason."""
 
 import json
 import os
@@ -21,8 +21,8 @@ JPEG, PNG, GIF = h.encode(h.draw()), h.encode(h.draw(), "PNG"), h.encode(h.draw(
 WEBP, TIFF, BMP = h.encode(h.draw(), "WEBP"), h.encode(h.draw(), "TIFF"), h.encode(h.draw(), "BMP")
 DROPPED = {"no-text", "no-word-in-vocabulary"}
 
-# Name of the picture; its bytes, or what makes them; its reason, or "ok" where its words are read.
-PICTURES: list[tuple[str, bytes | Callable[[], bytes], str]] = [
+# Name of the image; its bytes, or a function that makes them; its reason, or "ok" if its words are read.
+IMAGES: list[tuple[str, bytes | Callable[[], bytes], str]] = [
     # Larger than they look.
     ("a PNG of 900 million pixels.png", lambda: h.encode(h.Image.new("1", (30_000, 30_000)), "PNG"), "too-many-pixels"),
     ("a PNG header of 4 exapixels.png", h.png_of(2**31 - 1, 2**31 - 1), "too-many-pixels"),
@@ -88,7 +88,7 @@ PICTURES: list[tuple[str, bytes | Callable[[], bytes], str]] = [
     ("lossless in name.jpg", JPEG.replace(b"\xff\xc0", b"\xff\xc3"), "undecodable"),
     ("12 bits.jpg", JPEG.replace(b"\xff\xc0\0\x11\x08", b"\xff\xc1\0\x11\x0c"), "not-an-image"),
     ("a height of 0.jpg", h.jpeg_of(300, 0), "not-an-image"),
-    # Something else under the name of a picture, or behind a picture.
+    # Other content under the name of an image, or after an image.
     ("a web page.jpg", b"<!DOCTYPE html><h1>404</h1>", "not-an-image"),
     ("a drawing.png", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not-an-image"),
     ("a document.jpg", b"%PDF-1.7\n" + JPEG, "not-an-image"),
@@ -143,7 +143,7 @@ PICTURES: list[tuple[str, bytes | Callable[[], bytes], str]] = [
     ),
 ]
 
-# Names of members of archives, and the keys that they give.
+# Names of archive members, and their keys.
 NAMES = {
     "../../escape.jpg": "../../escape.jpg",
     "/etc/absolute.jpg": "/etc/absolute.jpg",
@@ -159,10 +159,10 @@ NAMES = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of archives, and one of files that are none."""
+    """A folder of archives, with a folder of files in it."""
     root = tmp_path_factory.mktemp("hostile")
-    with tarfile.open(root / "pictures.tar", "w") as archive:
-        for name, data, _ in PICTURES:
+    with tarfile.open(root / "images.tar", "w") as archive:
+        for name, data, _ in IMAGES:
             archives.add(archive, name, data() if callable(data) else data)
         for name in [*NAMES, "twice.jpg"]:
             archives.add(archive, name, JPEG)
@@ -218,7 +218,7 @@ def command(folder: Path, vocabulary: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def rows(folder: Path, command: subprocess.CompletedProcess[str]) -> Rows:
-    """Rows of the records by the name of their source."""
+    """Returns the rows of the records by the name of their source."""
     assert command.returncode == 0, command.stderr
     found: Rows = {}
     for row in pq.read_table(folder / "out" / "records").to_pylist():
@@ -227,7 +227,7 @@ def rows(folder: Path, command: subprocess.CompletedProcess[str]) -> Rows:
 
 
 def reason_of(row: dict[str, Any]) -> str:
-    """The reason, or "ok"; the status must be as it says."""
+    """Returns the reason, or "ok". Checks that the status agrees."""
     reason = row["reason"] or "ok"
     status = "ok" if reason == "ok" else "dropped" if reason in DROPPED else "quarantined"
     assert row["status"] == status
@@ -235,40 +235,40 @@ def reason_of(row: dict[str, Any]) -> str:
     return reason
 
 
-def test_there_are_many_kinds() -> None:
-    assert len({name for name, *_ in PICTURES}) == len(PICTURES) >= 80
-    assert len(PICTURES) + len(NAMES) + len(archives.ARCHIVES) + len(FILES) >= 150
+def test_there_are_at_least_150_cases() -> None:
+    assert len({name for name, *_ in IMAGES}) == len(IMAGES) >= 80
+    assert len(IMAGES) + len(NAMES) + len(archives.ARCHIVES) + len(FILES) >= 150
 
 
 @pytest.mark.parametrize(
-    ("number", "name", "reason"), [(n, name, reason) for n, (name, _, reason) in enumerate(PICTURES)]
+    ("number", "name", "reason"), [(n, name, reason) for n, (name, _, reason) in enumerate(IMAGES)]
 )
-def test_a_picture(rows: Rows, number: int, name: str, reason: str):
-    row = rows["pictures.tar"][number]
+def test_a_hostile_image_has_its_reason(rows: Rows, number: int, name: str, reason: str):
+    row = rows["images.tar"][number]
     assert row["key"] == name
     assert reason_of(row) == reason, row["detail"]
 
 
-def test_names_of_members_are_keys_and_never_paths(rows: Rows, folder: Path):
-    named = rows["pictures.tar"][len(PICTURES) :]
+def test_member_names_are_keys_and_never_paths(rows: Rows, folder: Path):
+    named = rows["images.tar"][len(IMAGES) :]
     assert [row["key"] for row in named] == [*NAMES.values(), "twice.jpg"]
     assert {row["status"] for row in named} == {"ok"}
     assert not [*folder.parent.rglob("escape.jpg"), *Path("/etc").glob("absolute.jpg")]
 
 
 @pytest.mark.parametrize("name", archives.ARCHIVES)
-def test_an_archive(rows: Rows, name: str):
+def test_a_hostile_archive_has_its_reasons(rows: Rows, name: str):
     _, expected = archives.ARCHIVES[name]
     assert [(row["key"], reason_of(row)) for row in rows.get(f"{name}.tar", [])] == expected
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_file(rows: Rows, name: str):
+def test_a_hostile_file_has_its_reason(rows: Rows, name: str):
     (row,) = [row for row in rows["folder"] if row["key"] == name]
     assert reason_of(row) == FILES[name]
 
 
-def test_nothing_is_lost_or_made_up(rows: Rows, folder: Path):
+def test_every_image_is_counted_once(rows: Rows, folder: Path):
     figures = json.loads((folder / "figures.json").read_text())
     assert sorted(row["key"] for row in rows["folder"]) == sorted(FILES)
     assert figures["input"] == figures["ok"] + figures["dropped"] + figures["quarantined"]
@@ -276,14 +276,14 @@ def test_nothing_is_lost_or_made_up(rows: Rows, folder: Path):
     assert figures["workers_replaced"] == dict.fromkeys(("images", "memory", "timeout", "died"), 0)
 
 
-def test_nothing_strange_reaches_the_terminal(command: subprocess.CompletedProcess[str]):
+def test_the_output_is_printable(command: subprocess.CompletedProcess[str]):
     for text in (command.stdout, command.stderr):
         assert not [char for char in text if char != "\n" and not char.isprintable()]
     assert "Traceback" not in command.stderr
     assert "Warning" not in command.stderr
 
 
-def test_a_picture_that_takes_for_ever_is_stopped(tmp_path: Path, vocabulary: Path):
+def test_an_image_that_takes_too_long_is_quarantined(tmp_path: Path, vocabulary: Path):
     source = tmp_path / "source"
     source.mkdir()
     (source / "20,000 scans.jpg").write_bytes(h.many_scans())
@@ -296,5 +296,5 @@ def test_a_picture_that_takes_for_ever_is_stopped(tmp_path: Path, vocabulary: Pa
     )
     figures = json.loads(done.stdout)
     assert (figures["ok"], figures["reasons"]) == (2, {"timeout": 1})
-    # In a batch with another, it is tried again alone.
+    # If it was in a batch with another image, it was retried alone.
     assert figures["workers_replaced"]["timeout"] in (1, 2)

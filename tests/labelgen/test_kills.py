@@ -1,4 +1,4 @@
-"""A run whose processes are killed at random moments, again and again, ends with the bytes of one that never was."""
+"""A run whose processes are killed at random times, again and again, writes the bytes of an undisturbed run."""
 
 import json
 import os
@@ -21,12 +21,12 @@ SEED = 2026
 SHARDS, IMAGES = 6, 6
 Draw = Callable[..., bytes]
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked up in /proc")
+pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 
 
 @dataclass
 class Command:
-    """One start of the command line, in a process group of its own. start, date: by both clocks."""
+    """One run of the command, in its own process group. start, date: start time by the monotonic and the wall clock."""
 
     arguments: list[str]
     process: subprocess.Popen[str] = field(init=False)
@@ -44,7 +44,7 @@ class Command:
         )
 
     def runs_until(self, moment: float) -> bool:
-        """Wait until then; is it still at work?"""
+        """Waits until ``moment``. Returns True if the command still runs."""
         try:
             self.process.wait(max(0.0, moment - time.monotonic()))
         except subprocess.TimeoutExpired:
@@ -52,22 +52,22 @@ class Command:
         return False
 
     def wait_for_shard(self, out: Path) -> float:
-        """The moment at which it begins its first shard, or ends without one."""
+        """Waits for the first shard, or the end. Returns the time."""
         while phase_of(out, self.date) == "starting" and self.process.poll() is None:
             time.sleep(0.01)
         return time.monotonic()
 
     def members(self) -> list[int]:
-        """Processes of the group that live."""
+        """Returns the running processes of the group."""
         return [pid for pid, group, _ in processes() if group == self.process.pid]
 
     def workers(self) -> list[int]:
-        """Those that OCR."""
+        """Returns the worker processes."""
         children = [pid for pid, _, parent in processes() if parent == self.process.pid]
         return [pid for pid in children if b"spawn_main" in read_bytes(Path(f"/proc/{pid}/cmdline"))]
 
     def end(self) -> str:
-        """What it said; nothing of it may be left."""
+        """Waits for the end. Returns stderr; no process of the group may be left."""
         _, stderr = self.process.communicate(timeout=60)
         deadline = time.monotonic() + 10
         while self.members() and time.monotonic() < deadline:
@@ -84,7 +84,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def processes() -> Iterator[tuple[int, int, int]]:
-    """Id, group and parent of every process that is no zombie. Format: proc(5), stat."""
+    """Yields id, group and parent of every process except zombies. Format: proc(5), stat."""
     for path in Path("/proc").glob("[0-9]*/stat"):
         fields = read_bytes(path).rpartition(b")")[2].split()
         if fields and fields[0] != b"Z":
@@ -92,7 +92,7 @@ def processes() -> Iterator[tuple[int, int, int]]:
 
 
 def files_of(root: Path) -> dict[str, bytes]:
-    """Content of all files, of statistics without the times."""
+    """Returns the content of all files, without the times in statistics."""
     return {str(path.relative_to(root)): content_of(path) for path in root.rglob("*") if path.is_file()}
 
 
@@ -105,13 +105,13 @@ def content_of(path: Path) -> bytes:
 
 
 def finished_files(root: Path) -> dict[Path, int]:
-    """When each file of a finished shard was written."""
+    """Returns the time of the last change of each file of a finished shard."""
     names = {f"{number:05d}" for number in LabelledDataSet(root).finished_shards()}
     return {path: path.stat().st_mtime_ns for path in LabelledDataSet(root).shard_files() if path.stem in names}
 
 
 def phase_of(root: Path, since: float) -> str:
-    """What a run does that began at that time; files that are older are an earlier one's."""
+    """Returns the phase of a run that began at ``since``. Older files are of earlier runs."""
     new = [path for path in root.rglob("[0-9]*") if path.is_file() and path.stat().st_mtime >= since]
     if any(path.suffix == ".partial" for path in new):
         return "in a shard"
@@ -120,10 +120,9 @@ def phase_of(root: Path, since: float) -> str:
 
 @dataclass
 class Killing:
-    """Runs into one folder after another, each killed; a folder that is complete is compared and followed by a new one.
+    """Starts and kills runs. A complete data set is compared with the reference, and a new one is started.
 
-    reference: files of a run that nobody killed. starting, working: seconds that it took before its first shard, and
-    from there.
+    reference: files of a run that was not killed. starting, working: its seconds before the first shard, and after.
     """
 
     arguments: list[str]
@@ -139,7 +138,7 @@ class Killing:
         return self.folder / f"out{self.rounds}"
 
     def run(self, first: float, second: float, *, in_shard: bool, only_parent: bool) -> None:
-        """Kill a worker, and later the whole group or the parent alone, at those parts of a phase's time."""
+        """Kills a worker, and later the group or the parent alone, at these fractions of a phase."""
         before = finished_files(self.out)
         command = Command([*self.arguments, "--out", str(self.out)])
         start = command.wait_for_shard(self.out) if in_shard else command.start
@@ -163,7 +162,7 @@ class Killing:
         print(f"data set {self.rounds}: {victim} killed after {time.monotonic() - command.start:.2f} s, {phase}")
 
     def finish(self) -> None:
-        """Let the last folder become complete."""
+        """Completes the last data set."""
         command = Command([*self.arguments, "--out", str(self.out)])
         stderr = command.end()
         assert command.process.returncode == 0, stderr
@@ -175,7 +174,7 @@ class Killing:
 
     @property
     def kills(self) -> int:
-        """That hit a process at work."""
+        """Kills that hit a running process."""
         return self.hits["worker"] + self.hits["parent"] + self.hits["group"]
 
 
@@ -187,7 +186,7 @@ def arguments(tmp_path: Path, vocabulary: Path, drawn: Draw, encoded: Draw, tar:
     return ["build-labels", str(tmp_path / "*.tar"), "--vocab", str(vocabulary), "--workers", "2"]
 
 
-def test_twenty_kills_leave_the_bytes_of_a_run_that_nobody_killed(arguments: list[str], tmp_path: Path):
+def test_twenty_kills_do_not_change_the_bytes(arguments: list[str], tmp_path: Path):
     whole = Command([*arguments, "--out", str(tmp_path / "reference")])
     starting = whole.wait_for_shard(tmp_path / "reference") - whole.start
     stderr = whole.end()

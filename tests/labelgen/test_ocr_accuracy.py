@@ -25,4 +25,4 @@ def test_the_accuracy_benchmark_counts_words(built: tuple[LabelledDataSet, Total
         ("a/fox.jpg", 0.8333, 0.8333),
         ("fox.jpg", 0.5, 0.3333),
     ]
-    assert "4 pictures with a transcription, 4 without" in result.stdout
+    assert "4 images with a transcription, 4 without" in result.stdout

@@ -20,16 +20,17 @@ from PIL import Image
 
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.cli import main
+from ovocr.dataset.json_objects import read_object
 from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.text import find_shards
 from ovocr.labelgen.images.stored_image import store_image
 from ovocr.labelgen.options import PackOptions
 from ovocr.labelgen.pack import PackTotals, pack_labels
 from ovocr.recordio import RecordReader, RecordWriter
-from ovocr.vocab.corpus import find_shards
 
 Packed = tuple[LabelledDataSet, PackTotals]
 
-# Of the keys of ``members``; c.jpg is in the second archive, "nowhere.jpg" in none.
+# Class ids of the images in ``members``. c.jpg is in the second archive, nowhere.jpg in none.
 TABLE = {
     "a/fox.jpg": [5, 3, 5],
     "b/many.PNG": [9, 8, 7, 6, 5, 4],
@@ -45,7 +46,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 
 def digests(root: Path) -> dict[str, str]:
-    """Hash of every file but the statistics, which hold times."""
+    """Returns the hash of every file, except statistics, which contain times."""
     paths = (path for path in root.rglob("*") if path.is_file() and path.parent.name != "stats")
     return {path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
@@ -59,7 +60,7 @@ def write_table(path: Path, table: dict[str, list[int]]) -> Path:
 def options(
     tmp_path_factory: pytest.TempPathFactory, members: list[tuple[str, bytes]], tar: Any, encoded: Any, drawn: Any
 ) -> PackOptions:
-    """Two archives, a table, four tag slots."""
+    """Two archives, a table, four slots."""
     folder = tmp_path_factory.mktemp("packing")
     first = tar(folder / "first.tar", members)
     second = tar(folder / "second.tar", [("c.jpg", encoded(drawn("c"))), ("d.jpg", encoded(drawn("d")))])
@@ -73,7 +74,7 @@ def packed(options: PackOptions) -> Packed:
     return LabelledDataSet.open(options.out), totals
 
 
-def test_every_image_has_a_record_of_what_became_of_it(packed: Packed, options: PackOptions):
+def test_every_image_has_a_row_with_its_status(packed: Packed, options: PackOptions):
     records = rows(packed[0].records_path(0))
     assert [(row["key"], row["status"], row["reason"], row["record_id"]) for row in records] == [
         ("a/fox.jpg", "ok", None, 0),
@@ -99,7 +100,7 @@ def test_every_image_has_a_record_of_what_became_of_it(packed: Packed, options: 
     assert columns.field("tags").type.value_type == pa.struct([("id", pa.int32())])
 
 
-def test_records_hold_the_stored_picture_and_exactly_the_labels(
+def test_records_hold_the_stored_image_and_exactly_the_labels(
     packed: Packed, options: PackOptions, members: list[tuple[str, bytes]]
 ):
     with RecordReader(packed[0].rec_prefix(0)) as reader:
@@ -113,9 +114,9 @@ def test_records_hold_the_stored_picture_and_exactly_the_labels(
         assert [record.labels.tolist() for record in reader] == [[0, 0, 0, 0]]
 
 
-def test_counts_add_up_and_the_table_is_accounted_for(packed: Packed):
+def test_counts_add_up_and_include_the_keys_of_the_table(packed: Packed):
     data_set, totals = packed
-    stats = data_set.stats(0)
+    stats = read_object(data_set.stats_path(0))
     del stats["seconds"], stats["source"], stats["size"]
     assert set(stats.pop("files")) == {"rec", "idx", "records"}
     assert stats == {
@@ -131,12 +132,12 @@ def test_counts_add_up_and_the_table_is_accounted_for(packed: Packed):
         "  no-labels: 4",
         "  truncated: 1",
         "11 tags (distinct in each image) of 12 classes",
-        "6 keys in the table, 1 of them of no image",
+        "6 keys in the table, 1 of them without an image",
     ]
 
 
 def test_the_manifest_is_configuration_only(packed: Packed, options: PackOptions):
-    manifest = packed[0].manifest()
+    manifest = read_object(packed[0].manifest_path)
     assert manifest["num_classes"] == 12
     assert manifest["options"] == {
         **{"tags": 4, "shard_size": 10_000, "max_pixels": 50_000_000},
@@ -152,7 +153,7 @@ def test_the_manifest_is_configuration_only(packed: Packed, options: PackOptions
 FILES = [("rec", "rec"), ("rec", "idx"), ("records", "parquet"), ("stats", "json")]
 
 
-def test_only_the_files_of_the_contract_are_there(packed: Packed):
+def test_a_data_set_has_only_the_files_of_the_format(packed: Packed):
     files = sorted(path.relative_to(packed[0].root).as_posix() for path in packed[0].root.rglob("*") if path.is_file())
     assert files == sorted([*(f"{kind}/{n:05d}.{end}" for kind, end in FILES for n in range(2)), "manifest.json"])
 
@@ -163,13 +164,13 @@ def test_two_workers_and_slices_give_the_same_bytes(packed: Packed, options: Pac
     sliced = dataclasses.replace(options, out=tmp_path / "sliced", shard_slice=(1, 2))
     second = pack_labels(sliced, progress=False)
     assert (second.counts["ok"], second.keys, second.keys_without_image) == (1, 6, None)
-    assert "of no image" not in second.format()
+    assert "without an image" not in second.format()
     first = pack_labels(dataclasses.replace(sliced, shard_slice=(0, 2)), progress=False)
     assert (first.counts["ok"], first.keys_without_image) == (3, 1)
     assert digests(tmp_path / "sliced") == digests(packed[0].root)
 
 
-def test_a_finished_data_set_is_left_alone(packed: Packed, options: PackOptions):
+def test_a_rerun_leaves_a_finished_data_set_unchanged(packed: Packed, options: PackOptions):
     before = {path: path.stat().st_mtime_ns for path in packed[0].root.rglob("*") if path.is_file()}
     totals = pack_labels(options, progress=False)
     assert (totals.built, totals.counts, totals.keys_without_image) == (0, packed[1].counts, 1)
@@ -200,10 +201,8 @@ def test_another_configuration_is_refused(
     assert digests(packed[0].root) == before
 
 
-def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
-    options: PackOptions, tmp_path: Path, tar: Any, encoded: Any
-):
-    # Noise takes long to encode: the run is killed in the middle of a shard.
+def test_a_killed_run_resumes_with_the_same_bytes(options: PackOptions, tmp_path: Path, tar: Any, encoded: Any):
+    # Noise takes long to encode, so that the run is killed in the middle of a shard.
     noise = encoded(Image.effect_noise((2000, 2000), 90).convert("RGB"), "PNG")
     sources = [tar(tmp_path / f"{n}.tar", [(f"{n}-{m}.png", noise) for m in range(4)]) for n in range(3)]
     labels = write_table(tmp_path / "t.parquet", {f"{n}-{m}.png": [n, m] for n in range(3) for m in range(4)})
@@ -260,7 +259,7 @@ def test_keys_of_every_kind_of_source(options: PackOptions, tmp_path: Path, memb
     assert labels == [1, 2, 3, 4, 5, 6]
 
 
-def test_where_no_key_meets_a_key_of_each_side_is_shown(
+def test_if_no_image_has_a_row_the_error_shows_a_key_of_both_sides(
     options: PackOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setattr("ovocr.labelgen.pack.UNUSUAL_START", 3)
@@ -277,9 +276,9 @@ def test_where_no_key_meets_a_key_of_each_side_is_shown(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_table_that_is_wrong_leaves_no_file(options: PackOptions, tmp_path: Path):
+def test_a_wrong_table_leaves_no_file(options: PackOptions, tmp_path: Path):
     labels = write_table(tmp_path / "t.parquet", {"a/fox.jpg": [1, 12]})
-    with pytest.raises(OvocrError, match="12 is no class id: a whole number from 0 to 11 is needed"):
+    with pytest.raises(OvocrError, match="12 is not a class id; must be an integer from 0 to 11"):
         pack_labels(
             dataclasses.replace(options, labels=str(labels), num_classes=12, out=tmp_path / "out"), progress=False
         )
@@ -303,21 +302,21 @@ def test_quarantined_images_can_be_retried(options: PackOptions, tmp_path: Path,
 
 def test_a_data_set_of_the_other_command_is_refused(packed: Packed, options: PackOptions, tmp_path: Path):
     shutil.copytree(packed[0].root, tmp_path / "labelled")
-    manifest = {**packed[0].manifest(), "vocabulary": {"size": 1, "sha256": ""}}
+    manifest = {**read_object(packed[0].manifest_path), "vocabulary": {"size": 1, "sha256": ""}}
     del manifest["num_classes"], manifest["labels"]
     (tmp_path / "labelled" / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(OvocrError, match="another configuration: num_classes is None there, 12 in this run"):
         pack_labels(dataclasses.replace(options, out=tmp_path / "labelled"), progress=False)
 
 
-def test_who_looks_for_text_is_told_that_there_is_none(packed: Packed):
-    with pytest.raises(OvocrError, match="out: packed with class ids from a table, no text was read"):
+def test_a_packed_data_set_has_no_text(packed: Packed):
+    with pytest.raises(OvocrError, match="out: packed with class ids from a table, it has no text"):
         find_shards([packed[0].root])
 
 
 @pytest.mark.parametrize("number", [0, 2**24 + 1])
-def test_an_impossible_number_of_classes_names_its_option(options: PackOptions, number: int):
-    with pytest.raises(UsageError, match=f"--num-classes {number}: from 1 to {2**24} are possible"):
+def test_a_disallowed_number_of_classes_is_an_error_naming_the_option(options: PackOptions, number: int):
+    with pytest.raises(UsageError, match=f"--num-classes {number}: must be from 1 to {2**24}"):
         dataclasses.replace(options, num_classes=number)
 
 
@@ -329,7 +328,7 @@ def test_the_command_prints_figures_and_one_line_for_a_mistake(options: PackOpti
     wrong = CliRunner().invoke(main, [*arguments, "--labels", options.labels, "--label-column", "x"])
     assert wrong.exit_code == 2
     assert wrong.stderr == (
-        f"ovocr: --labels {options.labels}: no column 'x'; name it with --label-column; there are: key, labels\n"
+        f"ovocr: --labels {options.labels}: no column 'x'; name it with --label-column; its columns: key, labels\n"
     )
     hostile = write_table(tmp_path / "h.parquet", {"\x1b[2Jx": [-1]})
     wrong = CliRunner().invoke(main, [*arguments, "--labels", str(hostile)])
@@ -344,7 +343,7 @@ def test_the_command_prints_figures_and_one_line_for_a_mistake(options: PackOpti
     assert not {"\x1b", "\u202e"} & set(wrong.stderr)
 
 
-def test_without_picture_decoders_the_command_that_installs_them_is_named(options: PackOptions):
+def test_without_image_decoders_the_error_names_the_install_command(options: PackOptions):
     script = (
         "import importlib.util, sys\n"
         "for name in ('rapidocr', 'onnxruntime', 'torch'):\n"

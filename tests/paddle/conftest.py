@@ -16,7 +16,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from ovocr.labelgen.engines.interface import Engine, EngineChoice, Pixels
-from ovocr.labelgen.engines.paddleocr import PaddlePlan
+from ovocr.labelgen.engines.paddle_engine import PaddlePlan
 
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = ("paddle", "onnx")

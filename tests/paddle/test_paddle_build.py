@@ -1,4 +1,4 @@
-"""`ovocr build-labels --engine paddleocr` as users run it: workers, no network, and a PaddlePaddle that is broken."""
+"""`ovocr build-labels --engine paddleocr`: workers, no network, and a broken PaddlePaddle."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
-# PaddlePaddle 3.3 fails where this dies: on a CPU, with oneDNN.
+# PaddlePaddle 3.3 fails at the same place: on a CPU with oneDNN.
 BROKEN_ONEDNN = """
 import os, warnings
 with warnings.catch_warnings():
@@ -24,13 +24,13 @@ BROKEN = BROKEN_ONEDNN + "paddle.inference.create_predictor = abort\n"
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """All that a run makes, but its times."""
+    """Returns the files of a data set without the stats, which hold times."""
     paths = [path for name in ("rec", "ocr", "records") for path in (folder / name).iterdir()]
     return {str(path.relative_to(folder)): path.read_bytes() for path in [*paths, folder / "manifest.json"]}
 
 
 @pytest.mark.parametrize("kind", ["paddle", "onnx"])
-def test_workers_do_not_change_a_byte_and_need_no_network(
+def test_data_set_does_not_depend_on_workers_or_network(
     kind: str, models: dict[str, Path], ovocr: Command, tmp_path: Path
 ):
     for workers in (1, 2):
@@ -46,7 +46,7 @@ def test_workers_do_not_change_a_byte_and_need_no_network(
     assert words == [*(1 + n % 4 for n in range(11)), 0]
 
 
-def test_without_onednn_where_that_fails(models: dict[str, Path], ovocr: Command, tmp_path: Path):
+def test_falls_back_if_onednn_fails(models: dict[str, Path], ovocr: Command, tmp_path: Path):
     done = ovocr("--model-dir", models["paddle"], "--out", "out", "--workers", 1, site=BROKEN_ONEDNN)
     assert done.returncode == 0, done.stderr
     (notice,) = [line for line in done.stderr.splitlines() if "oneDNN" in line]
@@ -58,7 +58,7 @@ def test_without_onednn_where_that_fails(models: dict[str, Path], ovocr: Command
     assert "11 ok, 1 dropped, 0 quarantined" in done.stdout
 
 
-def test_a_paddlepaddle_that_works_nowhere_is_one_line(models: dict[str, Path], ovocr: Command, tmp_path: Path):
+def test_broken_paddlepaddle_is_a_one_line_error(models: dict[str, Path], ovocr: Command, tmp_path: Path):
     done = ovocr("--model-dir", models["paddle"], "--out", "out", site=BROKEN)
     (line,) = done.stderr.splitlines()
     assert (done.returncode, done.stdout) == (2, "")
@@ -69,16 +69,16 @@ def test_a_paddlepaddle_that_works_nowhere_is_one_line(models: dict[str, Path], 
     assert not (tmp_path / "out").exists()
 
 
-def test_a_name_that_cannot_be_fetched_is_one_line(ovocr: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_failed_download_is_a_one_line_error(ovocr: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PADDLE_PDX_CACHE_HOME", str(tmp_path / "cache"))
     done = ovocr("--det-model", "PP-OCRv5_mobile_det", "--out", "out")
     assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()
-    assert line.startswith("ovocr: PP-OCRv5_mobile_det: the model is not here and cannot be fetched (")
+    assert line.startswith("ovocr: PP-OCRv5_mobile_det: the model is not on this machine and cannot be downloaded (")
     assert line.endswith("give a folder of models with --model-dir")
 
 
-def test_a_fetched_model_is_used_from_where_it_lies(
+def test_downloaded_model_is_used_from_the_cache(
     models: dict[str, Path], ovocr: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("PADDLE_PDX_CACHE_HOME", str(tmp_path / "cache"))

@@ -1,4 +1,4 @@
-"""PaddleOCR on PaddlePaddle and on ONNX Runtime: what it reads, and that this is what PaddleOCR itself reads."""
+"""The PaddleOCR engine on PaddlePaddle and on ONNX Runtime, compared with PaddleOCR itself."""
 
 import pickle
 import socket
@@ -13,8 +13,8 @@ import pytest
 
 from ovocr.labelgen.engines.batching import padded_width, read_lines
 from ovocr.labelgen.engines.interface import Engine, EngineError, Pixels
+from ovocr.labelgen.engines.paddle_engine import PaddlePlan
 from ovocr.labelgen.engines.paddle_models import DEFAULT_MODELS
-from ovocr.labelgen.engines.paddleocr import PaddlePlan
 
 Draw = Callable[..., Pixels]
 KINDS = ("paddle", "onnx")
@@ -50,11 +50,11 @@ def test_reads_lines_with_scores_and_boxes(engine: Engine, drawn: Draw, monkeypa
     assert second.box[1] > y1 + 20
 
 
-def test_pictures_in_a_batch_do_not_change_each_other(engine: Engine, drawn: Draw):
-    pictures = [drawn("quick fox"), drawn("over the lazy dog and the river", (560, 90)), blank(50, 50), drawn("stone")]
-    alone = [read_lines(engine, [picture])[0] for picture in pictures]
-    assert read_lines(engine, pictures) == alone
-    assert read_lines(engine, pictures[::-1]) == alone[::-1]
+def test_lines_do_not_depend_on_the_batch(engine: Engine, drawn: Draw):
+    images = [drawn("quick fox"), drawn("over the lazy dog and the river", (560, 90)), blank(50, 50), drawn("stone")]
+    alone = [read_lines(engine, [image])[0] for image in images]
+    assert read_lines(engine, images) == alone
+    assert read_lines(engine, images[::-1]) == alone[::-1]
     assert [len(lines) for lines in alone] == [1, 1, 0, 1]
 
 
@@ -63,34 +63,34 @@ def blank(width: int, height: int) -> Pixels:
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (100, 1), (1, 100), (2000, 20), (20, 2000), (30_000, 300)])
-def test_a_blank_picture_of_any_shape_has_no_lines(engine: Engine, width: int, height: int):
+def test_blank_images_of_any_shape_have_no_lines(engine: Engine, width: int, height: int):
     assert read_lines(engine, [blank(width, height)]) == [[]]
 
 
-def test_specks_and_slivers_fail_nothing(engine: Engine):
-    """The detector's boxes of pictures a few pixels wide can be empty."""
+def test_tiny_and_thin_images_raise_no_error(engine: Engine):
+    """The detector's boxes in images of a few pixels can be empty."""
     noise = np.random.default_rng(0)
     for width, height in [(2, 90), (3, 200), (90, 2), (200, 5), (7, 7), (40, 20)]:
         for _ in range(5):
             read_lines(engine, [noise.integers(0, 2, (height, width, 3), np.uint8) * 255])
 
 
-def test_boxes_are_those_of_paddleocr(engine: Engine, kind: str, models: dict[str, Path], drawn: Draw):
+def test_boxes_match_paddleocr(engine: Engine, kind: str, models: dict[str, Path], drawn: Draw):
     from paddleocr import TextDetection
 
-    picture = drawn("the quick brown fox\nlazy brown dog", (1500, 1200))
+    image = drawn("the quick brown fox\nlazy brown dog", (1500, 1200))
     module = TextDetection(model_dir=str(models[kind] / "det"), box_thresh=0.4, **own(kind, "det"))
-    (result,) = module.predict(picture, limit_side_len=960, limit_type="max")
-    (regions,) = engine.detect([engine.prepare(picture)])
+    (result,) = module.predict(image, limit_side_len=960, limit_type="max")
+    (regions,) = engine.detect([engine.prepare(image)])
     assert len(regions) == 2
     assert sorted(region.box for region in regions) == sorted(tuple(box.reshape(-1)) for box in result["dt_polys"])
 
 
-def test_text_and_score_are_those_of_paddleocr(engine: Engine, kind: str, models: dict[str, Path], drawn: Draw):
+def test_text_and_score_match_paddleocr(engine: Engine, kind: str, models: dict[str, Path], drawn: Draw):
     from paddleocr import TextRecognition
 
     module = TextRecognition(model_dir=str(models[kind] / "rec"), **own(kind, "rec"))
-    for width in (416, 480, 640):  # PaddleOCR pads to 320 at least: crops that both give the same width
+    for width in (416, 480, 640):  # PaddleOCR pads to 320 at least; at these widths both pad alike
         crop = cv2.resize(drawn("over the lazy dog", (420, 72)), (width, 48))
         (theirs,) = module.predict(crop)
         (ours,) = engine.recognise([crop], padded_width(crop, engine.batching))
@@ -105,7 +105,7 @@ def own(kind: str, part: str) -> dict[str, object]:
     return {"model_name": f"PP-OCRv4_mobile_{part}", "device": "cpu"}
 
 
-def test_a_crop_is_padded_to_its_width_to_the_pixel(engine: Engine, monkeypatch: pytest.MonkeyPatch):
+def test_crops_are_padded_to_the_exact_width(engine: Engine, monkeypatch: pytest.MonkeyPatch):
     predictor = engine._recogniser
     characters = len(predictor.post_op._decoder.character)
     shapes = []
@@ -121,7 +121,7 @@ def test_a_crop_is_padded_to_its_width_to_the_pixel(engine: Engine, monkeypatch:
     assert shapes == [(1, 3, 48, width) for width in widths]
 
 
-def test_lost_spaces_come_back(engine: Engine, monkeypatch: pytest.MonkeyPatch):
+def test_lost_spaces_are_restored(engine: Engine, monkeypatch: pytest.MonkeyPatch):
     predictor = engine._recogniser
     characters = predictor.post_op._decoder.character
     output = np.zeros((1, 4, len(characters)), np.float32)
@@ -134,14 +134,14 @@ def test_lost_spaces_come_back(engine: Engine, monkeypatch: pytest.MonkeyPatch):
     assert reading.score == pytest.approx(0.6)
 
 
-def test_an_engine_that_fails_says_so(engine: Engine):
+def test_engine_errors_name_the_step(engine: Engine):
     with pytest.raises(EngineError, match="^detection: "):
         engine.prepare(np.zeros((100, 0, 3), np.uint8))
     with pytest.raises(EngineError, match="^recognition: "):
         engine.recognise([np.zeros((0, 5, 3), np.uint8)], 32)
 
 
-def test_the_plan_tells_what_results_depend_on(plan: PaddlePlan, kind: str):
+def test_plan_describes_what_results_depend_on(plan: PaddlePlan, kind: str):
     described = plan.describe()
     assert described["settings"]["device"] == "cpu"
     assert described["settings"]["onednn"] is (kind == "paddle")
@@ -156,7 +156,7 @@ def test_the_plan_tells_what_results_depend_on(plan: PaddlePlan, kind: str):
     assert plan.notice == f"paddleocr: {names[kind]} on {package} {described['versions'][package]}, {place}"
 
 
-def test_another_file_is_another_model(plan: PaddlePlan, tmp_path: Path):
+def test_model_hash_depends_on_its_files(plan: PaddlePlan, tmp_path: Path):
     (tmp_path / "inference.yml").write_text("a")
     model = replace(plan.det, folder=tmp_path, files=("inference.yml",))
     before = model.sha256()
@@ -164,7 +164,7 @@ def test_another_file_is_another_model(plan: PaddlePlan, tmp_path: Path):
     assert model.sha256() != before
 
 
-def test_on_gpus_batches_are_full_and_workers_few(plans: dict[str, PaddlePlan]):
+def test_gpu_plan_has_full_batches_and_few_workers(plans: dict[str, PaddlePlan]):
     plan = replace(plans["paddle"], gpus=2, onednn=False)
     assert (plan.workers, plan.images_at_once) == (8, 32)
     assert plan.batching.full
@@ -172,16 +172,16 @@ def test_on_gpus_batches_are_full_and_workers_few(plans: dict[str, PaddlePlan]):
     assert (settings["device"], settings["picture_batch"], settings["crop_batch"]) == ("gpu", 8, 64)
 
 
-def test_the_default_models_are_those_of_paddleocr():
+def test_default_models_match_paddleocr():
     from paddleocr import TextDetection, TextRecognition
 
     for part, module in (("det", TextDetection), ("rec", TextRecognition)):
         assert module.default_model_name.fget(None) == DEFAULT_MODELS[part]
 
 
-# Read with the models of benchmarks/paddle_models.py: see docs/engines.md for all pictures.
+# With the models of benchmarks/paddle_models.py. docs/engines.md has the results on all images.
 @pytest.mark.parametrize(("kind", "floor"), [("paddle", 0.85), ("onnx", 0.9)])
-def test_words_of_receipts(
+def test_precision_and_recall_on_receipts(
     kind: str, floor: float, engines: dict[str, Engine], shared_data: Path, accuracy: ModuleType
 ):
     folder = shared_data / "receipts"

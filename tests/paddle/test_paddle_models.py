@@ -1,4 +1,4 @@
-"""Which models the engine takes, and the line that a user sees where one is wrong or missing."""
+"""The models that the engine accepts, and the error lines for wrong or missing ones."""
 
 import shutil
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from ovocr.labelgen.engines.interface import EngineChoice
 
 
 def error_line(*options: object) -> str:
-    """What `ovocr build-labels` says, which must be one line and exit code 2."""
+    """Returns the error line of `ovocr build-labels`. Asserts that it is one line and the exit code is 2."""
     arguments = ["build-labels", "empty.tar", "--out", "out", *options]
     result = CliRunner().invoke(main, [str(argument) for argument in arguments])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
@@ -41,18 +41,18 @@ def folder(models: dict[str, Path], tmp_path: Path) -> Path:
         (["--engine", "tesseract"], "--engine tesseract: there is rapidocr, paddleocr"),
         (
             ["--engine", "rapidocr", "--det-model", "x"],
-            "--det-model x: RapidOCR fetches no models; use --engine paddle",
+            "--det-model x: RapidOCR downloads no models; use --engine paddle",
         ),
         (["--rec-model", "x", "--model-dir", "m"], "--rec-model x: the models of --model-dir are used; give one or"),
         (
             ["--engine", "paddleocr", "--precision", "bfloat16"],
             "--precision bfloat16: --engine paddleocr reads in float",
         ),
-        (["--engine", "paddleocr", "--model-dir", "none"], "--model-dir: none: no such folder; a folder with"),
+        (["--engine", "paddleocr", "--model-dir", "none"], "--model-dir: none: no such folder; give a folder with"),
         (["--engine", "paddleocr", "--det-model", "PP-OCRv6_big_det"], "nearest names are PP-OCRv6_"),
     ],
 )
-def test_a_wrong_choice_is_one_line(options: list[str], message: str):
+def test_wrong_options_are_a_one_line_error(options: list[str], message: str):
     assert message in error_line(*options)
 
 
@@ -105,20 +105,22 @@ def curved(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (without_network_file, "--model-dir: m/det holds no model: inference.json or inference.pdmodel with"),
+        (without_network_file, "--model-dir: m/det holds no model; it needs inference.json or inference.pdmodel with"),
         (without_configuration, "--model-dir: m/rec/inference.yml: no such file"),
         (both_kinds_in_one, "--model-dir: m/det holds a Paddle model and inference.onnx; keep only the one"),
-        (two_kinds, "--model-dir: m/det is for paddlepaddle, m/rec for onnxruntime; take two of one kind"),
-        (no_yaml, "m/det/inference.yml: no YAML file"),
-        (another_yaml, "m/det/inference.yml: not as PaddleOCR writes it for det/ (KeyError: 'Global')"),
-        (swapped, "m/det/inference.yml: PostProcess is CTCLabelDecode, for det/ DBPostProcess is needed"),
+        (two_kinds, "--model-dir: m/det is for paddlepaddle, m/rec for onnxruntime; use two of one kind"),
+        (no_yaml, "m/det/inference.yml: not a YAML file"),
+        (another_yaml, "m/det/inference.yml: not a configuration that PaddleOCR writes for det/ (KeyError: 'Global')"),
+        (swapped, "m/det/inference.yml: PostProcess is CTCLabelDecode, but det/ needs DBPostProcess"),
         (without_characters, "m/rec/inference.yml: PostProcess has no character_dict"),
         (code_as_scale, "m/det/inference.yml: NormalizeImage: scale"),
         (curved, "m/det/inference.yml: a detector of curved text (box_type poly)"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_a_wrong_folder_is_one_line(damage: Callable[[Path], None], message: str, folder: Path, tmp_path: Path):
+def test_wrong_model_folder_is_a_one_line_error(
+    damage: Callable[[Path], None], message: str, folder: Path, tmp_path: Path
+):
     damage(folder)
     assert message in error_line("--engine", "paddleocr", "--model-dir", "m")
     assert not (tmp_path / "written").exists()
@@ -144,16 +146,16 @@ def with_other_characters(folder: Path) -> None:
     [
         (cut, "PP-OCRv4_mobile_det and PP-OCRv4_mobile_rec do not work on paddlepaddle "),
         (with_an_unknown_name, "'my_rec'"),
-        (with_other_characters, "the network knows 6625 characters, its list has 6626"),
+        (with_other_characters, "the network has 6625 characters, its list has 6626"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_models_that_cannot_be_used_are_one_line(damage: Callable[[Path], None], message: str, folder: Path):
+def test_unusable_models_are_a_one_line_error(damage: Callable[[Path], None], message: str, folder: Path):
     damage(folder)
     assert message in error_line("--engine", "paddleocr", "--model-dir", "m")
 
 
-def test_a_file_that_is_no_onnx_model_is_one_line(models: dict[str, Path], tmp_path: Path):
+def test_broken_onnx_file_is_a_one_line_error(models: dict[str, Path], tmp_path: Path):
     shutil.copytree(models["onnx"], tmp_path / "m")
     (tmp_path / "m" / "det" / "inference.onnx").write_bytes(b"no model")
     line = error_line("--engine", "paddleocr", "--model-dir", "m")
@@ -162,7 +164,7 @@ def test_a_file_that_is_no_onnx_model_is_one_line(models: dict[str, Path], tmp_p
 
 
 @pytest.mark.parametrize("package", ["paddleocr", "onnxruntime"])
-def test_a_missing_package_names_the_command(package: str, monkeypatch: pytest.MonkeyPatch):
+def test_missing_package_names_the_install_command(package: str, monkeypatch: pytest.MonkeyPatch):
     from importlib.util import find_spec
 
     monkeypatch.setattr(
@@ -172,7 +174,7 @@ def test_a_missing_package_names_the_command(package: str, monkeypatch: pytest.M
         EngineChoice("paddleocr").plan()
 
 
-def test_paddle_models_without_paddlepaddle_name_the_command(folder: Path, monkeypatch: pytest.MonkeyPatch):
+def test_missing_paddlepaddle_names_the_install_command(folder: Path, monkeypatch: pytest.MonkeyPatch):
     from importlib.util import find_spec
 
     monkeypatch.setattr(

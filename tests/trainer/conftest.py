@@ -21,9 +21,11 @@ from numpy.typing import NDArray
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.recordio import RecordWriter
 from ovocr.trainer.runs.checkpoint import complete_checkpoints
+from ovocr.vocab import Vocabulary
+from tests.manifests import make_manifest
 
 if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"  # read when a kernel's module is first imported
+    os.environ["TRITON_INTERPRET"] = "1"  # read when a kernel module is first imported
 
 WORDS = [f"word{number}" for number in range(50)]
 
@@ -79,12 +81,11 @@ def write_data_set(
         if finished is None or shard < finished:
             data_set.stats_path(shard).parent.mkdir(exist_ok=True)
             data_set.stats_path(shard).write_text(json.dumps({"ok": size}))
-    manifest: dict[str, Any] = {"shards": [f"source{n}.tar" for n in range(len(shard_sizes))]}
-    if words is None:
-        manifest["num_classes"] = num_classes
-    else:
+    vocabulary = None if words is None else Vocabulary(words)
+    if words is not None:
         data_set.vocabulary_path.write_text("".join(f"{word}\n" for word in words))
-    data_set.manifest_path.write_text(json.dumps(manifest))
+    sources = [f"source{n}.tar" for n in range(len(shard_sizes))]
+    make_manifest(sources, vocabulary=vocabulary, num_classes=num_classes).write(data_set.manifest_path)
     return root
 
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.recordio import RecordWriter
+from ovocr.vocab import Vocabulary
+from tests.manifests import make_manifest
 
 SIDE = 240
 # Colour and box of each word. The last box is rotated.
@@ -54,8 +56,9 @@ def write_placed(root: Path, records: Sequence[tuple[bytes, list[int], list[list
     pq.write_table(pa.Table.from_pylist(rows, schema), data_set.records_path(0))
     data_set.stats_path(0).parent.mkdir()
     data_set.stats_path(0).write_text("{}")
-    data_set.vocabulary_path.write_text("".join(f"word{number}\n" for number in range(9)))
-    data_set.manifest_path.write_text('{"shards": [{}]}')
+    words = [f"word{number}" for number in range(9)]
+    data_set.vocabulary_path.write_text("".join(f"{word}\n" for word in words))
+    make_manifest(["source.tar"], vocabulary=Vocabulary(words)).write(data_set.manifest_path)
     return root
 
 

@@ -1,6 +1,6 @@
 """The built-in vocabulary and data sets of stored text."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,8 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from ovocr.dataset.layout import LabelledDataSet
-from ovocr.vocab import Vocabulary
-from ovocr.vocab.lexicon import build_lexicon
+from ovocr.dataset.text import ImageText
+from ovocr.vocab import Segmentation, Vocabulary
+from ovocr.vocab.counting import WordCounts
+from ovocr.vocab.lexicon import LEXICON, build_lexicon, lexicon_settings
+from tests.manifests import make_manifest
 
 SCHEMA = pa.schema(
     [
@@ -28,7 +31,7 @@ def _write_shard(root: Path, shard: int, images: list[list[str]], *, finished: b
     data_set = LabelledDataSet(root)
     for path in (data_set.ocr_path(shard), data_set.stats_path(shard)):
         path.parent.mkdir(parents=True, exist_ok=True)
-    data_set.manifest_path.write_text("{}", encoding="utf-8")
+    make_manifest([], vocabulary=Vocabulary(["word"])).write(data_set.manifest_path)
     rows = [
         {
             "key": f"{number}.jpg",
@@ -49,6 +52,19 @@ def write_shard() -> Callable[..., None]:
     return _write_shard
 
 
+def _count_words(images: Iterable[ImageText], segmentation: Segmentation) -> WordCounts:
+    counts = WordCounts()
+    for image in images:
+        counts.add(image, segmentation)
+    return counts
+
+
+@pytest.fixture
+def count_words() -> Callable[[Iterable[ImageText], Segmentation], WordCounts]:
+    """Returns count_words(images, segmentation), which counts the words of images."""
+    return _count_words
+
+
 @pytest.fixture(scope="session")
 def lexicon() -> Vocabulary:
-    return build_lexicon()
+    return Vocabulary(build_lexicon(), lexicon_settings(), name=LEXICON)

@@ -1,4 +1,4 @@
-"""Class maps: which class of one vocabulary each class of another was; their files, their report, the command."""
+"""Class maps between two vocabularies: matching, files, report and command."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from ovocr.vocab.class_map_report import LISTED, ClassMapReport
 
 
 def vocabulary(words: str, *, simplified: bool = False) -> Vocabulary:
-    """Of words separated by spaces."""
+    """Returns a vocabulary of words separated by spaces."""
     settings = {"segmenter": {"han": "simplified"}} if simplified else {}
     return Vocabulary(words.split(), settings)
 
@@ -25,7 +25,7 @@ def old_ids(old: Vocabulary, new: Vocabulary) -> list[int]:
     return ClassMap.between(old, new).old_ids.tolist()
 
 
-def test_equal_words_have_their_old_class() -> None:
+def test_equal_words_keep_their_class() -> None:
     old, new = vocabulary("the 北京 don't bye"), vocabulary("don't new 北京 the 词")
     assert old_ids(old, new) == [2, -1, 1, 0, -1]
     assert ClassMap.between(old, new).kept == 3
@@ -36,12 +36,12 @@ def test_equal_words_have_their_old_class() -> None:
 @pytest.mark.parametrize(
     ("old", "old_simplified", "new", "new_simplified", "expected"),
     [
-        # A folded word takes the old one of its form with the smallest id, however that is written.
+        # A simplified word maps to the old word with the same simplified form and the smallest id.
         ("臺灣 the 台湾 圖書", False, "台湾 图书 the 新", True, [0, 3, 1, -1]),
         ("台湾 the 臺灣", False, "台湾 the", True, [0, 1]),
-        # Words that were one class become several, which all begin as it.
+        # Several new words map to the one old class.
         ("台湾 the 图书", True, "臺灣 台湾 the 圖書 新", False, [0, 0, 1, 2, -1]),
-        # Where both are written alike nothing is folded.
+        # Nothing is folded if both vocabularies have the same form.
         ("臺灣 台湾", False, "台湾", False, [1]),
         ("臺灣", False, "台湾", False, [-1]),
         ("臺灣", True, "台湾", True, [-1]),
@@ -59,7 +59,7 @@ def test_words_of_folded_vocabularies(
     assert old_ids(*vocabularies) == expected
 
 
-def test_a_saved_map_is_a_plain_array_and_comes_back(tmp_path: Path) -> None:
+def test_save_writes_an_array_that_load_reads(tmp_path: Path) -> None:
     old, new, path = vocabulary("a b c"), vocabulary("c x a"), tmp_path / "map.npy"
     ClassMap.between(old, new).save(path)
     array = np.load(path)
@@ -78,7 +78,7 @@ def test_a_saved_map_is_a_plain_array_and_comes_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.uint32, np.uint64, ">i8"])
-def test_an_array_without_json_is_a_map(tmp_path: Path, dtype: Any) -> None:
+def test_load_accepts_an_array_without_json(tmp_path: Path, dtype: Any) -> None:
     np.save(tmp_path / "map.npy", np.array([3, 0], dtype))
     loaded = ClassMap.load(tmp_path / "map.npy")
     assert (loaded.old_ids.tolist(), loaded.old, loaded.new, loaded.kept) == ([3, 0], None, None, 2)
@@ -95,7 +95,7 @@ def test_an_array_without_json_is_a_map(tmp_path: Path, dtype: Any) -> None:
         (np.array([2**31]), f"{2**31} is neither a class id nor -1"),
     ],
 )
-def test_other_arrays_are_refused(tmp_path: Path, array: Any, message: str) -> None:
+def test_load_refuses_other_arrays(tmp_path: Path, array: Any, message: str) -> None:
     np.save(tmp_path / "map.npy", array)
     with pytest.raises(OvocrError, match=f"map.npy: not a class map: .*{message}"):
         ClassMap.load(tmp_path / "map.npy")
@@ -108,10 +108,10 @@ class Trap:
         return open, ("sprung", "w")
 
 
-def test_other_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_refuses_other_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "map.npy"
-    with pytest.raises(OvocrError, match="map.npy: not a class map that can be read: No such file or directory"):
+    with pytest.raises(OvocrError, match="map.npy: the class map cannot be read: No such file or directory"):
         ClassMap.load(path)
     path.write_bytes(b"0 1 2\n")
     with pytest.raises(OvocrError, match=r"map.npy: not a class map of `ovocr vocab map` \(.npy\): "):
@@ -126,7 +126,7 @@ def test_other_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         ClassMap.load(path)
 
 
-def test_a_header_that_claims_too_much_is_refused(tmp_path: Path) -> None:
+def test_load_refuses_a_header_with_a_false_size(tmp_path: Path) -> None:
     np.save(tmp_path / "map.npy", np.arange(10_000, dtype=np.int32))
     data = (tmp_path / "map.npy").read_bytes().replace(b"(10000,)", b"(10**9,)")
     (tmp_path / "map.npy").write_bytes(data)
@@ -137,7 +137,7 @@ def test_a_header_that_claims_too_much_is_refused(tmp_path: Path) -> None:
         ClassMap.load(tmp_path / "map.npy")
 
 
-def test_another_file_than_its_json_describes(tmp_path: Path) -> None:
+def test_load_refuses_a_file_that_its_json_does_not_describe(tmp_path: Path) -> None:
     path = tmp_path / "map.npy"
     ClassMap.between(vocabulary("a b"), vocabulary("b a")).save(path)
     np.save(path, np.array([0, 1], np.int32))
@@ -146,7 +146,7 @@ def test_another_file_than_its_json_describes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("stamp", [[], {"size": 2}, {"size": "2", "sha256": "x"}, {"size": 2, "sha256": 5}])
-def test_a_json_that_describes_no_vocabulary(tmp_path: Path, stamp: Any) -> None:
+def test_load_refuses_json_without_a_vocabulary_stamp(tmp_path: Path, stamp: Any) -> None:
     path = tmp_path / "map.npy"
     ClassMap.between(vocabulary("a b"), vocabulary("b a")).save(path)
     described = tmp_path / "map.npy.json"
@@ -155,7 +155,7 @@ def test_a_json_that_describes_no_vocabulary(tmp_path: Path, stamp: Any) -> None
         ClassMap.load(path)
 
 
-def test_the_report_counts_both_sides() -> None:
+def test_report_counts_classes_of_both_vocabularies() -> None:
     old = Vocabulary([f"w{number}" for number in range(50)])
     new = Vocabulary([*(f"n{number}" for number in range(30)), *(f"w{number}" for number in range(0, 20, 2))])
     report = ClassMapReport.of(ClassMap.between(old, new), old, new, names=("old.txt", "new\x1b[2J.txt"))
@@ -171,7 +171,7 @@ def test_the_report_counts_both_sides() -> None:
         ["gone", "40", "80.0%"],
         ["new", "vocabulary", "new\\x1b[2J.txt", "40"],
         ["kept", "10", "25.0%"],
-        ["written", "otherwise", "before", "0", "0.0%"],
+        ["spelled", "differently", "before", "0", "0.0%"],
         ["new", "words", "30", "75.0%"],
         ["new", "words,", "by", "class", "id"],
     ]
@@ -182,7 +182,7 @@ def run(*arguments: str) -> None:
     main(["vocab", "map", *arguments], standalone_mode=False)
 
 
-def test_the_command_writes_map_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_writes_map_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("opencc", reason="the extra vocab, which folds traditional characters, is not installed")
     old, new, out = (str(tmp_path / name) for name in ("old.txt", "new.txt", "map.npy"))
     vocabulary("臺灣 the 台湾 bye").save(old)
@@ -195,10 +195,10 @@ def test_the_command_writes_map_and_figures(tmp_path: Path, capsys: pytest.Captu
     assert figures["added_words"] == [{"id": 2, "word": "新"}]
     assert figures["gone_words"] == [{"id": 2, "word": "台湾"}, {"id": 3, "word": "bye"}]
     run(old, new, "--out", out)
-    assert capsys.readouterr().out.endswith("written otherwise before, by class id\n         1  台湾  was 0  臺灣\n")
+    assert capsys.readouterr().out.endswith("spelled differently before, by class id\n         1  台湾  was 0  臺灣\n")
 
 
-def test_the_lexicon_maps_to_a_part_of_itself(tmp_path: Path, lexicon: Vocabulary) -> None:
+def test_map_from_the_lexicon_to_a_part_of_it(tmp_path: Path, lexicon: Vocabulary) -> None:
     part = Vocabulary([lexicon.word(id) for id in range(364_000, 10, -7)])
     assert old_ids(lexicon, part) == list(range(364_000, 10, -7))
 
@@ -206,13 +206,13 @@ def test_the_lexicon_maps_to_a_part_of_itself(tmp_path: Path, lexicon: Vocabular
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--out", "new.txt"], "--out new.txt: is a vocabulary that is read; choose another file for the class map"),
-        (["--out", "./old.txt"], "--out ./old.txt: is a vocabulary that is read"),
-        (["--out", "no/map.npy"], "--out no/map.npy: is a folder, or in a folder that is not there"),
-        (["--out", "m.npy", "--json", "m.npy.json"], "--json m.npy.json: stands beside the class map"),
+        (["--out", "new.txt"], "--out new.txt: is one of the two vocabularies; choose another file for the class map"),
+        (["--out", "./old.txt"], "--out ./old.txt: is one of the two vocabularies"),
+        (["--out", "no/map.npy"], "--out no/map.npy: is a folder, or in a folder that does not exist"),
+        (["--out", "m.npy", "--json", "m.npy.json"], "--json m.npy.json: is the description of the class map"),
     ],
 )
-def test_wrong_places_for_files(
+def test_command_refuses_output_paths(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -14,7 +14,8 @@ import pytest
 
 from ovocr.base.errors import OvocrError
 from ovocr.dataset.layout import LabelledDataSet
-from ovocr.vocab.corpus import ImageText, TextShard, find_shards, map_shards, read_images
+from ovocr.dataset.text import ImageText, TextShard, find_shards, read_images
+from ovocr.processes.shard_map import map_shards
 
 WriteShard = Callable[..., None]
 
@@ -71,7 +72,7 @@ def test_a_broken_shard_is_named(tmp_path: Path, write_shard: WriteShard, damage
         path.write_bytes(path.read_bytes()[:-20])
     else:
         pq.write_table(pa.table({"key": ["a"]}), path)
-    with pytest.raises(OvocrError, match=rf"{path.name}: the stored text cannot be read"):
+    with pytest.raises(OvocrError, match=rf"{path.name}: cannot be read"):
         list(read_images(TextShard(tmp_path, 0)))
 
 
@@ -89,7 +90,7 @@ def test_an_error_in_a_process_reaches_the_caller(tmp_path: Path, write_shard: W
     for number in range(2):
         write_shard(tmp_path, number, [["a"]])
     LabelledDataSet(tmp_path).ocr_path(1).unlink()
-    with pytest.raises(OvocrError, match="00001.parquet: the stored text cannot be read"):
+    with pytest.raises(OvocrError, match="00001.parquet: cannot be read"):
         list(map_shards(first_keys_and_process, find_shards([tmp_path]), workers=2))
 
 

@@ -1,17 +1,19 @@
-"""Words of pictures, counted, and the file of the counts."""
+"""Word counts of images and their file."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from ovocr.dataset.text import ImageText
 from ovocr.vocab import Segmentation
-from ovocr.vocab.corpus import ImageText
-from ovocr.vocab.counting import COUNTS, WordCounts, count_words
+from ovocr.vocab.counting import COUNTS, WordCounts
 
+CountWords = Callable[..., WordCounts]
 IMAGES = [ImageText("a.jpg", ["Hello hello", "well"]), ImageText("b.jpg", []), ImageText("c.jpg", ["zoo hello 乾淨"])]
 
 
-def test_tokens_images_and_examples() -> None:
+def test_add_counts_tokens_images_and_examples(count_words: CountWords) -> None:
     counts = count_words(IMAGES, Segmentation())
     assert counts == WordCounts(
         images=3,
@@ -22,15 +24,15 @@ def test_tokens_images_and_examples() -> None:
     )
 
 
-def test_words_of_one_picture_are_given_with_their_number() -> None:
+def test_add_returns_the_words_of_the_image() -> None:
     assert WordCounts().add(IMAGES[0], Segmentation()) == {"hello": 2, "well": 1}
 
 
-def test_words_are_counted_as_the_segmentation_says() -> None:
+def test_add_uses_the_segmentation(count_words: CountWords) -> None:
     assert "干净" in count_words(IMAGES, Segmentation(han="simplified")).tokens
 
 
-def test_the_file_is_sorted_by_bytes(tmp_path: Path) -> None:
+def test_file_is_sorted_by_bytes(tmp_path: Path, count_words: CountWords) -> None:
     counts = count_words([ImageText("k", ["\U0001d4d0b z é \ue000 \uff21 \U00020000 中 a"])], Segmentation())
     counts.write(tmp_path / "counts.parquet")
     table = pq.read_table(tmp_path / "counts.parquet")

@@ -1,4 +1,4 @@
-"""The built-in vocabulary against its recipe, read from the two lists independently of the package's code."""
+"""The built-in vocabulary, compared with the two word lists independently of the package's code."""
 
 import unicodedata
 from pathlib import Path
@@ -24,7 +24,7 @@ def words(lexicon: Vocabulary) -> list[str]:
 
 @pytest.fixture(scope="module")
 def frequencies() -> dict[str, int]:
-    """Frequencies of jieba's normalised words."""
+    """Returns the frequencies of jieba's normalised words."""
     found: dict[str, int] = {}
     for line in Path(jieba.__file__).with_name("dict.txt").read_text(encoding="utf-8").splitlines():
         entry, frequency, _ = line.split(" ")
@@ -33,7 +33,7 @@ def frequencies() -> dict[str, int]:
     return found
 
 
-def test_size_and_bytes(lexicon: Vocabulary) -> None:
+def test_size_and_sha256(lexicon: Vocabulary) -> None:
     assert len(lexicon) == 365_187
     assert lexicon.sha256 == SHA256
 
@@ -51,7 +51,9 @@ def test_chinese_part_is_the_most_frequent_of_the_dictionary(words: list[str], f
     assert chinese[:3] == ["了", "是", "在"]
 
 
-def test_order_of_equally_frequent_words(words: list[str], frequencies: dict[str, int]) -> None:
+def test_equally_frequent_words_are_ordered_by_script_length_and_code_point(
+    words: list[str], frequencies: dict[str, int]
+) -> None:
     ties = [word for word in words[:CHINESE] if frequencies[word] == 3]
     mixed = [word for word in ties if not regex.fullmatch(r"\p{Han}+", word)]
     assert {"c++", "c#", "at&t", "4s店"} <= set(mixed)
@@ -60,7 +62,7 @@ def test_order_of_equally_frequent_words(words: list[str], frequencies: dict[str
     assert ties[: len(mixed)] == mixed
 
 
-def test_english_part_follows_the_list(words: list[str]) -> None:
+def test_english_part_follows_the_order_of_the_list(words: list[str]) -> None:
     taken = set(words[:CHINESE])
     expected: dict[str, None] = {}
     for group in wordfreq.get_frequency_list("en", "large"):
@@ -82,13 +84,13 @@ def test_settings(lexicon: Vocabulary) -> None:
     }
 
 
-def test_saved_it_loads_as_the_same(lexicon: Vocabulary, tmp_path: Path) -> None:
+def test_saved_lexicon_loads_unchanged(lexicon: Vocabulary, tmp_path: Path) -> None:
     lexicon.save(tmp_path / "vocab.txt")
     loaded = Vocabulary.load(tmp_path / "vocab.txt")
     assert (loaded.sha256, loaded.settings, loaded.id("c++")) == (SHA256, lexicon.settings, lexicon.id("c++"))
 
 
-def test_other_word_lists_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_build_lexicon_refuses_other_word_lists(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wordfreq, "get_frequency_list", lambda language, size: [["the", "of"]])
     with pytest.raises(OvocrError) as raised:
         lexicon_module.build_lexicon()
@@ -99,27 +101,27 @@ def test_other_word_lists_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file that the lexicon is kept in, of a user who has none yet."""
+    """Returns the path of the cached lexicon in an empty cache folder."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     return tmp_path / "ovocr" / f"lexicon-{SHA256[:16]}.txt"
 
 
-def test_once_made_it_is_read(lexicon: Vocabulary, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_uses_the_cached_lexicon(lexicon: Vocabulary, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert Vocabulary.load("lexicon").sha256 == SHA256
     assert [path.name for path in cache.parent.iterdir()] == [cache.name]
-    monkeypatch.setattr(lexicon_module, "build_lexicon", lambda: pytest.fail("it was made again"))
+    monkeypatch.setattr(lexicon_module, "build_lexicon", lambda: pytest.fail("the lexicon was made again"))
     again = Vocabulary.load("lexicon")
     assert (again.sha256, again.settings, again.id("c++")) == (SHA256, lexicon.settings, lexicon.id("c++"))
 
 
 @pytest.mark.parametrize("content", [b"", b"the\n", b"\xff\n"])
-def test_anything_else_in_its_place_is_replaced(cache: Path, content: bytes) -> None:
+def test_load_replaces_other_content_in_the_cache(cache: Path, content: bytes) -> None:
     cache.parent.mkdir()
     cache.write_bytes(content)
     assert Vocabulary.load("lexicon").sha256 == SHA256
     assert len(cache.read_bytes()) > 1_000_000
 
 
-def test_a_folder_that_cannot_be_written_is_no_error(cache: Path) -> None:
-    cache.parent.touch()  # a file where the folder would be
+def test_load_works_without_a_writable_cache(cache: Path) -> None:
+    cache.parent.touch()  # a file instead of the folder
     assert Vocabulary.load("lexicon").sha256 == SHA256

@@ -1,4 +1,4 @@
-"""Looking words and class ids up by hand, and what a vocabulary says of itself."""
+"""Lookup of words and class ids, and the description of a vocabulary."""
 
 import pytest
 
@@ -26,31 +26,33 @@ def vocabulary() -> Vocabulary:
         ("99", 6, "99", "is a word of the vocabulary, not a class id of it"),
         ("7", None, None, "class ids go from 0 to 6"),
         ("9" * 5000, None, None, "class ids go from 0 to 6"),
-        ("World", None, None, "not in the vocabulary, where it would be world"),
-        ("hello-world", None, None, "not in the vocabulary; as text it is hello + world"),
-        ("$5.00", None, None, "not in the vocabulary; no text has it as a word"),
+        ("World", None, None, "not in the vocabulary (looked up as world)"),
+        ("hello-world", None, None, "not in the vocabulary; segmentation makes it hello + world"),
+        ("$5.00", None, None, "not in the vocabulary; segmentation finds no word in it"),
         ("乾淨", None, None, "not in the vocabulary"),
-        ("\udc80", None, None, "not in the vocabulary; no text has it as a word"),
-        ("", None, None, "not in the vocabulary; no text has it as a word"),
+        ("\udc80", None, None, "not in the vocabulary; segmentation finds no word in it"),
+        ("", None, None, "not in the vocabulary; segmentation finds no word in it"),
     ],
 )
-def test_one_answer(vocabulary: Vocabulary, item: str, id: int | None, word: str | None, note: str) -> None:
+def test_look_up_returns_one_answer(
+    vocabulary: Vocabulary, item: str, id: int | None, word: str | None, note: str
+) -> None:
     assert look_up(vocabulary, item) == [Answer(asked=item, id=id, word=word, note=note)]
 
 
-def test_digits_that_are_a_class_id_and_a_word(vocabulary: Vocabulary) -> None:
+def test_look_up_returns_two_answers_for_digits_that_are_also_a_word(vocabulary: Vocabulary) -> None:
     assert look_up(vocabulary, "2") == [
         Answer(asked="2", id=2, word="café"),
         Answer(asked="2", id=1, word="2", note="is a word of the vocabulary as well as a class id"),
     ]
 
 
-def test_words_are_folded_as_the_vocabulary_says() -> None:
+def test_look_up_uses_the_vocabularys_segmentation() -> None:
     vocabulary = Vocabulary(WORDS, {"segmenter": {"han": "simplified"}})
     assert look_up(vocabulary, "乾淨") == [Answer(asked="乾淨", id=4, word="干净", note="is looked up as 干净")]
 
 
-def test_what_a_vocabulary_is() -> None:
+def test_describe_and_format_description() -> None:
     settings = {
         "segmenter": {"version": 1, "hmm": True},
         "source": [{"manifest_sha256": "ab", "shards": 3}, {"manifest_sha256": "cd", "shards": 1}],
@@ -73,6 +75,6 @@ def test_what_a_vocabulary_is() -> None:
     ]
 
 
-def test_a_short_list_without_settings() -> None:
+def test_describe_a_short_vocabulary_without_settings() -> None:
     description = describe(Vocabulary(["a", "b"]))
     assert (description["first"], description["last"]) == (["a", "b"], ["a", "b"])

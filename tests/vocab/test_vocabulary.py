@@ -1,4 +1,4 @@
-"""Vocabulary files: what is written, what is read back, what is refused and with which words."""
+"""Vocabularies and their files: written, read and refused."""
 
 import hashlib
 import json
@@ -30,12 +30,12 @@ def test_ids_are_line_numbers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("id", [-1, 3])
-def test_a_class_id_out_of_range(id: int) -> None:
-    with pytest.raises(IndexError, match=f"class id {id} of a vocabulary of 3 words"):
+def test_word_raises_for_a_class_id_out_of_range(id: int) -> None:
+    with pytest.raises(IndexError, match=f"class id {id} is not in a vocabulary of 3 words"):
         Vocabulary(["a", "b", "c"]).word(id)
 
 
-def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
+def test_save_and_load_give_the_same_vocabulary(tmp_path: Path) -> None:
     made = Vocabulary(["b", "a", "词"], {"source": ["hand"], "counts": {"words": 3}})
     made.save(tmp_path / "v.txt")
     assert (tmp_path / "v.txt").read_bytes() == "b\na\n词\n".encode()
@@ -50,7 +50,7 @@ def test_saved_and_loaded_is_the_same(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["v.txt", "v.txt.json"]
 
 
-def test_pickled_is_the_same() -> None:
+def test_pickle_gives_the_same_vocabulary() -> None:
     made = Vocabulary(["b", "a"], {"source": ["hand"]})
     copy = pickle.loads(pickle.dumps(made))
     assert (copy.id("a"), copy.word(0), copy.sha256, copy.settings) == (1, "b", made.sha256, {"source": ["hand"]})
@@ -61,9 +61,9 @@ def test_pickled_is_the_same() -> None:
     [
         (b"", ": no words"),
         (b"a\n\nb\n", ":2: an empty line; every line is one word"),
-        (b"a\nb\nc", ":3: the last line has no line end; is the file cut short?"),
+        (b"a\nb\nc", ":3: the last line has no line end; is the file truncated?"),
         (b"a\nb\n\xff\n", ":3: not UTF-8; save the vocabulary as UTF-8 text"),
-        (b"a\nb\nc\nb\na\n", ':5: "a" stands on line 1 already'),
+        (b"a\nb\nc\nb\na\n", ':5: "a" is already on line 1'),
         (b"a\nnew york\n", ":2: white space or control character (' ') in \"new york\""),
         (b"a\r\nb\r\n", ":1: white space or control character ('\\r') in \"a\\r\""),
         (b"a\nb\x1b[2J\n", ":2: white space or control character ('\\x1b') in \"b\\x1b[2J\""),
@@ -71,7 +71,7 @@ def test_pickled_is_the_same() -> None:
         (b"\xef\xbb\xbfa\n", ":1: white space or control character ('\\ufeff') in \"\\ufeffa\""),
     ],
 )
-def test_what_is_no_vocabulary(tmp_path: Path, data: bytes, message: str) -> None:
+def test_load_refuses_files_that_are_no_vocabulary(tmp_path: Path, data: bytes, message: str) -> None:
     path = tmp_path / "v.txt"
     path.write_bytes(data)
     with pytest.raises(OvocrError) as raised:
@@ -79,28 +79,28 @@ def test_what_is_no_vocabulary(tmp_path: Path, data: bytes, message: str) -> Non
     assert str(raised.value) == f"{path}{message}"
 
 
-def test_a_line_feed_inside_a_word() -> None:
+def test_line_feed_inside_a_word_is_refused() -> None:
     with pytest.raises(OvocrError) as raised:
         Vocabulary(["a", "b\nc"])
     assert str(raised.value) == 'vocabulary:2: a line feed in "b\\nc"'
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(OvocrError, match="not a vocabulary that can be read: No such file or directory"):
+def test_load_refuses_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(OvocrError, match="the vocabulary cannot be read: No such file or directory"):
         Vocabulary.load(tmp_path / "v.txt")
 
 
-def test_another_file_than_its_json_describes(tmp_path: Path) -> None:
+def test_load_refuses_a_file_that_its_json_does_not_describe(tmp_path: Path) -> None:
     path = tmp_path / "v.txt"
     Vocabulary(["a", "b"]).save(path)
     path.write_bytes(b"a\nc\n")
     expected = hashlib.sha256(b"a\nb\n").hexdigest()
-    with pytest.raises(OvocrError, match=rf"v.txt: has 2 words and sha256 .* but .*v.txt.json says 2 and {expected}"):
+    with pytest.raises(OvocrError, match=rf"v.txt: size 2 and sha256 .* but .*v.txt.json says 2 and {expected}"):
         Vocabulary.load(path)
 
 
 @pytest.mark.parametrize("before", [None, "old\n"])
-def test_a_kill_between_the_two_files_is_seen(
+def test_load_refuses_the_files_of_a_killed_save(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str | None
 ) -> None:
     path = tmp_path / "v.txt"
@@ -118,21 +118,21 @@ def test_a_kill_between_the_two_files_is_seen(
         patched.setattr(os, "replace", replace_one)
         with pytest.raises(KeyboardInterrupt):
             Vocabulary(["a", "b"], {"segmenter": {"han": "simplified"}}).save(path)
-    with pytest.raises(OvocrError, match=r"v\.txt: (not a vocabulary that can be read|has 1 words .* says 2)"):
+    with pytest.raises(OvocrError, match=r"v\.txt: (the vocabulary cannot be read|size 1 and .* says 2)"):
         Vocabulary.load(path)
     Vocabulary(["a", "b"]).save(path)
     assert len(Vocabulary.load(path)) == 2
 
 
 @pytest.mark.parametrize(("text", "message"), [("{", "cannot be read as JSON"), ("[]", "a JSON object was expected")])
-def test_a_broken_json(tmp_path: Path, text: str, message: str) -> None:
+def test_load_refuses_broken_json(tmp_path: Path, text: str, message: str) -> None:
     Vocabulary(["a"]).save(tmp_path / "v.txt")
     (tmp_path / "v.txt.json").write_text(text, encoding="utf-8")
     with pytest.raises(OvocrError, match=rf"v.txt.json: {message}"):
         Vocabulary.load(tmp_path / "v.txt")
 
 
-def test_the_name_lexicon_wins_over_a_file(
+def test_lexicon_names_the_built_in_vocabulary_not_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lexicon: Vocabulary
 ) -> None:
     (tmp_path / "lexicon").write_bytes(b"mine\n")
@@ -145,13 +145,13 @@ def run_python(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def test_importing_needs_no_other_package() -> None:
+def test_import_loads_no_other_package() -> None:
     heavy = "{'jieba', 'wordfreq', 'regex', 'pyarrow', 'numpy', 'torch'}"
     done = run_python(f"import sys, ovocr.vocab; print(sorted({heavy} & set(sys.modules)))")
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
-def test_a_vocabulary_is_read_without_the_word_packages(tmp_path: Path) -> None:
+def test_load_needs_no_word_packages(tmp_path: Path) -> None:
     Vocabulary(["a", "b"]).save(tmp_path / "v.txt")
     block = "import sys; sys.modules.update(dict.fromkeys(['jieba', 'wordfreq', 'regex', 'pyarrow']))"
     done = run_python(
@@ -165,17 +165,13 @@ def test_a_vocabulary_is_read_without_the_word_packages(tmp_path: Path) -> None:
     [
         ("jieba", "segment('a')", "cutting Chinese text needs jieba: pip install jieba==0.42.1"),
         ("regex", "segment('a')", "finding words needs the package regex: pip install regex"),
-        (
-            "wordfreq",
-            "Vocabulary.load('lexicon')",
-            "the vocabulary lexicon needs wordfreq: pip install wordfreq==3.1.1",
-        ),
+        ("wordfreq", "Vocabulary.load('lexicon')", "finding words needs wordfreq: pip install wordfreq==3.1.1"),
     ],
 )
-def test_a_missing_package_is_named(
+def test_missing_package_is_named(
     package: str, call: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # the lexicon that an earlier command kept needs no package
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # a cached lexicon would need no package
     code = (
         f"import sys; sys.modules[{package!r}] = None\n"
         "from ovocr.base.errors import OvocrError\nfrom ovocr.vocab import Vocabulary, segment\n"

@@ -1,4 +1,4 @@
-"""Scripts of words, and of every letter that normalised words can hold beside the package regex."""
+"""Scripts of words, and of all letters of normalised words compared with the package regex."""
 
 import sys
 import unicodedata
@@ -20,14 +20,14 @@ from ovocr.vocab.word_script import MIXED, OTHER, SCRIPTS, script_of
         ("c++", "Latin"),
         ("straße", "Latin"),
         ("ｃａｆé", "Latin"),
-        ("e\u0301te\u0301", "Latin"),  # marks of their own
+        ("e\u0301te\u0301", "Latin"),  # separate marks
         ("不要", "Han"),
         ("〇", "Han"),
         ("人々", "Han"),
         ("ひらがな", "Hiragana"),
         ("データ", "Katakana"),
         ("ﾃﾞｰﾀ", "Katakana"),
-        ("らーめん", "Hiragana"),  # the long mark goes with the rest
+        ("らーめん", "Hiragana"),  # both kana share the long mark
         ("안녕하세요", "Hangul"),
         ("привет", "Cyrillic"),
         ("λόγος", "Greek"),
@@ -49,7 +49,7 @@ def test_scripts_of_words(word: str, script: str) -> None:
     assert script_of(word) == script
 
 
-def test_letters_have_the_script_that_unicode_gives_them() -> None:
+def test_letters_have_their_unicode_script() -> None:
     wrong = {}
     named = {script: regex.compile(rf"\p{{{script}}}") for script in SCRIPTS if script not in (MIXED, OTHER)}
     checked = 0
@@ -60,6 +60,6 @@ def test_letters_have_the_script_that_unicode_gives_them() -> None:
             if script_of(letter) != truth:
                 wrong[letter] = (script_of(letter), truth)
     assert checked > 100_000
-    # Signs that two scripts share, phonetic letters, marks that repeat a kanji.
+    # Exceptions: signs that two scripts share, phonetic letters, marks that repeat a kanji.
     assert len(wrong) < 10, wrong
     assert not set("abcdefghijklmnopqrstuvwxyz一二三々あア가жαاאहท") & wrong.keys()

@@ -1,1 +1,1 @@
-"""OCR engines: one interface, batching across pictures, RapidOCR, PaddleOCR and their models. Imports dataset."""
+"""OCR engines: one interface, batching across images, RapidOCR, PaddleOCR and their models. Imports dataset, base."""

@@ -1,8 +1,8 @@
-"""From pictures to lines of text: the schedule that every engine's detection and recognition run in.
+"""Reads lines of text in images: batches detection and recognition in the same way for every engine.
 
-Pictures that have the same shape before the detector are detected together. The crops of all pictures at hand are
-pooled, sorted by the width they are padded to, and recognised in batches of one width. A crop's width is its own
-rounded up, so that little of what a network computes is padding, and what is read never depends on the neighbours.
+Images with the same shape at the detector are detected together. The crops of all given images are sorted by their
+padded width and recognised in batches of one width. A crop is padded to its own width, rounded up, so padding costs
+little and the result never depends on the other crops in the batch.
 """
 
 import math
@@ -14,7 +14,7 @@ from ovocr.dataset.lines import SCORE_DECIMALS, Line
 from ovocr.labelgen.engines.interface import Batching, Engine, Pixels, Reading, Region
 
 MIN_CROP_WIDTH = 32
-# Recognition's output has some 18,000 probabilities for every 8 pixels across: batches of long lines are smaller.
+# The recogniser's output has about 18,000 probabilities per 8 pixels of width, so batches of long lines are smaller.
 MAX_BATCH_WIDTH = 32_768
 
 _Item = TypeVar("_Item")
@@ -22,20 +22,20 @@ _Shape = TypeVar("_Shape", int, tuple[int, ...])
 _Result = TypeVar("_Result")
 
 
-def read_lines(engine: Engine, pictures: Sequence[Pixels]) -> list[list[Line]]:
-    """The lines of each picture in reading order; none where there is no text. Raises EngineError."""
+def read_lines(engine: Engine, images: Sequence[Pixels]) -> list[list[Line]]:
+    """Returns the lines of each image in reading order; an empty list if it has no text. Raises EngineError."""
     batching = engine.batching
-    prepared = [engine.prepare(picture) for picture in pictures]
+    prepared = [engine.prepare(image) for image in images]
     detected = iter(
         _in_batches(
-            [picture for picture in prepared if picture is not None],
-            lambda picture: picture.tensor.shape,
-            lambda shape: batching.pictures,
+            [image for image in prepared if image is not None],
+            lambda image: image.tensor.shape,
+            lambda shape: batching.images,
             lambda batch, shape: engine.detect(batch),
             batching.full,
         )
     )
-    found = [[] if picture is None else next(detected) for picture in prepared]
+    found = [[] if image is None else next(detected) for image in prepared]
     readings = _in_batches(
         [region.crop for regions in found for region in regions],
         lambda crop: padded_width(crop, batching),
@@ -48,7 +48,7 @@ def read_lines(engine: Engine, pictures: Sequence[Pixels]) -> list[list[Line]]:
 
 
 def padded_width(crop: Pixels, batching: Batching) -> int:
-    """Pixels across that the recogniser gets of a crop, text and padding."""
+    """Returns the width in pixels, text and padding, at which the recogniser gets a crop."""
     text_width = math.ceil(batching.crop_height * crop.shape[1] / crop.shape[0])
     return max(MIN_CROP_WIDTH, math.ceil(text_width / batching.width_step) * batching.width_step)
 
@@ -60,7 +60,10 @@ def _in_batches(
     run: Callable[[list[_Item], _Shape], list[_Result]],
     full: bool,
 ) -> list[_Result]:
-    """What ``run`` gives for each item, called on batches of one shape. full: the last batch is filled up."""
+    """Calls ``run`` on batches of one shape and returns the results in the order of the items.
+
+    full: fill the last batch of a shape by repeating its last item.
+    """
     by_shape: dict[_Shape, list[int]] = defaultdict(list)
     for number, item in enumerate(items):
         by_shape[shape_of(item)].append(number)
@@ -70,13 +73,13 @@ def _in_batches(
         for start in range(0, len(numbers), size):
             batch = numbers[start : start + size]
             filling = [batch[-1]] * (size - len(batch)) if full else []
-            given = run([items[number] for number in batch + filling], shape)
-            results.update(zip(batch, given, strict=not full))
+            batch_results = run([items[number] for number in batch + filling], shape)
+            results.update(zip(batch, batch_results, strict=not full))
     return [results[number] for number in range(len(items))]
 
 
 def _lines(regions: list[Region], readings: Iterator[Reading], min_score: float) -> list[Line]:
-    """The lines of a picture, which takes as many readings as it has regions."""
+    """Returns the lines of an image. Takes one reading per region from ``readings``."""
     return [
         Line(reading.text, round(reading.score, SCORE_DECIMALS), region.box)
         for region, reading in zip(regions, readings, strict=False)

@@ -1,4 +1,4 @@
-"""What an OCR engine offers: detection and recognition on batches, and how one is chosen."""
+"""The interface of OCR engines: choice, plan, and detection and recognition on batches."""
 
 import os
 import re
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ovocr.base.errors import UsageError
-from ovocr.dataset.boxes import Box
+from ovocr.dataset.boxes import DECIMALS, Box
 
 # uint8 [height, width, 3], blue-green-red.
 Pixels = npt.NDArray[np.uint8]
@@ -20,37 +20,36 @@ Pixels = npt.NDArray[np.uint8]
 # Each module has plan(choice: EngineChoice) -> EnginePlan.
 _MODULES = {"rapidocr": "ovocr.labelgen.engines.rapidocr", "paddleocr": "ovocr.labelgen.engines.paddleocr"}
 
-
-# How ONNX Runtime's messages begin; RapidOCR puts a traceback before that.
+# The beginning of ONNX Runtime's messages. RapidOCR puts a traceback before it.
 _ONNXRUNTIME_START = re.compile(r".*\[ONNXRuntimeError\] : \d+ : \w+ : ", re.DOTALL)
 _ONNXRUNTIME_ADVICE = "Please fix either the inputs/outputs or the model."
 _HALF_REASON = 120  # characters
 
 
 class EngineError(Exception):
-    """An engine could not process a picture."""
+    """An engine cannot process an image."""
 
     @classmethod
     def at(cls, step: str, error: Exception) -> "EngineError":
-        """What an engine's library raised in a step, in one line."""
+        """Returns the error of an engine's library in a step such as "detection", in one line."""
         return cls(f"{step}: {type(error).__name__}: {reason_of(error)}")
 
 
 def reason_of(error: Exception) -> str:
-    """What a library says about its failure, in one line; of a long one the beginning and the end."""
+    """Returns a library's error message in one line. A long message is cut in the middle."""
     text = str(error).strip()
     if start := _ONNXRUNTIME_START.match(text):
         text = text[start.end() :].replace(_ONNXRUNTIME_ADVICE, "")
     else:
         text = (text.splitlines() or [""])[-1]
     line = " ".join(text.split())
-    # ONNX Runtime names the node first and says last what is wrong with it; its own source code stands in between.
+    # ONNX Runtime names the node at the beginning and the problem at the end, with its source code in between.
     return line if len(line) <= 2 * _HALF_REASON else f"{line[:_HALF_REASON]} … {line[-_HALF_REASON:]}"
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A picture as a detector wants it. tensor: float32 [3, height, width]. source: what boxes and crops need."""
+    """A detector's input for an image. tensor: float32 [3, height, width]. source: data for boxes and crops."""
 
     tensor: npt.NDArray[np.float32]
     source: Any
@@ -58,15 +57,20 @@ class Prepared:
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """A place where a detector sees text. box: in pixels of the picture. crop: its pixels, reading left to right."""
+    """A place where a detector finds text. box: in pixels of the image. crop: its pixels, text from left to right."""
 
     box: Box
     crop: Pixels
 
+    @classmethod
+    def at(cls, corners: npt.NDArray[Any], crop: Pixels) -> "Region":
+        """Returns the region at these corners, rounded. corners: [4, 2], x before y, in the order of a box."""
+        return cls(tuple(round(float(value), DECIMALS) for value in corners.reshape(-1)), crop)
+
 
 @dataclass(frozen=True)
 class Reading:
-    """What a recogniser reads in a crop. score: 0 to 1."""
+    """The text that a recogniser reads in a crop. score: 0 to 1."""
 
     text: str
     score: float
@@ -74,16 +78,16 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True)
 class Batching:
-    """How an engine is fed. Every shape that reaches a network depends on the picture or the crop alone.
+    """Batch sizes of an engine. The shape of a network's input depends only on the image or the crop.
 
-    pictures: of one shape, that detection takes at most at once.
-    crops: padded to one width, that recognition takes at most at once.
-    crop_height: pixels; what recognition scales every crop to.
-    width_step: a crop is padded to a width that is a multiple of this.
-    full: every batch is filled up, for a device on which an item's result depends on the size of its batch.
+    images: maximum number of images of one shape per detection.
+    crops: maximum number of crops of one padded width per recognition.
+    crop_height: height in pixels to which recognition scales every crop.
+    width_step: the padded width of a crop is a multiple of this, in pixels.
+    full: fill up every batch, for devices on which an item's result depends on the batch size.
     """
 
-    pictures: int
+    images: int
     crops: int
     crop_height: int
     width_step: int
@@ -91,31 +95,33 @@ class Batching:
 
 
 class Engine(Protocol):
-    """Detection and recognition on batches. What they give for one item never depends on the others in its batch.
+    """Detection and recognition on batches. The result for an item never depends on the others in its batch.
 
-    All methods raise EngineError. min_score: a reading below it is no text.
+    min_score: readings with a lower score are not text.
+
+    All methods raise EngineError.
     """
 
     min_score: float
     batching: Batching
 
-    def prepare(self, picture: Pixels) -> Prepared | None:
-        """A picture as detection wants it; None for one too narrow to hold text that could be seen."""
+    def prepare(self, image: Pixels) -> Prepared | None:
+        """Returns the detector's input for an image; None if the image is too narrow for visible text."""
 
-    def detect(self, pictures: Sequence[Prepared]) -> list[list[Region]]:
-        """The regions of each picture, in reading order. pictures: of one shape."""
+    def detect(self, images: Sequence[Prepared]) -> list[list[Region]]:
+        """Returns the regions of each image in reading order. images: of one shape."""
 
     def recognise(self, crops: Sequence[Pixels], width: int) -> list[Reading]:
-        """The text of each crop. width: pixels that each is padded to."""
+        """Returns the text of each crop. width: the padded width of all crops, in pixels."""
 
 
 class EnginePlan(Protocol):
-    """An engine that can be made here: packages and models are there. Can be pickled, to be loaded in each worker.
+    """An engine whose packages and models have been found. Plans can be pickled; each worker loads its own engine.
 
-    notice: a line for the user on what was chosen and why; None where there was nothing to choose.
-    images_at_once: how many pictures a worker should have at hand, for its engine's batches.
-    workers: how many workers are of use, where that is not one for each core.
-    gpus: how many it can use; 0 for an engine on processor cores.
+    notice: a line for the user about the chosen models and device; None if there was no choice.
+    images_at_once: number of images that a worker should read at once, to fill batches.
+    workers: useful number of workers; None for one per core.
+    gpus: number of usable GPUs; 0 for an engine on the CPU.
     """
 
     notice: str | None
@@ -124,22 +130,22 @@ class EnginePlan(Protocol):
     gpus: int
 
     def describe(self) -> dict[str, Any]:
-        """All that the results depend on: settings, hashes of the model files, versions of the packages."""
+        """Returns everything that results depend on: settings, hashes of model files and package versions."""
 
     def load(self, worker: int = 0) -> Engine:
-        """The engine, on one thread or one GPU. worker: the number of the worker that loads it, which spreads them.
+        """Loads the engine on one thread or one GPU. worker: number of the worker, which selects the GPU.
 
-        Raises OvocrError where it cannot be made from the models.
+        Raises OvocrError if the engine cannot be made from the models.
         """
 
 
 @dataclass(frozen=True)
 class EngineChoice:
-    """An engine as the user names it.
+    """The user's choice of an engine.
 
-    model_dir: folder with det/ and rec/; None for the models that come with the engine, or that it fetches by name.
-    det_model, rec_model: names of published models, for an engine that fetches them.
-    precision: of the networks' arithmetic, float32 or bfloat16.
+    model_dir: folder with det/ and rec/; None for models bundled with the engine or downloaded by name.
+    det_model, rec_model: names of published models, for an engine that downloads them.
+    precision: arithmetic of the networks, float32 or bfloat16.
     """
 
     name: str
@@ -149,7 +155,7 @@ class EngineChoice:
     precision: str = "float32"
 
     def check(self) -> None:
-        """Raises UsageError where the engine is not known, its models are named twice, or their folder is missing."""
+        """Raises UsageError if the engine is unknown, the models are named twice or a model folder is missing."""
         if self.name not in _MODULES:
             raise UsageError(f"--engine {self.name}: there is {', '.join(_MODULES)}")
         if self.model_dir is not None and (option := self.named_model()):
@@ -159,14 +165,14 @@ class EngineChoice:
                 _check_model_folder(folder)
 
     def named_model(self) -> str | None:
-        """The option that names a published model, if one does."""
+        """Returns the option that names a published model, with its value, or None."""
         for option, name in (("--det-model", self.det_model), ("--rec-model", self.rec_model)):
             if name is not None:
                 return f"{option} {name}"
         return None
 
     def plan(self) -> EnginePlan:
-        """Look for packages and models. Raises UsageError (MissingExtraError for packages) where one is missing."""
+        """Finds packages and models. Raises UsageError (MissingExtraError for packages) if one is missing."""
         self.check()
         plan: EnginePlan = import_module(_MODULES[self.name]).plan(self)
         return plan
@@ -175,4 +181,4 @@ class EngineChoice:
 def _check_model_folder(folder: Path) -> None:
     if not folder.is_dir():
         what = "not a folder" if os.path.lexists(folder) else "no such folder"
-        raise UsageError(f"--model-dir: {folder}: {what}; a folder with det/ and rec/, a model in each, is needed")
+        raise UsageError(f"--model-dir: {folder}: {what}; give a folder with det/ and rec/ and a model in each")

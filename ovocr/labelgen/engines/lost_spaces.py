@@ -1,8 +1,8 @@
-"""Spaces that a recogniser saw and did not write.
+"""Restores spaces that a recogniser finds likely but does not output.
 
-A CTC recogniser gives, for each column of a crop, a probability to every character and to "no new character". Between
-two words that stand close, or far apart in a table, "no new character" often wins by a little over the space, and
-``2018 12:30`` is read as ``201812:30``. A column where the space is still likely is where a word ends.
+For each column of a crop, a CTC recogniser gives a probability to every character and to the blank ("no new
+character"). Between words that are close together, or far apart in a table, the blank is often slightly more likely
+than the space, and ``2018 12:30`` becomes ``201812:30``. A word ends at a blank column where the space is still likely.
 """
 
 from collections.abc import Sequence
@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-BLANK = 0  # "no new character", as PaddleOCR's and RapidOCR's recognisers number it
-# Set so that words of printed text come back; below 0.02 letters of one word are torn apart.
+BLANK = 0  # the blank's number in PaddleOCR's and RapidOCR's recognisers
+# Chosen to separate words of printed text. Below 0.02, letters of one word are separated.
 MIN_PROBABILITY = 0.1
 
 
 class LostSpaces:
-    """Puts the lost spaces back into a recogniser's output. characters: of the network in order, the last is the space.
+    """Restores lost spaces in a recogniser's output.
 
-    Both PaddleX's and RapidOCR's decoders know these as ``character``.
+    characters: the network's characters in order; the last is the space. PaddleX's and RapidOCR's decoders have them as
+    ``character``.
     """
 
     def __init__(self, characters: Sequence[str]) -> None:
@@ -28,13 +29,14 @@ class LostSpaces:
         self._unspaced = np.array([_is_written_without_spaces(text) for text in characters])
 
     def restore(self, predictions: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
-        """The likeliest character of each column, spaces put back, and the probability of what was likeliest before.
+        """Returns the character of each column with spaces restored, and the probability of the likeliest character.
 
-        predictions: [crops, columns, characters], softmax over the last. Both results: [crops, columns]. Raises
-        ValueError where the network has another number of characters.
+        predictions: [crops, columns, characters], softmax over the last axis. Both results: [crops, columns].
+
+        Raises ValueError if the network has another number of characters.
         """
         if predictions.shape[2] != self._count:
-            raise ValueError(f"the network knows {predictions.shape[2]} characters, its list has {self._count}")
+            raise ValueError(f"the network has {predictions.shape[2]} characters, its list has {self._count}")
         best = predictions.argmax(axis=2)
         probabilities = np.take_along_axis(predictions, best[..., None], axis=2)[..., 0]
         space = self._count - 1
@@ -44,7 +46,7 @@ class LostSpaces:
 
 
 class SpacingDecoder:
-    """RapidOCR's CTC decoder, given the lost spaces. decoder: a CTCLabelDecode."""
+    """RapidOCR's CTC decoder with lost spaces restored. decoder: a CTCLabelDecode."""
 
     def __init__(self, decoder: Any) -> None:
         self._decoder = decoder
@@ -53,7 +55,7 @@ class SpacingDecoder:
     def __call__(
         self, predictions: npt.NDArray[np.float32], return_word_box: bool = False, **ratios: Any
     ) -> tuple[list[tuple[str, float]], list[Any]]:
-        """Text and score of each crop of a batch. predictions: as LostSpaces wants them."""
+        """Returns text and score of each crop of a batch. predictions: as in ``LostSpaces.restore``."""
         best, probabilities = self._spaces.restore(predictions)
         found: tuple[list[tuple[str, float]], list[Any]] = self._decoder.decode(
             best, probabilities, return_word_box, remove_duplicate=True, **ratios
@@ -67,10 +69,10 @@ def restore_spaces(
     space: int,
     unspaced: npt.NDArray[np.bool_],
 ) -> None:
-    """Write the space where it was lost into ``best``, the likeliest character of each column.
+    """Writes lost spaces into ``best``, the likeliest character of each column. Changes blank columns only.
 
-    space_probability: [columns]. space: the space's number. unspaced: [characters], those of scripts that are written
-    without spaces; between two of them nothing is changed. Only columns without a character of their own are.
+    space_probability: [columns]. space: the space's number. unspaced: [characters], True for scripts written without
+    spaces; no space is restored between two such characters.
     """
     (written,) = np.nonzero(best != BLANK)
     for left, right in pairwise(written):
@@ -83,6 +85,6 @@ def restore_spaces(
 
 
 def _is_written_without_spaces(text: str) -> bool:
-    """Of East and South-East Asia's scripts: Thai to Myanmar, Khmer, and all from kana and Han on but Hangul."""
+    """Returns True for scripts without spaces: Thai to Myanmar, Khmer, and kana, Han and above except Hangul."""
     code = ord(text) if len(text) == 1 else 0
     return 0x0E00 <= code < 0x10A0 or 0x1780 <= code < 0x1800 or (0x2E80 <= code < 0xAC00) or 0xF900 <= code < 0xFB00

@@ -1,6 +1,6 @@
-"""A network in bfloat16, by OpenVINO: half the time of float32 on processors that have instructions for it.
+"""Runs a network in bfloat16 with OpenVINO: half the time of float32 on processors with bfloat16 instructions.
 
-bfloat16 keeps 8 bits of each number's 24, so what is read may differ in a letter; it also differs between processors.
+bfloat16 keeps 8 of the 24 bits of float32's precision, so single letters may differ, also between processors.
 """
 
 import logging
@@ -15,30 +15,30 @@ import numpy.typing as npt
 
 from ovocr.base.errors import MissingExtraError, UsageError
 
-_ASK = "import openvino; print(*openvino.Core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES'))"
+_QUERY = "import openvino; print(*openvino.Core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES'))"
 
 
 def check_bfloat16() -> None:
-    """Raises MissingExtraError without OpenVINO, UsageError where the processor has no arithmetic for bfloat16.
+    """Raises MissingExtraError without OpenVINO, and UsageError if the processor has no bfloat16 instructions.
 
-    OpenVINO is asked in a process of its own: only workers, which can be replaced, load it.
+    Queries OpenVINO in a separate process: only workers, which can be replaced, load it.
     """
     if find_spec("openvino") is None:
         raise MissingExtraError("--precision bfloat16", "openvino")
-    done = subprocess.run([sys.executable, "-c", _ASK], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", _QUERY], capture_output=True, text=True, timeout=60, check=False)
     capabilities = done.stdout.split()
     if done.returncode or not capabilities:
         reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise UsageError(f"--precision bfloat16: OpenVINO does not start ({reason}); leave the option out")
+        raise UsageError(f"--precision bfloat16: OpenVINO does not start ({reason}); omit the option")
     if "BF16" not in capabilities:
         raise UsageError(
             f"--precision bfloat16: this processor has no instructions for it, only for {', '.join(capabilities)}; "
-            "leave the option out"
+            "omit the option"
         )
 
 
 class Bfloat16Session:
-    """One network on one thread, in place of a session of RapidOCR's. path: of an .onnx file that has been checked."""
+    """A network on one thread that replaces a session of RapidOCR. path: of an .onnx file that has been checked."""
 
     def __init__(self, path: Path) -> None:
         import openvino
@@ -48,14 +48,14 @@ class Bfloat16Session:
             "INFERENCE_PRECISION_HINT": "bf16",
             "INFERENCE_NUM_THREADS": 1,
             "NUM_STREAMS": 1,
-            # Workers would all be bound to the same core.
+            # Otherwise all workers are pinned to the same core.
             "ENABLE_CPU_PINNING": False,
         }
         core = openvino.Core()
         self._request: Any = core.compile_model(core.read_model(path), "CPU", settings).create_infer_request()
 
     def __call__(self, tensor: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """The network's output for one input; it is overwritten by the next call. Raises RuntimeError."""
+        """Returns the network's output for one input. The next call overwrites it. Raises RuntimeError."""
         self._request.infer([tensor])
         output: npt.NDArray[np.float32] = self._request.get_output_tensor().data
         return output

@@ -1,4 +1,4 @@
-"""Models as PaddleOCR keeps them: a folder with inference.yml and the network's files, given or fetched by name.
+"""Finds and checks PaddleOCR's models: folders with inference.yml and the network's files, given or downloaded by name.
 
 Source: PaddleX 3.7, ``inference/models/utils/model_paths.py`` (files) and ``inference/utils/official_models.py``.
 """
@@ -20,20 +20,20 @@ from ovocr.labelgen.engines.interface import EngineChoice
 Backend = Literal["paddlepaddle", "onnxruntime"]
 
 CONFIGURATION = "inference.yml"
-# A network's file, and what else belongs to it; the first that is there counts, as in PaddleX.
+# A network's files. The first complete pair counts, as in PaddleX.
 _PADDLE_FILES = (("inference.json", "inference.pdiparams"), ("inference.pdmodel", "inference.pdiparams"))
 _ONNX_FILES = ("inference.onnx",)
 _FORMATS: dict[Backend, str] = {"paddlepaddle": "paddle", "onnxruntime": "onnx"}
 _DECODERS = {"det": "DBPostProcess", "rec": "CTCLabelDecode"}
-# PaddleOCR 3.7's own; named here, so that a later PaddleOCR does not change what a data set is made with.
+# The defaults of PaddleOCR 3.7, named here so that a later release does not change the models of data sets.
 DEFAULT_MODELS = {"det": "PP-OCRv6_medium_det", "rec": "PP-OCRv6_medium_rec"}
 
 
 @dataclass(frozen=True)
 class PaddleModel:
-    """A detector or recogniser on disk. name: PaddleOCR's. files: in its folder, inference.yml among them.
+    """A detector or recogniser on disk. name: PaddleOCR's name. files: in its folder, including inference.yml.
 
-    crop_height: pixels that a recogniser wants; 0 for a detector.
+    crop_height: height of a recogniser's input, in pixels; 0 for a detector.
     """
 
     name: str
@@ -43,7 +43,7 @@ class PaddleModel:
     crop_height: int = 0
 
     def sha256(self) -> str:
-        """One digest over names and bytes of all files, as hexadecimal digits."""
+        """Returns one hex digest of the names and bytes of all files."""
         digest = hashlib.sha256()
         for name in self.files:
             digest.update(name.encode() + b"\0" + hashlib.sha256((self.folder / name).read_bytes()).digest())
@@ -51,9 +51,9 @@ class PaddleModel:
 
 
 def find_paddle_models(choice: EngineChoice) -> tuple[PaddleModel, PaddleModel]:
-    """Detector and recogniser of ``choice.model_dir``, or those of its names, which are fetched if they are not here.
+    """Returns detector and recogniser of ``choice.model_dir``, or of its model names, downloading them if needed.
 
-    Raises UsageError where a folder is not as described or a name is not known, OvocrError where fetching fails.
+    Raises UsageError if a folder is not a model or a name is unknown, and OvocrError if a download fails.
     """
     if choice.model_dir is not None:
         det, rec = (_read_model(part, choice.model_dir / part, "--model-dir: ") for part in ("det", "rec"))
@@ -62,7 +62,7 @@ def find_paddle_models(choice: EngineChoice) -> tuple[PaddleModel, PaddleModel]:
         rec = _official_model("rec", choice.rec_model or DEFAULT_MODELS["rec"])
     if det.backend != rec.backend:
         raise UsageError(
-            f"--model-dir: {det.folder} is for {det.backend}, {rec.folder} for {rec.backend}; take two of one kind"
+            f"--model-dir: {det.folder} is for {det.backend}, {rec.folder} for {rec.backend}; use two of one kind"
         )
     return det, rec
 
@@ -72,7 +72,7 @@ def _read_model(part: str, folder: Path, option: str = "") -> PaddleModel:
     path = folder / CONFIGURATION
     if not path.is_file():
         raise UsageError(
-            f"{option}{path}: no such file; PaddleOCR's model folders have one, which belongs to the model"
+            f"{option}{path}: no such file; every PaddleOCR model folder has one, which belongs to the model"
         )
     config = _read_configuration(path)
     try:
@@ -80,30 +80,32 @@ def _read_model(part: str, folder: Path, option: str = "") -> PaddleModel:
         steps = {key: value for step in config["PreProcess"]["transform_ops"] for key, value in step.items()}
         decoding = config["PostProcess"]
         if decoding["name"] != _DECODERS[part]:
-            raise UsageError(f"{path}: PostProcess is {decoding['name']}, for {part}/ {_DECODERS[part]} is needed")
+            raise UsageError(f"{path}: PostProcess is {decoding['name']}, but {part}/ needs {_DECODERS[part]}")
         crop_height = (
             _check_recogniser(path, steps, decoding) if part == "rec" else _check_detector(path, steps, decoding)
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise UsageError(f"{path}: not as PaddleOCR writes it for {part}/ ({type(error).__name__}: {error})") from error
+        raise UsageError(
+            f"{path}: not a configuration that PaddleOCR writes for {part}/ ({type(error).__name__}: {error})"
+        ) from error
     return PaddleModel(name, folder, (CONFIGURATION, *files), backend, crop_height)
 
 
 def _network_files(folder: Path, option: str) -> tuple[Backend, tuple[str, ...]]:
-    there: list[tuple[Backend, tuple[str, ...]]] = []
+    found: list[tuple[Backend, tuple[str, ...]]] = []
     for files in _PADDLE_FILES:
         if all((folder / name).is_file() for name in files):
-            there.append(("paddlepaddle", files))
+            found.append(("paddlepaddle", files))
             break
     if all((folder / name).is_file() for name in _ONNX_FILES):
-        there.append(("onnxruntime", _ONNX_FILES))
-    if len(there) == 1:
-        return there[0]
-    if there:
+        found.append(("onnxruntime", _ONNX_FILES))
+    if len(found) == 1:
+        return found[0]
+    if found:
         raise UsageError(f"{option}{folder} holds a Paddle model and inference.onnx; keep only the one to be used")
     raise UsageError(
-        f"{option}{folder} holds no model: inference.json or inference.pdmodel with inference.pdiparams, "
-        "or inference.onnx, is needed"
+        f"{option}{folder} holds no model; it needs inference.json or inference.pdmodel with inference.pdiparams, "
+        "or inference.onnx"
     )
 
 
@@ -113,29 +115,34 @@ def _read_configuration(path: Path) -> Any:
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: no YAML file ({str(error).splitlines()[0]})") from error
+        raise UsageError(f"{path}: not a YAML file ({str(error).splitlines()[0]})") from error
 
 
 def _check_detector(path: Path, steps: dict[str, Any], decoding: dict[str, Any]) -> int:
-    """Refuses what PaddleX would evaluate as Python, and polygons, which have no four corners."""
+    """Refuses expressions that PaddleX would evaluate as Python, and polygons, which do not have four corners."""
     scale = steps["NormalizeImage"].get("scale", 1)
     if not re.fullmatch(r"[0-9.]+(/[0-9.]+)?", str(scale).replace(" ", "")):
-        raise UsageError(f"{path}: NormalizeImage: scale {scale!r} is no number; 1./255. is usual")
+        raise UsageError(f"{path}: NormalizeImage: scale {scale!r} is not a number; 1./255. is usual")
     if decoding.get("box_type", "quad") != "quad":
-        raise UsageError(f"{path}: a detector of curved text (box_type {decoding['box_type']}); one of lines is needed")
+        raise UsageError(
+            f"{path}: a detector of curved text (box_type {decoding['box_type']}); use one with box_type quad"
+        )
     return 0
 
 
 def _check_recogniser(path: Path, steps: dict[str, Any], decoding: dict[str, Any]) -> int:
-    """The height of the recogniser's crops. Without its characters PaddleX would read digits and small letters only."""
+    """Returns the height of the recogniser's crops.
+
+    Refuses a model without characters, with which PaddleX would read digits and lowercase letters only.
+    """
     if not decoding.get("character_dict"):
-        raise UsageError(f"{path}: PostProcess has no character_dict, the characters that the model knows")
+        raise UsageError(f"{path}: PostProcess has no character_dict, the list of the model's characters")
     _, height, _ = steps["RecResizeImg"]["image_shape"]
     return int(height)
 
 
 def _official_model(part: str, name: str) -> PaddleModel:
-    """A model that PaddleOCR publishes: for PaddlePaddle where that is installed, else for ONNX Runtime."""
+    """Returns a model that PaddleOCR publishes, for PaddlePaddle if it is installed, else for ONNX Runtime."""
     from paddlex.inference.utils.official_models import official_models
     from paddlex.modules.text_detection.model_list import MODELS as DETECTORS
     from paddlex.modules.text_recognition.model_list import MODELS as RECOGNISERS
@@ -147,13 +154,13 @@ def _official_model(part: str, name: str) -> PaddleModel:
     backend: Backend = "paddlepaddle" if find_spec("paddle") else "onnxruntime"
     logging.getLogger("paddlex").setLevel(logging.CRITICAL)
     try:
-        # Downloaders print where they connect to.
+        # Downloaders print the addresses they connect to.
         with contextlib.redirect_stdout(sys.stderr):
             folder = Path(official_models.get_model_path(name, model_formats=(_FORMATS[backend],)))
     except Exception as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise OvocrError(
-            f"{name}: the model is not here and cannot be fetched ({reason[0]}); "
+            f"{name}: the model is not on this machine and cannot be downloaded ({reason[0]}); "
             "without a network give a folder of models with --model-dir"
         ) from error
     return _read_model(part, folder)

@@ -1,8 +1,8 @@
-"""Tries out PaddlePaddle and PaddleOCR's models in a process of its own, which a broken build may bring down.
+"""Tries out PaddlePaddle and PaddleOCR's models in a separate process, because a broken build may crash it.
 
     python -m ovocr.labelgen.engines.paddle_trial < PLAN
 
-PLAN: a pickled PaddlePlan, or nothing, to look for GPUs only.
+PLAN: a pickled PaddlePlan, or nothing to count GPUs only.
 """
 
 import json
@@ -11,27 +11,24 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from ovocr.base.errors import OvocrError
 from ovocr.labelgen.engines.interface import EngineError
-
-if TYPE_CHECKING:
-    from ovocr.labelgen.engines.paddleocr import PaddlePlan
+from ovocr.labelgen.engines.paddle_engine import PaddlePlan
 
 TIMEOUT_S = 300.0
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What a trial found. gpus: number of them that PaddlePaddle can use. failure: a line; None where all went well."""
+    """The result of a trial. gpus: number of GPUs that PaddlePaddle can use. failure: a line, or None."""
 
     gpus: int
     failure: str | None
 
 
-def try_out(plan: "PaddlePlan | None") -> Trial:
-    """Load the models of ``plan`` and read a picture, on the GPU if there is one; without a plan look for GPUs only."""
+def try_out(plan: PaddlePlan | None) -> Trial:
+    """Loads the models of ``plan`` and reads an image, on the GPU if there is one. Without a plan, counts GPUs only."""
     data = b"" if plan is None else pickle.dumps(plan)
     command = [sys.executable, "-m", "ovocr.labelgen.engines.paddle_trial"]
     try:
@@ -41,11 +38,6 @@ def try_out(plan: "PaddlePlan | None") -> Trial:
     found = [line for line in done.stdout.splitlines() if line.startswith(b'{"gpus"')]
     gpus = json.loads(found[0])["gpus"] if found else 0
     return Trial(gpus, _failure(done))
-
-
-def name_gpus(count: int) -> str:
-    """``1 GPU``, ``8 GPUs``."""
-    return f"{count} GPU{'s' if count > 1 else ''}"
 
 
 def _failure(done: subprocess.CompletedProcess[bytes]) -> str | None:
@@ -58,14 +50,14 @@ def _failure(done: subprocess.CompletedProcess[bytes]) -> str | None:
 
 
 def main() -> None:
-    """The other process. Says how many GPUs there are before it does what may fail."""
+    """Runs the trial in the separate process. Prints the number of GPUs before the steps that may fail."""
     data = sys.stdin.buffer.read()
     plan: PaddlePlan | None = pickle.loads(data) if data else None
     gpus = 0 if plan is not None and plan.backend == "onnxruntime" else _count_gpus()
     print(json.dumps({"gpus": gpus}), flush=True)
     if plan is not None:
         try:
-            _read_picture(replace(plan, gpus=gpus))
+            _read_image(replace(plan, gpus=gpus))
         except (EngineError, OvocrError) as error:
             sys.exit(str(error))
 
@@ -78,18 +70,18 @@ def _count_gpus() -> int:
     return int(paddle.device.cuda.device_count())
 
 
-def _read_picture(plan: "PaddlePlan") -> None:
-    """Detect and recognise. What is read is not looked at: the recogniser may know another script."""
+def _read_image(plan: PaddlePlan) -> None:
+    """Detects and recognises. Ignores the text that is read: the recogniser may be for another script."""
     import cv2
     import numpy as np
 
     from ovocr.labelgen.engines.batching import padded_width, read_lines
 
     engine = plan.load()
-    picture = np.full((64, 320, 3), 255, np.uint8)
-    cv2.putText(picture, "hello ovocr", (20, 45), cv2.FONT_HERSHEY_SIMPLEX, 1.3, (0, 0, 0), 3)
-    read_lines(engine, [picture])
-    engine.recognise([picture], padded_width(picture, engine.batching))  # whether or not the detector saw the text
+    image = np.full((64, 320, 3), 255, np.uint8)
+    cv2.putText(image, "hello ovocr", (20, 45), cv2.FONT_HERSHEY_SIMPLEX, 1.3, (0, 0, 0), 3)
+    read_lines(engine, [image])
+    engine.recognise([image], padded_width(image, engine.batching))  # even if the detector missed the text
 
 
 if __name__ == "__main__":

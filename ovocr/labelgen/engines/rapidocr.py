@@ -1,4 +1,4 @@
-"""RapidOCR on ONNX Runtime as an engine: its detector, recogniser and geometry, with our own batches.
+"""RapidOCR on ONNX Runtime as an engine: its detector, recogniser and geometry, with own batching.
 
 Source: RapidOCR 3.10, ``main.py`` (the order of the steps), ``ch_ppocr_det``, ``ch_ppocr_rec``, ``utils/process_img``.
 """
@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from ovocr.base.errors import MissingExtraError, OvocrError, UsageError
-from ovocr.dataset.boxes import DECIMALS
 from ovocr.labelgen.engines.batching import MIN_CROP_WIDTH
 from ovocr.labelgen.engines.interface import Batching, EngineChoice, EngineError, Pixels, Prepared, Reading, Region
 from ovocr.labelgen.engines.lost_spaces import MIN_PROBABILITY, SpacingDecoder
@@ -23,21 +22,21 @@ from ovocr.labelgen.engines.onnx_models import CROP_HEIGHT, find_onnx_models, lo
 from ovocr.labelgen.engines.openvino import Bfloat16Session, check_bfloat16
 
 PACKAGES = ("rapidocr", "onnxruntime")
-# Inside RapidOCR's wheel; named so that its downloader is never asked.
+# Inside RapidOCR's wheel. Named here so that its downloader is never used.
 BUNDLED_MODELS = {"det": "PP-OCRv6_det_small.onnx", "rec": "PP-OCRv6_rec_small.onnx"}
-DETECTION_SIDE = 960  # the longer side that the detector sees
-# Regions that the detector is less sure of are left out. RapidOCR asks 0.5, which loses digits that stand alone.
+DETECTION_SIDE = 960  # longer side of the detector's input, in pixels
+# Regions with a lower score are left out. RapidOCR's 0.5 loses isolated digits.
 DETECTION_SCORE = 0.4
-# On one thread a batch takes as long as its items one by one, and differs from them in the last bits of the scores.
-BATCHING = Batching(pictures=1, crops=1, crop_height=CROP_HEIGHT, width_step=8)
+# On one thread batches save no time, and the last bits of scores depend on the batch.
+BATCHING = Batching(images=1, crops=1, crop_height=CROP_HEIGHT, width_step=8)
 IMAGES_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
 class RapidOcrPlan:
-    """The engine with these models: paths of .onnx files, of the detector and of the recogniser.
+    """A plan of RapidOCR. det, rec: paths of .onnx files.
 
-    bfloat16: compute in it, by OpenVINO; else in float32, by ONNX Runtime.
+    bfloat16: compute in bfloat16 with OpenVINO, else in float32 with ONNX Runtime.
     """
 
     det: Path
@@ -49,7 +48,7 @@ class RapidOcrPlan:
     gpus: int = 0
 
     def describe(self) -> dict[str, Any]:
-        """Settings, hashes and versions that the results depend on."""
+        """Returns the settings, hashes and versions that results depend on."""
         models = {"det": self.det, "rec": self.rec}
         packages = (*PACKAGES, "openvino") if self.bfloat16 else PACKAGES
         return {
@@ -67,7 +66,7 @@ class RapidOcrPlan:
         }
 
     def load(self, worker: int = 0) -> "RapidOcrEngine":
-        """The engine, on one thread. Raises UsageError for a file that is no such model, else OvocrError."""
+        """Loads the engine on one thread. Raises UsageError if a file is not the right model, else OvocrError."""
         try:
             return RapidOcrEngine(self.det, self.rec, self.bfloat16)
         except ImportError as error:
@@ -77,13 +76,13 @@ class RapidOcrPlan:
 
 
 def plan(choice: EngineChoice) -> RapidOcrPlan:
-    """The engine with the models of ``choice.model_dir``, or those of RapidOCR's wheel.
+    """Returns the engine with the models of ``choice.model_dir`` or of RapidOCR's wheel.
 
-    Raises UsageError where a folder is not as described or the processor lacks the precision, MissingExtraError where
-    packages are not installed.
+    Raises UsageError if a folder has no model or the processor lacks the precision, and MissingExtraError if packages
+    are not installed.
     """
     if option := choice.named_model():
-        raise UsageError(f"{option}: RapidOCR fetches no models; use --engine paddleocr, or --model-dir")
+        raise UsageError(f"{option}: RapidOCR downloads no models; use --engine paddleocr, or --model-dir")
     spec = find_spec("rapidocr")
     if spec is None or spec.origin is None or not all(map(find_spec, ("onnxruntime", "cv2", "PIL"))):
         raise MissingExtraError("--engine rapidocr", "ocr")
@@ -100,11 +99,11 @@ def plan(choice: EngineChoice) -> RapidOcrPlan:
 
 
 class RapidOcrEngine:
-    """Detector and recogniser of RapidOCR. det, rec: paths of their models; nothing is fetched from anywhere.
+    """Detector and recogniser of RapidOCR. Downloads nothing.
 
-    bfloat16: let OpenVINO compute the networks, in bfloat16.
+    det, rec: paths of the models. bfloat16: run the networks with OpenVINO in bfloat16.
 
-    Raises UsageError where a file is not the model that it should be: both are tried out.
+    Tries out both models and raises UsageError if a file is not the right model.
     """
 
     batching = BATCHING
@@ -118,10 +117,10 @@ class RapidOcrEngine:
         from rapidocr.utils.parse_parameters import ParseParams
 
         cv2.setNumThreads(1)
-        # RapidOCR's logger writes to the terminal on its own.
+        # RapidOCR's logger writes to the terminal.
         logging.getLogger("RapidOCR").setLevel(logging.CRITICAL)
         config = ParseParams.load(Path(rapidocr.__file__).with_name("config.yaml"))
-        # The configuration holds the sessions too, which is how RapidOCR takes one that was made elsewhere.
+        # RapidOCR takes existing sessions from the configuration.
         parts = OmegaConf.create({"Det": config.Det, "Rec": config.Rec}, flags={"allow_objects": True})
         parts.Det.session = load_detector(det)
         parts.Det.limit_type = "max"
@@ -137,17 +136,17 @@ class RapidOcrEngine:
         if bfloat16:
             self._detector.session, self._recogniser.session = Bfloat16Session(det), Bfloat16Session(rec)
         self._scale = self._detector.get_preprocess()
-        # In double precision, RapidOCR's, this takes three times as long for the same pixels.
+        # RapidOCR's double precision takes three times as long for the same pixels.
         self._scale.mean, self._scale.std = np.float32(self._scale.mean), np.float32(self._scale.std)
         self._errors = _runtime_errors()
 
-    def prepare(self, picture: Pixels) -> Prepared | None:
-        """A picture as the detector wants it; None for one that shrinks to nothing. Raises EngineError."""
+    def prepare(self, image: Pixels) -> Prepared | None:
+        """Returns the detector's input for an image; None if it shrinks to nothing. Raises EngineError."""
         from rapidocr.utils.process_img import apply_vertical_padding, resize_image_within_bounds
 
         bounds = self._bounds
         try:
-            resized, ratio_h, ratio_w = resize_image_within_bounds(picture, bounds.min_side_len, bounds.max_side_len)
+            resized, ratio_h, ratio_w = resize_image_within_bounds(image, bounds.min_side_len, bounds.max_side_len)
             steps: dict[str, Any] = {"preprocess": {"ratio_h": ratio_h, "ratio_w": ratio_w}}
             resized, steps = apply_vertical_padding(resized, steps, bounds.width_height_ratio, bounds.min_height)
             tensors = self._scale(resized)
@@ -155,13 +154,13 @@ class RapidOcrEngine:
             raise EngineError.at("detection", error) from error
         if tensors is None:
             return None
-        return Prepared(tensors[0], _Source(resized, steps, *picture.shape[:2]))
+        return Prepared(tensors[0], _Source(resized, steps, *image.shape[:2]))
 
-    def detect(self, pictures: Sequence[Prepared]) -> list[list[Region]]:
-        """The regions of each picture, in reading order. Raises EngineError."""
+    def detect(self, images: Sequence[Prepared]) -> list[list[Region]]:
+        """Returns the regions of each image in reading order. Raises EngineError."""
         try:
-            maps = self._detector.session(np.stack([picture.tensor for picture in pictures]))
-            return [self._regions(maps[number : number + 1], picture.source) for number, picture in enumerate(pictures)]
+            maps = self._detector.session(np.stack([image.tensor for image in images]))
+            return [self._regions(maps[number : number + 1], image.source) for number, image in enumerate(images)]
         except self._errors as error:
             raise EngineError.at("detection", error) from error
 
@@ -174,16 +173,13 @@ class RapidOcrEngine:
         found = self._detector.sorted_boxes(found)
         crops = [get_rotate_crop_image(source.pixels, box.copy()) for box in found]
         boxes = map_boxes_to_original(found.copy(), source.steps, source.height, source.width)
-        return [
-            Region(tuple(round(float(value), DECIMALS) for value in box.reshape(-1)), crop)
-            for box, crop in zip(boxes, crops, strict=True)
-        ]
+        return [Region.at(box, crop) for box, crop in zip(boxes, crops, strict=True)]
 
     def recognise(self, crops: Sequence[Pixels], width: int) -> list[Reading]:
-        """The text of each crop. Raises EngineError."""
+        """Returns the text of each crop. Raises EngineError."""
         from rapidocr.ch_ppocr_rec import TextRecInput
 
-        # RapidOCR pads to this width; its own is 320 at least, or that of the widest crop of the batch.
+        # RapidOCR pads to this width. Its default is the widest crop of the batch, at least 320.
         self._recogniser.rec_image_shape = [3, BATCHING.crop_height, width]
         try:
             result = self._recogniser(TextRecInput(img=list(crops)))
@@ -193,16 +189,16 @@ class RapidOcrEngine:
 
 
 def _with_spaces(recogniser: Any) -> Any:
-    """The recogniser, its decoder replaced by one that puts lost spaces back."""
+    """Replaces the recogniser's decoder by one that restores lost spaces, and returns the recogniser."""
     recogniser.postprocess_op = SpacingDecoder(recogniser.postprocess_op)
     return recogniser
 
 
 @dataclass(frozen=True, eq=False)
 class _Source:
-    """What the detector's picture was made from. pixels: the picture as crops are cut from it, after ``steps``.
+    """Data for boxes and crops. pixels: the image after ``steps``, from which crops are cut.
 
-    steps: as map_boxes_to_original wants them. height, width: of the picture as given.
+    steps: in the form of map_boxes_to_original. height, width: of the given image.
     """
 
     pixels: Pixels
@@ -212,7 +208,7 @@ class _Source:
 
 
 def _runtime_errors() -> tuple[type[Exception], ...]:
-    """What a picture can make the parts raise; anything else is a mistake in the program."""
+    """Returns the errors that an image can cause. Any other error is a bug."""
     import cv2
     from rapidocr.ch_ppocr_det.utils import ResizeImgError as DetectorResizeError
     from rapidocr.inference_engine.onnxruntime.main import ONNXRuntimeError

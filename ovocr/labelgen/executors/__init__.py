@@ -1,1 +1,1 @@
-"""Who makes the shards of a run: this machine, or the nodes of a Ray cluster. Imports workers."""
+"""Executors make the shards of a run: on this machine, or on the nodes of a Ray cluster. Imports workers."""

@@ -1,1 +1,1 @@
-"""Encoded bytes -> the image that is stored, and its pixels. Imports sources."""
+"""Images: from the encoded bytes in a source to the stored image and its pixels. Imports sources, dataset and base."""

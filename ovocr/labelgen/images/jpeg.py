@@ -1,21 +1,24 @@
-"""Which JPEG files every decoder shows alike. Format: ITU-T T.81; JFIF; Adobe Technical Note 5116 (marker APP14)."""
+"""Recognises JPEG files that all decoders decode alike.
+
+Format: ITU-T T.81; JFIF; Adobe Technical Note 5116 (marker APP14).
+"""
 
 from collections.abc import Iterator
 
 _START, _END = b"\xff\xd8", b"\xff\xd9"
 _SCAN = 0xDA
 _JFIF, _ADOBE = 0xE0, 0xEE
-# All frame markers but those between them that mean something else (tables, and the reserved 0xC8).
+# All frame markers. The excluded markers are for tables, and 0xC8 is reserved.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PLAIN_FRAMES = frozenset({0xC0, 0xC1, 0xC2})  # Huffman-coded: baseline, extended, progressive
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
-_PLAIN_SAMPLING = frozenset({0x11, 0x21, 0x12, 0x22})  # of luminance, horizontal and vertical, chrominance 1x1
+_PLAIN_SAMPLING = frozenset({0x11, 0x21, 0x12, 0x22})  # of luminance, horizontal and vertical; chrominance has 1x1
 
 
 def is_plain_jpeg(data: bytes) -> bool:
-    """Is this 8-bit gray or YCbCr, Huffman-coded, of common sampling, and does nothing in it leave the colours open?
+    """Returns True for 8-bit gray or YCbCr, Huffman-coded, with common sampling and unambiguous colours.
 
-    Looks at the headers only: a file that passes may still be damaged.
+    Reads the headers only, so the file may still be damaged.
     """
     if not data.startswith(_START) or _END not in data:
         return False
@@ -34,7 +37,7 @@ def is_plain_jpeg(data: bytes) -> bool:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Marker and content of the segments before the first scan."""
+    """Yields marker and content of each segment before the first scan."""
     at = len(_START)
     while at + 4 <= len(data) and data[at] == 0xFF:
         marker = data[at + 1]
@@ -51,7 +54,10 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _is_plain_frame(frame: bytes, jfif: bool, transform: int | None) -> bool:
-    """Frame header: precision, height, width, number of components; of each its id, sampling, quantisation table."""
+    """Checks a frame header.
+
+    It holds precision, height, width, number of components, and id, sampling and quantisation table of each component.
+    """
     if len(frame) < 6 or frame[0] != 8 or len(frame) < 6 + 3 * frame[5]:
         return False
     components = [(frame[at], frame[at + 1]) for at in range(6, 6 + 3 * frame[5], 3)]
@@ -59,7 +65,7 @@ def _is_plain_frame(frame: bytes, jfif: bool, transform: int | None) -> bool:
         return True
     if len(components) != 3 or components[0][1] not in _PLAIN_SAMPLING or {c[1] for c in components[1:]} != {0x11}:
         return False
-    # Without JFIF's promise of YCbCr, decoders go by Adobe's transform flag or guess from the component ids.
+    # Without JFIF, which means YCbCr, decoders use Adobe's transform flag or guess from the component ids.
     if transform is not None:
         return transform == 1
     return jfif or [id for id, _ in components] == [1, 2, 3]

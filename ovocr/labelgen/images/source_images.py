@@ -1,4 +1,4 @@
-"""Pictures that a labelled data set did not store, had again from its sources."""
+"""Images that a labelled data set did not store, read again from its sources."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,37 +11,37 @@ from ovocr.labelgen.sources import Found, Ignored, InputShard, Lost, read_shard
 
 
 class OutOfReachError(Exception):
-    """The picture cannot be had; the message says why, for a person."""
+    """The image cannot be read from its source. The message says why."""
 
 
 class SourceImages:
-    """The pictures of one shard of the input, asked for in the order of their places.
+    """The images of one input shard, requested in the order of their indexes.
 
-    An archive is read from front to back, not before the first picture is asked for and not behind the last one; of a
-    folder only the files that are asked for are read.
+    An archive is read from front to back, from the first requested image to the last one. Of a folder, only the
+    requested files are read.
     """
 
     def __init__(self, shard: InputShard, max_pixels: int) -> None:
-        # Each picture is compared, so the file may be another one that holds the same.
+        # The caller compares every image, so another file with the same images is accepted.
         self._shard = replace(shard, size=None)
         self._max_pixels = max_pixels
         self._items: Iterator[Found | Lost] | None = None
-        self._place = -1  # of the last item that was read
+        self._index = -1  # of the last item read
 
-    def get(self, place: int, key: str, width: int, height: int) -> StoredImage:
-        """The stored form of the image at ``place`` among the source's images, which had this key and size in pixels.
+    def get(self, index: int, key: str, width: int, height: int) -> StoredImage:
+        """Returns the stored form of an image of the source. width, height: its size in pixels when it was labelled.
 
-        Raises OutOfReachError where the source is not there, or has another image now.
+        Raises OutOfReachError if the source is missing or has another image now.
         """
-        picture = self.get_any_size(place, key)
-        if (picture.width, picture.height) != (width, height):
-            raise OutOfReachError(f"{picture.width}x{picture.height} pixels, {width}x{height} when it was read")
-        return picture
+        image = self.get_any_size(index, key)
+        if (image.width, image.height) != (width, height):
+            raise OutOfReachError(f"{image.width}x{image.height} pixels, {width}x{height} when it was read")
+        return image
 
-    def get_any_size(self, place: int, key: str) -> StoredImage:
-        """The same of an image whose size is not known: it was never read."""
+    def get_any_size(self, index: int, key: str) -> StoredImage:
+        """Returns the stored form of an image of unknown size. Raises OutOfReachError."""
         try:
-            item = self._read_file(key) if self._shard.kind == "folder" else self._read_up_to(place)
+            item = self._read_file(key) if self._shard.kind == "folder" else self._read_up_to(index)
         except (OvocrError, OSError) as error:
             raise OutOfReachError(str(error)) from error
         if item is None or item.key != key:
@@ -53,17 +53,17 @@ class SourceImages:
         except QuarantinedError as error:
             raise OutOfReachError(str(error)) from error
 
-    def _read_up_to(self, place: int) -> Found | Lost | None:
+    def _read_up_to(self, index: int) -> Found | Lost | None:
         if self._items is None:
             self._items = (item for item in read_shard(self._shard) if not isinstance(item, Ignored))
         item = None
-        while self._place < place:
+        while self._index < index:
             item = next(self._items, None)
-            self._place += 1
+            self._index += 1
         return item
 
     def _read_file(self, key: str) -> Found | Lost | None:
-        """A key comes from a file that others may have made: it must not lead out of the folder."""
+        # The key comes from a data set that others may have written: it must not lead out of the folder.
         path = PurePosixPath(key)
         if path.is_absolute() or ".." in path.parts or "\0" in key:
             return None

@@ -1,4 +1,4 @@
-"""From a file's bytes to the picture that is stored: an upright JPEG that every decoder shows alike."""
+"""Converts an encoded image to its stored form: an upright JPEG that all decoders decode alike."""
 
 import io
 import math
@@ -19,17 +19,17 @@ from ovocr.labelgen.images.jpeg import is_plain_jpeg
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 JPEG_QUALITY = 95
-MAX_SIDE = 32_767  # OpenCV's warping counts in 16 bits
-MAX_ASPECT = 100  # the detector sees a side of at most 960 pixels: of a longer strip it would see less than 10 across
-# Two decoders may round differently; where they differ by more than this, they do not show the same picture.
+MAX_SIDE = 32_767  # OpenCV's warping has 16-bit coordinates
+MAX_ASPECT = 100  # the detector's input has at most 960 pixels a side; a longer strip would be less than 10 pixels wide
+# Decoders may round differently. If two decoders differ by more than this, they do not show the same image.
 MAX_DECODER_DIFFERENCE = 16
-# They are compared at this fraction of the size, which a JPEG decoder gives in a quarter of the time.
+# Decoders are compared at 1/REDUCTION of the size, which takes a quarter of the time.
 REDUCTION = 8
 
-# The size is checked here, with a reason, before anything is decoded; Pillow's own guard cannot be set per call.
+# This module checks the size before decoding and gives a reason. Pillow's own limit cannot be set per call.
 Image.MAX_IMAGE_PIXELS = None
 
-# What Pillow's decoders raise on broken files, by their source; the file is to blame for each.
+# Errors that Pillow's decoders raise on broken files, according to their source code.
 _DECODER_ERRORS = (
     OSError,
     SyntaxError,
@@ -60,33 +60,34 @@ _ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
 
 @dataclass(frozen=True)
 class StoredImage:
-    """jpeg: the file to store. pixels: uint8 [height, width, 3], blue-green-red, as decoded from ``jpeg``."""
+    """An upright JPEG file and its pixels. pixels: uint8 [height, width, 3], blue-green-red, decoded from ``jpeg``."""
 
     jpeg: bytes
     pixels: npt.NDArray[np.uint8]
 
     @property
     def width(self) -> int:
-        """In pixels."""
+        """Width in pixels."""
         return self.pixels.shape[1]
 
     @property
     def height(self) -> int:
-        """In pixels."""
+        """Height in pixels."""
         return self.pixels.shape[0]
 
 
 def store_image(data: bytes, max_pixels: int) -> StoredImage:
-    """The stored form of an encoded image: its own bytes if it is a plain upright JPEG, else an RGB JPEG.
+    """Returns the stored form of an encoded image: its own bytes if it is a plain upright JPEG, else an RGB JPEG.
 
-    Of an animation or a file of several pictures it is the first. Colour profiles are not applied. Raises
-    QuarantinedError for what is no image, cannot be decoded to its end, or is too large; the size is read from the
-    header and checked before decoding.
+    Takes the first image of an animation or a file with several images. Does not apply colour profiles. Reads the size
+    from the header and checks it before decoding.
+
+    Raises QuarantinedError if the data is not an image, cannot be decoded completely or is too large.
     """
     if not data:
         raise QuarantinedError(Reason.EMPTY, "zero bytes")
     with warnings.catch_warnings():
-        # Pillow's, about metadata that is broken or ignored: nobody can do anything about it.
+        # Pillow warns about broken or ignored metadata, which the user cannot change.
         warnings.simplefilter("ignore")
         return _store(data, max_pixels)
 
@@ -98,7 +99,7 @@ def _store(data: bytes, max_pixels: int) -> StoredImage:
         try:
             if image.format == "JPEG" and is_plain_jpeg(data) and _orientation(image) == 1:
                 pixels = _decode(data)
-                if pixels is not None and _same_picture(data, pixels):
+                if pixels is not None and _decodes_alike(data, pixels):
                     return StoredImage(data, pixels)
             image.load()
             _check_size(*image.size, max_pixels)
@@ -110,9 +111,9 @@ def _store(data: bytes, max_pixels: int) -> StoredImage:
 
 
 def stored_size(jpeg: bytes, max_pixels: int) -> tuple[int, int]:
-    """Width and height of a stored picture, which is decoded to its end.
+    """Returns width and height of a stored image after decoding it completely.
 
-    Raises QuarantinedError where the bytes are not in the form in which ``store_image`` stores them.
+    Raises QuarantinedError if the bytes are not in the form of ``store_image``.
     """
     if not is_plain_jpeg(jpeg):
         raise QuarantinedError(Reason.UNDECODABLE, "not a JPEG that every decoder shows alike")
@@ -156,10 +157,10 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1 (upright) where there is none. Of a TIFF asked after loading, which turns it."""
+    """Returns the EXIF orientation, or 1 (upright). Load a TIFF before the call, because loading turns it upright."""
     try:
         value = image.getexif().get(_ORIENTATION, 1)
-    except _DECODER_ERRORS:  # broken metadata around a sound picture: there is no orientation to follow
+    except _DECODER_ERRORS:  # the metadata is broken, but the image may be intact
         return 1
     return value if value in _UPRIGHT else 1
 
@@ -169,7 +170,7 @@ def _turn_upright(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """Any mode as 8-bit RGB."""
+    """Converts an image of any mode to 8-bit RGB."""
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         return Image.fromarray(_to_8_bits(np.asarray(image), full_range=image.format == "PNG")).convert("RGB")
     if image.has_transparency_data:
@@ -180,7 +181,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _to_8_bits(values: npt.NDArray[Any], full_range: bool) -> npt.NDArray[np.uint8]:
-    """Deep gray values as 8 bits: 0..65535 (PNG) or darkest..brightest: TIFF does not say the range."""
+    """Scales deep gray values to 8 bits, from 0..65535 (PNG) or darkest..brightest (a TIFF does not name its range)."""
     finite = np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
     low, high = (0.0, 65535.0) if full_range else (float(finite.min()), float(finite.max()))
     if high <= low:
@@ -189,7 +190,7 @@ def _to_8_bits(values: npt.NDArray[Any], full_range: bool) -> npt.NDArray[np.uin
 
 
 def _flatten(image: Image.Image) -> Image.Image:
-    """An RGBA image over black or white, whichever its visible pixels stand out from."""
+    """Puts an RGBA image over black or white, whichever has more contrast to its visible pixels."""
     alpha = image.getchannel("A")
     opacity = np.asarray(alpha)
     visible = opacity >= 128
@@ -197,13 +198,13 @@ def _flatten(image: Image.Image) -> Image.Image:
         visible = opacity > 0
     gray = np.asarray(image.convert("RGB").convert("L"))
     dark = not visible.any() or gray[visible].mean() < 128
-    ground = Image.new("RGB", image.size, "white" if dark else "black")
-    ground.paste(image.convert("RGB"), mask=alpha)
-    return ground
+    background = Image.new("RGB", image.size, "white" if dark else "black")
+    background.paste(image.convert("RGB"), mask=alpha)
+    return background
 
 
 def _encode(image: Image.Image) -> StoredImage:
-    # From the bare pixels: no comment, profile or orientation of the original is carried along.
+    # From the pixels alone, without comment, profile or orientation of the original.
     buffer = io.BytesIO()
     Image.fromarray(np.asarray(image)).save(buffer, "JPEG", quality=JPEG_QUALITY)
     jpeg = buffer.getvalue()
@@ -214,7 +215,7 @@ def _encode(image: Image.Image) -> StoredImage:
 
 
 def _decode(jpeg: bytes) -> npt.NDArray[np.uint8] | None:
-    """Pixels as OpenCV shows them, which follows EXIF orientation where it finds one; None where it cannot."""
+    """Returns the pixels that OpenCV decodes, turned by the EXIF orientation; None if it cannot decode them."""
     try:
         pixels = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:
@@ -222,14 +223,14 @@ def _decode(jpeg: bytes) -> npt.NDArray[np.uint8] | None:
     return None if pixels is None else np.asarray(pixels, np.uint8)
 
 
-def _same_picture(jpeg: bytes, pixels: npt.NDArray[np.uint8]) -> bool:
-    """Does Pillow show the same as OpenCV? Raises what Pillow does for a file that is cut or broken."""
-    # Reduced pictures of noise may differ where whole ones do not: a decoder clips what is too bright or too dark.
+def _decodes_alike(jpeg: bytes, pixels: npt.NDArray[np.uint8]) -> bool:
+    """Returns True if Pillow decodes the same pixels as OpenCV. Raises Pillow's errors for a broken file."""
+    # Reduced images of noise may differ although full-size ones do not, because decoders clip colours.
     return any(_difference(jpeg, pixels, scale) <= MAX_DECODER_DIFFERENCE for scale in (REDUCTION, 1))
 
 
 def _difference(jpeg: bytes, pixels: npt.NDArray[np.uint8], scale: int) -> float:
-    """The largest difference of any colour of any pixel, in pictures of 1/scale of the size."""
+    """Returns the largest difference of any colour of any pixel between Pillow and OpenCV, at 1/scale of the size."""
     height, width = pixels.shape[:2]
     rows, columns = height // scale, width // scale
     if not (rows and columns):
@@ -238,7 +239,7 @@ def _difference(jpeg: bytes, pixels: npt.NDArray[np.uint8], scale: int) -> float
         if image.size != (width, height):
             return math.inf
         image.draft(None, (columns, rows))
-        # Of a block that the edge cuts, a reduced picture shows the average with what is outside.
+        # Blocks cut by the edge are left out: a reduced image averages them with pixels outside.
         theirs = np.asarray(image.convert("RGB"))[:rows, :columns]
     ours = cv2.resize(pixels[: rows * scale, : columns * scale], (columns, rows), interpolation=cv2.INTER_AREA)
     return float(cv2.norm(cv2.cvtColor(ours, cv2.COLOR_BGR2RGB), theirs, cv2.NORM_INF))

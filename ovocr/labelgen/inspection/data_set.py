@@ -7,63 +7,47 @@ from typing import Any
 
 from ovocr.base.errors import OvocrError
 from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.manifest import Manifest
 from ovocr.dataset.outcome import Status
 from ovocr.dataset.reasons import Reason
-from ovocr.labelgen.shards.manifest import FORMAT
-from ovocr.labelgen.shards.totals import Totals
+from ovocr.dataset.statistics import ShardCounts
 from ovocr.labelgen.tagging.run_words import stored_vocabulary
 from ovocr.vocab import Segmentation, Vocabulary
 
 
 @dataclass(frozen=True)
 class InspectedDataSet:
-    """manifest: as it stands in the file. shards: numbers of the finished ones, in order. stats: of each of them."""
+    """A data set and its finished shards. shards: their numbers, in order. shard_counts: of each of them."""
 
     files: LabelledDataSet
-    manifest: dict[str, Any]
+    manifest: Manifest
     shards: tuple[int, ...]
-    stats: dict[int, dict[str, Any]]
+    shard_counts: dict[int, ShardCounts]
 
     @classmethod
     def open(cls, root: Path) -> "InspectedDataSet":
-        """Raises OvocrError where ``root`` is no data set, another format's, or has no finished shard."""
+        """Raises OvocrError if ``root`` is no data set of this format, or has no finished shard."""
         files = LabelledDataSet.open(root)
         manifest = files.manifest()
-        if manifest.get("format") != FORMAT:
-            raise OvocrError(f"{files.manifest_path}: format {manifest.get('format')!r}; this version reads {FORMAT}")
         shards = tuple(files.finished_shards())
         if not shards:
-            raise OvocrError(f"{root}: no finished shard yet; let the command that makes it finish one")
-        return cls(files, manifest, shards, {number: files.stats(number) for number in shards})
+            raise OvocrError(f"{root}: no finished shard yet; let `ovocr {manifest.command}` finish one")
+        return cls(files, manifest, shards, {number: files.counts(number) for number in shards})
 
     @property
     def packed(self) -> bool:
-        """Are its class ids from a table? Then there are no words, no lines and no boxes."""
-        return "labels" in self.manifest
+        """True if class ids come from a table: there are no words, no lines and no boxes."""
+        return not self.manifest.has_text
 
-    @cached_property
+    @property
     def max_pixels(self) -> int:
-        """No picture of more is decoded. Raises OvocrError where the manifest does not say."""
-        return self._option("max_pixels")
+        """Images with more pixels are not decoded."""
+        return self.manifest.max_pixels
 
-    @cached_property
+    @property
     def slots(self) -> int:
-        """Tags that each record holds. Raises OvocrError where the manifest does not say."""
-        return self._option("tags")
-
-    def check(self) -> None:
-        """Raises OvocrError where what all shards go by cannot be read."""
-        _ = self.max_pixels, self.slots
-        if not self.packed:
-            _ = self.segmentation
-
-    def _option(self, name: str) -> int:
-        try:
-            return int(self.manifest["options"][name])
-        except (KeyError, TypeError, ValueError) as error:
-            raise OvocrError(
-                f"{self.files.manifest_path}: options.{name} is missing or no number; put it back"
-            ) from error
+        """Tags of each record."""
+        return self.manifest.policy.tags
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -77,18 +61,8 @@ class InspectedDataSet:
 
     @cached_property
     def counts(self) -> dict[str, Any]:
-        """Sums over the finished shards. Raises OvocrError, naming the file, where a count is missing."""
-        for number, stats in self.stats.items():
-            try:
-                self._sum([stats])
-            except (KeyError, TypeError, ValueError) as error:
-                raise OvocrError(
-                    f"{self.files.stats_path(number)}: lacks a count that ovocr writes; put the file back"
-                ) from error
-        return self._sum(list(self.stats.values()))
-
-    def _sum(self, stats: list[dict[str, Any]]) -> dict[str, Any]:
-        return Totals.of(stats, built=0, images_built=0, seconds=0.0, with_text=not self.packed).counts
+        """Sums over the finished shards."""
+        return sum(self.shard_counts.values(), ShardCounts()).to_json(with_text=not self.packed)
 
     def fates(self) -> list[tuple[str, str | None, int]]:
         """Status, reason and number of images, by falling number; of ok there is no reason. No row counts nothing.
@@ -105,6 +79,6 @@ class InspectedDataSet:
             return (Status.DROPPED if Reason(reason).drops else Status.QUARANTINED).value
         except ValueError:
             raise OvocrError(
-                f"{self.files.root / 'stats'}: {reason!r} is no reason that this version of ovocr knows; use the one "
-                "that wrote it"
+                f"{self.files}: this version of ovocr does not know the reason {reason!r}; use the version that "
+                "wrote the data set"
             ) from None

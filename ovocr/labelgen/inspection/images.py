@@ -1,21 +1,21 @@
 """What the data set tells of the chosen images: lines, words, tags, and what became of them."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Any
 
 from ovocr.base.errors import OvocrError
 from ovocr.dataset.boxes import DECIMALS, Box
-from ovocr.dataset.lines import SCORE_DECIMALS, Line
-from ovocr.dataset.outcome import Status
-from ovocr.dataset.schemas import OCR, PACKED_RECORDS, RECORDS
+from ovocr.dataset.labelled_images import text_mismatch
+from ovocr.dataset.lines import Line
+from ovocr.dataset.outcome import Status, Tag
+from ovocr.dataset.record_columns import find_text_places
+from ovocr.dataset.records import RecordRow, read_records
 from ovocr.dataset.slots import ForeignSlots, StoredSlots
+from ovocr.dataset.text import StoredText, read_texts_at
 from ovocr.labelgen.inspection.data_set import InspectedDataSet
 from ovocr.labelgen.inspection.marked_lines import Piece, cut_line
-from ovocr.labelgen.inspection.matching import ocr_places
 from ovocr.labelgen.inspection.page_images import NoImage, PageImage, ShardImages
-from ovocr.labelgen.inspection.rows import read_rows
 from ovocr.labelgen.tagging.word_boxes import word_box
 from ovocr.recordio import RecordError
 from ovocr.vocab import load_segmenter, locate_words
@@ -83,97 +83,87 @@ def load_images(data_set: InspectedDataSet, shard: int, places: list[int], side:
     be read or do not fit; a picture that cannot be had is told in its stead.
     """
     path = data_set.files.records_path(shard)
-    rows = read_rows(path, PACKED_RECORDS if data_set.packed else RECORDS, places)
+    rows = read_records(path, places, with_text=not data_set.packed)
     texts = {} if data_set.packed else _read_texts(data_set, shard, places)
-    with ShardImages(data_set, shard, side) as pictures:
-        for place, row in zip(places, rows, strict=True):
-            text = texts.get(place)
-            if text is not None and text["key"] != row["key"]:
-                raise OvocrError(f"{data_set.files.ocr_path(shard)}: does not list the images of {path}; put both back")
+    with ShardImages(data_set, shard, side) as images:
+        for row in rows:
+            text = texts.get(row.place)
+            if text is not None and text[0] != row.key:
+                raise text_mismatch(data_set.files, shard)
             try:
-                image = _Image(data_set, row, text)
-            except (TypeError, ValueError, IndexError) as error:
-                raise OvocrError(
-                    f"{path}: row {place} is not as ovocr writes it ({error}); put the file back"
-                ) from error
-            yield image.load(shard, place, pictures)
+                image = _Image(data_set, row, None if text is None else text[1])
+            except (ValueError, IndexError) as error:
+                raise OvocrError(f"{path}: {row.name} is not as ovocr writes it: {error}; put the file back") from error
+            yield image.load(shard, images)
 
 
-def _read_texts(data_set: InspectedDataSet, shard: int, places: list[int]) -> dict[int, dict[str, Any]]:
-    """The stored text of those that were read."""
-    rows = ocr_places(data_set, shard, places)
-    texts = read_rows(data_set.files.ocr_path(shard), OCR, list(rows.values()))
+def _read_texts(data_set: InspectedDataSet, shard: int, places: list[int]) -> dict[int, tuple[str, StoredText]]:
+    """Returns key and text of the images at ``places`` that were read."""
+    rows = find_text_places(data_set.files.records_path(shard), places)
+    texts = read_texts_at(data_set.files.ocr_path(shard), list(rows.values()))
     return dict(zip(rows, texts, strict=True))
 
 
 class _Image:
-    """An image's rows, parsed. Raises TypeError, ValueError or IndexError where something is missing or wrong."""
+    """An image's row with its words. Raises ValueError or IndexError if something is wrong with the row."""
 
-    def __init__(self, data_set: InspectedDataSet, row: dict[str, Any], text: dict[str, Any] | None) -> None:
+    def __init__(self, data_set: InspectedDataSet, row: RecordRow, text: StoredText | None) -> None:
         self._row = row
         self._slots = data_set.slots
-        self._status = Status(row["status"])
-        if not isinstance(row["key"], str) or not isinstance(row["source"], str):
-            raise TypeError("source or key is null")
-        lines = [] if text is None else [_line(line) for line in text["lines"]]
-        self._size = None if text is None else (int(text["width"]), int(text["height"]))
+        self._status = Status(row.status)
+        lines = [] if text is None else text.lines
+        self._size = None if text is None else (text.width, text.height)
         self._lines = tuple(_read_lines(lines, data_set)) if lines else ()
-        self._tags = [_tag(tag, data_set, len(lines)) for tag in row["tags"]]
+        self._tags = [_name_tag(tag, data_set, len(lines)) for tag in row.tags]
 
-    def load(self, shard: int, place: int, pictures: ShardImages) -> InspectedImage:
+    def load(self, shard: int, images: ShardImages) -> InspectedImage:
         row = self._row
-        stored, picture = self._stored(pictures, place)
+        stored, picture = self._stored(images)
         return InspectedImage(
             shard=shard,
-            place=place,
-            source=row["source"],
-            key=row["key"],
+            place=row.place,
+            source=row.source,
+            key=row.key,
             status=self._status,
-            reason=row["reason"],
-            detail=row["detail"],
-            record_id=row["record_id"],
-            words_found=row.get("words_found"),
-            words_in_vocabulary=row.get("words_in_vocabulary"),
+            reason=row.reason,
+            detail=row.detail,
+            record_id=row.record_id,
+            words_found=row.words_found,
+            words_in_vocabulary=row.words_in_vocabulary,
             size=self._size or ((picture.width, picture.height) if isinstance(picture, PageImage) else None),
             lines=self._lines,
-            tags=tuple(ImageTag(**tag, slots=len(stored.of_tag[tag["id"]]) if stored else 0) for tag in self._tags),
+            tags=tuple(replace(tag, slots=len(stored.of_tag[tag.id]) if stored else 0) for tag in self._tags),
             foreign_slots=tuple(stored.foreign) if stored else (),
             damage=tuple(stored.damage(self._slots)) if stored else (),
             picture=picture,
         )
 
-    def _stored(self, pictures: ShardImages, place: int) -> tuple[StoredSlots | None, PageImage | NoImage]:
-        """What the record's slots hold, if it can be read, and the picture, which must have the size of the boxes."""
-        id = self._row["record_id"]
-        if id is None:
-            return None, pictures.of_source(place, self._row["key"], self._size)
+    def _stored(self, images: ShardImages) -> tuple[StoredSlots | None, PageImage | NoImage]:
+        """Returns the content of the record's slots, if it can be read, and the image if it has the boxes' size."""
+        row = self._row
+        if row.record_id is None:
+            return None, images.of_source(row.place, row.key, self._size)
         try:
-            record = pictures.record(id)
+            record = images.record(row.record_id)
         except RecordError as error:
             return None, NoImage(f"The record cannot be read: {error}")
-        picture = pictures.of_record(record)
-        if isinstance(picture, PageImage) and self._size not in (None, (picture.width, picture.height)):
-            found = f"{picture.width}x{picture.height} pixels, {self._size[0]}x{self._size[1]} when it was read"
-            picture = NoImage(f"The stored picture is another one: {found}")
-        return StoredSlots.of(record.labels, [tag["id"] for tag in self._tags]), picture
+        picture = images.of_record(record)
+        if self._size is not None and isinstance(picture, PageImage):
+            size = (picture.width, picture.height)
+            if size != self._size:
+                found = "{}x{} pixels, {}x{} when it was read".format(*size, *self._size)
+                picture = NoImage(f"The stored picture is another one: {found}")
+        return StoredSlots.of(record.labels, [tag.id for tag in self._tags]), picture
 
 
-def _line(line: dict[str, Any]) -> Line:
-    return Line(line["text"], round(line["score"], SCORE_DECIMALS), _box(line["box"]))
-
-
-def _box(corners: Sequence[float]) -> Box:
-    """Written with fewer decimals than float32 holds, and rounded again, corners are what they were before."""
-    return tuple(round(corner, DECIMALS) for corner in corners)
-
-
-def _tag(tag: dict[str, Any], data_set: InspectedDataSet, lines: int) -> dict[str, Any]:
-    if data_set.packed:
-        return {"id": int(tag["id"]), "word": None}
-    if not 0 <= tag["line"] < lines:
-        raise IndexError(f"a tag in line {tag['line']} of {lines}")
-    word = data_set.vocabulary.word(tag["id"])
-    return {"id": tag["id"], "word": word, "line": tag["line"], "box": _box(tag["box"])}
+def _name_tag(tag: Tag, data_set: InspectedDataSet, lines: int) -> ImageTag:
+    if tag.line is None or tag.box is None:
+        return ImageTag(id=tag.id, word=None, slots=0)
+    if not 0 <= tag.line < lines:
+        raise IndexError(f"a tag in line {tag.line} of {lines}")
+    # Corners are written with fewer decimals than float32 holds.
+    box = tuple(round(corner, DECIMALS) for corner in tag.box)
+    return ImageTag(id=tag.id, word=data_set.vocabulary.word(tag.id), slots=0, line=tag.line, box=box)
 
 
 def _read_lines(lines: list[Line], data_set: InspectedDataSet) -> Iterator[ReadLine]:

@@ -68,7 +68,6 @@ def inspect_labels(options: InspectOptions, progress: bool) -> Inspection:
     if any(find_spec(name) is None for name in ("cv2", "PIL")):
         raise MissingExtraError("inspect", "ocr")
     data_set = InspectedDataSet.open(options.source)
-    data_set.check()
     selector = Selector(data_set, options, progress)
     loaded = _Loaded(data_set, options.side, progress)
     while True:

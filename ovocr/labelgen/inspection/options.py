@@ -1,39 +1,37 @@
-"""What a user can choose of an inspection."""
+"""Options of `ovocr inspect`, with their defaults and one-line help texts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ovocr.base.errors import UsageError
 from ovocr.dataset.outcome import Status
 
-MAX_PICTURES = 1_000
+MAX_IMAGES = 1_000
 MIN_SIDE, MAX_SIDE = 100, 4_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class InspectOptions:
-    """Options of ``inspect``. Raises UsageError, naming the option, for values that cannot be.
+    """Options of ``inspect``. Raises UsageError, naming the option, if a value is not allowed."""
 
-    source: a data set of build-labels, relabel or pack-labels. limit: pictures on the page at most. seed: chooses them
-    among those that may be there. status: only images of this one (ok, dropped, quarantined), None for all. word: only
-    images that have it as a tag; of a packed data set a class id. keys: only images with one of these, none for all.
-    shard: only images of the shard of this number. side: longest side of a picture on the page, in pixels.
-    """
-
-    source: Path
-    limit: int = 50
-    seed: int = 0
-    status: str | None = None
-    word: str | None = None
-    keys: tuple[str, ...] = ()
-    shard: int | None = None
-    side: int = 1200
+    source: Path = field(metadata={"help": "Folder of a labelled data set."})
+    limit: int = field(default=50, metadata={"help": "Maximum number of images on the page."})
+    seed: int = field(default=0, metadata={"help": "Seed that selects the images."})
+    status: str | None = field(
+        default=None, metadata={"help": "Show only images with this status: ok, dropped or quarantined."}
+    )
+    word: str | None = field(
+        default=None, metadata={"help": "Show only images with the tag WORD; in a packed data set, a class id."}
+    )
+    keys: tuple[str, ...] = field(default=(), metadata={"help": "Show only the image with this key; may be repeated."})
+    shard: int | None = field(default=None, metadata={"help": "Show only images of shard N."})
+    side: int = field(default=1200, metadata={"help": "Longest side of an image on the page, in pixels."})
 
     def __post_init__(self) -> None:
-        if not 1 <= self.limit <= MAX_PICTURES:
-            raise UsageError(f"--limit {self.limit}: from 1 to {MAX_PICTURES:,} pictures are possible on a page")
+        if not 1 <= self.limit <= MAX_IMAGES:
+            raise UsageError(f"--limit {self.limit}: must be from 1 to {MAX_IMAGES:,}")
         if not MIN_SIDE <= self.side <= MAX_SIDE:
-            raise UsageError(f"--side {self.side}: from {MIN_SIDE} to {MAX_SIDE} pixels are possible")
+            raise UsageError(f"--side {self.side}: must be from {MIN_SIDE} to {MAX_SIDE} pixels")
         statuses = [status.value for status in Status]
         if self.status is not None and self.status not in statuses:
-            raise UsageError(f"--status {self.status}: there is {', '.join(statuses)}")
+            raise UsageError(f"--status {self.status}: must be one of {', '.join(statuses)}")

@@ -1,54 +1,114 @@
-"""An inspection as one HTML page that needs nothing beside it: no network, no font, no file."""
+"""An inspection as an HTML page."""
 
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from ovocr.dataset.outcome import Status
+from ovocr.labelgen.inspection.images import InspectedImage, ReadLine
 from ovocr.labelgen.inspection.inspecting import Inspection
-from ovocr.labelgen.inspection.page_card import card
-from ovocr.labelgen.inspection.page_overview import facts, left_out, overview, sample
-from ovocr.labelgen.inspection.page_script import SCRIPT
-from ovocr.labelgen.inspection.page_style import STYLE
-from ovocr.labelgen.inspection.page_toolbar import keys, toolbar
-from ovocr.pages.document import document
+from ovocr.labelgen.inspection.page_images import NoImage
+from ovocr.pages.rendering import render_page
+from ovocr.vocab.segmentation.normalisation import normalise
+from ovocr.vocab.word_script import OTHER, script_of
+
+LOW_SCORE = 0.8
+"""The page colours the scores of lines below this."""
 
 
 def inspection_page(inspection: Inspection) -> str:
-    """The whole page. The same inspection gives the same bytes."""
-    data_set = inspection.data_set
-    name = data_set.files.root.resolve().name
-    cards = (card(number, image) for number, image in enumerate(inspection.images, 1))
-    parts = [
-        overview(data_set),
-        f'<h2>Pictures</h2>\n<div class="above"><p>{sample(inspection)}</p>{keys(packed=data_set.packed)}</div>',
-        left_out(inspection),
-        toolbar(inspection.images, packed=data_set.packed),
-        '<div id="cards">',
-        *cards,
-        "</div>",
-    ]
-    return document(
-        title=f"Labelled images: {name}",
-        header=f"<h1>Labelled images</h1>\n{facts(data_set)}",
-        main="\n".join(parts),
-        footer=f"<h2>How to read this page</h2>\n{_PACKED if data_set.packed else _LABELLED}",
-        style=STYLE,
-        script=SCRIPT,
-        pictures=True,
+    """Returns the page. The same inspection gives the same bytes."""
+    data_set, selection, options = inspection.data_set, inspection.selection, inspection.options
+    cards = [_card(number, image) for number, image in enumerate(inspection.images, 1)]
+    return render_page(
+        __package__,
+        script=True,
+        images=True,
+        title=f"Labelled images: {data_set.files.root.resolve().name}",
+        root=data_set.files.root,
+        packed=data_set.packed,
+        slots=data_set.slots,
+        vocabulary_size=None if data_set.packed else len(data_set.vocabulary),
+        engine=(data_set.manifest.engine or {}).get("name"),
+        counts=data_set.counts,
+        shards=len(data_set.shards),
+        planned_shards=len(data_set.manifest.shards),
+        fates=data_set.fates(),
+        unreadable=inspection.left_out,
+        matching=selection.matching,
+        matching_shards=selection.shards,
+        options=options,
+        filters={
+            "status": _by_frequency(card["status"] for card in cards),
+            "reason": _by_frequency(card["reason"] for card in cards if card["reason"]),
+            "script": _by_frequency(script for card in cards for script in card["scripts"]),
+        },
+        low_score=LOW_SCORE,
+        cards=cards,
     )
 
 
-_FATES = """<dt>Status</dt><dd>Images that are ok have a record; dropped ones were read and gave no label;
-quarantined ones could not be read. Of the last two no picture is stored: it is had again from the source where that is
-within reach.</dd>"""
-_PACKED = f"""<dl>
-<dt>Classes</dt><dd>What the table has for the picture: class ids, with the number of the record's slots that each
-takes. They are no words, so there are no boxes.</dd>
-{_FATES}
-</dl>"""
-_LABELLED = f"""<dl>
-<dt>Tags</dt><dd>The distinct words of the picture that are in the vocabulary, in reading order, each with its class id
-and, behind ×, how many of the record's slots it takes. A pale one takes none: the picture has more words than
-slots. Its box is where the word stands first: the part of the line's box that its letters should take, which was not
-measured.</dd>
-<dt>Lines</dt><dd>What was recognised, each with its score, low ones in colour. Words that are in the vocabulary are
-<span class="w">underlined</span>; those that it lacks are <em class="w out">dashed</em>. A word that is broken at the
-end of a line is marked where it begins. Characters that cannot be seen are written as escapes.</dd>
-{_FATES}
-</dl>"""
+def _by_frequency(values: Iterable[str]) -> list[tuple[str, int]]:
+    return sorted(Counter(values).items(), key=lambda item: (-item[1], item[0]))
+
+
+def _card(number: int, image: InspectedImage) -> dict[str, Any]:
+    """The variables of one image. number: on the page, from 1."""
+    shown = image.picture
+    scripts = {script_of(word.text) for line in image.lines for word in line.words}
+    return {
+        "number": number,
+        "image": None if isinstance(shown, NoImage) else shown,
+        "why_no_image": shown.why if isinstance(shown, NoImage) else "",
+        "source": image.source,
+        "key": image.key,
+        "shard": image.shard,
+        "place": image.place,
+        "record_id": image.record_id,
+        "size": image.size,
+        "status": image.status.value,
+        "was_read": image.status is not Status.QUARANTINED,
+        "reason": image.reason or "",
+        "detail": image.detail or "",
+        "damage": image.damage,
+        "scripts": sorted(scripts - {OTHER}),
+        "lowest_score": min((line.line.score for line in image.lines), default=""),
+        "words_found": image.words_found,
+        "words_in_vocabulary": image.words_in_vocabulary or 0,
+        "tags": image.tags,
+        "slots": sum(tag.slots for tag in image.tags),
+        "lines": _lines(image),
+        "left_out_boxes": [
+            (number, word.box) for number, line in enumerate(image.lines) for word in line.words if word.id is None
+        ],
+    }
+
+
+def _lines(image: InspectedImage) -> list[dict[str, Any]]:
+    """The lines in pieces. Words that are not in the vocabulary are numbered through the image, from 0."""
+    tags = {tag.id: number for number, tag in enumerate(image.tags)}
+    lines, left_out = [], 0
+    for line in image.lines:
+        lines.append({"box": line.line.box, "score": line.line.score, "pieces": list(_pieces(line, tags, left_out))})
+        left_out += sum(word.id is None for word in line.words)
+    return lines
+
+
+def _pieces(line: ReadLine, tags: dict[int, int], left_out: int) -> Iterable[dict[str, Any]]:
+    """tags: numbers of the image's tags by class id. left_out: the number of the next word not in the vocabulary."""
+    words = iter(line.words)
+    for piece in line.pieces:
+        if piece.word is None:
+            yield {"text": piece.text, "is_word": False}
+            continue
+        word = next(words)
+        normalised = "" if normalise(piece.text) == word.text else word.text
+        number = None if word.id is None else tags.get(word.id)
+        yield {
+            "text": piece.text,
+            "is_word": True,
+            "normalised": normalised,
+            "tag": number,
+            "left_out": left_out if word.id is None else None,
+        }
+        left_out += word.id is None

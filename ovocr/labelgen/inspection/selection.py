@@ -6,10 +6,11 @@ from pathlib import Path
 
 from ovocr.base.errors import OvocrError
 from ovocr.base.escape import for_terminal
+from ovocr.dataset.text import TextShard
 from ovocr.labelgen.inspection.data_set import InspectedDataSet
 from ovocr.labelgen.inspection.matching import Filter
 from ovocr.labelgen.inspection.options import InspectOptions
-from ovocr.vocab.corpus import TextShard, map_shards
+from ovocr.processes.shard_map import map_shards
 
 
 @dataclass(frozen=True, kw_only=True)

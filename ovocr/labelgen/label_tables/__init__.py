@@ -1,4 +1,4 @@
-"""Class ids of images from a table: its files, its columns, its cells, and the look-up by key."""
+"""Tables of class ids for ``pack-labels``: files, columns, cells, and lookup by key. Imports base."""
 
 from ovocr.labelgen.label_tables.lookup import LabelTable
 

@@ -1,4 +1,4 @@
-"""The cells of a table: from whatever type a column has to text keys and to class ids."""
+"""Conversion of table cells of any type to text keys and to class ids."""
 
 import re
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-# A class id in a cell of text; a program that met empty cells in a column of whole numbers writes 17.0.
+# A class id as text. Programs write 17.0 for integers in a column that also has empty cells.
 _MAX_DIGITS = 9
 _ID_TEXT = rf"^[0-9]{{1,{_MAX_DIGITS}}}(\.0*)?$"
 _SEPARATORS = r"[\s,;]+"
@@ -19,7 +19,7 @@ _BRACKETS = " \t\r\n[](){}"
 
 @dataclass(frozen=True)
 class JsonColumn:
-    """Cells of JSON, which need not be of one type."""
+    """JSON cells of different types."""
 
     cells: list[Any]
 
@@ -28,7 +28,7 @@ Column: TypeAlias = pa.Array | JsonColumn
 
 
 class WrongCellError(Exception):
-    """A cell that is no key, or holds something that is no class id. row: its place in the column."""
+    """A cell that is not a key, or has a value that is not a class id. row: its index in the column."""
 
     def __init__(self, row: int, message: str) -> None:
         super().__init__(message)
@@ -36,31 +36,31 @@ class WrongCellError(Exception):
 
 
 class WrongTypeError(Exception):
-    """A column of a type that cannot hold keys or class ids; the message says what was needed."""
+    """A column of a type that cannot hold keys or class ids."""
 
 
 def json_column(cells: list[Any]) -> Column:
-    """Cells of one JSON type as an Arrow array, others as they are."""
+    """Returns cells of one JSON type as an Arrow array, others as JsonColumn."""
     kinds = {type(cell) for cell in cells} - {type(None)}
     if kinds == {list}:
-        # Arrow would take a list of texts among lists of numbers for damage; it is a wrong cell, to be named.
+        # Arrow fails on a list of texts among lists of numbers. Keep the cells, to name the wrong one.
         inner = {type(value) for cell in cells if cell for value in cell}
         kinds = set() if inner <= {int} else {dict}
     if kinds <= {int, str} and len(kinds) < 2:
         try:
             return pa.array(cells)
-        except (pa.ArrowException, OverflowError, UnicodeEncodeError):  # beyond 64 bits; half a character
+        except (pa.ArrowException, OverflowError, UnicodeEncodeError):  # beyond 64 bits; a lone surrogate
             pass
     return JsonColumn(cells)
 
 
 def read_keys(column: Column) -> pa.Array:
-    """Keys as large_string [rows]. Whole numbers are written out. Raises WrongCellError for a key that is missing."""
+    """Returns the keys as large_string [rows], integers as text. Raises WrongCellError for a missing key."""
     if isinstance(column, JsonColumn):
         column = pa.array([_json_key(row, cell) for row, cell in enumerate(column.cells)], pa.large_string())
     column = _plain(column)
     if not (_is_text(column.type) or pa.types.is_integer(column.type) or pa.types.is_null(column.type)):
-        raise WrongTypeError(f"keys are of type {column.type}; text or whole numbers are needed")
+        raise WrongTypeError(f"keys are of type {column.type}; must be text or integers")
     keys = pc.cast(column, pa.large_string())
     missing = _as_numpy(pc.fill_null(pc.equal(keys, ""), True))
     if missing.any():
@@ -69,10 +69,10 @@ def read_keys(column: Column) -> pa.Array:
 
 
 def read_ids(column: Column, bound: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
-    """How many class ids each cell holds, int64 [rows], and the ids of all cells one after another, int32 [sum].
+    """Returns the number of class ids of each cell, int64 [rows], and the ids of all cells in order, int32 [sum].
 
-    A cell is a whole number, a list of them, or text with any number of them between spaces, commas or semicolons; a
-    null or an empty text holds none. Raises WrongCellError for what is no whole number from 0 to bound - 1.
+    A cell is an integer, a list of integers, or text with integers separated by spaces, commas or semicolons. A null
+    or an empty text has no ids. Raises WrongCellError for a value that is not an integer from 0 to bound - 1.
     """
     if isinstance(column, JsonColumn):
         return _read_json_ids(column.cells, bound)
@@ -85,7 +85,7 @@ def read_ids(column: Column, bound: int) -> tuple[npt.NDArray[np.int64], npt.NDA
     counts = _as_numpy(pc.fill_null(pc.list_value_length(column), 0)).astype(np.int64)
     values = pc.list_flatten(column)
     if _is_text(values.type) and len(values):
-        # An empty cell is split into one empty text, and there is one beside a comma at a cell's end.
+        # Splitting gives an empty text for an empty cell, and for a comma at the end of a cell.
         empty = _as_numpy(pc.fill_null(pc.equal(values, ""), False))
         counts -= np.bincount(np.repeat(np.arange(len(counts)), counts)[empty], minlength=len(counts))
         values = values.filter(pa.array(~empty))
@@ -93,7 +93,7 @@ def read_ids(column: Column, bound: int) -> tuple[npt.NDArray[np.int64], npt.NDA
 
 
 def _check_ids(values: pa.Array, counts: npt.NDArray[np.int64], bound: int) -> npt.NDArray[np.int32]:
-    """Values [sum of counts] of any type as class ids. Raises WrongCellError for the first that is none."""
+    """Converts values [sum of counts] of any type to class ids. Raises WrongCellError for the first wrong value."""
     values = _plain(values)
     if not len(values):
         return np.empty(0, np.int32)
@@ -103,7 +103,7 @@ def _check_ids(values: pa.Array, counts: npt.NDArray[np.int64], bound: int) -> n
         shown = values
     else:
         raise WrongTypeError(
-            f"class ids are of type {values.type}; whole numbers, lists of them, or text with them are needed"
+            f"class ids are of type {values.type}; must be integers, lists of integers, or text with integers"
         )
     wrong = _as_numpy(values.is_null())
     found = _as_numpy(pc.fill_null(values, 0))
@@ -116,17 +116,17 @@ def _check_ids(values: pa.Array, counts: npt.NDArray[np.int64], bound: int) -> n
 
 
 def _split(texts: pa.Array) -> pa.Array:
-    """The pieces of each text between separators. A regular expression would take three times as long."""
+    """Splits each text at separators. A regular expression would take three times as long."""
     for separator in ",;":
         texts = pc.replace_substring(texts, separator, " ")
     return pc.ascii_split_whitespace(pc.ascii_trim(texts, _BRACKETS))
 
 
 def _parse(texts: pa.Array) -> pa.Array:
-    """Texts, none empty, as int64; -1 for what is no whole number."""
+    """Converts texts, none of them empty, to int64; -1 for text that is not an integer."""
     if pc.all(pc.ascii_is_decimal(texts)).as_py() and pc.max(pc.binary_length(texts)).as_py() <= _MAX_DIGITS:
         return pc.cast(texts, pa.int64())
-    # Slower by far. No number that only Arrow takes for one, such as 0x10, is let through.
+    # Much slower. Rejects numbers that only Arrow accepts, such as 0x10.
     is_number = _as_numpy(pc.fill_null(pc.match_substring_regex(texts, _ID_TEXT), False))
     found = np.full(len(texts), -1, np.int64)
     numbers = pc.replace_substring_regex(texts.filter(pa.array(is_number)), r"\.0*$", "")
@@ -135,9 +135,9 @@ def _parse(texts: pa.Array) -> pa.Array:
 
 
 def wrong_id(value: Any, bound: int) -> str:
-    """What is wrong with a value that should be a class id."""
+    """Returns the message for a value that is not a class id."""
     shown = repr(value) if len(repr(value)) <= 60 else repr(value)[:60] + "…"
-    return f"{shown} is no class id: a whole number from 0 to {bound - 1} is needed"
+    return f"{shown} is not a class id; must be an integer from 0 to {bound - 1}"
 
 
 def _read_json_ids(cells: Sequence[Any], bound: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
@@ -161,14 +161,14 @@ def _json_id(row: int, value: Any, bound: int) -> int:
 
 def _json_key(row: int, cell: Any) -> str | None:
     if isinstance(cell, str) and any("\ud800" <= character <= "\udfff" for character in cell):
-        raise WrongCellError(row, f"the key is {cell!a}, which is no text: half a character stands in it")
+        raise WrongCellError(row, f"the key is {cell!a}, which is not text: it has a lone surrogate")
     if cell is None or isinstance(cell, str) or type(cell) is int:
         return None if cell is None else str(cell)
-    raise WrongCellError(row, f"the key is {cell!r}; text or a whole number is needed")
+    raise WrongCellError(row, f"the key is {cell!r}; must be text or an integer")
 
 
 def _plain(column: pa.Array) -> pa.Array:
-    """Without dictionaries and views, which few functions of Arrow take."""
+    """Decodes dictionaries and string views, which few Arrow functions accept."""
     column = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
     return pc.cast(column, pa.large_string()) if str(column.type) == "string_view" else column
 

@@ -1,4 +1,4 @@
-"""Which columns of a table hold keys and class ids."""
+"""The choice of a table's columns for keys and class ids."""
 
 import re
 from collections import Counter
@@ -16,17 +16,20 @@ _NAMES_SHOWN = 20
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of a table's columns that are read. labels: in the order in which a row's ids are taken."""
+    """Names of the columns that are read. labels: in the order of a row's ids."""
 
     key: str
     labels: tuple[str, ...]
 
 
 def choose_columns(file: TableFile, key: str | None, labels: Sequence[str]) -> Columns:
-    """The columns that the user names, or those with usual names: ``key``, and of LABEL_COLUMNS the first that is
-    there, else all with such a name and a number (label_0, label_1). Raises UsageError that says which are there."""
+    """Returns the columns that the user names, or else those with default names.
+
+    The defaults are ``key`` and the first of LABEL_COLUMNS in the table, or all columns with such a name and a number
+    (label_0, label_1). Raises UsageError, listing the columns of the table.
+    """
     key_column = _require(file, key or KEY_COLUMN, "--key-column")
-    label_columns = tuple(_require(file, name, "--label-column") for name in labels) or _usual_labels(file)
+    label_columns = tuple(_require(file, name, "--label-column") for name in labels) or _default_labels(file)
     names = [key_column, *label_columns]
     for name in names:
         if Counter(names)[name] > 1:
@@ -36,7 +39,7 @@ def choose_columns(file: TableFile, key: str | None, labels: Sequence[str]) -> C
     return Columns(key_column, label_columns)
 
 
-def _usual_labels(file: TableFile) -> tuple[str, ...]:
+def _default_labels(file: TableFile) -> tuple[str, ...]:
     for name in LABEL_COLUMNS:
         if name in file.columns:
             return (name,)
@@ -44,14 +47,16 @@ def _usual_labels(file: TableFile) -> tuple[str, ...]:
     if not numbered:
         raise UsageError(
             f"--labels {file.path}: no column of class ids ({', '.join(LABEL_COLUMNS)}, or label_0, label_1 ...); "
-            f"name it with --label-column; there are: {_names(file)}"
+            f"name it with --label-column; its columns: {_names(file)}"
         )
     return numbered
 
 
 def _require(file: TableFile, name: str, option: str) -> str:
     if name not in file.columns:
-        raise UsageError(f"--labels {file.path}: no column {name!r}; name it with {option}; there are: {_names(file)}")
+        raise UsageError(
+            f"--labels {file.path}: no column {name!r}; name it with {option}; its columns: {_names(file)}"
+        )
     return name
 
 

@@ -1,4 +1,4 @@
-"""The files of a table: Parquet, CSV, TSV and JSON lines, each read as a stream of batches of rows."""
+"""The files of a table: Parquet, CSV, TSV and JSON lines, read in batches of rows."""
 
 import glob
 import gzip
@@ -27,15 +27,15 @@ _CSV_BLOCK_BYTES = 16 * 2**20  # a row must fit in it
 
 @dataclass(frozen=True)
 class TableFile:
-    """One file of a table. kind: its ending, without .gz. columns: names in the order of the file."""
+    """One file of a table. kind: its suffix, without .gz. columns: names, in the order of the file."""
 
     path: str
     kind: str
     columns: tuple[str, ...]
 
     def batches(self, columns: list[str]) -> Iterator[list[Column]]:
-        """The named columns of the rows in order, some thousand rows at a time. Raises OvocrError for damage."""
-        with _readable(self.path):
+        """Yields the named columns in batches of rows. Raises OvocrError if the file is damaged."""
+        with _table_errors(self.path):
             if self.kind in _JSON_LINES:
                 yield from _json_batches(self.path, columns)
                 return
@@ -44,7 +44,7 @@ class TableFile:
 
 
 def find_files(table: str) -> list[str]:
-    """Paths of the table's files, sorted where they are several. Raises UsageError where there is none."""
+    """Returns the paths of the table's files, sorted. Raises UsageError if there are none."""
     if os.path.isdir(table):
         paths = sorted(str(path) for path in Path(table).iterdir() if _kind(path.name) and path.is_file())
     elif os.path.lexists(table) or not glob.has_magic(table):
@@ -52,27 +52,27 @@ def find_files(table: str) -> list[str]:
     else:
         paths = sorted(glob.glob(table, recursive=True))
     if not paths:
-        raise UsageError(f"--labels {table}: no table is there; it may be: {KINDS}")
+        raise UsageError(f"--labels {table}: no table found; allowed: {KINDS}")
     return paths
 
 
 def open_file(path: str) -> TableFile:
-    """Look at a file's columns. Raises UsageError for another kind of file, OvocrError where it cannot be read."""
+    """Reads the names of a file's columns. Raises UsageError for an unknown kind, OvocrError if it cannot be read."""
     kind = _kind(path)
     if not os.path.isfile(path):
         raise UsageError(f"--labels {path}: {'not a file' if os.path.lexists(path) else 'no such file or folder'}")
     if kind is None:
-        raise UsageError(f"--labels {path}: unknown kind of table; it may be: {KINDS}")
-    with _readable(path):
+        raise UsageError(f"--labels {path}: unknown kind of table; allowed: {KINDS}")
+    with _table_errors(path):
         if kind == ".parquet":
             names = list(pq.read_schema(path).names)
         elif kind in _DELIMITERS:
             with _open_csv(path, kind, csv.ConvertOptions()) as reader:
                 names = list(reader.schema.names)
         else:
-            # A row may leave a column out, so one row does not tell them all.
-            some = itertools.islice(_json_rows(path), _BATCH_ROWS)
-            names = list(dict.fromkeys(name for row in some for name in row))
+            # A row may omit a column, so look at many rows.
+            rows = itertools.islice(_json_rows(path), _BATCH_ROWS)
+            names = list(dict.fromkeys(name for row in rows for name in row))
     return TableFile(path, kind, tuple(names))
 
 
@@ -85,8 +85,8 @@ def _kind(path: str) -> str | None:
 
 
 @contextmanager
-def _readable(path: str) -> Iterator[None]:
-    """What the block meets of damage, as an OvocrError of one line."""
+def _table_errors(path: str) -> Iterator[None]:
+    """Converts read errors inside the block to an OvocrError of one line."""
     try:
         yield
     except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
@@ -99,7 +99,7 @@ def _arrow_batches(path: str, kind: str, columns: list[str]) -> Iterator[pa.Reco
         with pq.ParquetFile(path) as file:
             yield from file.iter_batches(_BATCH_ROWS, columns=columns)
         return
-    # As text: a key such as 0017 is no number, and of a cell with several ids none could be guessed.
+    # As text: a key such as 0017 is not a number, and Arrow cannot guess the type of cells with several ids.
     options = csv.ConvertOptions(include_columns=columns, column_types=dict.fromkeys(columns, pa.string()))
     with _open_csv(path, kind, options) as reader:
         yield from reader
@@ -121,8 +121,8 @@ def _json_batches(path: str, columns: list[str]) -> Iterator[list[Column]]:
 
 
 def _json_rows(path: str) -> Iterator[dict[str, Any]]:
-    """An object a line; empty lines are none. Raises OvocrError that names the line, counted from 1."""
-    decode = json.JSONDecoder().decode  # json.loads takes as long again to look at its arguments
+    """Yields one object per line, skipping empty lines. Raises OvocrError, naming the line, counted from 1."""
+    decode = json.JSONDecoder().decode  # json.loads takes twice as long, to check its arguments
     with _open_lines(path) as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
@@ -130,9 +130,9 @@ def _json_rows(path: str) -> Iterator[dict[str, Any]]:
             try:
                 row = decode(line)
             except (ValueError, RecursionError) as error:
-                raise OvocrError(f"{path}: line {number}: no JSON: {error}") from error
+                raise OvocrError(f"{path}: line {number}: not JSON: {error}") from error
             if not isinstance(row, dict):
-                raise OvocrError(f"{path}: line {number}: a JSON object was expected, not {line[:40]!r}")
+                raise OvocrError(f"{path}: line {number}: must be a JSON object, is {line[:40]!r}")
             yield row
 
 

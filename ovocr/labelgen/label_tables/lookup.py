@@ -1,4 +1,4 @@
-"""A whole table in memory, and the class ids of an image by its key."""
+"""A table in memory, and lookup of class ids by key."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,7 +14,7 @@ from ovocr.labelgen.label_tables.cells import WrongCellError, WrongTypeError, re
 from ovocr.labelgen.label_tables.columns import Columns, choose_columns
 from ovocr.labelgen.label_tables.files import TableFile, find_files, open_file
 
-_HASHED_ROWS = 100_000  # that are Python's own strings at a time
+_HASHED_ROWS = 100_000  # rows that are Python strings at a time
 
 _Ids = npt.NDArray[np.int32]
 _Counts = npt.NDArray[np.int64]
@@ -22,10 +22,10 @@ _Rows = tuple[pa.Array, _Counts, _Ids]  # keys [R], numbers of ids [R], ids of a
 
 
 class LabelTable:
-    """Class ids by key. Held as Arrow and numpy arrays: a row's key and 28 bytes, 4 bytes an id.
+    """Class ids by key, in Arrow and numpy arrays. Memory: the keys, 28 bytes per row, and 4 bytes per id.
 
-    name: the table as the user named it. columns: those that were read. sha256: of its files' bytes one after another.
-    num_classes: ids are below it.
+    name: as the user gave it. columns: the columns that were read. sha256: of its files, concatenated. num_classes: ids
+    are smaller.
     """
 
     def __init__(self, name: str, columns: Columns, sha256: str, num_classes: int, rows: list[_Rows]) -> None:
@@ -33,12 +33,12 @@ class LabelTable:
         self.columns = columns
         self.sha256 = sha256
         self.num_classes = num_classes
-        # In pieces as they were read: one array of all keys would be a second copy while it is made.
+        # In chunks: concatenating all keys would take a second copy.
         self._keys = pa.chunked_array([keys for keys, _, _ in rows], pa.large_string())
         self._ends = np.cumsum(np.concatenate([counts for _, counts, _ in rows]))
         self._ids = np.concatenate([ids for _, _, ids in rows])
         hashes = np.concatenate([_hash(keys) for keys, _, _ in rows])
-        # Stable: rows of one key stay in the table's order.
+        # A stable sort keeps the rows of one key in the table's order.
         self._order = np.argsort(hashes, kind="stable").astype(np.uint32 if len(hashes) < 2**32 else np.uint64)
         self._hashes = hashes[self._order]
 
@@ -46,11 +46,11 @@ class LabelTable:
     def load(
         cls, name: str, *, key_column: str | None, label_columns: Sequence[str], num_classes: int | None, limit: int
     ) -> "LabelTable":
-        """Read a table of one or several files (docs/packing.md has the rules).
+        """Reads a table of one or several files (docs/packing.md has the rules).
 
-        key_column, label_columns: None and none for those with usual names. num_classes: ids must be below; None for
-        the largest id + 1, at most ``limit``. Raises UsageError for what is no such table, OvocrError that names file,
-        row and key for a cell that is wrong.
+        key_column, label_columns: None and empty for the default names. num_classes: ids must be smaller; None for the
+        largest id + 1, at most ``limit``. Raises UsageError if it is not such a table, OvocrError, naming file, row and
+        key, for a wrong cell.
         """
         files = [open_file(path) for path in find_files(name)]
         columns = choose_columns(files[0], key_column, label_columns)
@@ -58,14 +58,14 @@ class LabelTable:
             choose_columns(file, columns.key, columns.labels)
         bound = num_classes or limit
         rows = [_merge_repeats(*rows) for file in files for rows in _read_rows(file, columns, bound)]
-        pa.default_memory_pool().release_unused()  # Arrow keeps what it read the files into for the next use
+        pa.default_memory_pool().release_unused()  # Arrow would keep the memory for reuse
         largest = max((int(ids.max()) for _, _, ids in rows if len(ids)), default=-1)
         if largest < 0:
             raise OvocrError(f"{name}: this table has no class id")
         return cls(name, columns, _sha256(files), num_classes or largest + 1, rows)
 
     def ids(self, key: str) -> list[int]:
-        """The distinct class ids of a key in the table's order; none where it has no row, or rows without ids."""
+        """Returns the distinct class ids of a key in the table's order; empty if it has no row or no ids."""
         ids: dict[int, None] = {}
         for row in self._rows_of(key):
             start = int(self._ends[row - 1]) if row else 0
@@ -82,14 +82,14 @@ class LabelTable:
             place += 1
 
     def first_key(self) -> str:
-        """The key of the first row."""
+        """Returns the key of the first row."""
         key: str = self._keys[0].as_py()
         return key
 
     def count_keys(self, seen: Iterable[pa.Array]) -> tuple[int, int]:
-        """How many distinct keys the table has, and how many of them are in none of the arrays of texts ``seen``.
+        """Returns the number of distinct keys, and of those that are in none of the arrays of texts ``seen``.
 
-        Told by their 64-bit hashes: that two of 20 million keys have the same one is a chance of 1 in 90,000.
+        Compares 64-bit hashes: two of 20 million keys collide with a probability of 1 in 90,000.
         """
         is_first = np.ones(len(self._hashes), bool)
         is_first[1:] = self._hashes[1:] != self._hashes[:-1]
@@ -103,22 +103,22 @@ class LabelTable:
 
 
 def _read_rows(file: TableFile, columns: Columns, bound: int) -> Iterator[_Rows]:
-    """The rows of a file in order, some thousand at a time. Raises OvocrError that names file, row and key."""
+    """Yields the rows of a file in batches. Raises OvocrError, naming file, row and key, for a wrong cell."""
     start = 0
     for key_cells, *label_cells in file.batches([columns.key, *columns.labels]):
-        with _named(file, columns.key, start):
+        with _cell_errors(file, columns.key, start):
             keys = read_keys(key_cells)
         cells = []
         for name, column in zip(columns.labels, label_cells, strict=True):
-            with _named(file, name, start, keys):
+            with _cell_errors(file, name, start, keys):
                 cells.append(read_ids(column, bound))
         start += len(keys)
-        yield keys, *_side_by_side(cells)
+        yield keys, *_join_columns(cells)
 
 
 @contextmanager
-def _named(file: TableFile, column: str, start: int, keys: pa.Array | None = None) -> Iterator[None]:
-    """What is wrong in the block, with its place. start: rows of the file before this batch."""
+def _cell_errors(file: TableFile, column: str, start: int, keys: pa.Array | None = None) -> Iterator[None]:
+    """Adds file, row and key to errors inside the block. start: index of the batch's first row in the file."""
     try:
         yield
     except WrongTypeError as error:
@@ -128,8 +128,8 @@ def _named(file: TableFile, column: str, start: int, keys: pa.Array | None = Non
         raise OvocrError(f"{file.path}: row {start + error.row}{key}: column {column!r}: {error}") from error
 
 
-def _side_by_side(cells: list[tuple[_Counts, _Ids]]) -> tuple[_Counts, _Ids]:
-    """The cells of several columns as one: of each row first the ids of the first column."""
+def _join_columns(cells: list[tuple[_Counts, _Ids]]) -> tuple[_Counts, _Ids]:
+    """Joins the cells of several columns to one: in each row, the ids of the first column come first."""
     if len(cells) == 1:
         return cells[0]
     rows = np.concatenate([np.repeat(np.arange(len(counts)), counts) for counts, _ in cells])
@@ -138,7 +138,7 @@ def _side_by_side(cells: list[tuple[_Counts, _Ids]]) -> tuple[_Counts, _Ids]:
 
 
 def _merge_repeats(keys: pa.Array, counts: _Counts, ids: _Ids) -> _Rows:
-    """Rows of one key that follow one another as one row: a table with one id a row is then as small as any."""
+    """Merges consecutive rows of one key, to save memory for tables with one id per row."""
     if not len(keys):
         return keys, counts, ids
     is_first = np.ones(len(keys), bool)
@@ -152,15 +152,15 @@ def _sha256(files: list[TableFile]) -> str:
     digest = hashlib.sha256()
     for file in files:
         with open(file.path, "rb") as stream:
-            while piece := stream.read(2**22):
-                digest.update(piece)
+            while part := stream.read(2**22):
+                digest.update(part)
     return digest.hexdigest()
 
 
 def _hash(keys: pa.Array) -> npt.NDArray[np.int64]:
-    """Python's hashes of texts, int64 [len(keys)]: the same for equal texts in this process."""
+    """Returns Python's hashes of texts, int64 [len(keys)]. They hold for this process only."""
     hashes = np.empty(len(keys), np.int64)
     for start in range(0, len(keys), _HASHED_ROWS):
-        piece = keys[start : start + _HASHED_ROWS].to_pylist()
-        hashes[start : start + len(piece)] = [hash(key) for key in piece]
+        part = keys[start : start + _HASHED_ROWS].to_pylist()
+        hashes[start : start + len(part)] = [hash(key) for key in part]
     return hashes

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from ovocr.base.escape import for_terminal
+from ovocr.dataset.layout import RELATIVE
 from ovocr.dataset.outcome import Status
 from ovocr.labelgen.provenance.absence import show_line
 from ovocr.labelgen.provenance.story import ImageStory, TagStory
@@ -17,7 +18,7 @@ def format_stories(stories: list[ImageStory]) -> str:
 
 def _lines(story: ImageStory) -> Iterator[str]:
     yield story.key
-    yield f"  source  {story.source}; row {story.row} of records/{story.shard:05d}.parquet"
+    yield f"  source  {story.source}; row {story.row} of {RELATIVE.records_path(story.shard)}"
     yield f"  status  {_status(story)}"
     if story.size is not None:
         width, height = story.size
@@ -42,7 +43,7 @@ def _lines(story: ImageStory) -> Iterator[str]:
 
 def _status(story: ImageStory) -> str:
     if story.record_id is not None:
-        return f"{story.status}: record {story.record_id} of rec/{story.shard:05d}.rec"
+        return f"{story.status}: record {story.record_id} of {RELATIVE.rec_prefix(story.shard)}.rec"
     because = ": ".join(part for part in (story.reason, story.detail) if part)
     return f"{story.status}: {because}"
 

@@ -2,103 +2,102 @@
 
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
 
 from ovocr.base.errors import OvocrError, UsageError
+from ovocr.base.escape import as_text
 from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.manifest import IDF, Manifest
+from ovocr.dataset.outcome import Tag
+from ovocr.dataset.records import RecordRow
 from ovocr.dataset.slots import StoredSlots
 from ovocr.labelgen.provenance.absence import explain_absence
 from ovocr.labelgen.provenance.reading import CutText
 from ovocr.labelgen.provenance.search import FoundImage, find_images
 from ovocr.labelgen.provenance.story import Explanation, ImageStory, TagStory
-from ovocr.labelgen.sources import as_text
 from ovocr.labelgen.tagging.run_words import stored_frequencies, stored_vocabulary
-from ovocr.labelgen.tagging.tag_slots import IDF, by_rank
-from ovocr.labelgen.verification.finding import Findings
-from ovocr.labelgen.verification.promises import Promises, read_promises
+from ovocr.labelgen.tagging.tag_slots import by_rank
 from ovocr.recordio import RecordReader
 from ovocr.vocab import Segmentation, Vocabulary
 from ovocr.vocab.look_up import Answer, look_up
 
 
 def explain(root: Path, key: str, tag: str | None = None) -> Explanation:
-    """Where the tags come from that the images with this key have. tag: a word or class id; then that one alone.
+    """Explains the tags of the images with this key. tag: a word or class id, to explain that tag alone.
 
-    A shard whose table cannot be read is left out. Raises OvocrError, naming the file, where another one cannot be
-    read, and where no image that can be read has the key.
+    Leaves out a shard whose records cannot be read. Raises OvocrError, naming the file, if another file cannot be read,
+    and if no image that can be read has the key.
     """
     data_set = LabelledDataSet.open(root)
-    promises = _read_promises(data_set)
-    key = as_text(key)
-    found = find_images(data_set, key, promises)
-    vocabulary = stored_vocabulary(data_set) if promises.with_text else None
-    answers = _answers(tag, promises, vocabulary)
-    teller = _Teller(data_set, promises, vocabulary, answers)
-    return Explanation([teller.tell(image) for image in found.images], found.left_out)
+    manifest = data_set.manifest()
+    finished = data_set.finished_shards(len(manifest.shards))
+    found = find_images(data_set, as_text(key), finished, with_text=manifest.has_text)
+    vocabulary = stored_vocabulary(data_set) if manifest.has_text else None
+    answers = _answers(tag, manifest, vocabulary)
+    explainer = _Explainer(data_set, manifest, vocabulary, answers)
+    return Explanation([explainer.explain(image) for image in found.images], found.left_out)
 
 
-def _read_promises(data_set: LabelledDataSet) -> Promises:
-    findings = Findings(data_set.root)
-    promises = read_promises(data_set, findings)
-    if promises is None:
-        raise OvocrError(f"{data_set.root}: {findings.listed[0].format()}; put the manifest back")
-    return promises
-
-
-def _answers(tag: str | None, promises: Promises, vocabulary: Vocabulary | None) -> list[Answer] | None:
+def _answers(tag: str | None, manifest: Manifest, vocabulary: Vocabulary | None) -> list[Answer] | None:
     """What was asked for, as class ids; None for all tags."""
     if tag is None:
         return None
     if vocabulary is not None:
         return look_up(vocabulary, tag)
-    if not (tag.isascii() and tag.isdecimal() and int(tag[:20]) < promises.classes):
+    if not (tag.isascii() and tag.isdecimal() and int(tag[:20]) < manifest.num_classes):
         raise UsageError(
-            f"{tag}: classes of packed labels are no words, but class ids from 0 to {promises.classes - 1}"
+            f"{tag}: classes of packed labels are no words, but class ids from 0 to {manifest.num_classes - 1}"
         )
     return [Answer(asked=tag, id=int(tag))]
 
 
-class _Teller:
+class _Explainer:
     def __init__(
         self,
         data_set: LabelledDataSet,
-        promises: Promises,
+        manifest: Manifest,
         vocabulary: Vocabulary | None,
         answers: list[Answer] | None,
     ) -> None:
         self._data_set = data_set
-        self._promises = promises
-        self._policy = promises.policy
+        self._manifest = manifest
+        self._policy = manifest.policy
         self._vocabulary = vocabulary
         self._answers = answers
         self._frequencies = stored_frequencies(data_set) if self._policy.weighting == IDF else None
         self._notes = self._read_notes()
 
     def _read_notes(self) -> list[str]:
-        manifest = self._data_set.manifest()
-        if self._vocabulary is None:
-            sha256 = manifest["labels"]["sha256"]
-            return [f"class ids come from the table that was packed (sha256 {sha256}), in its order; they are no words"]
-        if manifest["segmentation"] != Segmentation.of(self._vocabulary.settings).describe():
+        table, words = self._manifest.table, self._manifest.words
+        if table is not None:
+            source = f"class ids come from the table that was packed (sha256 {table.sha256})"
+            return [f"{source}, in its order; they are no words"]
+        assert words is not None
+        assert self._vocabulary is not None
+        if words.segmentation != Segmentation.of(self._vocabulary.settings).describe():
             return ["lines are cut here by other rules than when the tags were made; words may differ from them"]
         return []
 
-    def tell(self, image: FoundImage) -> ImageStory:
-        """The story of one image. Raises OvocrError where its record cannot be read."""
-        row = image.columns
+    def explain(self, image: FoundImage) -> ImageStory:
+        """Returns the story of one image. Raises OvocrError if its record cannot be read."""
+        row = image.row
         text = None
         if image.text is not None and self._vocabulary is not None:
             text = CutText(image.text, self._vocabulary)
-        ids = [tag["id"] for tag in row["tags"]]
+        ids = [tag.id for tag in row.tags]
         stored = self._slots(image, ids)
         competing = text.known if self._policy.repeats and text is not None and ids else ids
         return ImageStory(
-            **{name: row[name] for name in ("key", "source", "status", "reason", "detail", "record_id")},
+            key=row.key,
+            source=row.source,
             shard=image.shard,
-            row=image.row,
+            row=row.place,
+            status=row.status,
+            reason=row.reason,
+            detail=row.detail,
+            record_id=row.record_id,
             size=None if image.text is None else (image.text.width, image.text.height),
-            words_found=row.get("words_found"),
-            words_in_vocabulary=row.get("words_in_vocabulary"),
+            words_found=row.words_found,
+            words_in_vocabulary=row.words_in_vocabulary,
             slots=self._policy.tags,
             competing=len(competing),
             rule=self._rule() if len(competing) > self._policy.tags else "",
@@ -113,28 +112,29 @@ class _Teller:
     def _tags(
         self, image: FoundImage, competing: list[int], text: CutText | None, stored: StoredSlots | None
     ) -> list[TagStory]:
-        ranks = self._ranks(competing, image.columns["key"])
+        ranks = self._ranks(competing, image.row.key)
         asked = None if self._answers is None else {answer.id for answer in self._answers}
         return [
-            self._tag(tag, stored.of_tag[tag["id"]] if stored is not None else [], ranks[tag["id"]], text)
-            for tag in image.columns["tags"]
-            if asked is None or tag["id"] in asked
+            self._tag(tag, stored.of_tag[tag.id] if stored is not None else [], ranks[tag.id], text)
+            for tag in image.row.tags
+            if asked is None or tag.id in asked
         ]
 
-    def _tag(self, tag: dict[str, Any], slots: list[int], ranks: list[int], text: CutText | None) -> TagStory:
-        id = tag["id"]
+    def _tag(self, tag: Tag, slots: list[int], ranks: list[int], text: CutText | None) -> TagStory:
+        id = tag.id
         if self._vocabulary is None or text is None:
             return TagStory(id=id, word=None, line=None, box=None, place=None, slots=slots, ranks=ranks, weight=None)
-        if not (0 <= id < len(self._vocabulary) and 0 <= tag["line"] < len(text.lines)):
-            raise OvocrError(f"{self._data_set.root}: tag {id} in line {tag['line']} cannot be; see `ovocr verify`")
+        line = tag.line
+        if line is None or not (0 <= id < len(self._vocabulary) and 0 <= line < len(text.lines)):
+            raise OvocrError(f"{self._data_set.root}: tag {id} in line {line} cannot be; see `ovocr verify`")
         word = self._vocabulary.word(id)
         place = text.place(word)
         return TagStory(
             id=id,
             word=word,
-            line=text.lines[tag["line"]],
-            box=tuple(tag["box"]),
-            place=place[1] if place is not None and place[0] == tag["line"] else None,
+            line=text.lines[line],
+            box=tag.box,
+            place=place[1] if place is not None and place[0] == line else None,
             slots=slots,
             ranks=ranks,
             weight=self._weight(id) if self._frequencies is not None else None,
@@ -142,7 +142,7 @@ class _Teller:
 
     def _slots(self, image: FoundImage, ids: list[int]) -> StoredSlots | None:
         """What the slots of the record hold; None for an image without one. ids: of its tags."""
-        record_id = image.columns["record_id"]
+        record_id = image.row.record_id
         if record_id is None:
             return None
         prefix = self._data_set.rec_prefix(image.shard)
@@ -176,9 +176,9 @@ class _Teller:
             f"(seed {self._policy.seed}, key, id)"
         )
 
-    def _absences(self, row: dict[str, Any], ids: list[int], text: CutText | None) -> list[str]:
+    def _absences(self, row: RecordRow, ids: list[int], text: CutText | None) -> list[str]:
         """About what was asked for and is no tag."""
         answers = [answer for answer in self._answers or () if answer.id not in ids]
         if self._vocabulary is None:
             return [f"the table has no class id {answer.id} for the image" for answer in answers]
-        return [explain_absence(answer, row["status"], row["reason"], text, self._vocabulary) for answer in answers]
+        return [explain_absence(answer, row.status, row.reason, text, self._vocabulary) for answer in answers]

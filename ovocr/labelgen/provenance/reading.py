@@ -2,8 +2,8 @@
 
 from collections import defaultdict
 
+from ovocr.dataset.text import StoredText
 from ovocr.labelgen.provenance.story import CutWord, LineStory
-from ovocr.labelgen.shards.labelled_shard import StoredText
 from ovocr.vocab import Segmentation, Vocabulary, locate_words
 
 

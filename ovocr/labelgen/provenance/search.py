@@ -1,27 +1,20 @@
-"""Images of a data set by their key, found through the key columns of its records."""
+"""Finds the images with a key through the key columns of a data set's records."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import islice
-from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from ovocr.base.errors import OvocrError
 from ovocr.dataset.layout import LabelledDataSet
-from ovocr.dataset.outcome import Status
-from ovocr.dataset.schemas import OCR, PACKED_RECORDS, RECORDS
-from ovocr.labelgen.shards.labelled_shard import StoredText, texts_of
-from ovocr.labelgen.verification.folder_check import finished_shards
-from ovocr.labelgen.verification.promises import Promises
-from ovocr.labelgen.verification.tables import unexpected_null
+from ovocr.dataset.record_columns import find_text_places, read_keys
+from ovocr.dataset.records import RecordRow, find_records
+from ovocr.dataset.text import StoredText, read_texts_at
 
-# Looked through for keys that are spelled like the one that is not there.
+# Keys that are compared with a key that no image has, to name similar ones.
 _KEYS_COMPARED = 20_000
 _KEYS_OF_THE_NAME = 1_000
 _LONGEST_COMPARED = 300
@@ -29,33 +22,31 @@ _LONGEST_COMPARED = 300
 
 @dataclass(frozen=True, kw_only=True)
 class FoundImage:
-    """An image's row of records. shard, row: where that is. text: what was read, None for one that was not."""
+    """An image with the key. shard: its number. row: of the records. text: None for an image that was not read."""
 
     shard: int
-    row: int
-    columns: dict[str, Any]
+    row: RecordRow
     text: StoredText | None
 
 
 @dataclass(frozen=True)
 class FoundImages:
-    """Those with a key. left_out: a line for each table that could not be read, where there may be others."""
+    """The images with a key. left_out: a line for each file that cannot be read and may hold others."""
 
     images: list[FoundImage]
     left_out: list[str]
 
 
 class _TextError(OvocrError):
-    """An image has the key, and what was read in it cannot be had."""
+    """The text of an image with the key cannot be read."""
 
 
-def find_images(data_set: LabelledDataSet, key: str, promises: Promises) -> FoundImages:
-    """All images of finished shards with this key, in the order of shards and rows. promises: of the manifest.
+def find_images(data_set: LabelledDataSet, key: str, shards: list[int], *, with_text: bool) -> FoundImages:
+    """Returns all images with this key in ``shards``, in the order of shards and rows.
 
-    Of the records' other columns, only the row groups with the key are read. Raises OvocrError where no image that can
-    be read has the key, naming the tables that cannot be.
+    Reads columns other than the key only of row groups that hold the key. Raises OvocrError, naming the files that
+    cannot be read, if no image that can be read has the key.
     """
-    shards, with_text = finished_shards(data_set, len(promises.shards)), promises.with_text
     images: list[FoundImage] = []
     errors: dict[int, OvocrError] = {}
     for number in shards:
@@ -67,7 +58,7 @@ def find_images(data_set: LabelledDataSet, key: str, promises: Promises) -> Foun
         return FoundImages(images, list(map(str, errors.values())))
     if of_the_image := next((error for error in errors.values() if isinstance(error, _TextError)), None):
         raise of_the_image
-    close = ", ".join(_close_keys(data_set, [number for number in shards if number not in errors], key, with_text))
+    close = ", ".join(_close_keys(data_set, [number for number in shards if number not in errors], key))
     hint = f"; close to it are: {close}" if close else "; a key is the path inside the source, ending included"
     where = "a shard that can be read" if errors else "a finished shard"
     left_out = "".join(f"; left out: {error}" for error in errors.values())
@@ -75,86 +66,36 @@ def find_images(data_set: LabelledDataSet, key: str, promises: Promises) -> Foun
 
 
 def _find_in_shard(data_set: LabelledDataSet, number: int, key: str, with_text: bool) -> Iterator[FoundImage]:
-    with _opened(data_set.records_path(number), RECORDS if with_text else PACKED_RECORDS) as records:
-        start = 0
-        for group in range(records.num_row_groups):
-            if _may_hold(records, group, key):
-                keys = records.read_row_group(group, columns=["key"]).column("key")
-                for place in pc.indices_nonzero(pc.equal(keys, key)).to_pylist():
-                    row, columns = start + place, _row(records, group, place).to_pylist()[0]
-                    text = None
-                    if with_text and columns["status"] != Status.QUARANTINED:
-                        text = _read_text(data_set.ocr_path(number), _read_before(records, row), key)
-                    yield FoundImage(shard=number, row=row, columns=columns, text=text)
-            start += records.metadata.row_group(group).num_rows
+    path = data_set.records_path(number)
+    rows = find_records(path, key, with_text=with_text)
+    text_places = find_text_places(path, [row.place for row in rows]) if rows and with_text else {}
+    for row in rows:
+        place = text_places.get(row.place)
+        text = None if place is None else _read_text(data_set, number, place, key)
+        yield FoundImage(shard=number, row=row, text=text)
 
 
-def _row(file: pq.ParquetFile, group: int, place: int) -> pa.RecordBatch:
-    """One row of a row group. Raises ValueError where there is no value where every row has one."""
-    table = file.read_row_group(group).slice(place, 1)
-    batch = pa.RecordBatch.from_pylist(table.to_pylist(), table.schema)
-    if name := unexpected_null(batch):
-        raise ValueError(f"a null in column {name}")
-    return batch
-
-
-def _read_before(records: pq.ParquetFile, row: int) -> int:
-    """How many images before a row were read: each has a row in the file of texts."""
-    statuses = records.read(columns=["status"]).column("status").slice(0, row)
-    return pc.sum(pc.not_equal(statuses, Status.QUARANTINED.value)).as_py() or 0
-
-
-def _may_hold(records: pq.ParquetFile, group: int, key: str) -> bool:
-    """By the smallest and largest key of the row group, where the file has them."""
-    place = records.schema_arrow.get_field_index("key")
-    statistics = records.metadata.row_group(group).column(place).statistics
-    return statistics is None or not statistics.has_min_max or statistics.min <= key <= statistics.max
-
-
-def _read_text(path: Path, row: int, key: str) -> StoredText:
-    with _opened(path, OCR, _TextError) as texts:
-        start = 0
-        for group in range(texts.num_row_groups):
-            rows = texts.metadata.row_group(group).num_rows
-            if row < start + rows:
-                found, text = next(texts_of(path, _row(texts, group, row - start)))
-                if found == key:
-                    return text
-                break
-            start += rows
-    raise _TextError(f"{path}: row {row} is not of {key}; see `ovocr verify`")
-
-
-@contextmanager
-def _opened(path: Path, schema: pa.Schema, failure: type[OvocrError] = OvocrError) -> Iterator[pq.ParquetFile]:
-    """Raises ``failure`` where the file has other columns, or what the block asks for cannot be read."""
+def _read_text(data_set: LabelledDataSet, number: int, place: int, key: str) -> StoredText:
+    path = data_set.ocr_path(number)
     try:
-        if path.exists() and not path.is_file():  # a pipe would be waited for without end
-            raise ValueError("it is a folder, a device or a pipe")
-        with pq.ParquetFile(path) as file:
-            if not file.schema_arrow.equals(schema):
-                raise ValueError("it has other columns than the data set's command writes")
-            yield file
-    except (OSError, pa.ArrowException, KeyError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise failure(f"{path}: cannot be read: {reason}; see `ovocr verify`") from error
+        ((found, text),) = read_texts_at(path, [place])
+    except OvocrError as error:
+        raise _TextError(str(error)) from error
+    if found != key:
+        raise _TextError(f"{path}: row {place} is not of {key}; see `ovocr verify`")
+    return text
 
 
-def _close_keys(data_set: LabelledDataSet, shards: list[int], key: str, with_text: bool) -> list[str]:
-    """Up to three: among those with the same file name, and among the first of the data set."""
+def _close_keys(data_set: LabelledDataSet, shards: list[int], key: str) -> list[str]:
+    """Returns up to three similar keys: among those with the same file name, and the first of the data set."""
     if len(key) > _LONGEST_COMPARED:
         return []
     name = key.rpartition("/")[2]
     named: list[str] = []
     first: list[str] = []
     for number in shards:
-        # Row groups that cannot hold the key may be damaged: their keys are no more than a hint.
-        with (
-            suppress(OvocrError),
-            _opened(data_set.records_path(number), RECORDS if with_text else PACKED_RECORDS) as records,
-        ):
-            for batch in records.iter_batches(columns=["key"]):
-                keys = batch.column("key")
+        with suppress(OvocrError):  # row groups that cannot hold the key may be damaged; their keys are only a hint
+            for keys in read_keys(data_set.records_path(number)):
                 of_the_name = keys.filter(pc.ends_with(keys, name)).to_pylist() if name else []
                 named += islice(of_the_name, _KEYS_OF_THE_NAME - len(named))
                 if len(first) < _KEYS_COMPARED:
@@ -163,7 +104,7 @@ def _close_keys(data_set: LabelledDataSet, shards: list[int], key: str, with_tex
 
 
 def _closest(key: str, candidates: list[str]) -> list[str]:
-    """Up to three, whatever the case of their letters, whole or by their file names alone."""
+    """Returns up to three similar keys, ignoring case, compared whole or by their file names."""
     spelled = {candidate.casefold(): candidate for candidate in candidates}
     for candidate in candidates:
         spelled.setdefault(candidate.rpartition("/")[2].casefold(), candidate)

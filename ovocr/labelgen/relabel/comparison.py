@@ -3,25 +3,19 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice, zip_longest
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ovocr.base.errors import OvocrError
 from ovocr.base.escape import for_terminal
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.outcome import Status
+from ovocr.dataset.records import WordsRow, read_words
+from ovocr.dataset.text import TextShard
 from ovocr.labelgen.tagging.run_words import stored_vocabulary
-from ovocr.vocab import Vocabulary
-from ovocr.vocab.corpus import TextShard
 
 WORDS_LISTED = 10
-_BATCH_ROWS = 1024
-_COUNTS = ("words_found", "words_in_vocabulary")
-_COLUMNS = ["status", *_COUNTS, "tags.list.element.id"]
 
 
 @dataclass
@@ -32,6 +26,13 @@ class Side:
     words_found: int = 0
     words_in_vocabulary: int = 0
     tags: int = 0
+
+    def add_row(self, row: WordsRow) -> None:
+        """Adds one image."""
+        self.ok += row.status == Status.OK
+        self.words_found += row.words_found
+        self.words_in_vocabulary += row.words_in_vocabulary
+        self.tags += len(row.class_ids)
 
     def add(self, other: "Side") -> None:
         """Add the sums of other images."""
@@ -128,11 +129,11 @@ def compare_shard(out: Path, shard: TextShard) -> Changes:
                 f"{here.records_path(shard.number)}: does not list the images of {there.records_path(shard.number)}; "
                 f"remove {here.stats_path(shard.number)} and relabel again"
             )
-        if Status.QUARANTINED in (old.status, new.status):
+        if Status.QUARANTINED in (old[0].status, new[0].status):
             continue
-        changes.before.add(old.side)
-        changes.after.add(new.side)
-        changes.add_image(old.words, new.words)
+        changes.before.add_row(old[0])
+        changes.after.add_row(new[0])
+        changes.add_image(old[1], new[1])
     return changes
 
 
@@ -140,31 +141,15 @@ def _most_frequent(words: Counter[str]) -> list[tuple[str, int]]:
     return sorted(words.items(), key=lambda item: (-item[1], item[0]))[:WORDS_LISTED]
 
 
-@dataclass(frozen=True)
-class _Row:
-    status: str
-    side: Side
-    words: frozenset[str]
-
-
-def _read(data_set: LabelledDataSet, number: int) -> Iterator[_Row]:
-    path = data_set.records_path(number)
+def _read(data_set: LabelledDataSet, number: int) -> Iterator[tuple[WordsRow, frozenset[str]]]:
+    """Yields each image's row and the words that are its tags."""
     vocabulary = stored_vocabulary(data_set)
-    try:
-        with pq.ParquetFile(path) as table:
-            for batch in table.iter_batches(batch_size=_BATCH_ROWS, columns=_COLUMNS):
-                yield from _rows(batch, vocabulary)
-    except (OSError, pa.ArrowException, KeyError, IndexError) as error:
-        raise OvocrError(f"{path}: cannot be read: {error}; put the file back") from error
-
-
-def _rows(batch: pa.RecordBatch, vocabulary: Vocabulary) -> Iterator[_Row]:
-    tags = batch.column("tags")
-    words = map(vocabulary.word, tags.flatten().field("id").to_pylist())
-    columns = (batch.column(name).to_pylist() for name in ("status", *_COUNTS))
-    for status, found, known, count in zip(*columns, tags.value_lengths().to_pylist(), strict=True):
-        distinct = frozenset(islice(words, count))
-        yield _Row(status, Side(int(status == Status.OK), found, known, count), distinct)
+    path = data_set.records_path(number)
+    for row in read_words(path):
+        try:
+            yield row, frozenset(map(vocabulary.word, row.class_ids))
+        except IndexError as error:
+            raise OvocrError(f"{path}: has a class id beyond the vocabulary; put the file back") from error
 
 
 def merge(changes: Iterable[Changes]) -> Changes:

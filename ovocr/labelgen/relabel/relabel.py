@@ -2,31 +2,30 @@
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
-from ovocr.base.errors import MissingExtraError, OvocrError
+from ovocr.base.errors import MissingExtraError
 from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.manifest import IDF, TagPolicy
 from ovocr.dataset.reasons import Reason
+from ovocr.dataset.text import TextShard, find_shards
 from ovocr.labelgen.options import RelabelOptions
 from ovocr.labelgen.relabel.comparison import Changes, compare_shard, merge
 from ovocr.labelgen.relabel.shard import RelabelSettings, relabel_shard
 from ovocr.labelgen.shards.destination import check_destination
 from ovocr.labelgen.shards.interruption import stoppable
 from ovocr.labelgen.shards.labelled_shard import find_input
-from ovocr.labelgen.shards.manifest import FORMAT, describe_relabel, remove_start_files, settle_configuration
+from ovocr.labelgen.shards.manifest import describe_relabel, remove_start_files, settle_configuration
 from ovocr.labelgen.shards.progress import Progress
 from ovocr.labelgen.shards.totals import Totals
 from ovocr.labelgen.shards.worker_count import worker_count
 from ovocr.labelgen.tagging.run_words import Words, load_vocabulary, stored_vocabulary, with_han
-from ovocr.labelgen.tagging.tag_slots import IDF, TagPolicy
 from ovocr.labelgen.tagging.word_frequencies import WordFrequencies, count_frequencies
+from ovocr.processes.shard_map import map_shards
 from ovocr.vocab import Vocabulary
-from ovocr.vocab.corpus import TextShard, find_shards, map_shards
 
 # Images that are worth another process, which takes about two seconds to start.
 RELABELLED_AT_LEAST = 1_000
@@ -88,21 +87,19 @@ class _Relabelling:
         index, count = options.shard_slice
         self._shards = [shard for shard in self._finished if shard.number % count == index]
         self._todo = [shard for shard in self._shards if not self._is_done(shard.number)]
-        with _complete_manifest(self._source):
-            there = self._manifest["options"]
-            self._max_pixels = int(there["max_pixels"])
-            self._planned = len(self._manifest["shards"])
-            self._policy = TagPolicy(
-                tags=int(there["tags"]) if options.tags is None else options.tags,
-                seed=int(there["seed"]) if options.seed is None else options.seed,
-                weighting=options.policy,
-                repeats=options.repeats,
-            )
+        self._planned = len(self._manifest.shards)
+        policy = self._manifest.policy
+        self._policy = TagPolicy(
+            tags=policy.tags if options.tags is None else options.tags,
+            seed=policy.seed if options.seed is None else options.seed,
+            weighting=options.policy,
+            repeats=options.repeats,
+        )
 
     def _is_done(self, number: int) -> bool:
         if not self._out.stats_path(number).exists():
             return False
-        lacking = self._out.stats(number).get("reasons", {}).get(Reason.SOURCE_OUT_OF_REACH, 0)
+        lacking = self._out.counts(number).reasons[Reason.SOURCE_OUT_OF_REACH]
         return not (self._options.retry_out_of_reach and lacking)
 
     def settle(self) -> None:
@@ -111,14 +108,12 @@ class _Relabelling:
             check_destination(self._out, [self._inputs[shard.number] for shard in self._shards])
         vocabulary = self._load_vocabulary()
         words = Words(vocabulary, self._load_frequencies(vocabulary) if self._policy.weighting == IDF else None)
-        with _complete_manifest(self._source):
-            manifest = describe_relabel(self._source, self._policy, words)
-        settle_configuration(self._out, manifest, words)
+        settle_configuration(self._out, describe_relabel(self._source, self._policy, words), words)
         self._settings = RelabelSettings(
             out=self._out.root,
             policy=self._policy,
-            words=json.dumps(words.describe()),
-            max_pixels=self._max_pixels,
+            words=json.dumps(words.describe().to_json()),
+            max_pixels=self._manifest.max_pixels,
         )
 
     def _load_vocabulary(self) -> Vocabulary:
@@ -161,21 +156,9 @@ class _Relabelling:
         work = partial(compare_shard, self._out.root)
         changes = merge(map_shards(work, self._shards, workers=self._processes(self._shards, COMPARED_AT_LEAST)))
         totals = Totals.of(
-            (self._out.stats(shard.number) for shard in self._shards),
+            (self._out.counts(shard.number) for shard in self._shards),
             built=len(self._todo),
             images_built=images,
             seconds=seconds,
         )
         return RelabelTotals(**vars(totals), unfinished=self._planned - len(self._finished), changes=changes)
-
-
-@contextmanager
-def _complete_manifest(data_set: LabelledDataSet) -> Iterator[None]:
-    """Raises OvocrError where the block meets something in the manifest that is not as ``build-labels`` writes it."""
-    manifest = data_set.manifest()
-    if manifest.get("format") != FORMAT:
-        raise OvocrError(f"{data_set.manifest_path}: format {manifest.get('format')!r}; this version reads {FORMAT}")
-    try:
-        yield
-    except (KeyError, TypeError, ValueError) as error:
-        raise OvocrError(f"{data_set.manifest_path}: lacks what `ovocr build-labels` writes: {error}") from error

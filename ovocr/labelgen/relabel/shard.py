@@ -5,16 +5,17 @@ from functools import lru_cache
 from pathlib import Path
 
 from ovocr.base.errors import OvocrError
+from ovocr.dataset.labelled_images import LabelledImage, read_labelled_images
 from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.manifest import TagPolicy
 from ovocr.dataset.outcome import Outcome, Status
 from ovocr.dataset.reasons import Reason
+from ovocr.dataset.shard_writer import ShardWriter
+from ovocr.dataset.text import StoredText, TextShard
 from ovocr.labelgen.images.source_images import OutOfReachError, SourceImages
-from ovocr.labelgen.shards.labelled_shard import LabelledImage, StoredText, find_input, read_labelled_images
-from ovocr.labelgen.shards.shard_writer import ShardWriter
+from ovocr.labelgen.shards.labelled_shard import find_input
 from ovocr.labelgen.tagging.line_labeller import LineLabeller
-from ovocr.labelgen.tagging.tag_slots import TagPolicy
 from ovocr.recordio import RecordReader
-from ovocr.vocab.corpus import TextShard
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,7 @@ def relabel_shard(settings: RelabelSettings, shard: TextShard) -> int:
     source = find_input(there, there.manifest(), shard.number)
     with (
         RecordReader(there.rec_prefix(shard.number)) as records,
-        ShardWriter(LabelledDataSet(settings.out), shard.number, source) as writer,
+        ShardWriter(LabelledDataSet(settings.out), shard.number, source.entry, ignored=source.ignored) as writer,
     ):
         pictures = _Pictures(there.rec_prefix(shard.number), records, SourceImages(source, settings.max_pixels))
         for image in read_labelled_images(there, shard.number):

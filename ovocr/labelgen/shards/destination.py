@@ -3,10 +3,10 @@
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from ovocr.base.errors import OvocrError
 from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.manifest import Manifest
 from ovocr.labelgen.shards.manifest import settle_configuration
 from ovocr.labelgen.sources import InputShard
 from ovocr.labelgen.tagging.run_words import Words
@@ -33,7 +33,7 @@ class Destination:
         """Raises OvocrError where the data set cannot be written. Writes nothing."""
         check_destination(self.data_set, shards)
 
-    def settle(self, manifest: dict[str, Any], words: Words | None) -> None:
+    def settle(self, manifest: Manifest, words: Words | None) -> None:
         """As settle_configuration does. Raises OvocrError."""
         settle_configuration(self.data_set, manifest, words)
 

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and failing file systems during a run, as errors for the user."""
+"""Ctrl-C, SIGTERM and file system errors during a run, as errors for the user."""
 
 import os
 from collections.abc import Iterator
@@ -11,18 +11,20 @@ from ovocr.processes.termination import terminable
 
 @contextmanager
 def stoppable(out: Path | str) -> Iterator[None]:
-    """Ctrl-C, SIGTERM and a file system that fails end the block with an OvocrError; files and workers are cleared."""
+    """Converts Ctrl-C, SIGTERM and OSError inside the block to an OvocrError. out: the data set being written."""
     try:
         with terminable():
             yield
     except KeyboardInterrupt:
-        raise OvocrError(f"stopped; finished shards are kept in {out}: the same command goes on behind them") from None
+        raise OvocrError(
+            f"interrupted; finished shards are kept in {out}: run the same command again to resume"
+        ) from None
     except OSError as error:
         raise file_error(error, out) from error
 
 
 def file_error(error: OSError, out: Path | str) -> OvocrError:
-    """What a file system's failure is to the user, in a run that writes to ``out``."""
-    # Arrow puts its own words for it.
+    """Returns the OvocrError for a file system error in a run that writes to ``out``."""
+    # Arrow replaces the text of the error by its own.
     reason = os.strerror(error.errno) if error.errno is not None else error
     return OvocrError(f"{error.filename or out}: {reason}")

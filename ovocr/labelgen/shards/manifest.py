@@ -8,90 +8,78 @@ import os
 import shutil
 import tempfile
 import unicodedata
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from ovocr import __version__
 from ovocr.base.errors import OvocrError
-from ovocr.base.files import fsync, write_text
+from ovocr.base.files import fsync
+from ovocr.dataset.json_objects import read_object
 from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.manifest import Manifest, TableEntry, TagPolicy
 from ovocr.labelgen.label_tables import LabelTable
 from ovocr.labelgen.options import BuildOptions, PackOptions
 from ovocr.labelgen.sources import InputShard
 from ovocr.labelgen.tagging.run_words import Words
-from ovocr.labelgen.tagging.tag_slots import TagPolicy
 
-FORMAT = 2
-STARTING = ".starting-"  # begins the names of what is there only while a run begins or goes on
+STARTING = ".starting-"  # prefix of files that exist only while a run starts
 
 
-def describe_build(
-    options: BuildOptions, shards: list[InputShard], engine: dict[str, Any], words: Words
-) -> dict[str, Any]:
-    """The manifest of a run: no times, no places, nothing about who does the work."""
-    return {
-        "format": FORMAT,
-        "options": {
-            "tags": options.tags,
-            "seed": options.seed,
-            "shard_size": options.shard_size,
-            "max_pixels": options.max_pixels,
-            **options.tag_policy.describe(),
-        },
-        **words.describe(),
-        "engine": engine,
-        "versions": text_versions(),
-        "shards": [shard.to_json() for shard in shards],
-    }
+def describe_build(options: BuildOptions, shards: list[InputShard], engine: dict[str, Any], words: Words) -> Manifest:
+    """Returns the manifest of a labelling run."""
+    return Manifest(
+        policy=options.tag_policy,
+        shard_size=options.shard_size,
+        max_pixels=options.max_pixels,
+        words=words.describe(),
+        engine=engine,
+        versions=text_versions(),
+        shards=tuple(shard.entry for shard in shards),
+    )
 
 
-def describe_relabel(source: LabelledDataSet, policy: TagPolicy, words: Words) -> dict[str, Any]:
-    """The manifest of a data set whose tags are made anew from the stored text of ``source``."""
-    there = source.manifest()
-    kept = {name: there["options"][name] for name in ("shard_size", "max_pixels")}
-    return {
-        "format": FORMAT,
-        "options": {"tags": policy.tags, "seed": policy.seed, **kept, **policy.describe()},
-        **words.describe(),
-        "engine": there["engine"],
-        "versions": text_versions(),
-        "shards": there["shards"],
-        "relabelled": {
-            "manifest_sha256": hashlib.sha256(source.manifest_path.read_bytes()).hexdigest(),
-            "versions": there["versions"],
-        },
-    }
+def describe_relabel(source: LabelledDataSet, policy: TagPolicy, words: Words) -> Manifest:
+    """Returns the manifest of a data set with new tags for the stored text of ``source``."""
+    manifest = source.manifest()
+    sha256 = hashlib.sha256(source.manifest_path.read_bytes()).hexdigest()
+    return replace(
+        manifest,
+        policy=policy,
+        words=words.describe(),
+        versions=text_versions(),
+        relabelled={"manifest_sha256": sha256, "versions": manifest.versions},
+    )
 
 
-def describe_pack(options: PackOptions, shards: list[InputShard], table: LabelTable) -> dict[str, Any]:
-    """The manifest of a run whose class ids come from a table: they are below ``num_classes``, and no words."""
-    return {
-        "format": FORMAT,
-        "num_classes": table.num_classes,
-        "options": {
-            "tags": options.tags,
-            "shard_size": options.shard_size,
-            "max_pixels": options.max_pixels,
-            "key_column": table.columns.key,
-            "label_columns": list(table.columns.labels),
-        },
-        "labels": {"sha256": table.sha256},
-        "versions": {**_picture_versions(), "pyarrow": version("pyarrow")},
-        "shards": [shard.to_json() for shard in shards],
-    }
+def describe_pack(options: PackOptions, shards: list[InputShard], table: LabelTable) -> Manifest:
+    """Returns the manifest of a packing run."""
+    return Manifest(
+        policy=TagPolicy(tags=options.tags, seed=0),
+        shard_size=options.shard_size,
+        max_pixels=options.max_pixels,
+        table=TableEntry(
+            num_classes=table.num_classes,
+            sha256=table.sha256,
+            key_column=table.columns.key,
+            label_columns=table.columns.labels,
+        ),
+        versions={**_image_versions(), "pyarrow": version("pyarrow")},
+        shards=tuple(shard.entry for shard in shards),
+    )
 
 
 def text_versions() -> dict[str, str]:
     """Versions of what decides which words a picture is found to have, too."""
     return {
-        **_picture_versions(),
+        **_image_versions(),
         "unicode": unicodedata.unidata_version,
         **{name: version(name) for name in ("jieba", "numpy", "pyarrow", "regex")},
     }
 
 
-def _picture_versions() -> dict[str, str]:
+def _image_versions() -> dict[str, str]:
     """Versions of what decides which bytes are stored of a picture."""
     import cv2
     import PIL
@@ -99,7 +87,7 @@ def _picture_versions() -> dict[str, str]:
     return {"ovocr": __version__, "opencv": cv2.__version__, "pillow": PIL.__version__}
 
 
-def settle_configuration(data_set: LabelledDataSet, manifest: dict[str, Any], words: Words | None) -> None:
+def settle_configuration(data_set: LabelledDataSet, manifest: Manifest, words: Words | None) -> None:
     """Write manifest and words, if any, into a new data set, or check that they are those of the one there.
 
     Any number of processes may do this at once: the first one's manifest stands. Raises OvocrError that names the
@@ -128,7 +116,7 @@ def remove_start_files(data_set: LabelledDataSet) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _create(data_set: LabelledDataSet, manifest: dict[str, Any], words: Words | None) -> None:
+def _create(data_set: LabelledDataSet, manifest: Manifest, words: Words | None) -> None:
     own = _own_folder(data_set.root)
     try:
         if words is not None:
@@ -141,7 +129,7 @@ def _create(data_set: LabelledDataSet, manifest: dict[str, Any], words: Words | 
         for path in written:
             os.replace(path, data_set.root / path.name)
         partial = own / data_set.manifest_path.name
-        write_text(partial, json.dumps(manifest, ensure_ascii=False, indent=2) + "\n")
+        manifest.write(partial)
         _place_first(partial, data_set.manifest_path)
         fsync(data_set.root)
     finally:
@@ -183,8 +171,8 @@ def _place_first(partial: Path, path: Path) -> None:
         os.replace(partial, path)  # a file system without hard links: of two that start at once, the last one's stands
 
 
-def _check_same(data_set: LabelledDataSet, manifest: dict[str, Any]) -> None:
-    difference = find_difference(data_set.manifest(), json.loads(json.dumps(manifest)))
+def _check_same(data_set: LabelledDataSet, manifest: Manifest) -> None:
+    difference = find_difference(read_object(data_set.manifest_path), json.loads(json.dumps(manifest.to_json())))
     if difference:
         raise OvocrError(
             f"{data_set}: made with another configuration: {difference}; "

@@ -1,4 +1,4 @@
-"""How far a run is: a bar on a terminal, else a line now and then."""
+"""The progress of a run on stderr: a bar on a terminal, else a line every LOG_INTERVAL_S."""
 
 import sys
 import time
@@ -10,14 +10,14 @@ from ovocr.base.escape import for_terminal
 from ovocr.labelgen.sources import InputShard
 
 LOG_INTERVAL_S = 30.0
-# tqdm's own but for the rate, which it turns into seconds an image where that is above 1.
+# tqdm's default, except that the rate is always in images per second.
 _BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fmt}]"
 
 
 class Progress:
-    """Counts the images of ``shards`` as they are done, on stderr; says nothing where ``shown`` is false.
+    """Shows the progress over the images of ``shards``. Prints nothing unless ``shown``.
 
-    The number of images in a .tar is not known before it is read: it is estimated from those that have been.
+    The number of images in a .tar is unknown before it is read. It is estimated from those that were read.
     """
 
     def __init__(self, shards: list[InputShard], shown: bool) -> None:
@@ -25,7 +25,7 @@ class Progress:
         self._shown = shown
         self._done = 0  # images
         self._finished = 0  # shards
-        self._in_tars = [0, 0]  # images and bytes of the tars that are finished
+        self._in_tars = [0, 0]  # images and bytes of the finished tars
         self._of_shard = 0
         self._start = self._last_line = time.monotonic()
         terminal = shown and sys.stderr.isatty()
@@ -41,12 +41,12 @@ class Progress:
         self._bar.close()
 
     def begin(self, shard: InputShard) -> None:
-        """The images that follow are of this shard."""
+        """Starts a shard: the images that follow belong to it."""
         self._of_shard = 0
         self._bar.set_description(f"shard {self._finished + 1}/{len(self._shards)}")
 
     def image(self, count: int = 1) -> None:
-        """One more image is done, or ``count`` at once."""
+        """Counts one image, or ``count`` of them."""
         self._done += count
         self._of_shard += count
         self._bar.update(count)
@@ -54,7 +54,7 @@ class Progress:
             self._print_line()
 
     def end(self, shard: InputShard) -> None:
-        """The shard is finished."""
+        """Finishes a shard."""
         self._finished += 1
         if shard.images is None:
             self._in_tars[0] += self._of_shard
@@ -71,7 +71,7 @@ class Progress:
         return known + round(images * size / read) if read else None
 
     def _is_exact(self) -> bool:
-        """Have all tars been read to their end?"""
+        """Returns True if all tars were read to their end."""
         return self._in_tars[1] == self._bytes_in_tars()
 
     def _bytes_in_tars(self) -> int:
@@ -90,5 +90,5 @@ class Progress:
 
 
 def say(line: str) -> None:
-    """One line for the user, on stderr."""
+    """Prints one line for the user on stderr."""
     print(f"ovocr: {for_terminal(line)}", file=sys.stderr, flush=True)

@@ -14,13 +14,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from ovocr.base.errors import OvocrError
 from ovocr.base.files import locked
-from ovocr.base.object_store import connect, describe_error, store_errors
-from ovocr.dataset.layout import LabelledDataSet
-from ovocr.dataset.shard_files import shard_files
+from ovocr.base.object_store import connect, describe_error
+from ovocr.dataset.layout import FOLDERS, LabelledDataSet
+from ovocr.dataset.manifest import Manifest
 from ovocr.labelgen.shards.destination import Destination
 from ovocr.labelgen.shards.manifest import settle_configuration
 from ovocr.labelgen.sources import InputShard
@@ -41,7 +40,7 @@ class StoreDestination(Destination):
 
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/")
-        self._system, self._path = connect(self._url)
+        self._store = connect(self._url)
 
     def __enter__(self) -> "StoreDestination":
         with ExitStack() as stack:
@@ -70,7 +69,7 @@ class StoreDestination(Destination):
             if f"{source}/".startswith(f"{self._url}/rec/"):
                 raise OvocrError(f"--out {self._url}: {source} lies where its shards are written; choose another --out")
 
-    def settle(self, manifest: dict[str, Any], words: Words | None) -> None:
+    def settle(self, manifest: Manifest, words: Words | None) -> None:
         """As settle_configuration does; of processes that begin the data set at once the first manifest stands."""
         settle_configuration(self.data_set, manifest, words)
         if not self._is_new:
@@ -103,8 +102,8 @@ class StoreDestination(Destination):
         """The statistics of a shard that is made again go first: without them it is not finished."""
         if number not in self._finished:
             return
-        with self._errors():
-            self._system.rm_file(self._object(self.data_set.stats_path(number)))
+        with self._store.errors():
+            self._store.system.rm_file(self._object(self.data_set.stats_path(number)))
         self._finished.remove(number)
 
     def finish_shard(self, number: int) -> None:
@@ -117,14 +116,14 @@ class StoreDestination(Destination):
             self._upload.result()
 
     def _upload_shard(self, number: int) -> None:
-        with self._errors():
-            for path in shard_files(self.data_set, number, with_text=True).values():
+        with self._store.errors():
+            for path in self.data_set.data_files(number, with_text=True).values():
                 if path.exists():
-                    self._system.put_file(str(path), self._object(path))
+                    self._store.system.put_file(str(path), self._object(path))
                     path.unlink()
             # Kept for the run's totals.
             stats = self.data_set.stats_path(number)
-            self._system.put_file(str(stats), self._object(stats))
+            self._store.system.put_file(str(stats), self._object(stats))
 
     def _fetch_configuration(self) -> bool:
         """Is there one?"""
@@ -138,13 +137,14 @@ class StoreDestination(Destination):
         return True
 
     def _check_nothing_foreign(self) -> None:
-        for folder in ("rec", "ocr", "records", "stats"):
-            with self._errors():
-                found = self._system.find(f"{self._path}/{folder}")
+        for folder in FOLDERS:
+            with self._store.errors():
+                found = self._store.system.find(f"{self._store.path}/{folder}")
             # Another process may have begun the data set since: its manifest came before its shards.
             if found and self._get(self.data_set.manifest_path.name) is None:
+                name = found[0].removeprefix(f"{self._store.path}/")
                 raise OvocrError(
-                    f"{self._url}: has {found[0][len(self._path) + 1 :]}, but no manifest.json to say how it was made; "
+                    f"{self._url}: has {name}, but no manifest.json to say how it was made; "
                     "put that back or choose another --out"
                 )
 
@@ -152,9 +152,9 @@ class StoreDestination(Destination):
         """Numbers of the shards that are finished."""
         folder = self.data_set.stats_path(0).parent
         folder.mkdir(exist_ok=True)
-        with self._errors():
-            paths = [path for path in self._system.find(self._object(folder)) if path.endswith(".json")]
-            contents = self._system.cat(paths) if paths else {}
+        with self._store.errors():
+            paths = [path for path in self._store.system.find(self._object(folder)) if path.endswith(".json")]
+            contents = self._store.system.cat(paths) if paths else {}
         for path, content in contents.items():
             (folder / path.rpartition("/")[2]).write_bytes(content)
         return set(self.data_set.finished_shards())
@@ -162,8 +162,8 @@ class StoreDestination(Destination):
     def _create(self, path: Path) -> bool:
         """Upload a file of the configuration unless there is one of its name; was there none?"""
         try:
-            with self._errors():
-                self._system.pipe_file(self._object(path), path.read_bytes(), mode="create")
+            with self._store.errors():
+                self._store.system.pipe_file(self._object(path), path.read_bytes(), mode="create")
         except FileExistsError:
             return False
         except FileNotFoundError as error:
@@ -171,16 +171,13 @@ class StoreDestination(Destination):
         return True
 
     def _get(self, name: str) -> bytes | None:
-        with suppress(FileNotFoundError), self._errors():
-            content: bytes = self._system.cat_file(f"{self._path}/{name}")
+        with suppress(FileNotFoundError), self._store.errors():
+            content: bytes = self._store.system.cat_file(f"{self._store.path}/{name}")
             return content
         return None
 
     def _object(self, path: Path) -> str:
-        return f"{self._path}/{path.relative_to(self.data_set.root).as_posix()}"
-
-    def _errors(self) -> Any:
-        return store_errors(self._url)
+        return f"{self._store.path}/{path.relative_to(self.data_set.root).as_posix()}"
 
 
 def open_destination(out: Path | str) -> Destination:

@@ -1,12 +1,11 @@
 """Counts: of a shard as it is written, of a data set as it is reported."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from ovocr.dataset.outcome import Outcome, Status
+from ovocr.dataset.statistics import ShardCounts
 
 
 class Replaced(str, Enum):
@@ -19,59 +18,12 @@ class Replaced(str, Enum):
     DIED = "died"
 
 
-_IMAGES = ("input", "ok", "dropped", "quarantined", "ignored")
 _REPLACED = {
     Replaced.IMAGES: "after --worker-images",
     Replaced.MEMORY: "above --worker-memory",
     Replaced.TIMEOUT: "past --image-timeout",
     Replaced.DIED: "that died",
 }
-_TEXT = ("lines", "words_found", "words_in_vocabulary")
-
-
-def count_names(with_text: bool) -> tuple[str, ...]:
-    """The counts of a data set. with_text: whose pictures were read."""
-    return (*_IMAGES, *(_TEXT if with_text else ()), "tags")
-
-
-@dataclass
-class ShardCounts:
-    """input: images of the shard. ignored: files beside them that are none. tags: distinct class ids, summed over the
-    images that are ok. reasons: how many images were dropped or quarantined for each."""
-
-    input: int = 0
-    ok: int = 0
-    dropped: int = 0
-    quarantined: int = 0
-    ignored: int = 0
-    lines: int = 0
-    words_found: int = 0
-    words_in_vocabulary: int = 0
-    tags: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
-
-    def add(self, outcome: Outcome) -> None:
-        """Count one image."""
-        self.input += 1
-        if outcome.status is Status.OK:
-            self.ok += 1
-        elif outcome.status is Status.DROPPED:
-            self.dropped += 1
-        else:
-            self.quarantined += 1
-        if outcome.reason is not None:
-            self.reasons[outcome.reason.value] += 1
-        self.lines += len(outcome.lines)
-        self.words_found += outcome.words_found
-        self.words_in_vocabulary += outcome.words_in_vocabulary
-        self.tags += len(outcome.tags)
-
-    def to_json(self, *, with_text: bool = True) -> dict[str, Any]:
-        """All counts, of text where it was read. Raises ValueError where they do not add up: the program is wrong."""
-        if self.input != self.ok + self.dropped + self.quarantined:
-            raise ValueError(f"counts do not add up: {self}")
-        counts: dict[str, Any] = {name: getattr(self, name) for name in count_names(with_text)}
-        return {**counts, "reasons": dict(sorted(self.reasons.items()))}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +45,7 @@ class Totals:
     @classmethod
     def of(
         cls,
-        stats: Iterable[dict[str, Any]],
+        shards: Iterable[ShardCounts],
         *,
         built: int,
         images_built: int,
@@ -101,17 +53,12 @@ class Totals:
         with_text: bool = True,
         replaced: Mapping[Replaced, int] | None = None,
     ) -> "Totals":
-        """Sums over the shards' statistics."""
-        stats = list(stats)
-        reasons: Counter[str] = Counter()
-        for shard in stats:
-            reasons.update(shard["reasons"])
-        counts: dict[str, Any] = {name: sum(shard[name] for shard in stats) for name in count_names(with_text)}
-        counts["reasons"] = dict(sorted(reasons.items()))
+        """Sums the counts of shards."""
+        shards = list(shards)
         return cls(
-            shards=len(stats),
+            shards=len(shards),
+            counts=sum(shards, ShardCounts()).to_json(with_text=with_text),
             built=built,
-            counts=counts,
             seconds=seconds,
             images_built=images_built,
             replaced=replaced,

@@ -1,12 +1,15 @@
-"""How many worker processes a run has."""
+"""The number of worker processes of a run."""
 
 from ovocr.labelgen.shards.progress import say
 from ovocr.processes.cores import available_cores
 
 
-def worker_count(wanted: int | None, of_use: int | None = None) -> int:
-    """wanted: by the user. of_use: by the engine, where that is not one for each core."""
+def worker_count(wanted: int | None, useful: int | None = None) -> int:
+    """Returns the number of workers, at most one per core.
+
+    wanted: as the user says; None for the default. useful: the default if it is not one per core.
+    """
     cores = available_cores()
     if wanted is not None and wanted > cores:
-        say(f"--workers {wanted}: this process may use {cores} cores, so there are {cores} workers of one thread")
-    return min(wanted or of_use or cores, cores)
+        say(f"--workers {wanted}: this process may use {cores} cores; starting {cores} workers of one thread")
+    return min(wanted or useful or cores, cores)

@@ -1,127 +1,105 @@
-"""Where images come from: one module a kind of source, each read as a stream of (key, bytes) in order."""
+"""Sources of images: .tar, .rec and .parquet files and folders, on disk or in an object store.
 
-import glob
+A kind of source is a module with ``plan`` and ``read``, listed in KINDS. Imports base, dataset and recordio.
+"""
+
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 from ovocr.base.errors import OvocrError, UsageError
-from ovocr.base.object_store import connect, describe_error, is_url, store_errors
-from ovocr.labelgen.sources.files import FileState, file_state
-from ovocr.labelgen.sources.folder import plan_folder, read_folder
-from ovocr.labelgen.sources.parquet import plan_parquet, read_parquet
-from ovocr.labelgen.sources.plan import Found, Ignored, InputShard, Lost, SourceItem, as_text
-from ovocr.labelgen.sources.rec import plan_rec, read_rec
-from ovocr.labelgen.sources.tar import plan_tar, read_tar
+from ovocr.base.object_store import is_url
+from ovocr.labelgen.sources import folder, parquet, rec, tar
+from ovocr.labelgen.sources.input_shard import InputShard
+from ovocr.labelgen.sources.items import Found, Ignored, Lost, SourceItem
+from ovocr.labelgen.sources.local_path import LocalPath
+from ovocr.labelgen.sources.source_path import FileState, SourcePath
+from ovocr.labelgen.sources.store_path import StorePath
 
-__all__ = ["Found", "Ignored", "InputShard", "Lost", "SourceItem", "as_text", "plan_shards", "read_shard"]
+__all__ = ["KINDS", "Found", "Ignored", "InputShard", "Lost", "SourceItem", "plan_shards", "read_shard"]
 
-# A request to an object store takes tens of milliseconds, whatever is asked for.
-_REQUESTS = 32
-_KINDS = ".tar (not compressed), .rec, .parquet, a folder, or a glob of these"
+
+class SourceKind(Protocol):
+    """A module that reads one kind of source."""
+
+    def plan(self, path: SourcePath, shard_size: int) -> list[InputShard]:
+        """Returns the shards of the source. Raises UsageError if it has no images."""
+
+    def read(self, path: SourcePath, shard: InputShard) -> Iterator[SourceItem]:
+        """Yields the shard's images in order. Raises OvocrError if the source cannot be read at all."""
+
+
+# By name, which the manifest stores. A kind of file is recognised by its name as suffix.
+KINDS: dict[str, SourceKind] = {"folder": folder, "tar": tar, "rec": rec, "parquet": parquet}
+_KINDS_TEXT = ".tar (not compressed), .rec, .parquet, a folder, or a glob of these"
+# A request to an object store takes tens of milliseconds whatever its size.
+_PARALLEL_REQUESTS = 32
 
 
 def plan_shards(sources: tuple[str, ...], shard_size: int) -> list[InputShard]:
-    """The input in shards, in the order given, what a glob matches sorted by name.
+    """Returns the shards of all sources in the order given. Matches of a glob are sorted by name.
 
-    Raises UsageError for a source that is missing, of another kind, or without images.
+    Raises UsageError for a source that is missing, of an unknown kind, or without images.
     """
     paths = [path for source in sources for path in _expand(source)]
-    if not any(map(is_url, paths)):
-        return [shard for path in paths for shard in _plan(path, shard_size)]
-    with ThreadPoolExecutor(_REQUESTS) as executor:
-        plans = executor.map(lambda path: _plan(path, shard_size), paths)
+    with ThreadPoolExecutor(_PARALLEL_REQUESTS) as executor:
+        plans = executor.map(lambda path: KINDS[_kind(path)].plan(path, shard_size), paths)
         return [shard for shards in plans for shard in shards]
 
 
 def read_shard(shard: InputShard) -> Iterator[SourceItem]:
-    """The shard's images in order.
+    """Yields the shard's images in order.
 
-    Raises OvocrError where the source cannot be read at all, is another file than when the run was planned, or becomes
-    one while it is read.
+    Raises OvocrError if the source cannot be read at all, if its size has changed since the run was planned, or if it
+    changes while it is read.
     """
-    if shard.kind == "folder":
-        return read_folder(shard)
-    return _read_unchanged(shard)
+    if shard.kind not in KINDS:
+        raise OvocrError(f"{shard.source}: unknown kind of source {shard.kind!r}; allowed: {', '.join(KINDS)}")
+    path = _source_path(shard.source)
+    items = KINDS[shard.kind].read(path, shard)
+    return items if shard.kind == "folder" else _check_unchanged(path, shard.size, items)
 
 
-def _read_unchanged(shard: InputShard) -> Iterator[SourceItem]:
-    before = _state(shard.source)
-    if before is not None and shard.size not in (None, before.size):
-        raise OvocrError(
-            f"{shard.source}: has {before.size} bytes, had {shard.size} when the run was planned; "
-            "put it back, or choose another --out"
-        )
-    yield from _read_archive(shard)
-    if before is not None and before != _state(shard.source):
-        raise OvocrError(f"{shard.source}: changed while it was read; run the command again once it is complete")
+def _source_path(name: str) -> SourcePath:
+    return StorePath(name) if is_url(name) else LocalPath(name)
 
 
-def _state(source: str) -> FileState | None:
-    """None where there is no file: reading it says so."""
-    try:
-        return file_state(source)
-    except OSError:
-        return None
-
-
-def _read_archive(shard: InputShard) -> Iterator[SourceItem]:
-    if shard.kind == "tar":
-        return read_tar(shard)
-    if shard.kind == "rec":
-        return read_rec(shard)
-    return read_parquet(shard)
-
-
-def _expand(source: str) -> list[str]:
-    if is_url(source):
-        return _expand_url(source)
-    if os.path.lexists(source):
-        return [source]
-    if not glob.has_magic(source):
-        raise UsageError(f"{source}: no such file or folder")
-    return _matches(source, glob.glob(source, recursive=True))
-
-
-def _expand_url(source: str) -> list[str]:
-    if not glob.has_magic(source):
-        return [source.rstrip("/")]
-    system, pattern = connect(source)
-    with store_errors(source):
-        paths = system.glob(pattern)
-    return _matches(source, [str(system.unstrip_protocol(path)) for path in paths])
-
-
-def _matches(source: str, paths: list[str]) -> list[str]:
-    # A glob of all files meets the indexes beside the .rec files.
-    indexes = {path.removesuffix(".rec") + ".idx" for path in paths if path.endswith(".rec")}
-    paths = sorted(path for path in paths if path not in indexes)
+def _expand(source: str) -> list[SourcePath]:
+    names = _source_path(source).expand()
+    # A glob that matches all files also matches the indexes of .rec files.
+    indexes = {name.removesuffix(".rec") + ".idx" for name in names if name.endswith(".rec")}
+    paths = [_source_path(name) for name in sorted(names) if name not in indexes]
     if not paths:
         raise UsageError(f"{source}: no file or folder matches")
     return paths
 
 
-def _plan(path: str, shard_size: int) -> list[InputShard]:
-    if _is_folder(path):
-        return plan_folder(path, shard_size)
-    if not is_url(path) and not os.path.isfile(path):
-        raise UsageError(f"{path}: neither a file nor a folder")
-    suffix = os.path.splitext(path)[1]
-    if suffix == ".tar":
-        return [plan_tar(path)]
-    if suffix == ".rec":
-        return [plan_rec(path)]
-    if suffix == ".parquet":
-        return [plan_parquet(path)]
-    raise UsageError(f"{path}: unknown kind of source; there are: {_KINDS}")
+def _kind(path: SourcePath) -> str:
+    if path.is_folder():
+        return "folder"
+    kind = os.path.splitext(path.name)[1].removeprefix(".")
+    if kind not in KINDS or kind == "folder":
+        raise UsageError(f"{path.name}: unknown kind of source; allowed: {_KINDS_TEXT}")
+    return kind
 
 
-def _is_folder(path: str) -> bool:
-    if not is_url(path):
-        return os.path.isdir(path)
-    system, inner = connect(path)
+def _check_unchanged(path: SourcePath, size: int | None, items: Iterator[SourceItem]) -> Iterator[SourceItem]:
+    """Yields the items of a file. size: bytes of the file when the run was planned; None if it must not be checked."""
+    before = _state(path)
+    if before is not None and size not in (None, before.size):
+        raise OvocrError(
+            f"{path.name}: has {before.size} bytes, had {size} when the run was planned; "
+            "put it back, or choose another --out"
+        )
+    yield from items
+    if before is not None and before != _state(path):
+        raise OvocrError(f"{path.name}: changed while it was read; run the command again once it is complete")
+
+
+def _state(path: SourcePath) -> FileState | None:
+    """Returns None if there is no file: reading it raises the error."""
     try:
-        with store_errors(path):
-            return bool(system.info(inner)["type"] == "directory")
-    except FileNotFoundError as error:
-        raise UsageError(f"{path}: {describe_error(error)}") from error
+        return path.state()
+    except OSError:
+        return None

@@ -1,4 +1,4 @@
-"""Images in a Parquet file: a column of encoded images, such as data sets on the Hugging Face Hub have."""
+"""Parquet files with a column of encoded images, such as data sets on the Hugging Face Hub."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,29 +9,30 @@ import pyarrow.parquet as pq
 
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.dataset.reasons import Reason
-from ovocr.labelgen.sources.files import file_state, on_disk, opened
-from ovocr.labelgen.sources.plan import MAX_FILE_BYTES, Found, InputShard, Lost, SourceItem, too_large
+from ovocr.labelgen.sources.input_shard import InputShard, file_shard
+from ovocr.labelgen.sources.items import MAX_FILE_BYTES, Found, Lost, SourceItem, too_large
+from ovocr.labelgen.sources.source_path import SourcePath
 
 IMAGE_COLUMNS = ("image", "img", "jpg", "jpeg", "png", "webp", "picture", "image_bytes", "bytes", "content", "data")
 KEY_COLUMNS = ("key", "__key__", "url")
 BATCH_ROWS = 64
 
 
-def plan_parquet(source: str) -> InputShard:
-    """The file as one shard. Raises UsageError where it has no column of images; damage is met when it is read."""
+def plan(path: SourcePath, shard_size: int) -> list[InputShard]:
+    """Returns the file as one shard. Raises UsageError if it has no column of images; damage is found when reading."""
     try:
-        with opened(source) as content, _open(content, source) as file:
-            find_image_column(file.schema_arrow, source)
+        with path.open() as content, _open(content, path.name) as file:
+            find_image_column(file.schema_arrow, path.name)
             images = file.metadata.num_rows
     except pa.ArrowInvalid:
         images = None
-    return InputShard(source=source, kind="parquet", images=images, size=file_state(source).size)
+    return [file_shard(path, "parquet", images)]
 
 
 def find_image_column(schema: pa.Schema, source: str) -> str:
-    """Name of the column with encoded images: binary, or a struct with a binary field ``bytes``.
+    """Returns the name of the column with encoded images: binary, or a struct with a binary field ``bytes``.
 
-    A usual name first, else the only such column. Raises UsageError where there is none or several.
+    Prefers the names in IMAGE_COLUMNS, then takes the only such column. Raises UsageError if there is none or several.
     """
     columns = [field.name for field in schema if _holds_images(field.type)]
     for name in IMAGE_COLUMNS:
@@ -41,37 +42,36 @@ def find_image_column(schema: pa.Schema, source: str) -> str:
         return str(columns[0])
     found = f"several: {', '.join(columns)}" if columns else f"none among {', '.join(schema.names)}"
     raise UsageError(
-        f"{source}: one column of encoded images is needed (binary, or struct<bytes, path>), there is {found}; "
+        f"{source}: needs one column of encoded images (binary, or struct<bytes, path>), has {found}; "
         f"name it {IMAGE_COLUMNS[0]}"
     )
 
 
 def find_key_column(schema: pa.Schema) -> str | None:
-    """Name of the text column with the images' keys, None where they are known by their row number."""
+    """Returns the name of the text column with the images' keys; None if the keys are the row numbers."""
     for name in KEY_COLUMNS:
         if name in schema.names and _is_text(schema.field(name).type):
             return name
     return None
 
 
-def read_parquet(shard: InputShard) -> Iterator[SourceItem]:
-    """Rows in order; each row of a damaged row group is one Lost, a file without a readable footer is a single one.
+def read(path: SourcePath, shard: InputShard) -> Iterator[SourceItem]:
+    """Yields the rows in order. Each row of a damaged row group is one Lost item, and so is a file without a footer.
 
-    The ``path`` of a struct is never opened. An object is copied to the disk first, in the folder for temporary files.
-    Raises OvocrError where the file system fails.
+    The ``path`` of a struct is never opened. Raises OvocrError if the file system fails.
     """
     try:
-        with on_disk(shard.source) as (path,), _open(path, shard.source) as file:
-            yield from _read_rows(file, shard.source)
+        with path.on_disk() as local, _open(local, path.name) as file:
+            yield from _read_rows(file, path.name)
     except pa.ArrowInvalid as error:
-        yield Lost("", Reason.DAMAGED_SOURCE, f"{shard.source}: no Parquet file can be read ({error})")
+        yield Lost("", Reason.DAMAGED_SOURCE, f"{path.name}: no Parquet file can be read ({error})")
 
 
 def _open(file: Path | IO[bytes], source: str) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(file)
     except OSError as error:
-        if error.errno is None:  # Arrow's own "Couldn't deserialize thrift" and the like
+        if error.errno is None:  # an error of Arrow, such as "Couldn't deserialize thrift"
             raise pa.ArrowInvalid(str(error)) from error
         raise OvocrError(f"{source}: cannot be read: {error.strerror}") from error
 
@@ -98,7 +98,7 @@ def _read_rows(file: pq.ParquetFile, source: str) -> Iterator[SourceItem]:
 
 
 def _read_cell(key: str, cell: Any) -> SourceItem:
-    """A null, or a struct without bytes, is an image of zero bytes."""
+    """Returns the image in a cell. A null, or a struct without bytes, is an image of zero bytes."""
     value = cell["bytes"] if cell.is_valid and pa.types.is_struct(cell.type) else cell
     if value.is_valid and len(value.as_buffer()) > MAX_FILE_BYTES:
         return too_large(key, len(value.as_buffer()))

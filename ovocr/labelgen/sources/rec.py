@@ -1,48 +1,46 @@
-"""Images of an MXNet RecordIO shard, in the order of its index."""
+"""MXNet RecordIO shards, read in the order of their index."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from ovocr.base.errors import OvocrError, UsageError
-from ovocr.base.object_store import is_url
 from ovocr.dataset.reasons import Reason
-from ovocr.labelgen.sources.files import file_state, on_disk, opened
-from ovocr.labelgen.sources.plan import MAX_FILE_BYTES, Found, InputShard, Lost, SourceItem, too_large
+from ovocr.labelgen.sources.input_shard import InputShard, file_shard
+from ovocr.labelgen.sources.items import MAX_FILE_BYTES, Found, Lost, SourceItem, too_large
+from ovocr.labelgen.sources.source_path import SourcePath
 from ovocr.recordio import RecordError, RecordReader, scan_records
 
+_INDEX = ".idx"
 
-def plan_rec(source: str) -> InputShard:
-    """The file as one shard. Raises UsageError where its index is missing."""
-    index = _index_of(source)
+
+def plan(path: SourcePath, shard_size: int) -> list[InputShard]:
+    """Returns the file as one shard. Raises UsageError if its index is missing."""
+    index = path.sibling(_INDEX)
     try:
-        with opened(index) as lines:
+        with index.open() as lines:
             images = sum(1 for _ in lines)
     except OvocrError as error:
         if not isinstance(error.__cause__, FileNotFoundError):
             raise
-        raise UsageError(f"{source}: its index {index} is missing; ovocr.recordio.rebuild_index makes it") from error
-    return InputShard(source=source, kind="rec", images=images, size=file_state(source).size)
+        raise UsageError(
+            f"{path.name}: its index {index.name} is missing; make it with ovocr.recordio.rebuild_index"
+        ) from error
+    return [file_shard(path, "rec", images)]
 
 
-def read_rec(shard: InputShard) -> Iterator[SourceItem]:
-    """Records in index order, the id as key; a record that is damaged is one Lost, and the next is tried.
+def read(path: SourcePath, shard: InputShard) -> Iterator[SourceItem]:
+    """Yields the records in the order of the index, with the id as key. A damaged record is one Lost item.
 
-    Where the index does not fit the file, because one of them is cut, the records are read from front to back as far
-    as they go, and the damage is one Lost. Raises RecordError where the file cannot be read at all.
-
-    An object is copied to the disk first, in the folder for temporary files: records are read at random.
+    If the index does not fit the file, because either is truncated, the records are read from front to back up to the
+    damage, which is one Lost item. Raises RecordError if the file cannot be read.
     """
-    with on_disk(shard.source, _index_of(shard.source)) as (path, _):
-        for item in _read_records(path.with_suffix("")):
-            if isinstance(item, Lost) and is_url(shard.source):
-                folder = shard.source.rpartition("/")[0]
-                item = replace(item, detail=item.detail.replace(str(path.parent), folder))
+    with path.on_disk(_INDEX) as local:
+        for item in _read_records(local.with_suffix("")):
+            if isinstance(item, Lost) and local != Path(path.name):  # the detail names a temporary copy
+                item = replace(item, detail=item.detail.replace(str(local.parent), os.path.dirname(path.name)))
             yield item
-
-
-def _index_of(source: str) -> str:
-    return source.removesuffix(".rec") + ".idx"
 
 
 def _read_records(prefix: Path) -> Iterator[SourceItem]:
@@ -78,7 +76,7 @@ def _found(key: str, image: bytes) -> SourceItem:
 
 
 def _lost(key: str, error: RecordError) -> Lost:
-    """Damage to the file's content; a file system that fails is another thing, and ends the run."""
+    """Returns the item for a damaged record. Re-raises the error if the file system failed: that ends the run."""
     if isinstance(error.__cause__, OSError):
         raise error
     return Lost(key, Reason.DAMAGED_SOURCE, str(error))

@@ -1,4 +1,4 @@
-"""Images of a WebDataset shard: a plain tar file, read from front to back, never unpacked."""
+"""Tar archives, such as WebDataset shards: read from front to back as a stream, never unpacked."""
 
 import errno
 import tarfile
@@ -6,51 +6,51 @@ from collections.abc import Iterator
 from typing import IO, cast
 
 from ovocr.base.errors import UsageError
+from ovocr.base.escape import as_text
 from ovocr.dataset.reasons import Reason
-from ovocr.labelgen.sources.files import file_state, opened, read_start
-from ovocr.labelgen.sources.plan import (
+from ovocr.labelgen.sources.input_shard import InputShard, file_shard
+from ovocr.labelgen.sources.items import (
     MAX_FILE_BYTES,
     Found,
     Ignored,
-    InputShard,
     Lost,
     SourceItem,
-    as_text,
     is_image_name,
     too_large,
 )
+from ovocr.labelgen.sources.source_path import SourcePath
 from ovocr.labelgen.sources.tar_headers import HeaderReader
 
 _COMPRESSED = {"gzip": b"\x1f\x8b", "bzip2": b"BZh", "xz": b"\xfd7zXZ\0", "zstd": b"\x28\xb5\x2f\xfd"}
-# What tarfile raises on hostile headers, by its source; OSError with EINVAL is a seek to before the file's start.
+# Errors that tarfile raises on hostile headers, and OSError with EINVAL: a seek to before the start of the file.
 _DAMAGE = (tarfile.TarError, ValueError, OverflowError, EOFError)
-# An archive ends in blocks of 0, up to a multiple of 10 KiB or what the program that wrote it was told.
+# An archive ends in blocks of zeros, padded to a multiple of 10 KiB or of the writer's block size.
 _PADDING = 2**20
 
 
-def plan_tar(source: str) -> InputShard:
-    """The file as one shard; how many images it has is not known before it is read. Raises UsageError if compressed."""
-    start = read_start(source, 6)
+class _DamagedError(Exception):
+    """The rest of the archive cannot be read."""
+
+
+def plan(path: SourcePath, shard_size: int) -> list[InputShard]:
+    """Returns the archive as one shard, with an unknown number of images. Raises UsageError if it is compressed."""
+    start = path.read_start(6)
     for name, magic in _COMPRESSED.items():
         if start.startswith(magic):
-            raise UsageError(f"{source}: is compressed ({name}); uncompress it first, a .tar is read as a stream")
-    return InputShard(source=source, kind="tar", size=file_state(source).size)
+            raise UsageError(f"{path.name}: is compressed ({name}); uncompress it first, a .tar is read as a stream")
+    return [file_shard(path, "tar", images=None)]
 
 
-class _DamagedError(Exception):
-    """The archive cannot be read on from here."""
+def read(path: SourcePath, shard: InputShard) -> Iterator[SourceItem]:
+    """Yields the image members in order. Damage ends the archive with one Lost item that names file and offset.
 
-
-def read_tar(shard: InputShard) -> Iterator[SourceItem]:
-    """Image members in order; where the file is damaged, one Lost that names file and offset, and the end.
-
-    Raises OvocrError where the file cannot be opened or read at all (that is no damage: it may be mended).
+    Raises OvocrError if the file cannot be opened or read.
     """
-    with opened(shard.source) as file:
-        yield from _read_members(file, shard.source)
+    with path.open() as file:
+        yield from _read_members(file, path.name)
 
 
-def _read_members(file: IO[bytes], path: str) -> Iterator[SourceItem]:
+def _read_members(file: IO[bytes], name: str) -> Iterator[SourceItem]:
     key = ""
     try:
         headers = HeaderReader(file)
@@ -61,7 +61,7 @@ def _read_members(file: IO[bytes], path: str) -> Iterator[SourceItem]:
             key = ""
         _check_end(file, archive.offset)
     except _DamagedError as error:
-        yield Lost(key, Reason.DAMAGED_SOURCE, f"{path}: {error}")
+        yield Lost(key, Reason.DAMAGED_SOURCE, f"{name}: {error}")
 
 
 def _open(file: IO[bytes], headers: HeaderReader) -> tarfile.TarFile:
@@ -77,7 +77,7 @@ def _open(file: IO[bytes], headers: HeaderReader) -> tarfile.TarFile:
 
 def _next_member(archive: tarfile.TarFile, headers: HeaderReader) -> tarfile.TarInfo | None:
     offset = archive.offset
-    vars(archive)["members"].clear()  # tarfile keeps every header it has read; an archive may have millions
+    vars(archive)["members"].clear()  # tarfile keeps every header, of which an archive may have millions
     try:
         with headers.bounded():
             member = archive.next()
@@ -86,7 +86,7 @@ def _next_member(archive: tarfile.TarFile, headers: HeaderReader) -> tarfile.Tar
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
-        if offset == 0:  # Python 3.10 steps to before the start of an archive without members
+        if offset == 0:  # Python 3.10 seeks to before the start of an archive without members
             return None
         raise _DamagedError(f"offset {offset}: a header points out of the file") from error
     if member is not None and (member.size < 0 or archive.offset <= offset < member.offset):
@@ -119,7 +119,7 @@ def _data(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 
 
 def _check_end(file: IO[bytes], offset: int) -> None:
-    """Tarfile takes a broken header, and the file's end anywhere, for the end of the archive; that is a block of 0."""
+    """Raises _DamagedError unless the archive ends in blocks of zeros: tarfile also stops at a broken header."""
     file.seek(offset)
     block = file.read(tarfile.BLOCKSIZE)
     if not block:

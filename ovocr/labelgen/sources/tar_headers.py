@@ -1,4 +1,4 @@
-"""Bounds on what tarfile takes in for the headers of one member: they come from strangers, and so do their sizes."""
+"""Limits on the headers that tarfile reads for one member: archives come from strangers and may claim any size."""
 
 import re
 import tarfile
@@ -8,17 +8,17 @@ from typing import IO
 
 # A path has some thousand bytes, extended attributes may have some hundred thousand.
 MAX_HEADER_BYTES = 2**20
-# Tarfile calls itself for a header that announces another one, which takes two reads.
+# tarfile recurses for a header that announces another one. Each takes two reads.
 MAX_HEADER_READS = 200
-# Python before 3.12.6 takes a time that grows with the square of the length of a number (CVE-2024-6232).
+# Python before 3.12.6 parses a number in time quadratic in its length (CVE-2024-6232).
 _LONG_NUMBER = re.compile(rb"[0-9]{1000}")
 
 
 class HeaderReader:
-    """A file for tarfile, which reads headers inside ``bounded`` and the data of members outside.
+    """A file that tarfile reads headers from inside ``bounded``, and the data of members outside.
 
-    Inside, ``read`` raises tarfile.ReadError where the headers of a member are more than MAX_HEADER_BYTES, more than
-    MAX_HEADER_READS blocks that announce each other, or hold a number that no program writes.
+    Inside, ``read`` raises tarfile.ReadError if the headers of a member take more than MAX_HEADER_BYTES or more than
+    MAX_HEADER_READS reads, or contain a number of a thousand digits.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -29,7 +29,7 @@ class HeaderReader:
 
     @contextmanager
     def bounded(self) -> Iterator[None]:
-        """The block reads the headers of one member."""
+        """Applies the limits inside the block, which reads the headers of one member."""
         self._left, self._reads = MAX_HEADER_BYTES, 0
         try:
             yield
@@ -37,7 +37,7 @@ class HeaderReader:
             self._left = None
 
     def read(self, size: int = -1) -> bytes:
-        """As of a file."""
+        """Reads as a file does. Raises tarfile.ReadError if a limit is exceeded."""
         if self._left is None:
             return self._file.read(size)
         if not 0 <= size <= self._left:

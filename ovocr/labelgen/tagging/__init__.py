@@ -1,1 +1,1 @@
-"""Lines -> words -> tags -> 100 slots. Imports dataset and vocab."""
+"""Tagging: from the lines of an image to its words, tags and 100 slots. Imports dataset, vocab and base."""

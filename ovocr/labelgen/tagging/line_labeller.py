@@ -1,22 +1,23 @@
-"""From the lines of an image to its words, tags and tag slots: the same for pictures and for stored text."""
+"""Labels the lines of an image with words, tags and slots, in the same way for OCR results and stored text."""
 
 from collections.abc import Sequence
 
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.lines import Line
+from ovocr.dataset.manifest import IDF, TagPolicy
 from ovocr.dataset.outcome import Outcome, Status, Tag
 from ovocr.dataset.reasons import Reason
 from ovocr.labelgen.tagging.run_words import stored_frequencies, stored_vocabulary
-from ovocr.labelgen.tagging.tag_slots import IDF, TagPolicy, tag_slots
+from ovocr.labelgen.tagging.tag_slots import tag_slots
 from ovocr.labelgen.tagging.word_boxes import word_box
 from ovocr.labelgen.tagging.word_frequencies import WordFrequencies
 from ovocr.vocab import LocatedWord, Segmentation, Vocabulary, locate_words
 
 
 class LineLabeller:
-    """Gives what becomes of an image that was read: its key and lines decide. Holds a vocabulary.
+    """Turns the lines of an image into its outcome, which depends only on key and lines. Holds a vocabulary.
 
-    frequencies: for a policy that weighs by them, else None.
+    frequencies: for the weighting "idf", else None.
     """
 
     def __init__(self, vocabulary: Vocabulary, policy: TagPolicy, frequencies: WordFrequencies | None = None) -> None:
@@ -27,15 +28,15 @@ class LineLabeller:
 
     @classmethod
     def load(cls, data_set: LabelledDataSet, policy: TagPolicy) -> "LineLabeller":
-        """That of a data set which has its vocabulary and, where the policy needs them, frequencies already.
+        """Loads the labeller of a data set from its vocabulary and, if the policy needs them, its word frequencies.
 
-        Raises OvocrError.
+        Raises OvocrError if a file cannot be read.
         """
         frequencies = stored_frequencies(data_set) if policy.weighting == IDF else None
         return cls(stored_vocabulary(data_set), policy, frequencies)
 
     def __call__(self, key: str, width: int, height: int, lines: Sequence[Line]) -> Outcome:
-        """The outcome of an image whose stored picture has this size in pixels, still without that picture."""
+        """Returns the outcome of an image without the stored image. width, height: of the stored image, in pixels."""
         words = locate_words([line.text for line in lines], self._segmentation)
         known = [(id, word) for word in words if (id := self._vocabulary.id(word.text)) is not None]
         reason = None
@@ -55,12 +56,12 @@ class LineLabeller:
         )
 
     def slots(self, ids: list[int], key: str) -> list[int]:
-        """The tag slots of an image whose words have these class ids, in order of appearance; none without a word."""
+        """Returns the slots of an image. ids: class ids of its words, in order of appearance; no slots without them."""
         return tag_slots(ids, self._policy.tags, self._policy.seed, key, self._weight) if ids else []
 
 
 def distinct_tags(words: list[tuple[int, LocatedWord]], lines: Sequence[Line]) -> list[Tag]:
-    """Each class id once, in order of appearance, with the place of its first word."""
+    """Returns each class id once, in order of appearance, with the place of its first word."""
     first: dict[int, LocatedWord] = {}
     for id, word in words:
         first.setdefault(id, word)

@@ -4,15 +4,15 @@ import dataclasses
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.manifest import WordsEntry
 from ovocr.labelgen.tagging.word_frequencies import WordFrequencies
 from ovocr.recordio import MAX_CLASS_ID
 from ovocr.vocab import Segmentation, Vocabulary
+from ovocr.vocab.lexicon import LEXICON
 from ovocr.vocab.segmentation.normalisation import normalise
-from ovocr.vocab.vocabulary import LEXICON
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,14 @@ class Words:
     vocabulary: Vocabulary
     frequencies: WordFrequencies | None = None
 
-    def describe(self) -> dict[str, Any]:
-        """What the manifest says of them."""
-        frequencies = {} if self.frequencies is None else {"frequencies": self.frequencies.describe()}
-        return {
-            "vocabulary": {"size": len(self.vocabulary), "sha256": self.vocabulary.sha256},
-            "segmentation": Segmentation.of(self.vocabulary.settings).describe(),
-            **frequencies,
-        }
+    def describe(self) -> WordsEntry:
+        """Returns the words' part of the manifest."""
+        return WordsEntry(
+            size=len(self.vocabulary),
+            sha256=self.vocabulary.sha256,
+            segmentation=Segmentation.of(self.vocabulary.settings).describe(),
+            frequencies=None if self.frequencies is None else self.frequencies.describe(),
+        )
 
     def save(self, data_set: LabelledDataSet) -> None:
         """Write their files. Raises OSError."""
@@ -38,19 +38,26 @@ class Words:
             self.frequencies.save(data_set.frequencies_path)
 
 
+def stored_words(data_set: LabelledDataSet) -> WordsEntry:
+    """Returns the words' part of the manifest. Raises OvocrError if the data set is packed."""
+    words = data_set.manifest().words
+    if words is None:
+        raise OvocrError(f"{data_set}: packed with class ids from a table, it has no vocabulary")
+    return words
+
+
 def stored_vocabulary(data_set: LabelledDataSet) -> Vocabulary:
     """That of a data set, loaded once in a process. Raises OvocrError where it is not the one that the manifest names.
 
     It must not be changed.
     """
-    described = data_set.manifest().get("vocabulary", {})
-    return _load_stored(data_set.vocabulary_path, described.get("sha256"))
+    return _load_stored(data_set.vocabulary_path, stored_words(data_set).sha256)
 
 
 def stored_frequencies(data_set: LabelledDataSet) -> WordFrequencies:
     """Those of a data set. Raises OvocrError where they are not the ones that the manifest names."""
     frequencies = WordFrequencies.load(data_set.frequencies_path)
-    if frequencies.describe() != data_set.manifest().get("frequencies"):
+    if frequencies.describe() != stored_words(data_set).frequencies:
         raise OvocrError(f"{data_set.frequencies_path}: is not the file that manifest.json names; put that back")
     return frequencies
 

@@ -1,46 +1,25 @@
-"""From the words of an image to its tag slots."""
+"""Chooses the slots of an image from the class ids of its words."""
 
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
-
-UNIFORM, IDF = "uniform", "idf"
-WEIGHTINGS = (UNIFORM, IDF)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TagPolicy:
-    """How the words of an image take its tag slots.
-
-    tags: slots of an image. seed: chooses the words of an image that has more than slots. weighting: "uniform", each
-    word is as likely to be chosen, or "idf", by its inverse document frequency. repeats: a word takes part as often as
-    it stands in the image, not once.
-    """
-
-    tags: int
-    seed: int
-    weighting: str = UNIFORM
-    repeats: bool = False
-
-    def describe(self) -> dict[str, Any]:
-        """What the manifest says beside slots and seed: nothing of defaults."""
-        weighting = {} if self.weighting == UNIFORM else {"policy": self.weighting}
-        return {**weighting, **({"repeats": True} if self.repeats else {})}
 
 
 def tag_slots(
     ids: Sequence[int], slots: int, seed: int, key: str, weight: Callable[[int], float] | None = None
 ) -> list[int]:
-    """Exactly ``slots`` class ids from those of an image, which stand in order of appearance and may stand repeatedly.
+    """Returns exactly ``slots`` class ids from those of an image.
 
-    Fewer than slots: all of them, repeated in turn until the slots are full. More: those ``slots`` whose digest with
-    seed and key is smallest, in order of appearance, so that the choice depends on nothing else: not on the other
-    images and not on any library's random numbers. With ``weight``, a number above 0 for each class id, they are drawn
-    one after another without replacement, each with a probability in proportion to its weight among those that are
-    left; with equal weights, the choice is the one without. Raises ValueError without ids: such an image has no label.
+    Fewer ids than slots are repeated in turn until the slots are full. Of more ids, the ``slots`` ids with the smallest
+    digests of seed, key and id are taken, in order of appearance, so the choice does not depend on other images or on a
+    library's random numbers.
+
+    ids: in order of appearance, possibly repeated.
+    weight: a number above 0 for each class id. Ids are then drawn without replacement, each with a probability in
+    proportion to its weight among the remaining ids. Equal weights give the same choice as no weights.
+
+    Raises ValueError if there are no ids, because such an image has no labels.
     """
     if not ids:
         raise ValueError("an image without words has no tags")
@@ -51,37 +30,37 @@ def tag_slots(
 
 
 def fill_slots(ids: Sequence[int], slots: int) -> list[int]:
-    """The first ``slots`` of class ids, of which there is at least one; fewer are repeated in turn."""
+    """Returns the first ``slots`` class ids; fewer ids are repeated in turn. ids: at least one."""
     return [ids[slot % len(ids)] for slot in range(slots)]
 
 
 def by_rank(ids: Sequence[int], seed: int, key: str, weight: Callable[[int], float] | None = None) -> list[int]:
-    """Places in ``ids``, from the one that is kept first where there are more than slots to the one kept last."""
+    """Returns the indices of ``ids`` in the order in which they are chosen if there are more ids than slots."""
     ranks = _ranks(ids, seed, key, weight)
     return sorted(range(len(ids)), key=lambda place: (ranks[place], ids[place]))
 
 
 def _ranks(ids: Sequence[int], seed: int, key: str, weight: Callable[[int], float] | None) -> list[float]:
-    """A rank for each place; the smallest are chosen."""
-    before: Counter[int] = Counter()
+    """Returns a rank for each id; ids with the smallest ranks are chosen."""
+    occurrences: Counter[int] = Counter()
     ranks: list[float] = []
     for id in ids:
-        digest = _digest(seed, key, id, before[id])
-        ranks.append(digest if weight is None else _waiting_time(digest) / weight(id))
-        before[id] += 1
+        digest = _digest(seed, key, id, occurrences[id])
+        ranks.append(digest if weight is None else _exponential(digest) / weight(id))
+        occurrences[id] += 1
     return ranks
 
 
-def _waiting_time(digest: int) -> float:
-    """An exponentially distributed number that grows with the digest, of which the upper 53 bits fit a float.
+def _exponential(digest: int) -> float:
+    """Returns an exponentially distributed number that grows with the digest's upper 53 bits, which fit a float.
 
-    Divided by weights, the smallest of such numbers are a weighted sample without replacement (Efraimidis and
+    The smallest of such numbers, divided by weights, are a weighted sample without replacement (Efraimidis and
     Spirakis, "Weighted random sampling with a reservoir", 2006: u ** (1 / w), here as -log(u) / w).
     """
     return -math.log1p(-(digest >> 11) / 2**53)
 
 
-def _digest(seed: int, key: str, id: int, before: int) -> int:
-    """before: how often the class id stands earlier in the image."""
-    text = f"{seed}\0{key}\0{id}" + (f"\0{before}" if before else "")
+def _digest(seed: int, key: str, id: int, occurrence: int) -> int:
+    """Hashes an id. occurrence: number of earlier occurrences of the id in the image."""
+    text = f"{seed}\0{key}\0{id}" + (f"\0{occurrence}" if occurrence else "")
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big")

@@ -1,10 +1,10 @@
-"""The box of a word: a part of its line's box."""
+"""Cuts the box of a word out of its line's box."""
 
 from ovocr.dataset.boxes import DECIMALS, Box, runs_down
 
 
 def word_box(line: Box, start: float, end: float) -> Box:
-    """The part of a line's box from ``start`` to ``end``, fractions of its length along the reading direction."""
+    """Returns the part of a line's box from ``start`` to ``end``: fractions of its length in reading direction."""
     x1, y1, x2, y2, x3, y3, x4, y4 = line
     if runs_down(line):
         left_start, left_end = _between(x1, y1, x4, y4, start), _between(x1, y1, x4, y4, end)

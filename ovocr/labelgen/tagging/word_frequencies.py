@@ -1,8 +1,8 @@
-"""In how many pictures each word stands, from which the weights of ``--policy idf`` come.
+"""Word frequencies: the number of images with each word, from which ``--policy idf`` computes weights.
 
-File format: UTF-8, tab-separated, each line ended by a line feed: a line ``word<TAB>images``, then a line with no word
-and the number of all pictures, then a line for each word with the number of pictures that it stands in, by falling
-number and then by word.
+File format: UTF-8, tab-separated, each line ended by a line feed: the line ``word<TAB>images``, then a line with an
+empty word and the number of all images, then a line for each word with its number of images, by falling number, then by
+word.
 """
 
 import hashlib
@@ -16,17 +16,22 @@ from typing import Any
 from ovocr.base.errors import OvocrError
 from ovocr.base.escape import for_terminal
 from ovocr.base.files import write_text
+from ovocr.base.plural import counted
+from ovocr.dataset.text import TextShard, read_images
+from ovocr.processes.shard_map import map_shards
 from ovocr.vocab import Segmentation, Vocabulary, segment_lines
-from ovocr.vocab.corpus import TextShard, map_shards, read_images
 
 _HEADER = "word\timages"
 
 
 class WordFrequencies:
-    """images: how many pictures were read. in_images: in how many of them each word stands; a word that is missing
-    stands in none. Raises OvocrError, naming the word, for a number that is not from 1 to ``images``.
+    """The number of images with each word.
 
-    name: what messages call it.
+    images: number of all images.
+    in_images: number of images with each word, from 1 to ``images``; missing words are in no image.
+    name: the name of the frequencies in messages.
+
+    Raises OvocrError, naming the word, if a number is out of range.
     """
 
     def __init__(self, images: int, in_images: Mapping[str, int], *, name: str = "word frequencies") -> None:
@@ -35,59 +40,62 @@ class WordFrequencies:
         for word, count in self._in_images.items():
             if not 1 <= count <= images:
                 raise OvocrError(
-                    f'{name}: "{for_terminal(word)}" in {count} of {images} images: from 1 to all is needed'
+                    f'{name}: "{for_terminal(word)}" in {count} of {counted(images, "image")}; '
+                    "write a number from 1 to the number of images"
                 )
 
     @classmethod
     def load(cls, path: str | Path) -> "WordFrequencies":
-        """Read a file. Raises OvocrError, naming file and line, where it is none."""
+        """Reads a file. Raises OvocrError, naming file and line, if it is not a file of word frequencies."""
         try:
             lines = Path(path).read_bytes().decode("utf-8").split("\n")
         except OSError as error:
             raise OvocrError(f"{path}: word frequencies cannot be read: {error.strerror}") from error
         except UnicodeDecodeError as error:
             raise OvocrError(
-                f"{path}: not UTF-8; word frequencies are a text file that `ovocr relabel` writes"
+                f"{path}: not UTF-8; give a file of word frequencies that `ovocr relabel` wrote"
             ) from error
         if lines[0] != _HEADER:
-            raise OvocrError(f"{path}:1: not word frequencies, as `ovocr relabel --policy idf` writes them")
+            raise OvocrError(f"{path}:1: not word frequencies; give a file that `ovocr relabel --policy idf` wrote")
         if lines.pop():
-            raise OvocrError(f"{path}:{len(lines) + 1}: the last line has no line end; is the file cut short?")
+            raise OvocrError(f"{path}:{len(lines) + 1}: the last line has no line end; is the file truncated?")
         in_images: dict[str, int] = {}
         for number, line in enumerate(lines[1:], 2):
             word, tab, count = line.partition("\t")
             if not (tab and count.isascii() and count.isdecimal()) or word in in_images or bool(word) == (number == 2):
-                raise OvocrError(f"{path}:{number}: a word, once, a tab and a number are needed; in line 2 no word")
+                raise OvocrError(
+                    f"{path}:{number}: not a new word, a tab and a number (line 2: no word, a tab and a number)"
+                )
             in_images[word] = int(count)
         if "" not in in_images:
             raise OvocrError(f"{path}:2: the number of all images is missing")
         return cls(in_images.pop(""), in_images, name=str(path))
 
     def save(self, path: Path) -> None:
-        """Write the file, complete or not at all. Raises OSError."""
+        """Writes the file, completely or not at all. Raises OSError."""
         write_text(path, self.text)
 
     def weight(self, word: str) -> float:
-        """Smoothed inverse document frequency, at least 1: ln((1 + images) / (1 + those with the word)) + 1.
+        """Returns the smoothed inverse document frequency, at least 1: ln((1 + images) / (1 + images with word)) + 1.
 
-        As scikit-learn's TfidfTransformer has it.
+        The formula of scikit-learn's TfidfTransformer.
         """
         return math.log((1 + self.images) / (1 + self._in_images.get(word, 0))) + 1
 
     @cached_property
     def text(self) -> str:
-        """What stands in the file."""
+        """The content of the file."""
         rows = sorted(self._in_images.items(), key=lambda item: (-item[1], item[0]))
         return "".join([f"{_HEADER}\n\t{self.images}\n", *(f"{word}\t{count}\n" for word, count in rows)])
 
     def describe(self) -> dict[str, Any]:
-        """Identifies them in a manifest."""
+        """Returns what identifies the frequencies in a manifest."""
         sha256 = hashlib.sha256(self.text.encode("utf-8")).hexdigest()
         return {"images": self.images, "words": len(self._in_images), "sha256": sha256}
 
 
 def count_frequencies(shards: list[TextShard], vocabulary: Vocabulary, workers: int) -> WordFrequencies:
-    """Those of a vocabulary's words in the stored text of ``shards``. Raises OvocrError where that cannot be read."""
+    """Counts a vocabulary's words in the stored text of ``shards``. Raises OvocrError if it cannot be read."""
     images = 0
     in_images: Counter[str] = Counter()
     work = partial(_count_shard, Segmentation.of(vocabulary.settings))
@@ -98,7 +106,7 @@ def count_frequencies(shards: list[TextShard], vocabulary: Vocabulary, workers: 
 
 
 def _count_shard(segmentation: Segmentation, shard: TextShard) -> tuple[int, Counter[str]]:
-    """How many images it has, and in how many of them each word stands."""
+    """Returns the number of images and the number of images with each word."""
     images = 0
     in_images: Counter[str] = Counter()
     for image in read_images(shard):

@@ -1,1 +1,1 @@
-"""Is a labelled data set what it promises to be? Every file, index, count, row, record and hash is looked at."""
+"""Checks every file, index, count, row, record and hash of a labelled data set against its manifest and statistics."""

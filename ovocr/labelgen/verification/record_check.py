@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from ovocr.dataset.manifest import Manifest
 from ovocr.dataset.reasons import QuarantinedError
+from ovocr.dataset.records import RecordRow, named
 from ovocr.labelgen.images.stored_image import stored_size
-from ovocr.labelgen.verification.finding import Findings, named
-from ovocr.labelgen.verification.promises import Promises
+from ovocr.labelgen.verification.finding import Findings
 from ovocr.labelgen.verification.rec_check import StoredRecords
-from ovocr.labelgen.verification.rows import Row
 from ovocr.recordio import Record, RecordError
 from ovocr.recordio.format import encode_record
 
@@ -18,13 +18,13 @@ from ovocr.recordio.format import encode_record
 class RecordCheck:
     """Checks the records of a shard, each by the row of its image."""
 
-    def __init__(self, records: StoredRecords, promises: Promises, findings: Findings) -> None:
+    def __init__(self, records: StoredRecords, manifest: Manifest, findings: Findings) -> None:
         self._records = records
-        self._promises = promises
+        self._manifest = manifest
         self._findings = findings
         self._asked: set[int] = set()
 
-    def __call__(self, row: Row, slots: Sequence[int] | None, size: tuple[int, int] | None) -> None:
+    def __call__(self, row: RecordRow, slots: Sequence[int] | None, size: tuple[int, int] | None) -> None:
         """Note what is wrong with the record of a row.
 
         slots: the labels that it should have, None where that is not known. size: its picture's width and height.
@@ -57,7 +57,7 @@ class RecordCheck:
         self, where: str, labels: npt.NDArray[np.float32], slots: Sequence[int] | None, ids: list[int]
     ) -> bool:
         """Are they class ids? And are there as many as there are slots, with what the slots should have?"""
-        tags, classes = self._promises.policy.tags, self._promises.classes
+        tags, classes = self._manifest.policy.tags, self._manifest.num_classes
         if len(labels) != tags:
             self._add(where, f"with {tags} labels", f"with {len(labels)}")
             return False
@@ -90,7 +90,7 @@ class RecordCheck:
 
     def _check_picture(self, where: str, jpeg: bytes, promised: tuple[int, int] | None) -> None:
         try:
-            width, height = stored_size(jpeg, self._promises.max_pixels)
+            width, height = stored_size(jpeg, self._manifest.max_pixels)
         except QuarantinedError as error:
             self._add(f"{where}, picture", "a stored picture", str(error))
             return

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ovocr.base.escape import for_terminal
+from ovocr.dataset.layout import RELATIVE
 from ovocr.labelgen.verification.finding import Finding
 
 _NUMBERS_SHOWN = 10
@@ -78,7 +79,7 @@ class VerificationReport:
         yield from dict.fromkeys(finding.mend for finding in self.findings if finding.mend)
         shards = sorted({finding.shard for finding in self.findings if finding.shard is not None})
         if shards:
-            files = " ".join(f"stats/{number:05d}.json" for number in shards)
+            files = " ".join(str(RELATIVE.stats_path(number)) for number in shards)
             made = "the shard is" if len(shards) == 1 else "the shards are"
             yield f"remove {files} and run `ovocr {self.command}` again as before: {made} made anew"
 

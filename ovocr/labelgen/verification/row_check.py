@@ -1,33 +1,33 @@
-"""A row of records by itself: what its columns must be, whatever was read."""
+"""Checks a row of records by itself, and with its text."""
 
 import math
 from pathlib import Path
 
 from ovocr.dataset.boxes import Box
+from ovocr.dataset.manifest import Manifest
 from ovocr.dataset.outcome import Status
-from ovocr.dataset.reasons import DROPPED_REASONS, Reason
-from ovocr.labelgen.shards.labelled_shard import StoredText
+from ovocr.dataset.reasons import Reason
+from ovocr.dataset.records import RecordRow
+from ovocr.dataset.text import StoredText
 from ovocr.labelgen.verification.finding import Findings
-from ovocr.labelgen.verification.promises import Promises
-from ovocr.labelgen.verification.rows import Row
 
-# Corners are rounded, to pixels by engines and to hundredths as they are stored.
+# Corners are rounded: to pixels by engines, to hundredths when they are stored.
 _EDGE_PIXELS = 1.0
 
 
 class RowCheck:
     """Checks the rows of a shard in order."""
 
-    def __init__(self, path: Path, promises: Promises, shard: int, findings: Findings) -> None:
+    def __init__(self, path: Path, manifest: Manifest, shard: int, findings: Findings) -> None:
         self._path = path
-        self._classes = promises.classes
-        self._source = promises.shards[shard]["source"]
-        self._reasons = _reasons(promises.with_text)
+        self._classes = manifest.num_classes
+        self._source = manifest.shards[shard].source
+        self._reasons = _reasons(manifest.has_text)
         self._next_record = 0
         self._findings = findings
 
-    def __call__(self, row: Row) -> None:
-        """Note what is wrong with the next row."""
+    def __call__(self, row: RecordRow) -> None:
+        """Adds a finding for everything that is wrong with the next row."""
         if row.source != self._source:
             self._add(row, "source", f"{self._source!r} as in manifest.json", repr(row.source))
         if row.status not in self._reasons:
@@ -41,15 +41,15 @@ class RowCheck:
             self._add(row, "tags", promised, str(len(row.tags)))
         self._check_ids(row)
 
-    def _check_record_id(self, row: Row) -> None:
-        """Ids are contiguous; behind a gap they go on from what is there."""
+    def _check_record_id(self, row: RecordRow) -> None:
+        """Ids are contiguous; after a gap they are expected to continue from the id that was found."""
         promised = self._next_record if row.status == Status.OK else None
         if row.record_id != promised:
             self._add(row, "record_id", _or_null(promised), _or_null(row.record_id))
         if promised is not None:
             self._next_record = (promised if row.record_id is None else row.record_id) + 1
 
-    def _check_ids(self, row: Row) -> None:
+    def _check_ids(self, row: RecordRow) -> None:
         ids = [tag.id for tag in row.tags]
         for place, id in enumerate(ids):
             if not 0 <= id < self._classes:
@@ -57,17 +57,18 @@ class RowCheck:
         if len(set(ids)) < len(ids):
             self._add(row, "tags", "distinct class ids", str(ids))
 
-    def _add(self, row: Row, where: str, promised: str, found: str) -> None:
+    def _add(self, row: RecordRow, where: str, promised: str, found: str) -> None:
         self._findings.add(self._path, f"{row.name}, {where}", promised, found)
 
 
-def _reasons(with_text: bool) -> dict[str, set[str | None]]:
-    """Which reasons go with each status."""
-    dropped = DROPPED_REASONS - {Reason.NO_LABELS} if with_text else {Reason.NO_LABELS}
+def _reasons(has_text: bool) -> dict[str, set[str | None]]:
+    """Returns the reasons that go with each status."""
+    all_dropped = {reason for reason in Reason if reason.drops}
+    dropped = all_dropped - {Reason.NO_LABELS} if has_text else {Reason.NO_LABELS}
     return {
         Status.OK.value: {None},
         Status.DROPPED.value: {reason.value for reason in dropped},
-        Status.QUARANTINED.value: {reason.value for reason in set(Reason) - DROPPED_REASONS},
+        Status.QUARANTINED.value: {reason.value for reason in set(Reason) - all_dropped},
     }
 
 
@@ -75,9 +76,9 @@ def _or_null(number: int | None) -> str:
     return "null" if number is None else str(number)
 
 
-def check_text(path: Path, row: Row, text: StoredText, findings: Findings) -> bool:
-    """Are the places of a picture's lines in the picture? path: of the file of texts."""
-    before = len(findings.listed) + findings.beyond
+def check_text(path: Path, row: RecordRow, text: StoredText, findings: Findings) -> bool:
+    """Returns True if the boxes of an image's lines are inside the image. path: of the file of texts."""
+    before = findings.count
     size = f"{text.width}x{text.height} pixels"
     if not (text.width > 0 and text.height > 0):
         findings.add(path, row.key, "the size of a picture", size)
@@ -86,11 +87,11 @@ def check_text(path: Path, row: Row, text: StoredText, findings: Findings) -> bo
             findings.add(path, f"{row.key}, line {number}", f"a box inside {size}", line.box)
         if not 0 <= line.score <= 1:
             findings.add(path, f"{row.key}, line {number}", "a score from 0 to 1", line.score)
-    return len(findings.listed) + findings.beyond == before
+    return findings.count == before
 
 
-def check_places(path: Path, row: Row, text: StoredText, findings: Findings) -> None:
-    """Are the tags of a row in lines, and in the picture? path: of the file of records."""
+def check_places(path: Path, row: RecordRow, text: StoredText, findings: Findings) -> None:
+    """Checks that the tags of a row are in lines and inside the image. path: of the file of records."""
     for number, tag in enumerate(row.tags):
         if tag.line is None or not 0 <= tag.line < len(text.lines):
             findings.add(

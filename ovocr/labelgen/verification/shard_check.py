@@ -3,22 +3,21 @@
 from dataclasses import dataclass
 
 from ovocr.dataset.layout import LabelledDataSet
-from ovocr.dataset.schemas import OCR, PACKED_RECORDS, RECORDS
-from ovocr.dataset.shard_files import shard_files
-from ovocr.labelgen.shards.totals import ShardCounts
-from ovocr.labelgen.verification.counts_check import check_counts, check_sum, count_rows
+from ovocr.dataset.schemas import OCR, records_schema
+from ovocr.dataset.statistics import ShardCounts
+from ovocr.dataset.text import TextShard
+from ovocr.labelgen.verification.counts_check import check_counts, count_rows
 from ovocr.labelgen.verification.deep_check import DeepCheck
+from ovocr.labelgen.verification.files_check import check_files, check_statistics
 from ovocr.labelgen.verification.finding import Finding, Findings
 from ovocr.labelgen.verification.plan import Plan
 from ovocr.labelgen.verification.rec_check import StoredRecords, check_records
-from ovocr.labelgen.verification.shard_files_check import check_files, check_stats
 from ovocr.labelgen.verification.tables import StoredTable
-from ovocr.vocab.corpus import TextShard
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShardReport:
-    """What was looked at and what was found. bytes: of its files."""
+    """What was checked and what was found. bytes: of the shard's files."""
 
     number: int
     images: int
@@ -29,7 +28,7 @@ class ShardReport:
 
 
 def check_shard(plan: Plan, shard: TextShard) -> ShardReport:
-    """Everything about a shard that has statistics. Raises nothing for what is wrong with its files."""
+    """Checks a finished shard. Raises nothing for what is wrong with its files."""
     return _ShardCheck(plan, LabelledDataSet(shard.root), shard.number).run()
 
 
@@ -40,20 +39,20 @@ class _ShardCheck:
         self._number = number
         self._findings = Findings(data_set.root, number)
         self._stats_path = data_set.stats_path(number)
-        self._paths = shard_files(data_set, number, with_text=plan.promises.with_text)
+        self._with_text = plan.manifest.has_text
+        self._paths = data_set.data_files(number, with_text=self._with_text)
 
     def run(self) -> ShardReport:
-        promised = self._plan.promises.shards[self._number]
-        stats = check_stats(self._data_set, self._number, promised, self._findings)
-        readable, size = check_files(self._paths, self._stats_path, stats, self._findings)
-        if stats is not None:
-            check_sum(self._stats_path, stats, self._findings)
+        entry = self._plan.manifest.shards[self._number]
+        self._statistics, self._wrong = check_statistics(self._stats_path, entry, self._with_text, self._findings)
+        files = self._statistics.files if self._statistics is not None else {}
+        readable, size = check_files(self._paths, files, self._findings)
         records = None
         if "rec" in readable:
             index = self._paths["idx"] if "idx" in readable else None
             records = check_records(self._paths["rec"], index, self._findings)
         rows, texts = (self._table(name) if name in readable else None for name in ("records", "ocr"))
-        counts = self._check_rows(stats, rows, texts, records) if rows is not None else ShardCounts()
+        counts = self._check_rows(rows, texts, records) if rows is not None else ShardCounts()
         return ShardReport(
             number=self._number,
             images=counts.input,
@@ -64,25 +63,24 @@ class _ShardCheck:
         )
 
     def _table(self, name: str) -> StoredTable:
-        schema = OCR if name == "ocr" else RECORDS if self._plan.promises.with_text else PACKED_RECORDS
+        schema = OCR if name == "ocr" else records_schema(self._with_text)
         return StoredTable(self._paths[name], schema, self._findings)
 
-    def _check_rows(
-        self,
-        stats: dict[str, object] | None,
-        rows: StoredTable,
-        texts: StoredTable | None,
-        records: StoredRecords | None,
-    ) -> ShardCounts:
+    def _check_rows(self, rows: StoredTable, texts: StoredTable | None, records: StoredRecords | None) -> ShardCounts:
         counts = count_rows(rows, texts, self._findings)
         if texts is not None and not texts.sound:
             texts = None
         if not rows.sound:
             return counts
-        if stats is not None:
-            with_text = self._plan.promises.with_text
-            lines = counts.lines if texts is not None else None
-            check_counts(self._stats_path, stats, counts, lines=lines, with_text=with_text, findings=self._findings)
+        if self._statistics is not None:
+            check_counts(
+                self._stats_path,
+                self._statistics,
+                self._wrong,
+                counts,
+                lines=texts is not None,
+                findings=self._findings,
+            )
         if records is not None and not records.damaged and len(records.places) != counts.ok:
             promised = f"with {counts.ok} records, one for each image that is ok"
             self._findings.add(records.path, "", promised, f"with {len(records.places)}")

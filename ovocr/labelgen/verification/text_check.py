@@ -6,13 +6,15 @@ import numpy as np
 
 from ovocr.dataset.outcome import Outcome, Status, Tag
 from ovocr.dataset.reasons import Reason
-from ovocr.labelgen.shards.labelled_shard import StoredText
+from ovocr.dataset.records import RecordRow
+from ovocr.dataset.text import StoredText
 from ovocr.labelgen.tagging.line_labeller import LineLabeller
 from ovocr.labelgen.verification.finding import Findings
-from ovocr.labelgen.verification.rows import Row
 
 
-def check_against_text(path: Path, row: Row, text: StoredText, labeller: LineLabeller, findings: Findings) -> Outcome:
+def check_against_text(
+    path: Path, row: RecordRow, text: StoredText, labeller: LineLabeller, findings: Findings
+) -> Outcome:
     """What the text gives; where the row of records differs, that is noted. path: of the file of records."""
     outcome = labeller(row.key, text.width, text.height, text.lines)
     for name in ("words_found", "words_in_vocabulary"):

@@ -10,22 +10,24 @@ from pathlib import Path
 
 from ovocr.base.errors import MissingExtraError, OvocrError, UsageError
 from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.manifest import Manifest
+from ovocr.dataset.text import TextShard
 from ovocr.labelgen.shards.progress import Progress
 from ovocr.labelgen.shards.worker_count import worker_count
 from ovocr.labelgen.sources import InputShard
 from ovocr.labelgen.verification.finding import Findings
-from ovocr.labelgen.verification.folder_check import check_folders, finished_shards
+from ovocr.labelgen.verification.folder_check import check_folders
 from ovocr.labelgen.verification.plan import Plan
-from ovocr.labelgen.verification.promises import Promises, is_count, read_promises
 from ovocr.labelgen.verification.report import VerificationReport
 from ovocr.labelgen.verification.shard_check import ShardReport, check_shard
 from ovocr.labelgen.verification.words_check import check_words, older_rules, other_rules
+from ovocr.processes.shard_map import map_shards
 from ovocr.processes.termination import terminable
-from ovocr.vocab.corpus import TextShard, map_shards
 
 # Images that are worth another process, which takes about two seconds to start.
 CHECKED_AT_LEAST = 300
 QUICKLY_CHECKED_AT_LEAST = 20_000
+_MEND = "put back the manifest.json that the data set was made with"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,15 +57,26 @@ def verify(options: VerifyOptions, progress: bool) -> VerificationReport:
         if not options.quick and find_spec("PIL") is None:
             raise MissingExtraError("verify without --quick", "ocr")
         findings = Findings(data_set.root)
-        promises = read_promises(data_set, findings)
-        if promises is None:
+        manifest = _read_manifest(data_set, findings)
+        if manifest is None:
             notice = "nothing else was checked: manifest.json does not say what there should be"
             return _report(options, None, [], findings, [notice], [], time.monotonic() - start)
-        check_folders(data_set, len(promises.shards), promises.with_text, findings)
-        finished = finished_shards(data_set, len(promises.shards))
-        plan, notices = _plan(options, data_set, promises, findings)
+        check_folders(data_set, len(manifest.shards), manifest.has_text, findings)
+        finished = data_set.finished_shards(len(manifest.shards))
+        plan, notices = _plan(options, data_set, manifest, findings)
         reports = _check_shards(options, plan, data_set, finished, progress)
-        return _report(options, promises, finished, findings, notices, reports, time.monotonic() - start)
+        return _report(options, manifest, finished, findings, notices, reports, time.monotonic() - start)
+
+
+def _read_manifest(data_set: LabelledDataSet, findings: Findings) -> Manifest | None:
+    """Returns the manifest; None, with a finding for everything that is wrong with it."""
+    data = findings.read_object(data_set.manifest_path, mend=_MEND)
+    if data is None:
+        return None
+    manifest, problems = Manifest.parse(data)
+    for problem in problems:
+        findings.add_problem(data_set.manifest_path, problem, mend=_MEND)
+    return None if problems else manifest
 
 
 @contextmanager
@@ -76,16 +89,16 @@ def _stoppable() -> Iterator[None]:
 
 
 def _plan(
-    options: VerifyOptions, data_set: LabelledDataSet, promises: Promises, findings: Findings
+    options: VerifyOptions, data_set: LabelledDataSet, manifest: Manifest, findings: Findings
 ) -> tuple[Plan, list[str]]:
-    words = check_words(data_set, promises, findings)
+    words = check_words(data_set, manifest, findings)
     notices = []
     same_rules = True
     if not words:
         notices.append("words and tags were not compared with the text: the vocabulary is not the manifest's")
-    elif promises.with_text and (older := older_rules(data_set)):
+    elif manifest.has_text and (older := older_rules(data_set)):
         notices.append(f"the vocabulary's words were made with other rules than the lines were cut with: {older}")
-    if words and promises.with_text and not options.quick:
+    if words and manifest.has_text and not options.quick:
         try:
             difference = other_rules(data_set)
         except OvocrError as error:
@@ -95,14 +108,14 @@ def _plan(
             notices.append(
                 f"words and tags were not compared with the text, which other rules cut into words: {difference}"
             )
-    return Plan(promises=promises, quick=options.quick, words=words, same_rules=same_rules), notices
+    return Plan(manifest=manifest, quick=options.quick, words=words, same_rules=same_rules), notices
 
 
 def _check_shards(
     options: VerifyOptions, plan: Plan, data_set: LabelledDataSet, finished: list[int], progress: bool
 ) -> list[ShardReport]:
     shards = [TextShard(data_set.root, number) for number in finished]
-    inputs = [_input(data_set, plan.promises, number) for number in finished]
+    inputs = [_input(data_set, plan.manifest, number) for number in finished]
     at_least = QUICKLY_CHECKED_AT_LEAST if options.quick else CHECKED_AT_LEAST
     images = sum(shard.images or 0 for shard in inputs)
     workers = max(1, min(worker_count(options.workers), images // at_least))
@@ -118,28 +131,28 @@ def _check_shards(
     return reports
 
 
-def _input(data_set: LabelledDataSet, promises: Promises, number: int) -> InputShard:
-    """For the progress bar: how many images the shard says that it has."""
+def _input(data_set: LabelledDataSet, manifest: Manifest, number: int) -> InputShard:
+    """Returns the shard for the progress bar, with the number of images in its statistics."""
     try:
-        images = data_set.stats(number).get("input")
+        images = data_set.counts(number).input
     except OvocrError:
         images = 0
-    entry = promises.shards[number]
-    return InputShard(source=entry["source"], kind=entry["kind"], images=images if is_count(images) else 0)
+    entry = manifest.shards[number]
+    return InputShard(source=entry.source, kind=entry.kind, images=images)
 
 
 def _report(
     options: VerifyOptions,
-    promises: Promises | None,
+    manifest: Manifest | None,
     finished: list[int],
     findings: Findings,
     notices: list[str],
     reports: list[ShardReport],
     seconds: float,
 ) -> VerificationReport:
-    shards = len(promises.shards) if promises is not None else 0
+    shards = len(manifest.shards) if manifest is not None else 0
     return VerificationReport(
-        command=promises.command if promises is not None else "",
+        command=manifest.command if manifest is not None else "",
         shards=shards,
         unfinished=sorted(set(range(shards)) - set(finished)),
         images=sum(report.images for report in reports),

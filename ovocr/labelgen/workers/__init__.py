@@ -1,1 +1,1 @@
-"""Worker processes: the pool, the loop in each process, limits, and the work done on a picture. Imports shards."""
+"""Worker processes: the pool, each process and its loop, memory limits, and the tasks of a run. Imports shards."""

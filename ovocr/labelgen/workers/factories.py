@@ -1,20 +1,22 @@
-"""What a worker process is told once, before its first image: called, it makes the function that does the work."""
+"""Picklable factories: each is sent to a worker process, where it makes the function that handles batches of images.
+
+Imports nothing heavy: the parent, which only reads and writes files, needs no image decoder.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.manifest import TagPolicy
 from ovocr.dataset.outcome import Outcome
 from ovocr.labelgen.engines.interface import EnginePlan
-from ovocr.labelgen.tagging.tag_slots import TagPolicy
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabellerSettings:
-    """All that an image's outcome depends on beside its key and bytes; called, it makes the labeller.
+class LabellerFactory:
+    """Makes an ImageLabeller.
 
-    data_set: its vocabulary and word frequencies are used, which need not be there before the first image. max_pixels:
-    as in BuildOptions.
+    data_set: holds the vocabulary and word frequencies, from the first image on. max_pixels: as in BuildOptions.
     """
 
     engine: EnginePlan
@@ -23,22 +25,21 @@ class LabellerSettings:
     max_pixels: int
 
     def __call__(self, worker: int) -> Callable[[list[tuple[str, bytes]]], list[Outcome]]:
-        """Load engine and segmenter in a worker of this number. Raises OvocrError."""
-        # Not before: the process that only reads and writes files needs no picture decoder.
+        """Loads the engine and the segmenter. worker: number of the worker. Raises OvocrError."""
         from ovocr.labelgen.workers.image_labeller import ImageLabeller
 
-        return ImageLabeller(self, worker)
+        return ImageLabeller(self.engine.load(worker), self.data_set, self.policy, self.max_pixels)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PackerSettings:
-    """All that a packed image's outcome depends on beside its bytes and class ids. Fields are those of PackOptions."""
+class PackerFactory:
+    """Makes an ImagePacker. The fields are those of PackOptions."""
 
     tags: int
     max_pixels: int
 
     def __call__(self, worker: int) -> Callable[[list[tuple[list[int], bytes]]], list[Outcome]]:
-        """Load the picture decoders in a worker of this number."""
+        """Loads the image decoders. worker: number of the worker."""
         from ovocr.labelgen.workers.image_packer import ImagePacker
 
-        return ImagePacker(self)
+        return ImagePacker(self.tags, self.max_pixels)

@@ -1,77 +1,83 @@
-"""What becomes of an image: the work of a worker process."""
+"""Reads images with an OCR engine and gives them tags, in a worker process."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
 
+from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.lines import Line
+from ovocr.dataset.manifest import TagPolicy
 from ovocr.dataset.outcome import Outcome, Status, quarantined
 from ovocr.dataset.reasons import QuarantinedError, Reason
 from ovocr.labelgen.engines.batching import read_lines
-from ovocr.labelgen.engines.interface import EngineError, Pixels
+from ovocr.labelgen.engines.interface import Engine, EngineError, Pixels
 from ovocr.labelgen.images.stored_image import StoredImage, store_image
 from ovocr.labelgen.tagging.line_labeller import LineLabeller
-from ovocr.labelgen.workers.factories import LabellerSettings
 from ovocr.vocab import load_segmenter
 
-# Pictures that are read together are held in memory together; one larger than this is read alone.
+# Images that are read together are held in memory together. A larger image is read alone.
 MAX_PIXELS_AT_ONCE = 2**25
 
-# Key of an image, and its picture, or what became of it without one.
+# Key of an image, and its stored form, or its outcome if it has none.
 _Stored = tuple[str, StoredImage | Outcome]
 
 
 class ImageLabeller:
-    """Turns a batch of (key, encoded image) into Outcomes; holds an engine and a vocabulary. Raises OvocrError."""
+    """Turns a batch of (key, encoded image) into outcomes.
 
-    def __init__(self, settings: LabellerSettings, worker: int = 0) -> None:
-        self._settings = settings
-        self._engine = settings.engine.load(worker)
-        # Not the first image's time: it has a deadline.
-        load_segmenter().load()
+    data_set: holds the vocabulary and word frequencies, from the first image on. max_pixels: larger images are
+    quarantined.
+    """
+
+    def __init__(self, engine: Engine, data_set: LabelledDataSet, policy: TagPolicy, max_pixels: int) -> None:
+        self._engine = engine
+        self._data_set = data_set
+        self._policy = policy
+        self._max_pixels = max_pixels
+        load_segmenter().load()  # now, because the first image has a deadline
 
     @cached_property
     def _label_lines(self) -> LineLabeller:
-        # Not before the first image: while workers start, the vocabulary may still be made.
-        return LineLabeller.load(self._settings.data_set, self._settings.policy)
+        # With the first image: the vocabulary may still be written while workers start.
+        return LineLabeller.load(self._data_set, self._policy)
 
     def __call__(self, images: list[tuple[str, bytes]]) -> list[Outcome]:
-        """The outcome of each image, given its key and encoded bytes; it does not depend on the others."""
+        """Returns the outcome of each image, which does not depend on the others. Raises OvocrError."""
         stored = (self._store(key, data) for key, data in images)
-        return [outcome for group in _within_memory(stored) for outcome in self._label_group(group)]
+        return [outcome for group in _group_by_memory(stored) for outcome in self._label_group(group)]
 
     def _store(self, key: str, data: bytes) -> _Stored:
         try:
-            return key, store_image(data, self._settings.max_pixels)
+            return key, store_image(data, self._max_pixels)
         except QuarantinedError as error:
             return key, quarantined(error.reason, error.detail)
 
     def _label_group(self, group: list[_Stored]) -> list[Outcome]:
-        """The outcomes of pictures that are read together."""
-        pictures = [stored for _, stored in group if isinstance(stored, StoredImage)]
-        readings = iter(self._read([picture.pixels for picture in pictures]))
+        """Returns the outcomes of images that are read together."""
+        pixels = [stored.pixels for _, stored in group if isinstance(stored, StoredImage)]
+        lines = iter(self._read(pixels))
         return [
-            stored if isinstance(stored, Outcome) else self._label(key, stored, next(readings)) for key, stored in group
+            stored if isinstance(stored, Outcome) else self._label(key, stored, next(lines)) for key, stored in group
         ]
 
-    def _read(self, pictures: list[Pixels]) -> list[list[Line] | EngineError]:
+    def _read(self, images: list[Pixels]) -> list[list[Line] | EngineError]:
         try:
-            return [*read_lines(self._engine, pictures)]
+            return [*read_lines(self._engine, images)]
         except EngineError as error:
-            if len(pictures) == 1:
+            if len(images) == 1:
                 return [error]
-        # One of them is to blame.
-        return [reading for picture in pictures for reading in self._read([picture])]
+        # One image made the engine fail: read each alone.
+        return [lines for image in images for lines in self._read([image])]
 
-    def _label(self, key: str, picture: StoredImage, lines: list[Line] | EngineError) -> Outcome:
+    def _label(self, key: str, image: StoredImage, lines: list[Line] | EngineError) -> Outcome:
         if isinstance(lines, EngineError):
             return quarantined(Reason.ENGINE_ERROR, str(lines))
-        outcome = self._label_lines(key, picture.width, picture.height, lines)
-        return replace(outcome, jpeg=picture.jpeg) if outcome.status is Status.OK else outcome
+        outcome = self._label_lines(key, image.width, image.height, lines)
+        return replace(outcome, jpeg=image.jpeg) if outcome.status is Status.OK else outcome
 
 
-def _within_memory(images: Iterable[_Stored]) -> Iterator[list[_Stored]]:
-    """The images in order, in groups of at most MAX_PIXELS_AT_ONCE pixels or one picture."""
+def _group_by_memory(images: Iterable[_Stored]) -> Iterator[list[_Stored]]:
+    """Yields the images in order, in groups of at most MAX_PIXELS_AT_ONCE pixels or one image."""
     group: list[_Stored] = []
     pixels = 0
     for key, stored in images:

@@ -1,4 +1,4 @@
-"""When a worker process is replaced though nothing is wrong with it: what leaks is bounded by how long it lives."""
+"""Limits after which a healthy worker process is replaced, to bound what leaks."""
 
 from dataclasses import dataclass
 
@@ -7,15 +7,15 @@ from ovocr.labelgen.options import RunOptions
 from ovocr.labelgen.shards.totals import Replaced
 from ovocr.processes.memory import available_memory
 
-# Less is not worth replacing a worker for, which holds half of it before its first picture.
+# A worker holds half of this before its first image: a lower limit would replace it too often.
 LEAST_SHARE = 10**9
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerLimits:
-    """Between two batches, a worker past one of these is replaced.
+    """A worker over one of these limits is replaced before its next batch.
 
-    items: that it has done. memory: bytes that it holds. None for no limit.
+    items: items done. memory: bytes held. None for no limit.
     """
 
     items: int | None = None
@@ -23,20 +23,23 @@ class WorkerLimits:
 
     @classmethod
     def of(cls, options: RunOptions, workers: int) -> "WorkerLimits":
-        """Those of a run with so many workers."""
+        """Returns the limits of a run with that many workers."""
         memory = memory_share(workers) if options.worker_memory is None else options.worker_memory
         return cls(items=options.worker_images, memory=memory)
 
     def check_start(self, resident: int) -> None:
-        """Raises UsageError where a worker without any work holds more than it may: it would do one batch a life."""
+        """Raises UsageError if a worker is over the memory limit before its first batch.
+
+        resident: bytes that it holds.
+        """
         if self.memory is not None and resident > self.memory:
             raise UsageError(
-                f"--worker-memory: a worker holds {format_gb(resident)} before its first image, and may hold "
-                f"{format_gb(self.memory)}; allow more, with fewer --workers where memory is short"
+                f"--worker-memory: a worker holds {format_gb(resident)} before its first image, but the limit is "
+                f"{format_gb(self.memory)}; set a higher limit, with fewer --workers if memory is short"
             )
 
-    def passed(self, items: int, resident: int) -> Replaced | None:
-        """The limit that a worker is past, memory first."""
+    def exceeded(self, items: int, resident: int) -> Replaced | None:
+        """Returns the limit that a worker is over, memory first."""
         if self.memory is not None and resident > self.memory:
             return Replaced.MEMORY
         if self.items is not None and items >= self.items:
@@ -45,10 +48,10 @@ class WorkerLimits:
 
 
 def memory_share(workers: int) -> int:
-    """Bytes that each worker may hold where the user does not say: all of them and the parent hold as much."""
+    """Returns the default memory limit in bytes: an equal share for each worker and the parent."""
     return max(LEAST_SHARE, available_memory() // (workers + 1))
 
 
 def format_gb(size: int) -> str:
-    """Such as ``0.4 GB``."""
+    """Returns a number of bytes as text, such as ``0.4 GB``."""
     return f"{size / 1e9:.1f} GB"

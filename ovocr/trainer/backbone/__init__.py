@@ -1,1 +1,1 @@
-"""The vision transformer, its rotary positions, and how it is spread over ranks. Imports config and ranks."""
+"""The vision transformer, its rotary positions, and its parallel execution on ranks. Imports config and ranks."""

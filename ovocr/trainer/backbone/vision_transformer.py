@@ -1,14 +1,13 @@
 """The vision transformer: pre-norm, rotary (t, h, w) positions, attention pooling.
 
-Parameter names and config.json keys are those of the released OneVision encoders (Hugging Face layout), so weights go
-both ways without conversion.
+Parameter names and config.json keys are those of the released OneVision encoders (Hugging Face layout), so weights can
+be exchanged without conversion.
 
 Shape suffixes: B images or videos, T frames, L patches (of all frames), D channels, N heads, E channels of a head.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,12 @@ from torch.utils.checkpoint import checkpoint
 from ovocr.base.errors import OvocrError
 from ovocr.base.files import write_text, written_aside
 from ovocr.trainer.backbone.rotary import grid_positions, rotary_tables, rotate
+from ovocr.trainer.config.parsing import SettingError, parse
 from ovocr.trainer.config.sections import BackboneConfig
-from ovocr.trainer.config.settings import SettingError, build
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
-# What config.json says beside the sizes. A file that says anything else describes another network.
+# Fixed entries of config.json besides the sizes. Other values describe another network.
 _FIXED_KEYS: dict[str, Any] = {
     "layer_norm_type": "layer_norm",
     "use_head": True,
@@ -35,14 +34,14 @@ _FIXED_KEYS: dict[str, Any] = {
     "num_channels": 3,
     "attention_dropout": 0.0,
 }
-_SIZE_KEYS = tuple(setting.name for setting in fields(BackboneConfig) if setting.name != "init_from")
-# Sizes that do not change what the weights mean: positions are rotary, so a backbone takes pictures of any size.
+_SIZE_KEYS = tuple(key for key in BackboneConfig.model_fields if key not in ("preset", "init_from"))
+# Sizes that do not affect the weights: positions are rotary, so a backbone accepts images of any size.
 _FREE_KEYS = frozenset({"image_size", "rope_temporal_size"})
 _INITIAL_STD = 0.02
 
 
 class Attention(nn.Module):
-    """Self-attention over all patches of an image or video, queries and keys turned by their positions."""
+    """Self-attention over all patches of an image or video, with rotary positions for queries and keys."""
 
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
@@ -64,7 +63,7 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    """Two linear maps with an exact (erf) GELU between them."""
+    """Two linear layers with an exact (erf) GELU between them."""
 
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
@@ -93,7 +92,7 @@ class Layer(nn.Module):
 
 
 class PatchEmbedding(nn.Module):
-    """A linear map of the pixels of each patch, without a bias."""
+    """A linear projection of the pixels of each patch, without a bias."""
 
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
@@ -108,7 +107,7 @@ class PatchEmbedding(nn.Module):
 
 
 class Encoder(nn.Module):
-    """The stack of layers; ``recompute``: keep nothing inside a layer for the backward pass, compute it once more."""
+    """The stack of layers; ``recompute``: recompute activations in the backward pass instead of keeping them."""
 
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
@@ -125,13 +124,13 @@ class Encoder(nn.Module):
         return x_BLD
 
     def compile_layers(self) -> None:
-        """Have torch.compile make kernels for a layer; all have one shape, so the work is done once."""
+        """Compiles the layers with torch.compile; all have one shape, so this is done once."""
         for layer in self.layers:
             layer.forward = torch.compile(layer.forward, dynamic=False)
 
 
 class PoolingHead(nn.Module):
-    """One learned probe attends over all tokens; an MLP on the normalised result is added to it."""
+    """Attention pooling: one learned probe attends over all tokens, followed by a residual MLP."""
 
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
@@ -149,14 +148,14 @@ class PoolingHead(nn.Module):
 
 
 class Backbone(nn.Module):
-    """Pictures or videos to one token per patch and one pooled embedding; parameters are float32.
+    """Encodes images or videos to one token per patch and one pooled embedding; parameters are float32.
 
-    Under bfloat16 autocast the products are bfloat16; residual sums, norms and rotary angles stay in float32, and so
-    are tokens and pooled.
+    Under bfloat16 autocast only products are bfloat16; residual sums, norms, rotary angles, tokens and pooled stay
+    float32.
 
-    Initial values, as in the released model's code: weights of linear maps and of the patch embedding N(0, 0.02) (here
-    cut at two deviations), the pooling attention's joint projection Xavier uniform, the probe N(0, 1), biases 0, norm
-    weights 1.
+    Initial values follow the released model's code: weights of linear layers and of the patch embedding N(0, 0.02)
+    (here truncated at two deviations), the pooling attention's joint projection Xavier uniform, the probe N(0, 1),
+    biases 0, norm weights 1.
     """
 
     def __init__(self, config: BackboneConfig) -> None:
@@ -170,7 +169,7 @@ class Backbone(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the initial values from torch's default generator."""
+        """Draws the initial values from torch's default generator."""
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Conv2d):
                 nn.init.trunc_normal_(module.weight, std=_INITIAL_STD, a=-2 * _INITIAL_STD, b=2 * _INITIAL_STD)
@@ -183,11 +182,11 @@ class Backbone(nn.Module):
         nn.init.normal_(self.head.probe)
 
     def forward(self, pixels: Tensor, positions: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Encode normalised pixels.
+        """Encodes normalised pixels.
 
         pixels: [B, 3, H, W], or [B, 3, T, H, W] for videos; H and W are multiples of the patch size.
-        positions: int64 [B, L, 3], the (t, h, w) of each patch, L = T * H/p * W/p, frame by frame, row by row. None:
-            indices of the frame, the row and the column; a picture is t = 0.
+        positions: int64 [B, L, 3], the (t, h, w) of each patch, L = T * H/p * W/p, frame by frame, row by row. None
+            uses the indices of frame, row and column; an image has t = 0.
 
         Returns tokens [B, L, D], after the last norm, and pooled [B, D]. Raises ValueError for shapes that do not fit.
         """
@@ -195,7 +194,7 @@ class Backbone(nn.Module):
             pixels = pixels.unsqueeze(2)
         positions = self._checked_positions(pixels, positions)
         cos, sin = rotary_tables(positions, self.config.head_dim, self.config.rope_theta)
-        # The residual stream stays in the parameters' dtype; autocast lowers the products alone, on any device.
+        # The residual stream stays in the parameters' dtype; autocast only lowers the products, on any device.
         tokens_BLD = self.layernorm_pre(self.embeddings(pixels).to(self.layernorm_pre.weight.dtype))
         tokens_BLD = self.encoder(tokens_BLD, cos.unsqueeze(-3), sin.unsqueeze(-3))
         tokens_BLD = self.layernorm_post(tokens_BLD)
@@ -207,11 +206,11 @@ class Backbone(nn.Module):
             raise ValueError(f"pixels must be [B, 3, H, W] or [B, 3, T, H, W], not {list(pixels_BCTHW.shape)}")
         batch, _, frames, height, width = pixels_BCTHW.shape
         if height % patch or width % patch:
-            raise ValueError(f"pixels of {height} x {width} do not divide into patches of {patch} x {patch}")
+            raise ValueError(f"{height} x {width} pixels cannot be divided into patches of {patch} x {patch}")
         rows, columns = height // patch, width // patch
         if positions is None:
             if frames > self.config.rope_temporal_size:
-                raise ValueError(f"{frames} frames, but the time axis has {self.config.rope_temporal_size}")
+                raise ValueError(f"{frames} frames exceed the time axis of {self.config.rope_temporal_size}")
             return grid_positions(frames, rows, columns, device=pixels_BCTHW.device)
         if positions.shape != (batch, frames * rows * columns, 3):
             raise ValueError(f"positions must be {[batch, frames * rows * columns, 3]}, not {list(positions.shape)}")
@@ -219,22 +218,22 @@ class Backbone(nn.Module):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> "Backbone":
-        """Read config.json and model.safetensors; parameters become float32. Raises OvocrError naming what is wrong."""
+        """Loads config.json and model.safetensors; parameters become float32. Raises OvocrError naming the problem."""
         backbone = cls(read_config(Path(folder)))
         backbone.load_weights(folder)
         return backbone
 
     def load_weights(self, folder: str | Path) -> None:
-        """Take over the weights of a folder with config.json and model.safetensors, whatever its image size.
+        """Loads the weights of a folder with config.json and model.safetensors, whatever its image size.
 
-        Raises OvocrError, before anything is changed, where they are those of another network.
+        Raises OvocrError, before anything changes, if they are those of another network.
         """
         self.load_state_dict(self.read_weights(folder))
 
     def read_weights(self, folder: str | Path) -> dict[str, Tensor]:
-        """The tensors of a folder with config.json and model.safetensors, whatever its image size, by name.
+        """Returns the tensors of a folder with config.json and model.safetensors by name, whatever its image size.
 
-        Raises OvocrError where they are those of another network.
+        Raises OvocrError if they are those of another network.
         """
         check_same_network(read_config(Path(folder)), self.config, Path(folder) / CONFIG_NAME)
         path = Path(folder) / WEIGHTS_NAME
@@ -250,12 +249,11 @@ class Backbone(nn.Module):
         return tensors
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write config.json and model.safetensors, each complete or not at all; the folder is made where needed."""
+        """Writes config.json and model.safetensors, each atomically; creates the folder if needed."""
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
         with written_aside(Path(folder) / WEIGHTS_NAME) as partial:
-            partial.write_bytes(
-                save(tensors, metadata={"format": "pt"})
-            )  # save_file makes it readable by its owner alone
+            # Not save_file, which makes the file readable by its owner only.
+            partial.write_bytes(save(tensors, metadata={"format": "pt"}))
         keys = {
             "architectures": ["OneVisionEncoderModel"],
             "model_type": "onevision_encoder",
@@ -266,7 +264,7 @@ class Backbone(nn.Module):
 
 
 def check_same_network(theirs: BackboneConfig, ours: BackboneConfig, source: Path) -> None:
-    """Raises OvocrError, naming the file that describes theirs, where weights do not mean the same in both."""
+    """Raises OvocrError, naming the file that describes ``theirs``, if weights differ in meaning."""
     for key in _SIZE_KEYS:
         their_value, our_value = getattr(theirs, key), getattr(ours, key)
         if their_value != our_value and key not in _FREE_KEYS:
@@ -274,7 +272,7 @@ def check_same_network(theirs: BackboneConfig, ours: BackboneConfig, source: Pat
 
 
 def read_config(folder: Path) -> BackboneConfig:
-    """The sizes in a folder's config.json. Raises OvocrError where it is absent or describes another network."""
+    """Returns the sizes in a folder's config.json. Raises OvocrError if it is absent or describes another network."""
     path = folder / CONFIG_NAME
     try:
         keys = json.loads(path.read_text(encoding="utf-8"))
@@ -283,18 +281,18 @@ def read_config(folder: Path) -> BackboneConfig:
     except (OSError, ValueError) as error:
         raise OvocrError(f"{path}: cannot be read as JSON: {error}") from error
     if not isinstance(keys, dict):
-        raise OvocrError(f"{path}: a JSON object was expected")
+        raise OvocrError(f"{path}: expected a JSON object")
     for key, value in _FIXED_KEYS.items():
         if keys.get(key, value) != value:
-            raise OvocrError(f"{path}: {key}: {keys[key]!r} is not supported, only {value!r} is")
+            raise OvocrError(f"{path}: {key}: {keys[key]!r} is not supported; it must be {value!r}")
     try:
-        return build(BackboneConfig, {key: keys[key] for key in _SIZE_KEYS if keys.get(key) is not None})
+        return parse(BackboneConfig, {key: keys[key] for key in _SIZE_KEYS if keys.get(key) is not None})
     except SettingError as error:
         raise OvocrError(f"{path}: {error}") from error
 
 
 def _mismatch(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
-    """Names of the tensors that are missing, unexpected or of another shape, a few of each; empty where all fit."""
+    """Names tensors that are missing, unexpected or of another shape, a few of each; empty if all fit."""
     problems = {
         "missing": sorted(expected.keys() - found.keys()),
         "unexpected": sorted(found.keys() - expected.keys()),

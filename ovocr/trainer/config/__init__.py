@@ -1,1 +1,4 @@
-"""The configuration of a run: its sections, their defaults and bounds, and its TOML file. Imports dataset and vocab."""
+"""The configuration of a training run: its sections, its TOML file, and the tables that document it.
+
+Imports base, dataset and vocab.
+"""

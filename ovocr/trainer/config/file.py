@@ -1,6 +1,5 @@
-"""A run's configuration from its TOML file: read, overridden, checked before anything starts; and written back."""
+"""Reads a run's configuration from a TOML file, applies overrides, and checks it before anything starts."""
 
-import dataclasses
 import re
 import sys
 from collections.abc import Iterable
@@ -9,8 +8,8 @@ from typing import Any
 
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.dataset.layout import LabelledDataSet
-from ovocr.trainer.config.sections import RUN_CONFIG, BackboneConfig, RunConfig
-from ovocr.trainer.config.settings import SettingError, build, dump, unknown_key
+from ovocr.trainer.config.parsing import SettingError, parse
+from ovocr.trainer.config.sections import RUN_CONFIG, RunConfig
 from ovocr.vocab.class_map import ClassMap
 
 if sys.version_info >= (3, 11):
@@ -18,36 +17,23 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-# Sizes by name (Base, Large and Huge of ViT) for `backbone.preset`; single keys beside it take precedence.
-PRESETS: dict[str, dict[str, int]] = {
-    name: {
-        "hidden_size": hidden,
-        "intermediate_size": 4 * hidden,
-        "num_hidden_layers": layers,
-        "num_attention_heads": heads,
-        "image_size": 448,
-        "patch_size": 14,
-    }
-    for name, hidden, layers, heads in (("base", 768, 12, 12), ("large", 1024, 24, 16), ("huge", 1280, 32, 20))
-}
-
 
 def load_config(path: str | Path, overrides: Iterable[str] = (), *, check_paths: bool = True) -> RunConfig:
-    """Read and check a run's configuration.
+    """Returns the checked configuration of a run.
 
     path: a TOML file.
-    overrides: ``section.key=value`` each, in place of what the file says; the value is TOML, or a text where it does
-        not parse as such.
-    check_paths: whether the data sets and the folder to start from must be there; evaluation of a finished run on
-        other data does not need them.
+    overrides: ``section.key=value`` each; they replace values of the file. A value is TOML, or else text.
+    check_paths: require the data sets, and the weights to start from, to exist. Evaluation of a finished run on other
+        data does not need them.
 
-    Raises UsageError, one line that names the file (or --set), the key and what is allowed.
+    Raises UsageError: one line with the file (or --set), the key and the allowed values.
     """
     tables = _read_toml(Path(path))
     overridden = [_override(tables, override) for override in overrides]
+    for section in RunConfig.model_fields:
+        tables.setdefault(section, {})  # a required key is missing then, not the section
     try:
-        _apply_preset(tables)
-        config = build(RunConfig, tables)
+        config = parse(RunConfig, tables)
         if check_paths:
             _check_paths(config)
     except SettingError as error:
@@ -56,14 +42,9 @@ def load_config(path: str | Path, overrides: Iterable[str] = (), *, check_paths:
     return config
 
 
-def dump_config(config: RunConfig) -> str:
-    """TOML text of every setting, defaults included, with its documentation; ``load_config`` reads it back equal."""
-    return dump(config)
-
-
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))  # editors of Windows begin with a mark
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))  # editors on Windows write a byte order mark
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file") from None
     except OSError as error:
@@ -75,22 +56,22 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 def _override(tables: dict[str, Any], override: str) -> str:
-    """Put one ``section.key=value`` into the parsed tables; returns its key, or that of the section it made for it."""
+    """Puts one ``section.key=value`` into the parsed tables. Returns the key, or the section if it added one."""
     key, equals, text = (part.strip() for part in override.partition("="))
     *sections, name = key.split(".")
     if not equals or not sections or not all((*sections, name)):
-        raise UsageError(f"--set {override}: section.key=value is expected, such as run.steps=1000")
-    table, made = tables, key
+        raise UsageError(f"--set {override}: must be section.key=value, such as run.steps=1000")
+    table, added = tables, key
     for depth, section in enumerate(sections, 1):
         path = ".".join(sections[:depth])
         if section not in table:
             table[section] = {}
-            made = min(made, path, key=len)
+            added = min(added, path, key=len)
         table = table[section]
         if not isinstance(table, dict):
-            raise UsageError(f"--set {override}: {path} is no section")
+            raise UsageError(f"--set {override}: {path} is not a section")
     table[name] = _override_value(text)
-    return made
+    return added
 
 
 def _override_value(text: str) -> Any:
@@ -98,50 +79,31 @@ def _override_value(text: str) -> Any:
         parsed = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return text
-    return parsed["value"] if len(parsed) == 1 else text  # more than one: the text held a line end and a further key
-
-
-def _apply_preset(tables: dict[str, Any]) -> None:
-    """Replace ``backbone.preset`` by the sizes it stands for."""
-    backbone = tables.get("backbone")
-    if not isinstance(backbone, dict):
-        return
-    known = ["preset", *(setting.name for setting in dataclasses.fields(BackboneConfig))]
-    for key in backbone:
-        if key not in known:
-            raise SettingError(f"backbone.{key}", unknown_key(key, known))
-    if "preset" in backbone:
-        preset = backbone["preset"]
-        if not isinstance(preset, str) or preset not in PRESETS:
-            allowed = ", ".join(f'"{name}"' for name in PRESETS)
-            raise SettingError("backbone.preset", f"{preset!r} is not allowed; allowed are {allowed}")
-        sizes = {**PRESETS[preset], **backbone}
-        del sizes["preset"]
-        tables["backbone"] = sizes
+    return parsed["value"] if len(parsed) == 1 else text  # a line break in the text may start another key
 
 
 def _check_paths(config: RunConfig) -> None:
     output = config.run.output
-    begun = (output / RUN_CONFIG).is_file()  # it goes on from its own checkpoints
+    resumes = (output / RUN_CONFIG).is_file()  # from its own checkpoints
     if output.exists() and not output.is_dir():
-        raise SettingError("run.output", f"{output}: a file; a folder's path is needed")
+        raise SettingError("run.output", f"{output}: is a file; choose a folder")
     if LabelledDataSet(output).manifest_path.exists():
-        raise SettingError("run.output", f"{output}: is a labelled data set; choose a folder of its own")
+        raise SettingError("run.output", f"{output}: is a labelled data set; choose another folder")
     for name, head in config.heads.items():
         for root in head.data:
             try:
                 _check_data(head.kind, root)
             except OvocrError as error:
                 raise SettingError(f"heads.{name}.data", str(error)) from error
-        if not begun and head.init_from is not None and not (head.init_from / RUN_CONFIG).is_file():
+        if not resumes and head.init_from is not None and not (head.init_from / RUN_CONFIG).is_file():
             raise SettingError(f"heads.{name}.init_from", f"{head.init_from}: not a training run (no {RUN_CONFIG})")
-        if not begun and head.init_map is not None:
+        if not resumes and head.init_map is not None:
             try:
                 ClassMap.load(head.init_map)
             except OvocrError as error:
                 raise SettingError(f"heads.{name}.init_map", str(error)) from error
     folder = config.backbone.init_from
-    if not begun and folder is not None and not (folder / RUN_CONFIG).is_file():
+    if not resumes and folder is not None and not (folder / RUN_CONFIG).is_file():
         for file_name in ("config.json", "model.safetensors"):
             if not (folder / file_name).is_file():
                 raise SettingError("backbone.init_from", f"{folder / file_name}: no such file")
@@ -153,4 +115,4 @@ def _check_data(kind: str, path: Path) -> None:
     if kind != "video":
         LabelledDataSet.open(path)
     elif not path.is_file():
-        raise OvocrError(f"{path}: no such file; a list of videos is a text file, a line a video: path and class ids")
+        raise OvocrError(f"{path}: no such file; a list of videos is a text file with a path and class ids per line")

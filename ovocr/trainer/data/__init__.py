@@ -1,1 +1,4 @@
-"""From labelled data sets to the batches of a step: order, records, pictures, loader."""
+"""From labelled data sets to the batches of a step: sample order, records, images, crops and loaders.
+
+Imports config, ranks, dataset, recordio and vocab.
+"""

@@ -1,4 +1,4 @@
-"""Random crops that know what they cut away: which part of a picture a sample shows, and which tags are still in it."""
+"""Random crops that track tags: the part of an image that a sample shows, and the tags still visible in it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _ATTEMPTS = 10
 
 
 class Crop(NamedTuple):
-    """A part of a picture: pixel columns [left, right) and rows [top, bottom)."""
+    """A part of an image: pixel columns [left, right) and rows [top, bottom)."""
 
     left: int
     top: int
@@ -24,12 +24,13 @@ class Crop(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class CropPolicy:
-    """How crops are drawn, and how much of a word must be left.
+    """How crops are drawn, and how much of a word must remain visible.
 
-    share: of the samples that are cropped; the others show their picture whole. scale: smallest and largest share of
-    the picture's area. ratio: smallest and largest width / height.
-    min_visible: share of the area of a tag's box that must be inside for the tag to be kept.
-    seed: with the position of a sample it decides what is drawn.
+    share: share of the samples that are cropped; the others show the whole image.
+    scale: smallest and largest share of the image's area.
+    ratio: smallest and largest width / height.
+    min_visible: share of the area of a tag's box that must be inside the crop to keep the tag.
+    seed: seed of the draws, together with the position of a sample.
     """
 
     share: float
@@ -40,11 +41,11 @@ class CropPolicy:
 
 
 def draw_crops(width: int, height: int, policy: CropPolicy, position: int) -> Iterator[Crop]:
-    """Crops of a picture of these sides, in pixels, by a hash of (seed, position): the same wherever they are drawn.
+    """Yields crops of an image of this size in pixels, a function of (seed, position) on every worker and rank.
 
-    As torchvision's RandomResizedCrop draws: area and the logarithm of the ratio are uniform, then the place. There are
-    ten draws, of which those that do not fit are left out; none for a sample that is not to be cropped. The first one
-    is the sample's, the others are for where it shows nothing.
+    As in torchvision's RandomResizedCrop, the area and the logarithm of the ratio are drawn uniformly, then the place.
+    Yields the fitting ones of ten draws, or nothing if the sample is not to be cropped. The first crop is the sample's;
+    the others replace it if it shows no tag.
     """
     chance, *drawn = _uniform(policy.seed, position, 1 + 4 * _ATTEMPTS).tolist()
     if chance >= policy.share:
@@ -60,10 +61,10 @@ def draw_crops(width: int, height: int, policy: CropPolicy, position: int) -> It
 
 
 def visible_shares(boxes: NDArray[np.int16], crop: Crop) -> NDArray[np.float64]:
-    """How much of each box's area the crop shows, from 0 to 1: float64 [M].
+    """Returns the share of each box's area that the crop shows, from 0 to 1: float64 [M].
 
     boxes: [M, 8], the corners x1, y1 .. x4, y4 of convex quadrilaterals in pixels. A box without area counts as its
-    middle: it is inside or not.
+        center point, which is inside or not.
     """
     shares = np.empty(len(boxes))
     corners_M42 = boxes.reshape(-1, 4, 2).astype(np.float32)
@@ -87,12 +88,12 @@ def visible_shares(boxes: NDArray[np.int16], crop: Crop) -> NDArray[np.float64]:
 
 
 def refill(labels: NDArray[np.int64], kept: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The kept labels in turn until there are as many as before: int64 [T]. kept: bool [T], true somewhere."""
+    """Repeats the kept labels in turn to the previous number: int64 [T]. kept: bool [T], True at least once."""
     return np.resize(labels[kept], len(labels))
 
 
 def _uniform(seed: int, position: int, count: int) -> NDArray[np.float64]:
-    """Numbers from 0 to below 1, float64 [count]: the upper 53 bits of hashes of (seed, position, number)."""
+    """Returns numbers in [0, 1), float64 [count]: the upper 53 bits of hashes of (seed, position, number)."""
     key = mix(seed_key(seed) ^ np.uint64(position))
     steps = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(GOLDEN)
     return (mix(key + steps) >> np.uint64(11)).astype(np.float64) * 2.0**-53

@@ -1,7 +1,7 @@
-"""The same shards through NVIDIA DALI: decoded by nvJPEG on a GPU, letterboxed alike; in no order that can be told.
+"""Loads the same shards through NVIDIA DALI: decoded by nvJPEG on a GPU, letterboxed alike, in an unknown order.
 
-What DALI does not have: samples by number. So there are no crops that know their tags, no sample ids, no course that is
-the same on any number of ranks, and a run that goes on draws its order anew.
+DALI has no access to samples by number. Therefore there are no tag-aware crops and no sample ids, the order depends on
+the number of ranks, and a resumed run draws a new order.
 """
 
 import importlib
@@ -22,10 +22,10 @@ from ovocr.trainer.data.loader import Batch
 from ovocr.trainer.data.records import RecordSamples
 
 NOTICE = (
-    'loader "dali": pictures are shown whole, and a run that goes on does not go on with the same samples; '
-    'loader.kind = "torch" has crops that know their tags, and resumes exactly'
+    'loader "dali": images are not cropped, and a resumed run does not continue with the same samples; '
+    'loader.kind = "torch" has tag-aware crops and resumes exactly'
 )
-# Records among which DALI draws the next one.
+# Size of the buffer from which DALI draws the next record.
 _SHUFFLED = 4096
 
 
@@ -40,10 +40,11 @@ def dali_batches(
     threads: int,
     device: torch.device,
 ) -> Generator[Batch, None, None]:
-    """Batches of ``batch`` samples for these passes: pixels on ``device``, sample ids -1.
+    """Yields batches of ``batch`` samples for these passes: pixels on ``device``, sample ids -1.
 
-    rank, world: DALI reads this part of the records, and goes on behind its end with the next part. threads: that
-    decode. seed: of the order, with the first pass.
+    rank, world: DALI starts with this part of the records and continues with the next part.
+    threads: decoding threads.
+    seed: seed of the order, combined with the first pass.
 
     Raises MissingExtraError without DALI, OvocrError for a record that DALI cannot read or decode: it skips none.
     """
@@ -58,7 +59,7 @@ def dali_batches(
 
 
 class _Part(NamedTuple):
-    """What of the records a pipeline reads, and in which order."""
+    """The records that a pipeline reads, and the seed of their order."""
 
     batch: int
     rank: int
@@ -77,7 +78,7 @@ def _batches(
             for _ in range(passes):
                 pixels, labels = pipeline.run()
                 yield Batch(
-                    from_dlpack(pixels.as_tensor()).clone(),  # DALI uses the memory again
+                    from_dlpack(pixels.as_tensor()).clone(),  # DALI reuses the memory
                     torch.from_numpy(samples.select_labels(np.array(labels.as_cpu().as_array()))),
                     torch.full((len(labels),), -1),
                 )
@@ -88,7 +89,7 @@ def _batches(
 
 
 def _one_index(samples: RecordSamples, path: Path) -> tuple[list[str], Path]:
-    """The shards' .rec files, and one index of them all at ``path``: DALI reads several files as one long one."""
+    """Returns the .rec files, and one index of all of them at ``path``: DALI reads several files as one."""
     records, start, number = [], 0, 0
     with path.open("w", encoding="ascii") as file:
         for prefix, reader in zip(samples.prefixes, samples.readers, strict=True):
@@ -123,12 +124,12 @@ def _pipeline(records: Sequence[str], index: Path, size: int, part: _Part, threa
             num_shards=part.world,
             name="records",
         )
-        pictures = fn.decoders.image(encoded, device="mixed" if on_gpu else "cpu", output_type=types.RGB)
-        whole = fn.resize(pictures, size=[size, size], mode="not_larger", antialias=True)
+        images = fn.decoders.image(encoded, device="mixed" if on_gpu else "cpu", output_type=types.RGB)
+        whole = fn.resize(images, size=[size, size], mode="not_larger", antialias=True)
         square = fn.crop(
             whole,
             crop=(size, size),
-            rounding="truncate",  # of an odd margin the smaller half is above, as in letterbox()
+            rounding="truncate",  # the smaller half of an odd margin is on top, as in letterbox()
             out_of_bounds_policy="pad",
             fill_values=[float(value) for value in GROUND_RGB],
         )

@@ -1,4 +1,4 @@
-"""The counter-based hash behind everything that is drawn by position: the same on every platform, rank and worker."""
+"""The counter-based hash of all draws by position: equal on every platform, rank and worker."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,13 +7,16 @@ GOLDEN = 0x9E3779B97F4A7C15  # 2**64 divided by the golden ratio, the step of Sp
 
 
 def mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """SplitMix64's step and finaliser (Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", 2014)."""
-    mixed = values + np.uint64(GOLDEN)  # unsigned products and sums wrap modulo 2**64
+    """Applies SplitMix64's step and finaliser.
+
+    Source: Steele, Lea, Flood, "Fast Splittable Pseudorandom Number Generators", 2014.
+    """
+    mixed = values + np.uint64(GOLDEN)  # unsigned arithmetic wraps modulo 2**64
     mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return mixed ^ (mixed >> np.uint64(31))
 
 
 def seed_key(seed: int) -> NDArray[np.uint64]:
-    """A seed's hash, uint64 [1]; of any integer its low 64 bits count."""
+    """Returns the hash of a seed's low 64 bits, uint64 [1]."""
     return mix(np.array([seed & 0xFFFFFFFFFFFFFFFF], dtype=np.uint64))

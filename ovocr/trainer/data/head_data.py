@@ -1,4 +1,4 @@
-"""The data of one head: its samples, their order over the run, and what its class ids stand for."""
+"""The data of one head: its samples, their order over the run, and the vocabulary of its class ids."""
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.dataset.layout import LabelledDataSet
-from ovocr.trainer.config.sections import HeadConfig, LoaderConfig
+from ovocr.trainer.config.heads import HeadConfig, OcrHeadConfig, RecordHeadConfig, VideoHeadConfig
+from ovocr.trainer.config.sections import LoaderConfig
 from ovocr.trainer.data.crops import CropPolicy
 from ovocr.trainer.data.dali_loader import dali_batches
 from ovocr.trainer.data.loader import Batch, build_loader
-from ovocr.trainer.data.mixing import SampleOrder, order_of
+from ovocr.trainer.data.mixing import SampleOrder, make_order
 from ovocr.trainer.data.order import rank_positions
 from ovocr.trainer.data.records import RecordSamples, vocabulary_path
 from ovocr.trainer.data.samples import Samples
@@ -24,9 +25,11 @@ from ovocr.vocab import Vocabulary
 
 @dataclass(frozen=True)
 class HeadData:
-    """What a head is trained on.
+    """The training data of a head.
 
-    vocabulary: None where class ids are mere numbers. pass_batch: samples of a pass over all ranks; passes: of a step.
+    vocabulary: None if the class ids have none.
+    pass_batch: samples of a pass over all ranks.
+    passes: passes per step.
     """
 
     name: str
@@ -39,9 +42,12 @@ class HeadData:
 
     @classmethod
     def open(cls, name: str, head: HeadConfig, *, image_size: int, passes: int, seed: int) -> "HeadData":
-        """The data that a head's settings name; image_size: where they say none, passes: of a step.
+        """Opens the data that a head's settings name.
 
-        Raises OvocrError, or UsageError naming the setting, where data are missing or do not fit.
+        image_size: used if the head's settings give none.
+        passes: passes per step.
+
+        Raises OvocrError, or UsageError naming the setting, if data are missing or do not fit.
         """
         vocabulary = _vocabulary_of(name, head)
         num_classes = _num_classes(name, head, vocabulary)
@@ -52,15 +58,18 @@ class HeadData:
             raise
         except OvocrError as error:
             raise OvocrError(f"heads.{name}: {error}") from error
-        order = order_of(samples.parts, head.mixing_weights, seed)
+        order = make_order(samples.parts, head.mixing_weights, seed)
         return cls(name, samples, order, vocabulary, num_classes, head.global_batch // passes, passes)
 
     def batches(
         self, ranks: Ranks, steps: range, loader: LoaderConfig, device: torch.device, seed: int = 0
     ) -> Generator[Batch, None, None]:
-        """This rank's batches, pass after pass, of the steps; to be closed, which ends the worker processes.
+        """Yields this rank's batches of the steps, one per pass; close it to end the worker processes.
 
-        device: which they are for. seed: of the order that DALI draws. Raises OvocrError where DALI cannot be used.
+        device: the device that will use the batches.
+        seed: seed of DALI's order.
+
+        Raises OvocrError if DALI is requested but cannot be used.
         """
         passes = range(steps.start * self.passes, steps.stop * self.passes)
         if loader.kind == "dali":
@@ -84,7 +93,7 @@ class HeadData:
     ) -> Generator[Batch, None, None]:
         share = len(rank_positions(0, self.pass_batch, ranks.rank, ranks.world))
         if self.pass_batch < ranks.world or not isinstance(self.samples, RecordSamples):
-            raise UsageError(f'heads.{self.name}: loader.kind = "dali" needs records, and one for each rank and pass')
+            raise UsageError(f'heads.{self.name}: loader.kind = "dali" needs records, at least one per rank and pass')
         return dali_batches(
             self.samples,
             batch=share,
@@ -97,22 +106,22 @@ class HeadData:
         )
 
     def pass_samples(self, number: int) -> NDArray[np.int64]:
-        """The samples of a whole pass, of all ranks, by its number in the run."""
+        """Returns the samples of a whole pass, over all ranks, by its number in the run."""
         return self.order.samples_at(np.arange(number * self.pass_batch, (number + 1) * self.pass_batch))
 
 
 def open_samples(
     head: HeadConfig, data: Sequence[Path], *, num_classes: int, image_size: int, seed: int = 0
 ) -> Samples:
-    """Data sets, or lists of videos, as samples of a head, letterboxed to image_size pixels. Raises OvocrError."""
-    if head.kind != "video":
+    """Opens data sets or lists of videos as a head's samples, letterboxed to image_size pixels. Raises OvocrError."""
+    if not isinstance(head, VideoHeadConfig):
         return RecordSamples(
             data,
             label_select=head.label_select,
-            labels_stored=head.stored,
+            labels_stored=head.labels_stored,
             num_classes=num_classes,
             image_size=image_size,
-            crops=_crop_policy(head, seed),
+            crops=crop_policy(head, seed),
             crop_drops_tags=head.kind == "ocr",
         )
     from ovocr.trainer.data.videos.video_lists import VideoSamples  # needs the extra `video`
@@ -120,49 +129,48 @@ def open_samples(
     return VideoSamples(
         data,
         label_select=head.label_select,
-        labels_stored=head.stored,
+        labels_stored=head.labels_stored,
         num_classes=num_classes,
         image_size=image_size,
-        frames=head.clip_frames,
-        sampled_frames=head.video_frames,
+        frames=head.frames,
+        sampled_frames=head.sampled_frames,
         seed=seed,
     )
 
 
-def _crop_policy(head: HeadConfig, seed: int) -> CropPolicy | None:
-    if head.crop_scale is None:
+def crop_policy(head: HeadConfig, seed: int) -> CropPolicy | None:
+    """Returns how a head's images are cropped; None: they are whole."""
+    if not isinstance(head, RecordHeadConfig) or head.crop_scale is None:
         return None
     return CropPolicy(
-        share=1.0 if head.crop_share is None else head.crop_share,
+        share=head.crop_share,
         scale=head.crop_scale,
-        ratio=head.crop_ratio or (3 / 4, 4 / 3),
-        min_visible=0.8 if head.crop_min_visible is None else head.crop_min_visible,
+        ratio=head.crop_ratio,
+        min_visible=head.crop_min_visible if isinstance(head, OcrHeadConfig) else 0.0,
         seed=seed,
     )
 
 
 def _vocabulary_of(name: str, head: HeadConfig) -> Vocabulary | None:
-    """The copy that the first data set holds: they all have the same."""
-    if head.kind == "video":
+    """Loads the vocabulary from the first data set; all data sets of a head have the same."""
+    if isinstance(head, VideoHeadConfig):
         return None
     path = vocabulary_path(LabelledDataSet.open(head.data[0]))
     if path is None and head.kind == "ocr":
-        raise UsageError(
-            f'heads.{name}.data: {head.data[0]}: its class ids have no vocabulary; is this head of kind "image"?'
-        )
+        raise UsageError(f'heads.{name}.data: {head.data[0]}: its class ids have no vocabulary; use kind = "image"')
     return None if path is None else Vocabulary.load(path)
 
 
 def _num_classes(name: str, head: HeadConfig, vocabulary: Vocabulary | None) -> int:
-    """The setting, or what the data say; class ids of the data beyond the setting are found when they are read."""
+    """Returns the setting, or the number that the data state; larger class ids are detected when data are read."""
     if vocabulary is not None:
         if head.num_classes not in (None, len(vocabulary)):
             words = f"its vocabulary has {len(vocabulary)} words; leave it out"
             raise UsageError(f"heads.{name}.num_classes: {head.num_classes}, but {words}")
         return len(vocabulary)
-    if head.kind == "video":
-        return head.num_classes or 0  # its settings insist on it
-    stated = max(int(LabelledDataSet.open(root).manifest().get("num_classes", 0)) for root in head.data)
+    if isinstance(head, VideoHeadConfig):
+        return head.num_classes
+    stated = max(LabelledDataSet.open(root).manifest().num_classes for root in head.data)
     if head.num_classes is not None and head.num_classes < stated:
         raise UsageError(f"heads.{name}.num_classes: {head.num_classes}, but its data have {stated} classes")
     return head.num_classes or stated

@@ -1,4 +1,4 @@
-"""Encoded pictures to the backbone's input: decoded, letterboxed so that no text is cut away, never mirrored."""
+"""Decodes images and letterboxes them for the backbone, so no text is cut off; never mirrors them."""
 
 import functools
 import math
@@ -13,101 +13,103 @@ from torch import Tensor
 from ovocr.base.errors import OvocrError
 from ovocr.trainer.data.crops import Crop
 
-# The statistics of CLIP's training pictures (RGB, of values from 0 to 1): what the released weights expect.
+# Mean and deviation of CLIP's training images (RGB, values 0 to 1), as the released weights expect.
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-# What is beside a letterboxed picture: the mean colour, which is 0 after normalising.
+# Padding of letterboxed images: the mean colour, which is 0 after normalising.
 GROUND_RGB = tuple(round(255 * mean) for mean in CLIP_MEAN)
-# A picture of more is refused by its header, before anything of its size is allocated.
+# Larger images are refused by their header, before memory is allocated for them.
 MAX_PIXELS = 200_000_000
 
 _REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
 _JPEG_START = b"\xff\xd8\xff"
 _PNG_START = b"\x89PNG\r\n\x1a\n"
-# Start-of-frame markers of JPEG, which hold the size: C0 to CF without DHT, JPG and DAC (ITU-T T.81, table B.1).
+# Start-of-frame markers of JPEG, which contain the size: C0 to CF without DHT, JPG and DAC (ITU-T T.81, table B.1).
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _MARKERS_ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 
 
 class DecodeError(OvocrError):
-    """Bytes that are no picture, or none that is decoded here."""
+    """The data are not an image, or not one of a supported kind."""
 
 
 def load_image(data: bytes, size: int) -> NDArray[np.uint8]:
-    """Decode and letterbox: uint8 [3, size, size], RGB. Raises DecodeError."""
+    """Decodes and letterboxes an image: uint8 [3, size, size], RGB. Raises DecodeError."""
     return letterbox(decode(data, at_least=size), size)
 
 
 def load_crop(data: bytes, crop: Crop, size: int) -> NDArray[np.uint8]:
-    """Decode and letterbox a part of a picture: uint8 [3, size, size], RGB. Raises DecodeError.
+    """Decodes and letterboxes a part of an image: uint8 [3, size, size], RGB. Raises DecodeError.
 
-    A JPEG is decoded at a reduced scale where the part keeps ``size`` pixels.
+    A JPEG is decoded at a reduced scale if the part keeps ``size`` pixels.
     """
     width, height = encoded_size(data)
     longest = max(crop.right - crop.left, crop.bottom - crop.top)
-    picture = decode(data, at_least=math.ceil(size * max(width, height) / longest))
-    across, down = picture.shape[1] / width, picture.shape[0] / height
+    image = _decode(data, (width, height), math.ceil(size * max(width, height) / longest))
+    across, down = image.shape[1] / width, image.shape[0] / height
     left, top = int(crop.left * across), int(crop.top * down)
     right, bottom = max(left + 1, round(crop.right * across)), max(top + 1, round(crop.bottom * down))
-    return letterbox(picture[top:bottom, left:right], size)
+    return letterbox(image[top:bottom, left:right], size)
 
 
 def decode(data: bytes, *, at_least: int | None = None) -> NDArray[np.uint8]:
-    """Decode a JPEG, PNG or WebP: uint8 [H, W, 3], RGB.
+    """Decodes a JPEG, PNG or WebP: uint8 [H, W, 3], RGB. Raises DecodeError.
 
-    at_least: pixels that the longer side has to keep; a JPEG with 2, 4 or 8 times as many is decoded at that much
-        reduced scale, which skips most of the work. None: the full scale.
-
-    Raises DecodeError.
+    at_least: minimum length of the longer side in pixels. A JPEG with 2, 4 or 8 times as many is decoded at that
+        reduced scale, which saves most of the work. None decodes at full scale.
     """
-    width, height = encoded_size(data)
+    return _decode(data, encoded_size(data), at_least)
+
+
+def _decode(data: bytes, size: tuple[int, int], at_least: int | None) -> NDArray[np.uint8]:
+    width, height = size
     if width * height > MAX_PIXELS:
-        raise DecodeError(f"a picture of {width} x {height} pixels: at most {MAX_PIXELS} are decoded")
+        raise DecodeError(f"an image of {width} x {height} pixels; the limit is {MAX_PIXELS}")
     mode = cv2.IMREAD_COLOR
     if at_least is not None and data.startswith(_JPEG_START):
         fitting = (scale for scale in _REDUCED if max(width, height) >= scale * at_least)
         mode = _REDUCED.get(next(fitting, 1), mode)
     try:
-        picture = cv2.imdecode(np.frombuffer(data, np.uint8), mode)
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), mode)
     except cv2.error as error:
-        raise DecodeError(f"a picture that cannot be decoded: {error.err or error.code}") from error
-    if picture is None:
-        raise DecodeError(f"a broken picture: its header says {width} x {height} pixels, but it cannot be decoded")
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+        raise DecodeError(f"a broken image that cannot be decoded: {error.err or error.code}") from error
+    if image is None:
+        raise DecodeError(f"a broken image: its header says {width} x {height} pixels, but it cannot be decoded")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def letterbox(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Fit [H, W, 3] whole into a square, its aspect kept, in the middle of the mean colour: uint8 [3, size, size]."""
-    height, width, _ = picture.shape
+def letterbox(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Scales [H, W, 3] into the middle of a padded square, keeping the aspect ratio: uint8 [3, size, size]."""
+    height, width, _ = image.shape
     longest = max(height, width)
     inner_height, inner_width = (max(1, round(side * size / longest)) for side in (height, width))
     interpolation = cv2.INTER_AREA if longest > size else cv2.INTER_LINEAR
     top, left = (size - inner_height) // 2, (size - inner_width) // 2
     square = np.full((size, size, 3), GROUND_RGB, np.uint8)
     square[top : top + inner_height, left : left + inner_width] = cv2.resize(
-        picture, (inner_width, inner_height), interpolation=interpolation
+        image, (inner_width, inner_height), interpolation=interpolation
     )
     return np.ascontiguousarray(square.transpose(2, 0, 1))
 
 
 def normalise(pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Values from 0 to 255 to zero mean and unit deviation, on the tensor's device.
+    """Scales values of 0 to 255 to zero mean and unit deviation, on the tensor's device.
 
-    pixels: uint8 [B, 3, H, W] or [B, 3, T, H, W]. Returns the same shape in ``dtype``; the arithmetic is in float32.
+    pixels: uint8 [B, 3, H, W] or [B, 3, T, H, W]. Returns the same shape in ``dtype``; computed in float32.
     """
     mean, std = _statistics(pixels.device)
     shape = (3, *(1,) * (pixels.ndim - 2))
     return ((pixels.to(torch.float32) - mean.view(shape)) / std.view(shape)).to(dtype)
 
 
-@functools.cache  # copied to a device once: a copy a step would make the host wait for it
+@functools.cache  # copied to a device once: a copy in each step would make the host wait
 def _statistics(device: torch.device) -> tuple[Tensor, Tensor]:
     mean, std = (255 * torch.tensor(values, dtype=torch.float64) for values in (CLIP_MEAN, CLIP_STD))
     return mean.to(device, torch.float32), std.to(device, torch.float32)
 
 
 def encoded_size(data: bytes) -> tuple[int, int]:
-    """Width and height by the header of a JPEG, PNG or WebP. Raises DecodeError."""
+    """Returns width and height from the header of a JPEG, PNG or WebP. Raises DecodeError."""
     try:
         if data.startswith(_JPEG_START):
             size = _jpeg_size(data)
@@ -116,11 +118,11 @@ def encoded_size(data: bytes) -> tuple[int, int]:
         elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
             size = _webp_size(data)
         else:
-            raise DecodeError("not a JPEG, PNG or WebP picture")
+            raise DecodeError("not a JPEG, PNG or WebP image")
     except (struct.error, IndexError) as error:
-        raise DecodeError("a broken picture: its header is cut short") from error
+        raise DecodeError("a broken image: its header is truncated") from error
     if 0 in size:
-        raise DecodeError("a broken picture: its header says that it has no pixels")
+        raise DecodeError("a broken image: its header says it has no pixels")
     return size
 
 
@@ -128,7 +130,7 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
     at = 2
     while True:
         if data[at] != 0xFF:
-            raise DecodeError(f"a broken picture: no JPEG marker at byte {at}")
+            raise DecodeError(f"a broken image: no JPEG marker at byte {at}")
         marker = data[at + 1]
         if marker in _FRAME_MARKERS:
             height, width = struct.unpack_from(">HH", data, at + 5)
@@ -142,7 +144,7 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
-    """The three kinds of a WebP's first chunk: lossy, lossless, extended (RFC 9649)."""
+    """Reads the size from a WebP's first chunk: lossy, lossless or extended (RFC 9649)."""
     kind = data[12:16]
     if kind == b"VP8 ":
         width, height = struct.unpack_from("<HH", data, 26)
@@ -153,4 +155,4 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     if kind == b"VP8X":
         low_width, high_width, low_height, high_height = struct.unpack_from("<HBHB", data, 24)
         return (low_width | high_width << 16) + 1, (low_height | high_height << 16) + 1
-    raise DecodeError("a broken picture: a WebP of an unknown kind")
+    raise DecodeError("a broken image: a WebP of an unknown kind")

@@ -1,8 +1,8 @@
-"""The course of a run over one or several data sets: which sample stands at which position.
+"""The order of a run's samples over one or several data sets.
 
-Without weights the data sets are one list with one permutation an epoch. With weights, each data set goes through
-permutations of its own, and a fixed pattern of turns says whose turn it is. Both are functions of the position: nothing
-is lost or repeated, whatever the number of ranks and workers, and a run goes on from any position.
+Without weights the data sets form one list with one permutation per epoch. With weights each data set has its own
+permutations, and a fixed pattern of turns decides which data set is next. Both orders are functions of the position: no
+sample is lost or repeated, whatever the number of ranks and workers, and a run can resume at any position.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ovocr.trainer.data.order import sample_index
 
-# Turns of the pattern: weights are kept to one in so many.
+# Approximate length of the pattern, and so the precision of the weights.
 _TURNS = 10_000
 
 
@@ -21,28 +21,29 @@ class SampleOrder(Protocol):
     """The samples of a run by position."""
 
     def samples_at(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Sample numbers at these positions, from 0: int64 of the same shape."""
+        """Returns the sample numbers at these positions, from 0: int64 of the same shape."""
 
 
-class OneList:
-    """All samples, in an order of its own each epoch."""
+class ShuffledList:
+    """All samples in one list, shuffled anew for each epoch."""
 
     def __init__(self, size: int, seed: int) -> None:
         self._size, self._seed = size, seed
 
     def samples_at(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Position p is in epoch p // size: see ``sample_index``."""
+        """Returns sample numbers; position p is in epoch p // size, see ``sample_index``."""
         return sample_index(positions, self._size, self._seed)
 
 
-class Mixture:
-    """Data sets in turn, by weight; each is gone through again and again, in an order of its own each time.
+class WeightedMixture:
+    """Data sets in turn, by weight; each is repeated as often as needed, shuffled anew each time.
 
-    sizes: samples of each data set; their numbers follow one another. weights: how often each has its turn, of any sum.
-    seed: of the orders.
+    sizes: samples of each data set; their numbers are consecutive.
+    weights: relative frequency of each data set, with any sum.
+    seed: seed of the orders.
 
-    Of any stretch of positions each data set has its share to within a turn or two: the j-th of its n turns stands at
-    (j + 1/2) / n of the pattern. Raises ValueError for weights that are not more than 0.
+    In any range of positions each data set has its share to within a turn or two: the j-th of its n turns is at (j +
+    1/2) / n of the pattern. Raises ValueError for weights that are not more than 0.
     """
 
     def __init__(self, sizes: Sequence[int], weights: Sequence[float], seed: int) -> None:
@@ -55,7 +56,7 @@ class Mixture:
         self._data_set, self._earlier = data_set[pattern], earlier[pattern]
 
     def samples_at(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The data set whose turn it is, at as many of its own positions as it had turns before."""
+        """Returns, for each position, the next sample of the data set whose turn it is."""
         positions = np.asarray(positions, dtype=np.int64)
         rounds, turns = np.divmod(positions.ravel(), len(self._data_set))
         data_sets = self._data_set[turns]
@@ -68,7 +69,7 @@ class Mixture:
 
 
 def _turns_of(weights: Sequence[float]) -> NDArray[np.int64]:
-    """Whole numbers of turns in proportion to the weights, at least one each; their sum is about _TURNS."""
+    """Returns integer turns in proportion to the weights, at least one each; their sum is about _TURNS."""
     if not all(weight > 0 for weight in weights):
         raise ValueError(f"weights must be more than 0: {list(weights)}")
     shares = np.asarray(weights, dtype=np.float64) / sum(weights)
@@ -76,8 +77,8 @@ def _turns_of(weights: Sequence[float]) -> NDArray[np.int64]:
     return turns // np.gcd.reduce(turns)
 
 
-def order_of(sizes: Sequence[int], weights: Sequence[float] | None, seed: int) -> SampleOrder:
-    """The order of a run over data sets of these sizes."""
+def make_order(sizes: Sequence[int], weights: Sequence[float] | None, seed: int) -> SampleOrder:
+    """Creates the order of a run over data sets of these sizes."""
     if weights is None:
-        return OneList(sum(sizes), seed)
-    return Mixture(sizes, weights, seed)
+        return ShuffledList(sum(sizes), seed)
+    return WeightedMixture(sizes, weights, seed)

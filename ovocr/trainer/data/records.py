@@ -1,18 +1,16 @@
 """The records of finished shards of labelled data sets as one list of samples."""
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ovocr.base.errors import OvocrError
-from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.layout import RELATIVE, LabelledDataSet
+from ovocr.dataset.record_columns import count_class_ids, find_image
+from ovocr.dataset.statistics import FileDescription
 from ovocr.recordio import Record, RecordError, RecordReader
 from ovocr.trainer.data.crops import Crop, CropPolicy, draw_crops, refill, visible_shares
 from ovocr.trainer.data.images import DecodeError, encoded_size, load_crop, load_image
@@ -163,15 +161,10 @@ class RecordSamples:
         """
         counts = np.zeros(0, dtype=np.int64)
         for data_set, shard in self._shards:
-            path = data_set.records_path(shard)
-            try:
-                tags = pq.read_table(path, columns=["tags"])["tags"].combine_chunks()
-            except (OSError, pa.ArrowException) as error:
-                raise OvocrError(f"{path}: the tags cannot be counted: {error}") from error
-            ids = tags.flatten().field("id").to_numpy(zero_copy_only=False)
-            found = np.bincount(ids.astype(np.int64), minlength=counts.shape[0])
-            found[: counts.shape[0]] += counts
-            counts = found
+            found = count_class_ids(data_set.records_path(shard))
+            larger, smaller = (found, counts) if len(found) > len(counts) else (counts, found)
+            larger[: len(smaller)] += smaller
+            counts = larger
         return counts
 
     def _locate(self, index: int) -> tuple[int, int]:
@@ -192,57 +185,53 @@ class RecordSamples:
 
 
 def _source_of(records_path: Path, record_id: int) -> str:
-    """Which input picture a record was made of, in brackets, as far as the table of records tells it."""
+    """Returns source and key of a record's image, in brackets; empty if the table of records does not name them."""
     try:
-        table = pq.read_table(records_path, columns=["source", "key", "record_id"])
-    except (OSError, pa.ArrowException):
+        found = find_image(records_path, record_id)
+    except OvocrError:
         return ""
-    rows = table.filter(pc.equal(table["record_id"], record_id)).to_pylist()
-    return f" ({rows[0]['key']} of {rows[0]['source']})" if rows else ""
+    return f" ({found[1]} of {found[0]})" if found else ""
 
 
 def vocabulary_path(data_set: LabelledDataSet) -> Path | None:
-    """The data set's own vocabulary; None where its tags are mere numbers, which its manifest says."""
-    without = isinstance(data_set.manifest().get("num_classes"), int) and not data_set.vocabulary_path.exists()
-    return None if without else data_set.vocabulary_path
+    """Returns the path of the data set's own vocabulary; None if it is packed: its tags are mere numbers."""
+    return data_set.vocabulary_path if data_set.manifest().has_text else None
 
 
 def _check_one_vocabulary(data_sets: Sequence[LabelledDataSet]) -> None:
-    """A tag must mean the same everywhere."""
+    """A tag must have the same meaning in all data sets."""
     first, *others = [(data_set, vocabulary_sha256(data_set)) for data_set in data_sets]
     for data_set, sha256 in others:
         if sha256 != first[1]:
             raise OvocrError(
                 f"{data_set.root}: made with another vocabulary than {first[0].root}; "
-                "train on them with a head each, or label one again with the other's vocab.txt"
+                f"train on them with a head each, or label one again with the other's {RELATIVE.vocabulary_path}"
             )
 
 
 def vocabulary_sha256(data_set: LabelledDataSet) -> str:
-    """Hash of the data set's own vocabulary, empty where it has none.
+    """Returns the hash of the data set's own vocabulary; empty if it is packed.
 
-    Raises OvocrError where it is missing or not the manifest's.
+    Raises OvocrError if the vocabulary is missing or not the one that the manifest names.
     """
-    if vocabulary_path(data_set) is None:
+    words, path = data_set.manifest().words, data_set.vocabulary_path
+    if words is None:
         return ""
     try:
-        found = hashlib.sha256(data_set.vocabulary_path.read_bytes()).hexdigest()
+        found = FileDescription.of(path).sha256
     except OSError as error:
-        raise OvocrError(f"{data_set.vocabulary_path}: cannot be read: {error.strerror}") from error
-    promised = data_set.manifest().get("vocabulary", {}).get("sha256", found)
-    if found != promised:
-        raise OvocrError(f"{data_set.vocabulary_path}: not the vocabulary that manifest.json names; put that one back")
+        raise OvocrError(f"{path}: cannot be read: {error.strerror}") from error
+    if found != words.sha256:
+        raise OvocrError(f"{path}: not the vocabulary that manifest.json names; put that one back")
     return found
 
 
 def _all_shards(data_set: LabelledDataSet) -> range:
-    """Numbers of the shards in the manifest. Raises OvocrError unless every one is finished."""
-    shards = data_set.manifest().get("shards")
-    if not isinstance(shards, list):
-        raise OvocrError(f"{data_set.manifest_path}: no list of shards")
-    finished = set(data_set.finished_shards()) & set(range(len(shards)))
-    if len(finished) < len(shards):
+    """Returns the numbers of the shards in the manifest. Raises OvocrError unless all are finished."""
+    count = len(data_set.manifest().shards)
+    finished = data_set.finished_shards(count)
+    if len(finished) < count:
         raise OvocrError(
-            f"{data_set.root}: {len(finished)} of {len(shards)} shards finished; let `ovocr build-labels` finish it"
+            f"{data_set.root}: {len(finished)} of {count} shards finished; let `ovocr build-labels` finish it"
         )
-    return range(len(shards))
+    return range(count)

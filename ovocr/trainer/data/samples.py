@@ -1,4 +1,4 @@
-"""What a head is trained on, whatever it is made from: numbered samples of pixels and labels."""
+"""The interface of a head's training data: numbered samples of pixels and labels."""
 
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 
 class Sample(NamedTuple):
-    """One picture, or one clip of F frames.
+    """One image, or one clip of F frames.
 
-    pixels: uint8 [3, S, S], or [3, F, S, S], letterboxed RGB.
+    pixels: uint8 [3, S, S] or [3, F, S, S], letterboxed RGB.
     labels: int64 [T], the stored class ids that the head uses.
-    times: int64 [F], the place of each frame on the backbone's time axis; None for a picture.
+    times: int64 [F], each frame's place on the backbone's time axis; None for an image.
     """
 
     pixels: NDArray[np.uint8]
@@ -21,25 +21,25 @@ class Sample(NamedTuple):
 
 
 class Samples(Protocol):
-    """Samples by number, picklable, and usable on both sides of a fork."""
+    """Numbered samples; picklable, and usable on both sides of a fork."""
 
     parts: list[int]
-    """Samples of each data set, in their order; their sum is the number of all."""
+    """Number of samples of each data set, in order."""
 
     vocabulary_path: Path | None
-    """Words that the class ids stand for; None where they are mere numbers."""
+    """Vocabulary of the class ids; None if they have none."""
 
     def __len__(self) -> int:
-        """Number of samples."""
+        """Returns the number of samples."""
 
     def load(self, index: int, position: int | None = None) -> Sample:
-        """Decode a sample. Raises OvocrError naming it.
+        """Decodes a sample. Raises OvocrError naming it.
 
-        position: its place in the course of a run, which decides what is drawn at random; None: nothing is.
+        position: the sample's position in the run, which seeds its random draws; None disables them.
         """
 
     def name(self, index: int) -> str:
-        """Where the sample comes from, for messages."""
+        """Returns where the sample comes from, for messages."""
 
     def class_counts(self) -> NDArray[np.int64]:
-        """How many samples have each class among their stored ids, from id 0 to the largest that occurs."""
+        """Returns the number of samples with each class, from id 0 to the largest one stored."""

@@ -9,16 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ovocr.base.errors import OvocrError
 from ovocr.base.user_cache import cache_folder
+from ovocr.dataset.record_columns import read_tags
 
 # Mapped at a time: a mapping needs no open file, but address space and page tables.
 _OPEN_SHARDS = 128
-_CORNERS = 8
 # A side of a stored picture is at most 32,767 pixels, so a corner fits int16.
 _LOWEST, _HIGHEST = np.iinfo(np.int16).min, np.iinfo(np.int16).max
 
@@ -87,22 +85,8 @@ def _load(path: Path) -> _ShardTags:
 
 
 def _read_table(path: Path) -> _ShardTags:
-    try:
-        table = pq.read_table(path, columns=["record_id", "tags"]).combine_chunks()
-        ids = table["record_id"].drop_null().to_numpy()
-        tags = table.filter(table["record_id"].is_valid())["tags"].combine_chunks()
-        flat = tags.flatten()
-        boxes = flat.field("box").flatten().to_numpy(zero_copy_only=False)
-        class_ids = flat.field("id").to_numpy(zero_copy_only=False)
-    except (OSError, pa.ArrowException, KeyError) as error:
-        raise OvocrError(f"{path}: the places of tags cannot be read: {error}") from error
-    if len(boxes) != _CORNERS * len(class_ids):
-        raise OvocrError(f"{path}: has tags without boxes, so a crop cannot tell which are in it; leave the crop out")
-    if not np.array_equal(ids, np.arange(len(ids))):
-        raise OvocrError(f"{path}: its record ids do not count from 0; `ovocr verify` tells what else does not fit")
-    ends = np.cumsum(tags.value_lengths().to_numpy(zero_copy_only=False), dtype=np.int64)
-    whole = np.clip(np.rint(boxes), _LOWEST, _HIGHEST).astype(np.int16).reshape(-1, _CORNERS)
-    return _ShardTags(ends, class_ids.astype(np.int32), whole)
+    tags = read_tags(path)
+    return _ShardTags(tags.ends, tags.ids, np.clip(np.rint(tags.boxes), _LOWEST, _HIGHEST).astype(np.int16))
 
 
 def _kept_folder(path: Path) -> Path | None:

@@ -1,4 +1,4 @@
-"""Small JPEGs of samples, for pages."""
+"""Small JPEGs of samples for HTML pages."""
 
 import cv2
 import numpy as np
@@ -8,47 +8,47 @@ from ovocr.base.errors import OvocrError
 from ovocr.trainer.data.images import GROUND_RGB
 from ovocr.trainer.data.samples import Sample
 
-PICTURE_SIZE = 384
+THUMBNAIL_SIZE = 384
 """Longest side of a thumbnail, pixels."""
 _JPEG_QUALITY = 80
-_FRAMES_SHOWN = 4  # of a clip, two by two
+_FRAMES_SHOWN = 4  # of a clip, in rows of two
 
 
 def spread_evenly(total: int, count: int) -> list[int]:
-    """At most count numbers from 0 to total - 1, the first and the last among them, at equal distances."""
+    """Returns at most count evenly spaced numbers from 0 to total - 1, including both ends."""
     return np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(np.int64)).tolist()
 
 
 def to_jpeg(sample: Sample) -> bytes:
-    """A sample as JPEG, without the ground that letterboxing put beside it; of a clip four frames, two by two."""
+    """Encodes a sample as JPEG without its letterbox padding; a clip is shown as four frames, two by two."""
     pixels = sample.pixels if sample.pixels.ndim == 4 else sample.pixels[:, None]
-    return small_jpeg(_tiled(_without_ground(pixels)))
+    return small_jpeg(_tiled(_without_padding(pixels)))
 
 
-def small_jpeg(picture: NDArray[np.uint8]) -> bytes:
-    """An RGB picture [H, W, 3] of any size as a JPEG of at most PICTURE_SIZE. Raises OvocrError."""
-    scale = min(1.0, PICTURE_SIZE / max(picture.shape[:2]))
-    height, width = (max(1, round(side * scale)) for side in picture.shape[:2])
-    bgr = cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_RGB2BGR)
+def small_jpeg(image: NDArray[np.uint8]) -> bytes:
+    """Encodes an RGB image [H, W, 3] as a JPEG with sides of at most THUMBNAIL_SIZE. Raises OvocrError."""
+    scale = min(1.0, THUMBNAIL_SIZE / max(image.shape[:2]))
+    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+    bgr = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2BGR)
     small = cv2.resize(bgr, (width, height), interpolation=cv2.INTER_AREA)
     encoded, data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     if not encoded:
-        raise OvocrError("a picture for the page cannot be encoded as JPEG")
+        raise OvocrError("a thumbnail cannot be encoded as JPEG")
     return data.tobytes()
 
 
 def _tiled(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Frames of a clip [3, F, H, W], the first and the last among them, in rows of two: [H, W, 3]."""
+    """Tiles frames of a clip [3, F, H, W], including the first and the last, in rows of two: [H, W, 3]."""
     frames = [pixels[:, frame].transpose(1, 2, 0) for frame in spread_evenly(pixels.shape[1], _FRAMES_SHOWN)]
     if len(frames) == 1:
         return frames[0]
-    ground = np.full_like(frames[0], GROUND_RGB)
-    frames += [ground] * (len(frames) % 2)
+    padding = np.full_like(frames[0], GROUND_RGB)
+    frames += [padding] * (len(frames) % 2)
     return np.vstack([np.hstack(frames[first : first + 2]) for first in range(0, len(frames), 2)])
 
 
-def _without_ground(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Cut [3, F, S, S] down to the rows and columns that are not all of the ground's colour in every frame."""
+def _without_padding(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Crops [3, F, S, S] to the rows and columns that are not padding in every frame."""
     ink = (pixels != np.array(GROUND_RGB, np.uint8)[:, None, None, None]).any(axis=(0, 1))
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
     if not len(rows):

@@ -1,1 +1,4 @@
-"""Measures a trained run: recall, examples, the report page, and reading pictures. Imports training."""
+"""Measures a trained run (recall, examples, HTML report) and reads words in images.
+
+Imports training, heads, backbone, data, config, ranks and pages.
+"""

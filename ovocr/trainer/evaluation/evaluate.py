@@ -1,4 +1,4 @@
-"""Tag recall over all class centers: how many of an image's tags stand among the centers nearest to it."""
+"""Tag recall over all class centers: how many of an image's tags are among the centers nearest to it."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,12 +14,14 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from ovocr.base.errors import OvocrError, UsageError
+from ovocr.base.plural import counted
 from ovocr.trainer.backbone.rotary import clip_positions
+from ovocr.trainer.data.head_data import crop_policy
 from ovocr.trainer.data.loader import Batch
 from ovocr.trainer.data.samples import Samples
-from ovocr.trainer.data.thumbnails import PICTURE_SIZE, spread_evenly
-from ovocr.trainer.evaluation.data import HeadClasses, choose_heads, open_evaluated
+from ovocr.trainer.data.thumbnails import THUMBNAIL_SIZE, spread_evenly
 from ovocr.trainer.evaluation.effective_rank import EffectiveRank
+from ovocr.trainer.evaluation.evaluation_data import HeadClasses, choose_heads, open_evaluation_data
 from ovocr.trainer.evaluation.examples import Example, make_example
 from ovocr.trainer.evaluation.recall import (
     BANDS,
@@ -35,20 +37,26 @@ from ovocr.trainer.training.model import TrainedRun
 from ovocr.vocab.word_script import SCRIPTS, script_of
 
 DEFAULT_KS = (1, 10, 100)
-_BATCH = 32  # samples that the backbone takes at once
-# Samples whose embeddings are ranked together: reading and normalising all centers costs as much as ranking a few
+_BATCH = 32  # samples per batch of the backbone
+# Samples whose embeddings are ranked together. Reading and normalising all centers costs as much as ranking a few
 # hundred samples, so it is not done for every batch.
-_RANKED_TOGETHER = 512
+_RANKING_BATCH = 512
 
 
 @dataclass(frozen=True)
 class HeadRecall:
     """Recall of one head.
 
-    images: of the data. classes: class centers, all of which are ranked. training_images: that the prior and the bands
-    are counted on. image_size: pixels, of what the encoder sees. embedding_dim, effective_rank: of the embeddings, in
-    how many directions they differ (effective_rank.py; None of one image). every: all tags. scripts, bands: those that
-    occur; no scripts where the head's classes are mere numbers. examples: evenly spread over the data.
+    images: number of samples of the data.
+    classes: number of class centers, all of which are ranked.
+    training_images: number of samples from which prior and bands are counted.
+    image_size: side of the encoder's input, pixels.
+    embedding_dim: width of the embeddings.
+    effective_rank: in how many directions the embeddings differ, see effective_rank.py; None for a single image.
+    every: recall of all tags.
+    scripts: recall by script, for scripts that occur; empty if the head has no vocabulary.
+    bands: recall by number of training images, for bands that occur.
+    examples: samples spread evenly over the data.
     """
 
     images: int
@@ -63,7 +71,7 @@ class HeadRecall:
     examples: tuple[Example, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Counts, effective rank, recall@k and prior_recall@k for each k; scripts and bands with the like and pairs."""
+        """Returns counts, effective rank, and recall@k and prior_recall@k for each k, also by script and band."""
         return {
             "images": self.images,
             "classes": self.classes,
@@ -80,7 +88,8 @@ class HeadRecall:
 class Evaluation:
     """Recall of the heads of a run at one of its checkpoints.
 
-    top_k: every k, ascending. crops: of each picture; where it is 0, pictures are whole, else ``images`` are crops.
+    top_k: every k, ascending.
+    crops: crops per image; 0 if images are whole. Otherwise ``images`` counts crops.
     """
 
     run: Path
@@ -96,19 +105,19 @@ class Evaluation:
         return 10 if 10 in self.top_k else self.top_k[0]
 
     def to_json(self) -> dict[str, Any]:
-        """A plain dictionary: step, top_k (a list), crops, and heads by name."""
+        """Returns a plain dictionary: step, top_k (a list), crops, and heads by name."""
         heads = {name: head.to_json() for name, head in self.heads.items()}
         return {"step": self.step, "top_k": list(self.top_k), "crops": self.crops, "heads": heads}
 
     def format(self) -> str:
-        """For a terminal: a line a head, then its table."""
+        """Returns text for a terminal: a line per head, followed by its table."""
         return "\n".join(line for name, head in self.heads.items() for line in self._head_lines(name, head))
 
     def _head_lines(self, name: str, head: HeadRecall) -> Iterator[str]:
-        k, what = self.headline_k, "crops" if self.crops else "images"
+        k, noun = self.headline_k, "crop" if self.crops else "image"
         yield (
             f"{name}: tag recall@{k} {head.every.recall[k]:.3f} over all {head.classes:,} centers, "
-            f"on {head.images:,} {what} (always the {k} most frequent training tags: {head.every.prior[k]:.3f})"
+            f"on {counted(head.images, noun)} (always the {k} most frequent training tags: {head.every.prior[k]:.3f})"
         )
         if head.effective_rank is not None:
             yield f"  embeddings: effective rank {head.effective_rank:.1f} of {head.embedding_dim:,}"
@@ -131,18 +140,20 @@ def evaluate(
     step: int | None = None,
     crops: int = 0,
 ) -> Evaluation:
-    """Evaluate a checkpoint of a run on labelled data, beside the prior of its training data.
+    """Evaluates a checkpoint of a run on labelled data, next to the prior of its training data.
 
-    head: one of the run's; None: every one whose vocabulary is that of the data.
-    step: after which the checkpoint was saved; None: the newest.
-    crops: parts of each picture, drawn as the head's crop_scale says, with the tags in them; 0: it is shown whole.
-    top_k: how many answers count, several at once.
-    examples: pictures of each head to keep with their answers.
-    workers: processes that decode pictures; 0: this one does.
+    head: name of a head; None selects every head whose vocabulary is that of the data.
+    step: number of steps of the checkpoint; None selects the newest.
+    crops: crops per image, drawn by the head's crop_scale, with the tags in them; 0 uses whole images.
+    top_k: numbers of answers to evaluate.
+    examples: images of each head to keep with their answers.
+    workers: processes that decode images; 0 uses this process.
 
-    The prior is counted here, so the data that the run was trained on must be where the configuration says. Memory:
-    the model, and of the data a fixed number of batches. Raises OvocrError where data are missing or do not fit, or
-    there is no such checkpoint, UsageError where a head's pictures are not cropped.
+    The prior is counted here, so the training data must be at the configured path. Memory: the model and a fixed number
+    of batches.
+
+    Raises OvocrError if data are missing or do not fit or the checkpoint does not exist, UsageError if crops are
+    requested for a head without them.
     """
     ks = tuple(sorted(set(top_k)))
     trained = TrainedRun.load(run, choose_device(device), step)
@@ -153,14 +164,14 @@ def evaluate(
     roots = tuple(Path(root) for root in data)
     names = choose_heads(run, classes, roots, head)
     for name in names:
-        if crops and trained.config.heads[name].crop_scale is None:
-            raise UsageError(f"--crops: head {name} was trained on whole pictures, without crop_scale")
+        if crops and crop_policy(trained.config.heads[name], 0) is None:
+            raise UsageError(f"--crops: head {name} was trained on whole images, without crop_scale")
     heads = {name: _evaluate_head(trained, name, roots, ks, examples, workers, crops) for name in names}
     return Evaluation(Path(run), roots, trained.step, ks, heads, crops)
 
 
 class _Ranked(NamedTuple):
-    """What became of one sample: its number, distinct tags [n], the answers [K] and their cosines, nearest first."""
+    """Result of one sample: number, distinct tags [n], answers [K] and their cosines, nearest first."""
 
     number: int
     tags: NDArray[np.int64]
@@ -174,14 +185,14 @@ def _evaluate_head(
     settings, num_classes = trained.config.heads[name], trained.model.heads[name].num_classes
     prior_label = f"heads.{name}.data (the prior)"
     if not all(path.is_absolute() for path in settings.data):
-        prior_label += f", looked for from {Path.cwd()}"
+        prior_label += f", relative to {Path.cwd()}"
     image_size = settings.image_size or trained.config.backbone.image_size
-    training = open_evaluated(
+    training = open_evaluation_data(
         settings, settings.data, num_classes=num_classes, image_size=image_size, label=prior_label
     )
     counts = training.class_counts()
-    samples = open_evaluated(settings, roots, num_classes=num_classes, image_size=image_size, crops=crops)
-    shown = open_evaluated(settings, roots, num_classes=num_classes, image_size=PICTURE_SIZE, crops=crops)
+    samples = open_evaluation_data(settings, roots, num_classes=num_classes, image_size=image_size, crops=crops)
+    shown = open_evaluation_data(settings, roots, num_classes=num_classes, image_size=THUMBNAIL_SIZE, crops=crops)
     prior, bands = most_frequent_tags(counts, ks[-1]), frequency_bands(counts, num_classes)
     word_of, script_number = _words(trained, name)
     every, by_script, by_band = (RecallTally(names, ks) for names in (("all",), SCRIPTS, BANDS))
@@ -224,12 +235,12 @@ def _evaluate_head(
 
 
 def _words(trained: TrainedRun, name: str) -> tuple[Callable[[int], str], Callable[[int], int] | None]:
-    """The word of a class and the number of its script; a mere number, and None, where the head has no vocabulary."""
+    """Returns functions from a class id to its word and its script's number; to #id and None without a vocabulary."""
     vocabulary = trained.vocabularies.get(name)
     if vocabulary is None:
         return lambda class_id: f"#{class_id}", None
     numbers = {script: number for number, script in enumerate(SCRIPTS)}
-    known: dict[int, int] = {}  # most tags come again and again
+    known: dict[int, int] = {}  # a cache: most tags repeat
 
     def script_number(class_id: int) -> int:
         if class_id not in known:
@@ -242,35 +253,35 @@ def _words(trained: TrainedRun, name: str) -> tuple[Callable[[int], str], Callab
 def _rank(
     trained: TrainedRun, name: str, samples: Samples, k: int, workers: int, effective_rank: EffectiveRank
 ) -> Iterator[_Ranked]:
-    """Every sample in order, with the k nearest centers of a head; a bar shows how far it is.
+    """Yields every sample in order with the k nearest centers of a head; shows a progress bar.
 
     effective_rank: all embeddings are added to it.
     """
     weight = trained.model.heads[name].weight
-    first, waiting = 0, _Waiting()
+    first, unranked = 0, _UnrankedSamples()
     with tqdm(total=len(samples), desc=f"eval {name}", unit="image", disable=None) as bar:
         for batch in _load_batches(samples, workers):
             embeddings_BD = _embed(trained, name, batch)
             effective_rank.add(embeddings_BD)
-            waiting.embeddings.append(embeddings_BD)
-            waiting.tags += [np.unique(labels) for labels in batch.labels.numpy()]
+            unranked.embeddings.append(embeddings_BD)
+            unranked.tags += [np.unique(labels) for labels in batch.labels.numpy()]
             bar.update(len(batch.labels))
-            if len(waiting.tags) >= _RANKED_TOGETHER:
-                yield from waiting.rank(weight, k, first)
-                first, waiting = first + len(waiting.tags), _Waiting()
-        if waiting.tags:
-            yield from waiting.rank(weight, k, first)
+            if len(unranked.tags) >= _RANKING_BATCH:
+                yield from unranked.rank(weight, k, first)
+                first, unranked = first + len(unranked.tags), _UnrankedSamples()
+        if unranked.tags:
+            yield from unranked.rank(weight, k, first)
 
 
-class _Waiting:
-    """Samples that the backbone has seen and that are not ranked yet."""
+class _UnrankedSamples:
+    """Embedded samples that are not ranked yet."""
 
     def __init__(self) -> None:
         self.embeddings: list[Tensor] = []
         self.tags: list[NDArray[np.int64]] = []
 
     def rank(self, weight_CD: Tensor, k: int, first: int) -> Iterator[_Ranked]:
-        """The samples, numbered from first."""
+        """Yields the ranked samples, numbered from first."""
         cosines, classes = nearest_centers(torch.cat(self.embeddings), weight_CD, k)
         for row, (tags, answers, values) in enumerate(
             zip(self.tags, classes.cpu().numpy(), cosines.cpu().numpy(), strict=True)
@@ -279,7 +290,7 @@ class _Waiting:
 
 
 def _embed(trained: TrainedRun, name: str, batch: Batch) -> Tensor:
-    """Embeddings as a head's class centers see them, [B, D]."""
+    """Returns embeddings for a head's class centers, [B, D]."""
     positions = None
     if batch.times is not None:
         side = batch.pixels.shape[-1] // trained.config.backbone.patch_size
@@ -288,9 +299,9 @@ def _embed(trained: TrainedRun, name: str, batch: Batch) -> Tensor:
 
 
 class _Batches(Dataset[Batch | OvocrError]):
-    """Map-style: number of a batch -> its samples in file order, or the error that reading one of them met.
+    """Map-style data set: maps a batch number to its samples in file order, or to the error of reading one.
 
-    An error is returned, not raised: raised in a worker process, it would lose its one-line message.
+    Errors are returned: raised in a worker process they would lose their one-line message.
     """
 
     def __init__(self, samples: Samples) -> None:
@@ -322,7 +333,7 @@ def _load_batches(samples: Samples, workers: int) -> Iterator[Batch]:
 
 
 def _start_worker(worker: int) -> None:
-    """A worker is one of several processes: OpenCV must not add threads of its own."""
+    """Turns off OpenCV's threads, because there are several workers."""
     cv2.setNumThreads(0)
 
 

@@ -1,4 +1,4 @@
-"""Single pictures of an evaluation: what is in them, what the encoder answers, and a small JPEG to look at."""
+"""Example images of an evaluation: their tags, the encoder's answers and a thumbnail."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ ANSWERS_SHOWN = 10
 
 
 class TrueTag(NamedTuple):
-    """A tag of a picture; rank: its place among the encoder's answers, from 1, None beyond the greatest k."""
+    """A tag of an image; rank: its place among the encoder's answers, from 1; None beyond the largest k."""
 
     word: str
     rank: int | None
 
 
 class Answer(NamedTuple):
-    """A word that the encoder answers: its cosine to the picture, and whether it is one of the picture's tags."""
+    """A word answered by the encoder, its cosine to the image, and whether it is one of the image's tags."""
 
     word: str
     cosine: float
@@ -31,7 +31,7 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True)
 class Example:
-    """One sample of the data. name: where it is from. jpeg: the picture. tags: those found first, by their rank."""
+    """One sample of the data: its name, a JPEG thumbnail, its tags ordered by rank, and the answers."""
 
     name: str
     jpeg: bytes
@@ -49,9 +49,10 @@ def make_example(
     answers: NDArray[np.int64],
     cosines: NDArray[np.float32],
 ) -> Example:
-    """Of sample ``index``: its distinct tags [n] with their ranks from 0, the answers [K] with their cosines.
+    """Creates the example of sample ``index`` from its distinct tags [n] with ranks from 0, and answers [K] with
+    cosines.
 
-    samples: with pictures of the size to show. Raises OvocrError where the picture cannot be decoded.
+    samples: samples at the size to show. Raises OvocrError if the image cannot be decoded.
     """
     order = np.lexsort((np.arange(len(tags)), ranks))
     return Example(

@@ -1,4 +1,4 @@
-"""The words that a trained encoder sees in a picture: the nearest class centers to its embedding."""
+"""Reads words in images with a trained encoder: the class centers nearest to an image's embedding."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,56 +16,57 @@ from ovocr.trainer.training.model import TrainedRun
 
 @dataclass(frozen=True)
 class Reading:
-    """Words seen in one picture, likeliest first, each with its cosine to the picture's embedding."""
+    """Words found in one image, most likely first, each with its cosine to the image's embedding."""
 
-    picture: Path
+    image: Path
     words: list[tuple[str, float]]
 
     def format(self) -> str:
-        """For a terminal: the picture's path, then a line a word."""
+        """Returns text for a terminal: the image's path, then a line per word."""
         lines = [f"  {score:6.3f}  {for_terminal(word)}" for word, score in self.words]
-        return "\n".join([f"{for_terminal(str(self.picture))}:", *lines])
+        return "\n".join([f"{for_terminal(str(self.image))}:", *lines])
 
 
 def read_words(
-    run: Path, pictures: list[Path], *, head: str | None = None, top_k: int = 10, device: str = "auto"
+    run: Path, images: list[Path], *, head: str | None = None, top_k: int = 10, device: str = "auto"
 ) -> Iterator[Reading | OvocrError]:
-    """Read JPEG, PNG and WebP files with the newest checkpoint of a run; for each its words, or why it has none.
+    """Reads JPEG, PNG and WebP files with the newest checkpoint of a run; yields words or an error for each.
 
-    head: whose words, or class ids where it has no vocabulary; the only one that has words if left out. Raises
-    OvocrError where the run cannot be read, UsageError for an unknown head.
+    head: the head to use (class ids if it has no vocabulary); if omitted, the only head with a vocabulary.
+
+    Raises OvocrError if the run cannot be read, UsageError for an unknown head.
     """
     trained = TrainedRun.load(run, choose_device(device))
     name = head or _head_with_words(trained)
     if name not in trained.config.heads:
         raise UsageError(f"--head: {name!r} is not a head of this run; it has {', '.join(trained.config.heads)}")
-    for picture in pictures:
+    for image in images:
         try:
-            yield _read(trained, name, picture, top_k)
+            yield _read(trained, name, image, top_k)
         except OvocrError as error:
             yield error
 
 
-def _read(trained: TrainedRun, head: str, picture: Path, top_k: int) -> Reading:
+def _read(trained: TrainedRun, head: str, image: Path, top_k: int) -> Reading:
     try:
-        image = picture.read_bytes()
+        encoded = image.read_bytes()
     except OSError as error:
-        raise UsageError(f"{picture}: cannot be read: {error.strerror}") from error
+        raise UsageError(f"{image}: cannot be read: {error.strerror}") from error
     try:
         size = trained.config.heads[head].image_size or trained.config.backbone.image_size
-        pixels = torch.from_numpy(load_image(image, size))
+        pixels = torch.from_numpy(load_image(encoded, size))
     except DecodeError as error:
-        raise DecodeError(f"{picture}: {error}") from error
+        raise DecodeError(f"{image}: {error}") from error
     embedding = trained.embed(head, pixels.unsqueeze(0))
     cosines, classes = nearest_centers(embedding, trained.model.heads[head].weight, top_k)
     vocabulary = trained.vocabularies.get(head)
     names = [vocabulary.word(c) if vocabulary is not None else f"class {c}" for c in classes[0].tolist()]
-    return Reading(picture, list(zip(names, cosines[0].tolist(), strict=True)))
+    return Reading(image, list(zip(names, cosines[0].tolist(), strict=True)))
 
 
 def _head_with_words(trained: TrainedRun) -> str:
-    """The head that is meant where none is named. Raises UsageError where several could be."""
+    """Returns the head to use if none is named. Raises UsageError if there are several."""
     heads = list(trained.vocabularies) or list(trained.config.heads)
     if len(heads) > 1:
-        raise UsageError(f"--head: the run has several; choose one of {', '.join(heads)}")
+        raise UsageError(f"--head: the run has several heads; choose one of {', '.join(heads)}")
     return heads[0]

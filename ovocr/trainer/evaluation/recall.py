@@ -1,10 +1,10 @@
-"""Recall@k over images, for all tags and for groups of tags: a script, or how frequent a tag is in the training data.
+"""Recall@k over images, for all tags and for groups of tags (by script, or by frequency in the training data).
 
     recall@k          = mean over images                      of |top-k ∩ tags|      / min(k, |tags|)
     recall@k of group = mean over images with tags of a group of |top-k ∩ its tags|  / min(k, |its tags|)
 
-tags: an image's distinct tags. top-k: the first k answers, among all classes in both cases, so that a group does not
-become easier by leaving out what is not of it.
+tags: an image's distinct tags. top-k: the first k answers among all classes, also for groups, so leaving out other
+    classes does not make a group easier.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 NOT_FOUND = np.iinfo(np.int64).max
 """Rank of a tag that is not among the answers."""
 
-# Tags by how many training images have them: the least number of each band, and its name.
+# Bands of tags by number of training images: the smallest number, and the name.
 _BANDS = ((0, "never"), (1, "1"), (2, "2-9"), (10, "10-99"), (100, "100-999"), (1000, "1,000+"))
 BANDS = tuple(name for _, name in _BANDS)
 
@@ -25,8 +25,10 @@ BANDS = tuple(name for _, name in _BANDS)
 class GroupRecall:
     """Recall of the tags of one group.
 
-    images: that have tags of it. pairs: of an image and a distinct tag of it.
-    recall: for each k, of the encoder. prior: for each k, of always answering the most frequent training tags.
+    images: number of images with tags of the group.
+    pairs: number of pairs of an image and a distinct tag of the group.
+    recall: recall of the encoder for each k.
+    prior: recall for each k of always answering the most frequent training tags.
     """
 
     images: int
@@ -36,7 +38,7 @@ class GroupRecall:
 
 
 class RecallTally:
-    """Sums up images one by one, for groups that are numbered by their place in ``names``."""
+    """Accumulates recall image by image, for groups numbered by their place in ``names``."""
 
     def __init__(self, names: Sequence[str], ks: Sequence[int]) -> None:
         self._names, self._ks = tuple(names), tuple(ks)
@@ -45,7 +47,7 @@ class RecallTally:
         self._sums = np.zeros((2, len(ks), len(names)))
 
     def add(self, groups: NDArray[np.int64], ranks: NDArray[np.int64], prior_ranks: NDArray[np.int64]) -> None:
-        """Add one image: for each of its distinct tags the group, and its rank among the answers and the prior's."""
+        """Adds an image: the group of each distinct tag, and its ranks among the answers and the prior."""
         sizes = np.bincount(groups, minlength=len(self._names))
         present = sizes > 0
         self._images += present
@@ -56,7 +58,7 @@ class RecallTally:
                 row[present] += found[present] / np.minimum(k, sizes[present])
 
     def result(self) -> dict[str, GroupRecall]:
-        """By name, those that any image has tags of."""
+        """Returns recall by group name, for groups that occur."""
         recall, prior = self._sums / np.maximum(self._images, 1)
         return {
             name: GroupRecall(
@@ -71,19 +73,22 @@ class RecallTally:
 
 
 def ranks_of(tags: NDArray[np.int64], answers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Place of each tag [n] among the answers [K], from 0; NOT_FOUND where it is not among them."""
+    """Returns the place of each tag [n] among the answers [K], from 0; NOT_FOUND if it is not among them."""
     same = tags[:, None] == answers[None, :]
     return np.where(same.any(axis=1), same.argmax(axis=1) if len(answers) else 0, NOT_FOUND)
 
 
 def most_frequent_tags(counts: NDArray[np.int64], k: int) -> NDArray[np.int64]:
-    """The k class ids of the greatest counts, greatest first; a tie: the lower id. Fewer where fewer were counted."""
+    """Returns the k most frequent class ids, by count, then id; fewer if fewer occur."""
     order = np.lexsort((np.arange(len(counts)), -counts))[:k]
     return order[counts[order] > 0]
 
 
 def frequency_bands(counts: NDArray[np.int64], num_classes: int) -> NDArray[np.int64]:
-    """Number in ``BANDS`` of each class, [num_classes]; counts: of training images by class id, 0 beyond its end."""
+    """Returns each class's number in ``BANDS``, [num_classes].
+
+    counts: training images by class id; 0 beyond its end.
+    """
     every = np.zeros(num_classes, np.int64)
     every[: len(counts)] = counts[:num_classes]
     return np.digitize(every, [least for least, _ in _BANDS]) - 1

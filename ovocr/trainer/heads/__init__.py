@@ -1,1 +1,4 @@
-"""Multi-label Partial FC: margin softmax over sampled class centers, spread over ranks by rows."""
+"""Multi-label Partial FC: margin softmax over sampled class centers, whose rows are split over the ranks.
+
+Imports kernels, optim and ranks.
+"""

@@ -1,12 +1,11 @@
-"""Batch normalisation of embeddings over all ranks, without a learned scale.
+"""Batch normalisation of embeddings over all ranks, with a constant shift and no learned scale.
 
-A cosine to a class center is blind to how far embeddings are from their common mean: where all of them begin close
-together, as a backbone's do that has learned nothing, they can be drawn to one point before they tell any pictures
-apart. Normalised by channel they keep a spread, if only along one direction. Normalised to mean zero, though, they have
-nothing in common by which a class center could be close to all of them, as that of a frequent class should be: so they
-are moved by a constant. ArcFace (arXiv 1801.07698, section 3.1) and UNICOM (arXiv 2304.05884) end their backbones like
-this; the shift is learned there. Here its direction is as good as any, since centers turn towards it. torch's own
-SyncBatchNorm runs on CUDA alone.
+The cosine to a class center hardly depends on how far embeddings are from their common mean. If all embeddings start
+close together, as with an untrained backbone, they can collapse to one point before they separate any images.
+Normalising each channel keeps them spread, at least along one direction. With mean zero, however, no center can be
+close to all embeddings, as the center of a frequent class should be; therefore a constant shift is added. ArcFace
+(arXiv 1801.07698, section 3.1) and UNICOM (arXiv 2304.05884) end their backbones with such a layer and learn the shift.
+Here its direction is arbitrary, because the centers turn towards it. torch's SyncBatchNorm only supports CUDA.
 """
 
 from typing import Any
@@ -17,13 +16,15 @@ from torch import Tensor, nn
 from ovocr.trainer.ranks.distributed import Ranks
 
 _EPSILON = 1e-5
-_MOMENTUM = 0.3  # share of a batch in the running statistics: they are to follow embeddings that move within few steps
-# Of every channel. A quarter of a deviation is about what a small encoder came to when the shift was learned.
+_MOMENTUM = 0.3  # weight of a batch in the running statistics; large, to follow embeddings that change within few steps
+# Added to every channel. A small encoder learned about a quarter of a deviation.
 _SHIFT = 0.25
 
 
 class EmbeddingNorm(nn.Module):
-    """(x - mean) / sqrt(variance + 1e-5) + 0.25 by channel: of the global batch in training, else of those seen.
+    """Computes (x - mean) / sqrt(variance + 1e-5) + 0.25 per channel.
+
+    Statistics are those of the global batch in training mode, else the running statistics.
 
     running_mean, running_variance: float32 [D], the same on every rank.
     """
@@ -37,7 +38,10 @@ class EmbeddingNorm(nn.Module):
         self.register_buffer("running_variance", torch.ones(embedding_dim))
 
     def forward(self, embeddings_bD: Tensor, ranks: Ranks) -> Tensor:
-        """Normalised embeddings [b, D]; b may differ between ranks and be 0. In training every rank calls this."""
+        """Returns normalised embeddings [b, D].
+
+        b may differ between ranks and may be 0. In training mode every rank calls this.
+        """
         if not self.training:
             return (embeddings_bD - self.running_mean) / (self.running_variance + _EPSILON).sqrt() + _SHIFT
         normed_bD, mean_D, variance_D = _BatchNorm.apply(embeddings_bD, ranks)
@@ -47,7 +51,7 @@ class EmbeddingNorm(nn.Module):
 
 
 class _BatchNorm(torch.autograd.Function):
-    """(embeddings_bD, ranks) -> normalised ones, and mean and variance [D] of the global batch."""
+    """Maps (embeddings_bD, ranks) to normalised embeddings, and mean and variance [D] of the global batch."""
 
     @staticmethod
     def forward(ctx: Any, embeddings_bD: Tensor, ranks: Ranks) -> tuple[Tensor, Tensor, Tensor]:
@@ -66,7 +70,7 @@ class _BatchNorm(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        """Every embedding of the global batch is in mean and variance, so the ranks add up what those receive."""
+        """Sums over ranks, because every embedding of the global batch contributes to mean and variance."""
         normed_bD, inverse_D, images = ctx.saved_tensors
         gradient_bD = gradients[0]
         sums_2D = ctx.ranks.sum(torch.stack([gradient_bD.sum(0), (gradient_bD * normed_bD).sum(0)]))

@@ -1,4 +1,4 @@
-"""The margin that a positive's cosine has to overcome: ArcFace, CosFace and their combination.
+"""The margin of a positive's logit: ArcFace, CosFace and their combination.
 
 Sources: SphereFace (arXiv 1704.08063, m1), ArcFace (arXiv 1801.07698, m2), CosFace (arXiv 1801.09414, m3).
 """
@@ -10,23 +10,24 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-# acos has an infinite slope at +-1; a cosine is moved this far inside before an angle is taken of it.
+# acos has an infinite slope at +-1; cosines are clamped to this limit before acos.
 COSINE_LIMIT = 1.0 - 1e-6
 
-# Exponentials of logits from -scale to scale must fit float32 beside one another.
+# Exponentials of logits from -scale to scale must be representable together in float32.
 LARGEST_SCALE = 100.0
 
 
 @dataclass(frozen=True)
 class Margin:
-    """Logit of a positive: scale * (cos(m1 * theta + m2) - m3), theta = acos(cosine).
+    """Margin logit of a positive: scale * (cos(m1 * theta + m2) - m3), theta = acos(cosine).
 
-    ArcFace is m2 > 0, CosFace m3 > 0. Beyond theta + m2 = pi, where the formula would turn upwards again, the logit
-    goes on as scale * (cos(theta) - m2 * sin(m2) - m3); with m1 other than 1 the plain formula is used throughout.
+    ArcFace is m2 > 0, CosFace m3 > 0. Beyond theta + m2 = pi the formula would rise again; there the logit is scale *
+    (cos(theta) - m2 * sin(m2) - m3). With m1 other than 1 the plain formula applies everywhere.
 
-    scale: the softmax's inverse temperature s, at most 100.
-    filter_threshold: a negative with a cosine above it counts as one of cosine 0, without gradient; None: off.
-    gradient: "exact", or "straight_through", which takes d logit / d cosine as scale (what published code does).
+    scale: inverse temperature s of the softmax, at most 100.
+    filter_threshold: a negative whose cosine exceeds it counts as cosine 0 and has no gradient; None disables the
+        filter.
+    gradient: "exact", or "straight_through", which uses scale for d logit / d cosine (as published code does).
     """
 
     scale: float = 64.0
@@ -49,8 +50,8 @@ class Margin:
             raise ValueError(f"gradient must be 'exact' or 'straight_through', not {self.gradient!r}")
 
     def target(self, cos: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits of positives with these cosines, and d logit / d cosine; both of the shape of ``cos``."""
-        if self.m1 == 1.0 and self.m2 == 0.0:  # CosFace needs no angle, so nothing has to be clamped
+        """Returns logits of positives with these cosines and d logit / d cosine, both of the shape of ``cos``."""
+        if self.m1 == 1.0 and self.m2 == 0.0:  # CosFace needs no angle and no clamping
             return self.scale * (cos - self.m3), torch.full_like(cos, self.scale)
         cos = cos.clamp(-COSINE_LIMIT, COSINE_LIMIT)
         theta = torch.acos(cos)

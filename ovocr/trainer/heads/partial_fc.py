@@ -1,10 +1,12 @@
-"""Multi-label Partial FC: K softmax classifiers over sampled class centers, from one pass over the centers.
+"""Multi-label Partial FC: K softmax classifiers over sampled class centers, computed in one pass over the centers.
 
-Each image b has T stored tags, of which K slots are drawn a step. Slot k is a softmax over a sample S_k of classes:
-every positive of slot k in the global batch, and random negatives, one from each block of 1 / sample_rate classes. All
+Each image b has T stored tags; a step draws K of its slots. Slot k is a softmax over a sample S_k of classes: every
+positive of slot k in the global batch, and random negatives, one from each block of 1 / sample_rate classes. The
 samples overlap and cos_bc is the same in all of them, so one product with their union and a membership matrix gives all
-K sums. Source: Partial FC (arXiv 2203.15565), its multi-label form
-in UNICOM (arXiv 2304.05884); the exclusion of an image's own tags and the single pass are this project's.
+K sums.
+
+Source: Partial FC (arXiv 2203.15565) and its multi-label form in UNICOM (arXiv 2304.05884). Excluding an image's own
+    tags from its negatives and the single pass are additions of this project.
 
 Shape suffixes: b local images, B images of the global batch, D embedding size, T stored tags, K drawn slots.
 """
@@ -19,39 +21,43 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from ovocr.trainer.heads.embedding_norm import EmbeddingNorm
-from ovocr.trainer.heads.loss import MultiLabelLoss, SoftmaxFactory, Step, StepReport
+from ovocr.trainer.heads.loss import LossInputs, LossReport, MultiLabelLoss, SoftmaxFactory
 from ovocr.trainer.heads.margin import Margin
 from ovocr.trainer.heads.sampled_centers import SampledCenters
 from ovocr.trainer.heads.sampling import NegativeSampler, draw_slots
 from ovocr.trainer.heads.torch_softmax import TorchSoftmax
-from ovocr.trainer.kernels.availability import choose_implementation
-from ovocr.trainer.kernels.workspace import LentMemory
-from ovocr.trainer.optim.row_gradients import make_room, merge_rows
+from ovocr.trainer.kernels.availability import Implementation, choose_implementation
+from ovocr.trainer.kernels.workspace import ReusableMemory
+from ovocr.trainer.optim.row_gradients import densify_before_adding, merge_repeated_rows
 from ovocr.trainer.ranks.distributed import Ranks, row_range
 
-# Rows of initial centers come in blocks with a seed of their own, so that any rank makes its rows without the others'.
+# Initial centers are drawn in blocks of rows, each with its own seed, so any rank can draw its rows alone.
 _INIT_BLOCK = 4096
 _INIT_STD = 0.01
 
 
 class PartialFC(nn.Module):
-    """Class centers of this rank and the loss over all ranks' centers.
+    """Holds this rank's class centers and computes the loss over all ranks' centers.
 
-    embedding_dim, num_classes: D and C. labels_per_sample: K, slots drawn of the stored tags each step.
+    embedding_dim: D.
+    num_classes: C.
+    labels_per_sample: K, the slots drawn from the stored tags in each step.
     sample_rate: share of the classes drawn as negatives of a slot; 1.0 is the exact softmax over all classes.
-    sampling: "independent" draws negatives for each slot, "shared" once for all.
-    mask_own_tags: no stored tag of an image is a negative of it; off, only a slot's own positive is spared.
-    implementation: "torch" (any device), "triton" (CUDA; its products are in bfloat16 where the embeddings are, or
-    where torch.set_float32_matmul_precision is "medium"); "auto": Triton for float32 centers on CUDA, else torch.
-    process_group: the ranks that share the centers; None: the default group if there is one, else a single rank.
-    seed: of the initial centers N(0, 0.01) and of all draws; the same on every rank.
-    embedding_norm: "batch" normalises embeddings by the global batch of a call first, as ``EmbeddingNorm``.
-    passes_per_step: forward calls that one optimizer step accumulates; they share the negatives and draw their own
-    slots, so that the rows they touch together are little more than those of one.
+    sampling: "independent" draws negatives for each slot, "shared" draws them once for all slots.
+    mask_own_tags: if True, no stored tag of an image is a negative of it; if False, only a slot's own positive is
+        excluded.
+    implementation: "torch" (any device), "triton" (CUDA; products are in bfloat16 if the embeddings are, or if
+        torch.set_float32_matmul_precision is "medium"), or "auto" (Triton for float32 centers on CUDA, else torch).
+    process_group: the ranks that share the centers; None selects the default group if it exists, else a single rank.
+    seed: seed of the initial centers N(0, 0.01) and of all draws; the same on every rank.
+    passes_per_step: forward calls accumulated by one optimizer step. They share the negatives but draw their own slots,
+        so together they touch few more rows than a single pass.
+    embedding_norm: "batch" first normalises embeddings over the global batch of the call, see ``EmbeddingNorm``.
 
-    ``weight`` [rows, D] holds this rank's consecutive rows, row_range(C, rank, world); its gradient is sparse COO over
-    the touched rows, each once and ascending, and dense at sample_rate 1.0. Several passes are merged row by row; where
-    they touch more than half of the rows the gradient is dense and knows which (``row_gradients.touched_rows``).
+    ``weight`` [rows, D] holds this rank's consecutive rows, row_range(C, rank, world). Its gradient is sparse COO over
+    the touched rows, each once and in ascending order; at sample_rate 1.0 it is dense. Gradients of several passes are
+    merged row by row. If they touch more than half of the rows, the merged gradient is dense and marked, see
+    ``row_gradients.touched_rows``.
 
     Raises ValueError for arguments out of range.
     """
@@ -66,7 +72,7 @@ class PartialFC(nn.Module):
         sampling: Literal["independent", "shared"] = "independent",
         mask_own_tags: bool = True,
         margin: Margin = Margin(),
-        implementation: Literal["auto", "torch", "triton"] = "auto",
+        implementation: Implementation = "auto",
         process_group: dist.ProcessGroup | None = None,
         seed: int = 0,
         passes_per_step: int = 1,
@@ -91,50 +97,53 @@ class PartialFC(nn.Module):
         self.first_class, self.last_class = row_range(num_classes, self.ranks.rank, self.ranks.world)
         self.sampler = NegativeSampler(num_classes, sample_rate)
         self.step = 0
-        self.last_report: StepReport | None = None
+        self.last_report: LossReport | None = None
         self.weight = nn.Parameter(initial_centers(self.first_class, self.last_class, embedding_dim, seed))
         self.embedding_norm = EmbeddingNorm(embedding_dim) if embedding_norm == "batch" else None
-        self._merged_weight = 0
-        self._gradient_memory = LentMemory()
+        self._hooked_weight_id = 0
+        self._gradient_memory = ReusableMemory()
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """The loss, a scalar: the mean over the global batch, the same on every rank.
+        """Returns the loss: a scalar, the mean over the global batch, equal on every rank.
 
-        embeddings [b, D] of any length (they are normalised here) and any floating dtype; labels int64 [b, T], T >= K,
-        on any device: best on the CPU, where their range is checked.
+        embeddings: [b, D], any length (they are normalised here) and any floating dtype.
+        labels: int64 [b, T], T >= K, on any device; preferably on the CPU, where their range is checked.
+
         Every rank calls this the same number of times; b may differ between ranks and may be 0. Gradients are those of
-        the global mean: whoever wraps the backbone sums them over ranks. In training mode each call is a step of the
-        draws. Raises ValueError for wrong shapes and, where the labels are on the CPU, for labels out of range.
+        the global mean, so the wrapper of the backbone must sum them over ranks. In training mode each call advances
+        the step of the draws.
+
+        Raises ValueError for wrong shapes and, if the labels are on the CPU, for labels out of range.
         """
         self._check(embeddings, labels)
         labels = labels.to(embeddings.device, non_blocking=True)
         dtype = torch.promote_types(embeddings.dtype, torch.float32)
-        # A caller's autocast would round the products of the forward pass and not those of the backward pass.
+        # The caller's autocast would round the products of the forward pass but not those of the backward pass.
         with torch.autocast(embeddings.device.type, enabled=False):
             embeddings_bD = _unit(self.embed(embeddings.to(dtype)))
             sizes = self.ranks.sizes(embeddings.shape[0], embeddings.device)
             labels_BT = self.ranks.gather_rows(labels, sizes)
-            step = self._draw_step(labels_BT, sizes, self._softmax(embeddings.dtype))
-            self._merge_gradients()
-            loss, self.last_report = MultiLabelLoss.apply(embeddings_bD, self.weight, step)
+            inputs = self._loss_inputs(labels_BT, sizes, self._softmax_factory(embeddings.dtype))
+            self._register_merge_hooks()
+            loss, self.last_report = MultiLabelLoss.apply(embeddings_bD, self.weight, inputs)
         if self.training:
             self.step += 1
         return loss
 
     def embed(self, embeddings: Tensor) -> Tensor:
-        """What the class centers see of embeddings [b, D], of any length: normalised by ``embedding_norm``."""
+        """Returns embeddings [b, D] as the class centers are compared with them: after ``embedding_norm``, if any."""
         return embeddings if self.embedding_norm is None else self.embedding_norm(embeddings, self.ranks)
 
     def get_extra_state(self) -> dict[str, Any]:
-        """The step of the draws, so that a resumed run goes on with the draws it would have made."""
+        """Returns the step of the draws, so a resumed run continues the same sequence of draws."""
         return {"step": self.step}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Take the step of the draws from a state_dict."""
+        """Restores the step of the draws from a state_dict."""
         self.step = int(state["step"])
 
     def extra_repr(self) -> str:
-        """Configuration, for print(module)."""
+        """Returns the configuration for print(module)."""
         return (
             f"{self.embedding_dim}, {self.num_classes}, rows {self.first_class}..{self.last_class}, "
             f"labels_per_sample={self.labels_per_sample}, sample_rate={self.sample_rate}, sampling={self.sampling}, "
@@ -142,7 +151,7 @@ class PartialFC(nn.Module):
         )
 
     def draw_labels(self, labels_BT: Tensor) -> Tensor:
-        """The K tags of each image of the global batch that this step trains on, int64 [B, K]."""
+        """Returns the K tags of each image of the global batch that this step trains on, int64 [B, K]."""
         batch, stored = labels_BT.shape
         slots_BK = draw_slots(
             batch, stored, self.labels_per_sample, seed=self.seed, step=self.step, device=labels_BT.device
@@ -150,13 +159,13 @@ class PartialFC(nn.Module):
         return labels_BT.gather(1, slots_BK)
 
     @property
-    def draw_of_negatives(self) -> int:
-        """The counter of the current step's draw of negatives, which all its passes share."""
+    def negatives_step(self) -> int:
+        """Counter of the current draw of negatives, shared by all passes of a step."""
         return self.step // self.passes_per_step
 
-    def _draw_step(self, labels_BT: Tensor, sizes: list[int], softmax: SoftmaxFactory) -> Step:
+    def _loss_inputs(self, labels_BT: Tensor, sizes: list[int], softmax: SoftmaxFactory) -> LossInputs:
         drawn_BK = self.draw_labels(labels_BT)
-        return Step(
+        return LossInputs(
             ranks=self.ranks,
             sizes=sizes,
             sample=self.draw_sample(drawn_BK),
@@ -165,11 +174,11 @@ class PartialFC(nn.Module):
             row_buffer=self._row_buffer,
             drawn_BK=self._local_rows(drawn_BK),
             skipped_BT=self._local_rows(labels_BT if self.mask_own_tags else drawn_BK),
-            others_BKK=None if self.mask_own_tags else self._drawn_as_negatives(drawn_BK),
+            drawn_negatives_BKK=None if self.mask_own_tags else self._drawn_negatives(drawn_BK),
         )
 
-    def _softmax(self, dtype: torch.dtype) -> SoftmaxFactory:
-        """The implementation for embeddings of this dtype and the weight's device."""
+    def _softmax_factory(self, dtype: torch.dtype) -> SoftmaxFactory:
+        """Returns the implementation for embeddings of this dtype and the device of the weight."""
         if choose_implementation(self.implementation, self.weight) == "torch":
             return TorchSoftmax
         from ovocr.trainer.heads.triton_softmax import TritonSoftmax
@@ -182,26 +191,26 @@ class PartialFC(nn.Module):
             return self._gradient_memory.matrix(rows, self.embedding_dim, dtype)
         return torch.empty((rows, self.embedding_dim), dtype=dtype, device=self.weight.device)
 
-    def _merge_gradients(self) -> None:
-        """Have the gradients of several passes merged row by row; once for each Parameter that becomes the weight."""
-        if self._merged_weight == id(self.weight) or not (self.weight.requires_grad and self.weight.is_leaf):
+    def _register_merge_hooks(self) -> None:
+        """Registers hooks that merge the gradients of several passes row by row, once for each weight Parameter."""
+        if self._hooked_weight_id == id(self.weight) or not (self.weight.requires_grad and self.weight.is_leaf):
             return
-        self._merged_weight = id(self.weight)
+        self._hooked_weight_id = id(self.weight)
         incoming: list[Tensor] = []
 
         def before(gradient: Tensor) -> None:
             incoming.clear()
-            if gradient.is_sparse and gradient.is_coalesced():  # else several passes in one
+            if gradient.is_sparse and gradient.is_coalesced():  # otherwise it already holds several passes
                 incoming.append(gradient._indices()[0])
                 parameter = weight()
                 if parameter is not None:
-                    make_room(parameter, incoming[0])
+                    densify_before_adding(parameter, incoming[0])
 
         def after(parameter: Tensor) -> None:
             if incoming:
-                merge_rows(parameter, incoming.pop())
+                merge_repeated_rows(parameter, incoming.pop())
 
-        weight = weakref.ref(self.weight)  # a hook that held its own parameter would keep it for ever
+        weight = weakref.ref(self.weight)  # a hook with a strong reference would keep its parameter alive
         self.weight.register_hook(before)
         self.weight.register_post_accumulate_grad_hook(after)
 
@@ -215,7 +224,7 @@ class PartialFC(nn.Module):
                 f"labels must be int64 [{embeddings.shape[0]}, stored tags], not {labels.dtype} {list(labels.shape)}"
             )
         if labels.shape[1] < self.labels_per_sample:
-            raise ValueError(f"{self.labels_per_sample} of {labels.shape[1]} stored tags cannot be drawn")
+            raise ValueError(f"cannot draw {self.labels_per_sample} of {labels.shape[1]} stored tags")
         if labels.device.type == "cpu" and labels.numel():
             wrong = (labels < 0) | (labels >= self.num_classes)
             if wrong.any():
@@ -226,18 +235,18 @@ class PartialFC(nn.Module):
                 )
 
     def draw_sample(self, drawn_BK: Tensor) -> SampledCenters:
-        """This rank's centers for the step: all positives it owns and its share of the negatives."""
+        """Returns this rank's centers for the step: the positives that it owns and its share of the negatives."""
         rows = self.last_class - self.first_class
         if self.sample_rate == 1.0:
             return SampledCenters(rows=None, members=None, size=rows)
         shared = self.sampling == "shared"
         slots_K = torch.arange(1 if shared else self.labels_per_sample, device=drawn_BK.device)
         negatives_KN = self.sampler.draw(
-            self.first_class, self.last_class, seed=self.seed, step=self.draw_of_negatives, slots=slots_K
+            self.first_class, self.last_class, seed=self.seed, step=self.negatives_step, slots=slots_K
         )
         positives_KN = drawn_BK.flatten().unsqueeze(0) if shared else drawn_BK.T
-        # Marked row by row, so that nothing is sorted and the device is waited for once; what another rank owns goes to
-        # the row behind the last, which the number -1 means.
+        # Marking rows avoids a sort and synchronises with the device only once. Classes of other ranks have the row
+        # number -1, which marks the extra last row.
         members_CK = torch.zeros((rows + 1, slots_K.shape[0]), dtype=torch.bool, device=drawn_BK.device)
         for classes_KN in (negatives_KN, positives_KN):
             members_CK[self._local_rows(classes_KN), slots_K.unsqueeze(1)] = True
@@ -245,39 +254,40 @@ class PartialFC(nn.Module):
         return SampledCenters(rows=sampled, members=None if shared else members_CK[sampled], size=sampled.shape[0])
 
     def _local_rows(self, classes: Tensor) -> Tensor:
-        """Row numbers of class ids in this rank's ``weight``; -1 for a class that another rank owns."""
+        """Returns the row numbers of class ids in this rank's ``weight``; -1 for a class of another rank."""
         mine = (classes >= self.first_class) & (classes < self.last_class)
         return torch.where(mine, classes - self.first_class, -1)
 
-    def _drawn_as_negatives(self, drawn_BK: Tensor) -> Tensor:
-        """Whether drawn tag j of image b is a negative of its slot k, bool [B, K (tag j), K (slot k)].
+    def _drawn_negatives(self, drawn_BK: Tensor) -> Tensor:
+        """Returns whether drawn tag j of image b is a negative of its slot k, bool [B, K (tag j), K (slot k)].
 
-        It is where it is in slot k's sample and not slot k's own positive; a tag drawn twice counts at its first slot.
+        It is if it is in slot k's sample and is not slot k's own positive. A tag that is drawn twice counts once, at
+        its first slot.
         """
         same_BKK = drawn_BK.unsqueeze(2) == drawn_BK.unsqueeze(1)
         repeated_BK = torch.tril(same_BKK, diagonal=-1).any(2)
         return self._in_sample(drawn_BK) & ~same_BKK & ~repeated_BK.unsqueeze(2)
 
     def _in_sample(self, drawn_BK: Tensor) -> Tensor:
-        """Whether drawn tag j of image b is in slot k's sample, bool [B, K (tag j), K (slot k)], on any rank alike."""
+        """Returns whether drawn tag j of image b is in slot k's sample, bool [B, K (tag j), K (slot k)]."""
         batch, slots = drawn_BK.shape
         if self.sample_rate == 1.0 or self.sampling == "shared":
             return drawn_BK.new_ones((batch, slots, slots), dtype=torch.bool)
         slot_K = torch.arange(slots, device=drawn_BK.device)
-        found = self.sampler.contains(drawn_BK.unsqueeze(2), slot_K, seed=self.seed, step=self.draw_of_negatives)
+        found = self.sampler.contains(drawn_BK.unsqueeze(2), slot_K, seed=self.seed, step=self.negatives_step)
         for slot in range(slots):
             found[:, :, slot] |= torch.isin(drawn_BK, drawn_BK[:, slot])
         return found
 
 
 def _unit(embeddings_bD: Tensor) -> Tensor:
-    """Rows divided by their length; a row of zeros stays zero. First by their largest number: no square overflows."""
+    """Divides rows by their length; a row of zeros stays zero. Scales by the largest number first to avoid overflow."""
     largest_b1 = torch.linalg.vector_norm(embeddings_bD.detach(), ord=float("inf"), dim=1, keepdim=True)
     return nn.functional.normalize(embeddings_bD / torch.where(largest_b1 > 0, largest_b1, 1.0), dim=1)
 
 
 def initial_centers(first: int, last: int, dim: int, seed: int) -> Tensor:
-    """Rows [first, last) of the initial class centers N(0, 0.01), float32: the same rows for any split over ranks."""
+    """Returns rows [first, last) of the initial class centers N(0, 0.01), float32, for any split over ranks."""
     weight = torch.empty((last - first, dim))
     generator = torch.Generator()
     for block in range(first // _INIT_BLOCK, -(-last // _INIT_BLOCK)):

@@ -1,15 +1,15 @@
-"""The nearest class centers to an embedding, among all of them."""
+"""Search for the class centers nearest to an embedding."""
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-_TILE_CENTERS = 65536  # scores of a batch are made and ranked this many centers at a time
+_TILE_CENTERS = 65536  # centers scored and ranked at a time
 
 
 @torch.no_grad()
 def nearest_centers(embeddings_BD: Tensor, weight_CD: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Cosines and class ids of the k nearest centers, nearest first, each [B, min(k, C)]."""
+    """Returns cosines and class ids of the k nearest centers, nearest first, each [B, min(k, C)]."""
     unit_BD = normalize(embeddings_BD.float(), dim=1)
     cosines_BK = unit_BD.new_empty((unit_BD.shape[0], 0))
     classes_BK = torch.empty((unit_BD.shape[0], 0), dtype=torch.int64, device=unit_BD.device)

@@ -1,6 +1,6 @@
-"""The centers that a rank brings to a step, and where the tags of its images stand among them.
+"""The sampled centers of a rank, and the positions of image tags in the sample.
 
-Shape suffixes: S sampled centers of this rank, K slots, B images, T tags of each.
+Shape suffixes: S sampled centers of this rank, K slots, B images, T tags of an image.
 """
 
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from torch import Tensor
 class SampledCenters:
     """The sampled centers of this rank.
 
-    rows: their local row numbers, ascending, int64 [S]; None: all of them (the exact softmax).
-    members: which slots' samples each is in, bool [S, K]; None: all slots share one sample.
+    rows: local row numbers, ascending, int64 [S]; None selects all rows (the exact softmax).
+    members: which slots' samples contain each center, bool [S, K]; None if all slots share one sample.
     size: S.
     """
 
@@ -24,7 +24,7 @@ class SampledCenters:
     size: int
 
     def positions(self, rows: Tensor) -> Tensor:
-        """Where local row numbers stand in the sample; -1 for a row that is not in it, and for the row -1."""
+        """Returns positions of local rows in the sample; -1 for rows that are not in it and for row -1."""
         if self.rows is None:
             return rows
         if self.size == 0:
@@ -35,21 +35,21 @@ class SampledCenters:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of a sampled center and an image that a tile treats apart, ascending by the center's position."""
+    """Pairs of a sampled center and an image to exclude, ascending by the center's position."""
 
     positions: Tensor  # int64 [pairs]
     images: Tensor  # int64 [pairs]
 
     @classmethod
     def distinct(cls, positions_BT: Tensor) -> "Pairs":
-        """Every pair once, whatever number of an image's tags name it; a position of -1 is none."""
+        """Creates the distinct pairs from each image's tag positions; -1 is ignored and repeated tags count once."""
         batch = max(1, positions_BT.shape[0])
         keys_BT = positions_BT * batch + torch.arange(positions_BT.shape[0], device=positions_BT.device).unsqueeze(1)
         keys = torch.unique(keys_BT[positions_BT >= 0])
         return cls(keys // batch, keys % batch)
 
     def cuts(self, tiles: list[tuple[int, int]]) -> list[tuple[int, int]]:
-        """The range of pairs whose center is in each tile."""
+        """Returns, for each tile, the range of pairs whose center is in it."""
         edges = torch.tensor([first for first, _ in tiles] + [tiles[-1][1]] if tiles else [0])
         found = torch.searchsorted(self.positions, edges.to(self.positions.device)).tolist()
         return list(pairwise(found))

@@ -1,7 +1,7 @@
-"""Which tag slots and which negatives a step uses: functions of (seed, step) and of what is drawn, never of a rank.
+"""Draws of tag slots and negatives: functions of (seed, step) and the item drawn, independent of the rank.
 
-Everything comes from one counter-based hash, so any rank computes its share of a draw without a C-sized shuffle and
-without communication, and the same integers come out on any device.
+All draws use one counter-based hash. Any rank can compute its share of a draw without communication and without a
+shuffle of size C, and all devices give the same integers.
 
 Shape suffixes: B images of the global batch, T stored tags, K drawn slots.
 """
@@ -13,13 +13,13 @@ from torch import Tensor
 
 _Id = TypeVar("_Id", int, Tensor)
 _MASK = 0xFFFFFFFF
-# What a hash is for enters it, so that slot draws and negatives of one step are unrelated.
+# Each kind of draw has its own constant, so slot draws and negatives of a step are unrelated.
 _SLOT_STREAM = 0x51D7348D
 _NEGATIVE_STREAM = 0x2545F491
 
 
 def _mix(value: Tensor) -> Tensor:
-    """The finaliser of MurmurHash3 (32 bits), in int64 arithmetic: products wrap, the low half is what counts."""
+    """Finaliser of MurmurHash3 (32 bits) in int64 arithmetic; products wrap and only the low 32 bits are kept."""
     value = value ^ (value >> 16)
     value = (value * 0x85EBCA6B) & _MASK
     value = value ^ (value >> 13)
@@ -28,13 +28,13 @@ def _mix(value: Tensor) -> Tensor:
 
 
 def counter_hash(*counters: Tensor | int, device: torch.device) -> Tensor:
-    """Hash integer counters, broadcast against each other, to int64 values in [0, 2**32).
+    """Hashes integer counters, broadcast against each other, to int64 values in [0, 2**32).
 
-    Counters are taken modulo 2**64: both halves enter.
+    Counters are taken modulo 2**64; both 32-bit halves are used.
     """
     state = torch.zeros((), dtype=torch.int64, device=device)
     for counter in counters:
-        if isinstance(counter, int):  # a Python integer may not fit int64: it is cut into halves first
+        if isinstance(counter, int):  # a Python integer may exceed int64, so it is split first
             low, high = counter & _MASK, (counter >> 32) & _MASK
             state = _mix((_mix(state ^ low) + high + 0x9E3779B9) & _MASK)
         else:
@@ -44,24 +44,24 @@ def counter_hash(*counters: Tensor | int, device: torch.device) -> Tensor:
 
 
 def draw_slots(batch: int, stored: int, drawn: int, *, seed: int, step: int, device: torch.device) -> Tensor:
-    """Draw ``drawn`` of ``stored`` tag slots without replacement for each image of the global batch: int64 [B, K].
+    """Draws ``drawn`` of ``stored`` tag slots without replacement for each image of the global batch, int64 [B, K].
 
-    Slots are ranked by their hash; a tie of two 32-bit hashes goes to the lower slot.
+    Slots are ranked by hash; equal hashes are ordered by slot number.
     """
     positions_B1 = torch.arange(batch, device=device).unsqueeze(1)
     slots_1T = torch.arange(stored, device=device).unsqueeze(0)
     hash_BT = counter_hash(seed, step, _SLOT_STREAM, positions_B1, slots_1T, device=device)
-    # stored < 2**20, so hash * 2**20 + slot fits int64 and makes every key distinct: any sort gives the same order.
+    # stored < 2**20, so hash * 2**20 + slot fits int64 and all keys are distinct: any sort gives the same order.
     return torch.topk(hash_BT * 2**20 + slots_1T, drawn, dim=1, largest=False, sorted=True).values % 2**20
 
 
 class NegativeSampler:
     """Draws one class from every block of about 1 / sample_rate consecutive class ids.
 
-    The ids 0 .. C-1 are cut into n = round(sample_rate * C) blocks, block j being [j*C//n, (j+1)*C//n); each gives
-    the class that the hash of (seed, step, slot, block) picks. So n classes are drawn, in ascending order and without
-    a sort, each with probability 1 / the size of its block. Sizes differ by one where n does not divide C: at a rate of
-    0.1 the probabilities are 1/10 or 1/11, at 0.75 they are 1 or 1/2.
+    The ids 0 .. C-1 are split into n = round(sample_rate * C) blocks; block j is [j*C//n, (j+1)*C//n). The hash of
+    (seed, step, slot, block) picks one class of each block. This draws n classes in ascending order without a sort,
+    each with probability 1 / (size of its block). If n does not divide C, block sizes differ by one: at rate 0.1 the
+    probabilities are 1/10 or 1/11, at 0.75 they are 1 or 1/2.
     """
 
     def __init__(self, num_classes: int, sample_rate: float) -> None:
@@ -69,9 +69,10 @@ class NegativeSampler:
         self.blocks = max(1, round(sample_rate * num_classes))
 
     def draw(self, first: int, last: int, *, seed: int, step: int, slots: Tensor) -> Tensor:
-        """The class that each slot draws from each block with ids in [first, last), ascending, int64 [slots, blocks].
+        """Returns the class drawn by each slot from each block that overlaps [first, last), ascending, int64 [slots,
+        blocks].
 
-        A block at either end that reaches beyond the range may give a class outside of it. slots: int64 [slots].
+        A block that extends beyond the range may give a class outside it. slots: int64 [slots].
         """
         if first >= last:
             return slots.new_empty((slots.shape[0], 0))
@@ -79,7 +80,7 @@ class NegativeSampler:
         return self._picks(blocks, seed=seed, step=step, slot=slots.unsqueeze(1))
 
     def contains(self, classes: Tensor, slot: Tensor | int, *, seed: int, step: int) -> Tensor:
-        """Whether each of these class ids is drawn for its slot (broadcast), without the draw itself."""
+        """Returns whether each class id is drawn for its slot (broadcast), without computing the whole draw."""
         return self._picks(self._block_of(classes), seed=seed, step=step, slot=slot) == classes
 
     def _picks(self, blocks: Tensor, *, seed: int, step: int, slot: Tensor | int) -> Tensor:
@@ -89,5 +90,5 @@ class NegativeSampler:
         return starts + ((hashes * sizes) >> 32)
 
     def _block_of(self, class_id: _Id) -> _Id:
-        """The largest j with j*C//n <= id."""
+        """Returns the largest j with j*C//n <= id."""
         return ((class_id + 1) * self.blocks - 1) // self.num_classes

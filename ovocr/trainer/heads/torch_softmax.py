@@ -1,11 +1,10 @@
-"""Softmax over sampled class centers in plain torch, one tile of centers at a time: nothing of size batch x sample
-is kept.
+"""Softmax over sampled class centers in plain torch, tile by tile; nothing of size batch x sample is kept.
 
-Rows of centers are never written normalised: their lengths enter the far smaller [tile, B] matrices of cosines and
-their gradients, and the projection that normalising puts into a row's gradient is one sum over those.
+Normalised center rows are never stored. Their lengths enter the much smaller [tile, B] matrices of cosines and
+gradients, and the projection in the gradient of a normalised row is one sum over those.
 
-Shape suffixes: B images of the global batch, D embedding size, C this rank's centers, S sampled ones of them, N of
-those in one tile, K slots (1 where all slots share one sample), T tags of an image.
+Shape suffixes: B images of the global batch, D embedding size, C this rank's centers, S sampled centers, N sampled
+centers of a tile, K slots (1 if all slots share one sample), T tags of an image.
 """
 
 from collections.abc import Iterator
@@ -18,19 +17,20 @@ from ovocr.trainer.heads.negative_sums import SMALLEST_LENGTH, NegativeSums, log
 from ovocr.trainer.heads.sampled_centers import Pairs, SampledCenters
 from ovocr.trainer.kernels.workspace import Workspace
 
-# Of a tile's centers, and of its logits, at most. On a CPU a tile is read three times and should stay in the cache
-# (4 MiB in float32); on a GPU it has to be large enough to be worth a launch.
+# Maximum number of elements of a tile's centers and of its logits. On a CPU a tile is read three times and should stay
+# in the cache (4 MiB in float32); on a GPU it must be large enough to justify a launch.
 _CPU_TILE_ELEMENTS = 1 << 20
 _DEVICE_TILE_ELEMENTS = 1 << 24
-# Cosines of the first centers that the backward pass does not have to work out again. A bound, not a share: whatever
-# the batch and the sample, no more is kept.
+# Memory for cosines of the first centers, which the backward pass reuses. A fixed limit, independent of batch and
+# sample.
 _KEPT_BYTES = 64 << 20
 
 
 class TorchSoftmax:
-    """Sums of exponentials of the negatives, and their gradients, over this rank's sampled centers.
+    """Computes sums of exponentials of the negatives, and their gradients, over this rank's sampled centers.
 
-    embeddings_BD: unit rows. weight_CD: this rank's centers, of any length.
+    embeddings_BD: unit rows.
+    weight_CD: this rank's centers, of any length.
     """
 
     def __init__(self, embeddings_BD: Tensor, weight_CD: Tensor, sample: SampledCenters, margin: Margin) -> None:
@@ -45,13 +45,13 @@ class TorchSoftmax:
         self._workspace = Workspace(embeddings_BD.device, embeddings_BD.dtype)
         self._inverse_length_S1 = embeddings_BD.new_empty((sample.size, 1))
         self._members_SK = None if sample.members is None else sample.members.to(embeddings_BD.dtype)
-        nothing = torch.empty(0, dtype=torch.int64, device=embeddings_BD.device)
-        self._skipped = Pairs(nothing, nothing)
+        empty = torch.empty(0, dtype=torch.int64, device=embeddings_BD.device)
+        self._skipped = Pairs(empty, empty)
 
     def sums(self, skipped_BT: Tensor) -> NegativeSums:
-        """One pass over the centers; an image's pair with any of its rows in skipped_BT (local; -1: none) is left out.
+        """Returns the sums over the negatives, in one pass over the centers.
 
-        The same pairs are left out of ``gradients``.
+        skipped_BT: local rows to exclude for each image; -1 is ignored. ``gradients`` excludes the same pairs.
         """
         self._skipped = Pairs.distinct(self.sample.positions(skipped_BT))
         embeddings_BD, members_SK = self.embeddings_BD, self._members_SK
@@ -76,10 +76,12 @@ class TorchSoftmax:
         return NegativeSums(exp_KB.T, cosine, cosine.new_tensor(count))
 
     def gradients(self, weight_BK: Tensor, grad_SD: Tensor) -> Tensor:
-        """The negatives' part of the gradients: by the rows into grad_SD, by the unit embeddings returned [B, D].
+        """Computes the negatives' part of the gradients: writes that of the rows, returns that of the unit embeddings
+        [B, D].
 
-        weight_BK: what d loss / d cos of a negative of slot k is, over its exp(logit - shift); [B, 1] where all slots
-        share one sample.
+        weight_BK: d loss / d cos of a negative of slot k divided by its exp(logit - shift); [B, 1] if all slots share a
+            sample.
+        grad_SD: receives the gradient of the sampled rows.
         """
         embeddings_BD, members_SK = self.embeddings_BD, self._members_SK
         weight_KB = weight_BK.T.contiguous()
@@ -93,7 +95,8 @@ class TorchSoftmax:
             grad_NB *= weight_KB if members_SK is None else members_SK[first:last] @ weight_KB
             if pairs is not None:
                 grad_NB[pairs] = 0.0
-            # A unit row's gradient has no part along the row: what the product puts there, sum over b of g cos, goes.
+            # The gradient of a unit row has no component along the row; subtract that of the product, sum over b of g
+            # cos.
             product_NB = torch.mul(cos_NB, grad_NB, out=self._workspace.matrix("products", *cos_NB.shape))
             along_N1 = product_NB.sum(1, keepdim=True).mul_(inverse_N1).mul_(inverse_N1)
             grad_NB *= inverse_N1
@@ -102,14 +105,14 @@ class TorchSoftmax:
         return grad_BD
 
     def _tiles(self) -> Iterator[tuple[tuple[int, int], tuple[Tensor, Tensor] | None]]:
-        """Each tile's range of the sample, and the pairs to skip in it, None where there are none."""
+        """Yields each tile's range of the sample and the pairs to exclude in it, None if there are none."""
         skipped = self._skipped
         for tile, (start, stop) in zip(self.tiles, skipped.cuts(self.tiles), strict=True):
             pairs = (skipped.positions[start:stop] - tile[0], skipped.images[start:stop]) if start < stop else None
             yield tile, pairs
 
     def _centers(self, first: int, last: int) -> Tensor:
-        """Rows of the tile [N, D]; of a sample they lie in a buffer that the next tile overwrites."""
+        """Returns the rows of a tile [N, D]; sampled rows are in a buffer that the next tile overwrites."""
         if self.sample.rows is None:
             rows = self.weight_CD[first:last]
         else:
@@ -118,14 +121,14 @@ class TorchSoftmax:
         return rows.to(self.embeddings_BD.dtype)
 
     def _cosines(self, first: int, last: int, centers_ND: Tensor) -> Tensor:
-        """Cosines of the tile [N, B], in memory that is kept where there is room, else in a buffer."""
+        """Returns the cosines of a tile [N, B], in kept memory if it is large enough, else in a buffer."""
         kept = last <= self._kept
         batch = self.embeddings_BD.shape[0]
         cos_NB = self._cos[first:last] if kept else self._workspace.matrix("cosines", last - first, batch)
         return torch.mm(centers_ND, self.embeddings_BD.T, out=cos_NB).mul_(self._inverse_length_S1[first:last])
 
     def _exponentials(self, cos_NB: Tensor) -> Tensor:
-        """exp(scale * cos - shift) in a buffer; a cosine above the inter-class filter counts as 0."""
+        """Returns exp(scale * cos - shift) in a buffer; a cosine above the filter threshold counts as 0."""
         logit_NB = self._workspace.matrix("exponentials", *cos_NB.shape)
         torch.mul(cos_NB, self.margin.scale, out=logit_NB)
         if self.margin.filter_threshold is not None:

@@ -1,18 +1,19 @@
-"""Softmax over sampled class centers by Triton kernels: the twin of ``TorchSoftmax`` on CUDA.
+"""Softmax over sampled class centers by Triton kernels: the counterpart of ``TorchSoftmax`` on CUDA.
 
-Centers come in chunks. A first kernel gathers a chunk's rows, divides them by their length and rounds them to the type
-of the products, so that the tensor cores read both factors straight from memory; with 1,024 images each center is used
-by eight programs, and the rounding is done once. Forward, one kernel multiplies a chunk with the embeddings and adds
-up the exponentials for all slots, without writing a logit. Backward, the cosines are computed again, a chunk's
-gradients of them are written in the products' type, and two more kernels multiply those with the embeddings and with
-the centers. What is held beyond the gradient itself is a few chunks, and one bit for each pair of an image and a
-center.
+Centers are processed in chunks. The first kernel gathers the rows of a chunk, divides them by their length and rounds
+them to the dtype of the products. The tensor cores then read both factors directly from memory, and rounding is done
+once although, with 1,024 images, eight programs use each center.
 
-Products are in bfloat16 where the embeddings came in it or ``torch.set_float32_matmul_precision`` is "medium"; else in
-float32, or in tf32 where it is "high". All sums are in float32 and in a fixed order.
+In the forward pass one kernel multiplies a chunk with the embeddings and sums the exponentials for all slots, without
+writing logits. In the backward pass one kernel recomputes the cosines and writes their gradients in the products'
+dtype; two more kernels multiply those with the embeddings and with the centers. Besides the gradient itself, only a few
+chunks and one bit per pair of image and center are held in memory.
 
-Shape suffixes: B images of the global batch, D embedding size, C this rank's centers, S sampled ones of them, N of
-those in a chunk, K slots (1 where all slots share one sample), T tags of an image, P partial sums.
+Products are in bfloat16 if the embeddings were, or if ``torch.set_float32_matmul_precision`` is "medium"; in tf32 if it
+is "high"; else in float32. All sums are in float32 and in a fixed order.
+
+Shape suffixes: B images of the global batch, D embedding size, C this rank's centers, S sampled centers, N sampled
+centers of a chunk, K slots (1 if all slots share one sample), T tags of an image, P partial sums.
 """
 
 from collections.abc import Iterator
@@ -31,16 +32,19 @@ from ovocr.trainer.kernels.own_tags import own_tag_mask
 from ovocr.trainer.kernels.tiling import tilings_for
 from ovocr.trainer.kernels.unit_rows import gather_unit_rows
 
-_CHUNK_BYTES = 48 << 20  # of a chunk's unit rows, and of its gradients, at most
-_PARTIALS = 8  # each tile of the sums is shared by this many programs: few images make few tiles
+_CHUNK_BYTES = 48 << 20  # maximum size of a chunk's unit rows and of its gradients
+_PARTIALS = 8  # programs that share a tile of the sums, because few images make few tiles
 _MOST_SLOTS = 31  # one bit each, in an int32
 
 
 class TritonSoftmax:
-    """Sums of exponentials of the negatives, and their gradients, over this rank's sampled centers.
+    """Computes sums of exponentials of the negatives, and their gradients, over this rank's sampled centers.
 
-    embeddings_BD: unit rows, float32. weight_CD: this rank's centers, float32. products: bfloat16 or float32.
-    Raises ValueError for what the kernels do not take.
+    embeddings_BD: unit rows, float32.
+    weight_CD: this rank's centers, float32.
+    products: dtype of the products, bfloat16 or float32.
+
+    Raises ValueError for inputs that the kernels do not support.
     """
 
     def __init__(
@@ -55,13 +59,13 @@ class TritonSoftmax:
         self.shift = logit_shift(margin)
         self.embeddings_BD = embeddings_BD.to(products).contiguous()
         self.slots = 1 if sample.members is None else sample.members.shape[1]
-        self._members_S = None if sample.members is None else _packed(sample.members)
+        self._members_S = None if sample.members is None else _pack_members(sample.members)
         self._tilings = tilings_for(products, _capability(weight_CD.device))
         self._inverse_S = embeddings_BD.new_empty(sample.size)
         self._mask_SW = embeddings_BD.new_empty((0, 0), dtype=torch.int32)
 
     def sums(self, skipped_BT: Tensor) -> NegativeSums:
-        """As ``TorchSoftmax.sums``."""
+        """See ``TorchSoftmax.sums``."""
         batch, size = self.embeddings_BD.shape[0], self.sample.size
         self._mask_SW, skipped = own_tag_mask(self.sample.positions(skipped_BT), size)
         exp_BK = self._inverse_S.new_zeros((batch, self.slots))
@@ -83,7 +87,7 @@ class TritonSoftmax:
         return NegativeSums(exp_BK, cosine, float(batch * size) - skipped[0])
 
     def gradients(self, weight_BK: Tensor, grad_SD: Tensor) -> Tensor:
-        """As ``TorchSoftmax.gradients``."""
+        """See ``TorchSoftmax.gradients``."""
         batch, dim = self.embeddings_BD.shape
         weight_KB = weight_BK.T.contiguous()
         partial_PBD = self.weight_CD.new_zeros((_PARTIALS, batch, dim))
@@ -113,7 +117,7 @@ class TritonSoftmax:
         return partial_PBD.sum(0)
 
     def _chunks(self) -> Iterator[tuple[int, int, Tensor]]:
-        """Ranges of the sample, and their unit rows [N, D] in a buffer that the next chunk overwrites."""
+        """Yields ranges of the sample and their unit rows [N, D], in a buffer that the next chunk overwrites."""
         size, dim = self.sample.size, self.weight_CD.shape[1]
         length = max(1, _CHUNK_BYTES // (self.embeddings_BD.element_size() * max(self.embeddings_BD.shape)))
         unit = self.embeddings_BD.new_empty((min(length, size), dim))
@@ -128,12 +132,12 @@ class TritonSoftmax:
         return None if self._members_S is None else self._members_S[first:last]
 
 
-def _packed(members_SK: Tensor) -> Tensor:
-    """Membership as one int32 word a center, bit k for slot k."""
+def _pack_members(members_SK: Tensor) -> Tensor:
+    """Packs membership into one int32 word per center; bit k is slot k."""
     bits_K = torch.bitwise_left_shift(1, torch.arange(members_SK.shape[1], device=members_SK.device))
     return (members_SK * bits_K).sum(1).to(torch.int32)
 
 
 def _capability(device: torch.device) -> int:
-    """Major compute capability; the interpreter takes any."""
+    """Returns the major compute capability; 9 for the interpreter, which accepts any."""
     return torch.cuda.get_device_capability(device)[0] if device.type == "cuda" else 9

@@ -1,8 +1,9 @@
-"""Triton kernels of the Partial FC head, one a file: the kernel and the function that launches it.
+"""Triton kernels of the Partial FC head and the row-wise optimizers, one per file with its launch function.
 
-Imported only where they are used: Triton is no dependency of the trainer, CUDA builds of torch bring it. With
-TRITON_INTERPRET=1 in the environment before the first import they run on CPU tensors, which is how tests see them.
+Imports nothing else of the trainer. The kernel modules are imported only when used: Triton is not a dependency of the
+trainer; CUDA builds of torch include it. If TRITON_INTERPRET=1 is set before the first import, the kernels run on CPU
+tensors, as in the tests.
 
-Letters in kernels: s a sampled center's position, b an image, d a channel, k a slot; BLOCK_X elements of x a program.
-Tiles are named by their axes as tensors are: ``cos_SB`` is [BLOCK_S, BLOCK_B].
+Letters in kernels: s position of a sampled center, b image, d channel, k slot; BLOCK_X is the number of elements of x
+per program. Tiles are named by their axes like tensors: ``cos_SB`` is [BLOCK_S, BLOCK_B].
 """

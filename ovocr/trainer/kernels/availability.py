@@ -1,22 +1,24 @@
-"""Which implementation runs: Triton kernels on CUDA, plain torch anywhere. Nothing falls back without a word."""
+"""Choice of the implementation: Triton kernels on CUDA, plain torch elsewhere. Every fallback is reported."""
 
 import importlib.util
 import os
 import warnings
 from functools import cache
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
+Implementation: TypeAlias = Literal["auto", "torch", "triton"]
+
 MISSING = "Triton is not installed: pip install triton (CUDA builds of torch bring it)"
 
 
-def choose_implementation(wanted: Literal["auto", "torch", "triton"], tensor: Tensor) -> Literal["torch", "triton"]:
-    """The implementation for tensors like this one.
+def choose_implementation(wanted: Implementation, tensor: Tensor) -> Literal["torch", "triton"]:
+    """Returns the implementation for tensors like this one.
 
-    "auto" is Triton for float32 on CUDA, with a warning where it is not installed, and torch for anything else.
-    Raises ImportError or ValueError where "triton" is asked for and cannot be.
+    "auto" selects Triton for float32 on CUDA, with a warning if it is not installed, and torch otherwise. Raises
+    ImportError or ValueError if "triton" is requested but cannot run.
     """
     if wanted == "torch":
         return "torch"
@@ -24,7 +26,7 @@ def choose_implementation(wanted: Literal["auto", "torch", "triton"], tensor: Te
         if tensor.device.type != "cuda" or tensor.dtype != torch.float32:
             return "torch"
         if not has_triton():
-            warnings.warn(f"plain torch is used, several times slower: {MISSING}", RuntimeWarning, stacklevel=2)
+            warnings.warn(f"using plain torch, which is several times slower: {MISSING}", RuntimeWarning, stacklevel=2)
             return "torch"
         return "triton"
     if not has_triton():
@@ -40,10 +42,10 @@ def choose_implementation(wanted: Literal["auto", "torch", "triton"], tensor: Te
 
 @cache
 def has_triton() -> bool:
-    """Whether Triton can be imported."""
+    """Returns True if Triton can be imported."""
     return importlib.util.find_spec("triton") is not None
 
 
 def is_interpreted() -> bool:
-    """Whether Triton's kernels run on the CPU, through its interpreter."""
+    """Returns True if Triton kernels run on the CPU through its interpreter."""
     return os.environ.get("TRITON_INTERPRET") == "1"

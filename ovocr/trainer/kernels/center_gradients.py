@@ -1,4 +1,4 @@
-"""Backward: gradient of a chunk's rows of the weight, the backward of their normalisation included."""
+"""Backward pass: gradient of a chunk's rows of the weight, including the backward of their normalisation."""
 
 import triton
 import triton.language as tl
@@ -25,7 +25,7 @@ def center_gradients_kernel(
     BLOCK_D: constexpr,
     PRECISION: constexpr,
 ):
-    """Program (i, j): centers of block i, channels of block j; adds over all images."""
+    """Program (i, j): centers of block i, channels of block j; sums over all images."""
     s_S = tl.program_id(0) * BLOCK_S + tl.arange(0, BLOCK_S)
     d_D = tl.program_id(1) * BLOCK_D + tl.arange(0, BLOCK_D)
     sum_SD = tl.zeros([BLOCK_S, BLOCK_D], dtype=tl.float32)
@@ -47,7 +47,7 @@ def center_gradients_kernel(
     unit_SD = tl.load(unit_ptr + place_SD, mask=inside_SD, other=0.0).to(tl.float32)
     along_S = tl.load(along_ptr + s_S, mask=s_S < count, other=0.0)
     inverse_S = tl.load(inverse_ptr + s_S, mask=s_S < count, other=0.0)
-    # The part along the row changes its length alone, and a unit row has none to change.
+    # Remove the component along the row: it only changes the length, which a unit row does not have.
     out_SD = (sum_SD - along_S[:, None] * unit_SD) * inverse_S[:, None]
     tl.store(out_ptr + place_SD, out_SD, mask=inside_SD)
 
@@ -62,7 +62,11 @@ def center_gradients(
     *,
     tiling: Tiling,
 ) -> None:
-    """Fill out_ND, float32. gradient_NB, along_N: from ``logit_gradients``; inverse_N: 1 / length of each row."""
+    """Fills out_ND, float32.
+
+    gradient_NB, along_N: from ``logit_gradients``.
+    inverse_N: 1 / length of each row.
+    """
     count, dim = unit_ND.shape
     grid = (triton.cdiv(count, tiling.block_s), triton.cdiv(dim, tiling.block_d))
     center_gradients_kernel[grid](

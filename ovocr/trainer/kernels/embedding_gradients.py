@@ -1,4 +1,4 @@
-"""Backward: what a chunk's centers add to the gradient of the embeddings."""
+"""Backward pass: contribution of a chunk's centers to the gradient of the embeddings."""
 
 import triton
 import triton.language as tl
@@ -48,7 +48,7 @@ def embedding_gradients_kernel(
 
 
 def add_embedding_gradients(gradient_NB: Tensor, unit_ND: Tensor, partial_PBD: Tensor, *, tiling: Tiling) -> None:
-    """Add a chunk of N centers to partial_PBD, float32, which P splits of them share; their sum is the gradient."""
+    """Adds a chunk of N centers, split over P programs, to partial_PBD (float32); the sum over P is the gradient."""
     count, dim = unit_ND.shape
     splits, batch, _ = partial_PBD.shape
     grid = (triton.cdiv(batch, tiling.block_b), triton.cdiv(dim, tiling.block_d), splits)

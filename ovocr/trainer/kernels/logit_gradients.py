@@ -1,4 +1,4 @@
-"""Backward: d loss / d cosine of a chunk's negatives, recomputed, and what of it lies along each center."""
+"""Backward pass: d loss / d cosine of a chunk's negatives, and its component along each center."""
 
 import torch
 import triton
@@ -72,9 +72,11 @@ def logit_gradients(
     filter_threshold: float | None,
     tiling: Tiling,
 ) -> tuple[Tensor, Tensor]:
-    """d loss / d cosine [N, B] in the type of the products, and its sum over b times the cosine [N], float32.
+    """Returns d loss / d cosine [N, B] in the products' dtype, and its sum over b times the cosine [N], float32.
 
-    weight_KB: what d loss / d cosine is over exp(logit - shift), float32; else as in ``negative_sums``.
+    weight_KB: d loss / d cosine divided by exp(logit - shift), float32.
+
+    The other arguments are those of ``negative_sums``.
     """
     count, dim = unit_ND.shape
     batch = embeddings_BD.shape[0]

@@ -1,4 +1,4 @@
-"""What the forward and the backward kernel share: a tile of cosines, and what is exponentiated of them."""
+"""Device functions shared by the forward and backward kernels: a tile of cosines and its exponentials."""
 
 import triton
 import triton.language as tl
@@ -11,7 +11,7 @@ LOG2_E: constexpr = constexpr(1.4426950408889634)
 
 @triton.jit
 def cosines(left_ptr, right_ptr, m_M, n_N, left_rows, right_rows, dim, BLOCK_D: constexpr, PRECISION: constexpr):
-    """Cosines [BLOCK_M, BLOCK_N] of unit rows m and n of two matrices, accumulated in float32."""
+    """Returns cosines [BLOCK_M, BLOCK_N] of unit rows m and n of two matrices, accumulated in float32."""
     cos_MN = tl.zeros([m_M.shape[0], n_N.shape[0]], dtype=tl.float32)
     for first in range(0, dim, BLOCK_D):
         d_D = first + tl.arange(0, BLOCK_D)
@@ -31,7 +31,7 @@ def cosines(left_ptr, right_ptr, m_M, n_N, left_rows, right_rows, dim, BLOCK_D: 
 
 @triton.jit
 def exponentials(cos, scale, shift, threshold, HAS_FILTER: constexpr):
-    """exp(scale * cos - shift); a cosine above the inter-class filter counts as 0."""
+    """Returns exp(scale * cos - shift); a cosine above the filter threshold counts as 0."""
     if HAS_FILTER:
         cos = tl.where(cos > threshold, 0.0, cos)
     return tl.exp2((cos * scale - shift) * LOG2_E)
@@ -39,7 +39,7 @@ def exponentials(cos, scale, shift, threshold, HAS_FILTER: constexpr):
 
 @triton.jit
 def memberships(members_ptr, s_S, count, K_PADDED: constexpr):
-    """1.0 where center s is in slot k's sample, [BLOCK_S, K_PADDED], from one word of K bits a center."""
+    """Returns 1.0 where center s is in slot k's sample, [BLOCK_S, K_PADDED], from one word of K bits per center."""
     bits_S = tl.load(members_ptr + s_S, mask=s_S < count, other=0)
     k_K = tl.arange(0, K_PADDED)
     return ((bits_S[:, None] >> k_K[None, :]) & 1).to(tl.float32)

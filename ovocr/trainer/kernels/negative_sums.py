@@ -1,4 +1,4 @@
-"""Forward: sums of exponentials of the negatives, for all slots from one pass; no logit is written."""
+"""Forward pass: sums of exponentials of the negatives, for all slots at once; no logit is written to memory."""
 
 import torch
 import triton
@@ -33,14 +33,15 @@ def negative_sums_kernel(
     BLOCK_D: constexpr,
     PRECISION: constexpr,
 ):
-    """Program (i, j): centers of block i, images of block j. Writes its sums: exp_ptr [blocks, SLOTS, batch],
-    cosine_ptr [blocks, batch].
+    """Program (i, j): centers of block i, images of block j.
+
+    Writes its sums to exp_ptr [blocks, SLOTS, batch] and cosine_ptr [blocks, batch].
     """
     block = tl.program_id(0)
     s_S = block * BLOCK_S + tl.arange(0, BLOCK_S)
     b_B = tl.program_id(1) * BLOCK_B + tl.arange(0, BLOCK_B)
     inside_B = b_B < batch
-    # Images are the rows of this tile: a thread of the tensor cores' layout then adds up its own numbers.
+    # Images are the rows of this tile, so each thread of the tensor cores' layout sums its own numbers.
     cos_BS = cosines(embeddings_ptr, unit_ptr, b_B, s_S, batch, count, dim, BLOCK_D, PRECISION)
     counts_BS = inside_B[:, None] & (s_S < count)[None, :]
     counts_BS = counts_BS & ~is_own(mask_ptr, s_S[None, :], b_B[:, None], counts_BS, words)
@@ -49,7 +50,7 @@ def negative_sums_kernel(
     if SLOTS == 1:
         tl.store(exp_ptr + block * batch + b_B, tl.sum(exp_BS, axis=1), mask=inside_B)
     else:
-        # On the plain adders: a product with the memberships would need the exponentials in another layout, and spill.
+        # Uses plain additions: a product with the memberships would need the exponentials in another layout, and spill.
         members_S = tl.load(members_ptr + s_S, mask=s_S < count, other=0)
         for slot in tl.static_range(SLOTS):
             member_BS = ((members_S >> slot) & 1)[None, :] != 0
@@ -69,15 +70,16 @@ def negative_sums(
     filter_threshold: float | None,
     tiling: Tiling,
 ) -> tuple[Tensor, Tensor]:
-    """Sums over a chunk of N centers: of the exponentials [B, K], and of all cosines that entered, a scalar.
+    """Returns sums over a chunk of N centers: of the exponentials [B, K], and of all included cosines, a scalar.
 
-    unit_ND, embeddings_BD: unit rows of the products' type. mask_NW: bits of own tags; members_N: int32 words of
-    membership bits, None: all slots share one sample.
+    unit_ND, embeddings_BD: unit rows in the products' dtype.
+    mask_NW: bits of own tags.
+    members_N: int32 words of membership bits; None if all slots share one sample.
     """
     count, dim = unit_ND.shape
     batch = embeddings_BD.shape[0]
     grid = (triton.cdiv(count, tiling.block_s), triton.cdiv(batch, tiling.block_b))
-    # Added up below, always in the same order.
+    # Partial sums, added below in a fixed order.
     exp = unit_ND.new_empty((grid[0], slots, batch), dtype=torch.float32)
     cosine = unit_ND.new_empty((grid[0], batch), dtype=torch.float32)
     negative_sums_kernel[grid](

@@ -18,7 +18,7 @@ def row_adamw_kernel(
     rows_ptr,
     dim,
     lr,
-    rest1,  # 1 - beta: taken here, in float32, it would have five digits
+    rest1,  # 1 - beta, passed in because float32 would leave it five digits
     rest2,
     log_beta1,
     log_beta2,
@@ -32,7 +32,7 @@ def row_adamw_kernel(
     position = tl.program_id(0).to(tl.int64)
     row = tl.load(rows_ptr + position) if HAS_ROWS else position
     step = tl.load(steps_ptr + row) + 1.0
-    # 1 - 0.999**1 has only three digits left in float32.
+    # Computed in float64: 1 - 0.999**1 has only three digits left in float32.
     wide = step.to(tl.float64)
     correction1 = (1.0 - tl.exp(wide * log_beta1)).to(tl.float32)
     correction2 = (1.0 - tl.exp(wide * log_beta2)).to(tl.float32)
@@ -68,10 +68,10 @@ def update_rows(
     eps: float,
     weight_decay: float,
 ) -> None:
-    """Update the rows, their moments and their step counts in place; all float32.
+    """Updates the rows, their moments and their step counts in place; all float32.
 
-    rows: row numbers, int64, each once; None: all. gradient: one row for each of them in that order, or, with
-    gradient_by_row, a row for each of the weight's.
+    rows: row numbers, int64, each once; None selects all rows.
+    gradient: one row per entry of rows, in that order, or with gradient_by_row one per row of the weight.
     """
     count, dim = weight_CD.shape if rows is None else (rows.shape[0], weight_CD.shape[1])
     if count == 0:

@@ -46,7 +46,7 @@ def update_rows(
     momentum: float,
     weight_decay: float,
 ) -> None:
-    """Update the rows and their momentum in place; all float32. rows, gradient: as for RowAdamW's kernel."""
+    """Updates rows and their momentum in place; all float32. For rows and gradient see ``row_adamw.update_rows``."""
     count, dim = weight_CD.shape if rows is None else (rows.shape[0], weight_CD.shape[1])
     if count == 0:
         return

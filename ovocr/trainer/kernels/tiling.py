@@ -1,4 +1,4 @@
-"""Sizes of the tiles that programs work on."""
+"""Tile sizes of the kernels."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,8 +10,8 @@ import torch
 class Tiling:
     """Tile sizes of one product kernel.
 
-    block_s, block_b, block_d: centers, images and channels; powers of two, 16 at least (a tensor core's tile).
-    precision: of float32 products, Triton's input_precision; without meaning for bfloat16.
+    block_s, block_b, block_d: centers, images and channels; powers of two, at least 16 (a tensor core's tile).
+    precision: Triton's input_precision for float32 products; ignored for bfloat16.
     """
 
     block_s: int
@@ -22,7 +22,7 @@ class Tiling:
     precision: str = "ieee"
 
     def constants(self) -> dict[str, Any]:
-        """What a product kernel takes of it at compile time."""
+        """Returns the compile-time constants of a product kernel."""
         return {
             "BLOCK_S": self.block_s,
             "BLOCK_B": self.block_b,
@@ -31,11 +31,11 @@ class Tiling:
         }
 
     def launch_options(self) -> dict[str, Any]:
-        """Those constants, and what the launch itself takes."""
+        """Returns the constants and the options of the launch itself."""
         return self.constants() | {"num_warps": self.num_warps, "num_stages": self.num_stages}
 
     def fitting(self, count: int, batch: int, dim: int) -> "Tiling":
-        """The same with no axis longer than the data needs."""
+        """Returns this tiling with no axis longer than the data need."""
         return replace(
             self,
             block_s=_fit(self.block_s, count),
@@ -46,7 +46,7 @@ class Tiling:
 
 @dataclass(frozen=True, kw_only=True)
 class Tilings:
-    """One tiling for each product: cosines forward and backward, gradients of centers and of embeddings."""
+    """The tilings of all products: cosines forward and backward, gradients of centers and of embeddings."""
 
     sums: Tiling
     logits: Tiling
@@ -55,16 +55,16 @@ class Tilings:
 
 
 def tilings_for(dtype: torch.dtype, capability: int) -> Tilings:
-    """Tilings for products of this type on GPUs of this major compute capability: 8 (A100) or 9 (H100, H200).
+    """Returns tilings for products of this dtype on GPUs of this major compute capability, 8 (A100) or 9 (H100, H200).
 
-    benchmarks/kernel_resources.py shows that their registers suffice.
+    benchmarks/kernel_resources.py shows that they fit the registers.
     """
     if dtype == torch.bfloat16:
         product = Tiling(block_s=128, block_b=128, block_d=64, num_warps=8, num_stages=3)
-        # Exponentials are worked on beside the cosines; Hopper's products leave more registers for that.
+        # Exponentials are computed next to the cosines; Hopper's products leave more registers for them.
         logits = product if capability >= 9 else replace(product, block_b=64, num_warps=4)
         return Tilings(sums=logits, logits=logits, centers=product, embeddings=product)
-    # float32 tiles are twice as large, and "ieee" products run on plain multipliers: smaller tiles, or they spill.
+    # float32 tiles are twice as large and "ieee" products use plain multipliers; larger tiles would spill.
     precision = "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32"
     product = Tiling(block_s=64, block_b=64, block_d=32, num_warps=8, num_stages=2, precision=precision)
     return Tilings(sums=product, logits=product, centers=product, embeddings=product)

@@ -1,4 +1,4 @@
-"""Gather class centers by row number, divide each by its length, round to the type of the products."""
+"""Gathers class centers by row number, divides each by its length and rounds to the dtype of the products."""
 
 import triton
 import triton.language as tl
@@ -27,7 +27,7 @@ def unit_rows_kernel(
         row_S = tl.load(rows_ptr + s_S, mask=inside_S, other=0)
     else:
         row_S = (first_row + s_S).to(tl.int64)
-    # A row is read twice, the second time from the cache.
+    # Each row is read twice, the second time from the cache.
     squares_S = tl.zeros([BLOCK_S], dtype=tl.float32)
     for first in range(0, dim, BLOCK_D):
         d_D = first + tl.arange(0, BLOCK_D)
@@ -47,9 +47,10 @@ def unit_rows_kernel(
 def gather_unit_rows(
     weight_CD: Tensor, rows_N: Tensor | None, first_row: int, unit_ND: Tensor, inverse_N: Tensor, smallest_length: float
 ) -> None:
-    """Fill unit_ND with N rows of the weight divided by their lengths, and inverse_N (float32) with 1 / length.
+    """Fills unit_ND with N rows of the weight divided by their lengths, and inverse_N (float32) with 1 / length.
 
-    rows_N: row numbers, int64; None: the N rows from first_row on. No length below smallest_length is divided by.
+    rows_N: row numbers, int64; None selects the N rows from first_row on.
+    smallest_length: lengths are clamped to this minimum.
     """
     count, dim = unit_ND.shape
     block_d = min(1024, triton.next_power_of_2(dim))

@@ -1,1 +1,1 @@
-"""Row-wise optimizers for class centers. Imports kernels."""
+"""Row-wise optimizers for class centers, and the handling of row-sparse gradients. Imports kernels."""

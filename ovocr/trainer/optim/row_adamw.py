@@ -1,9 +1,9 @@
 """AdamW for class centers.
 
-Source: decoupled weight decay (arXiv 1711.05101). What differs from torch.optim.AdamW under a sparse gradient: an
-untouched row keeps its value and its moments (dense AdamW would go on decaying both and moving it), and bias correction
-follows the row's own count of steps, so a row first touched at step 1,000 moves by lr as a fresh parameter does. With a
-dense gradient every row is touched, and the two are the same.
+Source: decoupled weight decay (arXiv 1711.05101). Differs from torch.optim.AdamW for sparse gradients: an untouched row
+    keeps its value and moments (dense AdamW would decay both and move it), and bias correction uses the row's own step
+    count, so a row first touched at step 1,000 moves by lr like a fresh parameter. With a dense gradient every row is
+    touched and the two are equal.
 """
 
 from collections.abc import Iterable
@@ -12,16 +12,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ovocr.trainer.kernels.availability import Implementation
 from ovocr.trainer.optim.row_gradients import RowGradient
-from ovocr.trainer.optim.row_optimizer import Implementation, RowChunk, RowOptimizer
+from ovocr.trainer.optim.row_optimizer import RowChunk, RowOptimizer
 
 
 class RowAdamW(RowOptimizer):
     """AdamW over parameters [rows, D] whose gradients are sparse COO over rows, or dense.
 
-    implementation: "torch" (any device), "triton" (CUDA), "auto": the best one there is for the device.
+    implementation: "torch" (any device), "triton" (CUDA) or "auto" (the fastest one available for the device).
+
     State of a parameter: ``row_steps`` float32 [rows], ``exp_avg`` and ``exp_avg_sq`` [rows, D].
-    Raises ValueError for hyper-parameters out of range or a parameter that is no matrix.
+
+    Raises ValueError for hyper-parameters out of range or a parameter that is not a matrix.
     """
 
     def __init__(
@@ -40,7 +43,7 @@ class RowAdamW(RowOptimizer):
         super().__init__(params, defaults, implementation)
 
     def init_state(self, parameter: Tensor) -> dict[str, Tensor]:
-        """The parameter's state, made of zeros if it has none yet."""
+        """Returns the parameter's state; creates it, all zeros, if it does not exist yet."""
         state = self.state[parameter]
         if not state:
             state["row_steps"] = torch.zeros(parameter.shape[0], device=parameter.device)
@@ -49,7 +52,10 @@ class RowAdamW(RowOptimizer):
         return state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """As torch's, which would cast ``row_steps`` to the parameter's type: counting ends at 256 in bfloat16."""
+        """Loads the state and keeps ``row_steps`` in float32.
+
+        torch would cast it to the parameter's dtype, and bfloat16 cannot count beyond 256.
+        """
         super().load_state_dict(state_dict)
         for saved, own in zip(state_dict["param_groups"], self.param_groups, strict=True):
             for number, parameter in zip(saved["params"], own["params"], strict=True):
@@ -57,14 +63,14 @@ class RowAdamW(RowOptimizer):
                     steps = state_dict["state"][number]["row_steps"]
                     self.state[parameter]["row_steps"] = steps.to(parameter.device, torch.float32, copy=True)
 
-    def _row_numbers(
+    def _row_factors(
         self, rows: Tensor | None, dtype: torch.dtype, state: dict[str, Tensor], group: dict[str, Any]
     ) -> list[Tensor]:
         beta1, beta2 = group["betas"]
         touched = slice(None) if rows is None else rows
         step = state["row_steps"][touched] + 1.0
         state["row_steps"][touched] = step
-        # 1 - 0.999**1 has only three digits left in float32: the corrections c1, c2 are worked out in float64.
+        # The corrections c1, c2 are computed in float64: 1 - 0.999**1 has only three digits left in float32.
         wide = step.double().unsqueeze(1)
         root = (1.0 - beta2**wide).sqrt_()
         correction1 = 1.0 - beta1**wide
@@ -80,7 +86,7 @@ class RowAdamW(RowOptimizer):
         group: dict[str, Any],
     ) -> None:
         beta1, beta2 = group["betas"]
-        factor, smallest = chunk.numbers
+        factor, smallest = chunk.factors
         mean = chunk.take("mean", state["exp_avg"]).lerp_(gradient, 1.0 - beta1)
         chunk.put(state["exp_avg"], mean)
         square = chunk.take("square", state["exp_avg_sq"]).mul_(beta2).addcmul_(gradient, gradient, value=1.0 - beta2)

@@ -1,8 +1,8 @@
-"""Gradients over rows: sparse COO as a sampled head makes them, or dense; and what several backward passes add up to.
+"""Gradients over rows, sparse COO or dense, and their accumulation over several backward passes.
 
-Autograd puts the rows of a second pass behind those of the first, so that four passes would hold four gradients. Here
-they are merged pass by pass; once they touch more than half of the rows they are kept as one dense tensor, which costs
-no more memory and is added to in place. It carries a mark, so that an optimizer leaves rows of nothing but zeros alone.
+Autograd concatenates the rows of several sparse gradients, so four passes would hold four gradients. Here they are
+merged after each pass. Once they touch more than half of the rows, they are kept as one dense tensor, which takes no
+more memory and is accumulated in place. This tensor is marked, so an optimizer skips rows that are all zeros.
 """
 
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_MERGED = "_ovocr_merged_rows"  # attribute of a dense gradient that was made of sparse ones
+_MERGED = "_ovocr_merged_rows"  # attribute of a dense gradient that was merged from sparse ones
 
 
 @dataclass(frozen=True)
 class RowGradient:
     """A gradient of the touched rows of a matrix.
 
-    rows: their numbers, ascending, each once, int64; None: all.
-    values: a row for each of them, in their order; with ``by_row`` a row for each row of the matrix.
+    rows: touched row numbers, ascending, each once, int64; None if all rows are touched.
+    values: one row per touched row, in order; with ``by_row`` one row per row of the matrix.
     """
 
     rows: Tensor | None
@@ -27,11 +27,11 @@ class RowGradient:
 
     @property
     def count(self) -> int:
-        """How many rows are touched."""
+        """Number of touched rows."""
         return self.values.shape[0] if self.rows is None else self.rows.shape[0]
 
     def chunk(self, first: int, last: int) -> tuple[Tensor | slice, Tensor]:
-        """Touched rows first to last: an index of the matrix, and their gradients."""
+        """Returns touched rows first to last: an index into the matrix, and their gradients."""
         if self.rows is None:
             return slice(first, last), self.values[first:last]
         rows = self.rows[first:last]
@@ -39,15 +39,15 @@ class RowGradient:
 
 
 def touched_rows(gradient: Tensor) -> RowGradient:
-    """The touched rows of a parameter's gradient.
+    """Returns the touched rows of a parameter's gradient.
 
-    The values are the gradient's own storage unless rows had to be added up. A head's rows are ascending and distinct;
-    where the mark that says so got lost, they are looked at before torch sorts and copies them all.
+    The values share the gradient's storage unless rows have to be summed. A head's rows are ascending and distinct; if
+    the coalesced flag got lost, this is checked before torch sorts and copies them all.
     """
     if not gradient.is_sparse:
         if not getattr(gradient, _MERGED, False):
             return RowGradient(None, gradient)
-        largest = torch.linalg.vector_norm(gradient, ord=float("inf"), dim=1)  # no matrix of bools in between
+        largest = torch.linalg.vector_norm(gradient, ord=float("inf"), dim=1)  # avoids a boolean matrix
         return RowGradient((largest != 0).nonzero().squeeze(1), gradient, by_row=True)
     if not gradient.is_coalesced():
         rows = gradient._indices()[0]
@@ -56,8 +56,8 @@ def touched_rows(gradient: Tensor) -> RowGradient:
     return RowGradient(gradient._indices()[0], gradient._values())
 
 
-def make_room(parameter: Tensor, rows: Tensor) -> None:
-    """Before a pass over these rows is added to ``parameter.grad``: make that dense if it will touch more than half."""
+def densify_before_adding(parameter: Tensor, rows: Tensor) -> None:
+    """Makes ``parameter.grad`` dense if adding a pass over these rows will touch more than half of the rows."""
     gradient = parameter.grad
     if gradient is None or not gradient.is_sparse:
         return
@@ -74,12 +74,12 @@ def make_room(parameter: Tensor, rows: Tensor) -> None:
         parameter.grad = dense
 
 
-def merge_rows(parameter: Tensor, rows: Tensor) -> None:
-    """After a pass over these rows, ascending and distinct, was added to ``parameter.grad``: each row once."""
+def merge_repeated_rows(parameter: Tensor, rows: Tensor) -> None:
+    """Merges repeated rows of ``parameter.grad``; call after adding a pass over these ascending, distinct rows."""
     gradient = parameter.grad
     if gradient is None or not gradient.is_sparse or gradient.is_coalesced():
         return
-    if gradient._indices().data_ptr() == rows.data_ptr():  # the first pass: nothing but its rows
+    if gradient._indices().data_ptr() == rows.data_ptr():  # the first pass: already distinct
         gradient._coalesced_(True)
     else:
         parameter.grad = gradient.coalesce()

@@ -1,19 +1,17 @@
-"""Optimizers for class centers: a step reads and writes only the rows that the sample touched."""
+"""Base class of optimizers for class centers: a step reads and writes only the touched rows."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ovocr.trainer.kernels.availability import choose_implementation
+from ovocr.trainer.kernels.availability import Implementation, choose_implementation
 from ovocr.trainer.kernels.workspace import Workspace
 from ovocr.trainer.optim.row_gradients import RowGradient, touched_rows
 
-Implementation: TypeAlias = Literal["auto", "torch", "triton"]
-
-# Rows are updated this many numbers at a time: on a CPU so that intermediate results stay in the cache.
+# Rows are updated this many numbers at a time; on a CPU intermediate results then stay in the cache.
 _CPU_CHUNK_ELEMENTS = 1 << 18
 _DEVICE_CHUNK_ELEMENTS = 1 << 24
 
@@ -21,7 +19,8 @@ _DEVICE_CHUNK_ELEMENTS = 1 << 24
 class RowOptimizer(torch.optim.Optimizer, ABC):
     """An optimizer over parameters [rows, D] whose gradients are sparse COO over rows, or dense.
 
-    A row that a step does not touch keeps its value and its state. Raises ValueError for a parameter that is no matrix.
+    A row that a step does not touch keeps its value and its state. Raises ValueError for a parameter that is not a
+    matrix.
     """
 
     def __init__(
@@ -36,22 +35,22 @@ class RowOptimizer(torch.optim.Optimizer, ABC):
         super().__init__(params, defaults)
 
     def __getstate__(self) -> dict[str, Any]:
-        return super().__getstate__() | {"implementation": self.implementation}  # torch's names what it knows
+        return super().__getstate__() | {"implementation": self.implementation}  # torch saves only its own attributes
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """As torch's; every parameter must be a matrix."""
+        """Adds a group like torch; every parameter must be a matrix."""
         super().add_param_group(param_group)
         if any(parameter.dim() != 2 for parameter in self.param_groups[-1]["params"]):
             self.param_groups.pop()
-            raise ValueError(f"{type(self).__name__} takes matrices of rows")
+            raise ValueError(f"{type(self).__name__} takes matrices only")
 
     @abstractmethod
     def init_state(self, parameter: Tensor) -> dict[str, Tensor]:
-        """The parameter's state, made of zeros if it has none yet; the first dimension of each is its rows."""
+        """Returns the parameter's state, creating zeros if needed; the first dimension of each tensor is its rows."""
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Update the touched rows of every parameter that has a gradient."""
+        """Updates the touched rows of every parameter that has a gradient."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -67,24 +66,24 @@ class RowOptimizer(torch.optim.Optimizer, ABC):
     ) -> None:
         if choose_implementation(self.implementation, parameter) == "triton":
             if not parameter.is_contiguous():
-                raise ValueError("implementation 'triton' takes parameters that are contiguous; use 'torch'")
+                raise ValueError("implementation 'triton' takes contiguous parameters only; use 'torch'")
             gradient = RowGradient(gradient.rows, gradient.values.contiguous(), gradient.by_row)
             self._step_by_kernel(parameter, gradient, state, group)
             return
         elements = _CPU_CHUNK_ELEMENTS if parameter.device.type == "cpu" else _DEVICE_CHUNK_ELEMENTS
         size = max(1, elements // max(1, parameter.shape[1]))
         workspace = Workspace(parameter.device, parameter.dtype)
-        numbers = self._row_numbers(gradient.rows, parameter.dtype, state, group)
+        factors = self._row_factors(gradient.rows, parameter.dtype, state, group)
         for first in range(0, gradient.count, size):
             last = min(first + size, gradient.count)
             rows, values = gradient.chunk(first, last)
-            chunk = RowChunk(rows, workspace, [column[first:last] for column in numbers])
+            chunk = RowChunk(rows, workspace, [column[first:last] for column in factors])
             self._update(chunk, values, parameter, state, group)
 
-    def _row_numbers(
+    def _row_factors(
         self, rows: Tensor | None, dtype: torch.dtype, state: dict[str, Tensor], group: dict[str, Any]
     ) -> list[Tensor]:
-        """What each touched row multiplies or adds, a column [rows, 1] each: worked out once, not chunk by chunk."""
+        """Returns per-row factors, a column [rows, 1] each, computed once for all chunks."""
         return []
 
     @abstractmethod
@@ -96,33 +95,33 @@ class RowOptimizer(torch.optim.Optimizer, ABC):
         state: dict[str, Tensor],
         group: dict[str, Any],
     ) -> None:
-        """Update these rows of the parameter and of its state, in place; gradient: [rows, D]."""
+        """Updates these rows of the parameter and of its state in place; gradient: [rows, D]."""
 
     @abstractmethod
     def _step_by_kernel(
         self, parameter: nn.Parameter, gradient: RowGradient, state: dict[str, Tensor], group: dict[str, Any]
     ) -> None:
-        """The same for all touched rows at once, by a Triton kernel."""
+        """Updates all touched rows at once by a Triton kernel."""
 
 
 class RowChunk:
-    """Some rows of several matrices, copied out to be changed and put back; views where the rows are a slice."""
+    """Rows of several matrices: copies to change and write back, or views if the rows are a slice."""
 
-    def __init__(self, rows: Tensor | slice, workspace: Workspace, numbers: list[Tensor]) -> None:
-        self.rows, self.numbers, self._workspace = rows, numbers, workspace
+    def __init__(self, rows: Tensor | slice, workspace: Workspace, factors: list[Tensor]) -> None:
+        self.rows, self.factors, self._workspace = rows, factors, workspace
 
     def take(self, name: str, matrix: Tensor) -> Tensor:
-        """The rows of a matrix; ``put`` brings changes back."""
+        """Returns the rows of a matrix; ``put`` writes changes back."""
         if isinstance(self.rows, slice):
             return matrix[self.rows]
         out = self._workspace.matrix(name, self.rows.shape[0], matrix.shape[1])
         return torch.index_select(matrix, 0, self.rows, out=out)
 
     def put(self, matrix: Tensor, values: Tensor) -> None:
-        """Write rows back that ``take`` gave."""
+        """Writes back rows obtained from ``take``."""
         if not isinstance(self.rows, slice):
             matrix.index_copy_(0, self.rows, values)
 
     def scratch(self, like: Tensor) -> Tensor:
-        """Memory for a result of the same shape."""
+        """Returns memory for a result of the same shape."""
         return self._workspace.matrix("scratch", *like.shape)

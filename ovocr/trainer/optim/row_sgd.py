@@ -1,7 +1,7 @@
 """SGD with momentum for class centers.
 
-What differs from torch.optim.SGD under a sparse gradient: an untouched row keeps its value and its momentum. With a
-dense gradient the two are the same.
+Differs from torch.optim.SGD for sparse gradients: an untouched row keeps its value and momentum. With a dense gradient
+the two are equal.
 """
 
 from collections.abc import Iterable
@@ -10,16 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ovocr.trainer.kernels.availability import Implementation
 from ovocr.trainer.optim.row_gradients import RowGradient
-from ovocr.trainer.optim.row_optimizer import Implementation, RowChunk, RowOptimizer
+from ovocr.trainer.optim.row_optimizer import RowChunk, RowOptimizer
 
 
 class RowSGD(RowOptimizer):
     """SGD with momentum over parameters [rows, D] whose gradients are sparse COO over rows, or dense.
 
-    implementation: "torch" (any device), "triton" (CUDA), "auto": the best one there is for the device.
+    implementation: "torch" (any device), "triton" (CUDA) or "auto" (the fastest one available for the device).
+
     State of a parameter: ``momentum_buffer`` [rows, D].
-    Raises ValueError for hyper-parameters out of range or a parameter that is no matrix.
+
+    Raises ValueError for hyper-parameters out of range or a parameter that is not a matrix.
     """
 
     def __init__(
@@ -36,7 +39,7 @@ class RowSGD(RowOptimizer):
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}, implementation)
 
     def init_state(self, parameter: Tensor) -> dict[str, Tensor]:
-        """The parameter's state, made of zeros if it has none yet."""
+        """Returns the parameter's state; creates it, all zeros, if it does not exist yet."""
         state = self.state[parameter]
         if not state:
             state["momentum_buffer"] = torch.zeros_like(parameter)

@@ -1,1 +1,1 @@
-"""Shows the first samples of a run as they are loaded. Imports training and data."""
+"""Shows the first samples of a run as they are loaded. Imports training, data, config and pages."""

@@ -1,4 +1,4 @@
-"""What a run would see: the first samples of each head as they are loaded, with the tags that crops keep and drop."""
+"""The first samples of each head of a run as they are loaded, with the tags that crops keep and drop."""
 
 import sys
 from collections.abc import Iterator
@@ -9,20 +9,20 @@ from numpy.typing import NDArray
 
 from ovocr.base.escape import for_terminal
 from ovocr.trainer.config.sections import RunConfig
-from ovocr.trainer.data.damage import load_unless_damaged
+from ovocr.trainer.data.damaged_samples import load_unless_damaged
 from ovocr.trainer.data.head_data import HeadData
 from ovocr.trainer.data.images import decode, encoded_size
 from ovocr.trainer.data.records import RecordSamples
 from ovocr.trainer.data.samples import Sample
-from ovocr.trainer.data.thumbnails import PICTURE_SIZE, small_jpeg, to_jpeg
+from ovocr.trainer.data.thumbnails import THUMBNAIL_SIZE, small_jpeg, to_jpeg
 from ovocr.trainer.training.loop import open_data
 
-SAMPLES = 24  # of each head
+SAMPLES = 24  # per head
 
 
 @dataclass(frozen=True, kw_only=True)
 class PreviewedTag:
-    """A tag of a picture. corners: x1, y1 .. x4, y4 in shares of the picture's sides; None without a place."""
+    """A tag of an image. corners: x1, y1 .. x4, y4 as shares of the image's sides; None if the tag has no box."""
 
     word: str
     kept: bool
@@ -33,9 +33,11 @@ class PreviewedTag:
 class PreviewedSample:
     """A sample at its position of the run.
 
-    shown: what the encoder gets, as JPEG. whole: the stored picture; None of a video. aspect: its width / height.
-    part: what is drawn of it, left, top, right, bottom in shares of its sides; None where nothing is. part_used: is it
-    shown, because a tag is in it? Of several draws without a tag it is the first.
+    shown: the encoder's input, as JPEG.
+    whole: the stored image, as JPEG; None for a video.
+    aspect: width / height of the stored image.
+    part: the crop as left, top, right, bottom in shares of the image's sides; None without a crop.
+    part_used: whether the crop is shown because it contains a tag. If no crop does, ``part`` is the first one drawn.
     """
 
     position: int
@@ -49,17 +51,17 @@ class PreviewedSample:
 
 
 def preview(config: RunConfig, count: int) -> dict[str, list[PreviewedSample]]:
-    """The first ``count`` samples of each head's course, but damaged ones, which are told. Raises OvocrError."""
+    """Returns the first ``count`` samples of each head; prints and skips damaged ones. Raises OvocrError."""
     return {name: list(_samples(data, count)) for name, data in open_data(config).items()}
 
 
 def _samples(data: HeadData, count: int) -> Iterator[PreviewedSample]:
     for position, index in enumerate(data.order.samples_at(np.arange(count)).tolist()):
         sample = load_unless_damaged(data.samples, index, position)
-        if not isinstance(sample, Sample):  # a run skips it, too
+        if not isinstance(sample, Sample):  # a training run skips it, too
             print(f"ovocr: position {position}: skipped: {for_terminal(sample)}", file=sys.stderr)
         elif isinstance(data.samples, RecordSamples):
-            yield _of_record(data, data.samples, index, position, sample)
+            yield _preview_record(data, data.samples, index, position, sample)
         else:
             tags = tuple(
                 PreviewedTag(word=_word(data, tag), kept=True) for tag in dict.fromkeys(sample.labels.tolist())
@@ -67,7 +69,9 @@ def _samples(data: HeadData, count: int) -> Iterator[PreviewedSample]:
             yield PreviewedSample(position=position, name=data.samples.name(index), shown=to_jpeg(sample), tags=tags)
 
 
-def _of_record(data: HeadData, samples: RecordSamples, index: int, position: int, sample: Sample) -> PreviewedSample:
+def _preview_record(
+    data: HeadData, samples: RecordSamples, index: int, position: int, sample: Sample
+) -> PreviewedSample:
     encoded, labels = samples[index]
     width, height = encoded_size(encoded)
     crops = list(samples.draw_crops(encoded, position))
@@ -78,7 +82,7 @@ def _of_record(data: HeadData, samples: RecordSamples, index: int, position: int
         name=samples.name(index),
         shown=to_jpeg(sample),
         tags=_tags(data, samples, index, labels, sample, (width, height)),
-        whole=small_jpeg(decode(encoded, at_least=PICTURE_SIZE)),
+        whole=small_jpeg(decode(encoded, at_least=THUMBNAIL_SIZE)),
         aspect=width / height,
         part=(crop.left / width, crop.top / height, crop.right / width, crop.bottom / height) if crop else None,
         part_used=used is not None,

@@ -1,1 +1,1 @@
-"""The ranks of a run: collectives, launching them, and naming the one that failed."""
+"""Ranks (training processes): collectives, launching and failure detection. Imports only processes and base."""

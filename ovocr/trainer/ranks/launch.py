@@ -1,4 +1,4 @@
-"""Starting several ranks on this machine."""
+"""Launches several ranks on this machine."""
 
 import logging
 import os
@@ -9,28 +9,29 @@ from pathlib import Path
 from ovocr.base.errors import OvocrError
 from ovocr.processes.cores import available_cores
 
-# What ranks have to save their steps when they are told to end.
+# Time for the ranks to save their steps after a request to stop.
 _SHUTDOWN_TIMEOUT_S = 300
 
 
 def launch_ranks(arguments: Iterable[str], ranks: int) -> None:
-    """Run `ovocr` with these arguments as so many ranks, by torchrun, and wait for them.
+    """Runs `ovocr` with these arguments as ``ranks`` ranks, through torchrun, and waits for them.
 
-    SIGTERM and Ctrl-C are passed on, and the ranks save before they end. Raises OvocrError naming the rank that failed
-    first; by then it has said itself why.
+    Forwards SIGTERM and Ctrl-C; the ranks save before they exit. Raises OvocrError naming the rank that failed first,
+    which has already reported the reason itself.
     """
     from torch.distributed import run as torchrun
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    # Python looks for `-m ovocr` in the current folder first, where a folder of that name may be something else: a
-    # checkout, seen from outside. With this package on the path, it is found all the same.
+    # `-m ovocr` searches the current folder first, which may contain another folder of that name, such as a checkout.
+    # With this package on the path, Python finds the right one.
     path = os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH"))))
     os.environ["PYTHONPATH"] = path
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, available_cores() // ranks)))
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # what it says is said below, in a line
+    # The handlers below report failures in one line.
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     options = torchrun.parse_args(["--standalone", f"--nproc-per-node={ranks}", "-m", "ovocr", *arguments])
-    if hasattr(options, "shutdown_timeout"):  # since torch 2.10; before, it was 30 s always
+    if hasattr(options, "shutdown_timeout"):  # since torch 2.10; always 30 s before
         options.shutdown_timeout = _SHUTDOWN_TIMEOUT_S
     try:
         torchrun.run(options)

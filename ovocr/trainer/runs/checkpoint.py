@@ -1,9 +1,9 @@
 """Checkpoints: backbone, class centers, optimizer state and position, saved on N ranks and loaded on any M.
 
 torch.distributed.checkpoint writes and reads the tensors. Class centers and their moments are split over ranks by rows
-in parts of unequal length, which its sharded tensor types do not express, so two planners (its documented extension
-point) say at which row of the whole a rank's tensor begins. A checkpoint is written under a name of its own and renamed
-when all of it is on the disk: a folder with the final name is complete.
+in parts of unequal length, which its sharded tensor types cannot express. Two planners, its documented extension point,
+therefore specify at which row of the whole a rank's tensor begins. A checkpoint is written under a partial name and
+renamed when it is completely on disk, so a folder with the final name is complete.
 """
 
 import json
@@ -38,7 +38,7 @@ STATE_FILE = "state.json"
 
 @dataclass(frozen=True)
 class RowShard:
-    """A rank's rows of a tensor that is split by rows: ``local`` are rows first .. of ``total``."""
+    """A rank's rows of a tensor that is split by rows: ``local`` holds rows from ``first`` on, of ``total``."""
 
     local: Tensor
     first: int
@@ -49,10 +49,10 @@ Tensors = dict[str, Tensor | RowShard]
 
 
 def save_checkpoint(folder: Path, tensors: Tensors, state: dict[str, Any], ranks: Ranks) -> None:
-    """Save tensors and a JSON-able state as ``folder``; every rank calls this.
+    """Saves tensors and a JSON-serialisable state as ``folder``; every rank calls this.
 
-    A plain tensor is the same on every rank and written once; a RowShard is this rank's part. Raises OvocrError
-    where it cannot be written.
+    A plain tensor is the same on every rank and written once; a RowShard is this rank's part. Raises OvocrError if the
+    checkpoint cannot be written.
     """
     partial = partial_path(folder)
     if ranks.rank == 0:
@@ -62,39 +62,43 @@ def save_checkpoint(folder: Path, tensors: Tensors, state: dict[str, Any], ranks
     writer = FileSystemWriter(partial, sync_files=True, single_file_per_rank=True)
     try:
         with _quiet():
-            save(_local(tensors), storage_writer=writer, planner=_SavePlanner(tensors), process_group=ranks.group)
+            save(
+                _local_tensors(tensors), storage_writer=writer, planner=_SavePlanner(tensors), process_group=ranks.group
+            )
     except CheckpointException as error:
         cause = next(cause for cause, _ in error.failures.values())
         free = shutil.disk_usage(partial.parent).free
         if ranks.rank == 0:
-            shutil.rmtree(partial, ignore_errors=True)  # the next try needs its place
-        raise OvocrError(f"{folder}: the checkpoint cannot be written ({free:,} bytes free): {_line(cause)}") from error
+            shutil.rmtree(partial, ignore_errors=True)  # free the disk space for the next attempt
+        raise OvocrError(
+            f"{folder}: the checkpoint cannot be written ({free:,} bytes free): {_first_line(cause)}"
+        ) from error
     checksums = _checksums(partial, tensors, ranks)
     if ranks.rank == 0:
         content = json.dumps({**state, "crc32": checksums}, indent=1, sort_keys=True)
         (partial / STATE_FILE).write_text(content + "\n", encoding="utf-8")
         fsync(partial / STATE_FILE)
         fsync(partial)
-        shutil.rmtree(folder, ignore_errors=True)  # one of this name without its state is no checkpoint
+        shutil.rmtree(folder, ignore_errors=True)  # a folder of this name without a state is not a checkpoint
         partial.rename(folder)
         fsync(folder.parent)
     _barrier(ranks)
 
 
 def load_checkpoint(folder: Path, tensors: Tensors, ranks: Ranks) -> None:
-    """Fill the given tensors, in place, from a checkpoint. Raises OvocrError naming what is missing or differs."""
+    """Fills the given tensors in place from a checkpoint. Raises OvocrError naming what is missing or differs."""
     _check_metadata(folder)
     _check_files(folder, ranks)
     try:
         with _quiet():
             load(
-                _local(tensors),
+                _local_tensors(tensors),
                 storage_reader=FileSystemReader(folder),
                 planner=_LoadPlanner(folder, tensors),
                 process_group=ranks.group,
             )
     except CheckpointException as error:
-        # It gathers what failed on which rank; a broken promise of the checkpoint is told as itself.
+        # CheckpointException collects the errors of all ranks; an OvocrError among them is raised as it is.
         causes = [cause for cause, _ in error.failures.values()]
         known = next((cause for cause in causes if isinstance(cause, OvocrError)), None)
         raise known or _unreadable(folder, causes[0]) from error
@@ -102,7 +106,7 @@ def load_checkpoint(folder: Path, tensors: Tensors, ranks: Ranks) -> None:
 
 @torch.no_grad()
 def fill(tensors: Tensors, whole: Mapping[str, Tensor], *, prefix: str) -> None:
-    """Copy whole tensors, by the names behind the prefix, into those of this rank: all of each, or its rows."""
+    """Copies whole tensors, found by name without the prefix, into this rank's tensors: all of each, or its rows."""
     for name, value in tensors.items():
         source = whole[name.removeprefix(prefix)]
         if isinstance(value, RowShard):
@@ -112,45 +116,45 @@ def fill(tensors: Tensors, whole: Mapping[str, Tensor], *, prefix: str) -> None:
 
 
 def read_state(folder: Path) -> dict[str, Any]:
-    """The JSON state of a checkpoint. Raises OvocrError where it cannot be read."""
+    """Returns the JSON state of a checkpoint. Raises OvocrError if it cannot be read."""
     try:
         state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise OvocrError(
-            f"{folder / STATE_FILE}: not a complete checkpoint: {getattr(error, 'strerror', None) or error}; "
-            f"remove {folder} to go on from an older one"
+            f"{folder / STATE_FILE}: incomplete checkpoint: {getattr(error, 'strerror', None) or error}; "
+            f"remove {folder} to resume from an older one"
         ) from error
     if not isinstance(state, dict) or not isinstance(state.get("step"), int):
-        raise OvocrError(f"{folder / STATE_FILE}: says no step")
+        raise OvocrError(f"{folder / STATE_FILE}: has no step")
     return state
 
 
 def complete_checkpoints(folder: Path) -> list[Path]:
-    """The complete checkpoints in a folder, oldest first; half-written ones have another name and are left out."""
+    """Returns the complete checkpoints in a folder, oldest first; partial ones have another name and are excluded."""
     found = [path for path in folder.glob("[0-9]*") if path.name.isdecimal() and (path / STATE_FILE).is_file()]
     return sorted(found, key=lambda path: int(path.name))
 
 
 def incomplete_checkpoints(folder: Path) -> list[Path]:
-    """What saves that did not end have left: nothing of it is ever loaded."""
+    """Returns what interrupted saves have left; it is never loaded."""
     return sorted({*folder.glob("[0-9]*")} - {*complete_checkpoints(folder)})
 
 
 def prune_checkpoints(folder: Path, keep: int) -> None:
-    """Remove all but the newest ``keep`` complete checkpoints, and what a killed save left."""
+    """Removes all but the newest ``keep`` complete checkpoints, and the remains of interrupted saves."""
     for path in complete_checkpoints(folder)[:-keep]:
-        # Renamed first, so that a half-removed folder is never taken for a checkpoint.
-        doomed = partial_path(path)
-        path.rename(doomed)
-        shutil.rmtree(doomed)
-    for left_over in folder.glob(f"[0-9]*{PARTIAL_SUFFIX}"):
-        shutil.rmtree(left_over)
+        # Renaming first ensures that a half-removed folder is never taken for a checkpoint.
+        partial = partial_path(path)
+        path.rename(partial)
+        shutil.rmtree(partial)
+    for remains in folder.glob(f"[0-9]*{PARTIAL_SUFFIX}"):
+        shutil.rmtree(remains)
 
 
 class _MetadataUnpickler(pickle.Unpickler):
-    """Reads the index of a checkpoint, which is a pickle, without ever calling anything but what an index is made of.
+    """Reads the index of a checkpoint, which is a pickle, without running code other than the index's own types.
 
-    Run folders are passed around; a pickle may name any function, and loading it would run that.
+    Run folders are shared between people; a pickle may name any function, and loading it would run that function.
     """
 
     def find_class(self, module: str, name: str) -> Any:
@@ -158,7 +162,7 @@ class _MetadataUnpickler(pickle.Unpickler):
             return super().find_class(module, name)
         if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
             return getattr(torch, name)
-        raise pickle.UnpicklingError(f"it names {module}.{name}, which no index holds")
+        raise pickle.UnpicklingError(f"it names {module}.{name}, which is not allowed in an index")
 
 
 _METADATA_NAMES = {
@@ -182,7 +186,7 @@ _PATHS = {"PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath"}
 
 
 def _check_metadata(folder: Path) -> None:
-    """Raises OvocrError where the index is missing, damaged, or holds what must not be run."""
+    """Raises OvocrError if the index is missing, damaged, or names anything that must not be run."""
     try:
         with (folder / ".metadata").open("rb") as file:
             metadata = _MetadataUnpickler(file).load()
@@ -193,18 +197,18 @@ def _check_metadata(folder: Path) -> None:
 
 
 def _checksums(folder: Path, tensors: Tensors, ranks: Ranks) -> dict[str, int]:
-    """CRC-32 of every rank's file, each worked out by the rank that wrote it; every rank calls this."""
+    """Returns the CRC-32 of every rank's file, each computed by the rank that wrote it; every rank calls this."""
     device = next(value.local if isinstance(value, RowShard) else value for value in tensors.values()).device
-    own = folder / _file_of(ranks.rank)
-    checksum = _crc32(own) if own.is_file() else -1  # -1: a rank that had nothing to write
+    own = folder / _file_name(ranks.rank)
+    checksum = _crc32(own) if own.is_file() else -1  # -1: the rank wrote nothing
     checksums = ranks.gather_rows(torch.tensor([checksum], device=device), [1] * ranks.world).tolist()
-    return {_file_of(rank): checksum for rank, checksum in enumerate(checksums) if checksum >= 0}
+    return {_file_name(rank): checksum for rank, checksum in enumerate(checksums) if checksum >= 0}
 
 
 def _check_files(folder: Path, ranks: Ranks) -> None:
-    """Raises OvocrError where a file is not as it was written. The ranks share the work.
+    """Raises OvocrError if the content of a file has changed. The ranks share the work.
 
-    torch's own reader does not notice changed bytes of a tensor.
+    torch's reader does not detect changed bytes of a tensor.
     """
     checksums = read_state(folder).get("crc32", {})
     for name in sorted(checksums)[ranks.rank :: ranks.world]:
@@ -213,11 +217,13 @@ def _check_files(folder: Path, ranks: Ranks) -> None:
         except OSError as error:
             raise _unreadable(folder, error) from error
         if found != checksums[name]:
-            raise OvocrError(f"{folder / name}: not as it was written; remove {folder} to go on from an older one")
+            raise OvocrError(
+                f"{folder / name}: checksum does not match; remove {folder} to resume from an older checkpoint"
+            )
 
 
-def _file_of(rank: int) -> str:
-    """The name that torch.distributed.checkpoint gives to the file of a rank."""
+def _file_name(rank: int) -> str:
+    """Returns the name that torch.distributed.checkpoint gives to the file of a rank."""
     return f"__{rank}_0.distcp"
 
 
@@ -230,15 +236,17 @@ def _crc32(path: Path) -> int:
 
 
 def _unreadable(folder: Path, cause: BaseException) -> OvocrError:
-    return OvocrError(f"{folder}: the checkpoint cannot be read: {_line(cause)}; remove it to go on from an older one")
+    return OvocrError(
+        f"{folder}: the checkpoint cannot be read: {_first_line(cause)}; remove it to resume from an older one"
+    )
 
 
-def _line(cause: BaseException) -> str:
+def _first_line(cause: BaseException) -> str:
     lines = str(cause).splitlines() or [""]
     return f"{type(cause).__name__}: {lines[0]}"
 
 
-def _local(tensors: Tensors) -> dict[str, Tensor]:
+def _local_tensors(tensors: Tensors) -> dict[str, Tensor]:
     return {name: value.local if isinstance(value, RowShard) else value for name, value in tensors.items()}
 
 
@@ -249,7 +257,7 @@ def _barrier(ranks: Ranks) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without a process group torch.distributed.checkpoint warns that it works alone, which is what is meant."""
+    """Suppresses the warning of torch.distributed.checkpoint that it works without a process group."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="torch.distributed is (disabled|unavailable)")
         yield
@@ -267,14 +275,16 @@ class _SavePlanner(DefaultSavePlanner):
     def create_local_plan(self) -> SavePlan:
         plan = super().create_local_plan()
         empty = {name for name, shard in self.shards.items() if not shard.local.numel()}
-        self.plan = replace(plan, items=[self._placed(item) for item in plan.items if item.index.fqn not in empty])
+        self.plan = replace(
+            plan, items=[self._with_offsets(item) for item in plan.items if item.index.fqn not in empty]
+        )
         return self.plan
 
     def lookup_object(self, index: MetadataIndex) -> Any:
         return self.state_dict[index.fqn]
 
-    def _placed(self, item: WriteItem) -> WriteItem:
-        """The same item, said to be rows first .. of the whole."""
+    def _with_offsets(self, item: WriteItem) -> WriteItem:
+        """Returns the same item, positioned at its row of the whole tensor."""
         shard = self.shards.get(item.index.fqn)
         if shard is None or item.tensor_data is None:
             return item
@@ -305,9 +315,9 @@ class _LoadPlanner(DefaultLoadPlanner):
             if not isinstance(found, TensorStorageMetadata):
                 raise OvocrError(f"{self.folder}: the checkpoint has no {name}")
             if found.size != whole:
-                raise OvocrError(f"{self.folder}: {name} is {list(found.size)}, {list(whole)} was expected")
+                raise OvocrError(f"{self.folder}: {name} is {list(found.size)}, expected {list(whole)}")
             if not shard.local.numel() and shard.local.dim():
-                continue  # more ranks than rows: nothing of it is here
+                continue  # more ranks than rows: this rank has none
             chunk = ChunkStorageMetadata(offsets=_offsets(shard) if whole else whole, sizes=shard.local.size())
             requests += create_read_items_for_chunk_list(name, found, [chunk])
         return LoadPlan(requests)

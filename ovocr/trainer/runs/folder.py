@@ -1,19 +1,20 @@
-"""The folder of a training run: what was asked for, with which versions, what came of it."""
+"""The folder of a training run: configuration, versions, metrics and checkpoints."""
 
-import dataclasses
 import json
 import platform
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from ovocr import __version__
 from ovocr.base.errors import OvocrError
 from ovocr.base.files import locked, write_text
-from ovocr.trainer.config.file import dump_config, load_config
+from ovocr.base.plural import counted
+from ovocr.trainer.config.file import load_config
 from ovocr.trainer.config.sections import RUN_CONFIG, LoaderConfig, RunConfig
-from ovocr.trainer.config.settings import Settings
+from ovocr.trainer.config.toml import dump_config
 from ovocr.trainer.runs.checkpoint import complete_checkpoints
 from ovocr.vocab import Vocabulary
 
@@ -22,16 +23,16 @@ _PACKAGES = ("torch", "numpy", "opencv-python-headless", "pyarrow", "safetensors
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Paths of a run: config.toml (resolved), versions.json, metrics.jsonl, skipped.jsonl and folders."""
+    """Paths of a run: config.toml (resolved), versions.json, metrics.jsonl, skipped.jsonl and subfolders."""
 
     root: Path
 
     @classmethod
     def open(cls, root: Path) -> "RunFolder":
-        """The run in ``root``. Raises OvocrError where there is none."""
+        """Returns the run in ``root``. Raises OvocrError if it is not a run."""
         folder = cls(Path(root))
         if not folder.config_path.is_file():
-            raise OvocrError(f"{root}: not a training run (no config.toml); make one with `ovocr train`")
+            raise OvocrError(f"{root}: not a training run (no config.toml); create one with `ovocr train`")
         return folder
 
     @property
@@ -41,12 +42,12 @@ class RunFolder:
 
     @property
     def metrics_path(self) -> Path:
-        """One JSON object a line and step."""
+        """JSON lines, one object per step."""
         return self.root / "metrics.jsonl"
 
     @property
     def skipped_path(self) -> Path:
-        """One JSON object a line and sample that was damaged; there is none where none was."""
+        """JSON lines, one object per damaged sample; the file exists only if samples were damaged."""
         return self.root / "skipped.jsonl"
 
     @property
@@ -56,51 +57,51 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
-        """Checkpoints, each named by the number of steps done."""
+        """Folder of the checkpoints, each named by its number of finished steps."""
         return self.root / "checkpoints"
 
     def vocabulary_path(self, head: str) -> Path:
-        """A copy of the vocabulary that a head's class ids stand for."""
+        """Returns the path of the copy of a head's vocabulary."""
         return self.root / "vocab" / f"{head}.txt"
 
     def checkpoint(self, step: int) -> Path:
-        """The checkpoint after ``step`` steps."""
+        """Returns the path of the checkpoint after ``step`` steps."""
         return self.checkpoints / f"{step:08d}"
 
     def newest_checkpoint(self) -> Path | None:
-        """The newest complete checkpoint, if there is one."""
+        """Returns the newest complete checkpoint, or None."""
         complete = complete_checkpoints(self.checkpoints)
         return complete[-1] if complete else None
 
     def trained_checkpoint(self, step: int | None = None) -> Path:
-        """The checkpoint after ``step`` steps, or the newest complete one. Raises OvocrError where there is none."""
+        """Returns the checkpoint after ``step`` steps, or the newest complete one. Raises OvocrError if missing."""
         complete = complete_checkpoints(self.checkpoints)
         if not complete:
-            raise OvocrError(f"{self.root}: no complete checkpoint yet; let `ovocr train` go on")
+            raise OvocrError(f"{self.root}: no complete checkpoint yet; continue the run with `ovocr train`")
         if step is None:
             return complete[-1]
         if self.checkpoint(step) not in complete:
             steps = ", ".join(str(int(path.name)) for path in complete)
-            raise OvocrError(f"{self.root}: no checkpoint after {step} steps; there are those after {steps}")
+            raise OvocrError(f"{self.root}: no checkpoint after {counted(step, 'step')}, only after {steps}")
         return self.checkpoint(step)
 
     def config(self) -> RunConfig:
-        """The run's configuration; what it names need not be there any more."""
+        """Returns the run's configuration; the paths in it need not exist any more."""
         return load_config(self.config_path, check_paths=False)
 
     def prepare(self, config: RunConfig, vocabularies: dict[str, Vocabulary | None]) -> None:
-        """Make the folder, or check that what has been trained in it was of the same configuration, to go on with.
+        """Creates the folder, or checks that its run can be resumed with this configuration.
 
-        vocabularies: of each head; None where its class ids are mere numbers.
+        vocabularies: vocabulary of each head; None if its class ids have no vocabulary.
 
-        Raises OvocrError naming the first difference otherwise.
+        Raises OvocrError naming the first difference.
         """
         if self.config_path.is_file() and self.newest_checkpoint() is not None:
             difference = _difference(self.config(), config)
             if difference:
                 raise OvocrError(
-                    f"{self.root}: holds a run of another configuration ({difference}); "
-                    "choose another run.output, or the old settings to go on with it"
+                    f"{self.root}: contains a run with another configuration ({difference}); "
+                    "choose another run.output, or restore the old settings to resume it"
                 )
             for head, vocabulary in vocabularies.items():
                 self._check_vocabulary(head, vocabulary)
@@ -112,7 +113,7 @@ class RunFolder:
         write_text(self.config_path, dump_config(config))
 
     def lock(self) -> AbstractContextManager[None]:
-        """Held while a run is trained in the folder. Raises OvocrError where another process does so."""
+        """Returns a lock to hold while training in the folder. Raises OvocrError if another process holds it."""
         return locked(self.root / ".lock", f"{self.root}: another process is training in this folder")
 
     def _check_vocabulary(self, head: str, vocabulary: Vocabulary | None) -> None:
@@ -120,8 +121,8 @@ class RunFolder:
         before = Vocabulary.load(path).sha256 if path.is_file() else None
         if before != (None if vocabulary is None else vocabulary.sha256):
             raise OvocrError(
-                f"{self.root}: head {head} was trained on another vocabulary than its data have now; "
-                "choose another run.output, or the old data to go on with it"
+                f"{self.root}: head {head} was trained with another vocabulary than its data have now; "
+                "choose another run.output, or restore the old data to resume it"
             )
 
 
@@ -130,64 +131,58 @@ def _versions() -> dict[str, str]:
     for package in _PACKAGES:
         try:
             found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:  # opencv has several distributions; which one is not ours to choose
+        except metadata.PackageNotFoundError:  # OpenCV has several distributions, and any of them may be installed
             continue
     return found
 
 
 def _difference(old: RunConfig, new: RunConfig) -> str:
-    """The first setting in which two configurations differ in anything that changes what a step computes."""
-    there, asked = (_flat(_computed(config)) for config in (old, new))
-    for key in {**there, **asked}:
-        if there.get(key) != asked.get(key):
-            found, wanted = (_shown(key, values) for values in (there, asked))
-            return f"{key}: there {found}, asked for {wanted}"
+    """Describes the first differing setting that affects what a step computes; empty if there is none."""
+    old_settings, new_settings = (_flat(_relevant_to_steps(config).model_dump()) for config in (old, new))
+    for key in {**old_settings, **new_settings}:
+        if old_settings.get(key) != new_settings.get(key):
+            old_value, new_value = (_format_setting(key, settings) for settings in (old_settings, new_settings))
+            return f"{key}: there {old_value}, here {new_value}"
     return ""
 
 
-def _flat(settings: Settings, section: str = "") -> dict[str, object]:
-    """Every setting by its dotted name."""
+def _flat(tables: dict[str, Any], section: str = "") -> dict[str, object]:
+    """Returns every setting by its dotted name."""
     flat: dict[str, object] = {}
-    for field in dataclasses.fields(settings):
-        key, value = f"{section}{field.name}", getattr(settings, field.name)
-        below = value if isinstance(value, dict) else {}
-        if isinstance(value, Settings):
-            flat |= _flat(value, f"{key}.")
-        elif not below:
-            flat[key] = value
-        for name, item in below.items():
-            flat |= _flat(item, f"{key}.{name}.")
+    for key, value in tables.items():
+        flat |= _flat(value, f"{section}{key}.") if isinstance(value, dict) else {f"{section}{key}": value}
     return flat
 
 
-def _shown(key: str, settings: dict[str, object]) -> str:
+def _format_setting(key: str, settings: dict[str, object]) -> str:
     value = settings.get(key)
     if isinstance(value, tuple):
         return f"[{', '.join(map(str, value))}]"
     return "nothing" if value is None else str(value)
 
 
-def _computed(config: RunConfig) -> RunConfig:
-    """The configuration without what only says how it is run: logging, loading, where it lies."""
-    run = dataclasses.replace(
-        config.run,
-        output=Path(),
-        log_every=1,
-        checkpoint_every=1,
-        keep_checkpoints=1,
-        tensorboard=False,
-        device="auto",
-        backbone_parallel="ddp",
-        compile=False,
-        activation_checkpointing=False,
-        collective_timeout_s=1.0,
+def _relevant_to_steps(config: RunConfig) -> RunConfig:
+    """Resets settings that do not affect what a step computes: logging, loading and locations."""
+    run = config.run.model_copy(
+        update={
+            "output": Path(),
+            "log_every": 1,
+            "checkpoint_every": 1,
+            "keep_checkpoints": 1,
+            "tensorboard": False,
+            "device": "auto",
+            "backbone_parallel": "ddp",
+            "compile": False,
+            "activation_checkpointing": False,
+            "collective_timeout_s": 1.0,
+        }
     )
     heads = {
-        # Data may have moved, and what a run began with is in its checkpoints. Data that changed are found elsewhere.
-        name: dataclasses.replace(
-            head, data=tuple(Path(path.name) for path in head.data), init_from=None, init_map=None
+        # Data may have moved, and the initial weights are in the checkpoints. Changed data are detected elsewhere.
+        name: head.model_copy(
+            update={"data": tuple(Path(path.name) for path in head.data), "init_from": None, "init_map": None}
         )
         for name, head in config.heads.items()
     }
-    backbone = dataclasses.replace(config.backbone, init_from=None)
-    return dataclasses.replace(config, run=run, backbone=backbone, loader=LoaderConfig(), heads=heads)
+    backbone = config.backbone.model_copy(update={"init_from": None})
+    return config.model_copy(update={"run": run, "backbone": backbone, "loader": LoaderConfig(), "heads": heads})

@@ -1,1 +1,4 @@
-"""The training loop: model, step, schedule, clipping, metrics. Imports heads, data, backbone, optim and runs."""
+"""The training loop: model, optimizers, step, schedule, clipping, metrics, starting and resuming runs.
+
+Imports heads, backbone, data, optim, runs, config, kernels and ranks.
+"""

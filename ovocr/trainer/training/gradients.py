@@ -1,4 +1,4 @@
-"""What happens to gradients between the backward pass and the optimizer: measured over all ranks and clipped."""
+"""Gradient clipping by the norm over all ranks."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ from ovocr.trainer.optim.row_gradients import touched_rows
 
 
 def squared_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
-    """The sum of the squares of all gradients that this rank holds, float32 [1]."""
+    """Returns the sum of squares of all gradients that this rank holds, float32 [1]."""
     squares = []
     for parameter in parameters:
         if parameter.grad is not None:
@@ -21,11 +21,11 @@ def squared_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
 
 
 def clip(parameters: Iterable[nn.Parameter], norm: Tensor, limit: float) -> None:
-    """Multiply all gradients by limit / norm where the norm is above the limit."""
+    """Multiplies all gradients by limit / norm if the norm exceeds the limit."""
     factor = (limit / (norm + 1e-6)).clamp(max=1.0)
     for parameter in parameters:
         if parameter.grad is not None:
-            # A row that stands twice need not be added up for this: its parts are scaled alike.
+            # Repeated rows need not be merged first: their parts are scaled alike.
             gradient = local_part(parameter.grad)
             values = gradient._values() if gradient.is_sparse else gradient
             values.mul_(factor.to(values.dtype))
@@ -33,6 +33,6 @@ def clip(parameters: Iterable[nn.Parameter], norm: Tensor, limit: float) -> None
 
 @torch.no_grad()
 def local_part(tensor: Tensor) -> Tensor:
-    """This rank's rows of a tensor that is spread over ranks (the same storage); any other tensor as it is."""
-    # By its method: importing DTensor takes more than a second, and a single rank has none.
+    """Returns this rank's rows of a tensor that is split over ranks (same storage); any other tensor unchanged."""
+    # Tests for the method because importing DTensor takes more than a second, and a single rank does not need it.
     return tensor.to_local() if hasattr(tensor, "to_local") else tensor

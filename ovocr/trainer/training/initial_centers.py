@@ -1,4 +1,4 @@
-"""The class centers that a head begins with where another run gives them: all of them, or those that a map names."""
+"""Initial class centers from another run: all of them, or those selected by a class map."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ovocr.base.errors import OvocrError
-from ovocr.trainer.config.sections import HeadConfig
+from ovocr.trainer.config.heads import HeadConfig
 from ovocr.trainer.data.head_data import HeadData
 from ovocr.trainer.heads.partial_fc import PartialFC
 from ovocr.trainer.ranks.distributed import Ranks, row_range
@@ -17,17 +17,17 @@ from ovocr.trainer.runs.checkpoint import RowShard, load_checkpoint
 from ovocr.trainer.runs.folder import RunFolder
 from ovocr.trainer.training.model import Model, saved_per_head
 from ovocr.vocab import Vocabulary
-from ovocr.vocab.class_map import NOT_THERE, ClassMap
+from ovocr.vocab.class_map import NO_OLD_CLASS, ClassMap
 
-# Rows of the other run's centers that a rank shows the others at a time: 67 MB at a width of 1024.
+# Rows of the old centers that a rank broadcasts at a time: 67 MB at a width of 1024.
 _BLOCK_ROWS = 16_384
 
 
 @dataclass(frozen=True, kw_only=True)
 class SourceHead:
-    """A head of another run, as the newest checkpoint there has it.
+    """A head of another run at its newest checkpoint.
 
-    vocabulary_sha256: of the words that its classes stand for; empty where they are mere numbers.
+    vocabulary_sha256: hash of the vocabulary of its classes; empty if it has none.
     """
 
     name: str
@@ -38,7 +38,7 @@ class SourceHead:
 
     @classmethod
     def open(cls, name: str, root: Path) -> "SourceHead":
-        """The head ``name`` of the run in ``root``. Raises OvocrError where there is none, or nothing is trained."""
+        """Returns the head ``name`` of the run in ``root``. Raises OvocrError if it or a checkpoint does not exist."""
         run = RunFolder.open(root)
         config = run.config()
         if name not in config.heads:
@@ -54,11 +54,11 @@ class SourceHead:
         )
 
 
-def begin_centers(source: SourceHead, head: HeadConfig, data: HeadData, model: Model) -> str:
-    """Fill the class centers of a head with those that its settings name; what was done, for a person.
+def load_initial_centers(source: SourceHead, head: HeadConfig, data: HeadData, model: Model) -> str:
+    """Fills the class centers of a head as its settings say; returns a line for the log.
 
-    Rows of classes that the other run does not have stay as they are. Every rank calls this. Raises OvocrError where
-    something does not fit: a center must go on standing for the same word.
+    Rows of classes that the other run does not have are left unchanged. Every rank calls this. Raises OvocrError if
+    something does not fit: a center must keep standing for the same word.
     """
     name = source.name
     if head.init_map is None:
@@ -71,7 +71,7 @@ def begin_centers(source: SourceHead, head: HeadConfig, data: HeadData, model: M
         _check_old_ids(class_map, source, head.init_map)
     except OvocrError as error:
         raise OvocrError(f"heads.{name}.init_map: {error}") from error
-    carry_rows(source, class_map, model.heads[name])
+    copy_mapped_rows(source, class_map, model.heads[name])
     return (
         f"head {name}: class centers of {class_map.kept:,} of {data.num_classes:,} classes from {source.checkpoint}, "
         f"by {head.init_map}"
@@ -79,21 +79,21 @@ def begin_centers(source: SourceHead, head: HeadConfig, data: HeadData, model: M
 
 
 def load_class_map(name: str, path: Path, num_classes: int) -> ClassMap:
-    """The map of a head with so many classes. Raises OvocrError where it cannot be read or is for another number."""
+    """Loads the map of a head with this many classes. Raises OvocrError if it cannot be read or has another size."""
     try:
         class_map = ClassMap.load(path)
         if len(class_map.old_ids) != num_classes:
-            raise OvocrError(f"{path}: is for {len(class_map.old_ids)} classes, this head has {num_classes}")
+            raise OvocrError(f"{path}: is for {len(class_map.old_ids):,} classes, but this head has {num_classes:,}")
     except OvocrError as error:
         raise OvocrError(f"heads.{name}.init_map: {error}") from error
     return class_map
 
 
 @torch.no_grad()
-def carry_rows(source: SourceHead, class_map: ClassMap, head: PartialFC) -> None:
-    """Fill the rows of ``head.weight`` that the map has an old class for; every rank calls this.
+def copy_mapped_rows(source: SourceHead, class_map: ClassMap, head: PartialFC) -> None:
+    """Fills the rows of ``head.weight`` whose class has an old class in the map; every rank calls this.
 
-    Each rank reads its share of the old centers and shows it to the others block by block, so that none has them all.
+    Each rank reads its share of the old centers and broadcasts it block by block, so no rank holds them all.
     """
     weight, ranks = head.weight, head.ranks
     first, last = row_range(source.num_classes, ranks.rank, ranks.world)
@@ -106,7 +106,7 @@ def carry_rows(source: SourceHead, class_map: ClassMap, head: PartialFC) -> None
 
 
 def _all_rows(shard: RowShard, ranks: Ranks) -> Iterator[tuple[int, Tensor]]:
-    """Blocks of consecutive rows of the whole, each with the number of its first row, on every rank alike."""
+    """Yields blocks of consecutive rows of the whole tensor, each with its first row number, on every rank."""
     for owner in range(ranks.world):
         first, last = row_range(shard.total, owner, ranks.world)
         for start in range(first, last, _BLOCK_ROWS):
@@ -122,34 +122,36 @@ def _check_same_classes(source: SourceHead, data: HeadData) -> None:
     where = f"heads.{source.name}.init_from: {source.run.root}"
     if source.vocabulary_sha256 != _sha256(data):
         raise OvocrError(
-            f"{where} was trained on another vocabulary than this head's data; `ovocr vocab map` and init_map carry "
-            "its centers over"
+            f"{where} was trained with another vocabulary than this head's data; use `ovocr vocab map` and "
+            "init_map to copy its centers"
         )
     if source.num_classes != data.num_classes:
-        raise OvocrError(f"{where} has {source.num_classes} classes, this head {data.num_classes}: see num_classes")
+        raise OvocrError(
+            f"{where} has {source.num_classes:,} classes, but this head has {data.num_classes:,}; see num_classes"
+        )
 
 
 def _check_vocabularies(class_map: ClassMap, source: SourceHead, data: HeadData, path: Path) -> None:
-    """A map that tells what it is for is for these two. Raises OvocrError."""
+    """Raises OvocrError if the map records other vocabularies than those of the two heads."""
     old_path, new_path = source.run.vocabulary_path(source.name), data.samples.vocabulary_path
-    for stamp, found, whose in (
-        (class_map.old, source.vocabulary_sha256, f"{source.run.root} was trained on"),
-        (class_map.new, _sha256(data), "this head's data have"),
+    for stamp, found, expected in (
+        (class_map.old, source.vocabulary_sha256, f"that of {source.run.root}"),
+        (class_map.new, _sha256(data), "that of this head's data"),
     ):
         if stamp is not None and stamp.sha256 != found:
             both_known = source.vocabulary_sha256 and new_path is not None
-            mend = f": ovocr vocab map {old_path} {new_path} --out {path}" if both_known else ""
-            raise OvocrError(f"{path}: made from another vocabulary than {whose}; make it again{mend}")
+            command = f" with: ovocr vocab map {old_path} {new_path} --out {path}" if both_known else ""
+            raise OvocrError(f"{path}: made from another vocabulary than {expected}; make it again{command}")
 
 
 def _check_old_ids(class_map: ClassMap, source: SourceHead, path: Path) -> None:
-    """Every entry is a class of the other run. Raises OvocrError."""
+    """Raises OvocrError if an entry is not a class of the other run."""
     wrong = np.flatnonzero(class_map.old_ids >= source.num_classes)
     if wrong.size:
         old_id = class_map.old_ids[wrong[0]]
         raise OvocrError(
-            f"{path}: class {wrong[0]} was {old_id}, but {source.run.root} has {source.num_classes} classes, from 0; "
-            f"{NOT_THERE} stands for a new class"
+            f"{path}: class {wrong[0]} was {old_id}, but the class ids of {source.run.root} are 0 to "
+            f"{source.num_classes - 1}; {NO_OLD_CLASS} marks a new class"
         )
 
 

@@ -1,4 +1,4 @@
-"""What a run tells while it runs: metrics.jsonl, TensorBoard, a progress bar or log lines."""
+"""Output of a run in progress: metrics.jsonl, TensorBoard, and a progress bar or log lines."""
 
 import hashlib
 import json
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 def sample_digest(sample_ids: Iterable[NDArray[np.int64]]) -> str:
-    """A short fingerprint of which samples a step took, in order, head after head."""
+    """Returns a short fingerprint of the samples of a step, in order, head after head."""
     return hashlib.blake2b(b"".join(ids.astype("<i8").tobytes() for ids in sample_ids), digest_size=8).hexdigest()
 
 
 class MetricsLog:
-    """Writes one record a step; only rank 0 has one. A context manager: it closes its files.
+    """Writes one record per step; only rank 0 has one. A context manager that closes its files.
 
-    On a resumed run, lines of steps that the checkpoint does not have are dropped: they are made again.
+    When a run resumes, lines of steps after the checkpoint are dropped, because those steps run again.
     """
 
     def __init__(self, path: Path, *, start: int, steps: int, log_every: int, tensorboard: Path | None) -> None:
@@ -39,7 +39,7 @@ class MetricsLog:
         self._terminal = sys.stderr.isatty()
         self._bar = tqdm(total=steps, initial=start, unit="step", disable=not self._terminal, desc="train")
         self._began = time.monotonic()
-        self._images, self._seconds = 0, 0.0  # since the last line
+        self._images, self._seconds = 0, 0.0  # since the last line shown
 
     def __enter__(self) -> "MetricsLog":
         return self
@@ -53,7 +53,7 @@ class MetricsLog:
             self._board.close()
 
     def write(self, record: dict[str, Any], images: int, seconds: float) -> None:
-        """Take the record of a step of so many images and seconds: nested numbers, with ``step`` and ``loss``."""
+        """Writes the record of a step: nested numbers, with ``step`` and ``loss``; seconds is the step's duration."""
         self._images += images
         self._seconds += seconds
         self._file.write(json.dumps(record, allow_nan=False) + "\n")
@@ -68,7 +68,7 @@ class MetricsLog:
                     self._board.add_scalar(name, value, step)
 
     def flush(self) -> None:
-        """Put all lines on the disk: before a checkpoint says that their steps are done."""
+        """Flushes all lines to disk; call before a checkpoint records their steps as done."""
         self._file.flush()
         os.fsync(self._file.fileno())
 
@@ -84,7 +84,7 @@ class MetricsLog:
 
 
 def keep_lines_before(path: Path, start: int) -> None:
-    """Drop the lines of steps from ``start`` on from a file of JSON lines, if there is one."""
+    """Removes the lines of steps from ``start`` on from a file of JSON lines, if it exists."""
     if not path.is_file():
         return
     kept = []
@@ -92,7 +92,7 @@ def keep_lines_before(path: Path, start: int) -> None:
         try:
             record = json.loads(line)
         except ValueError:
-            continue  # a killed run can leave half a line
+            continue  # a killed run can leave a partial line
         if record["step"] < start:
             kept.append(line + "\n")
     write_text(path, "".join(kept))
@@ -105,7 +105,7 @@ def _open_board(folder: Path, start: int) -> "SummaryWriter":
 
 
 def _flat(record: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """Numbers of a nested record under names joined by slashes."""
+    """Returns the numbers of a nested record by names joined with slashes."""
     flat: dict[str, float] = {}
     for name, value in record.items():
         if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""The trained things of a run, put together from its configuration: one backbone, a Partial FC for each head."""
+"""The trained parts of a run, built from its configuration: one backbone, and a Partial FC for each head."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,7 +10,8 @@ from torch import Tensor
 from ovocr.base.errors import OvocrError
 from ovocr.trainer.backbone.parallel import ParallelBackbone
 from ovocr.trainer.backbone.vision_transformer import Backbone
-from ovocr.trainer.config.sections import HeadConfig, RunConfig
+from ovocr.trainer.config.heads import HeadConfig
+from ovocr.trainer.config.sections import RunConfig
 from ovocr.trainer.data.images import normalise
 from ovocr.trainer.heads.margin import Margin
 from ovocr.trainer.heads.partial_fc import PartialFC
@@ -28,9 +29,9 @@ _ADAM_STATE = ("step", "exp_avg", "exp_avg_sq")
 
 @dataclass(frozen=True)
 class Model:
-    """The backbone, and the heads, whose class centers are spread over the ranks.
+    """The backbone and the heads, whose class centers are split over the ranks.
 
-    parallel: the same backbone as all ranks run it together.
+    parallel: the same backbone, wrapped to run on all ranks together.
     """
 
     backbone: Backbone
@@ -38,7 +39,7 @@ class Model:
     parallel: ParallelBackbone
 
     def tensors(self) -> Tensors:
-        """Everything trained, by the names it has in a checkpoint."""
+        """Returns everything that is trained, by its name in a checkpoint."""
         tensors = self.backbone_tensors()
         for name, head in self.heads.items():
             tensors |= self.head_tensors(name)
@@ -48,12 +49,14 @@ class Model:
         return tensors
 
     def backbone_tensors(self) -> Tensors:
-        """The backbone's part of a checkpoint."""
+        """Returns the backbone's tensors by their names in a checkpoint."""
         ranks = self._ranks()
-        return {f"backbone.{name}": stored(value, ranks) for name, value in self.backbone.state_dict().items()}
+        return {
+            f"backbone.{name}": as_checkpoint_tensor(value, ranks) for name, value in self.backbone.state_dict().items()
+        }
 
     def head_tensors(self, name: str) -> Tensors:
-        """The class centers of a head, as a checkpoint has them."""
+        """Returns the class centers of a head by their name in a checkpoint."""
         head = self.heads[name]
         return {f"heads.{name}.weight": _rows_of(head, head.weight.detach())}
 
@@ -63,13 +66,13 @@ class Model:
 
 @dataclass(frozen=True)
 class Optimizers:
-    """AdamW for the backbone, a row-sparse optimizer for each head."""
+    """AdamW for the backbone and a row-wise optimizer for each head."""
 
     backbone: torch.optim.AdamW
     heads: dict[str, RowOptimizer]
 
     def set_learning_rate(self, rate: float, head_scales: dict[str, float]) -> None:
-        """Set the learning rate of the step; each head's is scaled by its own factor."""
+        """Sets the learning rate of the step, scaled by a factor for each head."""
         for group in self.backbone.param_groups:
             group["lr"] = rate
         for name, optimizer in self.heads.items():
@@ -77,13 +80,13 @@ class Optimizers:
                 group["lr"] = rate * head_scales[name]
 
     def step(self) -> None:
-        """Apply all gradients, then drop them."""
+        """Applies all gradients, then drops them."""
         for optimizer in (self.backbone, *self.heads.values()):
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 
     def tensors(self, model: Model) -> Tensors:
-        """The state of all optimizers, by the names it has in a checkpoint; zeros where none has been made yet."""
+        """Returns the state of all optimizers by its names in a checkpoint; creates zeros if there is none yet."""
         tensors: Tensors = {}
         ranks = next(iter(model.heads.values())).ranks
         for name, parameter in model.backbone.named_parameters():
@@ -92,7 +95,7 @@ class Optimizers:
                 state["step"] = torch.zeros(())
                 state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
             for key in _ADAM_STATE:
-                tensors[f"optimizer.backbone.{name}.{key}"] = stored(state[key], ranks)
+                tensors[f"optimizer.backbone.{name}.{key}"] = as_checkpoint_tensor(state[key], ranks)
         for name, optimizer in self.heads.items():
             head = model.heads[name]
             for key, value in optimizer.init_state(head.weight).items():
@@ -101,7 +104,7 @@ class Optimizers:
 
 
 def build_model(config: RunConfig, num_classes: dict[str, int], ranks: Ranks, device: torch.device) -> Model:
-    """The model of a configuration as it is drawn, the same for any number of ranks; num_classes: of each head."""
+    """Creates the model with its initial weights, the same for any number of ranks; num_classes is by head name."""
     torch.manual_seed(config.run.seed)
     backbone = Backbone(config.backbone).to(device)
     backbone.encoder.recompute = config.run.activation_checkpointing
@@ -127,7 +130,7 @@ def build_model(config: RunConfig, num_classes: dict[str, int], ranks: Ranks, de
 
 
 def build_optimizers(config: RunConfig, model: Model) -> Optimizers:
-    """Fresh optimizers. Norms, biases and the pooling probe, all no matrices of a product, are not decayed."""
+    """Creates fresh optimizers. Norms, biases and the pooling probe, which are not weight matrices, are not decayed."""
     settings = config.optimizer
     parameters = list(model.backbone.parameters())
     matrices = [parameter.dim() >= 2 and parameter.shape[0] > 1 for parameter in parameters]
@@ -151,7 +154,7 @@ def _head_optimizer(config: RunConfig, name: str, head: PartialFC) -> RowOptimiz
         return RowSGD(
             [head.weight],
             lr=settings.lr,
-            momentum=0.9 if own.momentum is None else own.momentum,
+            momentum=own.momentum,
             weight_decay=settings.weight_decay,
             implementation=own.implementation,
         )
@@ -167,7 +170,7 @@ def _head_optimizer(config: RunConfig, name: str, head: PartialFC) -> RowOptimiz
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A finished or running run as one of its checkpoints has it, all class centers in one process.
+    """A finished or unfinished run at one of its checkpoints, with all class centers in one process.
 
     vocabularies: of the heads whose class ids stand for words.
     """
@@ -181,9 +184,9 @@ class TrainedRun:
 
     @classmethod
     def load(cls, root: Path, device: torch.device, step: int | None = None) -> "TrainedRun":
-        """Read a run's checkpoint after ``step`` steps, or its newest one, outside of any process group.
+        """Loads a run's checkpoint after ``step`` steps, or its newest one, outside any process group.
 
-        Raises OvocrError where there is none or it does not fit.
+        Raises OvocrError if it does not exist or does not fit.
         """
         folder = RunFolder.open(root)
         config = folder.config()
@@ -203,13 +206,13 @@ class TrainedRun:
 
     @torch.no_grad()
     def embed(self, head: str, pixels: Tensor, positions: Tensor | None = None) -> Tensor:
-        """What a head's class centers see of pictures or clips, uint8 as ``Backbone`` takes them: [B, D]."""
+        """Returns embeddings [B, D] for a head's class centers; pixels: uint8, images or clips as for ``Backbone``."""
         _, pooled = self.model.backbone(normalise(pixels.to(self.device), torch.float32), positions)
         return self.model.heads[head].embed(pooled)
 
 
 def saved_per_head(checkpoint: Path, name: str, config: RunConfig) -> dict[str, int]:
-    """A number that a checkpoint's state holds for each head. Raises OvocrError where one is missing."""
+    """Returns an integer that a checkpoint's state holds for each head. Raises OvocrError if one is missing."""
     values = read_state(checkpoint).get(name)
     if not isinstance(values, dict) or not all(isinstance(values.get(head), int) for head in config.heads):
         raise OvocrError(f"{checkpoint}: the checkpoint's state lacks {name} of {', '.join(config.heads)}")
@@ -217,7 +220,7 @@ def saved_per_head(checkpoint: Path, name: str, config: RunConfig) -> dict[str, 
 
 
 def export_backbone(run: Path, out: Path) -> int:
-    """Write the backbone of a run's newest checkpoint in the released layout; the number of steps it was trained."""
+    """Writes the backbone of a run's newest checkpoint in the released layout; returns its number of steps."""
     trained = TrainedRun.load(run, torch.device("cpu"))
     trained.model.backbone.save_pretrained(out)
     return trained.step
@@ -231,10 +234,10 @@ def _rows_of(head: PartialFC, local: Tensor) -> RowShard:
     return RowShard(local, head.first_class, head.num_classes)
 
 
-def stored(tensor: Tensor, ranks: Ranks) -> Tensor | RowShard:
-    """A tensor as a checkpoint takes it: one that FSDP2 spread over the ranks by rows is this rank's part of the whole.
+def as_checkpoint_tensor(tensor: Tensor, ranks: Ranks) -> Tensor | RowShard:
+    """Returns a tensor as a checkpoint stores it: a RowShard if FSDP2 split it over the ranks by rows, else the tensor.
 
-    FSDP2 gives every rank as many rows as the first, and what is left to the last ones.
+    FSDP2 gives every rank as many rows as the first one; the last ranks get what is left.
     """
     local = local_part(tensor)
     if local is tensor:

@@ -1,11 +1,11 @@
-"""The learning rate over a run: linear warm-up, then polynomial decay."""
+"""Learning rate schedule: linear warm-up, then polynomial decay."""
 
 
 def learning_rate_factor(step: int, *, warmup_steps: int, steps: int, power: float) -> float:
-    """What the peak learning rate is multiplied by at ``step``, counted from 0.
+    """Returns the factor of the peak learning rate at ``step``, counted from 0.
 
-    Rises by 1 / warmup_steps a step and reaches 1 at step ``warmup_steps - 1``; from step ``warmup_steps`` on it is
-    (1 - progress) ** power, where progress runs from 0 there to 1 at ``steps``, the end of the run.
+    Rises by 1 / warmup_steps per step and reaches 1 at step ``warmup_steps - 1``. From step ``warmup_steps`` on it is
+    (1 - progress) ** power, where progress runs from 0 to 1 at ``steps``, the end of the run.
     """
     if step < warmup_steps:
         return (step + 1) / warmup_steps

@@ -1,4 +1,4 @@
-"""One optimizer step: each head's passes forward and backward through the backbone, clipping, all optimizers."""
+"""One optimizer step: forward and backward passes of each head through the backbone, clipping, optimizers."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -24,7 +24,7 @@ from ovocr.trainer.training.skipped_samples import SkippedSamples
 
 @dataclass
 class HeadResult:
-    """Numbers of one head over the passes of a step, on the device; sample_ids are of all ranks, as sample_losses."""
+    """Numbers of one head, one entry per pass, on the device. sample_ids and sample_losses cover all ranks."""
 
     losses: list[Tensor] = field(default_factory=list)
     positive_cosines: list[Tensor] = field(default_factory=list)
@@ -35,10 +35,11 @@ class HeadResult:
 
 @dataclass
 class StepResult:
-    """Numbers of one step, still on the device: they are read when the next step is under way.
+    """Numbers of one step, still on the device; they are read while the next step is in progress.
 
-    squared_norms: of the gradients, the backbone's first, then each head's. skipped: samples of all ranks that others
-    stood for. stops: ranks that were asked to stop.
+    squared_norms: of the gradients: the backbone's first, then each head's.
+    skipped: number of replaced samples on all ranks.
+    stops: number of ranks that were asked to stop.
     """
 
     step: int
@@ -51,7 +52,7 @@ class StepResult:
     data_wait_s: float = 0.0
 
     def read(self) -> dict[str, float]:
-        """All numbers by name, waiting for the device once."""
+        """Returns all numbers by name; waits for the device once."""
         names, values = ["stops", "skipped"], [self.stops, self.skipped]
         for number, name in enumerate(("", *(f"{head}/" for head in self.heads))):
             names.append(f"{name}grad_norm")
@@ -68,7 +69,7 @@ class StepResult:
 
 
 class TrainStep:
-    """Runs steps of a model; every rank calls it alike."""
+    """Runs steps of a model; every rank calls it."""
 
     def __init__(
         self,
@@ -87,35 +88,37 @@ class TrainStep:
         wants_bf16 = config.run.precision == "bf16" or (config.run.precision == "auto" and has_bf16)
         self._autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=wants_bf16)
         if device.type == "cuda" and wants_bf16:
-            torch.set_float32_matmul_precision("medium")  # the heads get float32 embeddings and multiply in bfloat16
+            torch.set_float32_matmul_precision("medium")  # heads get float32 embeddings and multiply in bfloat16
 
-    def __call__(self, step: int, batches: Mapping[str, Iterator[Batch]], *, stop_asked: bool = False) -> StepResult:
-        """Forward, backward, clipping and optimizers of step ``step``; ``batches``: the next pass of each head."""
+    def __call__(
+        self, step: int, batches: Mapping[str, Iterator[Batch]], *, stop_requested: bool = False
+    ) -> StepResult:
+        """Runs step ``step``: forward, backward, clipping, optimizers. ``batches`` yields each head's passes."""
         settings = self.config.optimizer
         rate = settings.lr * learning_rate_factor(
             step, warmup_steps=settings.warmup_steps, steps=self.config.run.steps, power=settings.decay_power
         )
         began, passes = time.monotonic(), self.config.run.passes_per_step
         heads = {name: HeadResult() for name in self.model.heads}
-        waited, skipped = 0.0, 0
+        data_wait_s, skipped = 0.0, 0
         last = (list(heads)[-1], passes - 1)
         for name, result in heads.items():
             for number in range(passes):
-                asked = time.monotonic()
+                wait_began = time.monotonic()
                 batch = next(batches[name])
-                waited += time.monotonic() - asked
+                data_wait_s += time.monotonic() - wait_began
                 if self._skipped is not None:
                     self._skipped.add(step, name, batch.skipped)
                 skipped += len(batch.skipped)
                 with self.model.parallel.backward_pass(last=(name, number) == last):
                     self._backward(name, step * passes + number, batch, result)
-        squared_norms, all_skipped, stops = self._clip(skipped, stop_asked)
+        squared_norms, all_skipped, stops = self._clip(skipped, stop_requested)
         self.optimizers.set_learning_rate(rate, {name: head.lr_scale for name, head in self.config.heads.items()})
         self.optimizers.step()
-        return StepResult(step, rate, began, heads, squared_norms, all_skipped, stops, waited)
+        return StepResult(step, rate, began, heads, squared_norms, all_skipped, stops, data_wait_s)
 
     def _backward(self, name: str, pass_number: int, batch: Batch, result: HeadResult) -> None:
-        """One pass of a head: the gradients of its share of the loss are added to the backbone's."""
+        """Runs one pass of a head and accumulates its gradients."""
         head = self.model.heads[name]
         result.sample_ids.append(self._sample_ids(name, pass_number, batch))
         pixels = normalise(batch.pixels.to(self.device, non_blocking=True), torch.float32)
@@ -130,37 +133,39 @@ class TrainStep:
         (loss * (self.config.heads[name].loss_weight / self.config.run.passes_per_step)).backward()
         report = head.last_report
         if report is None:
-            raise RuntimeError("a head made no report")
+            raise RuntimeError("the head has no report")
         result.losses.append(loss.detach())
         result.sample_losses.append(report.sample_loss)
         result.positive_cosines.append(report.positive_cosine.mean())
         result.negative_cosines.append(report.negative_cosine)
 
     def _sample_ids(self, name: str, pass_number: int, batch: Batch) -> NDArray[np.int64]:
-        """The samples of the whole pass, by its place in the order; this rank's batch must be its part of them."""
+        """Returns the samples of the whole pass in order, after checking that this rank's batch is its part of them."""
         data = self.data[name]
-        if (batch.sample_ids < 0).all() and len(batch.sample_ids):  # DALI does not tell them
+        if (batch.sample_ids < 0).all() and len(batch.sample_ids):  # DALI does not provide them
             return np.full(data.pass_batch, -1, np.int64)
         ids = data.pass_samples(pass_number)
         own = rank_positions(pass_number, data.pass_batch, self.ranks.rank, self.ranks.world)
         first = pass_number * data.pass_batch
         if not np.array_equal(batch.sample_ids.numpy(), ids[own.start - first : own.stop - first]):
-            raise RuntimeError(f"pass {pass_number}, head {name}: the loader gave other samples than the order says")
+            raise RuntimeError(f"pass {pass_number}, head {name}: the samples of the loader do not match the order")
         return ids
 
-    def _clip(self, skipped: int, stop_asked: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Clip the backbone and each head by their norms over all ranks; one message carries all that ranks add up.
+    def _clip(self, skipped: int, stop_requested: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Clips the backbone and each head by their norms over all ranks, using one all-reduce.
 
-        Returns the squared norms before clipping, how many samples were skipped, and how many ranks were asked to
-        stop: the same on every rank.
+        Returns the squared norms before clipping, the number of skipped samples, and the number of ranks that were
+        asked to stop; the same on every rank.
         """
         parts = [list(self.model.backbone.parameters()), *([head.weight] for head in self.model.heads.values())]
-        told = torch.tensor([skipped, stop_asked], dtype=torch.float32, device=self.device)
-        numbers = torch.cat([*(squared_norm(part) for part in parts), told])
-        whole = numbers[:1].clone()  # the backbone's gradient is on every rank already, unless it is spread over them
+        counts = torch.tensor([skipped, stop_requested], dtype=torch.float32, device=self.device)
+        numbers = torch.cat([*(squared_norm(part) for part in parts), counts])
+        backbone_norm = numbers[
+            :1
+        ].clone()  # the backbone's gradient is the same on every rank, unless it is split over them
         numbers = self.ranks.sum(numbers)
         if not self.model.parallel.sharded:
-            numbers[:1] = whole
+            numbers[:1] = backbone_norm
         squared_norms, all_skipped, stops = numbers[:-2], numbers[-2], numbers[-1]
         for part, squared in zip(parts, squared_norms, strict=True):
             clip(part, squared.sqrt(), self.config.optimizer.clip_norm)

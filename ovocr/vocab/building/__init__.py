@@ -1,1 +1,4 @@
-"""Makes vocabularies from the stored text of labelled data sets: shards counted, merged, ranked by frequency."""
+"""Builds vocabularies from the stored text of data sets: counts the words of shards, merges and ranks them.
+
+Imports the modules of vocab, dataset, processes and base, but not vocab.coverage.
+"""

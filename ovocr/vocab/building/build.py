@@ -1,32 +1,36 @@
-"""``ovocr vocab build``: the stored text of data sets in, a vocabulary out."""
+"""``ovocr vocab build``: builds a vocabulary from the stored text of data sets."""
 
 import hashlib
 import sys
+from collections import Counter
 from typing import Any
 
+from ovocr.base import plural
 from ovocr.base.errors import OvocrError
 from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.text import TextShard, find_shards
 from ovocr.processes.cores import available_cores
 from ovocr.processes.termination import terminable
 from ovocr.vocab.building.drop_list import read_drop_lists
 from ovocr.vocab.building.options import VocabularyOptions
 from ovocr.vocab.building.ranking import Ranking, rank_words
 from ovocr.vocab.building.report import BuildReport, counts, total_distinct
-from ovocr.vocab.building.shard_counts import ShardCounts, count_shards
+from ovocr.vocab.building.shard_counts import CountedShards, count_shards
 from ovocr.vocab.building.work_folder import work_folder
-from ovocr.vocab.corpus import TextShard, find_shards
-from ovocr.vocab.merged_counts import check_duckdb, merged_counts
+from ovocr.vocab.count_merging import check_duckdb, merged_counts
 from ovocr.vocab.segmentation.normalisation import NORMALISATION
 from ovocr.vocab.vocabulary import Vocabulary
 
 
 def build_vocabulary(options: VocabularyOptions, *, progress: bool = False) -> BuildReport:
-    """Count the words of all finished shards and write the most frequent to ``options.out``, from frequent to rare.
+    """Counts the words of all finished shards and writes the most frequent to ``options.out``, from frequent to rare.
 
-    The files are a function of the stored text and the options that concern words; neither the order of data sets and
-    shards nor workers or memory change them. Nothing is there under the final names before it is complete.
+    The files depend only on the stored text and the options about words, not on the order of data sets and shards, the
+    workers or the memory. They get their final names when they are complete.
 
-    progress: show how far it is, on a terminal's stderr. Raises OvocrError, also on Ctrl-C and SIGTERM.
+    progress: show progress on stderr if it is a terminal.
+
+    Raises OvocrError, also on Ctrl-C and SIGTERM.
     """
     check_duckdb()
     options.check_out()
@@ -42,13 +46,13 @@ def build_vocabulary(options: VocabularyOptions, *, progress: bool = False) -> B
             options.check_out()
             vocabulary.save(options.out)
     except KeyboardInterrupt:
-        raise OvocrError(f"stopped; nothing was written to {options.out}") from None
+        raise OvocrError(f"interrupted; nothing was written to {options.out}") from None
     return BuildReport(options=options, vocabulary=vocabulary, counted=counted, ranking=ranking, listed=len(dropped))
 
 
 def _count_and_rank(
     options: VocabularyOptions, shards: list[TextShard], dropped: list[str], progress: bool
-) -> tuple[ShardCounts, Ranking]:
+) -> tuple[CountedShards, Ranking]:
     with work_folder(options.out) as folder:
         counted = count_shards(
             shards,
@@ -59,25 +63,27 @@ def _count_and_rank(
             progress=progress,
         )
         if progress and sys.stderr.isatty():
-            print(f"merging {len(counted.files):,} files of counted words", file=sys.stderr, flush=True)
+            print(f"merging {plural.counted(len(counted.files), 'file')} of word counts", file=sys.stderr, flush=True)
         with merged_counts(counted.files, folder.merged, memory=options.memory) as connection:
             return counted, rank_words(connection, size=options.size, min_count=options.min_count, dropped=dropped)
 
 
-def _why_empty(options: VocabularyOptions, counted: ShardCounts, ranking: Ranking) -> str:
+def _why_empty(options: VocabularyOptions, counted: CountedShards, ranking: Ranking) -> str:
     names = ", ".join(map(str, options.data_sets))
     if not counted.tokens:
-        return f"{names}: no word in the stored text of {counted.images:,} images; a vocabulary needs one"
+        images = plural.counted(counted.images, "image")
+        return f"{names}: no word in the stored text of {images}; a vocabulary needs at least one word"
+    words = plural.counted(total_distinct(ranking), "distinct word")
     return (
-        f"{names}: no word is left: of {total_distinct(ranking):,} distinct ones {ranking.listed.distinct:,} are on "
-        f"--drop lists and {ranking.rare.distinct:,} were read less than --min-count {options.min_count} times"
+        f"{names}: no word is left of {words}: {ranking.listed.distinct:,} on --drop lists, {ranking.rare.distinct:,} "
+        f"below --min-count {options.min_count}"
     )
 
 
 def _settings(
-    options: VocabularyOptions, shards: list[TextShard], dropped: list[str], counted: ShardCounts, ranking: Ranking
+    options: VocabularyOptions, shards: list[TextShard], dropped: list[str], counted: CountedShards, ranking: Ranking
 ) -> dict[str, Any]:
-    """What the JSON file says. No names of folders, no times: equal data sets and options give equal files."""
+    """Returns the settings for the JSON file. Without folder names and times, so equal inputs give equal files."""
     return {
         "normalisation": NORMALISATION,
         "segmenter": options.segmentation.describe(),
@@ -95,12 +101,9 @@ def _settings(
 
 
 def _describe_sources(shards: list[TextShard]) -> list[dict[str, Any]]:
-    """Each data set by the hash of its manifest and its finished shards, whatever order they were given in."""
-    found: dict[Any, int] = {}
-    for shard in shards:
-        found[shard.root] = found.get(shard.root, 0) + 1
+    """Returns manifest hash and number of finished shards of each data set, in an order independent of the input's."""
     described = [
         {"manifest_sha256": hashlib.sha256(LabelledDataSet(root).manifest_path.read_bytes()).hexdigest(), "shards": n}
-        for root, n in found.items()
+        for root, n in Counter(shard.root for shard in shards).items()
     ]
     return sorted(described, key=lambda source: (source["manifest_sha256"], source["shards"]))

@@ -1,4 +1,4 @@
-"""Files of words that a vocabulary is to leave out."""
+"""Reads drop lists: files of words that a vocabulary leaves out."""
 
 from pathlib import Path
 
@@ -8,9 +8,9 @@ from ovocr.vocab.word_script import MIXED, script_of
 
 
 def read_drop_lists(paths: tuple[Path, ...], segmentation: Segmentation) -> list[str]:
-    """The words of all files, one a line in any spelling, normalised as text is; distinct and sorted.
+    """Returns the words of all files, one per line in any spelling, normalised, distinct and sorted.
 
-    Empty lines are passed over. Raises OvocrError naming file and line where a line is not one word.
+    Skips empty lines. Raises OvocrError, naming file and line, if a line is not one word.
     """
     words: set[str] = set()
     for path in paths:
@@ -24,13 +24,13 @@ def _only_word(line: str, segmentation: Segmentation, place: str) -> str:
     words = segment(line, segmentation)
     if len(words) == 1:
         return words[0]
-    # How Chinese is cut goes by what stands beside it: a word that falls apart alone may be whole in a text.
+    # How Chinese is cut depends on the context: a word that is cut when alone may be one word in a text.
     text = load_segmenter(segmentation).normalise(line)
     if words and text == "".join(words) and script_of(text) != MIXED:
         return text
     if not words:
-        raise OvocrError(f'{place}: "{line}" is no word: words have a letter; remove the line')
-    raise OvocrError(f'{place}: "{line}" is not one word but {len(words)} ({" ".join(words)}); give each its own line')
+        raise OvocrError(f'{place}: "{line}" is not a word, because it has no letter; remove the line')
+    raise OvocrError(f'{place}: "{line}" is {len(words)} words ({" ".join(words)}); write one word per line')
 
 
 def _read_lines(path: Path) -> list[str]:

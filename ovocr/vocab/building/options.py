@@ -1,60 +1,61 @@
-"""What a user can choose of a vocabulary."""
+"""Options of `ovocr vocab build`, with their defaults and one-line help texts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ovocr.base.errors import OvocrError, UsageError
-from ovocr.vocab.merged_counts import DEFAULT_MEMORY
+from ovocr.vocab.count_merging import DEFAULT_MEMORY
+from ovocr.vocab.lexicon import LEXICON
 from ovocr.vocab.segmentation.segmenter import DEFAULT, Segmentation
-from ovocr.vocab.vocabulary import LEXICON, description_path
+from ovocr.vocab.vocabulary import description_path
 
-# That of the method, and of the built-in lexicon.
-DEFAULT_SIZE = 365_187
-# Class ids are stored as float32, which has every whole number up to here.
+# Class ids are stored as float32, which is exact up to here.
 LARGEST_SIZE = 2**24
 
 
 @dataclass(frozen=True, kw_only=True)
 class VocabularyOptions:
-    """What to make of which data sets.
+    """Options of ``vocab build``. Raises UsageError, naming the option, if a value is not allowed.
 
-    data_sets: folders of ``build-labels``. out: the vocabulary's file; force: replace one that is there. size: how many
-    words at most. min_count: words that were read less often are left out. drop_lists: files of words to leave out, one
-    a line. workers: processes that count; None for one a core. memory: bytes that counting, and then merging, may take
-    beside what the processes have anyway.
-
-    Raises UsageError for what cannot be.
+    memory: bytes for counting, and then for merging, beside the memory of the processes themselves.
     """
 
-    data_sets: tuple[Path, ...]
-    out: Path
-    force: bool = False
-    size: int = DEFAULT_SIZE
-    min_count: int = 1
-    drop_lists: tuple[Path, ...] = ()
-    segmentation: Segmentation = DEFAULT
-    workers: int | None = None
-    memory: int = DEFAULT_MEMORY
+    data_sets: tuple[Path, ...] = field(metadata={"help": "Folders of build-labels."})
+    out: Path = field(metadata={"help": "File of the vocabulary; PATH.json is written beside it."})
+    force: bool = field(default=False, metadata={"help": "Replace an existing vocabulary."})
+    # The size of the built-in lexicon.
+    size: int = field(default=365_187, metadata={"help": "Maximum number of words."})
+    min_count: int = field(default=1, metadata={"help": "Leave out words that were read less than N times."})
+    drop_lists: tuple[Path, ...] = field(
+        default=(), metadata={"help": "File of words to leave out, one per line; may be repeated."}
+    )
+    segmentation: Segmentation = field(
+        default=DEFAULT, metadata={"help": "Han characters: as-read, or simplified to fold traditional ones."}
+    )
+    workers: int | None = field(default=None, metadata={"help": "Processes that count words; by default one per core."})
+    memory: int = field(
+        default=DEFAULT_MEMORY, metadata={"help": "Memory for counting, and then for merging, such as 500MB."}
+    )
 
     def __post_init__(self) -> None:
         if not 1 <= self.size <= LARGEST_SIZE:
-            raise UsageError(f"--size {self.size}: from 1 to {LARGEST_SIZE} are possible")
+            raise UsageError(f"--size {self.size}: must be from 1 to {LARGEST_SIZE}")
         if self.min_count < 1:
-            raise UsageError(f"--min-count {self.min_count}: at least 1 is needed")
+            raise UsageError(f"--min-count {self.min_count}: must be at least 1")
         if self.workers is not None and self.workers < 1:
-            raise UsageError(f"--workers {self.workers}: at least 1 is needed")
+            raise UsageError(f"--workers {self.workers}: must be at least 1")
 
     def check_out(self) -> None:
-        """Raises OvocrError where ``out`` would replace a vocabulary, whose class ids data sets and runs go by."""
+        """Raises OvocrError if ``out`` would replace a vocabulary, on which data sets and runs may depend."""
         for path in (self.out, description_path(self.out)):
             if path.exists() and not self.force:
-                raise OvocrError(f"--out {self.out}: {path} is there; choose another --out, or --force replaces it")
+                raise OvocrError(f"--out {self.out}: {path} exists; choose another --out, or replace it with --force")
 
 
 def out_path(text: str) -> Path:
-    """The path of --out. Raises UsageError for standard output, and for the name of the built-in vocabulary."""
+    """Returns the path of --out. Raises UsageError for standard output and for the built-in vocabulary's name."""
     if text == "-":
         raise UsageError("--out -: a vocabulary is two files; a file's path is needed")
     if text == LEXICON:
-        raise UsageError(f"--out {LEXICON}: names the built-in vocabulary; ./{LEXICON} would be a file")
+        raise UsageError(f"--out {LEXICON}: is the name of the built-in vocabulary; ./{LEXICON} would be a file")
     return Path(text)

@@ -1,4 +1,4 @@
-"""Which of the counted words become classes, and in which order."""
+"""Selects the counted words that become classes and orders them by frequency."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from ovocr.vocab.merged_counts import fetch_rows
+from ovocr.vocab.count_merging import fetch_rows
 
 
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """Some of the words. distinct: how many; tokens: how often they were read, together."""
+    """A group of words. distinct: number of words. tokens: number of their occurrences."""
 
     distinct: int = 0
     tokens: int = 0
@@ -19,9 +19,10 @@ class Share:
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
-    """words: those kept, from frequent to rare; frequencies: how often each was read.
+    """The words of a vocabulary, from frequent to rare, and the groups of words that it leaves out.
 
-    Every word that was read is one of: listed (on a drop list), rare (below the least count), beyond (the size), kept.
+    frequencies: number of occurrences of each word.
+    listed: words on a drop list. rare: words below the least count. beyond: words beyond the vocabulary's size.
     """
 
     words: list[str]
@@ -36,7 +37,7 @@ class Ranking:
         return Share(distinct=len(self.words), tokens=sum(self.frequencies))
 
 
-# Words read equally often by the pictures they are in, then by their UTF-8 bytes: no order of shards has a part in it.
+# Ties are broken by the number of images, then by UTF-8 bytes, so the order of shards does not matter.
 _RANKED = """
     SELECT word, tokens FROM words ANTI JOIN listed USING (word)
     WHERE tokens >= ? ORDER BY tokens DESC, images DESC, word LIMIT ?
@@ -44,16 +45,17 @@ _RANKED = """
 
 
 def rank_words(connection: Any, *, size: int, min_count: int, dropped: list[str]) -> Ranking:
-    """The ``size`` most frequent words of ``merged_counts``'s table, of those read ``min_count`` times or more.
+    """Returns the ``size`` most frequent words in the table of ``merged_counts``.
 
-    dropped: words that are left out. Memory: the words that are kept.
+    min_count: words with fewer occurrences are left out.
+    dropped: words to leave out. Memory: the words that are kept.
     """
     connection.register("listed", pa.table({"word": pa.array(dropped, pa.string())}))
     (listed,) = fetch_rows(
         connection,
         "SELECT count(*), CAST(coalesce(sum(tokens), 0) AS BIGINT) FROM words SEMI JOIN listed USING (word)",
     )
-    # From frequent to rare: the tokens of a word, how many words have as many.
+    # (tokens of a word, number of words with as many tokens), from frequent to rare.
     steps = fetch_rows(
         connection,
         "SELECT tokens, count(*) FROM words ANTI JOIN listed USING (word) GROUP BY tokens ORDER BY tokens DESC",
@@ -71,7 +73,7 @@ def rank_words(connection: Any, *, size: int, min_count: int, dropped: list[str]
 
 
 def _least_tokens(steps: Sequence[tuple[Any, ...]], size: int, min_count: int) -> int:
-    """How often the last word of the vocabulary was read: what is rarer need not be sorted."""
+    """Returns the number of occurrences of the vocabulary's last word; rarer words need not be sorted."""
     taken = 0
     for tokens, words in steps:
         taken += words

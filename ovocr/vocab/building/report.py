@@ -1,12 +1,13 @@
-"""What was built: for people, for scripts, and in the JSON file beside the vocabulary."""
+"""Reports a built vocabulary: a table for a terminal, JSON, and the counts for the vocabulary's JSON file."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from ovocr.base.escape import for_terminal
+from ovocr.base.plural import counted
 from ovocr.vocab.building.options import VocabularyOptions
 from ovocr.vocab.building.ranking import Ranking
-from ovocr.vocab.building.shard_counts import ShardCounts
+from ovocr.vocab.building.shard_counts import CountedShards
 from ovocr.vocab.vocabulary import Vocabulary
 
 _SHOWN = 10
@@ -14,16 +15,16 @@ _SHOWN = 10
 
 @dataclass(frozen=True, kw_only=True)
 class BuildReport:
-    """A vocabulary that was built, and from what. listed: how many distinct words the drop lists have."""
+    """A built vocabulary and its sources. listed: number of distinct words on the drop lists."""
 
     options: VocabularyOptions
     vocabulary: Vocabulary
-    counted: ShardCounts
+    counted: CountedShards
     ranking: Ranking
     listed: int
 
     def to_json(self) -> dict[str, Any]:
-        """out, size, sha256, what ``counts`` has, and first and last: words with their tokens."""
+        """Returns out, size, sha256, the fields of ``counts``, and first and last: words with their tokens."""
         words = list(zip(self.ranking.words, self.ranking.frequencies, strict=True))
         named = [{"word": word, "tokens": tokens} for word, tokens in words]
         return {
@@ -36,7 +37,7 @@ class BuildReport:
         }
 
     def format_table(self) -> str:
-        """Lines for a terminal, without a line end after the last."""
+        """Returns lines for a terminal, without a line end after the last."""
         ranking = self.ranking
         rows = [
             ("images", self.counted.images, None),
@@ -53,11 +54,12 @@ class BuildReport:
         ]
         lines = [f"{'':<34}{'distinct':>14}{'read':>18}", *(self._row(*row) for row in rows)]
         if ranking.kept.distinct < self.options.size:
-            lines.append(f"Fewer than --size {self.options.size:,}: there are no more.")
+            lines.append(f"Fewer words than --size {self.options.size:,}: there are no more.")
+        words = counted(len(self.vocabulary), "word")
         lines += [
-            f"first words (each with how often it was read): {_listing(ranking, slice(0, _SHOWN))}",
+            f"first words (with number of occurrences): {_listing(ranking, slice(0, _SHOWN))}",
             f"last words: {_listing(ranking, slice(-_SHOWN, None))}",
-            f"{for_terminal(str(self.options.out))}: {len(self.vocabulary):,} words, sha256 {self.vocabulary.sha256}",
+            f"{for_terminal(str(self.options.out))}: {words}, sha256 {self.vocabulary.sha256}",
         ]
         return "\n".join(lines)
 
@@ -66,24 +68,24 @@ class BuildReport:
         return f"{label:<34}{distinct:>14,}{share}"
 
 
-def counts(counted: ShardCounts, ranking: Ranking) -> dict[str, Any]:
-    """Figures that depend on the stored text and the options alone."""
+def counts(shards: CountedShards, ranking: Ranking) -> dict[str, Any]:
+    """Returns the figures that depend only on the stored text and the options."""
     return {
-        "images": counted.images,
-        "images_without_text": counted.images_without_text,
-        "tokens": counted.tokens,
+        "images": shards.images,
+        "images_without_text": shards.images_without_text,
+        "tokens": shards.tokens,
         "distinct_words": total_distinct(ranking),
         "dropped": asdict(ranking.listed),
         "below_min_count": asdict(ranking.rare),
         "beyond_size": asdict(ranking.beyond),
         "kept": asdict(ranking.kept),
-        "token_coverage": round(ranking.kept.tokens / counted.tokens, 6),
+        "token_coverage": round(ranking.kept.tokens / shards.tokens, 6),
         "tokens_of_last": ranking.frequencies[-1],
     }
 
 
 def total_distinct(ranking: Ranking) -> int:
-    """How many distinct words were read."""
+    """Returns the number of distinct words in the stored text."""
     return sum(share.distinct for share in (ranking.listed, ranking.rare, ranking.beyond, ranking.kept))
 
 

@@ -1,4 +1,4 @@
-"""The counting of shards by processes, in a memory that does not grow with them."""
+"""Counts the words of shards in parallel processes, in constant memory."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -8,20 +8,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ovocr.base.errors import OvocrError
-from ovocr.vocab.corpus import TextShard, map_shards, read_images
+from ovocr.dataset.text import TextShard, read_images
+from ovocr.processes.shard_map import map_shards
 from ovocr.vocab.segmentation.segmenter import Segmentation, segment_lines
 
 _SCHEMA = pa.schema([("word", pa.string()), ("tokens", pa.int64()), ("images", pa.int64())])
-# Of a word while it is counted and while it is written.
-_BYTES_A_WORD = 400
+# Memory of a word while it is counted and written.
+_BYTES_PER_WORD = 400
 _LEAST_WORDS = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShardCounts:
-    """images: pictures that were read; images_without_text: of them without a line. tokens: words with multiplicity.
+class CountedShards:
+    """Counts of one or more shards. files: the files of their word counts, at least one per shard.
 
-    files: of the counted words, one or more.
+    images: number of images. images_without_text: number of images without a line. tokens: words with multiplicity.
     """
 
     images: int = 0
@@ -29,8 +30,8 @@ class ShardCounts:
     tokens: int = 0
     files: tuple[Path, ...] = ()
 
-    def __add__(self, other: "ShardCounts") -> "ShardCounts":
-        return ShardCounts(
+    def __add__(self, other: "CountedShards") -> "CountedShards":
+        return CountedShards(
             images=self.images + other.images,
             images_without_text=self.images_without_text + other.images_without_text,
             tokens=self.tokens + other.tokens,
@@ -40,31 +41,34 @@ class ShardCounts:
 
 @dataclass
 class _Words:
-    """tokens: how often each word was read. in_images: in how many pictures."""
+    """Word counts. tokens: word to its number of occurrences. in_images: word to the number of images with it."""
 
     tokens: Counter[str] = field(default_factory=Counter)
     in_images: Counter[str] = field(default_factory=Counter)
 
     def write(self, path: Path) -> None:
-        """Write Parquet with a row a word, sorted by word: word, tokens, images."""
+        """Writes Parquet with the columns word, tokens, images and one row per word, sorted by word."""
         words = list(self.tokens)
         columns = [words, list(self.tokens.values()), [self.in_images[word] for word in words]]
         table = pa.table(columns, schema=_SCHEMA).sort_by("word")
-        # A dictionary of words that stand there once each would be another copy of them.
+        # Every word occurs once, so a dictionary of words would only be another copy of them.
         pq.write_table(table, path, compression="zstd", use_dictionary=["tokens", "images"])
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShardCounter:
-    """What a process does with a shard. most_words: distinct words it holds before it begins another file."""
+    """Counts shards in any process. folder: for the files. roots: the data sets, in order.
+
+    most_words: number of distinct words at which a file is written and the next one begins.
+    """
 
     folder: Path
     roots: tuple[Path, ...]
     segmentation: Segmentation
     most_words: int
 
-    def __call__(self, shard: TextShard) -> ShardCounts:
-        """Count a shard of one of ``roots`` into files of ``folder``."""
+    def __call__(self, shard: TextShard) -> CountedShards:
+        """Counts a shard of one of ``roots`` into files in ``folder``. Raises OvocrError."""
         words = _Words()
         files: list[Path] = []
         images = without_text = tokens = 0
@@ -80,29 +84,29 @@ class ShardCounter:
                 words = _Words()
         if words.tokens or not files:
             files.append(self._write(words, shard, len(files)))
-        return ShardCounts(images=images, images_without_text=without_text, tokens=tokens, files=tuple(files))
+        return CountedShards(images=images, images_without_text=without_text, tokens=tokens, files=tuple(files))
 
     def _write(self, words: _Words, shard: TextShard, part: int) -> Path:
         path = self.folder / f"{self.roots.index(shard.root)}-{shard.number:05d}-{part}.parquet"
         try:
             words.write(path)
         except OSError as error:
-            raise OvocrError(f"{self.folder}: counted words cannot be written: {error}; is the disk full?") from error
+            raise OvocrError(f"{self.folder}: word counts cannot be written: {error}; is the disk full?") from error
         return path
 
 
 def count_shards(
     shards: list[TextShard], folder: Path, segmentation: Segmentation, *, workers: int, memory: int, progress: bool
-) -> ShardCounts:
-    """The sums over all shards, and the files of their words. memory: bytes, for all processes together.
+) -> CountedShards:
+    """Returns the sums over all shards and the files of their words. memory: bytes for all processes together.
 
-    Raises OvocrError where a shard cannot be read.
+    Raises OvocrError if a shard cannot be read.
     """
     counter = ShardCounter(
         folder=folder,
         roots=tuple(dict.fromkeys(shard.root for shard in shards)),
         segmentation=segmentation,
-        most_words=max(_LEAST_WORDS, memory // (_BYTES_A_WORD * workers)),
+        most_words=max(_LEAST_WORDS, memory // (_BYTES_PER_WORD * workers)),
     )
     counted = map_shards(counter, shards, workers=workers, progress="counting" if progress else None)
-    return sum(counted, ShardCounts())
+    return sum(counted, CountedShards())

@@ -1,4 +1,4 @@
-"""Where a vocabulary is made: beside its file, on a disk that has room for it."""
+"""The temporary folder of a vocabulary build, next to the vocabulary's file and so on the same disk."""
 
 import shutil
 from collections.abc import Iterator
@@ -13,35 +13,35 @@ SUFFIX = ".building"
 
 @dataclass(frozen=True)
 class WorkFolder:
-    """counts: of the counted shards. merged: of the merge, and of what does not fit in memory. Both are there."""
+    """The temporary folder and its two subfolders, both of which exist."""
 
     root: Path
 
     @property
     def counts(self) -> Path:
-        """Folder of Parquet files."""
+        """Folder of the Parquet files of word counts."""
         return self.root / "counts"
 
     @property
     def merged(self) -> Path:
-        """Folder of DuckDB's files."""
+        """Folder of DuckDB's table and temporary files."""
         return self.root / "merged"
 
     @property
     def parts(self) -> tuple[Path, Path]:
-        """Both."""
+        """Both subfolders."""
         return self.counts, self.merged
 
 
 @contextmanager
 def work_folder(out: Path) -> Iterator[WorkFolder]:
-    """The empty folder ``<out>.building``; it is gone behind the block, and what a killed run left in it before.
+    """Yields the empty folder ``<out>.building`` and removes it afterwards. Clears what a killed run left in it.
 
-    Raises OvocrError where another process makes the same vocabulary.
+    Raises OvocrError if another process builds the same vocabulary.
     """
     folder = WorkFolder(out.with_name(out.name + SUFFIX))
     try:
-        with locked(folder.root / "lock", f"--out {out}: another process makes this vocabulary"):
+        with locked(folder.root / "lock", f"--out {out}: another process builds this vocabulary"):
             _clear(folder)
             for part in folder.parts:
                 part.mkdir()
@@ -50,7 +50,7 @@ def work_folder(out: Path) -> Iterator[WorkFolder]:
             finally:
                 _clear(folder)
     finally:
-        with suppress(OSError):  # another process is in it
+        with suppress(OSError):  # another process uses it
             folder.root.rmdir()
 
 

@@ -1,4 +1,7 @@
-"""How well vocabularies suit a corpus: figures, a table for a terminal, and a page."""
+"""Coverage: how well vocabularies suit the stored text of data sets, as figures, a terminal table and an HTML page.
+
+Imports the modules of vocab, dataset, pages, processes and base, but not vocab.building.
+"""
 
 from ovocr.vocab.coverage.figures import Coverage
 from ovocr.vocab.coverage.measuring import measure, measure_coverage

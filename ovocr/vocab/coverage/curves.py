@@ -1,4 +1,4 @@
-"""Figures that are curves and bins: coverage by size, frequency by rank, images by their words."""
+"""Curves and histograms of a coverage report: coverage by size, frequency by rank, words per image."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -9,23 +9,24 @@ from ovocr.vocab.coverage.figures import FrequencyBand, RankPoint, SizePoint, Wo
 
 Counts = npt.NDArray[np.int64]
 
-# Images by their number of distinct in-vocabulary words: the least number of each class, and its name.
+# Groups of images by their number of distinct in-vocabulary words: the least number of each group, and its name.
 WORD_CLASSES = ((0, "0"), (1, "1-9"), (10, "10-99"), (100, "100+"))
 HISTOGRAM_LEAST = (0, 1, 2, 5, 10, 20, 50, 100, 200)
 PERCENTILES = (5, 25, 50, 75, 95, 100)
-RANKS_A_DECADE = 12
+RANKS_PER_DECADE = 12
 
 
 def sizes_up_to(limit: int) -> list[int]:
-    """1, 2, 5, 10, 20 ... below ``limit``, then ``limit``."""
+    """Returns 1, 2, 5, 10, 20 ... below ``limit``, then ``limit``."""
     steps = (digit * 10**power for power in range(len(str(limit))) for digit in (1, 2, 5))
     return [*(step for step in steps if step < limit), limit]
 
 
 def size_curve(class_tokens: Counts, words_by_tokens: Mapping[int, int], tokens: int) -> tuple[SizePoint, ...]:
-    """Coverage of the first words of a vocabulary. class_tokens: [classes], tokens of each class.
+    """Returns the coverage of the first words of a vocabulary, by their number.
 
-    words_by_tokens: number of tokens -> how many words of the corpus have so many; tokens: of the corpus.
+    class_tokens: [classes], tokens of each class. words_by_tokens: number of tokens to the number of words of the
+    corpus with so many. tokens: of the corpus.
     """
     sizes = sizes_up_to(len(class_tokens))
     covered = np.cumsum(class_tokens)
@@ -37,29 +38,29 @@ def size_curve(class_tokens: Counts, words_by_tokens: Mapping[int, int], tokens:
 
 
 def _most_frequent(words_by_tokens: Mapping[int, int], sizes: Sequence[int]) -> Iterator[int]:
-    """Tokens of the ``size`` most frequent words, for rising sizes."""
-    left = iter(sorted(words_by_tokens.items(), reverse=True))
-    each, words = next(left, (0, 0))
-    before = taken = 0  # words and tokens of those that are more frequent than ``each``
+    """Yields the tokens of the ``size`` most frequent words, for rising sizes."""
+    remaining = iter(sorted(words_by_tokens.items(), reverse=True))
+    frequency, words = next(remaining, (0, 0))
+    words_before = tokens_before = 0  # of words with a higher frequency
     for size in sizes:
-        while size > before + words and each:
-            before, taken = before + words, taken + each * words
-            each, words = next(left, (0, 0))
-        yield taken + each * min(size - before, words)
+        while size > words_before + words and frequency:
+            words_before, tokens_before = words_before + words, tokens_before + frequency * words
+            frequency, words = next(remaining, (0, 0))
+        yield tokens_before + frequency * min(size - words_before, words)
 
 
 def rank_frequency(class_tokens: Counts, class_images: Counts) -> tuple[RankPoint, ...]:
-    """At the ranks of classes that occur, a twelfth of a decade apart, the first and the last among them."""
+    """Returns points at ranks of occurring classes, a twelfth of a decade apart, with the first and the last rank."""
     tokens, images = (np.sort(counts[counts > 0])[::-1] for counts in (class_tokens, class_images))
     if not len(tokens):
         return ()
-    decades = np.arange(np.log10(len(tokens)) * RANKS_A_DECADE)
-    ranks = sorted({*(int(rank) for rank in np.rint(10 ** (decades / RANKS_A_DECADE))), 1, len(tokens)})
+    steps = np.arange(np.log10(len(tokens)) * RANKS_PER_DECADE)
+    ranks = sorted({*(int(rank) for rank in np.rint(10 ** (steps / RANKS_PER_DECADE))), 1, len(tokens)})
     return tuple(RankPoint(rank=rank, tokens=int(tokens[rank - 1]), images=int(images[rank - 1])) for rank in ranks)
 
 
 def class_frequency(class_tokens: Counts, class_images: Counts) -> tuple[FrequencyBand, ...]:
-    """Bands 0, 1, 2-9, 10-99 ... up to the most frequent class."""
+    """Returns the bands 0, 1, 2-9, 10-99 ... up to the most frequent class."""
     most = int(class_tokens.max(initial=0))
     least = [0, 1, 2, *(10**power for power in range(1, len(str(most))))]
     by_tokens, by_images = (_count_bins(counts, least) for counts in (class_tokens, class_images))
@@ -75,7 +76,7 @@ def _count_bins(counts: Counts, least: Sequence[int]) -> list[int]:
 
 
 def words_per_image(images_by_words: Mapping[int, int]) -> WordsPerImage:
-    """images_by_words: number of distinct in-vocabulary words -> images that have so many."""
+    """Returns the figures of images_by_words: number of distinct in-vocabulary words to images with so many."""
     images = sum(images_by_words.values())
     bins = bin_images(images_by_words, HISTOGRAM_LEAST)
     names = bin_names([*HISTOGRAM_LEAST])
@@ -87,13 +88,13 @@ def words_per_image(images_by_words: Mapping[int, int]) -> WordsPerImage:
 
 
 def image_classes(images_by_words: Mapping[int, int]) -> dict[str, int]:
-    """Images of each of ``WORD_CLASSES``, by name."""
+    """Returns the number of images in each of ``WORD_CLASSES``, by name."""
     bins = bin_images(images_by_words, [least for least, _ in WORD_CLASSES])
     return {name: images for (_, name), images in zip(WORD_CLASSES, bins, strict=True)}
 
 
 def bin_images(images_by_words: Mapping[int, int], least: Sequence[int]) -> list[int]:
-    """Images whose number of words is at least each of ``least`` and below the next."""
+    """Returns the number of images per bin. least: the least number of words in each bin."""
     bins = [0] * len(least)
     for words, images in images_by_words.items():
         bins[int(np.searchsorted(np.array(least), words, side="right")) - 1] += images
@@ -101,13 +102,13 @@ def bin_images(images_by_words: Mapping[int, int], least: Sequence[int]) -> list
 
 
 def bin_names(least: Sequence[int]) -> list[str]:
-    """Such as "0", "1", "2-9"; the last one ends before the next power of ten."""
+    """Returns names such as "0", "1", "2-9". The last bin ends before the next power of ten."""
     ends = [*(number - 1 for number in least[1:]), 10 ** len(str(least[-1])) - 1]
     return [str(first) if first == last else f"{first}-{last}" for first, last in zip(least, ends, strict=True)]
 
 
 def _percentile(images_by_words: Mapping[int, int], percent: int) -> int:
-    """The least number of words that ``percent`` of the images do not exceed; 0 without images."""
+    """Returns the least number of words that ``percent`` of the images do not exceed; 0 without images."""
     images, seen = sum(images_by_words.values()), 0
     for words in sorted(images_by_words):
         seen += images_by_words[words]

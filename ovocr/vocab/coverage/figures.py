@@ -1,6 +1,6 @@
-"""The figures of a coverage report. What each means to a reader: docs/vocabulary.md.
+"""The figures of a coverage report. docs/vocabulary.md explains them.
 
-Tokens are words with multiplicity. A share of nothing is 0.
+Tokens are words with multiplicity.
 """
 
 import json
@@ -9,15 +9,21 @@ from typing import Any
 
 
 def share(part: int, whole: int) -> float:
-    """From 0 to 1; 0 of nothing."""
+    """Returns part / whole, from 0 to 1; 0 if ``whole`` is 0."""
     return part / whole if whole else 0.0
+
+
+def _as_json(figures: Any) -> dict[str, Any]:
+    """Returns the fields of a dataclass as JSON has them: tuples become lists."""
+    value: dict[str, Any] = json.loads(json.dumps(asdict(figures)))
+    return value
 
 
 @dataclass(frozen=True, kw_only=True)
 class SizePoint:
-    """The share of tokens that the first ``size`` words of a vocabulary cover, and any ``size`` words could at best.
+    """token_coverage: the share of tokens that the first ``size`` words of a vocabulary cover.
 
-    best: the share of the ``size`` most frequent words of the corpus.
+    best: the share of the ``size`` most frequent words of the corpus, which is the maximum for any ``size`` words.
     """
 
     size: int
@@ -27,7 +33,7 @@ class SizePoint:
 
 @dataclass(frozen=True, kw_only=True)
 class FrequencyBand:
-    """How many classes have so many tokens, and how many stand in so many images. band: such as "0" or "10-99"."""
+    """Number of classes with so many tokens, and with so many images. band: such as "0" or "10-99"."""
 
     band: str
     classes_by_tokens: int
@@ -36,7 +42,7 @@ class FrequencyBand:
 
 @dataclass(frozen=True, kw_only=True)
 class RankPoint:
-    """The class of this rank by tokens and how many it has; the class of this rank by images, likewise."""
+    """tokens: of the class with this rank by tokens. images: of the class with this rank by images."""
 
     rank: int
     tokens: int
@@ -45,10 +51,10 @@ class RankPoint:
 
 @dataclass(frozen=True, kw_only=True)
 class WordsPerImage:
-    """Distinct in-vocabulary words of an image, over all images.
+    """Distinct in-vocabulary words per image, over all images.
 
-    percentiles: percent of the images -> the least number of words that so many of them do not exceed. histogram:
-    images by their number of words, in bins such as "0" or "10-19".
+    percentiles: percent of the images to the least number of words that so many images do not exceed.
+    histogram: number of images by their number of words, in bins such as "0" or "10-19".
     """
 
     mean: float
@@ -58,7 +64,7 @@ class WordsPerImage:
 
 @dataclass(frozen=True, kw_only=True)
 class ScriptCoverage:
-    """The words of one script (``ovocr.vocab.word_script``). token_share: of all tokens of the corpus."""
+    """Words of one script (``ovocr.vocab.word_script``). token_share: the script's share of the corpus's tokens."""
 
     script: str
     tokens: int
@@ -71,9 +77,9 @@ class ScriptCoverage:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceCoverage:
-    """A data set, or a part of one: an input source, or a shard where all shards are of one source.
+    """Coverage of a data set or of a part: a source, or a shard if all shards come from one source.
 
-    parts: of a data set that has several.
+    parts: the parts of a data set with several.
     """
 
     name: str
@@ -88,7 +94,7 @@ class SourceCoverage:
 
 @dataclass(frozen=True, kw_only=True)
 class ListedWord:
-    """A word of the corpus, and an image that has it. count: its tokens; example: the image's key in the data set."""
+    """A word of the corpus and an image with it. count: its tokens. example: the image's key in the data set."""
 
     word: str
     count: int
@@ -99,15 +105,17 @@ class ListedWord:
 
 @dataclass(frozen=True, kw_only=True)
 class Coverage:
-    """Counts over all images that were read.
+    """The coverage of a corpus by one vocabulary, over all images.
 
-    vocabulary: as the user calls it; segmentation: how words were made, which goes with the vocabulary.
-    images_without_text: no line was found. images_without_any_word: lines, but no word. images_outside_vocabulary:
-    words, but none in the vocabulary. images_without_words: no word in the vocabulary, the sum of these three.
-    images_by_words: images by how many distinct words of theirs are in the vocabulary ("0", "1-9", "10-99", "100+").
-    tokens: words with multiplicity; distinct_words: without; ..._in_vocabulary: those that the vocabulary has.
-    by_size: at 1, 2, 5, 10 ... words up to the vocabulary's size. rank_frequency: classes that occur, at ranks a
-    twelfth of a decade apart. scripts, left_out: by falling tokens. data_sets: in the order given.
+    vocabulary: the user's name for it. segmentation: the vocabulary's segmentation settings.
+    images_without_text: images without a line. images_without_any_word: images with lines but without a word.
+    images_outside_vocabulary: images with words, none of them in the vocabulary. images_without_words: images without a
+    word in the vocabulary, the sum of these three.
+    images_by_words: images by their number of distinct in-vocabulary words ("0", "1-9", "10-99", "100+").
+    tokens: words with multiplicity. distinct_words: words without multiplicity. ..._in_vocabulary: those with a class.
+    by_size: at 1, 2, 5, 10 ... words up to the vocabulary's size.
+    rank_frequency: classes that occur, at ranks a twelfth of a decade apart.
+    scripts, left_out: by falling tokens. data_sets: in the given order.
     """
 
     vocabulary: str
@@ -135,17 +143,16 @@ class Coverage:
     left_out: tuple[ListedWord, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """The fields above by their names, as JSON has them: tuples are lists."""
-        value: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return value
+        """Returns the fields by name."""
+        return _as_json(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """What one vocabulary has and the other lacks.
+    """Words that one vocabulary has and the other lacks.
 
-    vocabulary: that has it. classes: words of it that the other lacks. words, tokens: those of them that the corpus
-    has, counted as this vocabulary's segmentation makes words. listed: the most frequent.
+    vocabulary: the name of the vocabulary that has them. classes: number of these words. words, tokens: distinct words
+    and tokens of them in the corpus, by this vocabulary's segmentation. listed: the most frequent.
     """
 
     vocabulary: str
@@ -157,9 +164,9 @@ class Difference:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Of two vocabularies. same_segmentation: whether both make words alike, so that tokens can be compared one by one.
+    """Compares two vocabularies. same_segmentation: True if both segment alike, so their tokens are comparable.
 
-    shared_classes: words that both have. differences: what only the first has, and what only the second.
+    shared_classes: number of words that both have. differences: the words of only the first and of only the second.
     """
 
     same_segmentation: bool
@@ -167,6 +174,5 @@ class Comparison:
     differences: tuple[Difference, Difference]
 
     def to_json(self) -> dict[str, Any]:
-        """The fields above by their names, as JSON has them: tuples are lists."""
-        value: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return value
+        """Returns the fields by name."""
+        return _as_json(self)

@@ -1,4 +1,4 @@
-"""Measures vocabularies on a corpus: shards counted by processes, their words merged, sums over them."""
+"""Measures the coverage of vocabularies: counts shards in processes, merges their words and sums over them."""
 
 import tempfile
 from collections import Counter
@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ovocr.base.errors import UsageError
-from ovocr.vocab.corpus import TextShard, find_shards, map_shards
+from ovocr.dataset.text import TextShard, find_shards
+from ovocr.processes.shard_map import map_shards
+from ovocr.vocab.coverage.corpus_words import CorpusWord, TopWords, by_frequency, list_words
 from ovocr.vocab.coverage.curves import class_frequency, image_classes, rank_frequency, size_curve, words_per_image
 from ovocr.vocab.coverage.figures import Comparison, Coverage, Difference, share
-from ovocr.vocab.coverage.found_words import FoundWord, TopWords, by_frequency, list_words
 from ovocr.vocab.coverage.merging import merge_words
 from ovocr.vocab.coverage.report import FrequentWords, NamedVocabulary, Report
-from ovocr.vocab.coverage.shard_counts import ShardCounter, ShardCounts
+from ovocr.vocab.coverage.shard_coverage import ShardCoverage, ShardMeasurer
 from ovocr.vocab.coverage.sources import data_set_coverages
 from ovocr.vocab.coverage.tallies import CorpusTally, VocabularyTally
 from ovocr.vocab.segmentation.segmenter import Segmentation
@@ -23,17 +24,17 @@ WORDS_LISTED = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Pass:
-    """What one reading of the corpus gave. numbers: of its vocabularies, in the order of the report."""
+class _CorpusCounts:
+    """Counts of the corpus with one segmentation. numbers: indices of its vocabularies in the report."""
 
     numbers: Sequence[int]
-    shards: Sequence[ShardCounts]
+    shards: Sequence[ShardCoverage]
     corpus: CorpusTally
     tallies: Sequence[VocabularyTally]
 
 
 def measure_coverage(roots: Iterable[Path], vocabulary: Vocabulary, *, workers: int | None = None) -> Coverage:
-    """Coverage of one vocabulary; see ``measure``."""
+    """Returns the coverage of one vocabulary; see ``measure``."""
     return measure(roots, [NamedVocabulary(name="vocabulary", vocabulary=vocabulary)], workers=workers).coverages[0]
 
 
@@ -45,15 +46,20 @@ def measure(
     look_up: int = 0,
     progress: bool = False,
 ) -> Report:
-    """Segment the stored text of all finished shards of the data sets ``roots`` as each vocabulary's settings say, and
-    look its words up. The text is read once for all vocabularies that make words alike.
+    """Measures how well one or two vocabularies cover the stored text of all finished shards of data sets.
 
-    vocabularies: one, or two to compare. workers: processes; None for one a core. look_up: how many of the most
-    frequent words the report holds beside those that it lists. progress: whether a terminal's stderr shows a bar.
+    Segments the text with each vocabulary's settings and looks up the words. The text is read once for vocabularies
+    with the same segmentation.
 
-    Memory: the distinct words of ``workers`` shards, the vocabularies, ``look_up`` words. Disk: the distinct words of
-    every shard, in the folder for temporary files. Raises OvocrError where a root is no data set, has no finished shard
-    or its stored text cannot be read; UsageError for another number of vocabularies, or the same one twice.
+    roots: folders of the data sets.
+    vocabularies: one, or two to compare.
+    workers: number of processes; None for one per core.
+    look_up: number of most frequent words that the report holds in addition to its lists.
+    progress: show a progress bar on stderr if it is a terminal.
+
+    Memory: the distinct words of ``workers`` shards, the vocabularies and ``look_up`` words. Disk: the distinct words
+    of every shard, in the folder for temporary files. Raises OvocrError if a root is not a data set, has no finished
+    shard or its stored text cannot be read. Raises UsageError for another number of vocabularies or two equal ones.
     """
     _check_vocabularies(vocabularies)
     shards = find_shards(roots)
@@ -78,13 +84,13 @@ def measure(
 
 def _check_vocabularies(vocabularies: Sequence[NamedVocabulary]) -> None:
     if not 1 <= len(vocabularies) <= 2:
-        raise UsageError(f"--vocab: {len(vocabularies)} vocabularies; one is measured, or two side by side")
+        raise UsageError(f"--vocab: {len(vocabularies)} vocabularies; give one to measure or two to compare")
     alike = {
         (named.vocabulary.sha256, Segmentation.of(named.vocabulary.settings)): named.name for named in vocabularies
     }
     if len(alike) < len(vocabularies):
         first, second = vocabularies
-        raise UsageError(f"--vocab {second.name}: the same vocabulary as {first.name}; name another to compare it with")
+        raise UsageError(f"--vocab {second.name}: the same vocabulary as {first.name}; give another one to compare")
 
 
 def _read(
@@ -95,40 +101,40 @@ def _read(
     workers: int | None,
     look_up: int,
     progress: bool,
-) -> _Pass:
+) -> _CorpusCounts:
     own = [vocabularies[number].vocabulary for number in numbers]
     corpus = CorpusTally(TopWords(look_up))
     tallies = [VocabularyTally(vocabulary, _other(vocabularies, vocabulary), WORDS_LISTED) for vocabulary in own]
     with tempfile.TemporaryDirectory(prefix="ovocr-coverage-") as scratch:
-        counter = _counter(Path(scratch), shards, segmentation, own)
-        counts = list(map_shards(counter, shards, workers=workers, progress="words" if progress else None))
+        measurer = _measurer(Path(scratch), shards, segmentation, own)
+        counts = list(map_shards(measurer, shards, workers=workers, progress="words" if progress else None))
         spill = Path(scratch) / "merging"
         for found in merge_words([of_shard.words for of_shard in counts], spill):
             corpus.add(found)
             for tally in tallies:
                 tally.add(found)
-    return _Pass(numbers=numbers, shards=counts, corpus=corpus, tallies=tallies)
+    return _CorpusCounts(numbers=numbers, shards=counts, corpus=corpus, tallies=tallies)
 
 
 def _other(vocabularies: Sequence[NamedVocabulary], vocabulary: Vocabulary) -> Vocabulary | None:
     return next((named.vocabulary for named in vocabularies if named.vocabulary is not vocabulary), None)
 
 
-def _counter(
+def _measurer(
     scratch: Path, shards: Sequence[TextShard], segmentation: Segmentation, vocabularies: Sequence[Vocabulary]
-) -> ShardCounter:
-    """Processes read the vocabularies from files: once each, not with every shard."""
+) -> ShardMeasurer:
+    """Returns the function that processes run. They load the vocabularies from files, once per process."""
     paths = tuple(scratch / f"vocabulary-{number}.txt" for number in range(len(vocabularies)))
     for path, vocabulary in zip(paths, vocabularies, strict=True):
         vocabulary.save(path)
     folder = scratch / "words"
     folder.mkdir()
     roots = tuple(dict.fromkeys(shard.root for shard in shards))
-    return ShardCounter(folder=folder, roots=roots, segmentation=segmentation, vocabularies=paths)
+    return ShardMeasurer(folder=folder, roots=roots, segmentation=segmentation, vocabularies=paths)
 
 
 def _coverage(
-    named: NamedVocabulary, segmentation: Segmentation, done: _Pass, place: int, shards: Sequence[TextShard]
+    named: NamedVocabulary, segmentation: Segmentation, done: _CorpusCounts, place: int, shards: Sequence[TextShard]
 ) -> Coverage:
     corpus, tally = done.corpus, done.tallies[place]
     without_text = sum(counts.without_text for counts in done.shards)
@@ -166,11 +172,11 @@ def _coverage(
     )
 
 
-def _frequent(done: _Pass, vocabularies: Sequence[NamedVocabulary]) -> FrequentWords:
-    """The most frequent words and, behind them, what the lists name of the others."""
+def _frequent(done: _CorpusCounts, vocabularies: Sequence[NamedVocabulary]) -> FrequentWords:
+    """Returns the most frequent words, followed by the other words that the report lists."""
     top = done.corpus.top.words()
     known = {found.word for found in top}
-    others: set[FoundWord] = {
+    others: set[CorpusWord] = {
         found
         for tally in done.tallies
         for listed in (tally.left_out, tally.only_here)

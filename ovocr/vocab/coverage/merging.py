@@ -1,4 +1,4 @@
-"""From the words of each shard to those of the corpus."""
+"""Merges the word counts of shards to the word counts of the corpus."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -6,34 +6,36 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ovocr.vocab.coverage.found_words import FoundWord
-from ovocr.vocab.merged_counts import merged_counts
+from ovocr.vocab.count_merging import merged_counts
+from ovocr.vocab.coverage.corpus_words import CorpusWord
 
-# Rows of all shards that are merged in this process's memory, some 300 bytes each; DuckDB merges more.
+# Up to this number of rows, about 300 bytes each, is merged in memory; DuckDB merges more.
 ROWS_IN_MEMORY = 2_000_000
 _BATCH_ROWS = 16_384
 
 
-def merge_words(files: Sequence[Path], scratch: Path) -> Iterator[FoundWord]:
-    """The distinct words of shards, in any order. files: as ``ovocr.vocab.counting`` writes them, in order of shards.
+def merge_words(files: Sequence[Path], scratch: Path) -> Iterator[CorpusWord]:
+    """Yields the distinct words of shards, in any order.
 
-    scratch: a folder that is made for what does not fit in memory. Raises MissingExtraError where something does not
-    and DuckDB is not installed, OvocrError where the disk does not suffice.
+    files: as ``ovocr.vocab.counting`` writes them, in the order of the shards.
+    scratch: a folder that is created if the words do not fit in memory.
+
+    Raises MissingExtraError if they do not fit and DuckDB is not installed, and OvocrError if the disk is full.
     """
     if sum(pq.read_metadata(path).num_rows for path in files) <= ROWS_IN_MEMORY:
         return _merge_in_memory(files)
     return _merge_on_disk(files, scratch)
 
 
-def _merge_in_memory(files: Sequence[Path]) -> Iterator[FoundWord]:
-    merged: dict[str, FoundWord] = {}
+def _merge_in_memory(files: Sequence[Path]) -> Iterator[CorpusWord]:
+    merged: dict[str, CorpusWord] = {}
     for shard, path in enumerate(files):
         with pq.ParquetFile(path) as table:
             for batch in table.iter_batches(_BATCH_ROWS):
                 for word, tokens, images, example in _rows(batch):
                     before = merged.get(word)
                     merged[word] = (
-                        FoundWord(word, tokens, images, shard, example)
+                        CorpusWord(word, tokens, images, shard, example)
                         if before is None
                         else before._replace(tokens=before.tokens + tokens, images=before.images + images)
                     )
@@ -44,12 +46,12 @@ def _rows(batch: pa.RecordBatch) -> Iterator[tuple[str, int, int, str]]:
     return zip(*(batch.column(name).to_pylist() for name in ("word", "tokens", "images", "example")), strict=True)
 
 
-def _merge_on_disk(files: Sequence[Path], scratch: Path) -> Iterator[FoundWord]:
+def _merge_on_disk(files: Sequence[Path], scratch: Path) -> Iterator[CorpusWord]:
     merged = scratch / "merged.parquet"
     scratch.mkdir()
     with merged_counts(files, scratch, examples=True) as connection:
-        columns = ", ".join(FoundWord._fields)
+        columns = ", ".join(CorpusWord._fields)
         connection.execute(f"COPY (SELECT {columns} FROM words) TO ? (FORMAT parquet)", [str(merged)])
     with pq.ParquetFile(merged) as table:
         for batch in table.iter_batches(_BATCH_ROWS):
-            yield from map(FoundWord._make, zip(*(column.to_pylist() for column in batch.columns), strict=True))
+            yield from map(CorpusWord._make, zip(*(column.to_pylist() for column in batch.columns), strict=True))

@@ -1,88 +1,176 @@
-"""A coverage report as one HTML page that needs nothing beside it: no network, no font, no file."""
+"""A coverage report as an HTML page."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import PurePath
+from typing import Any, TypeVar
 
-from ovocr.pages.document import document, text
-from ovocr.vocab.coverage.figures import Coverage
-from ovocr.vocab.coverage.page_lists import by_source, differences, left_out
-from ovocr.vocab.coverage.page_script import SCRIPT
-from ovocr.vocab.coverage.page_search import search_section
-from ovocr.vocab.coverage.page_sections import (
-    by_frequency,
-    by_rank,
-    by_script,
-    by_size,
-    headline,
-    image_fates,
-    images_by_words,
-)
-from ovocr.vocab.coverage.page_style import STYLE
+from ovocr.pages.rendering import render_page
+from ovocr.vocab.coverage.figures import Coverage, SizePoint, SourceCoverage, share
+from ovocr.vocab.coverage.page_search import search_columns, search_extent
+from ovocr.vocab.coverage.plots import Plot, Series, column_plot, count_axis, line_plot, log_axis, share_axis
 from ovocr.vocab.coverage.report import Report
+from ovocr.vocab.word_script import script_of
 
 WORDS_TO_LOOK_UP = 200_000
+PARTS_SHOWN = 200
+KINDS = ("v1", "v2")
+"""CSS classes of the colours of the first and the second vocabulary."""
+
+_T = TypeVar("_T")
+_Row = tuple[str, list[float], Sequence[Any]]  # name, a share for each vocabulary, and its counts
 
 
 def coverage_page(report: Report) -> str:
-    """The whole page. The same report gives the same bytes."""
+    """Returns the page. The same report gives the same bytes."""
     names = _short_names([coverage.vocabulary for coverage in report.coverages])
     coverages = [replace(coverage, vocabulary=names[coverage.vocabulary]) for coverage in report.coverages]
-    sections = [
-        headline(coverages),
-        search_section(report, names),
-        _pair(by_size(coverages), by_rank(coverages)),
-        _pair(images_by_words(coverages), image_fates(coverages)),
-        by_frequency(coverages),
-        by_script(coverages),
-        by_source(coverages),
-        left_out(coverages),
-        differences(report.comparison, coverages) if report.comparison else "",
-    ]
-    return document(
+    columns = [search_columns(frequent, report.shards, names) for frequent in report.frequent]
+    return render_page(
+        __package__,
+        script=True,
         title=f"Vocabulary coverage of {' and '.join(names)}",
-        header=_header(report.coverages),
-        main="\n".join(section for section in sections if section),
-        footer=f"<h2>How to read this page</h2>\n{_DEFINITIONS}",
-        style=STYLE,
-        script=SCRIPT,
+        report=report,
+        coverages=coverages,
+        kinds=KINDS[: len(coverages)],
+        search=columns,
+        search_extents=[search_extent(*each) for each in zip(report.frequent, columns, strict=True)],
+        images_covered=[share(each.images - each.images_without_words, each.images) for each in coverages],
+        classes_read=[share(each.distinct_in_vocabulary, each.vocabulary_size) for each in coverages],
+        size_plot=_size_plot(coverages),
+        sizes=_sizes(coverages),
+        rank_plot=_rank_plot(coverages),
+        words_plot=_words_plot(coverages),
+        image_kinds=_image_kinds(coverages),
+        bands=_bands(coverages),
+        scripts=_scripts(coverages),
+        sources=list(zip(*(coverage.data_sets for coverage in coverages), strict=True)),
+        least_covered=_least_covered,
+        parts_shown=PARTS_SHOWN,
+        share=share,
+        script_of=script_of,
     )
-
-
-def _pair(first: str, second: str) -> str:
-    return f'<div class="pair">\n{first}\n{second}\n</div>'
-
-
-def _header(coverages: Sequence[Coverage]) -> str:
-    vocabularies = "".join(
-        f"<dd>{text(coverage.vocabulary)}: {coverage.vocabulary_size:,} words, sha256 "
-        f"{coverage.vocabulary_sha256[:12]}; {coverage.tokens:,} words read, {coverage.distinct_words:,} distinct</dd>"
-        for coverage in coverages
-    )
-    data_sets = "".join(
-        f"<dd>{text(data_set.name)}: {data_set.images:,} images in {data_set.shards:,} shards</dd>"
-        for data_set in coverages[0].data_sets
-    )
-    return f"<h1>Vocabulary coverage</h1>\n<dl><dt>Vocabulary</dt>{vocabularies}<dt>Corpus</dt>{data_sets}</dl>"
 
 
 def _short_names(vocabularies: Sequence[str]) -> dict[str, str]:
-    """Of each vocabulary the name of its file without folders, unless that makes two alike."""
+    """Returns the file name of each vocabulary, without folders unless two would be alike."""
     short = {name: PurePath(name).name or name for name in vocabularies}
     return short if len(set(short.values())) == len(short) else {name: name for name in short}
 
 
-_DEFINITIONS = """<dl>
-<dt>Words</dt><dd>What the vocabulary's own settings make of the lines that were read, repeats counted; distinct words
-are counted once. OCR errors are words, too: most distinct words that a vocabulary lacks may be such.</dd>
-<dt>Images</dt><dd>All that were read. Those that could not be read are not among them.</dd>
-<dt>Coverage by size</dt><dd>The words of a vocabulary in the order of their class ids. The dashed line is the most that
-any vocabulary of this size could cover here. Where the two are far apart, a vocabulary in another order, or made from
-this corpus, would do with fewer classes.</dd>
-<dt>Classes</dt><dd>The words of the vocabulary. By times: how often the word was read; by images: in how many images
-it was, which is what training sees.</dd>
-<dt>Script</dt><dd>That of a word's letters; “mixed” where they are of several, “other” where there are none, or none of
-the scripts that are told apart.</dd>
-<dt>First image</dt><dd>The key of the first image that has the word, in the order of the data sets and their
-shards.</dd>
-</dl>"""
+def _side_by_side(lists: Iterable[Sequence[_T]], name: Callable[[_T], Any]) -> list[tuple[Any, list[_T | None]]]:
+    """Returns the values of each name, one per list; None if a list lacks the name."""
+    by_name = [{name(value): value for value in values} for values in lists]
+    names = dict.fromkeys(each for values in by_name for each in values)
+    return [(each, [values.get(each) for values in by_name]) for each in names]
+
+
+def _sizes(coverages: Sequence[Coverage]) -> list[tuple[int, list[SizePoint | None]]]:
+    sizes = _side_by_side((coverage.by_size for coverage in coverages), lambda point: point.size)
+    return sorted(sizes, key=lambda row: row[0])
+
+
+def _image_kinds(coverages: Sequence[Coverage]) -> list[_Row]:
+    """Returns the number of images of each kind."""
+    groups = [
+        ("no text", [each.images_without_text for each in coverages]),
+        ("text, but no words", [each.images_without_any_word for each in coverages]),
+        ("words, but none in the vocabulary", [each.images_outside_vocabulary for each in coverages]),
+        *(
+            (f"{name.replace('-', '–')} words in the vocabulary", [each.images_by_words[name] for each in coverages])
+            for name in coverages[0].images_by_words
+            if name != "0"
+        ),
+    ]
+    return [(name, [share(count, coverages[0].images) for count in counts], counts) for name, counts in groups]
+
+
+def _bands(coverages: Sequence[Coverage]) -> list[_Row]:
+    """Returns the classes of each band of frequency."""
+    bands = _side_by_side((coverage.class_frequency for coverage in coverages), lambda band: band.band)
+    sizes = [coverage.vocabulary_size for coverage in coverages]
+    return [
+        (
+            "never" if name == "0" else "–".join(f"{int(end):,}" for end in name.split("-")),
+            [share(band.classes_by_tokens, size) if band else 0.0 for band, size in zip(values, sizes, strict=True)],
+            values,
+        )
+        for name, values in bands
+    ]
+
+
+def _scripts(coverages: Sequence[Coverage]) -> list[_Row]:
+    """Returns the coverage of each script."""
+    scripts = _side_by_side((coverage.scripts for coverage in coverages), lambda script: script.script)
+    return [(name, [each.token_coverage if each else 0.0 for each in values], values) for name, values in scripts]
+
+
+def _least_covered(data_sets: Sequence[SourceCoverage]) -> list[tuple[SourceCoverage, ...]]:
+    """Returns the parts of a data set for each vocabulary; of many parts those with the least coverage."""
+    parts = list(zip(*(data_set.parts for data_set in data_sets), strict=True))
+    if len(parts) <= PARTS_SHOWN:
+        return parts
+    return sorted(parts, key=lambda part: part[0].token_coverage)[:PARTS_SHOWN]
+
+
+def _size_plot(coverages: Sequence[Coverage]) -> Plot:
+    longest = max(coverages, key=lambda coverage: coverage.vocabulary_size)
+    best = [
+        (point.size, point.best, f"the {point.size:,} most frequent words of the corpus: {point.best:.1%}")
+        for point in longest.by_size
+    ]
+    lines = [
+        [
+            (
+                point.size,
+                point.token_coverage,
+                f"the first {point.size:,} words of {coverage.vocabulary}: {point.token_coverage:.1%}",
+            )
+            for point in coverage.by_size
+        ]
+        for coverage in coverages
+    ]
+    return line_plot(
+        log_axis("first words of the vocabulary", longest.vocabulary_size),
+        share_axis("share of all words read"),
+        [Series(kind=kind, points=points) for kind, points in zip(("best", *KINDS), [best, *lines], strict=False)],
+        label="Share of all words read that the first words of the vocabulary cover",
+    )
+
+
+def _rank_plot(coverages: Sequence[Coverage]) -> Plot:
+    lines = []
+    for kind, coverage in zip(KINDS, coverages, strict=False):
+        points = coverage.rank_frequency
+        name = coverage.vocabulary
+        images = [(p.rank, p.images, f"class {p.rank:,} of {name}: in {p.images:,} images") for p in points]
+        tokens = [(p.rank, p.tokens, f"class {p.rank:,} of {name}: read {p.tokens:,} times") for p in points]
+        lines += [Series(kind=f"{kind} by-images", points=images), Series(kind=kind, points=tokens)]
+    every = [point for coverage in coverages for point in coverage.rank_frequency]
+    return line_plot(
+        log_axis("rank of the class", max((point.rank for point in every), default=1)),
+        log_axis("count", max((point.tokens for point in every), default=1)),
+        lines,
+        label="Frequency of classes by rank",
+    )
+
+
+def _words_plot(coverages: Sequence[Coverage]) -> Plot:
+    histograms = [coverage.words_per_image.histogram for coverage in coverages]
+    columns = [
+        Series(
+            kind=kind,
+            points=[
+                (number, images, f"{images:,} images with {name} words of {coverage.vocabulary}")
+                for number, (name, images) in enumerate(coverage.words_per_image.histogram.items())
+            ],
+        )
+        for kind, coverage in zip(KINDS, coverages, strict=False)
+    ]
+    return column_plot(
+        list(histograms[0]),
+        "distinct vocabulary words in an image",
+        count_axis("images", max(max(histogram.values()) for histogram in histograms)),
+        columns,
+        label="Images by the number of their distinct vocabulary words",
+    )

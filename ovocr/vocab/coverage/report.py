@@ -1,18 +1,18 @@
-"""A coverage report: one vocabulary, or two side by side."""
+"""A coverage report on one vocabulary or two."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ovocr.vocab.corpus import TextShard
+from ovocr.dataset.text import TextShard
+from ovocr.vocab.coverage.corpus_words import CorpusWord
 from ovocr.vocab.coverage.figures import Comparison, Coverage
-from ovocr.vocab.coverage.found_words import FoundWord
 from ovocr.vocab.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, kw_only=True)
 class NamedVocabulary:
-    """A vocabulary, and what the user calls it."""
+    """A vocabulary and the user's name for it."""
 
     name: str
     vocabulary: Vocabulary
@@ -20,14 +20,15 @@ class NamedVocabulary:
 
 @dataclass(frozen=True, kw_only=True)
 class FrequentWords:
-    """The most frequent words of the corpus, for looking them up, and all that the lists of the report name.
+    """The most frequent words of the corpus, for lookup, and all words in the lists of the report.
 
-    vocabularies: those whose segmentation makes these words. words: by falling frequency. ranks: of each of them among
-    all words, from 1; None where it is not among the most frequent. distinct_words, tokens: of the whole corpus.
+    vocabularies: the vocabularies with the segmentation of these words. words: by falling frequency.
+    ranks: rank of each word among all words, from 1; None if the word is not among the most frequent.
+    distinct_words, tokens: of the whole corpus.
     """
 
     vocabularies: tuple[NamedVocabulary, ...]
-    words: Sequence[FoundWord]
+    words: Sequence[CorpusWord]
     ranks: Sequence[int | None]
     distinct_words: int
     tokens: int
@@ -35,9 +36,9 @@ class FrequentWords:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """coverages: of each vocabulary. comparison: where there are two. shards: of the corpus, in order.
+    """A coverage report. coverages: one per vocabulary. comparison: of two vocabularies, else None.
 
-    frequent: for each way of making words that the vocabularies have.
+    frequent: one per segmentation of the vocabularies. shards: of the corpus, in order.
     """
 
     coverages: tuple[Coverage, ...]
@@ -46,7 +47,7 @@ class Report:
     shards: Sequence[TextShard]
 
     def to_json(self) -> dict[str, Any]:
-        """The figures of the vocabulary; with two, those of each in "vocabularies", and "comparison"."""
+        """Returns the figures of the vocabulary; for two, "vocabularies" with the figures of each, and "comparison"."""
         if self.comparison is None:
             return self.coverages[0].to_json()
         return {

@@ -1,4 +1,4 @@
-"""Coverage of each data set, and of the input sources or shards in it."""
+"""Coverage of each data set and of its sources or shards."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -6,22 +6,25 @@ from pathlib import Path
 from ovocr.base.escape import for_terminal
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.vocab.coverage.figures import SourceCoverage, share
-from ovocr.vocab.coverage.shard_counts import ShardCounts
+from ovocr.vocab.coverage.shard_coverage import ShardCoverage
 
 
-def data_set_coverages(shards: Sequence[ShardCounts], vocabulary: int) -> tuple[SourceCoverage, ...]:
-    """Of a vocabulary, by its number in the shards' counts. Raises OvocrError where a manifest cannot be read."""
+def data_set_coverages(shards: Sequence[ShardCoverage], vocabulary: int) -> tuple[SourceCoverage, ...]:
+    """Returns the coverage of each data set by a vocabulary. Raises OvocrError if a manifest cannot be read.
+
+    vocabulary: its index in the counts of the shards.
+    """
     roots = dict.fromkeys(counts.shard.root for counts in shards)
     return tuple(
         _data_set(root, [counts for counts in shards if counts.shard.root == root], vocabulary) for root in roots
     )
 
 
-def _data_set(root: Path, shards: Sequence[ShardCounts], vocabulary: int) -> SourceCoverage:
+def _data_set(root: Path, shards: Sequence[ShardCoverage], vocabulary: int) -> SourceCoverage:
     names = _source_names(root, [counts.shard.number for counts in shards])
     if len(set(names)) == 1:
         names = [f"shard {counts.shard.number}" for counts in shards]
-    parts: dict[str, list[ShardCounts]] = {}
+    parts: dict[str, list[ShardCoverage]] = {}
     for name, counts in zip(names, shards, strict=True):
         parts.setdefault(name, []).append(counts)
     return _sum(
@@ -33,13 +36,13 @@ def _data_set(root: Path, shards: Sequence[ShardCounts], vocabulary: int) -> Sou
 
 
 def _source_names(root: Path, numbers: Iterable[int]) -> list[str]:
-    """The input source of each shard; where the manifest does not say, they are taken as one."""
-    listed = LabelledDataSet(root).manifest().get("shards", [])
-    return [str(listed[number].get("source", "")) if number < len(listed) else "" for number in numbers]
+    """Returns the source of each shard; "" if the manifest does not name it."""
+    listed = LabelledDataSet(root).manifest().shards
+    return [listed[number].source if number < len(listed) else "" for number in numbers]
 
 
 def _sum(
-    name: str, shards: Sequence[ShardCounts], vocabulary: int, parts: tuple[SourceCoverage, ...] = ()
+    name: str, shards: Sequence[ShardCoverage], vocabulary: int, parts: tuple[SourceCoverage, ...] = ()
 ) -> SourceCoverage:
     tokens = sum(counts.tokens for counts in shards)
     tokens_in = sum(counts.tokens_in[vocabulary] for counts in shards)

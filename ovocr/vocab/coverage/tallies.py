@@ -1,27 +1,27 @@
-"""Sums over the distinct words of a corpus, word by word: none of them holds all words."""
+"""Running sums over the distinct words of a corpus. They do not keep the words."""
 
 from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from ovocr.vocab.coverage.corpus_words import CorpusWord, TopWords
 from ovocr.vocab.coverage.figures import ScriptCoverage, share
-from ovocr.vocab.coverage.found_words import FoundWord, TopWords
 from ovocr.vocab.vocabulary import Vocabulary
 from ovocr.vocab.word_script import script_of
 
 
 @dataclass
 class CorpusTally:
-    """Of all words. words_by_tokens: number of tokens -> how many words have so many. top: the most frequent words."""
+    """Sums over all words. words_by_tokens: number of tokens to number of words with so many."""
 
     top: TopWords
     tokens: int = 0
     words: int = 0
     words_by_tokens: Counter[int] = field(default_factory=Counter)
 
-    def add(self, found: FoundWord) -> None:
-        """Count a word."""
+    def add(self, found: CorpusWord) -> None:
+        """Adds a word."""
         self.tokens += found.tokens
         self.words += 1
         self.words_by_tokens[found.tokens] += 1
@@ -30,7 +30,7 @@ class CorpusTally:
 
 @dataclass
 class ScriptTally:
-    """Of the words of one script."""
+    """Sums over the words of one script. ..._in: over its words in the vocabulary."""
 
     tokens: int = 0
     tokens_in: int = 0
@@ -38,7 +38,7 @@ class ScriptTally:
     words_in: int = 0
 
     def coverage(self, script: str, all_tokens: int) -> ScriptCoverage:
-        """The figures of the script in a corpus of so many tokens."""
+        """Returns the figures of the script. all_tokens: of the corpus."""
         return ScriptCoverage(
             script=script,
             tokens=self.tokens,
@@ -51,10 +51,11 @@ class ScriptTally:
 
 
 class VocabularyTally:
-    """Of the words that a vocabulary has and of those that it lacks. Memory: two numbers a class and ``listed`` words.
+    """Sums over the words that a vocabulary has and lacks. Memory: two numbers per class and ``listed`` words.
 
-    tokens, images: int64 [classes], of each class. left_out: the most frequent words that it lacks. only_here: the most
-    frequent that it has and ``other`` lacks; words_only_here, tokens_only_here: all of them.
+    tokens, images: int64 [classes], of each class. left_out: the most frequent words that the vocabulary lacks.
+    only_here: the most frequent words that it has and ``other`` lacks. words_only_here, tokens_only_here: sums over all
+    of them.
     """
 
     def __init__(self, vocabulary: Vocabulary, other: Vocabulary | None, listed: int) -> None:
@@ -68,8 +69,8 @@ class VocabularyTally:
         self.words_only_here = 0
         self.tokens_only_here = 0
 
-    def add(self, found: FoundWord) -> None:
-        """Count a word."""
+    def add(self, found: CorpusWord) -> None:
+        """Adds a word."""
         class_id = self._vocabulary.id(found.word)
         script = self.scripts.setdefault(script_of(found.word), ScriptTally())
         script.tokens += found.tokens

@@ -1,8 +1,9 @@
-"""A coverage report as lines for a terminal."""
+"""Formats a coverage report as a table for a terminal."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ovocr.base.escape import for_terminal
+from ovocr.base.plural import counted
 from ovocr.vocab.coverage.figures import Coverage, Difference, ListedWord, share
 from ovocr.vocab.coverage.report import Report
 
@@ -10,12 +11,12 @@ WORDS_SHOWN = 20
 SCRIPTS_SHOWN = 8
 _LABEL = 34
 
-# A label; of each vocabulary a count, and of what it is a share, if of anything.
+# A label, a vocabulary's count, and the count of which it is a share, or None.
 _Row = tuple[str, Callable[[Coverage], int], Callable[[Coverage], int] | None]
 
 
 def format_table(report: Report) -> str:
-    """Without a line end after the last line. Two vocabularies have a column each."""
+    """Returns the lines of the table, one column per vocabulary, without a line end after the last line."""
     coverages = report.coverages
     lines = _heads(coverages) if len(coverages) > 1 else []
     lines += [_line(coverages, row) for row in _rows(coverages)]
@@ -80,7 +81,7 @@ def _group(label: str, cells: Iterable[str]) -> str:
 
 
 def _by_size(coverages: Sequence[Coverage]) -> Iterator[str]:
-    """The first thousand, ten thousand ... words of the vocabularies."""
+    """Yields a line for the first thousand, ten thousand ... words of the vocabularies."""
     points = [{point.size: point for point in coverage.by_size} for coverage in coverages]
     for size in sorted({size for of in points for size in of if size >= 1000 and str(size).strip("0") == "1"}):
         best = next(of[size].best for of in points if size in of)
@@ -109,7 +110,7 @@ def _words(title: str, words: Sequence[ListedWord]) -> list[str]:
 def _difference(difference: Difference) -> list[str]:
     name = for_terminal(difference.vocabulary)
     return [
-        f"only in {name}: {difference.classes:,} words, {difference.words:,} of them in these images, "
-        f"{difference.tokens:,} times",
+        f"only in {name}: {counted(difference.classes, 'word')}, {difference.words:,} of them in these images, "
+        f"{counted(difference.tokens, 'time')}",
         *_words("", difference.listed)[1:],
     ]

@@ -1,1 +1,1 @@
-"""Lines of text -> words: normalisation, scripts, Chinese, Latin runs, lost spaces. Imports base."""
+"""Segmentation: lines of text to normalised words, with rules per script. Imports base and vocab.text_cache."""

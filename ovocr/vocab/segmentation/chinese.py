@@ -1,9 +1,9 @@
-"""Words of Chinese runs, by jieba, or where it is installed by rjieba, which gives the same words faster.
+"""Cuts runs of Chinese characters into words with jieba, or with rjieba if installed: the same words, faster.
 
-jieba's own loader keeps a marshal cache under a fixed name in the shared temporary folder: another user of the machine
-can put a file there first, and processes that start together race for it. Reading the package's dict.txt takes no
-longer than reading that cache (both half a second), so it is read in each process and handed to a tokenizer of our
-own; jieba's module-level tokenizer, its log and its temporary files are never touched.
+jieba's own loader keeps a marshal cache under a fixed name in the shared temporary folder. Another user can put a file
+there first, and processes that start together race for it. Reading the package's dict.txt takes no longer (both half a
+second), so each process reads dict.txt into a tokenizer of its own. jieba's module-level tokenizer, log and temporary
+files are never used.
 """
 
 import re
@@ -17,21 +17,23 @@ from typing import Any
 from ovocr.base.errors import OvocrError
 
 JIEBA_VERSION = "0.42.1"
-# A Rust implementation, some 20 times faster. Of this release tests show that it gives jieba's words.
+# A Rust implementation, about 20 times faster. Tests show that this release finds the same words as jieba.
 RJIEBA_VERSION = "0.2.2"
-# Unknown words (names above all) are found by jieba's hidden Markov model, as jieba does by default.
+# jieba's hidden Markov model finds unknown words, most of all names. It is jieba's default.
 HMM = True
 
-# Runs of the characters that jieba's dictionary is made of, and each other character.
+# Runs of the characters in jieba's dictionary; every other character alone.
 _BLOCKS = re.compile(r"[\u4e00-\u9fd5]+|.", re.DOTALL)
-# The word of a line of the dictionary, where is_mixed holds for it.
+# The word of a dictionary line if is_mixed(word).
 _MIXED_WORD = re.compile(r"^(?=[!-\u2e7f]|\S*[!-\u2e7f] )\S+", re.MULTILINE)
 
 
 class ChineseCutter:
-    """jieba's exact mode over its own dictionary, which is read for the first run that is cut: half a second, 100 MB.
+    """jieba's exact mode with its own dictionary, read when the first run is cut (0.5 s, 100 MB).
 
-    mixed_words: the dictionary's words that are not all Han. Raises OvocrError where jieba is not installed.
+    mixed_words: the dictionary's words that are not all Han.
+
+    Raises OvocrError if jieba is not installed.
     """
 
     def __init__(self) -> None:
@@ -42,7 +44,7 @@ class ChineseCutter:
     def _tokenizer(self) -> Any:
         tokenizer = self._jieba.Tokenizer()
         dictionary = _dictionary_path(self._jieba).open("rb")
-        tokenizer.FREQ, tokenizer.total = tokenizer.gen_pfdict(dictionary)  # which closes the file
+        tokenizer.FREQ, tokenizer.total = tokenizer.gen_pfdict(dictionary)  # closes the file
         tokenizer.initialized = True
         return tokenizer
 
@@ -52,24 +54,30 @@ class ChineseCutter:
         return partial(rjieba.cut, hmm=HMM) if rjieba is not None else partial(self._tokenizer.lcut, HMM=HMM)
 
     def load(self) -> None:
-        """Read the dictionary now: half a second with jieba, a sixth of that with rjieba."""
+        """Reads the dictionary now: 0.5 s with jieba, a sixth of that with rjieba."""
         self._cut_block("\u4e2d\u6587")
 
     def cut(self, run: str) -> list[str]:
-        """Words of a run of Han characters; joined they are the run."""
-        # Characters beyond jieba's block are words of their own: jieba does that itself, rjieba keeps runs of them.
+        """Returns the words of a run of Han characters. Joined, they are the run."""
+        # Every character outside jieba's block is a word. jieba splits such runs itself; rjieba does not.
         return [
             word for block in _BLOCKS.findall(run) for word in (self._cut_block(block) if len(block) > 1 else [block])
         ]
 
 
 def is_mixed(word: str) -> bool:
-    """Whether a word of jieba's dictionary is not all Han: such words begin or end before the CJK blocks (c++, t恤)."""
+    """Returns True if a word of jieba's dictionary is not all Han (c++, t恤).
+
+    Such words begin or end with a character before the CJK blocks.
+    """
     return min(word[0], word[-1]) < "\u2e80"
 
 
 def read_dictionary() -> tuple[list[str], list[int]]:
-    """Words of jieba's dictionary, as written there, and their frequencies. Raises OvocrError where it is missing."""
+    """Returns the words of jieba's dictionary, not normalised, and their frequencies.
+
+    Raises OvocrError if jieba is not installed.
+    """
     fields = _dictionary_path(_import_jieba()).read_text(encoding="utf-8").split()  # word, frequency, part of speech
     return fields[0::3], list(map(int, fields[1::3]))
 
@@ -79,7 +87,7 @@ def _dictionary_path(jieba: Any) -> Path:
 
 
 def import_rjieba() -> Any | None:
-    """The package, or None where it is not installed or not the release that is known to give jieba's words."""
+    """Returns the package, or None if it is not installed or not the release that finds the same words as jieba."""
     try:
         import rjieba
     except ImportError:
@@ -89,7 +97,7 @@ def import_rjieba() -> Any | None:
 
 def _import_jieba() -> Any:
     with warnings.catch_warnings():
-        # jieba imports setuptools' deprecated pkg_resources where that still exists, and has unescaped backslashes.
+        # jieba imports setuptools' deprecated pkg_resources if it exists, and has unescaped backslashes.
         warnings.simplefilter("ignore")
         try:
             import jieba

@@ -1,7 +1,6 @@
-"""From recognised lines to words: normalise, find the runs, cut Chinese, join what was hyphenated.
+"""Segments recognised lines into words: normalises, finds runs, cuts Chinese and joins hyphenated words.
 
-What the label builder, the vocabulary builder and the coverage report see of the text. Rules and examples:
-docs/vocabulary.md.
+Labelling, vocabulary building and coverage all use these words. Rules and examples: docs/vocabulary.md.
 """
 
 import unicodedata
@@ -15,21 +14,22 @@ from typing import Any, NamedTuple
 from ovocr.base.errors import UsageError
 from ovocr.vocab.segmentation.chinese import HMM, JIEBA_VERSION, ChineseCutter
 from ovocr.vocab.segmentation.han_folding import opencc_version, simplifying_table
-from ovocr.vocab.segmentation.latin_runs import LatinRuns
+from ovocr.vocab.segmentation.latin_words import LatinWords
 from ovocr.vocab.segmentation.normalisation import normalise
-from ovocr.vocab.segmentation.scripts import compile_ascii_words, compile_words
+from ovocr.vocab.segmentation.word_patterns import compile_ascii_words, compile_words
 
-# Goes up when a rule changes the words of any line.
+# Raise this when a rule changes the words of any line.
 VERSION = 2
 HAN_FORMS = ("as-read", "simplified")
 
 
 @dataclass(frozen=True)
 class Segmentation:
-    """What a user can choose of how lines become words; it goes with a vocabulary, whose words are made so.
+    """The user's settings for segmentation. They belong to a vocabulary: its words are made with them.
 
-    han: "as-read", or "simplified": traditional characters become simplified ones before lines are cut. Raises
-    UsageError for another.
+    han: "as-read", or "simplified" to convert traditional characters to simplified ones before lines are cut.
+
+    Raises UsageError for another value of ``han``.
     """
 
     han: str = "as-read"
@@ -40,12 +40,12 @@ class Segmentation:
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "Segmentation":
-        """That of a vocabulary, by its ``settings``; the default where they do not say. Raises UsageError."""
+        """Returns the segmentation named in a vocabulary's ``settings``, else the default. Raises UsageError."""
         segmenter = settings.get("segmenter")
         return cls(str(segmenter.get("han", cls.han))) if isinstance(segmenter, dict) else cls()
 
     def describe(self) -> dict[str, Any]:
-        """Names the rules in vocabulary files and manifests."""
+        """Returns what identifies the rules in vocabulary files and manifests."""
         described: dict[str, Any] = {"version": VERSION, "chinese": f"jieba {JIEBA_VERSION}", "hmm": HMM}
         if self.han != "as-read":
             described |= {"han": self.han, "opencc": opencc_version()}
@@ -57,10 +57,11 @@ DEFAULT = Segmentation()
 
 @dataclass(frozen=True)
 class LocatedWord:
-    """A word and where it stands.
+    """A word and its place.
 
-    line: index of its line. start, end: fractions of the line's length along its reading direction, 0 <= start < end
-    <= 1, measured in the width at which the normalised characters are displayed (wide 2, narrow 1, combining 0).
+    line: index of its line.
+    start, end: fractions of the line's length along its reading direction, 0 <= start < end <= 1, measured in display
+    columns of the normalised characters (wide 2, narrow 1, combining 0).
     """
 
     text: str
@@ -70,30 +71,30 @@ class LocatedWord:
 
 
 class Segmenter:
-    """Finds the words of a line. Heavy (jieba's dictionary): ``load_segmenter`` shares one per process."""
+    """Finds the words of a line. It holds jieba's dictionary; ``load_segmenter`` shares one per process."""
 
     def __init__(self, segmentation: Segmentation) -> None:
         self._chinese = ChineseCutter()
         mixed_words = [normalise(word) for word in self._chinese.mixed_words]
         self._pattern: Any = compile_words(mixed_words)
         self._ascii_pattern = compile_ascii_words(mixed_words)
-        self._latin = LatinRuns()
+        self._latin = LatinWords()
         self._folds = simplifying_table() if segmentation.han == "simplified" else {}
 
     def load(self) -> None:
-        """Read what would else be read for the first Chinese run: the dictionary."""
+        """Reads the dictionary now instead of at the first Chinese run."""
         self._chinese.load()
 
     def normalise(self, line: str) -> str:
-        """The line as its words are looked for.
+        """Returns the normalised line in which words are found.
 
-        A soft hyphen is shown at the end of a line, so there it counts as a hyphen.
+        A soft hyphen at the end of a line is visible, so it becomes a hyphen.
         """
         text = normalise(line) + ("-" if line.rstrip().endswith("\u00ad") else "")
         return text.translate(self._folds) if self._folds else text
 
     def spans(self, line: str) -> Iterator[tuple[int, int]]:
-        """Start and end offsets of the words of a normalised line, in order, without overlap."""
+        """Yields start and end offsets of the words of a normalised line, in order, without overlap."""
         spaced = " " in line
         pattern = self._ascii_pattern if line.isascii() else self._pattern
         for match in pattern.finditer(line):
@@ -107,41 +108,41 @@ class Segmenter:
             elif match.lastgroup != "number":
                 yield start, end
 
-    def joined(self, parts: list[str]) -> list[int]:
-        """How many of the parts of a word that is broken at line ends make each word: as a rule all make one."""
-        return self._latin.joined(parts)
+    def group_parts(self, parts: list[str]) -> list[int]:
+        """Returns how many of the parts of a word broken at line ends form each word; usually all form one."""
+        return self._latin.group_parts(parts)
 
 
 @cache
 def load_segmenter(segmentation: Segmentation = DEFAULT) -> Segmenter:
-    """The process's segmenter, made on the first call (0.5 s); with jieba its first Chinese run takes as long again.
+    """Returns the process's segmenter, made on the first call (0.5 s; jieba takes as long at the first Chinese run).
 
-    Raises OvocrError where a package that it needs is not installed.
+    Raises OvocrError if a package that it needs is not installed.
     """
     return Segmenter(segmentation)
 
 
 def segment(text: str, segmentation: Segmentation = DEFAULT) -> list[str]:
-    """Words of one line, normalised, in reading order."""
+    """Returns the words of one line, normalised, in reading order."""
     return segment_lines([text], segmentation)
 
 
 def segment_lines(lines: list[str], segmentation: Segmentation = DEFAULT) -> list[str]:
-    """Words of consecutive lines, normalised, in reading order; a word hyphenated across lines is one word."""
+    """Returns the words of consecutive lines, normalised, in reading order; hyphenated words are joined."""
     return [word.text for word in _find_words(lines, load_segmenter(segmentation))]
 
 
 def find_words(lines: list[str], segmentation: Segmentation = DEFAULT) -> list["FoundWord"]:
-    """Words of consecutive lines as ``locate_words`` gives them, each with its offsets in its normalised line."""
+    """Returns the words of ``locate_words`` with their offsets in the normalised lines."""
     return _find_words(lines, load_segmenter(segmentation))
 
 
 def locate_words(lines: list[str], segmentation: Segmentation = DEFAULT) -> list[LocatedWord]:
-    """Words of consecutive lines, normalised, in reading order, with their places.
+    """Returns the words of consecutive lines, normalised, in reading order, with their places.
 
-    Where a line ends in a word whose last letter is Latin and a hyphen, and the next line begins with a lowercase Latin
-    letter, the parts are one word without the hyphen, unless they are likelier to be words of their own (``well-``,
-    ``known``). A joined word has the place of its first part and is counted once.
+    If a line ends with a Latin letter and a hyphen and the next line begins with a lowercase Latin letter, the parts
+    are joined to one word without the hyphen, unless separate words are likelier (``well-``, ``known``). A joined word
+    has the place of its first part and counts once.
     """
     segmenter = load_segmenter(segmentation)
     located = []
@@ -154,7 +155,7 @@ def locate_words(lines: list[str], segmentation: Segmentation = DEFAULT) -> list
 
 
 class FoundWord(NamedTuple):
-    """A word and its place: offsets in its normalised line. Of a joined word it is that of the first part."""
+    """A word and its offsets in its normalised line. A joined word has the offsets of its first part."""
 
     text: str
     line: int
@@ -164,16 +165,16 @@ class FoundWord(NamedTuple):
 
 def _find_words(lines: list[str], segmenter: Segmenter) -> list[FoundWord]:
     words: list[FoundWord] = []
-    parts: list[FoundWord] = []  # of a word that goes on after a hyphen at the end of its line
+    parts: list[FoundWord] = []  # of a word that continues after a hyphen at the end of its line
     for number, line in enumerate(lines):
         text = segmenter.normalise(line)
         found = [FoundWord(text[start:end], number, start, end) for start, end in segmenter.spans(text)]
         last = found[-1].end if found else 0
         broken = bool(found) and text[last:] == "-" and _is_latin(text[last - 1])
-        goes_on = bool(parts) and bool(found) and found[0].start == 0 and _starts_lowercase(line)
-        if goes_on:
+        continues = bool(parts) and bool(found) and found[0].start == 0 and _starts_lowercase(line)
+        if continues:
             parts.append(found.pop(0))
-        if parts and (found or not (goes_on and broken)):
+        if parts and (found or not (continues and broken)):
             words += _join(parts, segmenter)
             parts = []
         if broken and found:
@@ -185,7 +186,7 @@ def _find_words(lines: list[str], segmenter: Segmenter) -> list[FoundWord]:
 def _join(parts: list[FoundWord], segmenter: Segmenter) -> list[FoundWord]:
     words = []
     todo = iter(parts)
-    for number in segmenter.joined([part.text for part in parts]) if parts else []:
+    for number in segmenter.group_parts([part.text for part in parts]) if parts else []:
         first, *others = islice(todo, number)
         words.append(first._replace(text="".join(part.text for part in (first, *others))))
     return words
@@ -201,7 +202,7 @@ def _is_latin(char: str) -> bool:
 
 
 def _display_width(char: str) -> int:
-    """Terminal columns (Unicode's East_Asian_Width; ambiguous characters are narrow)."""
+    """Returns the character's terminal columns (Unicode's East_Asian_Width; ambiguous characters are narrow)."""
     if unicodedata.category(char) in ("Mn", "Me"):
         return 0
     return 2 if unicodedata.east_asian_width(char) in "FW" else 1

@@ -1,8 +1,8 @@
-"""How unlikely each word of the Latin script is: -log of its frequency in running text, from wordfreq's lists.
+"""The costs of words of the Latin script: -log of a word's frequency in running text, from wordfreq's lists.
 
-wordfreq 3.1.1's large English list makes 95% of the text, and its small lists of 27 other languages share the rest, so
-that ``jalan`` and ``straße`` are words too, only rarer ones. The lists are a frozen release and the result is checked
-to the byte.
+The text is modelled as 95% English (wordfreq 3.1.1's large list) and 5% other languages (27 small lists in equal
+shares), so ``jalan`` and ``straße`` are words too, but rarer. The lists are a frozen release; the sha256 of the result
+is checked.
 """
 
 import hashlib
@@ -13,49 +13,51 @@ from functools import cache
 from itertools import repeat
 
 from ovocr.base.errors import OvocrError
-from ovocr.vocab.kept_file import keep, read_kept
-from ovocr.vocab.segmentation.normalisation import normalise
-from ovocr.vocab.segmentation.scripts import compile_latin_word
+from ovocr.vocab.segmentation.normalisation import normalise_words
+from ovocr.vocab.segmentation.word_patterns import compile_latin_word
+from ovocr.vocab.text_cache import read_or_make
 
 WORDFREQ_VERSION = "3.1.1"
 SHA256 = "21051d27783e17b2f3375cab241992c83e44c66ae6f84c2e936974c7359ba212"
 _NAME = "word-costs"
-# Languages of the Latin script of which wordfreq has a list.
+# Languages of the Latin script for which wordfreq has a list.
 _OTHER_LANGUAGES = "ca cs da de es fi fil fr hu id is it lt lv ms nb nl pl pt ro sh sk sl sv tr vi"
 _ENGLISH_SHARE = 0.95
-# Words of another language that are rarer than this in its text are left out: among them are the lists' misspellings.
-_RAREST = 5e-6
-# A cost is stored as a whole number of these.
+# Words of other languages below this frequency are left out: many of them are misspellings.
+_LEAST_FREQUENCY = 5e-6
+# Costs are stored as whole numbers of steps.
 _STEPS_PER_NAT = 10
-# Words with single digits, such as mp3, 3d and b2b; longer numbers are zeros in the list.
-_NUMBERED = re.compile(r"(?=.*[a-z])(?:[a-z]+|[0-9](?![0-9]))*")
-# Two words that the list takes for one, since people write them so in names and tags. More likely they lost a space.
-_GLUED = frozenset({"aswell", "atleast", "happybirthday", "infact", "ofcourse", "thankyou"})
+# Words with single digits, such as mp3, 3d and b2b. The lists write longer numbers as zeros.
+_WORD_WITH_DIGITS = re.compile(r"(?=.*[a-z])(?:[a-z]+|[0-9](?![0-9]))*")
+# The lists have these as words, because people write them so in names and tags. In OCR a space was lost.
+_LISTED_WORD_PAIRS = frozenset({"aswell", "atleast", "happybirthday", "infact", "ofcourse", "thankyou"})
 
 
 def prepare_word_costs() -> str:
-    """The text that ``make_word_costs`` gives, from the user's cache folder or made and left there.
+    """Returns the text of ``make_word_costs``, from the user's cache folder if it is there; else makes and caches it.
 
-    To be called before processes start that need it, or each of them would make it. Raises OvocrError where wordfreq is
-    missing or another release.
+    Call it before starting worker processes; otherwise each of them makes the text. Raises OvocrError if wordfreq is
+    missing or is another release.
     """
-    text = read_kept(_NAME, SHA256)
-    if text is None:
-        text = make_word_costs()
-        made = hashlib.sha256(text.encode("utf-8")).hexdigest()
-        if made != SHA256:
-            raise OvocrError(
-                f"the costs of words have sha256 {made}, not {SHA256}: pip install wordfreq=={WORDFREQ_VERSION}"
-            )
-        keep(_NAME, SHA256, text)
+    return read_or_make(_NAME, SHA256, _make_checked)
+
+
+def _make_checked() -> str:
+    text = make_word_costs()
+    sha256 = hashlib.sha256(text.encode("utf-8")).hexdigest()
+    if sha256 != SHA256:
+        raise OvocrError(
+            f"the costs of words have sha256 {sha256}, not {SHA256}: pip install wordfreq=={WORDFREQ_VERSION}"
+        )
     return text
 
 
 @cache
 def load_word_costs() -> dict[str, float]:
-    """Cost of each known word, in nats. The process's one, 0.2 s and 60 MB; three seconds the first time of all.
+    """Returns the cost of each listed word, in nats. Cached per process.
 
-    Raises OvocrError where wordfreq is missing or another release.
+    Takes 0.2 s and 60 MB; 3 s if the text is not in the user's cache folder. Raises OvocrError if wordfreq is missing
+    or is another release.
     """
     costs: dict[str, float] = {}
     for line in prepare_word_costs().split("\n")[:-1]:
@@ -65,7 +67,7 @@ def load_word_costs() -> dict[str, float]:
 
 
 def make_word_costs() -> str:
-    """A line for each cost, in steps, and after it the words of that cost in code point order."""
+    """Returns one line per cost: the cost in steps, then the words with that cost in code point order."""
     by_cost: dict[int, list[str]] = {}
     for word, share in sorted(_shares().items()):
         by_cost.setdefault(round(-math.log(share) * _STEPS_PER_NAT), []).append(word)
@@ -73,30 +75,37 @@ def make_word_costs() -> str:
 
 
 def _shares() -> dict[str, float]:
-    """Each word's share of running text."""
+    """Returns each word's share of running text."""
     shares: dict[str, float] = {}
     languages = _OTHER_LANGUAGES.split()
     for language in languages:
         for word, frequency in _frequencies(language, "small"):
-            if frequency < _RAREST:
+            if frequency < _LEAST_FREQUENCY:
                 break
             shares[word] = shares.get(word, 0.0) + frequency * (1 - _ENGLISH_SHARE) / len(languages)
     for word, frequency in _frequencies("en", "large"):
         shares[word] = shares.get(word, 0.0) + frequency * _ENGLISH_SHARE
-    return {word: share for word, share in shares.items() if word not in _GLUED}
+    return {word: share for word, share in shares.items() if word not in _LISTED_WORD_PAIRS}
 
 
 def _frequencies(language: str, size: str) -> Iterator[tuple[str, float]]:
-    """Normalised words of one of wordfreq's lists and their frequencies, from frequent to rare."""
+    """Yields the normalised words of a wordfreq list and their frequencies, from frequent to rare."""
+    latin_word = compile_latin_word()
+    for centibels, words in enumerate(read_wordfreq(language, size)):
+        if words:
+            for word in normalise_words(words):
+                if latin_word.fullmatch(word) or _WORD_WITH_DIGITS.fullmatch(word):
+                    yield word, 10 ** (-centibels / 100)
+
+
+def read_wordfreq(language: str, size: str) -> list[list[str]]:
+    """Returns a wordfreq list in its cBpack format: the words at index i have the frequency 10 ** (-i / 100).
+
+    size: "small" or "large". Raises OvocrError if wordfreq is not installed.
+    """
     try:
         import wordfreq
     except ImportError as error:
         raise OvocrError(f"finding words needs wordfreq: pip install wordfreq=={WORDFREQ_VERSION}") from error
-    latin_word = compile_latin_word()
-    # Of the list with index i all words have the frequency 10 ** (-i / 100): wordfreq's cBpack format.
-    for centibels, words in enumerate(wordfreq.get_frequency_list(language, size)):
-        if words:
-            # In one go, which is ten times faster: no rule reaches across a space.
-            for word in normalise(" ".join(words)).split(" "):
-                if latin_word.fullmatch(word) or _NUMBERED.fullmatch(word):
-                    yield word, 10 ** (-centibels / 100)
+    words: list[list[str]] = wordfreq.get_frequency_list(language, size)
+    return words

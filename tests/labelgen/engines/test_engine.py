@@ -1,4 +1,4 @@
-"""RapidOCR as an engine: what it reads, what it needs, and that it asks nobody."""
+"""The RapidOCR engine: its lines, its models and errors, and that it never uses the network."""
 
 import os
 import re
@@ -43,7 +43,7 @@ def test_reads_lines_with_scores_and_boxes(engine: Engine, drawn: Draw, monkeypa
     assert 0.5 <= first.score <= 1
     assert first.score == round(first.score, 4)
     x1, y1, x2, _, x3, y3, _, y4 = first.box
-    # The text was drawn from (15, 20) on, 32 pixels high and about 300 long.
+    # The text starts at (15, 20), is 32 pixels high and about 300 pixels long.
     assert 0 <= x1 <= 20
     assert 280 <= x2 <= 345
     assert 10 <= y1 <= 30
@@ -52,21 +52,21 @@ def test_reads_lines_with_scores_and_boxes(engine: Engine, drawn: Draw, monkeypa
     assert second.box[1] > y1 + 20
 
 
-def test_pictures_in_a_batch_do_not_change_each_other(engine: Engine, drawn: Draw):
-    pictures = [pixels(drawn("quick fox")), pixels(drawn("over the lazy dog and the river", (560, 90))), blank(50, 50)]
-    alone = [read_lines(engine, [picture])[0] for picture in pictures]
-    assert read_lines(engine, pictures) == alone
-    assert read_lines(engine, pictures[::-1]) == alone[::-1]
+def test_lines_do_not_depend_on_the_batch(engine: Engine, drawn: Draw):
+    images = [pixels(drawn("quick fox")), pixels(drawn("over the lazy dog and the river", (560, 90))), blank(50, 50)]
+    alone = [read_lines(engine, [image])[0] for image in images]
+    assert read_lines(engine, images) == alone
+    assert read_lines(engine, images[::-1]) == alone[::-1]
     assert [len(lines) for lines in alone] == [1, 1, 0]
 
 
-def test_real_pictures_read_together_are_read_as_alone(engine: Engine, shared_data: Path):
+def test_lines_of_real_images_do_not_depend_on_the_batch(engine: Engine, shared_data: Path):
     files = sorted(path for path in (shared_data / "web").iterdir() if path.suffix in (".jpg", ".png"))[:8]
-    pictures = [pixels(Image.open(path).convert("RGB")) for path in files]
-    alone = [read_lines(engine, [picture])[0] for picture in pictures]
+    images = [pixels(Image.open(path).convert("RGB")) for path in files]
+    alone = [read_lines(engine, [image])[0] for image in images]
     assert sum(map(len, alone)) > 20
-    assert read_lines(engine, pictures) == alone
-    assert read_lines(engine, pictures[::-1]) == alone[::-1]
+    assert read_lines(engine, images) == alone
+    assert read_lines(engine, images[::-1]) == alone[::-1]
 
 
 def blank(width: int, height: int) -> Pixels:
@@ -76,26 +76,26 @@ def blank(width: int, height: int) -> Pixels:
 @pytest.mark.parametrize(
     ("width", "height"), [(1, 1), (100, 1), (1, 100), (2000, 20), (20, 2000), (30_000, 300), (300, 30_000), (31, 29)]
 )
-def test_a_blank_picture_of_any_shape_has_no_lines(engine: Engine, width: int, height: int):
+def test_blank_images_of_any_shape_have_no_lines(engine: Engine, width: int, height: int):
     assert read_lines(engine, [blank(width, height)]) == [[]]
 
 
-def test_no_pictures(engine: Engine):
+def test_no_images_give_no_lines(engine: Engine):
     assert read_lines(engine, []) == []
 
 
-def test_an_engine_that_fails_says_so(engine: Engine):
+def test_engine_errors_name_the_step(engine: Engine):
     with pytest.raises(EngineError, match="^detection: "):
         engine.prepare(np.zeros((0, 0, 3), np.uint8))
 
 
-def test_an_unknown_engine():
+def test_unknown_engine_is_refused():
     with pytest.raises(UsageError, match="--engine tesseract: there is rapidocr, paddleocr"):
         EngineChoice("tesseract").plan()
 
 
 @pytest.mark.parametrize("package", ["rapidocr", "onnxruntime"])
-def test_a_missing_package_names_the_command(package: str, monkeypatch: pytest.MonkeyPatch):
+def test_missing_package_names_the_install_command(package: str, monkeypatch: pytest.MonkeyPatch):
     from importlib.util import find_spec
 
     monkeypatch.setattr(
@@ -105,8 +105,8 @@ def test_a_missing_package_names_the_command(package: str, monkeypatch: pytest.M
         EngineChoice("rapidocr").plan()
 
 
-def test_an_installation_with_a_part_missing_is_one_line(monkeypatch: pytest.MonkeyPatch):
-    # As `pip install --no-deps rapidocr` leaves it.
+def test_incomplete_installation_names_the_install_command(monkeypatch: pytest.MonkeyPatch):
+    # `pip install --no-deps rapidocr` has the same effect.
     monkeypatch.setitem(sys.modules, "omegaconf", None)
     with pytest.raises(OvocrError, match=r"cannot be imported \(.*omegaconf.*\); pip install 'ovocr\[ocr\]'"):
         EngineChoice("rapidocr").plan().load()
@@ -119,7 +119,7 @@ def bundled() -> RapidOcrPlan:
 
 
 def model_dir(folder: Path, det: Path, rec: Path) -> Path:
-    """A folder for --model-dir, with links to these files."""
+    """Makes a folder for --model-dir with links to these files."""
     for part, path in (("det", det), ("rec", rec)):
         (folder / part).mkdir(parents=True)
         (folder / part / "x.onnx").symlink_to(path)
@@ -127,7 +127,7 @@ def model_dir(folder: Path, det: Path, rec: Path) -> Path:
 
 
 def other_models() -> dict[str, Path]:
-    """Models that do something else, as the packages bring them."""
+    """Returns models of several kinds that the installed packages contain."""
     import onnxruntime
 
     datasets = Path(onnxruntime.__file__).with_name("datasets")
@@ -141,14 +141,14 @@ def other_models() -> dict[str, Path]:
 
 
 def edited_recogniser(path: Path, old: bytes, new: bytes) -> Path:
-    """The recogniser with its list of characters changed; old: first found from the list's name on."""
+    """Writes the recogniser with its list of characters changed: replaces the first ``old`` from the list's name on."""
     data = bundled().rec.read_bytes()
     start = data.index(b"\x0a\x09character")
     path.write_bytes(data[:start] + data[start:].replace(old, new, 1))
     return path
 
 
-def test_models_of_ones_own(tmp_path: Path):
+def test_model_dir_gives_the_models(tmp_path: Path):
     plan = EngineChoice("rapidocr", model_dir(tmp_path, bundled().det, bundled().rec)).plan()
     own = plan.describe()
     assert own == bundled().describe()
@@ -157,7 +157,7 @@ def test_models_of_ones_own(tmp_path: Path):
     plan.load()
 
 
-def test_the_ending_of_a_model_may_be_in_capitals(tmp_path: Path):
+def test_model_suffix_may_be_in_capitals(tmp_path: Path):
     model_dir(tmp_path, bundled().det, bundled().rec)
     (tmp_path / "det" / "x.onnx").rename(tmp_path / "det" / "X.ONNX")
     plan = EngineChoice("rapidocr", tmp_path).plan()
@@ -166,44 +166,46 @@ def test_the_ending_of_a_model_may_be_in_capitals(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("there", "message"),
+    ("existing", "message"),
     [
-        ([], r"m: no such folder; a folder with det/ and rec/, a model in each, is needed"),
+        ([], r"m: no such folder; give a folder with det/ and rec/ and a model in each"),
         (["m"], r"m: not a folder"),
         (["m/x.onnx"], r"m/det: no such folder"),
         (["m/det"], r"m/det: not a folder"),
         (["m/det/x.onnx"], r"m/rec: no such folder"),
         (["m/det/x.onnx", "m/rec"], r"m/rec: not a folder"),
-        (["m/det/x.txt", "m/rec/x.onnx"], r"m/det must hold one \.onnx file, there are 0"),
-        (["m/det/x.onnx", "m/det/y.ONNX", "m/rec/x.onnx"], r"m/det must hold one \.onnx file, there are 2"),
+        (["m/det/x.txt", "m/rec/x.onnx"], r"m/det must hold one \.onnx file, but it holds 0"),
+        (["m/det/x.onnx", "m/det/y.ONNX", "m/rec/x.onnx"], r"m/det must hold one \.onnx file, but it holds 2"),
         (["m/det/x.onnx/y", "m/rec/x.onnx"], r"m/det/x\.onnx: not a file"),
     ],
 )
-def test_a_model_folder_that_is_none_names_the_first_thing_missing(tmp_path: Path, there: list[str], message: str):
-    for name in there:
+def test_wrong_model_dir_names_the_first_problem(tmp_path: Path, existing: list[str], message: str):
+    for name in existing:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     with pytest.raises(UsageError, match=f"^--model-dir: {re.escape(str(tmp_path))}/{message}"):
         EngineChoice("rapidocr", tmp_path / "m").plan()
 
 
-def test_a_model_that_is_a_link_to_nothing(tmp_path: Path):
+def test_model_that_is_a_broken_link_is_refused(tmp_path: Path):
     model_dir(tmp_path, bundled().det, tmp_path / "gone")
-    with pytest.raises(UsageError, match=r"rec/x\.onnx: a link to .*gone, which is no file; put the model there"):
+    with pytest.raises(UsageError, match=r"rec/x\.onnx: a link to .*gone, which is not a file; put the model there"):
         EngineChoice("rapidocr", tmp_path).plan()
 
 
-def test_a_model_that_vanishes_after_planning(tmp_path: Path):
+def test_model_that_vanishes_after_planning_is_refused(tmp_path: Path):
     plan = EngineChoice("rapidocr", model_dir(tmp_path, bundled().det, bundled().rec)).plan()
     (tmp_path / "rec" / "x.onnx").unlink()
     with pytest.raises(UsageError, match=r"rec/x\.onnx: no such file; put the model there"):
         plan.load()
 
 
-def test_models_that_are_none(tmp_path: Path):
+def test_file_that_is_no_model_is_refused(tmp_path: Path):
     (tmp_path / "none").write_bytes(b"no model")
     model_dir(tmp_path, tmp_path / "none", bundled().rec)
-    with pytest.raises(UsageError, match=r"det/x\.onnx: no ONNX model that .* can load \(.*Protobuf parsing failed"):
+    with pytest.raises(
+        UsageError, match=r"det/x\.onnx: ONNX Runtime cannot load this model \(.*Protobuf parsing failed"
+    ):
         EngineChoice("rapidocr", tmp_path).plan().load()
 
 
@@ -213,7 +215,7 @@ def test_models_that_are_none(tmp_path: Path):
         (
             "recogniser",
             "recogniser",
-            r"det/x\.onnx: not a text detection model \(it takes no picture of 32 x 32 pixels: ",
+            r"det/x\.onnx: not a text detection model \(it refuses an image of 32 x 32 pixels: ",
         ),
         ("classifier", "recogniser", r"det/x\.onnx: not a text detection model \(its output is \(1, 2\), not "),
         (
@@ -225,12 +227,12 @@ def test_models_that_are_none(tmp_path: Path):
         (
             "detector",
             "detector",
-            r"rec/x\.onnx: not a text recognition model \(it takes no picture of 32 x 48 pixels: ",
+            r"rec/x\.onnx: not a text recognition model \(it refuses an image of 32 x 48 pixels: ",
         ),
         ("detector", "sigmoid", r"rec/x\.onnx: not a text recognition model \(.* Invalid rank for input: x Got: 4 "),
     ],
 )
-def test_a_model_of_another_kind_is_refused(tmp_path: Path, det: str, rec: str, message: str):
+def test_model_of_another_kind_is_refused(tmp_path: Path, det: str, rec: str, message: str):
     models = other_models()
     with pytest.raises(UsageError, match=message) as raised:
         EngineChoice("rapidocr", model_dir(tmp_path, models[det], models[rec])).plan().load()
@@ -238,23 +240,23 @@ def test_a_model_of_another_kind_is_refused(tmp_path: Path, det: str, rec: str, 
     assert "Please fix" not in str(raised.value)
 
 
-def test_a_recogniser_without_characters_is_not_sent_looking_for_them(tmp_path: Path):
+def test_recogniser_without_characters_is_refused(tmp_path: Path):
     rec = edited_recogniser(tmp_path / "rec.onnx", b"character", b"charactex")
     with pytest.raises(UsageError, match=r"rec/x\.onnx: no list of characters"):
         EngineChoice("rapidocr", model_dir(tmp_path / "m", bundled().det, rec)).plan().load()
 
 
-def test_a_recogniser_with_the_characters_of_another_is_refused(tmp_path: Path):
+def test_recogniser_with_a_wrong_list_of_characters_is_refused(tmp_path: Path):
     import onnxruntime
 
     metadata = onnxruntime.InferenceSession(bundled().rec).get_modelmeta().custom_metadata_map
     first, second = metadata["character"].splitlines()[100:102]
     rec = edited_recogniser(tmp_path / "rec.onnx", f"{first}\n{second}".encode(), f"{first}x{second}".encode())
-    with pytest.raises(UsageError, match=r"rec/x\.onnx: the network knows 18710 characters, .* makes 18709;"):
+    with pytest.raises(UsageError, match=r"rec/x\.onnx: the network has 18710 characters, .* makes 18709;"):
         EngineChoice("rapidocr", model_dir(tmp_path / "m", bundled().det, rec)).plan().load()
 
 
-def test_an_engine_error_keeps_what_onnxruntime_says_of_it(engine: Engine):
+def test_engine_error_keeps_onnxruntimes_message(engine: Engine):
     with pytest.raises(EngineError) as raised:
         engine.detect([Prepared(np.zeros((1, 32, 32), np.float32), None)])
     assert str(raised.value) == (
@@ -266,8 +268,8 @@ def test_an_engine_error_keeps_what_onnxruntime_says_of_it(engine: Engine):
     assert len(str(raised.value)) < 300
 
 
-def test_onnxruntime_reports_nothing(tmp_path: Path):
-    """What it would report with is a session of its own, whose file it leaves among the temporary ones."""
+def test_onnxruntime_sends_no_telemetry(tmp_path: Path):
+    """ONNX Runtime's telemetry leaves a session file in the temporary folder."""
     code = "{}; from ovocr.labelgen.engines.interface import EngineChoice; EngineChoice('rapidocr').plan().load()"
     environment = {name: value for name, value in os.environ.items() if name not in ("CI", "ORT_DISABLE_TELEMETRY")}
     left = []
@@ -279,4 +281,4 @@ def test_onnxruntime_reports_nothing(tmp_path: Path):
         left.append([path.name for path in folder.iterdir()])
     assert left[0] == []
     if left[1] == []:
-        pytest.skip("this ONNX Runtime has nothing to report with")
+        pytest.skip("this ONNX Runtime has no telemetry")

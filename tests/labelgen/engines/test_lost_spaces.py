@@ -1,4 +1,4 @@
-"""Spaces that the recogniser saw and did not write, on made predictions."""
+"""Restoring lost spaces in synthetic predictions."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,10 @@ LETTERS = "abc12中文のก한"
 
 
 def read(columns: str, space: dict[int, float]) -> tuple[str, float]:
-    """What is read where ``columns`` are the likeliest characters (_ for none), and a space has these probabilities."""
+    """Returns text and score for the likeliest character of each column (_ for blank).
+
+    space: column to the probability of a space.
+    """
     decoder = CTCLabelDecode(character=list(LETTERS))
     predictions = np.zeros((1, len(columns), len(decoder.character)), np.float32)
     for column, character in enumerate(columns):
@@ -27,13 +30,13 @@ def read(columns: str, space: dict[int, float]) -> tuple[str, float]:
         ("a__b", {2: 0.2}, "a b"),
         ("a__b", {2: 0.09}, "ab"),
         ("a__b", {}, "ab"),
-        ("a__b_c", {1: 0.1, 2: 0.3}, "a bc"),  # one space a gap
+        ("a__b_c", {1: 0.1, 2: 0.3}, "a bc"),  # one space per gap
         ("12__12", {3: 0.2}, "12 12"),
-        ("ab", {0: 0.3, 1: 0.3}, "ab"),  # no column between them
-        ("aa_b", {1: 0.3}, "ab"),  # a column that holds a letter keeps it
+        ("ab", {0: 0.3, 1: 0.3}, "ab"),  # no column between the letters
+        ("aa_b", {1: 0.3}, "ab"),  # a column with a letter keeps it
         ("a_a", {1: 0.3}, "a a"),
-        ("a _b", {2: 0.3}, "a b"),  # there is a space already
-        ("__a__", {0: 0.5, 4: 0.5}, "a"),  # around the text there is none to lose
+        ("a _b", {2: 0.3}, "a b"),  # already a space
+        ("__a__", {0: 0.5, 4: 0.5}, "a"),  # no spaces around the text
         ("中_文", {1: 0.5}, "中文"),
         ("文_の", {1: 0.5}, "文の"),
         ("ก_ก", {1: 0.5}, "กก"),
@@ -42,15 +45,15 @@ def read(columns: str, space: dict[int, float]) -> tuple[str, float]:
         ("____", {1: 0.5}, ""),
     ],
 )
-def test_spaces_come_back_where_they_are_likely(columns: str, space: dict[int, float], text: str):
+def test_likely_spaces_between_words_are_restored(columns: str, space: dict[int, float], text: str):
     assert read(columns, space)[0] == text
 
 
-def test_a_space_that_comes_back_leaves_the_score_as_it_was():
+def test_restored_space_does_not_change_the_score():
     assert read("a__b", {2: 0.2})[1] == read("a__b", {})[1] == pytest.approx(0.6)
 
 
-def test_crops_of_a_batch_do_not_change_each_other():
+def test_texts_do_not_depend_on_the_batch():
     theirs = CTCLabelDecode(character=list(LETTERS))
     decoder = SpacingDecoder(theirs)
     generator = np.random.default_rng(0)
@@ -60,6 +63,6 @@ def test_crops_of_a_batch_do_not_change_each_other():
     assert len({text for text, _ in together}) == 20
 
 
-def test_a_list_of_characters_that_is_not_the_networks_is_told():
-    with pytest.raises(ValueError, match="the network knows 5 characters, its list has 4"):
+def test_wrong_number_of_characters_raises():
+    with pytest.raises(ValueError, match="the network has 5 characters, its list has 4"):
         LostSpaces(["blank", "a", "b", " "]).restore(np.zeros((1, 3, 5), np.float32))

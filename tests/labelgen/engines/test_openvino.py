@@ -1,6 +1,6 @@
-"""Networks in bfloat16, for real where the processor has it, and what one without it is told.
+"""Networks in bfloat16, on processors that support it, and errors on others.
 
-OpenVINO is loaded in worker processes only, never in the one that runs the tests.
+Only worker processes load OpenVINO, never the process that runs the tests.
 """
 
 import json
@@ -27,22 +27,22 @@ TEXTS = ["the quick brown fox", "over the river", "a stone", "lazy dog in the ga
 
 
 @pytest.fixture
-def pictures(drawn: Draw, tmp_path: Path) -> Path:
-    """A folder of pictures of several widths; the test is skipped where bfloat16 cannot be had."""
+def images(drawn: Draw, tmp_path: Path) -> Path:
+    """Returns a folder of images of several widths. Skips the test if bfloat16 is not supported."""
     try:
         openvino.check_bfloat16()
     except OvocrError as error:
         pytest.skip(str(error))
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "images"
     folder.mkdir()
     for number, text in enumerate(TEXTS):
         drawn(text, (60 + 17 * len(text), 90)).save(folder / f"{number}.png")
     return folder
 
 
-def build(pictures: Path, out: Path, workers: int) -> dict[str, bytes]:
-    """The files of a data set, stats aside."""
-    build_labels(BuildOptions(sources=(str(pictures),), out=out, precision="bfloat16", workers=workers), progress=False)
+def build(images: Path, out: Path, workers: int) -> dict[str, bytes]:
+    """Builds a data set and returns its files without the stats."""
+    build_labels(BuildOptions(sources=(str(images),), out=out, precision="bfloat16", workers=workers), progress=False)
     return {
         str(path.relative_to(out)): path.read_bytes()
         for path in sorted(out.rglob("*"))
@@ -50,8 +50,8 @@ def build(pictures: Path, out: Path, workers: int) -> dict[str, bytes]:
     }
 
 
-def test_reads_the_same_with_any_number_of_workers_and_says_so_in_the_manifest(pictures: Path, tmp_path: Path):
-    one, two = build(pictures, tmp_path / "one", 1), build(pictures, tmp_path / "two", 2)
+def test_data_set_does_not_depend_on_workers_and_manifest_names_bfloat16(images: Path, tmp_path: Path):
+    one, two = build(images, tmp_path / "one", 1), build(images, tmp_path / "two", 2)
     assert one == two
     rows = pq.read_table(LabelledDataSet(tmp_path / "one").ocr_path(0)).to_pylist()
     assert [" ".join(line["text"] for line in row["lines"]) for row in rows] == TEXTS
@@ -59,10 +59,10 @@ def test_reads_the_same_with_any_number_of_workers_and_says_so_in_the_manifest(p
     assert engine["settings"]["precision"] == "bfloat16"
     assert engine["versions"]["openvino"] == version("openvino")
     with pytest.raises(OvocrError, match="precision"):
-        build_labels(BuildOptions(sources=(str(pictures),), out=tmp_path / "one"), progress=False)
+        build_labels(BuildOptions(sources=(str(images),), out=tmp_path / "one"), progress=False)
 
 
-def test_the_process_that_leads_the_workers_does_not_load_openvino(pictures: Path):
+def test_main_process_does_not_load_openvino(images: Path):
     code = (
         "import sys; from ovocr.labelgen.engines.interface import EngineChoice\n"
         "EngineChoice('rapidocr', precision='bfloat16').plan().describe()\n"
@@ -71,7 +71,7 @@ def test_the_process_that_leads_the_workers_does_not_load_openvino(pictures: Pat
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
-def test_without_openvino(monkeypatch: pytest.MonkeyPatch):
+def test_missing_openvino_names_the_extra(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(openvino, "find_spec", lambda name: None if name == "openvino" else find_spec(name))
     with pytest.raises(MissingExtraError, match=r"pip install 'ovocr\[openvino\]'"):
         EngineChoice("rapidocr", precision="bfloat16").plan()
@@ -80,14 +80,14 @@ def test_without_openvino(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        # What OpenVINO says on an x86-64 processor of AVX2.
+        # OpenVINO's output on an x86-64 processor with AVX2.
         ("print('FP32 INT8 BIN EXPORT_IMPORT')", "this processor has no instructions for it, only for FP32, INT8"),
         ("import os; os.abort()", "OpenVINO does not start .exit code -6."),
         ("raise OSError('libtbb.so.12: cannot open')", "OpenVINO does not start .OSError: libtbb.so.12: cannot open."),
     ],
 )
-def test_where_it_cannot_be_had(answer: str, message: str, monkeypatch: pytest.MonkeyPatch):
+def test_unsupported_bfloat16_is_refused(answer: str, message: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(openvino, "find_spec", lambda name: True)
-    monkeypatch.setattr(openvino, "_ASK", answer)
-    with pytest.raises(UsageError, match=f"^--precision bfloat16: {message}.*leave the option out$"):
+    monkeypatch.setattr(openvino, "_QUERY", answer)
+    with pytest.raises(UsageError, match=f"^--precision bfloat16: {message}.*omit the option$"):
         openvino.check_bfloat16()

@@ -1,4 +1,4 @@
-"""Whole runs on real Ray clusters of several raylets, which are killed; the command as its user calls it."""
+"""End-to-end runs of the command on real Ray clusters whose raylets and actors are killed."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from ovocr.labelgen.build import build_labels
 from ovocr.labelgen.options import BuildOptions
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'ovocr[ray]'")
-import psutil  # Ray brings it
+import psutil  # a dependency of Ray
 
 SHARDS = 4
 # Ray leaves a token in the user's folder otherwise.
@@ -31,7 +31,7 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory, drawn: Any, encoded: Any, tar: Any) -> list[Path]:
-    """Archives that an actor is in work on for a second or two."""
+    """Archives that take an actor a second or two."""
     folder = tmp_path_factory.mktemp("sources")
     texts = ["the quick brown fox", "river stone garden", "over the lazy dog", "window jumps"]
     return [
@@ -50,7 +50,7 @@ def local(sources: list[Path], vocabulary: Path, tmp_path_factory: pytest.TempPa
 
 @pytest.fixture(scope="module")
 def temporary() -> Iterator[Path]:
-    """Where Ray keeps its files; the path has to be short, since sockets are among them."""
+    """The folder of Ray's files. Its path must be short, because it contains sockets."""
     folder = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))
     yield folder
     shutil.rmtree(folder)
@@ -69,8 +69,8 @@ class RayCluster:
         self.address = self._program.stdout.readline().strip()
         self.nodes = 0
 
-    def have_nodes(self, count: int) -> None:
-        """Nodes of one processor each, beside the head, which has none."""
+    def ensure_nodes(self, count: int) -> None:
+        """Adds nodes of one CPU each up to this number. The head has no CPU."""
         if count > self.nodes:
             self._program.stdin.write(f"{count - self.nodes}\n")
             self._program.stdin.flush()
@@ -90,8 +90,8 @@ def cluster(temporary: Path) -> Iterator[RayCluster]:
 
 @pytest.fixture
 def start(cluster: RayCluster, sources: list[Path], vocabulary: Path, temporary: Path) -> Iterator[Start]:
-    """Start the command on two nodes. Programs that a test leaves running are ended."""
-    cluster.have_nodes(2)
+    """Starts the command on two nodes. Kills the processes that a test leaves running."""
+    cluster.ensure_nodes(2)
     started = []
 
     def start(out: Path, address: str | None = None, sources: list[Path] = sources) -> "subprocess.Popen[str]":
@@ -111,13 +111,13 @@ def start(cluster: RayCluster, sources: list[Path], vocabulary: Path, temporary:
 
 
 def files(root: Path) -> dict[str, bytes]:
-    """All files but the statistics, which hold times."""
+    """Returns all files, except statistics, which contain times."""
     found = {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
     return {name: data for name, data in found.items() if not re.fullmatch(r"stats/\d+\.json", name)}
 
 
 def wait_for_actor(out: Path, process: "subprocess.Popen[str]", shard: int | None = None) -> psutil.Process:
-    """The actor that is writing a shard, this one or any. It stands in the shard's lock file."""
+    """Returns the actor that is writing a shard, this one or any. The shard's lock file names it."""
     pattern = "[0-9]*" if shard is None else f"{shard:05d}"
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
@@ -126,7 +126,7 @@ def wait_for_actor(out: Path, process: "subprocess.Popen[str]", shard: int | Non
             try:
                 holder = LabelledDataSet(out).lock_path(int(partial.name[:5])).read_text()
                 actor = psutil.Process(int(holder.rpartition(" ")[2]))
-            except (OSError, ValueError, psutil.NoSuchProcess):  # it is done, or just beginning, or was killed
+            except (OSError, ValueError, psutil.NoSuchProcess):  # it has finished, is just starting, or was killed
                 continue
             if actor.status() != psutil.STATUS_ZOMBIE:
                 return actor
@@ -152,14 +152,16 @@ def is_running(process: psutil.Process) -> bool:
         return False
 
 
-def test_a_node_that_dies_costs_no_byte(start: Start, cluster: RayCluster, local: dict[str, bytes], tmp_path: Path):
+def test_a_node_that_dies_does_not_change_the_bytes(
+    start: Start, cluster: RayCluster, local: dict[str, bytes], tmp_path: Path
+):
     process = start(tmp_path / "out")
     actor = wait_for_actor(tmp_path / "out", process)
     dead = family(actor)
     assert "raylet" in actor.parent().name()
     os.kill(actor.ppid(), signal.SIGKILL)
     cluster.nodes -= 1
-    # What is dead to Ray must not go on writing.
+    # Actors of a dead node must not go on writing.
     wait_until_gone(dead, seconds=10)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
@@ -168,11 +170,11 @@ def test_a_node_that_dies_costs_no_byte(start: Start, cluster: RayCluster, local
     first, second = errors.splitlines()
     assert first == f"ovocr: ray: 3 nodes, 2 CPUs at {cluster.address}"
     assert re.fullmatch(
-        r"ovocr: ray: the actor that made shard \d on node .* was lost \(.+\); the shard is made again", second
+        r"ovocr: ray: the actor making shard \d on node .* was lost \(.+\); the shard is retried", second
     )
 
 
-def test_a_shard_whose_actors_die_is_given_up_in_the_end(
+def test_a_shard_whose_actors_die_three_times_ends_the_run(
     start: Start, local: dict[str, bytes], sources: list[Path], tmp_path: Path
 ):
     out = tmp_path / "out"
@@ -184,12 +186,12 @@ def test_a_shard_whose_actors_die_is_given_up_in_the_end(
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     *_, first, second, last = errors.splitlines()
-    assert "the actor that made shard 0 on" in first
-    assert "the actor that made shard 0 on" in second
-    assert last.startswith(f"ovocr: shard 0 ({sources[0]}): 3 actors were lost as they made it, the last one on node ")
+    assert "the actor making shard 0 on" in first
+    assert "the actor making shard 0 on" in second
+    assert last.startswith(f"ovocr: shard 0 ({sources[0]}): 3 actors were lost while making it, the last one on node ")
     assert not [name for name in files(out) if name.endswith((".partial", ".lock")) or "starting" in name]
 
-    # What is finished is kept, and the same command makes the rest.
+    # Finished shards are kept, and the same command resumes.
     finished = LabelledDataSet(out).finished_shards()
     assert 0 not in finished
     output, errors = (process := start(out)).communicate(timeout=60)
@@ -198,7 +200,7 @@ def test_a_shard_whose_actors_die_is_given_up_in_the_end(
     assert files(out) == local
 
 
-def test_a_run_that_is_told_to_stop_leaves_nothing_half_written(start: Start, tmp_path: Path):
+def test_an_interrupted_run_leaves_no_partial_files(start: Start, tmp_path: Path):
     out = tmp_path / "out"
     process = start(out)
     actor = wait_for_actor(out, process)
@@ -207,15 +209,13 @@ def test_a_run_that_is_told_to_stop_leaves_nothing_half_written(start: Start, tm
     output, errors = process.communicate(timeout=30)
     assert (process.returncode, output) == (1, "")
     assert errors.splitlines()[1:] == [
-        f"ovocr: stopped; finished shards are kept in {out}: the same command goes on behind them"
+        f"ovocr: interrupted; finished shards are kept in {out}: run the same command again to resume"
     ]
     assert not list(out.rglob("*.partial")) + list(out.rglob("*.lock")) + list(out.glob(".starting-*"))
     wait_until_gone(dead, seconds=10)
 
 
-def test_a_source_that_cannot_be_read_ends_the_run_as_it_does_locally(
-    start: Start, sources: list[Path], tmp_path: Path
-):
+def test_an_unreadable_source_ends_the_run_as_it_does_locally(start: Start, sources: list[Path], tmp_path: Path):
     missing = tmp_path / "missing.tar"
     shutil.copy(sources[0], missing)
     process = start(tmp_path / "out", sources=[*sources[:2], missing])
@@ -227,7 +227,7 @@ def test_a_source_that_cannot_be_read_ends_the_run_as_it_does_locally(
     assert not list((tmp_path / "out").rglob("*.partial"))
 
 
-def test_without_a_cluster_one_is_made_that_only_this_machine_can_reach(
+def test_without_a_cluster_a_loopback_cluster_is_started(
     start: Start, sources: list[Path], local: dict[str, bytes], tmp_path: Path
 ):
     process = start(tmp_path / "out", address="local", sources=sources[:1])
@@ -256,7 +256,7 @@ def test_packing_on_a_cluster_gives_the_same_bytes(
     (tmp_path / "labels.csv").write_text("key,label\n" + "".join(f"{n}.jpg,{n}\n" for n in range(9)))
     for executor in ("local", "ray"):
         command = [sys.executable, "-m", "ovocr", "pack-labels", *map(str, sources), "--labels", "labels.csv"]
-        # A table and a folder that are named from where the command is started.
+        # A table and a folder with relative paths.
         done = subprocess.run(
             [*command, "--out", executor, "--executor", executor, "--workers", "1"],
             env={**ENVIRONMENT, "RAY_TMPDIR": str(temporary), "RAY_ADDRESS": cluster.address},
@@ -272,7 +272,7 @@ def test_packing_on_a_cluster_gives_the_same_bytes(
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "nonsense", "ray://127.0.0.1:10001"])
-def test_an_address_where_no_cluster_answers_is_named(start: Start, address: str, tmp_path: Path):
+def test_an_address_without_a_cluster_is_a_usage_error(start: Start, address: str, tmp_path: Path):
     output, errors = (process := start(tmp_path / "out", address=address)).communicate(timeout=30)
     assert (process.returncode, output) == (2, "")
     assert errors == (

@@ -1,4 +1,4 @@
-"""A node that is not as the driver's refuses the work and says why; each actor here is a process, as on a cluster."""
+"""A node that differs from the driver's refuses the task and says why. Each actor here is a process."""
 
 import os
 import subprocess
@@ -7,34 +7,34 @@ from pathlib import Path
 
 import pytest
 
-from ovocr.labelgen.executors.ray.cluster import Need
+from ovocr.labelgen.executors.ray.cluster import ActorResources
 from ovocr.labelgen.options import BuildOptions
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'ovocr[ray]'")
 
-# An actor with what the driver would tell it, changed by {change}; {method} is called and what it gives is printed.
+# Makes an actor with the settings of the driver, changed by {change}, and prints the result of {method}.
 ACTOR = """
 import dataclasses, sys
 from pathlib import Path
 from ovocr.labelgen.options import BuildOptions
-from ovocr.labelgen.executors.ray.shard_actor import Assignment, ShardMaker
+from ovocr.labelgen.executors.ray.shard_actor import ActorSettings, ShardActor
 from ovocr.labelgen.sources import plan_shards
-from ovocr.labelgen.workers.work import LabelWork
+from ovocr.labelgen.workers.tasks import LabelTask
 
 options = BuildOptions(sources={sources!r}, out=Path({out!r}), vocab={vocab!r}, tags=5)
-work = LabelWork.plan(options)
+task = LabelTask.plan(options)
 shards = plan_shards(options.sources, options.shard_size)
-told = Assignment(
-    plan=work.elsewhere(), description=work.describe(), options=options, folder=Path({folder!r}),
-    seen=options.sources, workers=1,
+settings = ActorSettings(
+    plan=task.planner(), description=task.describe(), options=options, folder=Path({folder!r}),
+    visible=options.sources, workers=1,
 )
-told = dataclasses.replace(told, **eval({change!r}))
-maker = ShardMaker(told)
+settings = dataclasses.replace(settings, **eval({change!r}))
+actor = ShardActor(settings)
 print({method})
 """
 
 
-def answer(options: BuildOptions, out: Path, change: str = "{}", method: str = "maker.prepare()") -> str:
+def answer(options: BuildOptions, out: Path, change: str = "{}", method: str = "actor.prepare()") -> str:
     script = ACTOR.format(
         sources=options.sources, out=str(out), vocab=options.vocab, folder=str(out.parent), change=change, method=method
     )
@@ -44,62 +44,62 @@ def answer(options: BuildOptions, out: Path, change: str = "{}", method: str = "
     return done.stdout.strip()
 
 
-def test_a_node_that_does_not_see_a_source_is_named(options: BuildOptions, tmp_path: Path):
-    said = answer(options, tmp_path / "out", change="{'seen': ('/mnt/pictures/0.tar',)}")
+def test_a_node_that_does_not_see_a_source_is_an_error(options: BuildOptions, tmp_path: Path):
+    said = answer(options, tmp_path / "out", change="{'visible': ('/mnt/pictures/0.tar',)}")
     assert said.startswith(f"node {os.uname().nodename} (")
     assert said.endswith(
-        "): does not see /mnt/pictures/0.tar, which the command sees; sources belong on a shared file system"
+        "): does not see /mnt/pictures/0.tar, which the command sees; put sources on a shared file system"
     )
 
 
-def test_relative_paths_are_those_of_the_command(options: BuildOptions, tmp_path: Path):
+def test_relative_paths_start_in_the_folder_of_the_command(options: BuildOptions, tmp_path: Path):
     (tmp_path / "here.tar").touch()
-    said = answer(options, tmp_path / "out", change="{'seen': ('here.tar',), 'folder': Path('/')}")
+    said = answer(options, tmp_path / "out", change="{'visible': ('here.tar',), 'folder': Path('/')}")
     assert "): does not see here.tar, which" in said
 
 
 def test_a_node_with_another_version_is_refused(options: BuildOptions, tmp_path: Path):
-    change = "{'description': {**work.describe(), 'versions': {**work.describe()['versions'], 'pillow': '0.1'}}}"
+    change = "{'description': {**task.describe(), 'versions': {**task.describe()['versions'], 'pillow': '0.1'}}}"
     said = answer(options, tmp_path / "out", change=change)
-    assert "): would make other bytes: versions.pillow is '" in said
+    assert "): would write other bytes: versions.pillow is '" in said
     assert said.endswith("' there, '0.1' in this run; install the same there")
 
 
 def test_a_node_with_another_model_is_refused(options: BuildOptions, tmp_path: Path):
-    change = "{'description': {**work.describe(), 'engine': {**work.describe()['engine'], 'models': {'det': 'x'}}}}"
-    assert "): would make other bytes: engine.models.det is '" in answer(options, tmp_path / "out", change=change)
+    change = "{'description': {**task.describe(), 'engine': {**task.describe()['engine'], 'models': {'det': 'x'}}}}"
+    assert "): would write other bytes: engine.models.det is '" in answer(options, tmp_path / "out", change=change)
 
 
-def test_a_node_that_does_not_see_what_the_driver_writes_is_named(options: BuildOptions, tmp_path: Path):
+def test_a_node_that_does_not_see_the_output_folder_is_an_error(options: BuildOptions, tmp_path: Path):
     out = tmp_path / "out"
-    said = answer(options, out, method="maker.make((0, shards[0]), Path('nowhere/.starting-ray'), 0.0)")
+    said = answer(options, out, method="actor.make((0, shards[0]), Path('nowhere/.starting-ray'), 0.0)")
     assert said.endswith(f"): does not see what the command writes to {out}: no shared file system")
     assert not out.exists()
 
 
-def test_a_failing_disk_is_one_line(options: BuildOptions, tmp_path: Path):
+def test_a_failing_disk_is_a_one_line_error(options: BuildOptions, tmp_path: Path):
     (tmp_path / "file").touch()
-    said = answer(options, tmp_path / "file", method="maker.make((0, shards[0]), Path('.'), 0.0)")
+    said = answer(options, tmp_path / "file", method="actor.make((0, shards[0]), Path('.'), 0.0)")
     assert said == f"{tmp_path / 'file' / 'stats'}: Not a directory"
 
 
 @pytest.mark.parametrize(
-    ("need", "resources", "times"),
+    ("actor", "resources", "count"),
     [
-        (Need(cpus=1), {"CPU": 3.0}, 3),
-        (Need(cpus=2), {"CPU": 3.0, "GPU": 1.0}, 1),
-        (Need(cpus=4), {"CPU": 3.0}, 0),
-        (Need(cpus=1), {"memory": 9.0}, 0),
-        (Need(cpus=4, gpus=1), {"CPU": 64.0, "GPU": 8.0}, 8),
-        (Need(cpus=4, gpus=1), {"CPU": 6.0, "GPU": 8.0}, 1),
-        (Need(cpus=4, gpus=1), {"CPU": 64.0}, 0),
+        (ActorResources(cpus=1), {"CPU": 3.0}, 3),
+        (ActorResources(cpus=2), {"CPU": 3.0, "GPU": 1.0}, 1),
+        (ActorResources(cpus=4), {"CPU": 3.0}, 0),
+        (ActorResources(cpus=1), {"memory": 9.0}, 0),
+        (ActorResources(cpus=4, gpus=1), {"CPU": 64.0, "GPU": 8.0}, 8),
+        (ActorResources(cpus=4, gpus=1), {"CPU": 6.0, "GPU": 8.0}, 1),
+        (ActorResources(cpus=4, gpus=1), {"CPU": 64.0}, 0),
     ],
 )
-def test_a_node_has_room_for_so_many_actors(need: Need, resources: dict[str, float], times: int):
-    assert need.times_in(resources) == times
+def test_count_of_actors_that_fit_on_a_node(actor: ActorResources, resources: dict[str, float], count: int):
+    assert actor.count_in(resources) == count
 
 
-def test_without_ray_the_command_that_installs_it_is_named(options: BuildOptions, tmp_path: Path):
+def test_without_ray_the_error_names_the_install_command(options: BuildOptions, tmp_path: Path):
     script = (
         "import sys\n"
         "sys.modules['ray'] = None\n"

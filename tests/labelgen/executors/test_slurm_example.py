@@ -1,4 +1,4 @@
-"""The example array job makes one data set in slices. Slurm's own commands are stood in for: none is here."""
+"""The example array job makes one data set in slices. Scripts stand in for the commands of Slurm."""
 
 import hashlib
 import os
@@ -20,7 +20,7 @@ from ovocr.labelgen.options import BuildOptions
 
 SCRIPT = Path(__file__).resolve().parents[3] / "examples" / "slurm" / "build_labels.sbatch"
 SLICES = 3
-# Starts the job's one task, as srun does.
+# Starts the only task of the job, as srun does.
 SRUN = """#!/bin/bash
 [ "$1" = --cpus-per-task=1 ] && shift
 echo $$ > "$PIDS-$SLURM_ARRAY_TASK_ID"
@@ -29,19 +29,19 @@ exec "$@"
 SCONTROL = """#!/bin/bash
 echo "$@" >> "$REQUEUED"
 """
-# The command as it is installed.
+# The installed command.
 OVOCR = f"""#!/bin/bash
 exec {sys.executable} -m ovocr "$@"
 """
 
-pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="bash is missing")
 
 Job = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
 def job(tmp_path: Path, vocabulary: Path) -> Job:
-    """Start the script for one slice of these sources, as a job that ends in ``seconds``."""
+    """Starts the script for one slice of these sources, as a job that ends in ``seconds``."""
     commands = tmp_path / "commands"
     commands.mkdir()
     for name, text in (("srun", SRUN), ("scontrol", SCONTROL), ("ovocr", OVOCR)):
@@ -85,7 +85,7 @@ def digests(root: Path) -> dict[str, str]:
     return {path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
-def test_the_jobs_of_an_array_make_the_data_set_of_one_run(
+def test_an_array_of_jobs_makes_the_data_set_of_one_run(
     job: Job, sources: list[str], vocabulary: Path, tmp_path: Path
 ) -> None:
     whole = BuildOptions(sources=tuple(sources), out=tmp_path / "whole", vocab=str(vocabulary), tags=5, seed=7)
@@ -99,7 +99,9 @@ def test_the_jobs_of_an_array_make_the_data_set_of_one_run(
     assert not (tmp_path / "requeued").exists()
 
 
-def test_a_warned_job_keeps_what_is_finished_and_queues_again(job: Job, sources: list[str], tmp_path: Path) -> None:
+def test_a_job_near_its_time_limit_keeps_finished_shards_and_requeues_itself(
+    job: Job, sources: list[str], tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     process = job(sources, out, 1, seconds=120, SLICES="2")
     deadline = time.monotonic() + 60
@@ -110,7 +112,7 @@ def test_a_warned_job_keeps_what_is_finished_and_queues_again(job: Job, sources:
     os.kill(int((tmp_path / "pid-1").read_text()), signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert errors.startswith(f"ovocr: stopped; finished shards are kept in {out}")
+    assert errors.startswith(f"ovocr: interrupted; finished shards are kept in {out}")
     assert (tmp_path / "requeued").read_text() == "requeue 1001\n"
     _, errors = (process := job(sources, out, 1, SLICES="2")).communicate(timeout=60)
     assert process.returncode == 0, errors

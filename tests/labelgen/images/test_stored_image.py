@@ -1,4 +1,4 @@
-"""Every kind of picture that strangers send: what is stored of it, or why it is not."""
+"""Stored images of all kinds of files, and the reasons for files that cannot be stored."""
 
 import io
 import struct
@@ -19,7 +19,7 @@ LEFT, RIGHT = (200, 40, 40), (40, 60, 200)
 
 
 def two_halves(width: int = 64, height: int = 32) -> Image.Image:
-    """Reddish on the left, bluish on the right."""
+    """Returns an image that is reddish on the left and bluish on the right."""
     image = Image.new("RGB", (width, height), LEFT)
     image.paste(RIGHT, (width // 2, 0, width, height))
     return image
@@ -38,7 +38,7 @@ def rotated(orientation: int) -> bytes:
 
 
 def png_header(width: int, height: int) -> bytes:
-    """A PNG that claims a size and has a few bytes of pixels."""
+    """Returns a PNG whose header claims a size, with a few bytes of pixels."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -56,7 +56,7 @@ def gray16() -> Image.Image:
 
 
 def rgba(color: tuple[int, int, int], alpha: int = 255) -> Image.Image:
-    """A coloured square on a ground that is not there."""
+    """Returns a coloured square on a transparent background."""
     image = Image.new("RGBA", (64, 64), (128, 128, 128, 0))
     image.paste((*color, alpha), (16, 16, 48, 48))
     return image
@@ -105,13 +105,13 @@ def is_two_halves(pixels: np.ndarray) -> bool:
         pytest.param(rotated(1), id="upright by EXIF"),
         pytest.param(rotated(9), id="impossible orientation"),
         pytest.param(encode(two_halves(), comment=b"hello"), id="comment"),
-        pytest.param(encode(two_halves()) + b"behind the end", id="bytes behind the end"),
+        pytest.param(encode(two_halves()) + b"after the end", id="bytes after the end"),
         pytest.param(encode(stripes(1167, 54)), id="sides that are no multiples of 8"),
         pytest.param(encode(stripes(300, 7)), id="lower than 8 pixels"),
         pytest.param(encode(noise(), quality=5), id="noise"),
     ],
 )
-def test_a_plain_jpeg_is_kept_byte_for_byte(data: bytes):
+def test_plain_jpeg_is_stored_unchanged(data: bytes):
     assert store_image(data, MAX_PIXELS).jpeg == data
 
 
@@ -137,7 +137,7 @@ def test_a_plain_jpeg_is_kept_byte_for_byte(data: bytes):
         pytest.param(rotated(4), id="upside down and mirrored"),
     ],
 )
-def test_anything_else_is_stored_as_a_plain_jpeg_that_shows_the_same(data: bytes):
+def test_other_images_are_stored_as_plain_jpeg(data: bytes):
     stored = store_image(data, MAX_PIXELS)
     assert stored.jpeg != data
     assert is_plain_jpeg(stored.jpeg)
@@ -151,7 +151,7 @@ def test_anything_else_is_stored_as_a_plain_jpeg_that_shows_the_same(data: bytes
     ("orientation", "first_row", "first_column"),
     [(2, "RL", "RR"), (3, "RL", "RR"), (5, "LL", "LR"), (6, "LL", "LR"), (7, "RR", "RL"), (8, "RR", "RL")],
 )
-def test_a_turned_picture_is_stored_upright(orientation: int, first_row: str, first_column: str):
+def test_rotated_image_is_stored_upright(orientation: int, first_row: str, first_column: str):
     pixels = rgb_of(rotated(orientation))
     height, width = pixels.shape[:2]
     assert (width, height) == ((32, 64) if orientation > 4 else (64, 32))
@@ -163,12 +163,12 @@ def test_a_turned_picture_is_stored_upright(orientation: int, first_row: str, fi
     assert side(4, 4) + side(4, height - 5) == first_column
 
 
-def test_the_pixels_are_those_of_the_stored_file():
+def test_pixels_match_the_stored_file():
     stored = store_image(encode(two_halves(), "PNG"), MAX_PIXELS)
     assert (cv2.imdecode(np.frombuffer(stored.jpeg, np.uint8), cv2.IMREAD_COLOR) == stored.pixels).all()
 
 
-def test_quality_is_95():
+def test_jpeg_quality_is_95():
     stored = store_image(encode(two_halves(), "PNG"), MAX_PIXELS)
     expected = encode(two_halves(), quality=95)
     with Image.open(io.BytesIO(stored.jpeg)) as image, Image.open(io.BytesIO(expected)) as same:
@@ -176,12 +176,12 @@ def test_quality_is_95():
 
 
 @pytest.mark.parametrize("format", ["PNG", "TIFF"])
-def test_16_bits_keep_their_shades(format: str):
+def test_16_bit_gray_is_scaled_to_8_bits(format: str):
     row = rgb_of(encode(gray16(), format))[4, 4::8, 0]
     assert np.abs(row - [0, 64, 128, 255]).max() <= 3
 
 
-def test_floats_are_stretched_and_what_is_no_number_is_black():
+def test_floats_are_stretched_and_nan_is_black():
     values = np.full((8, 32), np.nan, np.float32)
     values[:, 8:16], values[:, 16:24], values[:, 24:] = 0.0, 0.5, 1.0
     row = rgb_of(encode(Image.fromarray(values), "TIFF"))[4, 4::8, 0]
@@ -201,14 +201,14 @@ def test_floats_are_stretched_and_what_is_no_number_is_black():
         pytest.param(encode(rgba((0, 0, 0), alpha=0), "PNG"), 255, 255, id="nothing to see"),
     ],
 )
-def test_a_transparent_picture_stands_on_the_ground_it_contrasts_with(data: bytes, inside: int, ground: int):
+def test_transparent_image_gets_a_contrasting_background(data: bytes, inside: int, ground: int):
     pixels = rgb_of(data)
     assert abs(pixels[32, 32, 0] - inside) <= 3
     assert abs(pixels[4, 4, 0] - ground) <= 3
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "RGB", "RGBA", "P", "I;16", "I", "F"])
-def test_a_single_pixel_is_a_picture(mode: str):
+def test_single_pixel_is_stored(mode: str):
     stored = store_image(encode(Image.new(mode, (1, 1)), "TIFF" if mode in "IF" else "PNG"), MAX_PIXELS)
     assert (stored.width, stored.height) == (1, 1)
 
@@ -236,7 +236,7 @@ def test_a_single_pixel_is_a_picture(mode: str):
         pytest.param(bmp_header(64, 32), Reason.TRUNCATED, "truncated", id="a BMP without pixels"),
     ],
 )
-def test_what_cannot_be_stored_has_a_reason(data: bytes, reason: Reason, detail: str):
+def test_unusable_data_is_quarantined_with_a_reason(data: bytes, reason: Reason, detail: str):
     with pytest.raises(QuarantinedError) as caught:
         store_image(data, MAX_PIXELS)
     assert caught.value.reason is reason
@@ -245,7 +245,7 @@ def test_what_cannot_be_stored_has_a_reason(data: bytes, reason: Reason, detail:
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
-def test_random_damage_is_stored_or_quarantined_and_nothing_else(format: str):
+def test_randomly_damaged_image_is_stored_or_quarantined(format: str):
     whole = encode(two_halves(120, 80), format)
     random = np.random.default_rng(0)
     for _ in range(60):
@@ -259,7 +259,7 @@ def test_random_damage_is_stored_or_quarantined_and_nothing_else(format: str):
         assert stored.width * stored.height <= MAX_PIXELS
 
 
-def test_the_largest_size_is_allowed(drawn: Callable[..., Image.Image]):
+def test_max_pixels_is_inclusive(drawn: Callable[..., Image.Image]):
     data = encode(drawn("fox", (500, 20)))
     assert store_image(data, 500 * 20).width == 500
     with pytest.raises(QuarantinedError, match="more than 9999"):
@@ -273,7 +273,7 @@ def test_the_largest_size_is_allowed(drawn: Callable[..., Image.Image]):
         (lambda data: data, "JFIF"),
     ],
 )
-def test_usual_colours_are_plain(change: Callable[[bytes], bytes], why: str):
+def test_jpeg_with_common_colours_is_plain(change: Callable[[bytes], bytes], why: str):
     assert is_plain_jpeg(change(encode(two_halves()))), why
 
 
@@ -290,5 +290,5 @@ def test_usual_colours_are_plain(change: Callable[[bytes], bytes], why: str):
         pytest.param(b"\xff\xd8\xff\xc0\xff", id="cut in a marker"),
     ],
 )
-def test_what_decoders_may_show_differently_is_not_plain(data: bytes):
+def test_ambiguous_or_broken_jpeg_is_not_plain(data: bytes):
     assert not is_plain_jpeg(data)

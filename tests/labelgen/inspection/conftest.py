@@ -1,7 +1,6 @@
 """Data sets to inspect: one with hostile text in every field, and one with a given number of images per shard."""
 
 import io
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,12 +10,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.lines import Line
+from ovocr.dataset.manifest import ShardEntry
 from ovocr.dataset.outcome import Outcome, Status, Tag, quarantined
 from ovocr.dataset.reasons import Reason
-from ovocr.labelgen.shards.manifest import FORMAT
-from ovocr.labelgen.shards.shard_writer import ShardWriter
-from ovocr.labelgen.sources import InputShard
+from ovocr.dataset.shard_writer import ShardWriter
 from ovocr.vocab import Vocabulary
+from tests.manifests import make_manifest
 
 HOSTILE = (
     "<script>document.title='taken'</script>",
@@ -47,15 +46,10 @@ def start_data_set(root: Path, sources: Sequence[str], *, packed: bool = False) 
     """Writes the manifest, and the vocabulary of a labelled data set."""
     root.mkdir(parents=True)
     vocabulary = Vocabulary(WORDS)
-    words = {"vocabulary": {"size": len(vocabulary), "sha256": vocabulary.sha256}, "engine": {"name": HOSTILE[0]}}
-    manifest = {
-        "format": FORMAT,
-        "options": {"tags": 4, "max_pixels": 1_000_000},
-        "shards": [{"source": source, "kind": "folder"} for source in sources],
-        **({"labels": {"sha256": "0"}, "num_classes": 9} if packed else words),
-    }
-    (root / "manifest.json").write_text(json.dumps(manifest))
     data_set = LabelledDataSet(root)
+    words = None if packed else vocabulary
+    manifest = make_manifest(sources, vocabulary=words, num_classes=9, tags=4, kind="folder", engine=HOSTILE[0])
+    manifest.write(data_set.manifest_path)
     if not packed:
         vocabulary.save(data_set.vocabulary_path)
     return data_set
@@ -81,7 +75,7 @@ def ok(*texts: str, size: tuple[int, int] = (420, 90), image: bytes | None = Non
 
 def write_shard(data_set: LabelledDataSet, number: int, source: str, outcomes: Sequence[tuple[str, Outcome]]) -> None:
     packed = not data_set.vocabulary_path.exists()
-    with ShardWriter(data_set, number, InputShard(source=source, kind="folder"), with_text=not packed) as writer:
+    with ShardWriter(data_set, number, ShardEntry(source=source, kind="folder"), with_text=not packed) as writer:
         for key, outcome in outcomes:
             writer.add(key, outcome)
 

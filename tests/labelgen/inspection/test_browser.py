@@ -138,7 +138,7 @@ def test_filters_and_search(built: tuple[LabelledDataSet, Totals], show: Callabl
     assert len(keys(browser)) == 8
     fill(browser, "status", "dropped")
     assert keys(browser) == ["a/blank.png", "b/unknown.png"]
-    assert browser.value("document.getElementById('count').textContent") == "2 of 8 pictures"
+    assert browser.value("document.getElementById('count').textContent") == "2 of 8 images"
     fill(browser, "reason", "no-text")
     assert keys(browser) == ["a/blank.png"]
     fill(browser, "status", "")
@@ -184,9 +184,9 @@ def test_pictures_with_words_of_a_script(hostile: Path, show: Callable[..., Any]
 def test_by_keyboard_alone(built: tuple[LabelledDataSet, Totals], show: Callable[..., Any]) -> None:
     browser = show(built[0].root)
     focused = "document.activeElement.id"
-    for key, code, picture in (("j", J, 1), ("j", J, 2), ("ArrowRight", RIGHT, 3), ("k", K, 2)):
+    for key, code, number in (("j", J, 1), ("j", J, 2), ("ArrowRight", RIGHT, 3), ("k", K, 2)):
         browser.press(key, code)
-        assert browser.value(focused) == f"picture-{picture}"
+        assert browser.value(focused) == f"image-{number}"
     top = browser.value("document.activeElement.getBoundingClientRect().top")
     assert browser.value("document.querySelector('.toolbar').getBoundingClientRect().bottom") <= top
     browser.press("/", SLASH)

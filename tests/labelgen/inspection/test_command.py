@@ -41,9 +41,9 @@ def test_a_page_and_its_figures(built: tuple[LabelledDataSet, Totals], tmp_path:
     ("options", "code", "message"),
     [
         (["--html", "."], 2, "--html .: is a folder"),
-        (["--html", "-"], 2, "--html -: a page is not for a terminal"),
-        (["--html", "p.html", "--status", "good"], 2, "--status good: there is ok, dropped, quarantined"),
-        (["--html", "p.html", "--limit", "1001"], 2, "--limit 1001: from 1 to 1,000 pictures are possible on a page"),
+        (["--html", "-"], 2, "--html -: a page cannot be printed"),
+        (["--html", "p.html", "--status", "good"], 2, "--status good: must be one of ok, dropped, quarantined"),
+        (["--html", "p.html", "--limit", "1001"], 2, "--limit 1001: must be from 1 to 1,000"),
         (["--html", "p.html", "--word", "\x1bx"], 1, "--word \\x1bx: is no word of"),
         (["--html", "p.html", "--key", "none.jpg"], 1, "no image is as --key none.jpg says; leave an option out"),
         (["--html", "p.html", "--shard", "9"], 1, "--shard 9: "),
@@ -73,7 +73,7 @@ def test_a_mistake_is_one_line(
     [
         ("records/00000.parquet", "records/00000.parquet: cannot be read: "),
         ("ocr/00000.parquet", "ocr/00000.parquet: cannot be read: "),
-        ("stats/00000.json", "stats/00000.json: cannot be read as JSON: "),
+        ("stats/00000.json", "stats/00000.json: should be a JSON object, is no JSON: "),
         ("vocab.txt", "vocab.txt:1: the last line has no line end"),
     ],
 )

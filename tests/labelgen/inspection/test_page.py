@@ -54,22 +54,25 @@ def test_what_the_page_says_of_the_whole_data_set_and_of_each_image(built: tuple
     assert "Tags 4 in 5 slots the 0 ×2 quick 1 brown 2 fox 3" in text
     assert "image 3 420 × 90 pixels 2 words read, 0 in the vocabulary no-word-in-vocabulary" in text
     assert '<em class="w out" data-left-out="0" data-of="0">violin</em>' in page
-    assert "It was not read." in text
-    assert "No line was read." in text
+    assert "The image could not be read." in text
+    assert "No lines were recognised." in text
     assert page_of(built[0].root) == page
 
 
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"limit": 4}, "4 of 24 images, as evenly as can be from 3 shards, drawn by seed 0."),
-        ({"limit": 4, "shard": 1, "seed": 7}, "4 of 8 images in shard 1, drawn by seed 7."),
+        ({"limit": 4}, "4 of 24 images, spread evenly over 3 shards, drawn with seed 0."),
+        ({"limit": 4, "shard": 1, "seed": 7}, "4 of 8 images in shard 1, drawn with seed 7."),
         ({"word": "River", "status": "ok"}, "All 24 images with status ok, the tag River."),
-        ({"keys": ("1-2.jpg",)}, "The one image with 1-2.jpg as key."),
-        ({"keys": ("1-2.jpg", "0-1.jpg"), "limit": 1}, "1 of 2 images with 1-2.jpg or 0-1.jpg as key, as evenly as"),
+        ({"keys": ("1-2.jpg",)}, "The only image with the key 1-2.jpg."),
+        (
+            {"keys": ("1-2.jpg", "0-1.jpg"), "limit": 1},
+            "1 of 2 images with the key 1-2.jpg or 0-1.jpg, spread evenly over 2",
+        ),
     ],
 )
-def test_how_the_pictures_were_chosen(
+def test_how_the_images_were_chosen(
     options: dict[str, object], sentence: str, make_data_set: Callable[..., Path]
 ) -> None:
     assert sentence in words_of(page_of(make_data_set([8, 8, 8]), **options))
@@ -79,7 +82,7 @@ def test_a_packed_data_set_has_class_ids_and_no_boxes(make_data_set: Callable[..
     page = page_of(make_data_set([2], packed=True))
     text = words_of(page)
     assert "class ids from a table" in text
-    assert "2.0 distinct classes an image that is ok" in text
+    assert "2.0 distinct classes per ok image." in text
     assert "Classes 2 in 4 slots 7 ×2 2 ×2" in text
     assert "<polygon" not in page
     assert 'id="score"' not in page

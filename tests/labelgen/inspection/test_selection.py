@@ -82,9 +82,9 @@ def test_what_cannot_be_is_one_line_that_names_the_option(make_data_set: Callabl
         ({"shard": 4}, "--shard 4: .* has no such finished shard; it has 1, numbered 0 to 0"),
         ({"status": "dropped"}, "no image is as --status dropped says"),
         ({"status": "ok", "keys": ("\x1b",)}, r"no image is as --status ok --key \\x1b says"),
-        ({"status": "good"}, "--status good: there is ok, dropped, quarantined"),
-        ({"limit": 0}, "--limit 0: from 1 to 1,000"),
-        ({"side": 10}, "--side 10: from 100 to 4000"),
+        ({"status": "good"}, "--status good: must be one of ok, dropped, quarantined"),
+        ({"limit": 0}, "--limit 0: must be from 1 to 1,000"),
+        ({"side": 10}, "--side 10: must be from 100 to 4000"),
     ):
         with pytest.raises(OvocrError, match=message):
             chosen(root, **options)

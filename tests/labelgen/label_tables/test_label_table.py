@@ -1,4 +1,4 @@
-"""Tables of class ids: every kind of file, every kind of cell, and what is said of those that are wrong."""
+"""Tables of class ids: every kind of file and cell, and the errors for wrong ones."""
 
 import gzip
 import json
@@ -33,7 +33,7 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def test_a_list_column_of_any_type_in_parquet(tmp_path: Path):
+def test_parquet_list_columns_of_any_type(tmp_path: Path):
     lists = [[3, 1, 3, 2], [7], []]
     keys = list(WANTED)
     for number, kind in enumerate([pa.int32(), pa.int64(), pa.uint8(), pa.uint64(), pa.float32(), pa.float64()]):
@@ -64,7 +64,7 @@ def test_keys_of_other_types(tmp_path: Path):
         assert load(parquet(tmp_path / "view.parquet", key=view, labels=labels)).ids("y") == [2]
 
 
-def test_one_id_a_row_is_gathered_in_the_order_of_the_table(tmp_path: Path):
+def test_rows_of_one_key_are_merged_in_table_order(tmp_path: Path):
     keys = ["b", "a", "a", "b", "c", "a", "b"]
     table = load(parquet(tmp_path / "t.parquet", key=keys, label=[9, 5, 4, 8, 0, 5, 7]))
     assert [table.ids(key) for key in "abcd"] == [[5, 4], [9, 8, 7], [0], []]
@@ -126,7 +126,7 @@ def test_several_columns_of_ids(tmp_path: Path):
     assert [table.ids(key) for key in "abc"] == [[1, 4], [2], [3, 6]]
 
 
-def test_a_usual_name_comes_before_another_and_columns_can_be_named(tmp_path: Path):
+def test_default_column_names_have_an_order_and_columns_can_be_named(tmp_path: Path):
     path = parquet(tmp_path / "t.parquet", key=["a"], labels=[1], label=[2], path=["x"], cluster=[3])
     assert load(path).ids("a") == [1]
     assert load(path, key_column="path", label_columns=("cluster",)).ids("x") == [3]
@@ -157,18 +157,18 @@ def test_many_rows_in_several_batches(tmp_path: Path):
     assert all(copy.ids(key) == table.ids(key) for key in list(expected)[::500])
 
 
-def test_hashes_that_collide_do_not_mix_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_hash_collisions_do_not_mix_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("ovocr.labelgen.label_tables.lookup.hash", lambda key: len(key), raising=False)
     table = load(parquet(tmp_path / "t.parquet", key=["a", "b", "a", "cc"], label=[1, 2, 3, 4]))
     assert [table.ids(key) for key in ("a", "b", "cc", "x")] == [[1, 3], [2], [4], []]
 
 
-def test_the_number_of_classes_bounds_the_ids(tmp_path: Path):
+def test_class_ids_must_be_below_num_classes(tmp_path: Path):
     path = parquet(tmp_path / "t.parquet", key=["a", "b"], labels=[[1], [LIMIT - 1]])
     assert load(path).num_classes == LIMIT
-    with pytest.raises(OvocrError, match=rf"row 1 \(key 'b'\).*{LIMIT - 1} is no class id: .* from 0 to 99 is needed"):
+    with pytest.raises(OvocrError, match=rf"row 1 \(key 'b'\).*{LIMIT - 1} is not a class id; .* from 0 to 99$"):
         load(path, num_classes=100)
-    with pytest.raises(OvocrError, match=rf"'{LIMIT}' is no class id: a whole number from 0 to {LIMIT - 1}"):
+    with pytest.raises(OvocrError, match=rf"'{LIMIT}' is not a class id; must be an integer from 0 to {LIMIT - 1}"):
         load(write(tmp_path / "t.csv", f"key,label\na,{LIMIT}\n"))
 
 
@@ -194,42 +194,42 @@ def test_the_number_of_classes_bounds_the_ids(tmp_path: Path):
         ([["1"], ["\x1b[2J"]], r"'\x1b[2J'"),
     ],
 )
-def test_what_is_no_class_id_is_named_with_its_row_and_key(tmp_path: Path, labels: list[Any], shown: str):
+def test_a_wrong_class_id_is_an_error_naming_row_and_key(tmp_path: Path, labels: list[Any], shown: str):
     types: list[Any] = [None, pa.list_(pa.uint64())] if shown == str(2**63 + 5) else [None]
     path = parquet(tmp_path / "t.parquet", key=["a", "b.jpg"], labels=pa.array(labels, types[-1]))
     with pytest.raises(OvocrError) as error:
         load(path)
     assert str(error.value) == (
         f"{path}: row 1 (key 'b.jpg'): column 'labels': {shown} "
-        f"is no class id: a whole number from 0 to {LIMIT - 1} is needed"
+        f"is not a class id; must be an integer from 0 to {LIMIT - 1}"
     )
     assert error.value.exit_code == 1
 
 
 @pytest.mark.parametrize("value", [True, {"id": 1}, [[1]], -1, 1.5, "x", [1, "y"], [1, None], 10**30, float("nan")])
-def test_what_is_no_class_id_in_json(tmp_path: Path, value: Any):
+def test_a_wrong_class_id_in_json_is_an_error(tmp_path: Path, value: Any):
     rows = [{"key": "a", "labels": [1]}, {"key": "b", "labels": value}]
-    with pytest.raises(OvocrError, match=r"t\.jsonl: row 1 \(key 'b'\): column 'labels': .* is no class id"):
+    with pytest.raises(OvocrError, match=r"t\.jsonl: row 1 \(key 'b'\): column 'labels': .* is not a class id"):
         load(write(tmp_path / "t.jsonl", "\n".join(map(json.dumps, rows))))
 
 
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("t.csv", "path,cluster\na,1\n", "no column 'key'; name it with --key-column; there are: path, cluster"),
+        ("t.csv", "path,cluster\na,1\n", "no column 'key'; name it with --key-column; its columns: path, cluster"),
         (
             "t.csv",
             "key,cluster\na,1\n",
-            r"no column of class ids \(labels, label, .*--label-column; there are: key, cl",
+            r"no column of class ids \(labels, label, .*--label-column; its columns: key, cl",
         ),
         ("t.csv", "key,key,label\na,b,1\n", "has two columns 'key'; rename one"),
-        ("t.jsonl", '{"k": 1}\n', "no column 'key'; name it with --key-column; there are: k$"),
-        ("t.jsonl", "", "there are: none"),
-        ("t.txt", "", "unknown kind of table; it may be: .parquet, .csv"),
+        ("t.jsonl", '{"k": 1}\n', "no column 'key'; name it with --key-column; its columns: k$"),
+        ("t.jsonl", "", "its columns: none"),
+        ("t.txt", "", "unknown kind of table; allowed: .parquet, .csv"),
         ("t.parquet.gz", "", "unknown kind of table"),
     ],
 )
-def test_a_table_without_the_columns_is_wrong_usage(tmp_path: Path, name: str, text: str, message: str):
+def test_missing_columns_are_a_usage_error(tmp_path: Path, name: str, text: str, message: str):
     path = write(tmp_path / name, text)
     with pytest.raises(UsageError, match=rf"^--labels {path}: .*{message}"):
         load(path)
@@ -243,15 +243,15 @@ def test_a_table_without_the_columns_is_wrong_usage(tmp_path: Path, name: str, t
         ("t.csv", "key,label\n", "has no class id"),
         ("t.csv", "key,label\na,\n", "has no class id"),
         ("t.parquet", "no parquet at all", "cannot be read: .*[Pp]arquet"),
-        ("t.jsonl", '{"key": "a", "label": 1}\n\n{"key": \n', "line 3: no JSON"),
+        ("t.jsonl", '{"key": "a", "label": 1}\n\n{"key": \n', "line 3: not JSON"),
         ("t.csv", "key,label\na,1\n,2\n", "row 1.*: column 'key': the key is missing"),
-        ("t.jsonl", '{"key": "\\ud800", "label": 1}\n', "row 0: column 'key': the key is '.ud800', which is no text"),
-        ("t.jsonl", "[1, 2]\n", r"line 1: a JSON object was expected, not '\[1, 2\]"),
+        ("t.jsonl", '{"key": "\\ud800", "label": 1}\n', "row 0: column 'key': the key is '.ud800', which is not text"),
+        ("t.jsonl", "[1, 2]\n", r"line 1: must be a JSON object, is '\[1, 2\]"),
         ("t.jsonl", '{"key": "a", "label": 1}\n{"label": 2}\n', "row 1: column 'key': the key is missing"),
-        ("t.jsonl", '{"key": 1.5, "label": 1}\n', "row 0: column 'key': the key is 1.5; text or a whole number is"),
+        ("t.jsonl", '{"key": 1.5, "label": 1}\n', "row 0: column 'key': the key is 1.5; must be text or an integer"),
     ],
 )
-def test_a_broken_table_is_one_line(tmp_path: Path, name: str, text: str, message: str):
+def test_a_broken_table_is_a_one_line_error(tmp_path: Path, name: str, text: str, message: str):
     path = write(tmp_path / name, text)
     with pytest.raises(OvocrError, match=f"^{path}: .*{message}") as error:
         load(path)
@@ -259,12 +259,12 @@ def test_a_broken_table_is_one_line(tmp_path: Path, name: str, text: str, messag
     assert "\n" not in str(error.value)
 
 
-def test_other_mistakes_are_one_line(tmp_path: Path):
+def test_other_mistakes_are_one_line_errors(tmp_path: Path):
     with pytest.raises(UsageError, match=r"none\.csv: no such file or folder$"):
         load(tmp_path / "none.csv")
-    with pytest.raises(UsageError, match=r"\*\.csv: no table is there"):
+    with pytest.raises(UsageError, match=r"\*\.csv: no table found"):
         load(tmp_path / "*.csv")
-    with pytest.raises(UsageError, match="no table is there; it may be: .parquet"):
+    with pytest.raises(UsageError, match="no table found; allowed: .parquet"):
         load(tmp_path)
     (tmp_path / "latin.csv").write_bytes(b"key,label\n\xff,1\n")
     with pytest.raises(OvocrError, match=r"latin\.csv: this table cannot be read: .*UTF8"):
@@ -278,15 +278,19 @@ def test_other_mistakes_are_one_line(tmp_path: Path):
     path = parquet(tmp_path / "t.parquet", key=["a", None], labels=[[1], [2]], when=[b"x", b"y"])
     with pytest.raises(OvocrError, match=r"t\.parquet: row 1: column 'key': the key is missing"):
         load(path)
-    with pytest.raises(OvocrError, match=r"t\.parquet: column 'when': keys are of type binary; text or whole numbers"):
+    with pytest.raises(
+        OvocrError, match=r"t\.parquet: column 'when': keys are of type binary; must be text or integers"
+    ):
         load(path, key_column="when")
     parquet(tmp_path / "u.parquet", key=["a"], when=[b"x"])
-    with pytest.raises(OvocrError, match=r"column 'when': class ids are of type binary; whole numbers, lists of them"):
+    with pytest.raises(
+        OvocrError, match=r"column 'when': class ids are of type binary; must be integers, lists of integers"
+    ):
         load(tmp_path / "u.parquet", label_columns=("when",))
     with pytest.raises(UsageError, match="column 'key' is named twice for keys and class ids"):
         load(tmp_path / "u.parquet", label_columns=("key",))
     (tmp_path / "several").mkdir()
     write(tmp_path / "several" / "a.csv", "key,label\na,1\n")
     write(tmp_path / "several" / "b.csv", "key,class\nb,1\n")
-    with pytest.raises(UsageError, match=r"several/b\.csv: no column 'label'; .* there are: key, class"):
+    with pytest.raises(UsageError, match=r"several/b\.csv: no column 'label'; .* its columns: key, class"):
         load(tmp_path / "several")

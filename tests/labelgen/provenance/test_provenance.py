@@ -12,8 +12,10 @@ import pytest
 from click.testing import CliRunner
 
 from ovocr.cli import main
+from ovocr.dataset.json_objects import read_object
 from ovocr.dataset.layout import LabelledDataSet
-from ovocr.dataset.schemas import RECORDS, RowWriter
+from ovocr.dataset.schemas import RECORDS
+from ovocr.dataset.tables import RowWriter
 from ovocr.labelgen.options import PackOptions, RelabelOptions
 from ovocr.labelgen.pack import pack_labels
 from ovocr.labelgen.provenance.provenance import explain
@@ -60,7 +62,7 @@ def test_every_tag_has_its_line_its_place_and_its_slots(built: Built):
 def test_a_key_that_several_images_have_shows_each(built: Built):
     code, lines, _ = why(built[0].root, "a/fox.jpg", "FOX")
     assert code == 0
-    source = built[0].manifest()["shards"][0]["source"]
+    source = read_object(built[0].manifest_path)["shards"][0]["source"]
     for block, row, record in ((lines[:9], 0, 0), (lines[10:], 5, 2)):
         assert block[:3] == [
             "a/fox.jpg",
@@ -154,7 +156,7 @@ def test_images_without_a_record_are_told_of(built: Built):
 
 def test_a_picture_out_of_reach_has_words_and_no_tags(built: Built, tmp_path: Path):
     (tmp_path / "v.txt").write_text("violin\n")
-    source = Path(built[0].manifest()["shards"][0]["source"])
+    source = Path(read_object(built[0].manifest_path)["shards"][0]["source"])
     source.rename(tmp_path / "away.tar")
     try:
         options = RelabelOptions(source=built[0].root, out=tmp_path / "out", vocab=str(tmp_path / "v.txt"))

@@ -17,6 +17,7 @@ from PIL import Image
 
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.cli import main
+from ovocr.dataset.json_objects import read_object
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.labelgen.build import build_labels
 from ovocr.labelgen.options import BuildOptions, RelabelOptions
@@ -60,7 +61,7 @@ def test_repeated_words_take_slots_as_often_as_they_stand(built: Built, tmp_path
     assert found[0] == found[2] == ["the", "quick", "brown", "fox", "the", "fox", "the", "quick"]
     # The column of tags is that of the distinct words.
     assert (tmp_path / "out" / "records" / "00000.parquet").read_bytes() == built[0].records_path(0).read_bytes()
-    assert LabelledDataSet(tmp_path / "out").manifest()["options"] == {
+    assert read_object(LabelledDataSet(tmp_path / "out").manifest_path)["options"] == {
         **{"tags": 8, "seed": 7, "shard_size": 10_000, "max_pixels": 50_000_000},
         "repeats": True,
     }
@@ -77,7 +78,7 @@ def test_idf_weighs_by_the_stored_text(built: Built, tmp_path: Path):
     out = tmp_path / "out"
     anew(built[0].root, out, policy="idf", tags=2, seed=5)
     assert (out / "frequencies.tsv").read_text(encoding="utf-8") == FREQUENCIES
-    manifest = LabelledDataSet(out).manifest()
+    manifest = read_object(LabelledDataSet(out).manifest_path)
     assert manifest["options"]["policy"] == "idf"
     sha256 = hashlib.sha256(FREQUENCIES.encode()).hexdigest()
     assert manifest["frequencies"] == {"images": 6, "words": 11, "sha256": sha256}

@@ -12,13 +12,14 @@ import pytest
 
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.base.files import locked
+from ovocr.dataset.json_objects import read_object
 from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.manifest import TagPolicy
 from ovocr.labelgen.options import BuildOptions, PackOptions, RelabelOptions
 from ovocr.labelgen.pack import pack_labels
 from ovocr.labelgen.relabel.relabel import RelabelTotals, relabel
 from ovocr.labelgen.shards.totals import Totals
 from ovocr.labelgen.tagging.line_labeller import LineLabeller
-from ovocr.labelgen.tagging.tag_slots import TagPolicy
 from ovocr.labelgen.tagging.word_frequencies import WordFrequencies
 from ovocr.vocab import Vocabulary
 
@@ -50,7 +51,7 @@ def test_another_configuration_is_refused(built: Built, tmp_path: Path, change: 
 
 def test_other_data_sets_are_refused(built: Built, options: BuildOptions, tmp_path: Path):
     root = built[0].root
-    with pytest.raises(UsageError, match="--out .*: is the data set that is relabelled"):
+    with pytest.raises(UsageError, match="--out .*: is the data set to relabel"):
         anew(root, root / ".." / root.name)
     shutil.copytree(root, tmp_path / "labels")
     with pytest.raises(OvocrError, match="made with another configuration: relabelled is None there"):
@@ -62,7 +63,7 @@ def test_other_data_sets_are_refused(built: Built, options: BuildOptions, tmp_pa
         sources=options.sources[:1], out=tmp_path / "packed", labels=str(tmp_path / "table.csv"), tags=1
     )
     pack_labels(packed, progress=False)
-    with pytest.raises(OvocrError, match="packed: packed with class ids from a table, no text was read"):
+    with pytest.raises(OvocrError, match="packed: packed with class ids from a table, it has no text"):
         anew(tmp_path / "packed", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -76,7 +77,10 @@ def test_a_folder_with_files_of_others_is_refused(built: Built, tmp_path: Path):
 
 def test_a_shard_is_made_by_one_process_at_a_time(built: Built, tmp_path: Path):
     out = LabelledDataSet(tmp_path / "out")
-    with locked(out.lock_path(0), "held"), pytest.raises(OvocrError, match="shard 0 is being made by another process"):
+    with (
+        locked(out.lock_path(0), "held"),
+        pytest.raises(OvocrError, match="shard 0 is being written by another process"),
+    ):
         anew(built[0].root, out.root)
     assert anew(built[0].root, out.root).built == 2
 
@@ -119,13 +123,13 @@ def other_index(path: Path) -> None:
         ("ocr/00000.parquet", Path.unlink, r"ocr/00000.parquet: cannot be read"),
         ("ocr/00000.parquet", without_a_row, r"ocr/00000.parquet: does not list the images of .*records/00000.parquet"),
         ("ocr/00000.parquet", with_another_box, r"ocr/00000.parquet: cannot be read: column lines has another type"),
-        ("ocr/00000.parquet", with_a_null, r"ocr/00000.parquet: has a null where"),
+        ("ocr/00000.parquet", with_a_null, r"ocr/00000.parquet: cannot be read: a null in column lines"),
         ("records/00000.parquet", cut, r"records/00000.parquet: cannot be read"),
         ("records/00000.parquet", without_a_row, r"ocr/00000.parquet: does not list the images"),
         (
             "records/00000.parquet",
             with_another_reason,
-            r"records/00000.parquet: bad\\x1b is no reason that this version",
+            r"records/00000.parquet: this version of ovocr does not know the reason bad\\x1b",
         ),
         ("rec/00000.rec", cut, r"00000\.(idx|rec)"),
         ("rec/00000.idx", lambda path: path.write_bytes(b"0\t0\n"), r"00000.rec: has no record 1; put"),
@@ -134,7 +138,7 @@ def other_index(path: Path) -> None:
         (
             "stats/00000.json",
             lambda path: path.write_text("{}"),
-            r"manifest.json: does not say what .*stats/00000.json",
+            r"stats/00000.json: input: should be a count, is None",
         ),
         ("vocab.txt", cut, r"vocab.txt"),
     ],
@@ -153,15 +157,15 @@ def test_damage_is_named_and_nothing_is_half_written(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 9}, "manifest.json: format 9; this version reads 2"),
-        ({"options": {}}, "manifest.json: lacks what `ovocr build-labels` writes: 'max_pixels'"),
-        ({"vocabulary": {"sha256": "0"}}, "vocab.txt: is not the vocabulary that manifest.json names"),
+        ({"format": 9}, "manifest.json: format 9; this version of ovocr reads format 2"),
+        ({"options": {}}, "manifest.json: options.tags: should be a whole number from 1 to 100000, is None"),
+        ({"vocabulary": {"size": 12, "sha256": "0"}}, "vocab.txt: is not the vocabulary that manifest.json names"),
     ],
 )
 def test_a_manifest_that_lacks_something_is_named(built: Built, tmp_path: Path, change: dict[str, Any], message: str):
     shutil.copytree(built[0].root, tmp_path / "odd")
     path = tmp_path / "odd" / "manifest.json"
-    path.write_text(json.dumps({**built[0].manifest(), **change}))
+    path.write_text(json.dumps({**read_object(built[0].manifest_path), **change}))
     with pytest.raises(OvocrError, match=message):
         anew(tmp_path / "odd", tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from ovocr.dataset.json_objects import read_object
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.labelgen.build import build_labels
 from ovocr.labelgen.options import BuildOptions, RelabelOptions
@@ -125,8 +126,8 @@ def test_another_vocabulary_gives_the_bytes_of_a_fresh_build(
     # One picture of each source was dropped and has a record now.
     assert (totals.changes.gained_all, totals.changes.lost_all) == (4, 0)
     found = LabelledDataSet(tmp_path / "out")
-    stats = [found.stats(number) for number in range(4)]
-    expected = [labelled.stats(number) for number in range(4)]
+    stats = [read_object(found.stats_path(number)) for number in range(4)]
+    expected = [read_object(labelled.stats_path(number)) for number in range(4)]
     for name in ("source", "kind", "start", "stop", "input", "ignored", "quarantined", "lines", "words_found"):
         assert [shard.get(name) for shard in stats] == [shard.get(name) for shard in expected]
     assert [shard["ok"] for shard in stats] == [shard["ok"] + 1 for shard in expected] == [2, 3, 2, 2]
@@ -141,10 +142,10 @@ def test_a_relabelled_data_set_can_be_relabelled(
     again = anew(tmp_path / "first", tmp_path / "second", vocab=str(vocabulary))
     assert digests(tmp_path / "second") == digests(labelled.root)
     assert (again.changes.gained_all, again.changes.lost_all) == (0, 4)
-    manifest = LabelledDataSet(tmp_path / "second").manifest()
+    manifest = read_object(LabelledDataSet(tmp_path / "second").manifest_path)
     first = (tmp_path / "first" / "manifest.json").read_bytes()
     assert manifest.pop("relabelled")["manifest_sha256"] == hashlib.sha256(first).hexdigest()
-    assert manifest == labelled.manifest()
+    assert manifest == read_object(labelled.manifest_path)
 
 
 def test_processes_give_the_same_bytes(
@@ -248,8 +249,10 @@ def test_a_key_does_not_lead_out_of_the_folder(labelled: LabelledDataSet, other:
     hostile = tmp_path / "hostile"
     shutil.copytree(labelled.root, hostile)
     data_set = LabelledDataSet(hostile)
-    secret = shutil.copy(Path(labelled.manifest()["shards"][0]["source"], "名", "v.png"), tmp_path / "secret.png")
-    for key in (str(secret), os.path.relpath(secret, labelled.manifest()["shards"][0]["source"])):
+    secret = shutil.copy(
+        Path(read_object(labelled.manifest_path)["shards"][0]["source"], "名", "v.png"), tmp_path / "secret.png"
+    )
+    for key in (str(secret), os.path.relpath(secret, read_object(labelled.manifest_path)["shards"][0]["source"])):
         for path in (data_set.ocr_path(0), data_set.records_path(0)):
             table = pq.read_table(path)
             keys = [
@@ -270,15 +273,15 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
     script = (
         "import os, signal\n"
         "from pathlib import Path\n"
-        "from ovocr.labelgen.relabel import shard as relabeller\n"
+        "from ovocr.labelgen.relabel import shard\n"
         "from ovocr.labelgen.options import RelabelOptions\n"
         "from ovocr.labelgen.relabel.relabel import relabel\n"
-        "original = relabeller._relabel\n"
+        "original = shard._relabel\n"
         "def die_at_the_last_of_the_second_shard(image, labeller, pictures):\n"
         "    if image.key == 'last.jpg':\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return original(image, labeller, pictures)\n"
-        "relabeller._relabel = die_at_the_last_of_the_second_shard\n"
+        "shard._relabel = die_at_the_last_of_the_second_shard\n"
         f"relabel(RelabelOptions(source=Path({str(labelled.root)!r}), out=Path({str(out)!r}),\n"
         f"    vocab={str(other)!r}), progress=False)\n"
     )

@@ -14,7 +14,7 @@ from ovocr.dataset.layout import LabelledDataSet
 from ovocr.labelgen.build import build_labels
 from ovocr.labelgen.options import BuildOptions
 from ovocr.labelgen.shards.totals import Totals
-from ovocr.labelgen.workers.work import LabelWork
+from ovocr.labelgen.workers.tasks import LabelTask
 
 Built = tuple[LabelledDataSet, Totals]
 MODELS = Path(rapidocr.__file__).with_name("models")
@@ -119,13 +119,13 @@ def test_a_model_that_vanishes_while_workers_start_is_one_line(
     options: BuildOptions, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     models = copy_models(tmp_path / "m", det="det", rec="rec")
-    start = LabelWork.start_workers
+    start = LabelTask.start_workers
 
     def remove_first(*arguments: Any) -> Any:
         (models / "det" / "x.onnx").unlink()
         return start(*arguments)
 
-    monkeypatch.setattr(LabelWork, "start_workers", remove_first)
+    monkeypatch.setattr(LabelTask, "start_workers", remove_first)
     # The lexicon takes long to make: workers have failed before the file is missed where models are hashed, too.
     own = replace(options, vocab="lexicon", out=tmp_path / "out", model_dir=models, workers=2)
     with pytest.raises(OvocrError, match=r"det/x\.onnx: [Nn]o such file"):

@@ -1,4 +1,4 @@
-"""Each kind of source: what is found, under which key, and what damage costs."""
+"""Each kind of source: images, keys, and damage."""
 
 import bz2
 import gzip
@@ -16,7 +16,8 @@ import pytest
 
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.dataset.reasons import Reason
-from ovocr.labelgen.sources import Found, Ignored, Lost, SourceItem, plan, plan_shards, read_shard
+from ovocr.labelgen.sources import Found, Ignored, Lost, SourceItem, plan_shards, read_shard
+from ovocr.labelgen.sources.items import too_large
 from ovocr.recordio import RecordWriter
 
 MEMBERS = [("x/1.jpg", b"one"), ("x/1.json", b"{}"), ("../../etc/2.PNG", b"two" * 400), ("3.webp", b"three")]
@@ -33,18 +34,18 @@ def found(items: list[SourceItem]) -> list[SourceItem]:
     return [item for item in items if isinstance(item, Found)]
 
 
-def test_tar(tmp_path: Path, tar: Tar):
+def test_tar_images_are_read_in_order(tmp_path: Path, tar: Tar):
     (items,) = read(tar(tmp_path / "a.tar", MEMBERS))
     assert items == [IMAGES[0], Ignored(), *IMAGES[1:]]
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.tar"]  # nothing is unpacked
 
 
-def test_tar_members_of_one_name_are_all_there(tmp_path: Path, tar: Tar):
+def test_tar_members_of_the_same_name_are_all_read(tmp_path: Path, tar: Tar):
     (items,) = read(tar(tmp_path / "a.tar", [("1.jpg", b"one"), ("1.jpg", b"other")]))
     assert items == [Found("1.jpg", b"one"), Found("1.jpg", b"other")]
 
 
-def test_tar_pipes_and_folders_are_no_images_and_links_are_lost(tmp_path: Path):
+def test_tar_pipes_and_folders_are_ignored_and_links_are_lost(tmp_path: Path):
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
         for name, kind in (("1.jpg", tarfile.SYMTYPE), ("2.jpg", tarfile.LNKTYPE), ("3.jpg", tarfile.FIFOTYPE)):
             info = tarfile.TarInfo(name)
@@ -63,13 +64,13 @@ def test_tar_pipes_and_folders_are_no_images_and_links_are_lost(tmp_path: Path):
 @pytest.mark.parametrize(
     ("name", "compress"), [("gzip", gzip.compress), ("bzip2", bz2.compress), ("xz", lzma.compress)]
 )
-def test_a_compressed_tar_is_told_as_such(tmp_path: Path, name: str, compress: Callable[[bytes], bytes]):
+def test_a_compressed_tar_is_a_usage_error(tmp_path: Path, name: str, compress: Callable[[bytes], bytes]):
     (tmp_path / "a.tar").write_bytes(compress(b"\0" * 10240))
     with pytest.raises(UsageError, match=rf"a.tar: is compressed \({name}\); uncompress it first"):
         plan_shards((str(tmp_path / "a.tar"),), 10)
 
 
-def test_tar_names_that_are_no_utf8_are_escaped(tmp_path: Path):
+def test_tar_names_that_are_not_utf8_are_escaped(tmp_path: Path):
     with tarfile.open(tmp_path / "a.tar", "w", encoding="latin-1", format=tarfile.GNU_FORMAT) as archive:
         info = tarfile.TarInfo("caf\xe9.jpg")
         info.size = 3
@@ -95,7 +96,9 @@ def test_an_empty_tar_is_a_shard_without_images(tmp_path: Path, tar: Tar):
         (5120, 3, "", "offset 5120: the file ends without the archive's end mark"),
     ],
 )
-def test_a_cut_tar_keeps_what_was_read(tmp_path: Path, tar: Tar, size: int, kept: int, key: str, detail: str):
+def test_a_truncated_tar_yields_the_images_before_the_damage(
+    tmp_path: Path, tar: Tar, size: int, kept: int, key: str, detail: str
+):
     path = tar(tmp_path / "a.tar", MEMBERS)
     os.truncate(path, size)
     (items,) = read(path)
@@ -107,7 +110,7 @@ def test_a_cut_tar_keeps_what_was_read(tmp_path: Path, tar: Tar, size: int, kept
     assert sum(isinstance(item, Lost) for item in items) == 1
 
 
-def test_a_broken_header_inside_a_tar_is_not_taken_for_its_end(tmp_path: Path, tar: Tar):
+def test_a_broken_tar_header_is_not_the_end_of_the_archive(tmp_path: Path, tar: Tar):
     path = tar(tmp_path / "a.tar", MEMBERS)
     data = bytearray(path.read_bytes())
     data[2048:2058] = b"\xff" * 10
@@ -116,15 +119,15 @@ def test_a_broken_header_inside_a_tar_is_not_taken_for_its_end(tmp_path: Path, t
     assert items == [IMAGES[0], Ignored(), Lost("", Reason.DAMAGED_SOURCE, f"{path}: offset 2048: a header is broken")]
 
 
-def test_a_member_that_claims_too_much_is_not_read(tmp_path: Path, tar: Tar, monkeypatch: pytest.MonkeyPatch):
+def test_a_tar_member_that_is_too_large_is_not_read(tmp_path: Path, tar: Tar, monkeypatch: pytest.MonkeyPatch):
     path = tar(tmp_path / "a.tar", MEMBERS)
     monkeypatch.setattr("ovocr.labelgen.sources.tar.MAX_FILE_BYTES", 1000)
     (items,) = read(path)
     assert found(items) == [IMAGES[0], IMAGES[2]]
-    assert items[2] == plan.too_large("../../etc/2.PNG", 1200)
+    assert items[2] == too_large("../../etc/2.PNG", 1200)
 
 
-def test_a_tar_that_cannot_be_opened_ends_the_run(tmp_path: Path, tar: Tar):
+def test_a_tar_that_cannot_be_opened_raises(tmp_path: Path, tar: Tar):
     path = tar(tmp_path / "a.tar", MEMBERS)
     shards = plan_shards((str(path),), 10)
     path.unlink()
@@ -139,19 +142,19 @@ def write_rec(prefix: Path, count: int = 4) -> Path:
     return prefix.with_suffix(".rec")
 
 
-def test_rec(tmp_path: Path):
+def test_rec_images_are_read_in_index_order(tmp_path: Path):
     (items,) = read(write_rec(tmp_path / "a"))
     assert items == [Found(str(10 + id), b"image" * (id + 1)) for id in range(4)]
 
 
-def test_a_rec_without_its_index(tmp_path: Path):
+def test_a_rec_without_index_is_a_usage_error(tmp_path: Path):
     path = write_rec(tmp_path / "a")
     path.with_suffix(".idx").unlink()
     with pytest.raises(UsageError, match=r"a\.rec: its index .*a\.idx is missing"):
         read(path)
 
 
-def test_a_cut_rec_keeps_what_was_read(tmp_path: Path):
+def test_a_truncated_rec_yields_the_images_before_the_damage(tmp_path: Path):
     path = write_rec(tmp_path / "a")
     os.truncate(path, path.stat().st_size - 6)
     (items,) = read(path)
@@ -164,7 +167,7 @@ def test_a_cut_rec_keeps_what_was_read(tmp_path: Path):
     assert len(items) == 4
 
 
-def test_a_damaged_record_costs_itself_alone(tmp_path: Path):
+def test_a_damaged_record_is_the_only_lost_one(tmp_path: Path):
     path = write_rec(tmp_path / "a")
     offset = int(path.with_suffix(".idx").read_text().splitlines()[1].split("\t")[1])
     data = bytearray(path.read_bytes())
@@ -185,7 +188,7 @@ def images(*values: bytes | None) -> pa.Array:
     return pa.array(values, pa.binary())
 
 
-def test_parquet_as_the_hub_writes_it(tmp_path: Path):
+def test_parquet_with_a_struct_column_as_on_the_hub(tmp_path: Path):
     cells = [{"bytes": b"one", "path": "/etc/passwd"}, {"bytes": None, "path": "/etc/passwd"}, None]
     column = pa.array(cells, pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
     path = write_parquet(tmp_path / "a.parquet", {"label": pa.array([1, 2, 3]), "image": column})
@@ -201,7 +204,7 @@ def test_parquet_with_a_binary_column(tmp_path: Path, name: str, type: pa.DataTy
     assert read(path) == [[Found("a", b"one"), Found("1", b"two"), Found("a", b"three")]]
 
 
-def test_parquet_with_two_binary_columns_takes_the_usual_name(tmp_path: Path):
+def test_parquet_with_two_binary_columns_prefers_a_default_name(tmp_path: Path):
     path = write_parquet(tmp_path / "a.parquet", {"thumbnail": images(b"x"), "jpg": images(b"one")})
     assert read(path) == [[Found("0", b"one")]]
 
@@ -213,12 +216,14 @@ def test_parquet_with_two_binary_columns_takes_the_usual_name(tmp_path: Path):
         ({"first": images(b"x"), "second": images(b"x")}, "several: first, second"),
     ],
 )
-def test_parquet_without_one_column_of_images(tmp_path: Path, columns: dict[str, pa.Array], message: str):
+def test_parquet_without_exactly_one_image_column_is_a_usage_error(
+    tmp_path: Path, columns: dict[str, pa.Array], message: str
+):
     with pytest.raises(UsageError, match=message):
         read(write_parquet(tmp_path / "a.parquet", columns))
 
 
-def test_a_damaged_row_group_costs_its_own_rows(tmp_path: Path):
+def test_a_damaged_row_group_loses_only_its_rows(tmp_path: Path):
     random = np.random.default_rng(0)
     values = [random.bytes(2000) for _ in range(6)]
     path = write_parquet(tmp_path / "a.parquet", {"jpg": images(*values)}, row_group_size=2, compression="gzip")
@@ -235,7 +240,7 @@ def test_a_damaged_row_group_costs_its_own_rows(tmp_path: Path):
 
 
 @pytest.mark.parametrize("data", [b"", b"PAR1 no footer", b"PAR1" + b"\xff" * 40 + b"\x20\0\0\0PAR1"])
-def test_a_parquet_that_is_none_is_one_lost_input(tmp_path: Path, data: bytes):
+def test_an_unreadable_parquet_is_one_lost_item(tmp_path: Path, data: bytes):
     path = tmp_path / "a.parquet"
     path.write_bytes(data)
     ((lost,),) = read(path)
@@ -246,14 +251,14 @@ def test_a_parquet_that_is_none_is_one_lost_input(tmp_path: Path, data: bytes):
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    root = tmp_path / "pictures"
+    root = tmp_path / "photos"
     for name in ("b/2.jpg", "b/1.JPEG", "a.png", "c.tiff", "b/notes.txt", "README"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(name.encode())
     return root
 
 
-def test_a_folder_is_read_sorted_in_pieces(folder: Path):
+def test_a_folder_is_sorted_and_split_into_shards(folder: Path):
     shards = plan_shards((str(folder),), 3)
     assert [(shard.start, shard.stop, shard.images, shard.ignored) for shard in shards] == [(0, 3, 3, 2), (3, 4, 1, 0)]
     names = ["a.png", "b/1.JPEG", "b/2.jpg", "c.tiff"]
@@ -270,7 +275,7 @@ def test_links_to_files_are_read_and_links_to_folders_are_not(folder: Path, tmp_
     assert list(read_shard(shard))[-1] == Found("d.jpg", b"else")
 
 
-def test_what_cannot_be_read_in_a_folder_has_a_reason(folder: Path):
+def test_unreadable_files_of_a_folder_have_a_reason(folder: Path):
     (folder / "d.jpg").symlink_to("nowhere")
     os.mkfifo(folder / "e.jpg")
     (shard,) = plan_shards((str(folder),), 10)
@@ -283,13 +288,13 @@ def test_what_cannot_be_read_in_a_folder_has_a_reason(folder: Path):
     ]
 
 
-def test_a_glob_is_sorted_and_other_sources_keep_their_order(tmp_path: Path, tar: Tar, folder: Path):
+def test_glob_matches_are_sorted_and_sources_keep_their_order(tmp_path: Path, tar: Tar, folder: Path):
     for name in ("2", "10", "1"):
         tar(tmp_path / f"{name}.tar", [])
     write_rec(tmp_path / "z")
     shards = plan_shards((str(folder), str(tmp_path / "[!p]*"), str(tmp_path / "2.tar")), 10)
     names = [Path(shard.source).name for shard in shards]
-    assert names == ["pictures", "1.tar", "10.tar", "2.tar", "z.rec", "2.tar"]
+    assert names == ["photos", "1.tar", "10.tar", "2.tar", "z.rec", "2.tar"]
 
 
 @pytest.mark.parametrize(
@@ -297,12 +302,12 @@ def test_a_glob_is_sorted_and_other_sources_keep_their_order(tmp_path: Path, tar
     [
         ("nothing.tar", "no such file or folder"),
         ("nothing-*.tar", "no file or folder matches"),
-        ("a.tar.gz", "unknown kind of source; there are: .tar"),
+        ("a.tar.gz", "unknown kind of source; allowed: .tar"),
         ("only.jpg", "unknown kind of source"),
         ("empty", "no image in this folder"),
     ],
 )
-def test_a_source_that_is_none(tmp_path: Path, source: str, message: str):
+def test_a_wrong_source_is_a_usage_error(tmp_path: Path, source: str, message: str):
     (tmp_path / "empty").mkdir()
     for name in ("a.tar.gz", "only.jpg"):
         (tmp_path / name).write_bytes(b"")
@@ -310,7 +315,7 @@ def test_a_source_that_is_none(tmp_path: Path, source: str, message: str):
         plan_shards((str(tmp_path / source),), 10)
 
 
-def test_a_source_that_changes_while_it_is_read_ends_the_run(tmp_path: Path, tar: Tar):
+def test_a_source_that_changes_while_it_is_read_raises(tmp_path: Path, tar: Tar):
     (shard,) = plan_shards((str(tar(tmp_path / "a.tar", [("1.jpg", b"1"), ("2.jpg", b"2")])),), 10)
     items = read_shard(shard)
     assert next(items) == Found("1.jpg", b"1")

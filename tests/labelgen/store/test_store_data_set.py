@@ -1,4 +1,4 @@
-"""Data sets in an object store: the same bytes as on a disk, whatever happens to the run."""
+"""Data sets in an object store have the same bytes as on disk, also after kills and resumes."""
 
 import dataclasses
 import hashlib
@@ -17,7 +17,9 @@ import pytest
 
 from ovocr.base.errors import OvocrError
 from ovocr.base.object_store import connect
+from ovocr.dataset.json_objects import read_object
 from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.manifest import Manifest
 from ovocr.labelgen.build import build_labels
 from ovocr.labelgen.options import BuildOptions, PackOptions
 from ovocr.labelgen.pack import pack_labels
@@ -28,7 +30,7 @@ Built = tuple[LabelledDataSet, Totals]
 
 @pytest.fixture(autouse=True)
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder for temporary files, of this process and of those that it starts."""
+    """The folder for temporary files of this process and of those that it starts."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))
@@ -47,12 +49,12 @@ def in_store(bucket: Any, prefix: str = "out/") -> dict[str, str]:
     return {key.removeprefix(prefix): hashlib.sha256(bucket.get(key)).hexdigest() for key in keys}
 
 
-def there(options: BuildOptions, bucket: Any, **changes: Any) -> BuildOptions:
+def in_bucket(options: BuildOptions, bucket: Any, **changes: Any) -> BuildOptions:
     return dataclasses.replace(options, out=f"{bucket.url}/out", **changes)
 
 
 def start(options: BuildOptions) -> subprocess.Popen[str]:
-    """The command, as a user calls it."""
+    """Starts the command as a user does."""
     names = {"vocab": "--vocab", "tags": "--tags", "seed": "--seed", "workers": "--workers", "out": "--out"}
     arguments = [text for name, option in names.items() for text in (option, str(getattr(options, name)))]
     return subprocess.Popen(
@@ -68,36 +70,32 @@ def wait_for(happened: Callable[[], Any], process: subprocess.Popen[str]) -> Non
         time.sleep(0.01)
 
 
-def test_the_objects_are_the_files_of_a_run_on_a_disk(
-    built: Built, options: BuildOptions, bucket: Any, temporary: Path
-):
-    totals = build_labels(there(options, bucket), progress=False)
+def test_the_objects_are_the_files_of_a_local_run(built: Built, options: BuildOptions, bucket: Any, temporary: Path):
+    totals = build_labels(in_bucket(options, bucket), progress=False)
     assert in_store(bucket) == on_disk(built[0].root)
     assert totals.counts == built[1].counts
     for number in (0, 1):
         stats = json.loads(bucket.get(f"out/stats/{number:05d}.json"))
-        here = built[0].stats(number)
-        assert {**stats, "seconds": 0} == {**here, "seconds": 0}
-        # Last of all: it says that the shard is there.
+        local = read_object(built[0].stats_path(number))
+        assert {**stats, "seconds": 0} == {**local, "seconds": 0}
+        # Written last: it marks the shard as finished.
         assert bucket.version(f"out/stats/{number:05d}.json") >= max(
             bucket.version(key) for key in bucket.names("out/") if f"{number:05d}" in key
         )
     assert list(temporary.iterdir()) == []
 
 
-def test_a_finished_data_set_is_left_alone(options: BuildOptions, bucket: Any):
-    build_labels(there(options, bucket), progress=False)
+def test_a_rerun_leaves_a_finished_data_set_unchanged(options: BuildOptions, bucket: Any):
+    build_labels(in_bucket(options, bucket), progress=False)
     before = {key: bucket.version(key) for key in bucket.names()}
     time.sleep(1.1)  # versions are seconds
-    totals = build_labels(there(options, bucket), progress=False)
+    totals = build_labels(in_bucket(options, bucket), progress=False)
     assert (totals.built, totals.shards) == (0, 2)
     assert {key: bucket.version(key) for key in bucket.names()} == before
 
 
-def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
-    built: Built, options: BuildOptions, bucket: Any, temporary: Path
-):
-    process = start(there(options, bucket))
+def test_a_killed_run_resumes_with_the_same_bytes(built: Built, options: BuildOptions, bucket: Any, temporary: Path):
+    process = start(in_bucket(options, bucket))
     wait_for(lambda: "out/stats/00000.json" in bucket.names(), process)
     process.kill()
     process.communicate()
@@ -105,15 +103,15 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
     (left,) = temporary.iterdir()
     os.utime(left, (0, 0))
     first = bucket.version("out/stats/00000.json")
-    totals = build_labels(there(options, bucket), progress=False)
+    totals = build_labels(in_bucket(options, bucket), progress=False)
     assert totals.built == 1
     assert bucket.version("out/stats/00000.json") == first
     assert in_store(bucket) == on_disk(built[0].root)
     assert list(temporary.iterdir()) == []
 
 
-def test_slices_that_run_at_once_make_one_data_set(built: Built, options: BuildOptions, bucket: Any):
-    commands = [there(options, bucket, workers=1, shard_slice=(number, 2)) for number in (0, 1)]
+def test_concurrent_slices_make_one_data_set(built: Built, options: BuildOptions, bucket: Any):
+    commands = [in_bucket(options, bucket, workers=1, shard_slice=(number, 2)) for number in (0, 1)]
     code = (
         "import pickle, sys; from ovocr.labelgen.build import build_labels; "
         "build_labels(pickle.load(sys.stdin.buffer), progress=False)"
@@ -126,34 +124,34 @@ def test_slices_that_run_at_once_make_one_data_set(built: Built, options: BuildO
     assert in_store(bucket) == on_disk(built[0].root)
 
 
-def test_a_shard_with_quarantined_images_can_be_made_again(options: BuildOptions, bucket: Any):
-    build_labels(there(options, bucket), progress=False)
+def test_a_shard_with_quarantined_images_can_be_redone(options: BuildOptions, bucket: Any):
+    build_labels(in_bucket(options, bucket), progress=False)
     before = in_store(bucket)
-    totals = build_labels(there(options, bucket, retry_quarantined=True), progress=False)
+    totals = build_labels(in_bucket(options, bucket, retry_quarantined=True), progress=False)
     assert totals.built == 1
     assert in_store(bucket) == before
 
 
 def test_another_configuration_is_refused(options: BuildOptions, bucket: Any):
-    build_labels(there(options, bucket), progress=False)
+    build_labels(in_bucket(options, bucket), progress=False)
     message = f"^{bucket.url}/out: made with another configuration: options.seed is 7 there, 8 in this run"
     with pytest.raises(OvocrError, match=message):
-        build_labels(there(options, bucket, seed=8), progress=False)
+        build_labels(in_bucket(options, bucket, seed=8), progress=False)
 
 
-def test_of_two_that_begin_at_once_the_first_configuration_stands(options: BuildOptions, bucket: Any):
-    """The other one's manifest comes between this one's look at the store and its own upload."""
+def test_of_two_concurrent_starts_the_first_configuration_wins(options: BuildOptions, bucket: Any):
+    """The other run uploads its manifest after this one found none, and before this one uploads its own."""
     from ovocr.labelgen.shards.store_destination import StoreDestination
 
     with StoreDestination(f"{bucket.url}/out") as late:
-        build_labels(there(options, bucket), progress=False)
-        manifest = json.loads(bucket.get("out/manifest.json"))
-        late.settle(manifest, None)  # the same: nothing is wrong
+        build_labels(in_bucket(options, bucket), progress=False)
+        manifest, _ = Manifest.parse(json.loads(bucket.get("out/manifest.json")))
+        late.settle(manifest, None)  # the same configuration is accepted
     for name in bucket.names("out/"):
         bucket.remove(name)
     with StoreDestination(f"{bucket.url}/out") as late:
-        build_labels(there(options, bucket), progress=False)
-        manifest["options"]["seed"] = 8
+        build_labels(in_bucket(options, bucket), progress=False)
+        manifest = dataclasses.replace(manifest, policy=dataclasses.replace(manifest.policy, seed=8))
         with pytest.raises(OvocrError, match="made with another configuration: options.seed is 7 there, 8"):
             late.settle(manifest, None)
     assert json.loads(bucket.get("out/manifest.json"))["options"]["seed"] == 7
@@ -169,12 +167,12 @@ def test_of_two_that_begin_at_once_the_first_configuration_stands(options: Build
 def test_foreign_objects_are_not_replaced(options: BuildOptions, bucket: Any, key: str, message: str):
     bucket.put(key, b"foreign")
     with pytest.raises(OvocrError, match=message):
-        build_labels(there(options, bucket), progress=False)
+        build_labels(in_bucket(options, bucket), progress=False)
     assert bucket.get(key) == b"foreign"
     assert "out/manifest.json" not in bucket.names()
 
 
-def test_a_bucket_that_is_not_there_is_one_line(options: BuildOptions, bucket: Any, temporary: Path):
+def test_a_missing_bucket_is_a_one_line_error(options: BuildOptions, bucket: Any, temporary: Path):
     process = start(dataclasses.replace(options, out="s3://no-such-bucket/out"))
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
@@ -182,16 +180,16 @@ def test_a_bucket_that_is_not_there_is_one_line(options: BuildOptions, bucket: A
     assert list(temporary.iterdir()) == []
 
 
-def test_a_source_may_not_lie_where_shards_are_written(options: BuildOptions, bucket: Any):
+def test_a_source_in_the_output_folder_is_refused(options: BuildOptions, bucket: Any):
     source = bucket.put("out/rec/a.tar", Path(options.sources[1]).read_bytes())
     with pytest.raises(OvocrError, match="a.tar lies where its shards are written|has rec/a.tar, but no manifest"):
-        build_labels(there(options, bucket, sources=(source,)), progress=False)
+        build_labels(in_bucket(options, bucket, sources=(source,)), progress=False)
 
 
-def test_a_store_that_goes_away_ends_the_run_and_loses_nothing(
+def test_a_store_that_goes_away_ends_the_run_with_one_line(
     built: Built, options: BuildOptions, temporary: Path, monkeypatch: pytest.MonkeyPatch, bucket: Any
 ):
-    """The endpoint is of this test alone, in a process that is killed."""
+    """The test has its own endpoint, in a process that it kills."""
     code = (
         "import sys, time; from moto.server import ThreadedMotoServer as S; "
         "s = S('127.0.0.1', 0, verbose=False); s.start(); print(s.get_host_and_port()[1], flush=True); time.sleep(600)"
@@ -215,30 +213,30 @@ def test_a_store_that_goes_away_ends_the_run_and_loses_nothing(
     assert list(temporary.iterdir()) == []
 
 
-def test_labels_of_a_table_are_packed_into_a_store(
+def test_pack_labels_writes_to_a_store(
     members: list[tuple[str, bytes]], tmp_path: Path, bucket: Any, tar: Callable[..., Path]
 ):
     source = bucket.put("in/a.tar", tar(tmp_path / "a.tar", members).read_bytes())
     table = tmp_path / "labels.csv"
     table.write_text("key,label\na/fox.jpg,3\nb/many.PNG,5\n")
-    here = PackOptions(sources=(source,), labels=str(table), out=tmp_path / "out", workers=1)
-    pack_labels(here, progress=False)
-    totals = pack_labels(dataclasses.replace(here, out=f"{bucket.url}/out"), progress=False)
+    local = PackOptions(sources=(source,), labels=str(table), out=tmp_path / "out", workers=1)
+    pack_labels(local, progress=False)
+    totals = pack_labels(dataclasses.replace(local, out=f"{bucket.url}/out"), progress=False)
     assert in_store(bucket) == on_disk(tmp_path / "out")
     assert (totals.keys, totals.keys_without_image) == (2, None)
 
 
-def test_listings_are_not_kept(bucket: Any):
-    """What other processes write must be seen."""
-    system, path = connect(f"{bucket.url}/x")
+def test_listings_are_not_cached(bucket: Any):
+    """A listing shows what other processes write."""
+    store = connect(f"{bucket.url}/x")
     bucket.put("x/1", b"")
-    assert len(system.find(path)) == 1
+    assert len(store.system.find(store.path)) == 1
     bucket.put("x/2", b"")
-    assert len(system.find(path)) == 2
+    assert len(store.system.find(store.path)) == 2
 
 
-def test_a_ray_cluster_makes_a_data_set_in_a_store(built: Built, options: BuildOptions, bucket: Any, temporary: Path):
-    """The actors share no folder: each uploads what it has made, and the command fetches the counts."""
+def test_a_ray_cluster_writes_to_a_store(built: Built, options: BuildOptions, bucket: Any, temporary: Path):
+    """The actors share no folder: each uploads its shards, and the command fetches the counts."""
     pytest.importorskip("ray", reason="Ray is not installed")
     sources = tuple(bucket.put(f"in/{Path(source).name}", Path(source).read_bytes()) for source in options.sources)
     code = (
@@ -246,7 +244,7 @@ def test_a_ray_cluster_makes_a_data_set_in_a_store(built: Built, options: BuildO
         "totals = build_labels(pickle.load(sys.stdin.buffer), progress=False)\n"
         "print(totals.counts['input'], totals.built)"
     )
-    command = there(options, bucket, sources=sources, executor="ray")
+    command = in_bucket(options, bucket, sources=sources, executor="ray")
     with tempfile.TemporaryDirectory(dir="/tmp") as short:  # Ray's sockets have paths of at most 107 bytes
         done = subprocess.run(
             [sys.executable, "-c", code],
@@ -258,7 +256,7 @@ def test_a_ray_cluster_makes_a_data_set_in_a_store(built: Built, options: BuildO
         )
     assert done.returncode == 0, done.stderr.decode()
     assert done.stdout.decode().split() == [str(built[1].counts["input"]), "2"]
-    pictures = [name for name in on_disk(built[0].root) if name.startswith(("rec/", "ocr/"))]
+    names = [name for name in on_disk(built[0].root) if name.startswith(("rec/", "ocr/"))]
     store = in_store(bucket)
-    assert {name: store[name] for name in pictures} == {name: on_disk(built[0].root)[name] for name in pictures}
+    assert {name: store[name] for name in names} == {name: on_disk(built[0].root)[name] for name in names}
     assert list(temporary.glob("ovocr-upload-*")) == []

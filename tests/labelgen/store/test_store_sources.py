@@ -1,4 +1,4 @@
-"""Sources in an object store give what the same files on a disk give."""
+"""Sources in an object store yield the same items as the same files on disk."""
 
 import os
 import subprocess
@@ -49,25 +49,25 @@ def uploaded(archives: Path, bucket: Any) -> str:
 
 
 @pytest.mark.parametrize("name", ["a.tar", "b.parquet", "c.rec"])
-def test_an_archive_gives_the_same_images(archives: Path, uploaded: str, name: str):
-    here, there = plan(str(archives / name)), plan(f"{uploaded}/{name}")
-    assert there[0].source == f"{uploaded}/{name}"
-    assert (there[0].kind, there[0].size, there[0].images) == (here[0].kind, here[0].size, here[0].images)
+def test_an_archive_yields_the_same_images(archives: Path, uploaded: str, name: str):
+    local, remote = plan(str(archives / name)), plan(f"{uploaded}/{name}")
+    assert remote[0].source == f"{uploaded}/{name}"
+    assert (remote[0].kind, remote[0].size, remote[0].images) == (local[0].kind, local[0].size, local[0].images)
     assert read(f"{uploaded}/{name}") == read(str(archives / name))
 
 
-def test_a_glob_is_sorted_and_passes_indexes_over(archives: Path, uploaded: str):
+def test_glob_matches_are_sorted_and_indexes_skipped(archives: Path, uploaded: str):
     names = ["a.tar", "b.parquet", "c.rec"]
     assert [shard.source for shard in plan(f"{uploaded}/*")] == [f"{uploaded}/{name}" for name in names]
     assert read(f"{uploaded}/*") == read(*(str(archives / name) for name in names))
 
 
-def test_a_folder_is_read_sorted_in_pieces(bucket: Any):
+def test_a_folder_is_sorted_and_split_into_shards(bucket: Any):
     names = [f"{number:02d}.jpg" for number in range(40)]
     for name in names:
-        bucket.put(f"pictures/{name[0]}/{name}", name.encode())
-    bucket.put("pictures/readme.txt", b"")
-    shards = plan(f"{bucket.url}/pictures/", shard_size=25)
+        bucket.put(f"photos/{name[0]}/{name}", name.encode())
+    bucket.put("photos/readme.txt", b"")
+    shards = plan(f"{bucket.url}/photos/", shard_size=25)
     assert [(shard.start, shard.stop, shard.images, shard.ignored) for shard in shards] == [
         (0, 25, 25, 1),
         (25, 40, 15, 0),
@@ -76,11 +76,11 @@ def test_a_folder_is_read_sorted_in_pieces(bucket: Any):
     assert items == [Found(f"{name[0]}/{name}", name.encode()) for name in names]
 
 
-def test_an_image_that_is_gone_since_is_lost_alone(bucket: Any):
+def test_an_image_that_was_removed_is_lost(bucket: Any):
     for name in ("a.jpg", "b.jpg", "c.jpg"):
-        bucket.put(f"pictures/{name}", name.encode())
-    (shard,) = plan(f"{bucket.url}/pictures")
-    bucket.remove("pictures/b.jpg")
+        bucket.put(f"photos/{name}", name.encode())
+    (shard,) = plan(f"{bucket.url}/photos")
+    bucket.remove("photos/b.jpg")
     assert [*read_shard(shard)] == [
         Found("a.jpg", b"a.jpg"),
         Lost("b.jpg", Reason.UNREADABLE, "No such file or directory"),
@@ -89,20 +89,20 @@ def test_an_image_that_is_gone_since_is_lost_alone(bucket: Any):
 
 
 @pytest.mark.parametrize("name", ["a.tar", "b.parquet", "c.rec"])
-def test_damage_costs_the_same_and_names_the_object(archives: Path, uploaded: str, bucket: Any, name: str):
+def test_damage_has_the_same_effect_and_names_the_object(archives: Path, uploaded: str, bucket: Any, name: str):
     whole = (archives / name).read_bytes()
     cut = whole[: len(whole) // 2]
     (archives / name).write_bytes(cut)
     bucket.put(f"in/{name}", cut)
-    (here,), (there,) = read(str(archives / name)), read(f"{uploaded}/{name}")
-    assert any(isinstance(item, Lost) for item in here)
-    assert [getattr(item, "detail", item) for item in there] == [
+    (local,), (remote,) = read(str(archives / name)), read(f"{uploaded}/{name}")
+    assert any(isinstance(item, Lost) for item in local)
+    assert [getattr(item, "detail", item) for item in remote] == [
         item.detail.replace(str(archives), uploaded) if isinstance(item, Lost) else getattr(item, "detail", item)
-        for item in here
+        for item in local
     ]
 
 
-def test_an_object_that_changes_ends_the_run(uploaded: str, bucket: Any, archives: Path):
+def test_an_object_that_changes_raises(uploaded: str, bucket: Any, archives: Path):
     (shard,) = plan(f"{uploaded}/a.tar")
     data = (archives / "a.tar").read_bytes()
     items = read_shard(shard)
@@ -126,28 +126,28 @@ def test_an_object_that_changes_ends_the_run(uploaded: str, bucket: Any, archive
         ("nothing://x/a.tar", "nothing://x/a.tar: Protocol not known: nothing"),
     ],
 )
-def test_a_source_that_is_none(uploaded: str, bucket: Any, source: str, message: str):
+def test_a_wrong_source_is_a_usage_error(uploaded: str, bucket: Any, source: str, message: str):
     with pytest.raises(UsageError, match=message):
         plan(source.replace("BUCKET", bucket.url))
 
 
-def test_a_rec_without_its_index(uploaded: str, bucket: Any):
+def test_a_rec_without_index_is_a_usage_error(uploaded: str, bucket: Any):
     bucket.remove("in/c.idx")
     with pytest.raises(UsageError, match="its index s3://.*/in/c.idx is missing"):
         plan(f"{uploaded}/c.rec")
 
 
-def test_a_store_that_does_not_answer_is_one_line(bucket: Any, monkeypatch: pytest.MonkeyPatch):
+def test_an_unreachable_store_is_a_one_line_error(bucket: Any, monkeypatch: pytest.MonkeyPatch):
     import fsspec
 
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # the port of "discard": nobody listens
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # the port of "discard", where nothing listens
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     fsspec.get_filesystem_class("s3").clear_instance_cache()
     with pytest.raises(OvocrError, match=r"^s3://x/a\.tar: Could not connect to the endpoint URL"):
         plan("s3://x/a.tar")
 
 
-def test_without_the_extra_the_command_that_installs_it_is_named(tmp_path: Path):
+def test_without_the_s3_extra_the_error_names_the_install_command(tmp_path: Path):
     code = "import sys; sys.modules['s3fs'] = None; from ovocr.cli import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code, "build-labels", "s3://x/a.tar", "--out", str(tmp_path / "o")],

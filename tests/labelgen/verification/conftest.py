@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ovocr.dataset.json_objects import read_object
 from ovocr.dataset.layout import LabelledDataSet
-from ovocr.dataset.shard_files import describe_file, shard_files
+from ovocr.dataset.statistics import FileDescription
 from ovocr.labelgen.options import PackOptions, RelabelOptions
 from ovocr.labelgen.pack import pack_labels
 from ovocr.labelgen.relabel.relabel import relabel
@@ -28,15 +29,15 @@ def verify_folder(root: Path, **options: Any) -> VerificationReport:
 
 def rehash_shards(data_set: LabelledDataSet) -> None:
     """Writes the current hashes of the files into the statistics, if both can be read."""
-    with_text = "labels" not in data_set.manifest()
+    with_text = "labels" not in read_object(data_set.manifest_path)
     for number in data_set.finished_shards():
         try:
             stats = json.loads(data_set.stats_path(number).read_text())
         except ValueError:
             continue
-        paths = shard_files(data_set, number, with_text=with_text)
+        paths = data_set.data_files(number, with_text=with_text)
         if "files" in stats and all(path.is_file() for path in paths.values()):
-            stats["files"] = {name: describe_file(path) for name, path in paths.items()}
+            stats["files"] = {name: vars(FileDescription.of(path)) for name, path in paths.items()}
             data_set.stats_path(number).write_text(json.dumps(stats))
 
 

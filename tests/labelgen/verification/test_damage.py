@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ovocr.dataset.json_objects import read_object
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.labelgen.verification.report import VerificationReport
 from ovocr.recordio import RecordReader, RecordWriter
@@ -131,7 +132,7 @@ FILES: dict[str, tuple[Damage, str, str]] = {
         "byte 0: should be record 0, is record 1",
     ),
     "bytes behind the records": (lambda it: add_bytes(it, b"\0" * 12), REC, "should be a whole record"),
-    "cut .rec": (lambda it: cut(it.rec_prefix(0).with_suffix(".rec")), REC, "cut at byte"),
+    "cut .rec": (lambda it: cut(it.rec_prefix(0).with_suffix(".rec")), REC, "truncated at byte"),
     "empty .rec": (lambda it: os.truncate(it.rec_prefix(0).with_suffix(".rec"), 0), REC, "should be with 3 records"),
     "digit of the index": (
         lambda it: flip(it.rec_prefix(0).with_suffix(".idx"), -2),
@@ -296,7 +297,7 @@ def test_another_vocabulary_is_caught_by_its_hash_and_by_the_labels(copy: Labell
         ("vocab.txt.json", ""),
     ]
     assert report.notices == ["words and tags were not compared with the text: the vocabulary is not the manifest's"]
-    manifest = copy.manifest()
+    manifest = read_object(copy.manifest_path)
     manifest["vocabulary"]["sha256"] = Vocabulary.load(copy.vocabulary_path).sha256
     copy.manifest_path.write_text(json.dumps(manifest))
     lines = found(check(copy.root))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ovocr.dataset.json_objects import read_object
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.labelgen.options import RelabelOptions
 from ovocr.labelgen.relabel.relabel import relabel
@@ -32,7 +33,7 @@ def found(report: VerificationReport) -> list[str]:
     ],
 )
 def test_an_edited_count_is_caught(copy: LabelledDataSet, check: Check, name: str, words: str):
-    stats = copy.stats(0)
+    stats = read_object(copy.stats_path(0))
     stats[name] += 1
     copy.stats_path(0).write_text(json.dumps(stats))
     for quick in (True, False):
@@ -57,7 +58,7 @@ def test_an_edited_count_is_caught(copy: LabelledDataSet, check: Check, name: st
 def test_statistics_that_are_not_of_the_shard_are_caught(
     copy: LabelledDataSet, check: Check, change: dict[str, Any], words: str
 ):
-    copy.stats_path(0).write_text(json.dumps({**copy.stats(0), **change}))
+    copy.stats_path(0).write_text(json.dumps({**read_object(copy.stats_path(0)), **change}))
     assert any(line.startswith(f"stats/00000.json: {words}") for line in found(check(copy.root)))
 
 

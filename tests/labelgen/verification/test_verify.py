@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 from ovocr.base.errors import OvocrError
 from ovocr.cli import main
+from ovocr.dataset.json_objects import read_object
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.labelgen.shards.totals import Totals
 from ovocr.labelgen.verification.report import VerificationReport
@@ -169,7 +170,9 @@ MANIFESTS: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize(("content", "words"), MANIFESTS)
 def test_a_manifest_that_is_none_is_one_finding_and_the_end(copy: LabelledDataSet, content: Any, words: str):
-    data = content if isinstance(content, bytes) else json.dumps({**copy.manifest(), **content}).encode()
+    data = (
+        content if isinstance(content, bytes) else json.dumps({**read_object(copy.manifest_path), **content}).encode()
+    )
     copy.manifest_path.write_bytes(data)
     code, text, _ = command(copy.root)
     lines = text.splitlines()
@@ -208,7 +211,7 @@ def test_a_pipe_in_place_of_a_file_is_not_waited_for(relabelled: LabelledDataSet
 
 def test_missing_hashes_are_findings_and_the_rest_is_checked(copy: LabelledDataSet, check: Check):
     for number in (0, 1):
-        stats = copy.stats(number)
+        stats = read_object(copy.stats_path(number))
         del stats["files"]
         copy.stats_path(number).write_text(json.dumps(stats))
     code, text, _ = command(copy.root)
@@ -222,7 +225,7 @@ def test_missing_hashes_are_findings_and_the_rest_is_checked(copy: LabelledDataS
 
 @pytest.mark.parametrize("name", ["rec", "idx", "ocr", "records"])
 def test_a_single_hash_that_is_missing_is_a_finding(copy: LabelledDataSet, check: Check, name: str):
-    stats = copy.stats(1)
+    stats = read_object(copy.stats_path(1))
     del stats["files"][name]
     copy.stats_path(1).write_text(json.dumps(stats))
     (line,) = found(check(copy.root, quick=True))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ovocr.dataset.json_objects import read_object
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.labelgen.verification.report import VerificationReport
 
@@ -60,7 +61,7 @@ def test_a_vocabulary_of_other_rules_than_the_manifest_is_a_finding(
 
 def test_a_vocabulary_of_another_version_is_a_notice(copy: LabelledDataSet, check: Check):
     """Its words may have been counted before the installed rules, with which the lines were cut."""
-    describe_vocabulary(copy, segmenter={**copy.manifest()["segmentation"], "version": 1})
+    describe_vocabulary(copy, segmenter={**read_object(copy.manifest_path)["segmentation"], "version": 1})
     report = check(copy.root)
     assert (report.broken, report.notices) == (
         0,
@@ -73,7 +74,7 @@ def test_what_the_manifest_names_must_be_a_vocabulary(copy: LabelledDataSet, che
     copy.vocabulary_path.write_bytes(words)
     named = {"size": size, "sha256": hashlib.sha256(words).hexdigest()}
     (copy.root / "vocab.txt.json").write_text(json.dumps(named))
-    copy.manifest_path.write_text(json.dumps({**copy.manifest(), "vocabulary": named}))
+    copy.manifest_path.write_text(json.dumps({**read_object(copy.manifest_path), "vocabulary": named}))
     assert found(check(copy.root))[0].startswith("vocab.txt: should be a vocabulary, is ")
 
 
@@ -81,7 +82,7 @@ def test_what_the_manifest_names_must_be_a_vocabulary(copy: LabelledDataSet, che
 def test_text_that_other_rules_cut_is_not_compared(
     copy: LabelledDataSet, check: Check, edited: Any, rehash: Any, change: dict[str, Any]
 ):
-    manifest = copy.manifest()
+    manifest = read_object(copy.manifest_path)
     copy.manifest_path.write_text(json.dumps({**manifest, **change}))
     report = check(copy.root)
     assert report.broken == 0

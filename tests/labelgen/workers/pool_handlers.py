@@ -35,7 +35,7 @@ class Obedient:
         if order == "die":
             os.kill(os.getpid(), signal.SIGKILL)
         if order == "raise":
-            raise RuntimeError("not foreseen")
+            raise RuntimeError("unexpected")
         if order == "die once":
             mark = self.folder / f"died-{value}"
             if not mark.exists():
@@ -67,7 +67,7 @@ class Obedient:
 
 
 @dataclass(frozen=True)
-class Waiting(Obedient):
+class Slow(Obedient):
     """Makes a worker that starts slowly. Its answers: process id, and times of its start, readiness and answer."""
 
     def __call__(self, worker: int) -> Callable[[list[Any]], list[Any]]:

@@ -1,21 +1,18 @@
-"""The work of a worker process on batches: what is read together, and what a failure takes along."""
+"""ImageLabeller: images that are read together, and failures of the engine."""
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
 
 from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.manifest import TagPolicy
 from ovocr.dataset.outcome import Outcome, Status
 from ovocr.dataset.reasons import Reason
 from ovocr.labelgen.engines.interface import Engine, EngineChoice, EngineError, Pixels, Prepared, Reading, Region
-from ovocr.labelgen.tagging.tag_slots import TagPolicy
 from ovocr.labelgen.workers import image_labeller
-from ovocr.labelgen.workers.factories import LabellerSettings
 from ovocr.labelgen.workers.image_labeller import ImageLabeller
 from ovocr.vocab import Vocabulary
 
@@ -24,39 +21,23 @@ Encode = Callable[..., bytes]
 
 
 class Watched:
-    """The real engine, which fails on pictures of one width."""
+    """The real engine, made to fail on images of one width."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.min_score, self.batching = engine.min_score, engine.batching
         self.fails_on_width: int | None = None
 
-    def prepare(self, picture: Pixels) -> Prepared | None:
-        if picture.shape[1] == self.fails_on_width:
+    def prepare(self, image: Pixels) -> Prepared | None:
+        if image.shape[1] == self.fails_on_width:
             raise EngineError("detection: no")
-        return self._engine.prepare(picture)
+        return self._engine.prepare(image)
 
-    def detect(self, pictures: Sequence[Prepared]) -> list[list[Region]]:
-        return self._engine.detect(pictures)
+    def detect(self, images: Sequence[Prepared]) -> list[list[Region]]:
+        return self._engine.detect(images)
 
     def recognise(self, crops: Sequence[Pixels], width: int) -> list[Reading]:
         return self._engine.recognise(crops, width)
-
-
-@dataclass(frozen=True)
-class WatchedPlan:
-    """Loads the engine once for all tests."""
-
-    engine: Watched
-    notice: str | None = None
-    images_at_once: int = 4
-    workers: int | None = None
-
-    def describe(self) -> dict[str, Any]:
-        return {}
-
-    def load(self, worker: int = 0) -> Engine:
-        return self.engine
 
 
 @pytest.fixture(scope="module")
@@ -70,28 +51,22 @@ def label(watched: Watched, tmp_path: Path) -> Callable[[list[bytes]], list[Outc
     vocabulary = Vocabulary(["quick", "brown", "fox", "river"])
     vocabulary.save(tmp_path / "vocab.txt")
     (tmp_path / "manifest.json").write_text(json.dumps({"vocabulary": {"sha256": vocabulary.sha256}}))
-    settings = LabellerSettings(
-        engine=WatchedPlan(watched),
-        data_set=LabelledDataSet(tmp_path),
-        policy=TagPolicy(tags=10, seed=0),
-        max_pixels=10**6,
-    )
-    labeller = ImageLabeller(settings)
+    labeller = ImageLabeller(watched, LabelledDataSet(tmp_path), TagPolicy(tags=10, seed=0), max_pixels=10**6)
     return lambda images: labeller([(f"{number}.jpg", data) for number, data in enumerate(images)])
 
 
 @pytest.fixture
 def images(drawn: Draw, encoded: Encode) -> list[bytes]:
     texts = [("quick brown fox", 420), ("the river", 300), ("fox", 200), ("brown river", 420)]
-    pictures = [encoded(drawn(text, (width, 90))) for text, width in texts]
-    return [pictures[0], b"no picture", *pictures[1:], b""]
+    drawings = [encoded(drawn(text, (width, 90))) for text, width in texts]
+    return [drawings[0], b"not an image", *drawings[1:], b""]
 
 
 def words(outcomes: list[Outcome]) -> list[str]:
     return [" ".join(line.text for line in outcome.lines) or str(outcome.reason) for outcome in outcomes]
 
 
-def test_a_batch_gives_what_each_image_gives_alone(label: Callable[[list[bytes]], list[Outcome]], images: list[bytes]):
+def test_outcomes_do_not_depend_on_the_batch(label: Callable[[list[bytes]], list[Outcome]], images: list[bytes]):
     together = label(images)
     assert words(together) == [
         "quick brown fox",
@@ -101,12 +76,12 @@ def test_a_batch_gives_what_each_image_gives_alone(label: Callable[[list[bytes]]
         "brown river",
         str(Reason.EMPTY),
     ]
-    alone = [label([b""] * number + [image])[-1] for number, image in enumerate(images)]  # the key is its place
+    alone = [label([b""] * number + [image])[-1] for number, image in enumerate(images)]  # the key is the index
     assert together == alone
     assert label([]) == []
 
 
-def test_only_the_picture_that_an_engine_fails_on_is_lost(
+def test_only_the_image_that_the_engine_fails_on_is_quarantined(
     label: Callable[[list[bytes]], list[Outcome]], images: list[bytes], watched: Watched
 ):
     expected = label(images)
@@ -117,7 +92,7 @@ def test_only_the_picture_that_an_engine_fails_on_is_lost(
     assert outcomes[:2] + outcomes[3:] == expected[:2] + expected[3:]
 
 
-def test_large_pictures_are_not_held_together(
+def test_large_images_are_read_in_smaller_groups(
     label: Callable[[list[bytes]], list[Outcome]],
     images: list[bytes],
     watched: Watched,
@@ -129,7 +104,7 @@ def test_large_pictures_are_not_held_together(
     monkeypatch.setattr(
         image_labeller,
         "read_lines",
-        lambda engine, pictures: read.append(len(pictures)) or original(engine, pictures),
+        lambda engine, images: read.append(len(images)) or original(engine, images),
     )
     # 420 x 90 pixels; then 300 x 90 and 200 x 90; then 420 x 90.
     monkeypatch.setattr(image_labeller, "MAX_PIXELS_AT_ONCE", 50_000)

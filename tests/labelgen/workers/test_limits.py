@@ -1,4 +1,4 @@
-"""Worker processes that are replaced because they have done enough, hold too much, or died at rest."""
+"""Worker processes that are replaced because they are over a limit, or died idle."""
 
 import os
 import re
@@ -38,63 +38,63 @@ def run(
     return [result for _, result in results], dict(pool.replaced)
 
 
-def test_a_worker_that_has_done_its_number_is_replaced_and_nothing_is_lost(handlers: ModuleType, tmp_path: Path):
+def test_a_worker_over_its_item_limit_is_replaced_and_no_item_is_lost(handlers: ModuleType, tmp_path: Path):
     results, replaced = run(handlers.Obedient(tmp_path), [("pid", None)] * 7, WorkerLimits(items=3))
     lives = [len([*same]) for _, same in groupby(results)]
     assert lives == [3, 3, 1]
     assert replaced == {Replaced.IMAGES: 2}
 
 
-def test_a_batch_is_not_cut_at_the_limit(handlers: ModuleType, tmp_path: Path):
+def test_a_batch_is_not_split_at_the_limit(handlers: ModuleType, tmp_path: Path):
     results, _ = run(handlers.Obedient(tmp_path), [("pid", None)] * 12, WorkerLimits(items=3), batch_size=4)
     assert [len([*same]) for _, same in groupby(results)][:2] == [4, 4]
 
 
 def memory_of_a_worker() -> int:
-    """What a process holds that has imported what the workers of these tests import."""
+    """Returns the memory of a process that imports the modules of the workers in these tests."""
     code = (
-        "import ovocr.labelgen.workers.loop, numpy\n"
+        "import ovocr.labelgen.workers.worker_loop, numpy\n"
         "from ovocr.processes.memory import resident_memory\n"
         "print(resident_memory())"
     )
     return int(subprocess.check_output([sys.executable, "-c", code]))
 
 
-def test_a_worker_that_holds_too_much_is_replaced(handlers: ModuleType, tmp_path: Path):
+def test_a_worker_over_its_memory_limit_is_replaced(handlers: ModuleType, tmp_path: Path):
     limits = WorkerLimits(memory=memory_of_a_worker() + 250 * MB)
     results, replaced = run(handlers.Obedient(tmp_path), [("hoard", 100 * MB)] * 12, limits)
     assert replaced == {Replaced.MEMORY: len(set(results)) - 1}
     assert 3 <= len(set(results)) <= 6
 
 
-def test_a_worker_may_hold_much_for_a_while(handlers: ModuleType, tmp_path: Path):
-    # What is freed before the batch ends is not held against it.
+def test_a_worker_may_exceed_its_memory_limit_during_a_batch(handlers: ModuleType, tmp_path: Path):
+    # Memory that is freed before the end of the batch does not count.
     limits = WorkerLimits(memory=memory_of_a_worker() + 100 * MB)
     results, replaced = run(handlers.Obedient(tmp_path), [("use", 300 * MB)] * 3, limits)
     assert (len(set(results)), replaced) == (1, {})
 
 
-def test_workers_that_have_done_their_number_at_once_are_replaced_in_turn(handlers: ModuleType, tmp_path: Path):
-    results, replaced = run(handlers.Waiting(tmp_path), [("interval", 0.05)] * 90, WorkerLimits(items=5), workers=3)
+def test_workers_that_reach_their_item_limit_together_are_replaced_in_turn(handlers: ModuleType, tmp_path: Path):
+    results, replaced = run(handlers.Slow(tmp_path), [("interval", 0.05)] * 90, WorkerLimits(items=5), workers=3)
     starts = sorted({(began, ready) for _, began, ready, _ in results})
-    # The last one to start may find nothing left to do.
+    # The last worker may find no item left.
     assert len(starts) - 3 <= replaced[Replaced.IMAGES] <= len(starts) - 2
     assert len(starts) >= 6
-    # The first three start together; each of the others only when the one before it is ready.
+    # The first three start together. Each of the others starts when the previous one is ready.
     for (_, ready), (began, _) in pairwise(starts[3:]):
         assert began >= ready
-    # While one starts, others answer.
+    # While one starts, the others work.
     for began, ready in starts[3:6]:
         assert any(began < answered < ready for *_, answered in results)
 
 
-def test_a_worker_at_rest_is_not_replaced(handlers: ModuleType, tmp_path: Path):
+def test_an_idle_worker_is_not_replaced(handlers: ModuleType, tmp_path: Path):
     _, replaced = run(handlers.Obedient(tmp_path), [("echo", 1)] * 3, WorkerLimits(items=3))
     assert replaced == {}
 
 
-def test_a_limit_below_what_a_worker_needs_is_said_before_its_first_item(handlers: ModuleType, tmp_path: Path):
-    message = r"^--worker-memory: a worker holds 0\.\d GB before its first image, and may hold 0\.0 GB; allow more"
+def test_a_memory_limit_that_is_too_low_is_an_error_before_the_first_item(handlers: ModuleType, tmp_path: Path):
+    message = r"^--worker-memory: a worker holds 0\.\d GB before its first image, but the limit is 0\.0 GB; set a"
     with (
         pytest.raises(UsageError, match=message),
         WorkerPool(handlers.Obedient(tmp_path), workers=1, job_timeout_s=30, limits=WorkerLimits(memory=MB)) as pool,
@@ -102,31 +102,31 @@ def test_a_limit_below_what_a_worker_needs_is_said_before_its_first_item(handler
         pool.wait_until_ready()
 
 
-def test_items_given_to_a_worker_that_died_at_rest_are_not_suspected(handlers: ModuleType, tmp_path: Path):
+def test_items_sent_to_a_worker_that_died_idle_are_not_suspects(handlers: ModuleType, tmp_path: Path):
     with WorkerPool(handlers.Obedient(tmp_path), workers=1, job_timeout_s=30, batch_size=2) as pool:
         ((_, first),) = pool.run(iter([(0, Job(("pid", 0)))]))
         os.kill(first, signal.SIGKILL)
         time.sleep(0.3)
-        # A suspect's batch has one item.
+        # A suspect would be alone in its batch.
         assert [size for _, size in pool.run((n, Job(("batch size", n))) for n in range(4))] == [2, 2, 2, 2]
     assert pool.replaced == {Replaced.DIED: 1}
 
 
-def test_a_worker_that_dies_at_rest_is_replaced_while_others_work(handlers: ModuleType, tmp_path: Path):
-    def items(resting: int) -> Iterator[tuple[int, Job | None]]:
+def test_a_worker_that_dies_idle_is_replaced_while_others_work(handlers: ModuleType, tmp_path: Path):
+    def items(idle: int) -> Iterator[tuple[int, Job | None]]:
         yield 0, Job(("slow pid", None))  # the first worker's
-        os.kill(resting, signal.SIGKILL)
+        os.kill(idle, signal.SIGKILL)
 
     with WorkerPool(handlers.Obedient(tmp_path), workers=2, job_timeout_s=30) as pool:
         pids = {pid for _, pid in pool.run((n, Job(("slow pid", n))) for n in range(6))}
         ((_, first),) = pool.run(iter([(0, Job(("pid", 0)))]))
-        (resting,) = pids - {first}
-        assert list(pool.run(items(resting))) == [(0, first)]
+        (idle,) = pids - {first}
+        assert list(pool.run(items(idle))) == [(0, first)]
         assert pool.replaced == {Replaced.DIED: 1}
 
 
-@pytest.mark.skipif(not Path("/proc/self/oom_score_adj").exists(), reason="the kernel's choice is Linux's")
-def test_where_memory_runs_out_a_worker_dies_before_its_parent(handlers: ModuleType, tmp_path: Path):
+@pytest.mark.skipif(not Path("/proc/self/oom_score_adj").exists(), reason="needs Linux")
+def test_the_kernel_kills_workers_before_their_parent(handlers: ModuleType, tmp_path: Path):
     own = int(Path("/proc/self/oom_score_adj").read_text())
     results, _ = run(handlers.Obedient(tmp_path), [("oom score", None)], WorkerLimits())
     assert results == [min(1000, own + 300)]
@@ -152,11 +152,11 @@ def test_replaced_workers_give_the_same_bytes_and_are_counted(
     [
         (["--worker-memory", "much"], "--worker-memory much: an amount such as 500MB, 2GB or 4GiB is needed"),
         (["--worker-memory", "4"], "--worker-memory 4: at least 100MB is needed"),
-        (["--worker-images", "0"], "--worker-images 0: at least 1 is needed"),
+        (["--worker-images", "0"], "--worker-images 0: must be at least 1"),
         (["--worker-memory", "100MB"], r"--worker-memory: a worker holds \d\.\d GB before its first image"),
     ],
 )
-def test_a_limit_that_cannot_be_is_one_line_and_leaves_no_file(
+def test_a_disallowed_limit_is_a_one_line_error_and_leaves_no_file(
     options: BuildOptions, tmp_path: Path, arguments: list[str], message: str
 ):
     command = ["build-labels", *options.sources, "--out", str(tmp_path / "out"), "--workers", "1", *arguments]
@@ -185,7 +185,7 @@ def test_memory_limits_of_a_run():
         ({}, None),
     ],
 )
-def test_memory_of_a_container(files: dict[str, str], limit: int | None, tmp_path: Path):
+def test_memory_limit_of_a_container(files: dict[str, str], limit: int | None, tmp_path: Path):
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -193,7 +193,7 @@ def test_memory_of_a_container(files: dict[str, str], limit: int | None, tmp_pat
     assert available_memory(tmp_path) == (limit or machine)
 
 
-def test_resident_memory_is_told_by_the_system_or_is_the_most_that_it_was(tmp_path: Path):
+def test_resident_memory_is_read_from_the_system_or_is_the_peak(tmp_path: Path):
     before = resident_memory()
     held = b"x" * (200 * MB)
     assert resident_memory() >= before + 190 * MB

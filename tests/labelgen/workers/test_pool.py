@@ -1,4 +1,4 @@
-"""The real pool with worker processes that hang, die and are killed."""
+"""The pool with worker processes that hang, die and are killed."""
 
 import os
 import subprocess
@@ -22,16 +22,16 @@ def run(
         return list(pool.run((number, None if item is None else Job(item)) for number, item in enumerate(items)))
 
 
-def test_results_come_in_order_with_items_that_need_no_worker_between_them(handlers: ModuleType, tmp_path: Path):
+def test_results_keep_the_order_of_items_with_and_without_jobs(handlers: ModuleType, tmp_path: Path):
     items = [("slow", "a"), ("fast", "b"), None, ("fast", "c"), ("slow", "d"), None]
     assert run(handlers, tmp_path, items) == [(0, "a"), (1, "b"), (2, None), (3, "c"), (4, "d"), (5, None)]
 
 
-def test_no_items_at_all(handlers: ModuleType, tmp_path: Path):
+def test_no_items(handlers: ModuleType, tmp_path: Path):
     assert run(handlers, tmp_path, []) == []
 
 
-def test_one_ready_worker_is_waited_for(handlers: ModuleType, tmp_path: Path):
+def test_wait_until_ready_waits_for_one_worker(handlers: ModuleType, tmp_path: Path):
     with WorkerPool(handlers.Obedient(tmp_path), workers=2, job_timeout_s=30) as pool:
         pool.wait_until_ready()
         pool.wait_until_ready()
@@ -43,23 +43,23 @@ def test_one_ready_worker_is_waited_for(handlers: ModuleType, tmp_path: Path):
         pool.wait_until_ready()
 
 
-def test_a_worker_past_the_deadline_is_killed_and_only_its_item_is_lost(handlers: ModuleType, tmp_path: Path):
+def test_a_worker_past_its_deadline_is_killed_and_only_its_item_fails(handlers: ModuleType, tmp_path: Path):
     results = dict(run(handlers, tmp_path, [("pid", 0), ("hang", 1), ("echo", 2), ("echo", 3)], timeout_s=1.0))
     assert results[1] == Failure(Reason.TIMEOUT, "took longer than 1 s")
     assert (results[2], results[3]) == (2, 3)
 
 
-def test_an_item_that_kills_its_worker_is_tried_twice_and_given_up(handlers: ModuleType, tmp_path: Path):
+def test_an_item_that_kills_its_worker_fails_after_one_retry(handlers: ModuleType, tmp_path: Path):
     results = dict(run(handlers, tmp_path, [("echo", 0), ("die", 1), ("echo", 2)]))
     assert results == {0: 0, 1: Failure(Reason.WORKER_DIED, "its worker died twice (signal 9)"), 2: 2}
 
 
-def test_an_exception_nobody_foresaw_is_a_death_too(handlers: ModuleType, tmp_path: Path):
+def test_an_unexpected_exception_counts_as_a_death(handlers: ModuleType, tmp_path: Path):
     results = dict(run(handlers, tmp_path, [("raise", 0), ("echo", 1)], workers=1))
     assert results == {0: Failure(Reason.WORKER_DIED, "its worker died twice (exit code 1)"), 1: 1}
 
 
-def test_an_item_whose_worker_died_once_is_tried_again_alone(handlers: ModuleType, tmp_path: Path):
+def test_an_item_whose_worker_died_is_retried_alone(handlers: ModuleType, tmp_path: Path):
     items = [("log", "a"), ("die once", "b"), ("log", "c"), ("log", "d"), ("log", "e")]
     assert [result for _, result in run(handlers, tmp_path, items)] == ["a", "b", "c", "d", "e"]
     log = (tmp_path / "log").read_text().splitlines()
@@ -91,7 +91,7 @@ def test_reading_ahead_is_bounded(handlers: ModuleType, tmp_path: Path):
         assert [number for number, _ in results] == list(range(1, 500))
 
 
-def test_items_travel_in_batches_that_end_small(handlers: ModuleType, tmp_path: Path):
+def test_batches_become_small_at_the_end(handlers: ModuleType, tmp_path: Path):
     # All 21 wait when the first worker is ready: 4, 4, 4, 4, 21 - 16 = 5 for two workers: 2, then 3 left: 1, 1, 1.
     results = run(handlers, tmp_path, [("batch size", None)] * 21, batch_size=4)
     sizes = [size for _, size in results]
@@ -99,18 +99,18 @@ def test_items_travel_in_batches_that_end_small(handlers: ModuleType, tmp_path: 
     assert sizes[-3:] == [1, 1, 1]
 
 
-def test_each_worker_is_told_its_number(handlers: ModuleType, tmp_path: Path):
+def test_each_worker_gets_its_number(handlers: ModuleType, tmp_path: Path):
     assert {number for _, number in run(handlers, tmp_path, [("number", None)] * 12)} == {0, 1}
 
 
-def test_of_a_batch_past_the_deadline_only_the_guilty_is_lost(handlers: ModuleType, tmp_path: Path):
+def test_only_the_slow_item_of_a_batch_fails(handlers: ModuleType, tmp_path: Path):
     items = [("echo", 0), ("hang", 1), ("echo", 2), ("echo", 3), *[("echo", n) for n in range(4, 12)]]
     results = dict(run(handlers, tmp_path, items, timeout_s=1.0, batch_size=4))
     assert results.pop(1) == Failure(Reason.TIMEOUT, "took longer than 1 s")
     assert results == {n: n for n in range(12) if n != 1}
 
 
-def test_of_a_batch_that_kills_its_worker_only_the_guilty_is_lost(handlers: ModuleType, tmp_path: Path):
+def test_only_the_killing_item_of_a_batch_fails(handlers: ModuleType, tmp_path: Path):
     items = [("echo", 0), ("die", 1), ("echo", 2), ("echo", 3), *[("echo", n) for n in range(4, 12)]]
     results = dict(run(handlers, tmp_path, items, batch_size=4))
     assert results.pop(1) == Failure(Reason.WORKER_DIED, "its worker died twice (signal 9)")
@@ -121,7 +121,7 @@ def test_workers_run_on_one_thread(handlers: ModuleType, tmp_path: Path):
     assert run(handlers, tmp_path, [("threads", None)], workers=1) == [(0, "1")]
 
 
-def test_a_factory_that_refuses_says_why(handlers: ModuleType):
+def test_an_error_of_the_factory_is_raised(handlers: ModuleType):
     with (
         pytest.raises(OvocrError, match=r"^models/rec: no model there$"),
         WorkerPool(handlers.Refuses(), workers=1, job_timeout_s=30) as pool,
@@ -129,9 +129,9 @@ def test_a_factory_that_refuses_says_why(handlers: ModuleType):
         list(pool.run(iter([(0, Job("x"))])))
 
 
-def test_workers_that_end_while_they_start_are_not_started_for_ever(handlers: ModuleType):
+def test_workers_that_die_while_starting_end_the_run(handlers: ModuleType):
     with (
-        pytest.raises(OvocrError, match="end while they start .exit code 3."),
+        pytest.raises(OvocrError, match="die while starting .exit code 3."),
         WorkerPool(handlers.DiesAtStart(), workers=1, job_timeout_s=30) as pool,
     ):
         list(pool.run(iter([(0, Job("x"))])))

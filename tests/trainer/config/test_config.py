@@ -1,25 +1,25 @@
-"""Every mistake in a configuration is one line that names the file, the key and what is allowed."""
+"""A mistake in a configuration is one line with the file, the key, the value and the allowed values."""
 
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from ovocr.base.errors import UsageError
-from ovocr.trainer.config.file import dump_config, load_config
-from ovocr.trainer.config.sections import (
-    BackboneConfig,
-    HeadConfig,
-    LoaderConfig,
-    LoopConfig,
+from ovocr.trainer.config.file import load_config
+from ovocr.trainer.config.heads import (
+    HEAD_KINDS,
+    ImageHeadConfig,
     MarginConfig,
-    OptimizerConfig,
-    RunConfig,
+    OcrHeadConfig,
+    VideoHeadConfig,
 )
-from ovocr.trainer.config.settings import SettingError
+from ovocr.trainer.config.parsing import SettingError, parse
+from ovocr.trainer.config.sections import BackboneConfig, LoaderConfig, LoopConfig, OptimizerConfig, RunConfig
+from ovocr.trainer.config.toml import dump_config
 
-SECTIONS = (LoopConfig, BackboneConfig, OptimizerConfig, LoaderConfig, HeadConfig, MarginConfig)
+SECTIONS = (LoopConfig, BackboneConfig, OptimizerConfig, LoaderConfig, *HEAD_KINDS.values(), MarginConfig)
 BASE = """\
 [run]
 output = "runs/demo"
@@ -40,7 +40,7 @@ global_batch = 16
 
 @pytest.fixture
 def config_file(tmp_path: Path) -> Path:
-    """A small right configuration beside an empty, but labelled, data set."""
+    """A small valid configuration beside an empty data set."""
     data = tmp_path / "data"
     data.mkdir()
     (data / "manifest.json").write_text("{}")
@@ -81,7 +81,7 @@ def test_defaults_and_preset(config_file: Path) -> None:
     ("preset", "sizes"),
     [("large", (1024, 4096, 24, 16)), ("huge", (1280, 5120, 32, 20)), ("base", (768, 3072, 12, 12))],
 )
-def test_presets_and_single_sizes_over_them(config_file: Path, preset: str, sizes: tuple[int, ...]) -> None:
+def test_a_size_takes_precedence_over_the_preset(config_file: Path, preset: str, sizes: tuple[int, ...]) -> None:
     backbone = load_config(config_file, [f"backbone.preset={preset}", "backbone.image_size=224"]).backbone
     chosen = (
         backbone.hidden_size,
@@ -94,7 +94,7 @@ def test_presets_and_single_sizes_over_them(config_file: Path, preset: str, size
     assert backbone.patch_size == 14
 
 
-def test_overrides_are_toml_or_else_text(config_file: Path) -> None:
+def test_override_is_toml_or_else_text(config_file: Path) -> None:
     config = load_config(
         config_file,
         [
@@ -119,26 +119,37 @@ def test_overrides_are_toml_or_else_text(config_file: Path) -> None:
     assert config.loader.workers == 4
 
 
-def test_the_later_override_counts(config_file: Path) -> None:
+def test_last_override_takes_precedence(config_file: Path) -> None:
     assert load_config(config_file, ["run.steps=20", "run.steps=30"]).run.steps == 30
 
 
-def test_a_dumped_configuration_loads_back_equal(config_file: Path, tmp_path: Path) -> None:
+def test_dumped_configuration_loads_back_equal(config_file: Path, tmp_path: Path) -> None:
     odd = 'a "quoted" \\ name\twith\x7f每'
     (tmp_path / odd).mkdir()
     (tmp_path / odd / "manifest.json").write_text("{}")
     config = load_config(config_file, ["optimizer.lr=5e-05", "heads.ocr.margin.filter_threshold=0.75"])
-    head = replace(config.heads["ocr"], data=(tmp_path / odd, tmp_path / "data"), num_classes=365_187)
-    config = replace(config, heads={"second": head, "ocr": config.heads["ocr"]})
+    head = config.heads["ocr"].model_copy(update={"data": (tmp_path / odd, tmp_path / "data"), "num_classes": 365_187})
+    config = config.model_copy(update={"heads": {"second": head, "ocr": config.heads["ocr"]}})
     dumped = tmp_path / "resolved.toml"
     dumped.write_text(dump_config(config), encoding="utf-8")
     again = load_config(dumped)
     assert again == config
     assert list(again.heads) == ["second", "ocr"]
-    assert "image_size = 448  # side of the input; a preset sets it [pixels]\n" in dumped.read_text(encoding="utf-8")
+    assert "image_size = 448  # Side of the input, in pixels; a preset sets it\n" in dumped.read_text(encoding="utf-8")
 
 
-def test_a_run_that_has_begun_needs_no_start_any_more(config_file: Path, tmp_path: Path) -> None:
+def test_dump_writes_defaults_that_have_an_effect(config_file: Path) -> None:
+    text = dump_config(load_config(config_file))
+    assert "labels_stored = 100  # " in text
+    assert "crop_ratio" not in text
+    assert "momentum = " not in text
+    crops = ["heads.ocr.crop_scale=[0.2, 1.0]", "heads.ocr.crop_share=0.5", "heads.ocr.optimizer=sgd"]
+    text = dump_config(load_config(config_file, crops))
+    for line in ("crop_share = 0.5  # ", "crop_ratio = [0.75, 1.3333333333333333]  # ", "momentum = 0.9  # "):
+        assert line in text
+
+
+def test_resumed_run_does_not_need_init_from(config_file: Path, tmp_path: Path) -> None:
     settings = ["backbone.init_from=/gone", "heads.ocr.init_from=/gone", f"run.output={tmp_path / 'run'}"]
     assert mistake(config_file, *settings) == "--set: heads.ocr.init_from: /gone: not a training run (no config.toml)"
     (tmp_path / "run").mkdir()
@@ -146,127 +157,134 @@ def test_a_run_that_has_begun_needs_no_start_any_more(config_file: Path, tmp_pat
     assert load_config(config_file, settings).backbone.init_from == Path("/gone")
 
 
-def test_a_finished_run_s_configuration_loads_without_its_data(config_file: Path) -> None:
+def test_configuration_of_a_finished_run_loads_without_its_data(config_file: Path) -> None:
     (config_file.parent / "data" / "manifest.json").unlink()
     config = load_config(config_file, ["backbone.init_from=/gone"], check_paths=False)
     assert config.backbone.init_from == Path("/gone")
 
 
 def test_every_setting_is_documented() -> None:
-    for section in (*SECTIONS, RunConfig):
-        for field in fields(section):
-            assert field.metadata["doc"], f"{section.__name__}.{field.name}"
+    for section in SECTIONS:
+        for name, field in section.model_fields.items():
+            assert field.description, f"{section.__name__}.{name}"
 
 
-def test_settings_check_themselves_however_they_are_made(config_file: Path) -> None:
-    with pytest.raises(SettingError, match="sample_rate: 0 is out of range: more than 0, at most 1"):
-        HeadConfig(data=(Path("x"),), global_batch=1, sample_rate=0)
+def test_parse_checks_one_section() -> None:
+    with pytest.raises(SettingError, match=r"^sample_rate: must be greater than 0, not 0$") as caught:
+        parse(OcrHeadConfig, {"data": ["x"], "global_batch": 1, "sample_rate": 0})
+    assert caught.value.key == "sample_rate"
+    assert parse(OcrHeadConfig, {"data": ["x"], "global_batch": 1}).data == (Path("x"),)
+
+
+def test_settings_are_checked_when_they_are_made(config_file: Path) -> None:
+    with pytest.raises(ValidationError, match=r"sample_rate\n.*greater than 0"):
+        OcrHeadConfig(data=(Path("x"),), global_batch=1, sample_rate=0)
     config = load_config(config_file)
-    short = replace(config.run, steps=5)
-    with pytest.raises(SettingError, match=r"optimizer.warmup_steps: 10 is more than run.steps, 5"):
-        replace(config, run=short)
+    short = config.run.model_copy(update={"steps": 5})
+    with pytest.raises(ValidationError, match=r"optimizer.warmup_steps: 10 is more than run.steps, 5"):
+        RunConfig(**{**dict(config), "run": short})
 
 
 def test_settings_are_frozen(config_file: Path) -> None:
     config = load_config(config_file)
-    assert all(is_dataclass(section) for section in SECTIONS)
-    with pytest.raises(AttributeError):
+    assert all(section.model_config["frozen"] for section in SECTIONS)
+    with pytest.raises(ValidationError, match="frozen"):
         config.run.steps = 3  # type: ignore[misc]
 
 
-# One --set each; what is wrong about it.
+# One --set each, with the error.
 OVERRIDE_MISTAKES = {
     "run.stepz=3": "run.stepz: unknown key; did you mean steps?",
     "heads.ocr.margin.q=1": "heads.ocr.margin.q: unknown key; known are scale, m1, m2, m3, filter_threshold, gradient",
     "optimiser.adam.lr=1": "optimiser: unknown key; did you mean optimizer?",
     "backbone.presett=large": "backbone.presett: unknown key; did you mean preset?",
-    "backbone.preset=small": 'backbone.preset: \'small\' is not allowed; allowed are "base", "large", "huge"',
+    "backbone.preset=small": 'backbone.preset: must be "base", "large" or "huge", not "small"',
     "backbone.image_size=450": "backbone.image_size: 450 is not divisible by patch_size, 14",
     "backbone.hidden_size=770": "backbone.hidden_size: 770 is not divisible by num_attention_heads, 12",
-    "backbone.num_attention_heads=16": "backbone.num_attention_heads: 16 heads of 48 channels: "
-    "hidden_size / num_attention_heads must be a multiple of 32",
-    "backbone.num_hidden_layers=0": "backbone.num_hidden_layers: 0 is out of range: at least 1",
-    "backbone.rope_theta=1": "backbone.rope_theta: 1.0 is out of range: more than 1",
+    "backbone.num_attention_heads=16": "backbone.num_attention_heads: 16 heads of 48 channels: hidden_size / "
+    "num_attention_heads must be a multiple of 32",
+    "backbone.num_hidden_layers=0": "backbone.num_hidden_layers: must be greater than or equal to 1, not 0",
+    "backbone.rope_theta=1": "backbone.rope_theta: must be greater than 1, not 1",
     "backbone.init_from=/no/such": "backbone.init_from: /no/such/config.json: no such file",
-    "run.steps=0": "run.steps: 0 is out of range: at least 1, at most 1000000000",
-    "run.steps=1.5": "run.steps: a whole number is expected, not 1.5",
-    "run.steps=true": "run.steps: a whole number is expected, not true",
-    "run.steps=many": 'run.steps: a whole number is expected, not "many"',
-    "run.seed=-1": "run.seed: -1 is out of range: at least 0, less than 9223372036854775808",
-    "run.output=3": "run.output: a path is expected, not 3",
-    'run.output=""': "run.output: the text is empty",
-    "run.tensorboard=1": "run.tensorboard: true or false is expected, not 1",
-    "run.precision=fp16": 'run.precision: "fp16" is not allowed; allowed are "auto", "bf16", "float32"',
-    "run.device=1": 'run.device: 1 is not allowed; allowed are "auto", "cpu", "cuda"',
-    "optimizer.lr=nan": "optimizer.lr: nan is not a finite number",
-    "optimizer.lr=false": "optimizer.lr: a number is expected, not false",
-    "optimizer.betas=0.9": "optimizer.betas: a list is expected, not 0.9",
-    "optimizer.betas=[0.9]": "optimizer.betas: 2 values are expected, not 1",
-    'optimizer.betas=[0.9, "x"]': 'optimizer.betas[1]: a number is expected, not "x"',
-    "optimizer.betas=[0.9, 1]": "optimizer.betas: 1.0 is out of range: at least 0, less than 1",
+    "run.steps=0": "run.steps: must be greater than or equal to 1, not 0",
+    "run.steps=1.5": "run.steps: must be a valid integer, not 1.5",
+    "run.steps=true": "run.steps: must be a valid integer, not true",
+    "run.steps=many": 'run.steps: must be a valid integer, not "many"',
+    "run.seed=-1": "run.seed: must be greater than or equal to 0, not -1",
+    "run.output=3": "run.output: must be a path: text that is not empty and has no NUL character, not 3",
+    'run.output=""': 'run.output: must be a path: text that is not empty and has no NUL character, not ""',
+    "run.tensorboard=1": "run.tensorboard: must be a valid boolean, not 1",
+    "run.precision=fp16": 'run.precision: must be "auto", "bf16" or "float32", not "fp16"',
+    "run.device=1": 'run.device: must be "auto", "cpu" or "cuda", not 1',
+    "optimizer.lr=nan": "optimizer.lr: must be a finite number, not nan",
+    "optimizer.lr=false": "optimizer.lr: must be a valid number, not false",
+    "optimizer.betas=0.9": "optimizer.betas: must be a list, not 0.9",
+    "optimizer.betas=[0.9]": "optimizer.betas[1]: missing: Decay of the first and second moments per step",
+    'optimizer.betas=[0.9, "x"]': 'optimizer.betas[1]: must be a valid number, not "x"',
+    "optimizer.betas=[0.9, 1]": "optimizer.betas[1]: must be less than 1, not 1",
     "optimizer.warmup_steps=101": "optimizer.warmup_steps: 101 is more than run.steps, 100",
-    "loader.workers=-1": "loader.workers: -1 is out of range: at least 0",
-    "loader.prefetch=0": "loader.prefetch: 0 is out of range: at least 1",
-    "heads.ocr=[]": "heads.ocr: a section [heads.ocr] is expected, not []",
-    "heads.OCR.global_batch=1": "heads.OCR.data: missing: labelled data sets: folders made by build-labels or "
-    "pack-labels; video: lists of videos",
-    "heads.ocr.kind=audio": 'heads.ocr.kind: "audio" is not allowed; allowed are "image", "ocr", "video"',
-    "heads.ocr.data=/x": 'heads.ocr.data: a list is expected, not "/x"',
-    "heads.ocr.data=[]": "heads.ocr.data: an empty list: at least one value is needed",
-    "heads.ocr.data=[1]": "heads.ocr.data[0]: a path is expected, not 1",
+    "loader.workers=-1": "loader.workers: must be greater than or equal to 0, not -1",
+    "loader.prefetch=0": "loader.prefetch: must be greater than or equal to 1, not 0",
+    "heads.ocr=[]": "heads.ocr: must be a section [heads.ocr], not []",
+    "heads.OCR.global_batch=1": "heads.OCR.data: missing: Data sets: folders made by build-labels or "
+    "pack-labels; for video: lists of videos",
+    "heads.ocr.kind=audio": 'heads.ocr.kind: must be one of "image", "ocr", "video", not "audio"',
+    "heads.ocr.data=/x": 'heads.ocr.data: must be a list, not "/x"',
+    "heads.ocr.data=[]": "heads.ocr.data: must have at least 1 item, not []",
+    "heads.ocr.data=[1]": "heads.ocr.data[0]: must be a path: text that is not empty and has no NUL character, not 1",
     'heads.ocr.data=["/no/such"]': "heads.ocr.data: /no/such: not a labelled data set (no manifest.json); "
     "make one with `ovocr build-labels`",
-    "heads.ocr.global_batch=0": "heads.ocr.global_batch: 0 is out of range: at least 1, at most 16777216",
+    "heads.ocr.global_batch=0": "heads.ocr.global_batch: must be greater than or equal to 1, not 0",
     "heads.ocr.labels_per_sample=101": "heads.ocr.labels_per_sample: 101 is more than labels_stored, 100",
-    "heads.ocr.label_select=-1": "heads.ocr.label_select: -1 is out of range: at least 0",
-    "heads.ocr.sample_rate=1.5": "heads.ocr.sample_rate: 1.5 is out of range: more than 0, at most 1",
-    "heads.ocr.sample_rate=0": "heads.ocr.sample_rate: 0.0 is out of range: more than 0, at most 1",
-    "heads.ocr.num_classes=16777217": "heads.ocr.num_classes: 16777217 is out of range: at least 1, at most 16777216",
+    "heads.ocr.label_select=-1": "heads.ocr.label_select: must be greater than or equal to 0, not -1",
+    "heads.ocr.sample_rate=1.5": "heads.ocr.sample_rate: must be less than or equal to 1, not 1.5",
+    "heads.ocr.sample_rate=0": "heads.ocr.sample_rate: must be greater than 0, not 0",
+    "heads.ocr.num_classes=16777217": "heads.ocr.num_classes: must be less than or equal to 16777216, not 16777217",
     "heads.ocr.image_size=450": "heads.ocr.image_size: 450 is not divisible by backbone.patch_size, 14",
-    "heads.ocr.frames=8": 'heads.ocr.frames: only heads of kind "video" have it; this one is of kind "ocr"',
-    "heads.ocr.sampled_frames=64": 'heads.ocr.sampled_frames: only heads of kind "video" have it; '
-    'this one is of kind "ocr"',
-    "heads.ocr.mixing_weights=[1, 2]": "heads.ocr.mixing_weights: 2 for 1 data sets",
-    "heads.ocr.mixing_weights=[0]": "heads.ocr.mixing_weights: 0.0 is out of range: more than 0",
-    "heads.ocr.crop_scale=[0.5, 0.2]": "heads.ocr.crop_scale: [0.5, 0.2]: the smallest comes first",
-    "heads.ocr.crop_scale=[0, 1]": "heads.ocr.crop_scale: 0.0 is out of range: more than 0, at most 1",
-    "heads.ocr.crop_share=0.5": "heads.ocr.crop_share: only with crop_scale, without which pictures stay whole",
-    "heads.ocr.mixing_weights=1": "heads.ocr.mixing_weights: a list is expected, not 1",
-    "heads.ocr.kind=video": "heads.ocr.num_classes: missing: a list of videos does not say how many classes there are",
-    "heads.ocr.optimizer=adam": 'heads.ocr.optimizer: "adam" is not allowed; allowed are "adamw", "sgd"',
-    "heads.ocr.momentum=1": "heads.ocr.momentum: 1.0 is out of range: at least 0, less than 1",
-    "heads.ocr.momentum=0.5": 'heads.ocr.momentum: only optimizer "sgd" has it; this is "adamw"',
-    "heads.ocr.global_batch=99999999999": "heads.ocr.global_batch: 99999999999 is out of range: "
-    "at least 1, at most 16777216",
-    'run.output="a\\u0000b"': "run.output: the text has a NUL character in it",
+    "heads.ocr.frames=8": 'heads.ocr.frames: only heads of kind "video" have it; this head is of kind "ocr"',
+    "heads.ocr.sampled_frames=64": 'heads.ocr.sampled_frames: only heads of kind "video" have it; this head '
+    'is of kind "ocr"',
+    "heads.ocr.mixing_weights=[1, 2]": "heads.ocr.mixing_weights: 2 weights for 1 data sets",
+    "heads.ocr.mixing_weights=[0]": "heads.ocr.mixing_weights[0]: must be greater than 0, not 0",
+    "heads.ocr.crop_scale=[0.5, 0.2]": "heads.ocr.crop_scale: [0.5, 0.2]: the smaller value comes first",
+    "heads.ocr.crop_scale=[0, 1]": "heads.ocr.crop_scale[0]: must be greater than 0, not 0",
+    "heads.ocr.crop_share=0.5": "heads.ocr.crop_share: needs crop_scale",
+    "heads.ocr.mixing_weights=1": "heads.ocr.mixing_weights: must be a list, not 1",
+    "heads.ocr.kind=video": "heads.ocr.num_classes: missing: Number of class centers; a list of videos does "
+    "not state it",
+    "heads.ocr.optimizer=adam": 'heads.ocr.optimizer: must be "adamw" or "sgd", not "adam"',
+    "heads.ocr.momentum=1": "heads.ocr.momentum: must be less than 1, not 1",
+    "heads.ocr.momentum=0.5": 'heads.ocr.momentum: needs optimizer = "sgd", not "adamw"',
+    "heads.ocr.global_batch=99999999999": "heads.ocr.global_batch: must be less than or equal to 16777216, "
+    "not 99999999999",
+    'run.output="a\\u0000b"': "run.output: must be a path: text that is not empty and has no NUL character, "
+    'not "a\\u0000b"',
     "heads.ocr.init_from=/no/such": "heads.ocr.init_from: /no/such: not a training run (no config.toml)",
     "heads.ocr.labels_stored=4": "heads.ocr.labels_per_sample: 8 is more than labels_stored, 4",
-    "heads.ocr.loss_weight=0": "heads.ocr.loss_weight: 0.0 is out of range: more than 0, at most 1000000",
+    "heads.ocr.loss_weight=0": "heads.ocr.loss_weight: must be greater than 0, not 0",
     "run.passes_per_step=3": "heads.ocr.global_batch: 16 is not divisible by run.passes_per_step, 3",
-    "run.passes_per_step=0": "run.passes_per_step: 0 is out of range: at least 1",
-    "run.backbone_parallel=fsdp": 'run.backbone_parallel: "fsdp" is not allowed; allowed are "ddp", "fsdp2"',
-    "run.compile=1": "run.compile: true or false is expected, not 1",
-    "run.collective_timeout_s=0": "run.collective_timeout_s: 0.0 is out of range: more than 0",
-    "heads.ocr.margin.scale=0": "heads.ocr.margin.scale: 0.0 is out of range: more than 0, at most 100",
-    "heads.ocr.margin.m2=4": "heads.ocr.margin.m2: 4.0 is out of range: at least 0, at most 3.14",
-    "heads.ocr.margin.filter_threshold=1": "heads.ocr.margin.filter_threshold: 1.0 is out of range: "
-    "more than 0, less than 1",
-    "heads.ocr.margin.gradient=soft": 'heads.ocr.margin.gradient: "soft" is not allowed; '
-    'allowed are "exact", "straight_through"',
+    "run.passes_per_step=0": "run.passes_per_step: must be greater than or equal to 1, not 0",
+    "run.backbone_parallel=fsdp": 'run.backbone_parallel: must be "ddp" or "fsdp2", not "fsdp"',
+    "run.compile=1": "run.compile: must be a valid boolean, not 1",
+    "run.collective_timeout_s=0": "run.collective_timeout_s: must be greater than 0, not 0",
+    "heads.ocr.margin.scale=0": "heads.ocr.margin.scale: must be greater than 0, not 0",
+    "heads.ocr.margin.m2=4": "heads.ocr.margin.m2: must be less than or equal to 3.14, not 4",
+    "heads.ocr.margin.filter_threshold=1": "heads.ocr.margin.filter_threshold: must be less than 1, not 1",
+    "heads.ocr.margin.gradient=soft": 'heads.ocr.margin.gradient: must be "exact" or "straight_through", not "soft"',
 }
-FOUND_AT_ANOTHER_KEY = {"heads.ocr.kind=video", "heads.ocr.labels_stored=4", "run.passes_per_step=3"}
+REPORTED_AT_A_KEY_OF_THE_FILE = {"heads.ocr.kind=video", "heads.ocr.labels_stored=4", "run.passes_per_step=3"}
 
 
 @pytest.mark.parametrize("override", OVERRIDE_MISTAKES)
-def test_a_mistake_in_an_override_is_one_line(config_file: Path, override: str) -> None:
+def test_mistake_in_an_override_is_one_line(config_file: Path, override: str) -> None:
     problem = OVERRIDE_MISTAKES[override]
-    elsewhere = override in FOUND_AT_ANOTHER_KEY  # which stands in the file
-    assert mistake(config_file, override) == f"{config_file if elsewhere else '--set'}: {problem}"
+    in_file = override in REPORTED_AT_A_KEY_OF_THE_FILE
+    assert mistake(config_file, override) == f"{config_file if in_file else '--set'}: {problem}"
 
 
-# Several --set that make a video head of it; what is wrong then.
+# Several --set beside those that make it a video head, with the error.
 VIDEO_MISTAKES = [
-    ((), "heads.ocr.data: DATA: no such file; a list of videos is a text file, a line a video: path and class ids"),
+    ((), "heads.ocr.data: DATA: no such file; a list of videos is a text file with a path and class ids per line"),
     (("heads.ocr.sampled_frames=60",), "heads.ocr.sampled_frames: 60 is not divisible by frames, 8"),
     (("heads.ocr.frames=5",), "heads.ocr.sampled_frames: 64 is not divisible by frames, 5"),
     (
@@ -274,48 +292,67 @@ VIDEO_MISTAKES = [
         "heads.ocr.sampled_frames: 128 is more than backbone.rope_temporal_size, 64",
     ),
     (("heads.ocr.labels_per_sample=11",), "heads.ocr.labels_per_sample: 11 is more than labels_stored, 10"),
+    (
+        ("heads.ocr.crop_share=0.5",),
+        'heads.ocr.crop_share: only heads of kind "image" or "ocr" have it; this head is of kind "video"',
+    ),
+    (
+        ("heads.ocr.crop_min_visible=0.5",),
+        'heads.ocr.crop_min_visible: only heads of kind "ocr" have it; this head is of kind "video"',
+    ),
 ]
 
 
 @pytest.mark.parametrize(("overrides", "problem"), VIDEO_MISTAKES)
-def test_a_mistake_in_a_video_head_is_one_line(config_file: Path, overrides: tuple[str, ...], problem: str) -> None:
+def test_mistake_in_a_video_head_is_one_line(config_file: Path, overrides: tuple[str, ...], problem: str) -> None:
     video = ("heads.ocr.kind=video", "heads.ocr.num_classes=50")
     expected = problem.replace("DATA", str(config_file.parent / "data"))
     assert mistake(config_file, *video, *overrides).split(": ", 1)[1] == expected
 
 
-def test_a_list_of_videos_may_follow(config_file: Path) -> None:
+def test_defaults_of_each_kind(config_file: Path) -> None:
     videos = config_file.parent / "videos.txt"
     videos.write_text("a.mp4 1 2 3\n")
     video = ("heads.ocr.kind=video", "heads.ocr.num_classes=50", f'heads.ocr.data=["{videos}"]')
     head = load_config(config_file, video).heads["ocr"]
-    assert (head.stored, head.clip_frames, head.video_frames) == (10, 8, 64)
-    assert load_config(config_file, ["heads.ocr.kind=image"]).heads["ocr"].stored == 10
-    assert load_config(config_file).heads["ocr"].stored == 100
+    assert isinstance(head, VideoHeadConfig)
+    assert (head.labels_stored, head.frames, head.sampled_frames) == (10, 8, 64)
+    head = load_config(config_file, ["heads.ocr.kind=image"]).heads["ocr"]
+    assert isinstance(head, ImageHeadConfig)
+    assert (head.labels_stored, head.crop_ratio, head.crop_share) == (10, (3 / 4, 4 / 3), 1.0)
+    head = load_config(config_file).heads["ocr"]
+    assert isinstance(head, OcrHeadConfig)
+    assert (head.labels_stored, head.crop_min_visible, head.momentum) == (100, 0.8, 0.9)
 
 
-# What is replaced in the file, by what; what is wrong then.
+def test_setting_of_another_kind_names_the_kinds_that_have_it(config_file: Path) -> None:
+    assert mistake(config_file, "heads.ocr.kind=image", "heads.ocr.crop_min_visible=0.5") == (
+        '--set: heads.ocr.crop_min_visible: only heads of kind "ocr" have it; this head is of kind "image"'
+    )
+
+
+# Text of the file, its replacement, and the error.
 FILE_MISTAKES = [
-    ("steps = 100\n", "", "run.steps: missing: length of the run [optimizer steps]"),
+    ("steps = 100\n", "", "run.steps: missing: Number of optimizer steps"),
     ("steps = 100", "steps = 5", "optimizer.warmup_steps: 10 is more than run.steps, 5"),
-    ("[optimizer]\nlr = 1e-3\nwarmup_steps = 10\n", "", "optimizer.lr: missing: peak learning rate"),
-    ('preset = "base"', "", "backbone.hidden_size: missing: width of a token; a preset sets it [channels]"),
+    ("[optimizer]\nlr = 1e-3\nwarmup_steps = 10\n", "", "optimizer.lr: missing: Peak learning rate"),
+    ('preset = "base"', "", "backbone.hidden_size: missing: Channels of a token; a preset sets it"),
     (
         "heads.ocr",
         "heads.OCR",
-        "heads.OCR: a head's name is a lower-case letter, then lower-case letters, digits and _",
+        "heads.OCR: a name starts with a lower-case letter, then has lower-case letters, digits, _",
     ),
     ("[heads.ocr]", "[head.ocr]", "head: unknown key; did you mean heads?"),
     ("[run]", "run = 3\n[other]", "other: unknown key; known are run, backbone, optimizer, loader, heads"),
-    ("[run]", "run = 3\n[loader]", "run: a section [run] is expected, not 3"),
+    ("[run]", "run = 3\n[loader]", "run: must be a section [run], not 3"),
     ("[run]", "[run", "not valid TOML: "),
     ("lr = 1e-3", "lr = 1e-3\nlr = 2e-3", "not valid TOML: Cannot overwrite a value (at line 10, column 10)"),
-    ("lr = 1e-3", "lr = 1979-05-27", "optimizer.lr: a number is expected, not 1979-05-27"),
+    ("lr = 1e-3", "lr = 1979-05-27", "optimizer.lr: must be a valid number, not 1979-05-27"),
 ]
 
 
 @pytest.mark.parametrize(("old", "new", "problem"), FILE_MISTAKES)
-def test_a_mistake_in_the_file_is_one_line(config_file: Path, old: str, new: str, problem: str) -> None:
+def test_mistake_in_the_file_is_one_line(config_file: Path, old: str, new: str, problem: str) -> None:
     text = config_file.read_text()
     assert old in text
     config_file.write_text(text.replace(old, new))
@@ -326,9 +363,9 @@ def test_a_mistake_in_the_file_is_one_line(config_file: Path, old: str, new: str
     assert "\n" not in message
 
 
-def test_no_heads(config_file: Path) -> None:
+def test_no_heads_are_refused(config_file: Path) -> None:
     config_file.write_text(config_file.read_text().split("[heads.ocr]")[0])
-    assert mistake(config_file) == f"{config_file}: heads: none; at least one section [heads.NAME] is needed"
+    assert mistake(config_file) == f"{config_file}: heads: at least one section [heads.NAME] is needed"
 
 
 def test_invalid_toml_names_the_line(config_file: Path) -> None:
@@ -344,7 +381,7 @@ def test_invalid_toml_names_the_line(config_file: Path) -> None:
         (lambda path: path.write_bytes(b"[run]\n# \xff"), "not UTF-8 text: byte 8"),
     ],
 )
-def test_an_unreadable_file(config_file: Path, break_file: Callable[[Path], object], problem: str) -> None:
+def test_unreadable_file_is_one_line(config_file: Path, break_file: Callable[[Path], object], problem: str) -> None:
     break_file(config_file)
     assert mistake(config_file) == f"{config_file}: {problem}"
 
@@ -352,17 +389,17 @@ def test_an_unreadable_file(config_file: Path, break_file: Callable[[Path], obje
 @pytest.mark.parametrize(
     ("override", "problem"),
     [
-        ("run.steps", "section.key=value is expected, such as run.steps=1000"),
-        ("run=3", "section.key=value is expected, such as run.steps=1000"),
-        ("run..steps=3", "section.key=value is expected, such as run.steps=1000"),
-        ("run.steps.most=3", "run.steps is no section"),
+        ("run.steps", "must be section.key=value, such as run.steps=1000"),
+        ("run=3", "must be section.key=value, such as run.steps=1000"),
+        ("run..steps=3", "must be section.key=value, such as run.steps=1000"),
+        ("run.steps.most=3", "run.steps is not a section"),
     ],
 )
-def test_an_override_that_names_no_setting(config_file: Path, override: str, problem: str) -> None:
+def test_override_without_a_setting_is_one_line(config_file: Path, override: str, problem: str) -> None:
     assert mistake(config_file, override) == f"--set {override}: {problem}"
 
 
-def test_a_line_end_in_an_override_sets_nothing_else(config_file: Path) -> None:
+def test_line_break_in_an_override_sets_nothing_else(config_file: Path) -> None:
     assert mistake(config_file, "run.steps=3\nseed=1") == (
-        '--set: run.steps: a whole number is expected, not "3\\nseed=1"'
+        '--set: run.steps: must be a valid integer, not "3\\nseed=1"'
     )

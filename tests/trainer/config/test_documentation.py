@@ -1,52 +1,31 @@
-"""docs/training.md says of every setting what the code says; what docs/partial_fc.md shows runs."""
+"""The tables in docs/training.md are those of the sections. The example in docs/partial_fc.md runs."""
 
-import dataclasses
 import re
+import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from ovocr.trainer.config import sections
-from ovocr.trainer.config.settings import Settings
+from ovocr.trainer.config import tables
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
-DOCUMENT = DOCS / "training.md"
-SECTIONS = {
-    "[run]": sections.LoopConfig,
-    "[backbone]": sections.BackboneConfig,
-    "[optimizer]": sections.OptimizerConfig,
-    "[loader]": sections.LoaderConfig,
-    "[heads.NAME]": sections.HeadConfig,
-    "[heads.NAME.margin]": sections.MarginConfig,
-}
 
 
-def shown(default: Any) -> str:
-    if default is dataclasses.MISSING:
-        return "required"
-    if default is None:
-        return "left out"
-    if isinstance(default, bool):
-        return str(default).lower()
-    if isinstance(default, str):
-        return f'"{default}"'
-    return str(list(default)) if isinstance(default, tuple) else str(default)
+def test_documented_tables_are_up_to_date(tmp_path: Path) -> None:
+    document = DOCS / "training.md"
+    tables.main(Path(shutil.copy(document, tmp_path)))
+    assert (tmp_path / "training.md").read_text(encoding="utf-8") == document.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("section", SECTIONS)
-def test_every_setting_is_documented_as_it_is(section: str) -> None:
-    settings: type[Settings] = SECTIONS[section]
-    text = DOCUMENT.read_text(encoding="utf-8").split(f"### `{section}`\n")[1].split("###")[0]
-    documented = [line for line in text.splitlines() if line.startswith("| `")]
-    assert documented == [
-        f"| `{field.name}` | {shown(field.default)} | {field.metadata['doc']} |"
-        for field in dataclasses.fields(settings)
-        if field.name != "margin"  # a section of its own
-    ]
+def test_tables_show_defaults_by_kind() -> None:
+    rows = tables.settings_tables().splitlines()
+    assert "| `steps` | required | Number of optimizer steps |" in rows
+    assert "| `labels_stored` | ocr | 100 | Number of tags read from a record |" in rows
+    assert "| `labels_stored` | image, video | 10 | Number of tags read from a record |" in rows
+    assert sum(row.startswith("| `global_batch` | | required |") for row in rows) == 1
 
 
-def test_the_example_of_the_head_runs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_example_of_the_head_runs(capsys: pytest.CaptureFixture[str]) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", (DOCS / "partial_fc.md").read_text(encoding="utf-8"), re.DOTALL)
     exec(example.replace("365_187", "3_651"), {})
     assert capsys.readouterr().out.startswith("tensor([")

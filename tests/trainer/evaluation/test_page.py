@@ -112,7 +112,7 @@ def test_what_the_page_says() -> None:
     assert widths[:3] == ["100", "75.00", "12.50"]
     states = [attributes["class"] for tag, attributes in page.elements if tag == "li"]
     assert states[:20] == [*["right", "wrong"] * 5, "found", "found", "late", *["missed"] * 7]
-    assert "Its tags: 2 of 10 within 10" in page.text
+    assert "Tags: 2 of 10 among the first 10 answers" in page.text
 
 
 def test_a_page_without_scripts_and_examples() -> None:

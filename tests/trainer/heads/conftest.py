@@ -33,7 +33,7 @@ def slot_samples(head: PartialFC, drawn_BK: Tensor) -> Tensor:
     for slot in range(head.labels_per_sample):
         stream = 0 if head.sampling == "shared" else slot
         slots = torch.tensor([stream])
-        negatives = head.sampler.draw(0, head.num_classes, seed=head.seed, step=head.draw_of_negatives, slots=slots)
+        negatives = head.sampler.draw(0, head.num_classes, seed=head.seed, step=head.negatives_step, slots=slots)
         samples[slot, negatives[0]] = True
         samples[slot, (drawn_BK if head.sampling == "shared" else drawn_BK[:, slot]).flatten()] = True
     return samples

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 
 from ovocr.trainer.heads.partial_fc import PartialFC
-from ovocr.trainer.ranks.distributed import leave
+from ovocr.trainer.ranks.distributed import leave_group
 
 
 def main(rank: int, world: int, folder: Path) -> None:
@@ -31,7 +31,7 @@ def main(rank: int, world: int, folder: Path) -> None:
             steps.append((loss.detach(), leaf.grad, head.weight.grad.to_dense(), head.last_report.sample_loss))
         results.append(steps)
     torch.save(results, folder / f"rank-{rank}.pt")
-    leave()
+    leave_group()
 
 
 if __name__ == "__main__":

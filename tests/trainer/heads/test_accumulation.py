@@ -1,4 +1,4 @@
-"""Several backward passes before one optimizer step: gradients merged row by row, negatives drawn once."""
+"""Several backward passes before one optimizer step: gradients are merged row by row, negatives are drawn once."""
 
 import copy
 
@@ -35,7 +35,7 @@ def head_with(rate: float, sampling: str, passes: int = PASSES) -> PartialFC:
 
 
 def separate_gradients(head: PartialFC) -> list[Tensor]:
-    """The gradient of each pass by itself, sparse, from a copy of the head."""
+    """Returns the sparse gradient of each pass alone, computed with a copy of the head."""
     alone = copy.deepcopy(head)
     found = []
     for embeddings, labels in batches(PASSES):
@@ -48,7 +48,7 @@ def separate_gradients(head: PartialFC) -> list[Tensor]:
 @pytest.mark.parametrize(
     ("rate", "sampling", "dense"), [(0.03, "shared", False), (0.1, "independent", True), (0.3, "independent", True)]
 )
-def test_passes_add_up_row_by_row(rate: float, sampling: str, dense: bool) -> None:
+def test_gradients_of_passes_are_summed_row_by_row(rate: float, sampling: str, dense: bool) -> None:
     head = head_with(rate, sampling)
     parts = separate_gradients(head)
     for embeddings, labels in batches(PASSES):
@@ -65,8 +65,8 @@ def test_passes_add_up_row_by_row(rate: float, sampling: str, dense: bool) -> No
 
 
 @pytest.mark.parametrize("rate", [0.03, 0.3])
-def test_the_optimizer_updates_the_touched_rows_alone(rate: float, implementation: str) -> None:
-    """Also where the gradient has become dense: one step of the sum, and no state for the rows beside it."""
+def test_optimizer_updates_only_touched_rows(rate: float, implementation: str) -> None:
+    """Also if the gradient has become dense: one step of the sum, and no state changes for other rows."""
     if implementation == "triton" and torch.cuda.is_available():
         pytest.skip("on CUDA the kernels take CUDA tensors: test_row_adamw.py runs them there")
     head = head_with(rate, "independent")
@@ -92,7 +92,7 @@ def test_the_optimizer_updates_the_touched_rows_alone(rate: float, implementatio
     torch.testing.assert_close(head.weight[mask], reference[mask], rtol=1e-4, atol=1e-5)
 
 
-def test_the_first_pass_is_neither_copied_nor_looked_through() -> None:
+def test_first_pass_is_not_copied_or_scanned() -> None:
     head = head_with(0.1, "independent", passes=1)
     embeddings, labels = batches(1)[0]
     head(embeddings, labels).backward()
@@ -100,7 +100,7 @@ def test_the_first_pass_is_neither_copied_nor_looked_through() -> None:
     assert touched_rows(head.weight.grad).values.data_ptr() == head.weight.grad._values().data_ptr()
 
 
-def test_passes_of_a_step_share_their_negatives_and_draw_their_own_slots() -> None:
+def test_passes_share_negatives_and_draw_own_slots() -> None:
     head = head_with(0.1, "shared")
     labels = torch.arange(CLASSES)[:33].view(3, 11)
     embeddings = torch.randn(3, DIM, dtype=torch.float64)
@@ -117,7 +117,7 @@ def test_passes_of_a_step_share_their_negatives_and_draw_their_own_slots() -> No
     assert not torch.equal(drawn[0], drawn[1])
 
 
-def test_exact_gradients_add_up_as_any_dense_ones() -> None:
+def test_exact_gradients_accumulate_like_dense_ones() -> None:
     head = head_with(1.0, "independent")
     parts = [part.clone() for part in separate_gradients(head)]
     for embeddings, labels in batches(PASSES):
@@ -127,7 +127,7 @@ def test_exact_gradients_add_up_as_any_dense_ones() -> None:
 
 
 def test_zeroed_gradients_touch_nothing() -> None:
-    """zero_grad(set_to_none=False) keeps the tensor: nothing is in it, so no row may move."""
+    """zero_grad(set_to_none=False) keeps a tensor of zeros, which must not move any row."""
     head = head_with(0.3, "independent")
     for embeddings, labels in batches(PASSES):
         head(embeddings, labels).backward()
@@ -140,7 +140,7 @@ def test_zeroed_gradients_touch_nothing() -> None:
     assert torch.equal(head.weight, before)
 
 
-def test_other_terms_of_a_loss_reach_every_row() -> None:
+def test_other_loss_terms_reach_every_row() -> None:
     head = head_with(0.3, "independent")
     for embeddings, labels in batches(PASSES):
         head(embeddings, labels).backward()

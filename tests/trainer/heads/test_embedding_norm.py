@@ -1,4 +1,4 @@
-"""Normalisation of embeddings, beside torch's own."""
+"""EmbeddingNorm against torch's BatchNorm."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from ovocr.trainer.heads.partial_fc import PartialFC
 from ovocr.trainer.ranks.distributed import Ranks
 
 
-def test_values_and_gradients_are_those_of_torch():
+def test_values_and_gradients_match_torch():
     generator = torch.Generator().manual_seed(0)
     ours, theirs = EmbeddingNorm(6).double(), torch.nn.BatchNorm1d(6, momentum=0.3).double()
     torch.nn.init.constant_(theirs.bias, 0.25)
@@ -24,7 +24,7 @@ def test_values_and_gradients_are_those_of_torch():
     ours.eval()
     theirs.eval()
     torch.testing.assert_close(ours.running_mean, theirs.running_mean)
-    # torch estimates the variance of all there are, n / (n - 1) times that of the batch, which begins as 1.
+    # torch's running variance is unbiased, n / (n - 1) times that of the batch, and starts at 1.
     started = 0.7**40
     torch.testing.assert_close(ours.running_variance - started, (theirs.running_var - started) * 8 / 9)
     batch = torch.randn(4, 6, generator=generator, dtype=torch.float64)
@@ -32,14 +32,14 @@ def test_values_and_gradients_are_those_of_torch():
     torch.testing.assert_close(ours(batch, Ranks()), expected)
 
 
-def test_gradients_are_those_of_finite_differences():
+def test_gradients_match_finite_differences():
     norm = EmbeddingNorm(3).double()
     values = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda embeddings: norm(embeddings, Ranks()), (values,))
 
 
-def test_a_head_tells_apart_embeddings_that_are_close_together():
-    """What it is for: where embeddings are a hundredth of their length apart, the loss hardly falls without it."""
+def test_head_separates_close_embeddings():
+    """If embeddings differ by a hundredth of their length, the loss hardly falls without the norm."""
     classes = torch.arange(32) % 8
     embeddings = 5 + 0.05 * torch.eye(8)[classes]
     labels = classes.unsqueeze(1).expand(32, 8)
@@ -56,14 +56,14 @@ def test_a_head_tells_apart_embeddings_that_are_close_together():
     assert losses["batch"] < 0.1 * losses["none"], losses
 
 
-def test_a_class_center_can_be_close_to_every_embedding():
-    """That of a class that most pictures have: along one direction cosines are well above zero on average."""
+def test_center_can_be_close_to_every_embedding():
+    """As for a class that most images have: along one direction the mean cosine is well above zero."""
     norm = EmbeddingNorm(64)
     normed = norm(torch.randn(500, 64, generator=torch.Generator().manual_seed(0)), Ranks())
     cosines = torch.nn.functional.normalize(normed, dim=1) @ torch.nn.functional.normalize(normed.mean(0), dim=0)
     assert cosines.mean() > 0.2
 
 
-def test_what_is_no_norm_is_refused():
+def test_unknown_norm_raises():
     with pytest.raises(ValueError, match="embedding_norm must be 'none' or 'batch', not 'layer'"):
         PartialFC(4, 10, embedding_norm="layer")

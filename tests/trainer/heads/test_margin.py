@@ -1,4 +1,4 @@
-"""Margins against values worked out by hand and against numerical derivatives."""
+"""Margins against values computed by hand and numerical derivatives."""
 
 import math
 
@@ -20,7 +20,7 @@ def test_cosface_is_a_shift() -> None:
     assert slope.tolist() == [64.0, 64.0, 64.0]
 
 
-def test_beyond_pi_the_logit_goes_on_falling() -> None:
+def test_logit_keeps_falling_beyond_pi() -> None:
     cos = torch.linspace(-0.999, 0.999, 4001, dtype=torch.float64)
     logit, slope = Margin(m2=0.5).target(cos)
     beyond = torch.acos(cos) + 0.5 > math.pi
@@ -53,7 +53,7 @@ def test_straight_through_keeps_the_value() -> None:
     assert through[1].item() == 64.0
 
 
-def test_impossible_settings_are_refused() -> None:
+def test_invalid_settings_raise() -> None:
     with pytest.raises(ValueError, match="scale must be more than 0 and at most 100.0, not -1"):
         Margin(scale=-1)
     with pytest.raises(ValueError, match="m2 from 0 to pi"):

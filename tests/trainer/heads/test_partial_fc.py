@@ -1,7 +1,7 @@
 """PartialFC against the dense float64 reference: loss, gradient of the embeddings, gradient of the centers.
 
-What depends on the implementation runs with each: plain torch in float64, the Triton kernels in float32, on CUDA where
-there is a device and else through Triton's interpreter (conftest.py sets it up).
+Tests that depend on the implementation run with each: plain torch in float64, and the Triton kernels in float32, on
+CUDA if available, else through Triton's interpreter (set up by conftest.py).
 """
 
 import copy
@@ -21,8 +21,10 @@ ARCFACE, COSFACE = Margin(), Margin(m2=0.0, m3=0.3)
 SAMPLINGS = [("independent", 0.1), ("independent", 0.5), ("shared", 0.1), ("shared", 0.5), ("independent", 1.0)]
 
 
-def made(batch: int = 7, dim: int = 13, classes: int = 101, stored: int = 11, *, seed: int = 0) -> tuple[Tensor, ...]:
-    """Embeddings, class centers and labels of sizes that divide by nothing, float64."""
+def random_inputs(
+    batch: int = 7, dim: int = 13, classes: int = 101, stored: int = 11, *, seed: int = 0
+) -> tuple[Tensor, ...]:
+    """Returns float64 embeddings, class centers and labels of sizes that are not multiples of tiles."""
     generator = torch.Generator().manual_seed(seed)
     embeddings = torch.randn(batch, dim, generator=generator, dtype=torch.float64)
     weight = torch.randn(classes, dim, generator=generator, dtype=torch.float64)
@@ -45,7 +47,7 @@ def check(
     dense: Callable[..., Tensor],
     tolerance: float | None = None,
 ) -> None:
-    """Loss and gradients of a step; tolerance: of the largest value, by default what the head's precision allows."""
+    """Checks loss and gradients of a step; tolerance: relative, by default that of the head's precision."""
     if tolerance is None:
         tolerance = 1e-10 if head.weight.dtype == torch.float64 else 2e-5
     if head.weight.dtype == torch.float32 and embeddings.dtype == torch.float64:
@@ -54,7 +56,7 @@ def check(
     wanted_weight = head.weight.detach().to(torch.float64, copy=True).requires_grad_()
     wanted = dense(head, wanted_embeddings, wanted_weight, labels)
     wanted.backward()
-    # A head draws the same on any device.
+    # A head draws the same samples on any device.
     device = "cuda" if head.implementation == "triton" and torch.cuda.is_available() else "cpu"
     head = head.to(device)
     leaf = embeddings.to(device, copy=True).requires_grad_()
@@ -83,23 +85,23 @@ def check(
     ],
     ids=["arcface", "cosface", "combined", "filter", "straight_through"],
 )
-def test_equals_the_dense_reference(
+def test_matches_the_dense_reference(
     margin: Margin, sampling: str, rate: float, mask: bool, dense: Callable[..., Tensor], implementation: str
 ) -> None:
-    embeddings, weight, labels = made()
+    embeddings, weight, labels = random_inputs()
     labels[0, :4] = labels[0, 4]  # a tag repeated in an image's slots
     labels[1] = labels[2]  # two images with the same tags
     options = {"sampling": sampling, "sample_rate": rate, "mask_own_tags": mask, "margin": margin}
     head = head_with(weight, implementation=implementation, **options)
     check(head, embeddings, labels, dense)
-    if implementation == "torch":  # the interpreter takes its time
+    if implementation == "torch":  # the interpreter is slow
         head.weight.grad = None
-        check(head, embeddings, labels, dense)  # the next step, with other draws
+        check(head, embeddings, labels, dense)  # the next step has other draws
 
 
 @pytest.mark.parametrize("mask", [True, False])
 @pytest.mark.parametrize(("sampling", "rate"), SAMPLINGS)
-def test_many_tiles_are_one(
+def test_many_tiles_give_the_same_result(
     sampling: str,
     rate: float,
     mask: bool,
@@ -107,35 +109,35 @@ def test_many_tiles_are_one(
     implementation: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Many tiles or chunks of centers, the last one shorter; more images and channels than a kernel's block has."""
+    """Many tiles or chunks of centers, the last one shorter; more images and channels than a kernel's block."""
     monkeypatch.setattr(torch_softmax, "_CPU_TILE_ELEMENTS", 64)  # 4 centers a tile
-    embeddings, weight, labels = made()
+    embeddings, weight, labels = random_inputs()
     if implementation == "triton":
         from ovocr.trainer.heads import triton_softmax
 
         monkeypatch.setattr(triton_softmax, "_CHUNK_BYTES", 70 * 4 * 90)  # 90 centers a chunk, two blocks
-        embeddings, weight, labels = made(batch=67, dim=70, classes=401)
+        embeddings, weight, labels = random_inputs(batch=67, dim=70, classes=401)
     head = head_with(weight, implementation=implementation, sampling=sampling, sample_rate=rate, mask_own_tags=mask)
     check(head, embeddings, labels, dense)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("sampling", ["independent", "shared"])
-def test_other_dtypes_of_embeddings(
+def test_embeddings_of_other_dtypes(
     sampling: str, dtype: torch.dtype, dense: Callable[..., Tensor], implementation: str
 ) -> None:
-    embeddings, weight, labels = made(batch=9, dim=32, classes=211)
-    # Plain torch computes with bf16 embeddings in float32 and rounds only their gradient; the kernels' products are
+    embeddings, weight, labels = random_inputs(batch=9, dim=32, classes=211)
+    # Plain torch computes in float32 with bf16 embeddings and rounds only their gradient. The kernels' products are
     # bf16: unit rows of 8 bits, at a scale of 64.
     tolerance = 2e-5 if dtype == torch.float32 else 5e-3 if implementation == "torch" else 4e-2
     head = head_with(weight.float(), implementation=implementation, sampling=sampling)
     check(head, embeddings.to(dtype), labels, dense, tolerance)
 
 
-def test_bf16_products_are_no_worse_than_autocast(dense: Callable[..., Tensor]) -> None:
-    """The kernels' error beside that of the plain loss under torch's own bfloat16 autocast."""
+def test_bf16_error_is_at_most_that_of_autocast(dense: Callable[..., Tensor]) -> None:
+    """Compares the kernels' error with that of the plain loss under torch's bfloat16 autocast."""
     pytest.importorskip("triton", reason="Triton is not installed")
-    embeddings, weight, labels = made(batch=16, dim=64, classes=307)
+    embeddings, weight, labels = random_inputs(batch=16, dim=64, classes=307)
     embeddings = embeddings.bfloat16()
     head = head_with(weight, implementation="triton", sample_rate=1.0, mask_own_tags=False, margin=COSFACE)
     drawn = head.draw_labels(labels)
@@ -162,11 +164,11 @@ def test_bf16_products_are_no_worse_than_autocast(dense: Callable[..., Tensor]) 
 
 @pytest.mark.parametrize(("sampling", "rate"), SAMPLINGS)
 @pytest.mark.parametrize("margin", [ARCFACE, COSFACE], ids=["arcface", "cosface"])
-def test_float32_when_own_tags_are_learnt(
+def test_float32_is_exact_when_own_tags_are_learnt(
     margin: Margin, sampling: str, rate: float, dense: Callable[..., Tensor], implementation: str
 ) -> None:
-    """Own tags with cosines of 0.9 and more: masked ones must not leave a trace through cancellation."""
-    _, weight, labels = made(stored=6)
+    """Own tags with cosines of 0.9 and more: masked ones must not leave cancellation errors."""
+    _, weight, labels = random_inputs(stored=6)
     labels = torch.arange(42).view(7, 6)
     embeddings = torch.randn(7, 13, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     for image in range(7):
@@ -179,7 +181,7 @@ def test_float32_when_own_tags_are_learnt(
 
 
 def test_small_losses_keep_their_digits(dense: Callable[..., Tensor]) -> None:
-    """Where tags are learnt the loss is tiny: its error must not be more than that of float32 cross_entropy."""
+    """If tags are learnt the loss is tiny; its error must not exceed that of float32 cross_entropy."""
     generator = torch.Generator().manual_seed(0)
     weight = torch.nn.functional.normalize(torch.randn(200, 64, generator=generator, dtype=torch.float64), dim=1)
     labels = torch.randint(0, 200, (8, 1), generator=generator)
@@ -205,7 +207,7 @@ def test_small_losses_keep_their_digits(dense: Callable[..., Tensor]) -> None:
 
 
 def test_a_callers_autocast_changes_nothing() -> None:
-    embeddings, weight, labels = made()
+    embeddings, weight, labels = random_inputs()
     results = []
     for enabled in (False, True):
         head, leaf = head_with(weight.float()), embeddings.float().requires_grad_()
@@ -219,17 +221,17 @@ def test_a_callers_autocast_changes_nothing() -> None:
 
 @pytest.mark.parametrize("kept_centers", [0, 50])
 @pytest.mark.parametrize("margin", [ARCFACE, Margin(m2=0.0, m3=0.3, filter_threshold=0.2)], ids=["arcface", "filter"])
-def test_cosines_that_are_not_kept_are_worked_out_again(
+def test_cosines_that_are_not_kept_are_recomputed(
     margin: Margin, kept_centers: int, dense: Callable[..., Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch_softmax, "_CPU_TILE_ELEMENTS", 13 * 9)  # 9 centers a tile
     monkeypatch.setattr(torch_softmax, "_KEPT_BYTES", 8 * 7 * kept_centers)
-    embeddings, weight, labels = made()
+    embeddings, weight, labels = random_inputs()
     check(head_with(weight, sample_rate=1.0, margin=margin), embeddings, labels, dense)
 
 
-def test_a_graph_that_is_kept_gives_its_gradients_again() -> None:
-    embeddings, weight, labels = made()
+def test_retained_graph_gives_the_same_gradients_again() -> None:
+    embeddings, weight, labels = random_inputs()
     head, leaf = head_with(weight), embeddings.clone().requires_grad_()
     loss = head(leaf, labels)
     loss.backward(retain_graph=True)
@@ -241,8 +243,8 @@ def test_a_graph_that_is_kept_gives_its_gradients_again() -> None:
 
 
 def test_gradients_of_one_step_outlive_the_next() -> None:
-    """Memory of gradients is used again, but not while they are held."""
-    embeddings, weight, labels = made()
+    """Gradient memory is reused, but not while it is referenced."""
+    embeddings, weight, labels = random_inputs()
     head = head_with(weight)
     head(embeddings, labels).backward()
     held, copy = head.weight.grad, head.weight.grad.to_dense().clone()
@@ -253,10 +255,10 @@ def test_gradients_of_one_step_outlive_the_next() -> None:
 
 
 @pytest.mark.parametrize("sampling", ["independent", "shared"])
-def test_more_positives_than_the_sample_would_have(
+def test_more_positives_than_sampled_negatives(
     sampling: str, dense: Callable[..., Tensor], implementation: str
 ) -> None:
-    embeddings, weight, labels = made(batch=12, classes=97)
+    embeddings, weight, labels = random_inputs(batch=12, classes=97)
     head = head_with(weight, implementation=implementation, sampling=sampling, sample_rate=0.03)
     check(head, embeddings, labels, dense)
     assert head.last_report.sample_size > 3
@@ -264,7 +266,7 @@ def test_more_positives_than_the_sample_would_have(
 
 @pytest.mark.parametrize("scale", [1.0, 80.0, 100.0])
 def test_other_scales(scale: float, dense: Callable[..., Tensor], implementation: str) -> None:
-    embeddings, weight, labels = made()
+    embeddings, weight, labels = random_inputs()
     head = head_with(weight.float(), implementation=implementation, margin=Margin(scale=scale))
     check(head, embeddings.float(), labels, dense, 1e-4)
 
@@ -274,8 +276,8 @@ def test_other_scales(scale: float, dense: Callable[..., Tensor], implementation
 def test_slots_without_negatives_stay_finite(
     scale: float, mask: bool, dense: Callable[..., Tensor], implementation: str
 ) -> None:
-    """A slot whose sample is its own positive, opposite of the embedding: 1 / Z would overflow."""
-    embeddings, weight, labels = made(batch=3, dim=4, classes=40, stored=5)
+    """A slot whose sample is only its own positive, opposite to the embedding: 1 / Z would overflow."""
+    embeddings, weight, labels = random_inputs(batch=3, dim=4, classes=40, stored=5)
     for image in range(3):
         weight[labels[image]] = 0.1 * weight[labels[image]] - embeddings[image]
     head = head_with(weight, implementation=implementation, sample_rate=0.01, mask_own_tags=mask, margin=Margin(scale))
@@ -284,7 +286,7 @@ def test_slots_without_negatives_stay_finite(
 
 @pytest.mark.parametrize("length", [1e-30, 1e-13, 1e19, 1e30])
 def test_embeddings_of_any_length(length: float) -> None:
-    embeddings, weight, labels = made()
+    embeddings, weight, labels = random_inputs()
     leaf = (embeddings.float() * length).requires_grad_()
     loss = head_with(weight.float())(leaf, labels)
     loss.backward()
@@ -293,7 +295,7 @@ def test_embeddings_of_any_length(length: float) -> None:
     assert leaf.grad.abs().max() > 0
 
 
-def test_an_empty_batch_has_the_loss_0() -> None:
+def test_empty_batch_has_loss_0() -> None:
     head = head_with(torch.randn(6, 4))
     loss = head(torch.empty(0, 4, requires_grad=True), torch.empty((0, 5), dtype=torch.int64))
     loss.backward()
@@ -301,8 +303,8 @@ def test_an_empty_batch_has_the_loss_0() -> None:
     assert head.weight.grad.to_dense().abs().max() == 0.0
 
 
-def test_a_weight_changed_before_backward_is_noticed() -> None:
-    embeddings, weight, labels = made()
+def test_weight_changed_before_backward_raises() -> None:
+    embeddings, weight, labels = random_inputs()
     head = head_with(weight)
     loss = head(embeddings, labels)
     with torch.no_grad():
@@ -311,8 +313,8 @@ def test_a_weight_changed_before_backward_is_noticed() -> None:
         loss.backward()
 
 
-def test_backward_twice_and_second_derivatives_are_refused() -> None:
-    embeddings, weight, labels = made()
+def test_second_backward_and_second_derivative_raise() -> None:
+    embeddings, weight, labels = random_inputs()
     head, leaf = head_with(weight), embeddings.clone().requires_grad_()
     loss = head(leaf, labels)
     loss.backward()
@@ -322,8 +324,8 @@ def test_backward_twice_and_second_derivatives_are_refused() -> None:
         torch.autograd.grad(head(leaf, labels), leaf, create_graph=True)
 
 
-def test_a_copy_is_a_head_of_its_own() -> None:
-    embeddings, weight, labels = made()
+def test_copy_is_independent() -> None:
+    embeddings, weight, labels = random_inputs()
     head = head_with(weight)
     head(embeddings, labels).backward()
     for other in (copy.deepcopy(head), pickle.loads(pickle.dumps(head))):
@@ -338,17 +340,17 @@ def head_with_step(weight: Tensor, step: int) -> PartialFC:
     return head
 
 
-def test_a_weight_that_is_made_of_others_works() -> None:
-    embeddings, weight, labels = made()
+def test_computed_weight_works() -> None:
+    embeddings, weight, labels = random_inputs()
     head, factor = head_with(weight), torch.ones((), dtype=torch.float64, requires_grad=True)
     loss = torch.func.functional_call(head, {"weight": weight * factor}, (embeddings, labels))
     loss.backward()
     assert loss.item() == head_with(weight)(embeddings, labels).item()
-    assert factor.grad.abs() < 1e-10  # the loss does not know a center's length
+    assert factor.grad.abs() < 1e-10  # the loss does not depend on a center's length
 
 
-def test_a_sample_of_own_tags_alone_costs_nothing() -> None:
-    """Every class is a tag of the image: with the mask no negative is left, and the loss is exactly 0."""
+def test_loss_is_0_if_all_classes_are_own_tags() -> None:
+    """With the mask no negative is left, so the loss is exactly 0."""
     weight, labels = torch.randn(6, 4), torch.arange(6).unsqueeze(0)
     head = head_with(weight, labels_per_sample=3, sample_rate=1.0)
     leaf = torch.randn(1, 4, requires_grad=True)
@@ -358,8 +360,8 @@ def test_a_sample_of_own_tags_alone_costs_nothing() -> None:
     assert leaf.grad.abs().max() == 0.0
 
 
-def test_the_sample_is_all_positives_and_the_drawn_negatives(slot_samples: Callable[..., Tensor]) -> None:
-    _, weight, labels = made()
+def test_sample_contains_positives_and_drawn_negatives(slot_samples: Callable[..., Tensor]) -> None:
+    _, weight, labels = random_inputs()
     for sampling in ("independent", "shared"):
         head = head_with(weight, sampling=sampling, sample_rate=0.2)
         drawn = head.draw_labels(labels)
@@ -372,8 +374,8 @@ def test_the_sample_is_all_positives_and_the_drawn_negatives(slot_samples: Calla
                 assert torch.equal(in_sample[:, :, slot], wanted[slot][drawn])
 
 
-def test_report_tells_what_was_seen() -> None:
-    embeddings, weight, labels = made()
+def test_report_holds_cosines_and_losses() -> None:
+    embeddings, weight, labels = random_inputs()
     head = head_with(weight, sample_rate=1.0)
     drawn = head.draw_labels(labels)
     loss = head(embeddings, labels)
@@ -386,8 +388,8 @@ def test_report_tells_what_was_seen() -> None:
     assert head.last_report.sample_size == 101
 
 
-def test_draws_go_on_where_a_state_dict_left_them() -> None:
-    embeddings, weight, labels = made()
+def test_draws_resume_from_a_state_dict() -> None:
+    embeddings, weight, labels = random_inputs()
     first, second = head_with(weight), head_with(weight)
     first(embeddings, labels)
     state = first.state_dict()
@@ -413,13 +415,13 @@ def test_initial_centers_do_not_depend_on_the_split() -> None:
         (torch.zeros(2, 13), torch.zeros(3, 8, dtype=torch.int64), r"labels must be int64 \[2, stored tags\]"),
         (torch.zeros(2, 13), torch.zeros(2, 8), "not torch.float32"),
         (torch.zeros(2, 13).int(), torch.zeros(2, 8, dtype=torch.int64), "floating-point numbers, not torch.int32"),
-        (torch.zeros(2, 13), torch.zeros(2, 4, dtype=torch.int64), "5 of 4 stored tags cannot be drawn"),
+        (torch.zeros(2, 13), torch.zeros(2, 4, dtype=torch.int64), "cannot draw 5 of 4 stored tags"),
         (torch.zeros(1, 13), torch.tensor([[0, 1, 2, 3, 101]]), "label 101 of sample 0, slot 4 is not a class: 0 to 1"),
         (torch.zeros(1, 13), torch.tensor([[0, 1, -2, 3, 4]]), "label -2 of sample 0, slot 2"),
     ],
 )
-def test_wrong_inputs_are_named(embeddings: Tensor, labels: Tensor, message: str) -> None:
-    _, weight, _ = made()
+def test_invalid_inputs_raise(embeddings: Tensor, labels: Tensor, message: str) -> None:
+    _, weight, _ = random_inputs()
     with pytest.raises(ValueError, match=message):
         head_with(weight.float())(embeddings, labels)
 
@@ -435,6 +437,6 @@ def test_wrong_inputs_are_named(embeddings: Tensor, labels: Tensor, message: str
         ({"passes_per_step": 0}, "passes_per_step must be at least 1"),
     ],
 )
-def test_impossible_options_are_refused(options: dict[str, Any], message: str) -> None:
+def test_invalid_options_raise(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         PartialFC(4, 10, **options)

@@ -14,12 +14,12 @@ from ovocr.trainer.heads.margin import Margin
 from ovocr.trainer.heads.partial_fc import PartialFC
 
 BATCH, CLASSES, DIM = 7, 101, 13
-# How many images each rank brings: unequal, and none at all.
+# Number of images of each rank: unequal, and 0.
 SIZES = {2: [[4, 3], [7, 0]], 3: [[3, 2, 2], [0, 6, 1]], 4: [[2, 2, 2, 1], [5, 0, 2, 0]]}
 
 
 def cases(world: int) -> list[dict[str, Any]]:
-    """Every mode with every split in float64; fewer classes than ranks; bfloat16 and normalised embeddings; kernels."""
+    """Every mode with every split in float64, fewer classes than ranks, bfloat16, normalised embeddings, kernels."""
     generator = torch.Generator().manual_seed(world)
     made = []
     for (sampling, rate), mask in itertools.product(
@@ -28,7 +28,7 @@ def cases(world: int) -> list[dict[str, Any]]:
         for sizes in SIZES[world]:
             labels = torch.randint(0, CLASSES, (BATCH, 11), generator=generator)
             if sizes[-1] == 0:
-                labels //= 4  # only the first quarter of the classes: the last ranks own no positive
+                labels //= 4  # only the first quarter of the classes, so the last ranks own no positive
             made.append(
                 {
                     "embeddings": torch.randn(BATCH, DIM, generator=generator, dtype=torch.float64),
@@ -58,7 +58,7 @@ def cases(world: int) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("world", [2, 3, 4])
-def test_ranks_agree_with_one(world: int, tmp_path: Path) -> None:
+def test_ranks_agree_with_a_single_rank(world: int, tmp_path: Path) -> None:
     made = cases(world)
     torch.save(made, tmp_path / "cases.pt")
     script = Path(__file__).with_name("rank_process.py")
@@ -89,6 +89,6 @@ def test_ranks_agree_with_one(world: int, tmp_path: Path) -> None:
                 torch.testing.assert_close(sample_loss, head.last_report.sample_loss, **loss_limits, msg=name)
             embeddings_grad, weight_grad = (torch.cat([part[i] for part in parts]) for i in (1, 2))
             torch.testing.assert_close(weight_grad, head.weight.grad.to_dense(), **limits, msg=name)
-            if case["embeddings"].dtype == torch.bfloat16:  # a gradient is rounded like what it belongs to
+            if case["embeddings"].dtype == torch.bfloat16:  # a gradient has the precision of its tensor
                 limits = {"rtol": 1e-2, "atol": 1e-5}
             torch.testing.assert_close(embeddings_grad, leaf.grad, **limits, msg=name)

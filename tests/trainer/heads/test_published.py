@@ -1,4 +1,4 @@
-"""The same numbers as the published head, where both compute the same: needs a checkout of it that the user has."""
+"""The loss and gradients of the published head, where both compute the same; needs the user's checkout of it."""
 
 import os
 import re
@@ -13,7 +13,7 @@ CHECKOUT = os.environ.get("OVOCR_PUBLISHED_CHECKOUT", "")
 
 
 @pytest.mark.skipif(not CHECKOUT, reason="OVOCR_PUBLISHED_CHECKOUT names no checkout of OneVision-Encoder")
-def test_loss_and_gradients_are_those_of_the_published_head() -> None:
+def test_loss_and_gradients_match_the_published_head() -> None:
     options = ["--reference", CHECKOUT, "--classes", "997", "--dim", "16", "--rounds", "1", "--device", "cpu"]
     done = subprocess.run([sys.executable, str(SCRIPT), *options], capture_output=True, text=True, check=True)
     lines = [line for line in done.stdout.splitlines() if line.startswith("beside the published head")]

@@ -1,4 +1,4 @@
-"""Nearest centers, tile by tile, are those of one product."""
+"""Nearest centers found tile by tile."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from ovocr.trainer.heads import ranking
 from ovocr.trainer.heads.ranking import nearest_centers
 
 
-def test_nearest_centers_are_those_of_one_product(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tiles_find_the_same_centers_as_one_product(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranking, "_TILE_CENTERS", 17)
     embeddings, weight = torch.randn(5, 8), torch.randn(101, 8)
     cosines, classes = nearest_centers(embeddings, weight, 20)

@@ -1,4 +1,4 @@
-"""Draws: uniform, without replacement, and the same whoever makes them."""
+"""Draws of slots and negatives: uniform, without replacement, and independent of the rank."""
 
 import pytest
 import torch
@@ -9,8 +9,8 @@ from ovocr.trainer.ranks.distributed import row_range
 CPU = torch.device("cpu")
 
 
-def drawn_by(sampler: NegativeSampler, first: int, last: int, *, seed: int, step: int, slot: int) -> torch.Tensor:
-    """The classes in [first, last) that a slot draws."""
+def drawn_classes(sampler: NegativeSampler, first: int, last: int, *, seed: int, step: int, slot: int) -> torch.Tensor:
+    """Returns the classes in [first, last) that a slot draws."""
     drawn = sampler.draw(first, last, seed=seed, step=step, slots=torch.tensor([slot]))[0]
     return drawn[(drawn >= first) & (drawn < last)]
 
@@ -24,11 +24,11 @@ def mixed(value: int) -> int:
 
 
 def test_hash_is_pinned() -> None:
-    """A run resumed on another machine or release must draw what it would have drawn."""
+    """A run resumed on another machine or release must draw the same samples."""
     counters = [0, 1, 2**31, 2**40 + 3]
     found = counter_hash(7, 1, torch.tensor(counters), device=CPU).tolist()
     assert found == [3955537974, 2622702227, 1248851606, 1768679267]
-    for counter, hashed in zip(counters, found, strict=True):  # the same in Python's integers, which never wrap
+    for counter, hashed in zip(counters, found, strict=True):  # the same with Python's unbounded integers
         state = 0
         for part in (7, 1, counter):
             state = mixed((mixed(state ^ part % 2**32) + (part >> 32) + 0x9E3779B9) % 2**32)
@@ -53,7 +53,7 @@ def test_slots_are_drawn_without_replacement_and_uniformly() -> None:
     assert (first - 0.1).abs().max() < 0.012
 
 
-def test_slots_depend_on_seed_step_and_position_alone() -> None:
+def test_slots_depend_only_on_seed_step_and_position() -> None:
     slots = draw_slots(64, 100, 8, seed=1, step=2, device=CPU)
     assert torch.equal(slots[:10], draw_slots(10, 100, 8, seed=1, step=2, device=CPU))
     assert not torch.equal(slots, draw_slots(64, 100, 8, seed=2, step=2, device=CPU))
@@ -61,9 +61,9 @@ def test_slots_depend_on_seed_step_and_position_alone() -> None:
 
 
 @pytest.mark.parametrize(("classes", "rate"), [(365_187, 0.1), (1009, 0.3), (17, 0.5), (5, 0.01)])
-def test_one_negative_from_every_block(classes: int, rate: float) -> None:
+def test_every_block_gives_one_negative(classes: int, rate: float) -> None:
     sampler = NegativeSampler(classes, rate)
-    drawn = drawn_by(sampler, 0, classes, seed=0, step=0, slot=0)
+    drawn = drawn_classes(sampler, 0, classes, seed=0, step=0, slot=0)
     assert drawn.shape[0] == max(1, round(rate * classes))
     assert int(drawn.min()) >= 0
     assert int(drawn.max()) < classes
@@ -77,35 +77,35 @@ def test_every_class_is_drawn_equally_often() -> None:
     steps = 4000
     counts = torch.zeros(103)
     for step in range(steps):
-        counts[drawn_by(sampler, 0, 103, seed=9, step=step, slot=3)] += 1
+        counts[drawn_classes(sampler, 0, 103, seed=9, step=step, slot=3)] += 1
     # Blocks hold 3 or 4 classes, so a class is drawn once in 3 or 4 steps.
     assert (counts / steps).min() > 0.22
     assert (counts / steps).max() < 0.37
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 4, 7])
-def test_ranks_draw_their_part_of_the_same_sample(world: int) -> None:
+def test_ranks_draw_parts_of_the_same_sample(world: int) -> None:
     sampler = NegativeSampler(1009, 0.1)
-    whole = drawn_by(sampler, 0, 1009, seed=4, step=11, slot=2)
-    parts = [drawn_by(sampler, *row_range(1009, rank, world), seed=4, step=11, slot=2) for rank in range(world)]
+    whole = drawn_classes(sampler, 0, 1009, seed=4, step=11, slot=2)
+    parts = [drawn_classes(sampler, *row_range(1009, rank, world), seed=4, step=11, slot=2) for rank in range(world)]
     assert torch.equal(torch.cat(parts), whole)
 
 
-def test_membership_without_drawing() -> None:
+def test_contains_agrees_with_draw() -> None:
     sampler = NegativeSampler(1009, 0.1)
-    drawn = drawn_by(sampler, 0, 1009, seed=4, step=11, slot=2)
+    drawn = drawn_classes(sampler, 0, 1009, seed=4, step=11, slot=2)
     found = sampler.contains(torch.arange(1009), 2, seed=4, step=11)
     assert torch.equal(found.nonzero().squeeze(1), drawn)
 
 
-def test_slots_draw_apart() -> None:
+def test_slots_draw_independently() -> None:
     sampler = NegativeSampler(1009, 0.1)
     together = sampler.draw(0, 1009, seed=4, step=11, slots=torch.arange(3))
     assert together.shape == (3, 101)
     for slot in range(3):
-        assert torch.equal(together[slot], drawn_by(sampler, 0, 1009, seed=4, step=11, slot=slot))
+        assert torch.equal(together[slot], drawn_classes(sampler, 0, 1009, seed=4, step=11, slot=slot))
     assert not torch.equal(together[0], together[1])
 
 
-def test_a_rank_without_classes_draws_nothing() -> None:
+def test_rank_without_classes_draws_nothing() -> None:
     assert NegativeSampler(3, 0.5).draw(3, 3, seed=0, step=0, slots=torch.arange(2)).shape == (2, 0)

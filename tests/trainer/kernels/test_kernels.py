@@ -1,4 +1,4 @@
-"""The Triton kernels as the compiler sees them: real compilations for GPUs that are not here."""
+"""Compiles the Triton kernels for GPUs that need not be present."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def test_kernels_compile_without_spills(arch: int, tmp_path: Path) -> None:
             assert record["tensor_core"] > 0, name
 
 
-def test_triton_on_a_cpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_triton_on_a_cpu_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("triton", reason="Triton is not installed")
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     head = PartialFC(4, 10, labels_per_sample=2, implementation="triton")
@@ -45,7 +45,7 @@ def test_triton_on_a_cpu_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         RowAdamW([parameter], implementation="triton").step()
 
 
-def test_float64_is_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_float64_uses_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("triton", reason="Triton is not installed")
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     assert choose_implementation("auto", torch.zeros(1)) == "torch"
@@ -53,7 +53,7 @@ def test_float64_is_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
         choose_implementation("triton", torch.zeros(1, dtype=torch.float64))
 
 
-def test_a_missing_triton_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_triton_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ovocr.trainer.kernels.availability.has_triton", lambda: False)
     with pytest.raises(ImportError, match="pip install triton"):
         choose_implementation("triton", torch.zeros(1))

@@ -1,11 +1,11 @@
-"""Memory that is used again, and never while somebody still holds it."""
+"""Memory is reused, but never while it is referenced."""
 
 import torch
 
-from ovocr.trainer.kernels.workspace import LentMemory, Workspace
+from ovocr.trainer.kernels.workspace import ReusableMemory, Workspace
 
 
-def test_a_name_keeps_its_memory() -> None:
+def test_name_keeps_its_memory() -> None:
     workspace = Workspace(torch.device("cpu"), torch.float32)
     first = workspace.matrix("rows", 5, 3)
     assert workspace.matrix("rows", 2, 3).data_ptr() == first.data_ptr()
@@ -13,8 +13,8 @@ def test_a_name_keeps_its_memory() -> None:
     assert workspace.matrix("rows", 6, 3).shape == (6, 3)
 
 
-def test_memory_is_lent_again_when_nothing_holds_it() -> None:
-    memory = LentMemory()
+def test_unreferenced_memory_is_reused() -> None:
+    memory = ReusableMemory()
     first = memory.matrix(100, 7, torch.float32)
     place = first.data_ptr()
     assert place % 64 == 0
@@ -23,8 +23,8 @@ def test_memory_is_lent_again_when_nothing_holds_it() -> None:
     assert memory.matrix(30, 7, torch.float64).data_ptr() == place
 
 
-def test_memory_that_is_held_is_left_alone() -> None:
-    memory = LentMemory()
+def test_referenced_memory_is_not_reused() -> None:
+    memory = ReusableMemory()
     sparse = torch.sparse_coo_tensor(
         torch.tensor([[1, 4]]), memory.matrix(2, 3, torch.float32).fill_(1.0), (6, 3), check_invariants=True
     )
@@ -36,5 +36,5 @@ def test_memory_that_is_held_is_left_alone() -> None:
     assert part.tolist() == [[2.0, 2.0, 2.0]]
 
 
-def test_no_rows_take_no_memory() -> None:
-    assert LentMemory().matrix(0, 7, torch.float32).shape == (0, 7)
+def test_matrix_without_rows() -> None:
+    assert ReusableMemory().matrix(0, 7, torch.float32).shape == (0, 7)

@@ -11,7 +11,7 @@ from ovocr.trainer.optim.row_adamw import RowAdamW
 
 
 def device_of(implementation: str) -> str:
-    """Triton's kernels run on CUDA where there is a device, else through the interpreter."""
+    """Returns CUDA for Triton if available, else the CPU, where the kernels are interpreted."""
     return "cuda" if implementation == "triton" and torch.cuda.is_available() else "cpu"
 
 
@@ -19,7 +19,7 @@ def sparse(rows: list[int], values: torch.Tensor, total: int) -> torch.Tensor:
     return torch.sparse_coo_tensor(torch.tensor([rows]), values, (total, values.shape[1]), check_invariants=True)
 
 
-def test_dense_gradients_give_adamw(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dense_gradients_match_adamw(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(row_optimizer, "_CPU_CHUNK_ELEMENTS", 20)  # several chunks, the last one shorter
     torch.manual_seed(0)
     start = torch.randn(17, 5, dtype=torch.float64)
@@ -36,7 +36,7 @@ def test_dense_gradients_give_adamw(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("touched", ["some", "all"])
 def test_implementations_agree(touched: str, implementation: str) -> None:
-    """In float32, beside float64, over steps whose rows overlap."""
+    """Compares float32 with float64 over steps whose rows overlap."""
     torch.manual_seed(3)
     device = device_of(implementation)
     start = torch.randn(23, 37)
@@ -58,7 +58,7 @@ def test_implementations_agree(touched: str, implementation: str) -> None:
         )
 
 
-def test_untouched_rows_stay_as_they_are(implementation: str) -> None:
+def test_untouched_rows_do_not_change(implementation: str) -> None:
     device = device_of(implementation)
     parameter = torch.nn.Parameter(torch.ones(6, 3, device=device))
     optimizer = RowAdamW([parameter], lr=0.1, weight_decay=0.5, implementation=implementation)
@@ -69,7 +69,7 @@ def test_untouched_rows_stay_as_they_are(implementation: str) -> None:
     assert optimizer.state[parameter]["row_steps"].tolist() == [0, 1, 0, 0, 1, 0]
 
 
-def test_a_row_touched_late_moves_as_a_fresh_one() -> None:
+def test_row_touched_late_moves_like_a_fresh_one() -> None:
     torch.manual_seed(1)
     late, fresh = torch.nn.Parameter(torch.zeros(2, 3)), torch.nn.Parameter(torch.zeros(1, 3))
     optimizer = RowAdamW([late], lr=0.1, weight_decay=0.0)
@@ -84,7 +84,7 @@ def test_a_row_touched_late_moves_as_a_fresh_one() -> None:
     torch.testing.assert_close(late[1:].abs(), torch.full((1, 3), 0.1), rtol=1e-4, atol=0)
 
 
-def test_uncoalesced_rows_are_added_up() -> None:
+def test_repeated_rows_are_summed() -> None:
     values = torch.randn(3, 2)
     once, twice = (torch.nn.Parameter(torch.ones(4, 2)) for _ in range(2))
     once.grad = sparse([2, 0], torch.stack([values[0] + values[2], values[1]]), 4)
@@ -116,7 +116,7 @@ def test_state_is_saved_and_restored() -> None:
     assert torch.equal(second, whole)
 
 
-def test_steps_are_counted_in_float32_whatever_the_parameter_is() -> None:
+def test_steps_are_counted_in_float32_for_any_parameter_dtype() -> None:
     parameter = torch.nn.Parameter(torch.ones(2, 3, dtype=torch.bfloat16))
     optimizer = RowAdamW([parameter])
     parameter.grad = torch.ones_like(parameter)
@@ -128,7 +128,7 @@ def test_steps_are_counted_in_float32_whatever_the_parameter_is() -> None:
     assert resumed.state[parameter]["row_steps"].tolist() == [1002.0, 1002.0]
 
 
-def test_a_copied_optimizer_steps() -> None:
+def test_copied_optimizer_steps() -> None:
     parameter = torch.nn.Parameter(torch.ones(2, 3))
     parameter.grad = torch.ones_like(parameter)
     optimizer = RowAdamW([parameter], implementation="torch")
@@ -139,7 +139,7 @@ def test_a_copied_optimizer_steps() -> None:
         assert (own < 1).all()
 
 
-def test_strided_tensors_are_read_as_they_are_or_refused(implementation: str) -> None:
+def test_strided_tensors_work_or_raise(implementation: str) -> None:
     device = device_of(implementation)
     gradient = torch.randn(4, 6).T.to(device)
     wanted, own = (torch.nn.Parameter(torch.ones(6, 4, device=device)) for _ in range(2))
@@ -158,16 +158,16 @@ def test_strided_tensors_are_read_as_they_are_or_refused(implementation: str) ->
         assert torch.equal(strided, wanted)
 
 
-def test_what_cannot_be_optimised_is_refused() -> None:
+def test_invalid_arguments_raise() -> None:
     with pytest.raises(ValueError, match="implementation must be"):
         RowAdamW([torch.nn.Parameter(torch.zeros(3, 3))], implementation="fast")
     with pytest.raises(ValueError, match="lr=nan"):
         RowAdamW([torch.nn.Parameter(torch.zeros(3, 3))], lr=float("nan"))
     optimizer = RowAdamW([torch.nn.Parameter(torch.zeros(3, 3))])
-    with pytest.raises(ValueError, match="matrices of rows"):
+    with pytest.raises(ValueError, match="RowAdamW takes matrices only"):
         optimizer.add_param_group({"params": [torch.nn.Parameter(torch.zeros(3))]})
     assert len(optimizer.param_groups) == 1
-    with pytest.raises(ValueError, match="matrices of rows"):
+    with pytest.raises(ValueError, match="RowAdamW takes matrices only"):
         RowAdamW([torch.nn.Parameter(torch.zeros(3))])
     with pytest.raises(ValueError, match="lr=-1"):
         RowAdamW([torch.nn.Parameter(torch.zeros(3, 3))], lr=-1)

@@ -10,7 +10,7 @@ def sparse(rows: list[int], values: torch.Tensor, total: int) -> torch.Tensor:
     return torch.sparse_coo_tensor(torch.tensor([rows]), values, (total, values.shape[1]), check_invariants=True)
 
 
-def test_dense_gradients_give_torchs_sgd() -> None:
+def test_dense_gradients_match_torch_sgd() -> None:
     torch.manual_seed(0)
     start = torch.randn(17, 5, dtype=torch.float64)
     ours, theirs = (torch.nn.Parameter(start.clone()) for _ in range(2))
@@ -24,8 +24,8 @@ def test_dense_gradients_give_torchs_sgd() -> None:
         torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
 
 
-def test_touched_rows_move_as_if_they_were_alone(implementation: str) -> None:
-    """A row's course is that of torch's SGD over the steps that touch it; the others stay."""
+def test_touched_rows_move_independently(implementation: str) -> None:
+    """A row follows torch's SGD over the steps that touch it; other rows do not change."""
     device = "cuda" if implementation == "triton" and torch.cuda.is_available() else "cpu"
     torch.manual_seed(1)
     start = torch.randn(6, 5)
@@ -65,8 +65,8 @@ def test_state_is_saved_and_restored() -> None:
     assert torch.equal(second, whole)
 
 
-def test_what_cannot_be_optimised_is_refused() -> None:
-    with pytest.raises(ValueError, match="RowSGD takes matrices of rows"):
+def test_invalid_arguments_raise() -> None:
+    with pytest.raises(ValueError, match="RowSGD takes matrices only"):
         RowSGD([torch.nn.Parameter(torch.zeros(3))])
     with pytest.raises(ValueError, match="momentum=1"):
         RowSGD([torch.nn.Parameter(torch.zeros(3, 3))], momentum=1.0)

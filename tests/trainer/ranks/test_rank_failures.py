@@ -1,4 +1,4 @@
-"""Real ranks of which one dies, hangs, fails or is told to stop: all end, that one is named, nothing is lost."""
+"""Real ranks of which one dies, hangs, fails or is asked to stop: all exit, it is named, and no step is lost."""
 
 import os
 import re
@@ -18,68 +18,68 @@ from ovocr.trainer.runs.checkpoint import complete_checkpoints
 Launched = "subprocess.Popen[str]"
 
 
-def ended(process: Launched, seconds: float = 90) -> list[str]:
-    """Wait for a run that must fail; the lines it wrote on standard error."""
+def error_lines(process: Launched, seconds: float = 90) -> list[str]:
+    """Waits for a run that must fail; returns the lines of its standard error."""
     _, errors = process.communicate(timeout=seconds)
     assert process.returncode == 1
     return errors.splitlines()
 
 
-def test_a_killed_rank_is_named_and_other_ranks_go_on(config_file: Path, tmp_path: Path, runs: Any) -> None:
-    """SIGKILL of one of three; two ranks go on as if nothing had happened."""
+def test_killed_rank_is_named_and_fewer_ranks_resume(config_file: Path, tmp_path: Path, runs: Any) -> None:
+    """One of three ranks gets SIGKILL; two ranks then resume with the same samples."""
     settings = ("run.steps=40", "run.passes_per_step=2")
     runs.finish(config_file, *settings, f"run.output={tmp_path / 'whole'}")
     process = runs.start(config_file, *settings, ranks=3)
     runs.wait_for_checkpoints(tmp_path / "run", 2, process)
     victim = runs.rank_process(process, 1)
     os.kill(victim, signal.SIGKILL)
-    lines = ended(process)
-    told = [line for line in lines if re.match(r"ovocr: rank [02]: the run has ended, since rank 1 \(", line)]
-    assert len(told) == 2, lines
-    assert f"process {victim}) does not answer: it died or hangs" in told[0]
+    lines = error_lines(process)
+    messages = [line for line in lines if re.match(r"ovocr: rank [02]: the run ended because rank 1 \(", line)]
+    assert len(messages) == 2, lines
+    assert f"process {victim}) does not answer: it died or hangs" in messages[0]
     assert lines[-1] == f"ovocr: rank 1 (process {victim}) died of SIGKILL"
     assert not [line for line in lines if "Traceback" in line]
     assert "(from step " in runs.finish(config_file, *settings, ranks=2)
     runs.assert_same_metrics(tmp_path / "run", tmp_path / "whole", 1e-3)
 
 
-def test_a_rank_that_hangs_is_named(config_file: Path, tmp_path: Path, runs: Any) -> None:
+def test_hanging_rank_is_named(config_file: Path, tmp_path: Path, runs: Any) -> None:
     process = runs.start(config_file, "run.steps=100000", "run.collective_timeout_s=4", ranks=2)
     runs.wait_for_checkpoints(tmp_path / "run", 1, process)
     victim = runs.rank_process(process, 1)
     os.kill(victim, signal.SIGSTOP)
-    lines = ended(process)  # torchrun gives the stopped rank 30 s before it kills it
-    (told,) = [line for line in lines if line.startswith("ovocr: rank 0: ")]
-    assert f"process {victim}) does not answer: it died or hangs" in told
+    lines = error_lines(process)  # torchrun gives the stopped rank 30 s before it kills it
+    (message,) = [line for line in lines if line.startswith("ovocr: rank 0: ")]
+    assert f"process {victim}) does not answer: it died or hangs" in message
     assert not [line for line in lines if "Traceback" in line]
     with pytest.raises(ProcessLookupError):
         os.kill(victim, 0)
 
 
-def test_a_rank_that_fails_alone_is_named_with_its_reason(
+def test_failed_rank_is_named_with_its_reason(
     config_file: Path, tmp_path: Path, make_data_set: Callable[..., Path], runs: Any
 ) -> None:
-    """A record with fewer tags than the others, which one rank meets."""
+    """One rank reads a record with fewer tags than the others."""
     root = make_data_set("labels", [17, 7], patterned=True)
-    picture = cv2.imencode(".jpg", np.zeros((9, 9, 3), np.uint8))[1].tobytes()
+    image = cv2.imencode(".jpg", np.zeros((9, 9, 3), np.uint8))[1].tobytes()
     with RecordWriter(root / "rec" / "00001") as writer:
         for record in range(7):
-            writer.write(record, np.arange(10 if record != 3 else 5, dtype=np.float32), picture)
-    lines = ended(runs.start(config_file, ranks=2))
+            writer.write(record, np.arange(10 if record != 3 else 5, dtype=np.float32), image)
+    lines = error_lines(runs.start(config_file, ranks=2))
     reason = f"{root}/rec/00001.rec id 3: 5 tags, but tags 0 to 9 are asked for: see label_select and labels_stored"
     assert f"ovocr: {reason}" in lines
-    assert [line for line in lines if re.match(r"ovocr: rank \d: the run has ended, since rank \d .* failed: ", line)]
+    assert [line for line in lines if re.match(r"ovocr: rank \d: the run ended because rank \d .* failed: ", line)]
     assert not [line for line in lines if "Traceback" in line]
 
 
-def test_what_all_ranks_meet_is_told_once(config_file: Path, runs: Any) -> None:
-    lines = ended(runs.start(config_file, "optimizer.lr=1e30", "optimizer.warmup_steps=0", ranks=2))
+def test_error_of_all_ranks_is_printed_once(config_file: Path, runs: Any) -> None:
+    lines = error_lines(runs.start(config_file, "optimizer.lr=1e30", "optimizer.warmup_steps=0", ranks=2))
     assert len([line for line in lines if re.search("head ocr: the loss is (nan|inf); samples: ", line)]) == 1
     assert not [line for line in lines if "Traceback" in line]
 
 
 @pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 1), (signal.SIGINT, 0)])
-def test_a_signal_saves_on_all_ranks(
+def test_signal_saves_on_all_ranks(
     config_file: Path, tmp_path: Path, runs: Any, number: signal.Signals, workers: int
 ) -> None:
     settings = (
@@ -91,17 +91,17 @@ def test_a_signal_saves_on_all_ranks(
         if line.startswith("step 3/"):
             break
     process.send_signal(number)
-    lines = ended(process)
+    lines = error_lines(process)
     (checkpoint,) = complete_checkpoints(tmp_path / "run" / "checkpoints")
     steps = int(checkpoint.name)
-    told = f"ovocr: stopped; {steps} steps are saved in {tmp_path / 'run'}: the same command goes on"
-    assert lines.count(told) == 1
+    message = f"ovocr: stopped; {steps} steps saved in {tmp_path / 'run'}; run the same command to resume"
+    assert lines.count(message) == 1
     assert lines[-1] == f"ovocr: all ranks were ended by {number.name}"
     assert len(runs.metrics(tmp_path / "run")) == steps
     assert not (tmp_path / "run" / ".lock").exists()
 
 
-def test_ranks_save_and_end_when_their_launcher_dies(config_file: Path, tmp_path: Path, runs: Any) -> None:
+def test_ranks_save_and_exit_when_their_launcher_dies(config_file: Path, tmp_path: Path, runs: Any) -> None:
     settings = ("run.steps=100000", "run.checkpoint_every=100000", "run.log_every=1")
     process = runs.start(config_file, *settings, ranks=2)
     for line in process.stderr:
@@ -110,13 +110,13 @@ def test_ranks_save_and_end_when_their_launcher_dies(config_file: Path, tmp_path
     process.kill()
     deadline = time.monotonic() + 60
     while not complete_checkpoints(tmp_path / "run" / "checkpoints") or (tmp_path / "run" / ".lock").exists():
-        assert time.monotonic() < deadline, "the ranks go on"
+        assert time.monotonic() < deadline, "the ranks did not stop"
         time.sleep(0.1)
-    process.communicate(timeout=60)  # their end of the pipe, too, is closed
+    process.communicate(timeout=60)  # their end of the pipe is closed as well
 
 
-def test_a_loader_worker_that_is_killed_is_named(config_file: Path, runs: Any) -> None:
-    """As the kernel does where memory runs out."""
+def test_killed_loader_worker_is_named(config_file: Path, runs: Any) -> None:
+    """The kernel kills workers in the same way if memory runs out."""
     settings = ("run.steps=100000", "run.checkpoint_every=100000", "run.log_every=1", "loader.workers=1")
     process = runs.start(config_file, *settings)
     for line in process.stderr:
@@ -124,12 +124,10 @@ def test_a_loader_worker_that_is_killed_is_named(config_file: Path, runs: Any) -
             break
     (worker,) = children_of(process.pid)
     os.kill(worker, signal.SIGKILL)
-    lines = ended(process)
-    how = (
-        f"loader worker, process {worker}: (is killed by signal: Killed|exited unexpectedly)|a loader worker died while"
-    )
-    told = f"ovocr: ({how}).*; was there too little memory"
-    assert re.match(told, lines[-1]), lines
+    lines = error_lines(process)
+    death = f"loader worker, process {worker}: (is killed by signal: Killed|exited unexpectedly)"
+    message = f"ovocr: ({death}|a loader worker died while sending).*; was there enough memory"
+    assert re.match(message, lines[-1]), lines
     assert not [line for line in lines if "Traceback" in line]
 
 

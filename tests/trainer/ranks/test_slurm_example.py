@@ -1,4 +1,4 @@
-"""The example batch script starts ranks that find each other. Slurm's own commands are stood in for: none is here."""
+"""The example batch script starts ranks that find each other. Slurm's own commands are replaced by scripts."""
 
 import os
 import re
@@ -15,7 +15,7 @@ import pytest
 from ovocr.trainer.runs.checkpoint import complete_checkpoints
 
 SCRIPT = Path(__file__).resolve().parents[3] / "examples" / "slurm" / "train.sbatch"
-# Starts the tasks of one machine as srun does, each with its numbers, and ends with the largest exit code.
+# Starts the tasks of one machine like srun, numbers them, and exits with the largest exit code.
 SRUN = """#!/bin/bash
 [ "$1" = --kill-on-bad-exit=0 ] && shift
 for ((task = 0; task < SLURM_NTASKS; task++)); do
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="there is n
 
 @pytest.fixture
 def job(tmp_path: Path, config_file: Path) -> Any:
-    """Start the script with these settings, as a job of two tasks that ends in ``seconds``."""
+    """Starts the script with these settings, as a job of two tasks with a time limit of ``seconds``."""
     commands = tmp_path / "commands"
     commands.mkdir()
     for name, text in (("srun", SRUN), ("scontrol", SCONTROL)):
@@ -67,13 +67,13 @@ def job(tmp_path: Path, config_file: Path) -> Any:
     return start
 
 
-def test_a_job_runs_to_its_end(job: Any, tmp_path: Path) -> None:
+def test_job_finishes(job: Any, tmp_path: Path) -> None:
     output, errors = (process := job(86_400, "run.steps=4")).communicate(timeout=120)
     assert process.returncode == 0, errors
     assert re.fullmatch(rf"{tmp_path}/run: 4 steps in \d+ s, last loss [\d.]+\n", output)
 
 
-def test_a_warned_job_saves_and_queues_again(job: Any, tmp_path: Path) -> None:
+def test_warned_job_saves_and_requeues(job: Any, tmp_path: Path) -> None:
     process = job(300, "run.steps=100000", "run.checkpoint_every=100000", "run.log_every=1")
     for line in process.stderr:
         if line.startswith("step 3/"):
@@ -82,13 +82,13 @@ def test_a_warned_job_saves_and_queues_again(job: Any, tmp_path: Path) -> None:
         os.kill(int(pid), signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert len(re.findall(r"^ovocr: stopped; \d+ steps are saved", errors, re.MULTILINE)) == 1
+    assert len(re.findall(r"^ovocr: stopped; \d+ steps saved", errors, re.MULTILINE)) == 1
     assert len(complete_checkpoints(tmp_path / "run" / "checkpoints")) == 1
     assert (tmp_path / "requeued").read_text() == f"requeue {os.getpid()}\n"
 
 
-def test_without_its_first_rank_the_others_end(job: Any, tmp_path: Path) -> None:
-    """Rank 0 keeps the place where ranks meet when torchrun does not."""
+def test_ranks_exit_if_rank_0_is_missing(job: Any, tmp_path: Path) -> None:
+    """Without torchrun, rank 0 hosts the store through which the ranks meet."""
     process = job(86_400, "run.steps=100000", "run.log_every=1")
     for line in process.stderr:
         if line.startswith("step 3/"):
@@ -96,5 +96,5 @@ def test_without_its_first_rank_the_others_end(job: Any, tmp_path: Path) -> None
     os.kill(int((tmp_path / "pids").read_text().split()[0]), signal.SIGKILL)
     _, errors = process.communicate(timeout=60)
     assert process.returncode != 0
-    assert "ovocr: rank 1: the run has ended, since rank 0" in errors
+    assert "ovocr: rank 1: the run ended because rank 0" in errors
     assert not (tmp_path / "requeued").exists()

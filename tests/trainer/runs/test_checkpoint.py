@@ -1,4 +1,4 @@
-"""Checkpoints: rows saved on N ranks come back on M, to the bit; what does not fit is named."""
+"""Checkpoints: rows saved on N ranks are restored bit-exactly on M; what does not fit is named."""
 
 import subprocess
 import sys
@@ -19,13 +19,13 @@ from ovocr.trainer.runs.checkpoint import (
     save_checkpoint,
 )
 
-ROWS = 11  # divides by none of the numbers of ranks
+ROWS = 11  # not divisible by any number of ranks
 
 PROCESS = """
 import sys, torch, torch.distributed as dist
 from pathlib import Path
 from ovocr.trainer.runs.checkpoint import RowShard, load_checkpoint, save_checkpoint
-from ovocr.trainer.ranks.distributed import Ranks, leave, row_range
+from ovocr.trainer.ranks.distributed import Ranks, leave_group, row_range
 action, rank, world, folder = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
 dist.init_process_group("gloo", init_method=f"file://{folder}/store-{action}-{world}", rank=rank, world_size=world)
 ranks, (first, last) = Ranks.of(None), row_range(11, rank, world)
@@ -37,7 +37,7 @@ else:
     rows, bias = torch.zeros(last - first, 3), torch.zeros(4)
     load_checkpoint(folder / "saved", {"centers": RowShard(rows, first, 11), "bias": bias}, ranks)
     assert torch.equal(rows, whole["centers"][first:last]) and torch.equal(bias, whole["bias"])
-leave()
+leave_group()
 """
 
 
@@ -55,7 +55,7 @@ def run_ranks(action: str, world: int, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("saved_on", "loaded_on"), [(3, 2), (2, 3)])
-def test_rows_on_another_number_of_ranks(saved_on: int, loaded_on: int, tmp_path: Path) -> None:
+def test_rows_are_restored_on_another_number_of_ranks(saved_on: int, loaded_on: int, tmp_path: Path) -> None:
     whole = {"centers": torch.randn(ROWS, 3), "bias": torch.randn(4)}
     torch.save(whole, tmp_path / "whole.pt")
     run_ranks("save", saved_on, tmp_path)
@@ -76,27 +76,27 @@ def test_row_ranges_cover_all_rows() -> None:
         assert sizes == [total // world + (rank < total % world) for rank in range(world)]
 
 
-def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
+def test_mismatch_is_named(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "7", {"a": torch.ones(2, 3), "n": torch.tensor(1.0)}, {"step": 7}, Ranks())
     state = read_state(tmp_path / "7")
     assert (state["step"], list(state["crc32"])) == (7, ["__0_0.distcp"])
     with pytest.raises(OvocrError, match="7: the checkpoint has no b$"):
         load_checkpoint(tmp_path / "7", {"b": torch.ones(2)}, Ranks())
-    with pytest.raises(OvocrError, match=r"7: a is \[2, 3\], \[2, 4\] was expected"):
+    with pytest.raises(OvocrError, match=r"7: a is \[2, 3\], expected \[2, 4\]"):
         load_checkpoint(tmp_path / "7", {"a": torch.ones(2, 4)}, Ranks())
     with pytest.raises(
-        OvocrError, match="8/state.json: not a complete checkpoint: No such file or directory; remove .*8 to go"
+        OvocrError, match="8/state.json: incomplete checkpoint: No such file or directory; remove .*8 to resume"
     ):
         read_state(tmp_path / "8")
 
 
-def test_half_written_ones_are_not_there_and_old_ones_go(tmp_path: Path) -> None:
-    (tmp_path / "00000003").mkdir()  # a folder of that name without its state: no checkpoint, and in nobody's way
+def test_incomplete_checkpoints_are_ignored_and_old_ones_removed(tmp_path: Path) -> None:
+    (tmp_path / "00000003").mkdir()  # a folder of that name without a state is replaced
     for step in (1, 2, 3):
         save_checkpoint(tmp_path / f"{step:08d}", {"a": torch.ones(1)}, {"step": step}, Ranks())
     (tmp_path / "00000004.partial").mkdir()
     assert [path.name for path in complete_checkpoints(tmp_path)] == ["00000001", "00000002", "00000003"]
     save_checkpoint(tmp_path / "100000000", {"a": torch.ones(1)}, {"step": 100_000_000}, Ranks())
-    assert complete_checkpoints(tmp_path)[-1].name == "100000000"  # by number, not by letters
+    assert complete_checkpoints(tmp_path)[-1].name == "100000000"  # sorted by number, not as text
     prune_checkpoints(tmp_path, keep=3)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["00000002", "00000003", "100000000"]

@@ -1,4 +1,4 @@
-"""Both stages of the method, small: the image head, then all three heads on its backbone and centers; on any ranks."""
+"""Both stages of the method at small size: the image head, then all three heads on its backbone and centers."""
 
 import json
 import shutil
@@ -87,7 +87,7 @@ filter_threshold = 0.75
 
 @pytest.fixture
 def stages(tmp_path: Path, make_data_set: Callable[..., Path], make_video: Callable[..., Path]) -> tuple[Path, Path]:
-    """Configurations of stage 1 and stage 2, with pictures, words and real mp4 files beside them."""
+    """Writes configurations of stage 1 and stage 2, with images, words and real mp4 files."""
     make_data_set("clusters", [9, 4], patterned=True, words=None, num_classes=61)
     make_data_set("pages", [11], patterned=True)
     make_data_set("signs", [7], patterned=True, first_colour=5)
@@ -103,12 +103,12 @@ def stages(tmp_path: Path, make_data_set: Callable[..., Path], make_video: Calla
     return first, second
 
 
-def test_stage_2_begins_where_stage_1_ended(
+def test_stage_2_starts_from_stage_1(
     stages: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train(load_config(stages[0]))
     assert not (tmp_path / "stage1" / "vocab").exists()
-    # As good as no learning at all: what it began with is what it ends with.
+    # Almost no learning, so the final weights show the initial ones.
     train(load_config(stages[1], ["run.steps=2", "optimizer.lr=1e-30", "optimizer.weight_decay=0"]))
     told = capsys.readouterr().err
     checkpoint = tmp_path / "stage1" / "checkpoints" / "00000003"
@@ -120,16 +120,16 @@ def test_stage_2_begins_where_stage_1_ended(
     assert {name: head.num_classes for name, head in two.model.heads.items()} == {"image": 61, "ocr": 50, "video": 40}
     assert list(two.vocabularies) == ["ocr"]
 
-    picture = tmp_path / "picture.jpg"
-    picture.write_bytes(RecordReader(tmp_path / "pages" / "rec" / "00000")[0].image)
-    (words,) = read_words(tmp_path / "stage2", [picture], top_k=3)
+    image = tmp_path / "image.jpg"
+    image.write_bytes(RecordReader(tmp_path / "pages" / "rec" / "00000")[0].image)
+    (words,) = read_words(tmp_path / "stage2", [image], top_k=3)
     assert all(word.startswith("word") for word, _ in words.words)
-    (ids,) = read_words(tmp_path / "stage2", [picture], head="image", top_k=3)
+    (ids,) = read_words(tmp_path / "stage2", [image], head="image", top_k=3)
     assert all(word.startswith("class ") for word, _ in ids.words)
 
 
 def test_three_heads_on_1_2_and_3_ranks(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
-    """The same samples, losses and gradient norms; the backbone whole on each rank or spread over them."""
+    """Samples, losses and gradient norms are equal with the backbone replicated on each rank or split over them."""
     train(load_config(stages[0]))
     train(load_config(stages[1]))
     lines = runs.metrics(tmp_path / "stage2")
@@ -152,8 +152,8 @@ def test_three_heads_on_1_2_and_3_ranks(stages: tuple[Path, Path], tmp_path: Pat
         runs.assert_same_metrics(output, tmp_path / "stage2", 2e-3)
 
 
-def test_a_checkpoint_of_spread_parameters_goes_anywhere(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
-    """Begun on three ranks with FSDP2, ended on two with DDP: the course of a single rank."""
+def test_sharded_checkpoint_resumes_unsharded(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
+    """A run started on three ranks with FSDP2 and finished on two with DDP matches a single rank."""
     train(load_config(stages[0]))
     train(load_config(stages[1]))
     mixed = f"run.output={tmp_path / 'mixed'}"
@@ -165,8 +165,8 @@ def test_a_checkpoint_of_spread_parameters_goes_anywhere(stages: tuple[Path, Pat
     runs.assert_same_metrics(tmp_path / "mixed", tmp_path / "stage2", 2e-3)
 
 
-def test_exported_weights_start_a_run_on_any_ranks(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
-    """On two ranks that each hold a part of every parameter, too."""
+def test_exported_weights_start_a_run_on_several_ranks(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
+    """Also on two ranks that each hold a part of every parameter."""
     train(load_config(stages[0]))
     export_backbone(tmp_path / "stage1", tmp_path / "exported")
     kept = ("optimizer.lr=1e-30", "optimizer.weight_decay=0", f"backbone.init_from={tmp_path / 'exported'}")
@@ -179,7 +179,7 @@ def test_exported_weights_start_a_run_on_any_ranks(stages: tuple[Path, Path], tm
         )
 
 
-def test_a_frozen_backbone_stays_and_class_centers_learn(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
+def test_frozen_backbone_does_not_change(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
     train(load_config(stages[0], ["run.freeze_backbone=true"]))
     frozen = TrainedRun.load(tmp_path / "stage1", CPU).model
     num_classes = {name: head.num_classes for name, head in frozen.heads.items()}
@@ -196,7 +196,7 @@ def test_a_frozen_backbone_stays_and_class_centers_learn(stages: tuple[Path, Pat
 
 
 def test_normalised_embeddings_on_1_and_2_ranks(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
-    """Two passes a step; a run that goes on; and statistics of the whole run where it is used."""
+    """Two passes per step, a resumed run, and running statistics at evaluation."""
     norm = ("heads.image.embedding_norm=batch", "run.passes_per_step=2", "run.steps=6")
     train(load_config(stages[0], norm))
     runs.finish(stages[0], *norm, f"run.output={tmp_path / 'two'}", "run.checkpoint_every=3", ranks=2)
@@ -207,7 +207,7 @@ def test_normalised_embeddings_on_1_and_2_ranks(stages: tuple[Path, Path], tmp_p
     runs.assert_same_metrics(tmp_path / "two", tmp_path / "stage1", 2e-3)
     one, two = (TrainedRun.load(tmp_path / name, CPU) for name in ("stage1", "two"))
     norms = [run.model.heads["image"].embedding_norm for run in (one, two)]
-    # Six steps of large gradients have made more of the differences in rounding.
+    # Six steps of large gradients amplify differences in rounding.
     torch.testing.assert_close(norms[1].state_dict(), norms[0].state_dict(), rtol=0, atol=0.004)
     assert norms[0].running_mean.abs().max() > 0.03
     pixels = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
@@ -216,14 +216,14 @@ def test_normalised_embeddings_on_1_and_2_ranks(stages: tuple[Path, Path], tmp_p
     torch.testing.assert_close(one.embed("image", pixels), expected)
 
 
-def test_activations_computed_again_change_nothing(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
+def test_recomputed_activations_give_the_same_run(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
     train(load_config(stages[0]))
     train(load_config(stages[0], [f"run.output={tmp_path / 'again'}", "run.activation_checkpointing=true"]))
     runs.assert_same_metrics(tmp_path / "again", tmp_path / "stage1", 1e-6)
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU: g++")
-def test_compiled_layers_change_nothing(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
+def test_compiled_layers_give_the_same_run(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
     train(load_config(stages[0]))
     train(load_config(stages[0], [f"run.output={tmp_path / 'compiled'}", "run.compile=true"]))
     runs.assert_same_metrics(tmp_path / "compiled", tmp_path / "stage1", 1e-3)
@@ -234,12 +234,15 @@ def test_compiled_layers_change_nothing(stages: tuple[Path, Path], tmp_path: Pat
     [
         (["backbone.rope_theta=100"], "stage1/config.toml: rope_theta is 10000.0, but this backbone's is 100.0"),
         (["backbone.num_hidden_layers=1"], "stage1/config.toml: num_hidden_layers is 2, but this backbone's is 1"),
-        (["heads.image.num_classes=62"], "init_from: .*/stage1 has 61 classes, this head 62: see num"),
+        (["heads.image.num_classes=62"], "init_from: .*/stage1 has 61 classes, but this head has 62; see num"),
         (["heads.image.num_classes=60"], "heads.image.num_classes: 60, but its data have 61 classes"),
         (["heads.ocr.num_classes=51"], "heads.ocr.num_classes: 51, but its vocabulary has 50"),
-        (["heads.image.kind=ocr", "heads.image.labels_stored=10"], "its class ids have no vocabulary; is this head of"),
-        (["heads.video.num_classes=37"], r"videos.txt:6: 37 is no class: there are 37, from 0"),
-        (["heads.video.labels_stored=11"], r"videos.txt:2: 10 class ids, but ids 0 to 10 are asked for"),
+        (
+            ["heads.image.kind=ocr", "heads.image.labels_stored=10"],
+            "its class ids have no vocabulary; use kind = .image.",
+        ),
+        (["heads.video.num_classes=37"], r"videos.txt:6: 37 is not a class; class ids are 0 to 36"),
+        (["heads.video.labels_stored=11"], r"videos.txt:2: has 10 class ids, but ids 0 to 10 are needed"),
         (["heads.ocr.labels_stored=9"], r"pages/rec/00000.rec id 0: 10 tags, but tags 2 to 10 are asked for"),
         (
             ["heads.ocr.init_from=ROOT/stage1"],
@@ -247,7 +250,7 @@ def test_compiled_layers_change_nothing(stages: tuple[Path, Path], tmp_path: Pat
         ),
     ],
 )
-def test_what_does_not_fit_is_one_line(
+def test_mismatch_is_a_one_line_error(
     stages: tuple[Path, Path], tmp_path: Path, settings: list[str], message: str
 ) -> None:
     train(load_config(stages[0]))
@@ -257,15 +260,15 @@ def test_what_does_not_fit_is_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_a_start_without_a_checkpoint_is_one_line(stages: tuple[Path, Path], tmp_path: Path) -> None:
+def test_start_without_a_checkpoint_is_a_one_line_error(stages: tuple[Path, Path], tmp_path: Path) -> None:
     train(load_config(stages[0]))
     for state in (tmp_path / "stage1" / "checkpoints").glob("*/state.json"):
         state.unlink()
-    with pytest.raises(OvocrError, match="stage1: no complete checkpoint yet; let `ovocr train` go on"):
+    with pytest.raises(OvocrError, match="stage1: no complete checkpoint yet; continue the run with `ovocr train`"):
         train(load_config(stages[1]))
 
 
-def test_what_an_interrupted_save_left_is_told(
+def test_incomplete_checkpoints_are_reported(
     stages: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train(load_config(stages[0], ["run.steps=6"]))
@@ -276,11 +279,11 @@ def test_what_an_interrupted_save_left_is_told(
     assert train(load_config(stages[0], ["run.steps=6"])).first_step == 3
     told = capsys.readouterr().err
     for name in ("00000005.partial", "00000006"):
-        assert f"{checkpoints / name}: not a complete checkpoint, left aside\n" in told
+        assert f"{checkpoints / name}: incomplete checkpoint, ignored\n" in told
     assert sorted(path.name for path in checkpoints.iterdir()) == ["00000003", "00000006"]
 
 
-# The table of the two stages: of each head kind, stored and drawn tags, classes, input, batch of a GPU.
+# Settings of the two stages for each kind of head: stored and drawn tags, classes, input size, batch per GPU.
 TABLE = {
     "image": (10, 8, 2_000_000, 448, 16),
     "ocr": (100, 8, 365_187, 448, 8),
@@ -289,7 +292,7 @@ TABLE = {
 
 
 @pytest.mark.parametrize(("stage", "heads"), [("stage1", ["image"]), ("stage2", ["image", "ocr", "video"])])
-def test_the_configurations_say_what_the_method_says(stage: str, heads: list[str]) -> None:
+def test_configurations_match_the_method(stage: str, heads: list[str]) -> None:
     config = load_config(CONFIGS / f"{stage}.toml", check_paths=False)
     assert list(config.heads) == heads
     assert (config.backbone.hidden_size, config.backbone.num_hidden_layers, config.backbone.patch_size) == (
@@ -301,7 +304,13 @@ def test_the_configurations_say_what_the_method_says(stage: str, heads: list[str
     assert (config.optimizer.clip_norm, config.optimizer.decay_power) == (5.0, 2.0)
     assert config.optimizer.lr == {"stage1": 1e-3, "stage2": 5e-5}[stage]
     for name, head in config.heads.items():
-        found = (head.stored, head.labels_per_sample, head.num_classes, head.image_size, head.global_batch // (4 * 64))
+        found = (
+            head.labels_stored,
+            head.labels_per_sample,
+            head.num_classes,
+            head.image_size,
+            head.global_batch // (4 * 64),
+        )
         assert (head.kind, found) == (name, TABLE[name])
         assert (head.sample_rate, head.loss_weight, head.sampling) == (0.1, 1.0, "independent")
         assert (head.margin.scale, head.margin.m1, head.margin.m2, head.margin.m3) == (64.0, 1.0, 0.5, 0.0)
@@ -310,7 +319,7 @@ def test_the_configurations_say_what_the_method_says(stage: str, heads: list[str
         assert samples * config.run.steps == 320_000_000
         assert config.backbone.init_from == config.heads["image"].init_from == Path("runs/stage1")
         video = config.heads["video"]
-        assert (video.clip_frames, video.video_frames) == (8, 64)
+        assert (video.frames, video.sampled_frames) == (8, 64)
 
 
 SMALL = (
@@ -324,7 +333,7 @@ SMALL_OTHERS = (
 )
 
 
-def test_a_dry_run_needs_no_data_and_writes_nothing(
+def test_dry_run_needs_no_data_and_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -332,15 +341,16 @@ def test_a_dry_run_needs_no_data_and_writes_nothing(
     main(["train", str(CONFIGS / "stage2.toml"), "--dry-run", *options], standalone_mode=False)
     output = capsys.readouterr().out
     assert (
-        "head image: 28 x 28 pixels, 4 samples a step = 1 x 4 passes x 1 ranks; 500 centers of 64, 500 on a" in output
+        "head image: 28 x 28 pixels, 4 samples per step = 1 x 4 passes x 1 rank; 500 centers of 64 dimensions, 500 per"
+        in output
     )
-    assert "head video: 8 frames of 28 x 28 pixels, 4 samples a step" in output
+    assert "head video: 8 frames of 28 x 28 pixels, 4 samples per step" in output
     assert "step 2: loss " in output
-    assert "the run: 31,250 steps of 12 samples, 375,000 in all" in output
+    assert "the run: 31,250 steps of 12 samples, 375,000 in total" in output
     assert not list(tmp_path.iterdir())
 
 
-def test_a_dry_run_without_data_wants_the_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dry_run_without_data_needs_num_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     text = (CONFIGS / "stage1.toml").read_text().replace("num_classes = 2_000_000\n", "")
     (tmp_path / "stage.toml").write_text(text)

@@ -1,4 +1,4 @@
-"""Vocabularies of stored text: against a Counter, whatever the order, the processes and the memory; what is refused."""
+"""Vocabulary building: compared with a Counter, for any order, workers and memory; options and errors."""
 
 import hashlib
 import json
@@ -20,12 +20,13 @@ from ovocr.labelgen.options import MAX_CLASSES
 from ovocr.vocab import Segmentation, Vocabulary, segment_lines
 from ovocr.vocab.building.build import build_vocabulary
 from ovocr.vocab.building.options import LARGEST_SIZE, VocabularyOptions, out_path
-from ovocr.vocab.merged_counts import LEAST_MEMORY
+from ovocr.vocab.count_merging import LEAST_MEMORY
+from tests.manifests import make_manifest
 
 WriteShard = Callable[..., None]
 Images = list[list[str]]
 
-# By UTF-16 code units, or by locale, these would be in another order.
+# UTF-16 code units or a locale would sort these in another order.
 SYLLABLES = [
     *("a", "n", "e", "st", "zé", "ﬀ", "Ｂ", "µ", "\U0001d4d0", "\U00020000", "中", "文", "不", "не", "ひ", "l'o"),
     *("c++ ", "\x1b[31m", '"; --', "\u202e"),
@@ -42,7 +43,7 @@ def drawn_images(seed: int, count: int) -> Images:
 
 
 def ranked(images: Images) -> list[str]:
-    """Every word, as the documentation says."""
+    """Returns all words in the documented order."""
     tokens, in_images = Counter[str](), Counter[str]()
     for lines in images:
         words = segment_lines(lines)
@@ -58,7 +59,7 @@ def shards() -> list[Images]:
 
 @pytest.fixture
 def options(tmp_path: Path, write_shard: WriteShard, shards: list[Images]) -> VocabularyOptions:
-    """Two data sets: four shards and two."""
+    """Returns options for two data sets with four and two shards."""
     for number, images in enumerate(shards):
         write_shard(tmp_path / "ab"[number // 4], number % 4, images)
     return VocabularyOptions(data_sets=(tmp_path / "a", tmp_path / "b"), out=tmp_path / "v.txt", workers=1)
@@ -68,7 +69,7 @@ def files_of(path: Path) -> tuple[bytes, bytes]:
     return path.read_bytes(), path.with_name(path.name + ".json").read_bytes()
 
 
-def test_words_are_those_of_a_counter(options: VocabularyOptions, shards: list[Images]) -> None:
+def test_words_and_counts_match_a_counter(options: VocabularyOptions, shards: list[Images]) -> None:
     images = [lines for shard in shards for lines in shard]
     expected = ranked(images)
     assert len(expected) > 200
@@ -85,7 +86,7 @@ def test_words_are_those_of_a_counter(options: VocabularyOptions, shards: list[I
     assert sorted(path.name for path in options.out.parent.iterdir()) == ["a", "b", "v.txt", "v.txt.json"]
 
 
-def test_size_least_count_and_what_is_left_out(options: VocabularyOptions, shards: list[Images]) -> None:
+def test_size_min_count_and_drop_lists_leave_words_out(options: VocabularyOptions, shards: list[Images]) -> None:
     words = [word for shard in shards for lines in shard for word in segment_lines(lines)]
     tokens = Counter(words)
     all_words = ranked([lines for shard in shards for lines in shard])
@@ -109,27 +110,27 @@ def test_size_least_count_and_what_is_left_out(options: VocabularyOptions, shard
     assert vocabulary.settings["options"]["drop"]["words"] == 3
 
 
-def test_ties_go_by_pictures_then_by_bytes(tmp_path: Path, write_shard: WriteShard) -> None:
+def test_ties_are_ordered_by_images_then_bytes(tmp_path: Path, write_shard: WriteShard) -> None:
     write_shard(tmp_path / "a", 0, [["zz zz \U00020000 b"], ["\uff5a\uff59 b"]])
     write_shard(tmp_path / "a", 1, [["a", "zy \U00020000"], ["é"]])
     build_vocabulary(VocabularyOptions(data_sets=(tmp_path / "a",), out=tmp_path / "v", workers=1))
     assert (tmp_path / "v").read_text(encoding="utf-8").split() == ["b", "zy", "\U00020000", "zz", "a", "é"]
 
 
-def test_a_cut_inside_a_tie_is_that_of_the_order(tmp_path: Path, write_shard: WriteShard) -> None:
+def test_size_cuts_ties_in_order(tmp_path: Path, write_shard: WriteShard) -> None:
     write_shard(tmp_path / "a", 0, [["d c b a e e"]])
     build_vocabulary(VocabularyOptions(data_sets=(tmp_path / "a",), out=tmp_path / "v", size=3, workers=1))
     assert (tmp_path / "v").read_text(encoding="utf-8").split() == ["e", "a", "b"]
 
 
-def test_neither_order_nor_processes_nor_memory_change_a_byte(
+def test_files_do_not_depend_on_order_workers_or_memory(
     options: VocabularyOptions, shards: list[Images], tmp_path: Path, write_shard: WriteShard
 ) -> None:
     build_vocabulary(replace(options, size=200))
     expected = files_of(options.out)
-    for number, images in enumerate(shards):  # other shards in another order
+    for number, images in enumerate(shards):  # the images in other shards and another order
         write_shard(tmp_path / "ba"[number % 2] / "permuted", 3 - number // 2 if number % 2 else number, images)
-    # Data sets are told by how many shards they have: four and two, as before.
+    # The JSON file names data sets by their number of shards: four and two, as before.
     (tmp_path / "b" / "permuted" / "stats" / "00000.json").unlink()
     write_shard(tmp_path / "a" / "permuted", 9, shards[0])
     permuted = (tmp_path / "a" / "permuted", tmp_path / "b" / "permuted")
@@ -143,7 +144,7 @@ def test_neither_order_nor_processes_nor_memory_change_a_byte(
         assert files_of(out) == expected
 
 
-def test_folded_characters(tmp_path: Path, write_shard: WriteShard) -> None:
+def test_simplified_segmentation_folds_characters(tmp_path: Path, write_shard: WriteShard) -> None:
     write_shard(tmp_path / "a", 0, [["乾淨"], ["干净"]])
     options = VocabularyOptions(data_sets=(tmp_path / "a",), out=tmp_path / "v", workers=1)
     build_vocabulary(options)
@@ -154,28 +155,29 @@ def test_folded_characters(tmp_path: Path, write_shard: WriteShard) -> None:
     assert Segmentation.of(vocabulary.settings) == Segmentation(han="simplified")
 
 
-def test_the_description_names_data_sets_by_their_manifests(options: VocabularyOptions) -> None:
-    LabelledDataSet(options.data_sets[1]).manifest_path.write_text('{"seed": 1}')
+def test_json_names_data_sets_by_manifest_hash(options: VocabularyOptions) -> None:
+    paths = [LabelledDataSet(root).manifest_path for root in options.data_sets]
+    make_manifest(["other.tar"], vocabulary=Vocabulary(["word"])).write(paths[1])
     build_vocabulary(options)
     source = json.loads(files_of(options.out)[1])["source"]
-    hashes = {shards: hashlib.sha256(text).hexdigest() for shards, text in ((4, b"{}"), (2, b'{"seed": 1}'))}
+    hashes = {shards: hashlib.sha256(path.read_bytes()).hexdigest() for shards, path in zip((4, 2), paths, strict=True)}
     assert {entry["shards"]: entry["manifest_sha256"] for entry in source} == hashes
     assert str(options.out.parent) not in files_of(options.out)[1].decode()
 
 
-def test_a_vocabulary_that_is_there_stays(options: VocabularyOptions) -> None:
+def test_existing_vocabulary_is_kept_without_force(options: VocabularyOptions) -> None:
     options.out.write_text("old\n")
-    with pytest.raises(OvocrError, match=r"v\.txt is there; choose another --out, or --force replaces it"):
+    with pytest.raises(OvocrError, match=r"v\.txt exists; choose another --out, or replace it with --force"):
         build_vocabulary(options)
     assert options.out.read_text() == "old\n"
     build_vocabulary(replace(options, force=True))
     assert Vocabulary.load(options.out).id("old") is None
     options.out.unlink()
-    with pytest.raises(OvocrError, match=r"v\.txt\.json is there"):
+    with pytest.raises(OvocrError, match=r"v\.txt\.json exists"):
         build_vocabulary(options)
 
 
-def test_no_word_at_all(tmp_path: Path, write_shard: WriteShard) -> None:
+def test_data_set_without_words_is_refused(tmp_path: Path, write_shard: WriteShard) -> None:
     write_shard(tmp_path / "a", 0, [["12.50"], []])
     options = VocabularyOptions(data_sets=(tmp_path / "a",), out=tmp_path / "v", workers=1)
     with pytest.raises(OvocrError, match=r"/a: no word in the stored text of 2 images"):
@@ -183,32 +185,34 @@ def test_no_word_at_all(tmp_path: Path, write_shard: WriteShard) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
-def test_no_word_is_left(tmp_path: Path, write_shard: WriteShard) -> None:
+def test_options_that_leave_no_word_are_refused(tmp_path: Path, write_shard: WriteShard) -> None:
     write_shard(tmp_path / "a", 0, [["one two two"]])
     (tmp_path / "drop").write_text("two\n")
     options = VocabularyOptions(data_sets=(tmp_path / "a",), out=tmp_path / "v", min_count=2, workers=1)
-    with pytest.raises(OvocrError, match=r"of 2 distinct ones 1 are on --drop lists and 1 were read less than --min-c"):
+    with pytest.raises(
+        OvocrError, match=r"no word is left of 2 distinct words: 1 on --drop lists, 1 below --min-count 2"
+    ):
         build_vocabulary(replace(options, drop_lists=(tmp_path / "drop",)))
 
 
-def test_a_broken_shard_leaves_nothing(options: VocabularyOptions) -> None:
+def test_broken_shard_leaves_no_files(options: VocabularyOptions) -> None:
     LabelledDataSet(options.data_sets[1]).ocr_path(1).write_bytes(b"x")
-    with pytest.raises(OvocrError, match="00001.parquet: the stored text cannot be read"):
+    with pytest.raises(OvocrError, match="00001.parquet: cannot be read"):
         build_vocabulary(options)
     assert sorted(path.name for path in options.out.parent.iterdir()) == ["a", "b"]
 
 
-def test_another_process_on_the_same_file(options: VocabularyOptions) -> None:
+def test_two_builds_of_one_vocabulary_are_refused(options: VocabularyOptions) -> None:
     other = options.out.with_name("v.txt.building") / "lock"
     with (
         locked(other, ""),
-        pytest.raises(OvocrError, match=r"v\.txt: another process makes this vocabulary: .*, process \d+"),
+        pytest.raises(OvocrError, match=r"v\.txt: another process builds this vocabulary: .*, process \d+"),
     ):
         build_vocabulary(options)
     assert not options.out.exists()
 
 
-def test_without_duckdb_nothing_begins(options: VocabularyOptions, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_duckdb_is_reported_first(options: VocabularyOptions, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "duckdb", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'ovocr\[vocab\]'"):
         build_vocabulary(options)
@@ -218,26 +222,26 @@ def test_without_duckdb_nothing_begins(options: VocabularyOptions, monkeypatch: 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"size": 0}, "--size 0: from 1 to 16777216 are possible"),
-        ({"size": LARGEST_SIZE + 1}, "--size 16777217: from 1 to 16777216 are possible"),
-        ({"min_count": 0}, "--min-count 0: at least 1 is needed"),
-        ({"workers": 0}, "--workers 0: at least 1 is needed"),
+        ({"size": 0}, "--size 0: must be from 1 to 16777216"),
+        ({"size": LARGEST_SIZE + 1}, "--size 16777217: must be from 1 to 16777216"),
+        ({"min_count": 0}, "--min-count 0: must be at least 1"),
+        ({"workers": 0}, "--workers 0: must be at least 1"),
     ],
 )
-def test_impossible_options(tmp_path: Path, change: dict[str, int], message: str) -> None:
+def test_options_out_of_range_are_refused(tmp_path: Path, change: dict[str, int], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         VocabularyOptions(data_sets=(tmp_path,), out=tmp_path / "v", **change)  # type: ignore[arg-type]
     assert LARGEST_SIZE == MAX_CLASSES
 
 
 @pytest.mark.parametrize("name", ["lexicon", "-"])
-def test_names_that_are_no_files(name: str) -> None:
+def test_out_path_refuses_reserved_names(name: str) -> None:
     with pytest.raises(UsageError, match=f"--out {name}: "):
         out_path(name)
     assert out_path(f"./{name}") == Path(name)
 
 
-def test_the_command(options: VocabularyOptions) -> None:
+def test_command_writes_vocabulary_json_and_table(options: VocabularyOptions) -> None:
     root, out = options.data_sets[0].parent, options.out
     arguments = ["vocab", "build", *map(str, options.data_sets), "--out", str(out), "--workers", "1"]
     result = CliRunner().invoke(main, [*arguments, "--size", "12", "--json", str(root / "r.json")])
@@ -252,13 +256,13 @@ def test_the_command(options: VocabularyOptions) -> None:
     assert lines[0].split() == ["distinct", "read"]
     assert lines[-1] == f"{out}: 12 words, sha256 {vocabulary.sha256}"
     assert "first words" in lines[-3]
-    assert "Fewer than" not in result.stdout
+    assert "Fewer words than" not in result.stdout
     assert json.loads(files_of(out)[1])["counts"].items() <= figures.items()
     result = CliRunner().invoke(main, [*arguments, "--force", "--json", "-"])
     assert json.loads(result.stdout)["size"] == figures["distinct_words"]
 
 
-def test_the_report_says_what_was_left_out(options: VocabularyOptions) -> None:
+def test_table_shows_words_left_out(options: VocabularyOptions) -> None:
     (options.out.parent / "drop").write_text("a\nnever\n")
     report = build_vocabulary(replace(options, min_count=2, drop_lists=(options.out.parent / "drop",)))
     rows = {line[:34].strip(): line[34:].split() for line in report.format_table().splitlines()[1:8]}
@@ -266,4 +270,4 @@ def test_the_report_says_what_was_left_out(options: VocabularyOptions) -> None:
     for name, label in (("dropped", "dropped, of 2 listed"), ("below_min_count", "rarer than 2"), ("kept", "kept")):
         share = counts[name]["tokens"] / counts["tokens"]
         assert rows[label] == [f"{counts[name]['distinct']:,}", f"{counts[name]['tokens']:,}", f"{share:.1%}"]
-    assert "Fewer than --size 365,187: there are no more." in report.format_table()
+    assert "Fewer words than --size 365,187: there are no more." in report.format_table()

@@ -1,4 +1,4 @@
-"""Builds that are killed, or told to stop, in the middle: what is left, and what the next one makes of it."""
+"""Vocabulary builds that are interrupted or killed, and the next build after them."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from ovocr.vocab.building.options import VocabularyOptions
 
 @pytest.fixture
 def data_set(tmp_path: Path, write_shard: Callable[..., None]) -> Path:
-    """A small shard, then one that takes a minute."""
+    """Returns a data set with a small shard and a shard that takes a minute to count."""
     write_shard(tmp_path / "a", 0, [["one two"]])
     write_shard(tmp_path / "a", 1, [["three " * 2000]] * 3000)
     return tmp_path / "a"
@@ -26,7 +26,7 @@ def data_set(tmp_path: Path, write_shard: Callable[..., None]) -> Path:
 
 @contextmanager
 def run(data_set: Path, workers: int) -> Iterator[subprocess.Popen[str]]:
-    """The command, once it has counted the first shard and works on the second."""
+    """Yields the running command after it counted the first shard, while it counts the second."""
     out = data_set.parent / "v.txt"
     command = [
         sys.executable,
@@ -48,7 +48,7 @@ def run(data_set: Path, workers: int) -> Iterator[subprocess.Popen[str]]:
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        time.sleep(0.5)  # until the file is closed, and the second shard in work
+        time.sleep(0.5)  # until the file is closed and the second shard has begun
         yield process
     finally:
         process.kill()
@@ -57,24 +57,22 @@ def run(data_set: Path, workers: int) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_build_that_is_told_to_stop_ends_at_once(data_set: Path, number: int, workers: int) -> None:
+def test_interrupted_build_stops_at_once(data_set: Path, number: int, workers: int) -> None:
     with run(data_set, workers) as process:
         process.send_signal(number)
         out, errors = process.communicate(timeout=15)
     assert (process.returncode, out) == (1, "")
-    assert errors == f"ovocr: stopped; nothing was written to {data_set.parent / 'v.txt'}\n"
+    assert errors == f"ovocr: interrupted; nothing was written to {data_set.parent / 'v.txt'}\n"
     assert [path.name for path in data_set.parent.iterdir()] == ["a"]
 
 
-def test_a_build_that_is_killed_leaves_no_vocabulary_and_the_next_one_clears_up(
-    data_set: Path, write_shard: Callable[..., None]
-) -> None:
+def test_next_build_clears_up_after_a_killed_one(data_set: Path, write_shard: Callable[..., None]) -> None:
     folder = data_set.parent
     with run(data_set, 2) as process:
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     assert sorted(path.name for path in folder.iterdir()) == ["a", "v.txt.building"]
-    # What a kill in the middle of the merge would leave besides.
+    # A kill during the merge would also leave these files.
     (folder / "v.txt.building" / "merged" / "words.duckdb").write_bytes(b"half")
     (folder / "v.txt.partial").write_text("ha")
     write_shard(data_set, 1, [["three"]])

@@ -1,4 +1,4 @@
-"""``ovocr vocab coverage``, from the command line to the files that it writes."""
+"""``ovocr vocab coverage`` from the command line to its files."""
 
 import json
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def coverage(*arguments: str) -> str:
     return done.stdout
 
 
-def test_one_vocabulary(place: Path) -> None:
+def test_command_reports_one_vocabulary(place: Path) -> None:
     table = coverage("--vocab", "a.txt", "--json", "x.json", "--html", "x.html")
     assert "  in vocabulary                              2   50.0%" in table.splitlines()
     figures = json.loads((place / "x.json").read_text())
@@ -37,11 +37,11 @@ def test_one_vocabulary(place: Path) -> None:
     assert sorted(path.name for path in place.iterdir()) == ["a.txt", "b.txt", "labels", "x.html", "x.json"]
 
 
-def test_two_vocabularies(place: Path) -> None:
+def test_command_compares_two_vocabularies(place: Path) -> None:
     figures = json.loads(coverage("--vocab", "a.txt", "--vocab", "b.txt", "--json", "-"))
     assert [each["token_coverage"] for each in figures["vocabularies"]] == [0.5, 0.75]
     assert [each["tokens"] for each in figures["comparison"]["differences"]] == [0, 1]
 
 
-def test_the_lexicon_is_the_default(place: Path) -> None:
+def test_lexicon_is_the_default(place: Path) -> None:
     assert json.loads(coverage("--json", "-", "--workers", "1"))["vocabulary_size"] == 365187

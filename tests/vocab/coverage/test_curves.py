@@ -1,4 +1,4 @@
-"""Curves and bins of a coverage report."""
+"""Curves and histograms of a coverage report."""
 
 import numpy as np
 import pytest
@@ -23,11 +23,11 @@ from ovocr.vocab.coverage.curves import (
         (365187, [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000, 200000, 365187]),
     ],
 )
-def test_sizes(limit: int, sizes: list[int]) -> None:
+def test_sizes_up_to(limit: int, sizes: list[int]) -> None:
     assert sizes_up_to(limit) == sizes
 
 
-def test_best_is_never_below_the_vocabulary_and_ends_at_all_tokens() -> None:
+def test_size_curve_matches_sorted_sums() -> None:
     generator = np.random.default_rng(0)
     for _ in range(50):
         corpus = generator.zipf(1.5, 300)  # tokens of each word of the corpus
@@ -41,7 +41,7 @@ def test_best_is_never_below_the_vocabulary_and_ends_at_all_tokens() -> None:
             assert point.token_coverage <= point.best
 
 
-def test_ranks_are_spread_over_decades_from_the_first_to_the_last() -> None:
+def test_rank_frequency_has_log_spaced_ranks_from_first_to_last() -> None:
     tokens = np.concatenate([np.arange(2000), np.zeros(5, np.int64)])
     images = np.minimum(tokens, 7)
     points = rank_frequency(tokens, images)
@@ -51,7 +51,7 @@ def test_ranks_are_spread_over_decades_from_the_first_to_the_last() -> None:
     assert all(point.tokens == 2000 - point.rank for point in points)
 
 
-def test_classes_by_frequency() -> None:
+def test_class_frequency() -> None:
     tokens = np.array([0, 0, 0, 1, 2, 9, 10, 99, 100, 1234])
     images = np.array([0, 0, 0, 1, 1, 1, 9, 10, 10, 100])
     bands = class_frequency(tokens, images)
@@ -65,7 +65,7 @@ def test_classes_by_frequency() -> None:
     ]
 
 
-def test_words_of_images() -> None:
+def test_words_per_image_and_image_classes() -> None:
     images = {0: 5, 1: 1, 4: 1, 99: 2, 1000: 1}
     figures = words_per_image(images)
     assert figures.mean == (1 + 4 + 198 + 1000) / 10

@@ -1,4 +1,4 @@
-"""The figures of a coverage report against counts made by hand and by a few other lines, on data sets written here."""
+"""Coverage figures of small data sets, compared with counts by hand and with an independent count."""
 
 import json
 from collections import Counter
@@ -13,6 +13,7 @@ from ovocr.base.errors import UsageError
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.vocab import Vocabulary, segment_lines
 from ovocr.vocab.coverage import NamedVocabulary, measure, measure_coverage
+from tests.manifests import make_manifest
 
 SIMPLIFIED = {"segmenter": {"han": "simplified"}}
 
@@ -36,11 +37,10 @@ def vocabulary() -> Vocabulary:
 
 
 def name_sources(root: Path, sources: list[str]) -> None:
-    manifest = {"shards": [{"source": source, "kind": "tar"} for source in sources]}
-    LabelledDataSet(root).manifest_path.write_text(json.dumps(manifest), encoding="utf-8")
+    make_manifest(sources, vocabulary=Vocabulary(["word"])).write(LabelledDataSet(root).manifest_path)
 
 
-def test_counts(roots: list[Path], vocabulary: Vocabulary) -> None:
+def test_counts_match_counts_by_hand(roots: list[Path], vocabulary: Vocabulary) -> None:
     coverage = measure_coverage(roots, vocabulary, workers=1).to_json()
     # Words: hello hello international | - | - | ten words | 你好 hello zzz zzz zzz evil | zzz evil aaa | 100 words
     expected = {
@@ -82,16 +82,16 @@ def test_counts(roots: list[Path], vocabulary: Vocabulary) -> None:
     assert json.loads(json.dumps(coverage)) == coverage
 
 
-def test_coverage_by_size_of_the_vocabulary_and_at_best(roots: list[Path], vocabulary: Vocabulary) -> None:
+def test_coverage_by_size_and_its_maximum(roots: list[Path], vocabulary: Vocabulary) -> None:
     points = measure_coverage(roots, vocabulary, workers=1).by_size
     assert [point.size for point in points] == [1, 2, 5, 10, 20, 50, 100, 115]
-    # hello (3 times), international, 你好, then two words that do not occur, then a token each.
+    # hello (3 times), international, 你好, two words that do not occur, then words with one token.
     assert [round(122 * point.token_coverage) for point in points] == [3, 4, 5, 10, 20, 50, 100, 115]
-    # zzz (4), hello (3), evil (2), then a token each.
+    # zzz (4), hello (3), evil (2), then words with one token.
     assert [round(122 * point.best) for point in points] == [4, 7, 11, 16, 26, 56, 106, 121]
 
 
-def test_scripts(roots: list[Path], vocabulary: Vocabulary) -> None:
+def test_coverage_by_script(roots: list[Path], vocabulary: Vocabulary) -> None:
     latin, han = measure_coverage(roots, vocabulary, workers=1).to_json()["scripts"]
     assert latin == {
         "script": "Latin",
@@ -105,7 +105,7 @@ def test_scripts(roots: list[Path], vocabulary: Vocabulary) -> None:
     assert (han["script"], han["tokens"], han["token_coverage"], han["distinct_words"]) == ("Han", 1, 1.0, 1)
 
 
-def test_data_sets_and_their_sources(roots: list[Path], vocabulary: Vocabulary) -> None:
+def test_coverage_by_data_set_and_source(roots: list[Path], vocabulary: Vocabulary) -> None:
     name_sources(roots[0], ["x.tar", "y.tar", "z.tar", "w.tar"])
     first, second = measure_coverage(roots, vocabulary, workers=1).data_sets
     assert (first.name, first.shards, first.images, first.images_without_words) == (str(roots[0]), 2, 5, 2)
@@ -117,18 +117,18 @@ def test_data_sets_and_their_sources(roots: list[Path], vocabulary: Vocabulary) 
     assert (second.name, second.tokens, second.tokens_in_vocabulary, second.parts) == (str(roots[1]), 103, 100, ())
 
 
-def test_shards_of_one_source_are_named_by_their_numbers(roots: list[Path], vocabulary: Vocabulary) -> None:
+def test_parts_of_a_data_set_with_one_source_are_its_shards(roots: list[Path], vocabulary: Vocabulary) -> None:
     name_sources(roots[0], ["folder"] * 4)
     parts = measure_coverage(roots, vocabulary, workers=1).data_sets[0].parts
     assert [part.name for part in parts] == ["shard 0", "shard 2"]
 
 
-def test_processes_count_the_same(roots: list[Path], vocabulary: Vocabulary) -> None:
+def test_coverage_does_not_depend_on_workers(roots: list[Path], vocabulary: Vocabulary) -> None:
     alone = measure_coverage(roots, vocabulary, workers=1)
     assert measure_coverage(roots, vocabulary, workers=2) == alone
 
 
-def test_left_out_words_are_the_hundred_most_frequent(tmp_path: Path, write_shard: Callable[..., None]) -> None:
+def test_left_out_lists_the_hundred_most_frequent_words(tmp_path: Path, write_shard: Callable[..., None]) -> None:
     words = [f"w{n}" for n in range(250)]
     write_shard(tmp_path, 0, [[word] * (1 + number % 5) for number, word in enumerate(words)])
     left_out = measure_coverage([tmp_path], Vocabulary(["other"]), workers=1).left_out
@@ -136,15 +136,15 @@ def test_left_out_words_are_the_hundred_most_frequent(tmp_path: Path, write_shar
     assert [(found.word, found.count) for found in left_out] == expected[:100]
 
 
-def test_nothing_was_read(tmp_path: Path, write_shard: Callable[..., None]) -> None:
+def test_empty_data_set_has_zero_coverage(tmp_path: Path, write_shard: Callable[..., None]) -> None:
     write_shard(tmp_path, 0, [])
     coverage = measure_coverage([tmp_path], Vocabulary(["a"]), workers=1)
     assert (coverage.images, coverage.tokens, coverage.token_coverage, coverage.distinct_coverage) == (0, 0, 0.0, 0.0)
     assert (coverage.rank_frequency, coverage.scripts, coverage.left_out) == ((), (), ())
 
 
-def by_other_lines(roots: list[Path], words: list[str]) -> dict[str, Any]:
-    """What the report says, from the stored text once more."""
+def count_independently(roots: list[Path], words: list[str]) -> dict[str, Any]:
+    """Returns figures of the report, counted from the stored text with other code."""
     rows = [
         row for root in roots for path in sorted(root.glob("ocr/*.parquet")) for row in pq.read_table(path).to_pylist()
     ]
@@ -175,7 +175,7 @@ def by_other_lines(roots: list[Path], words: list[str]) -> dict[str, Any]:
     }
 
 
-def test_the_figures_are_those_of_an_independent_count(tmp_path: Path, write_shard: Callable[..., None]) -> None:
+def test_figures_match_an_independent_count(tmp_path: Path, write_shard: Callable[..., None]) -> None:
     letters = "abcdefghijklmnopqrstuvwxyz"
     words = [first + second for first in letters for second in letters]
     for shard in range(3):
@@ -186,7 +186,7 @@ def test_the_figures_are_those_of_an_independent_count(tmp_path: Path, write_sha
         write_shard(tmp_path / str(shard // 2), shard, images)
     roots = [tmp_path / "0", tmp_path / "1"]
     known = words[::3]
-    expected = by_other_lines(roots, known)
+    expected = count_independently(roots, known)
     coverage = measure_coverage(roots, Vocabulary(known), workers=1)
     measured = {
         **{name: getattr(coverage, name) for name in expected if hasattr(coverage, name)},
@@ -205,7 +205,7 @@ def test_the_figures_are_those_of_an_independent_count(tmp_path: Path, write_sha
     assert min(expected["images_without_text"], expected["images_without_any_word"], expected["tagged"]) > 0
 
 
-def test_two_vocabularies(roots: list[Path], vocabulary: Vocabulary) -> None:
+def test_measure_compares_two_vocabularies(roots: list[Path], vocabulary: Vocabulary) -> None:
     other = Vocabulary(["zzz", "hello", "evil", "nowhere"])
     named = [NamedVocabulary(name="v", vocabulary=vocabulary), NamedVocabulary(name="o", vocabulary=other)]
     report = measure(roots, named, workers=1, look_up=3)
@@ -225,7 +225,7 @@ def test_two_vocabularies(roots: list[Path], vocabulary: Vocabulary) -> None:
         "tokens": 6,
         "listed": [("zzz", 4), ("evil", 2)],
     }
-    (frequent,) = report.frequent  # read once
+    (frequent,) = report.frequent  # the text is read once
     assert [found.word for found in frequent.words[:3]] == ["zzz", "hello", "evil"]
     assert list(frequent.ranks[:4]) == [1, 2, 3, None]
     assert (frequent.distinct_words, frequent.tokens) == (116, 122)
@@ -233,7 +233,7 @@ def test_two_vocabularies(roots: list[Path], vocabulary: Vocabulary) -> None:
     assert listed <= {found.word for found in frequent.words}
 
 
-def test_each_vocabulary_counts_words_as_its_settings_say(tmp_path: Path, write_shard: Callable[..., None]) -> None:
+def test_each_vocabulary_uses_its_own_segmentation(tmp_path: Path, write_shard: Callable[..., None]) -> None:
     write_shard(tmp_path, 0, [["乾淨", "干净"]])
     named = [
         NamedVocabulary(name="read", vocabulary=Vocabulary(["乾淨"])),
@@ -249,7 +249,7 @@ def test_each_vocabulary_counts_words_as_its_settings_say(tmp_path: Path, write_
     assert [difference.tokens for difference in report.comparison.differences] == [1, 2]
 
 
-def test_what_cannot_be_compared(roots: list[Path], vocabulary: Vocabulary) -> None:
+def test_measure_refuses_equal_vocabularies_and_more_than_two(roots: list[Path], vocabulary: Vocabulary) -> None:
     named = NamedVocabulary(name="v", vocabulary=vocabulary)
     with pytest.raises(UsageError, match="--vocab w: the same vocabulary as v"):
         measure(roots, [named, NamedVocabulary(name="w", vocabulary=vocabulary)])

@@ -110,13 +110,14 @@ def test_what_the_page_says(report: Report) -> None:
     first, second = report.coverages
     assert f"{first.token_coverage:.1%}{second.token_coverage:.1%}of all words read" in text
     assert "some/lexicon.txt: 5 words, sha256" in text  # in full once
-    assert "Most frequent words left out by lexicon.txt" in text
-    assert "Both have 1 words." in text
+    assert "Most frequent words not in lexicon.txt" in text
+    assert "1 word in both vocabularies." in text
     assert "Only in second.txt" in text
     titles = [coverage.words_per_image.histogram["2-4"] for coverage in report.coverages]
     assert f"{titles[0]} images with 2-4 words of lexicon.txt" in page.text
     assert f"the 2 most frequent words of the corpus: {first.by_size[1].best:.1%}" in page.text
-    assert "All 129 distinct words of the corpus" in text
+    settings = "segmented with the settings of lexicon.txt and second.txt"
+    assert f"The search knows all 129 distinct words of the corpus, {settings}." in text
     assert coverage_page(report) == coverage_page(report)
 
 
@@ -155,9 +156,10 @@ def test_what_the_search_leaves_out_is_said(report: Report) -> None:
     )
     text = " ".join(Page(coverage_page(cut)).text.split())
     times = [found.tokens for found in frequent.words[:3]]
-    assert "The 3 most frequent of 129 distinct words, as lexicon.txt and second.txt make them" in text
+    settings = "segmented with the settings of lexicon.txt and second.txt"
+    assert f"The search knows the 3 most frequent of 129 distinct words, {settings} (" in text
     assert f"({sum(times) / frequent.tokens:.1%} of all words read)" in text
-    assert f"Left out: words that were read {times[-1]} times or less." in text
+    assert f"It lacks words that were read {times[-1]} times or less." in text
     assert not data_of(Page(coverage_page(cut)))["complete"]
 
 
@@ -226,10 +228,12 @@ def test_search_in_a_browser(report: Report, tmp_path: Path, browser: Any) -> No
     assert browser.value("document.activeElement.id") == "query"
     browser.type("ell")
     assert sorted(row[0] for row in rows(browser)) == ["hellish", "hello", "mellow", "yellow"]
-    assert browser.value("document.getElementById('found').textContent") == ("“ell” was never read; these contain it.")
+    assert (
+        browser.value("document.getElementById('found').textContent") == "“ell” was never read. These words contain it:"
+    )
     browser.type("z")
     assert rows(browser) == []
-    for word, ids in (("o’clock", ["left out", "left out"]), ("zzz", ["left out", "2"]), ("Ｃ++", ["2", "left out"])):
+    for word, ids in (("o’clock", ["none", "none"]), ("zzz", ["none", "2"]), ("Ｃ++", ["2", "none"])):
         browser.value("document.getElementById('query').select()")
         browser.type(word)
         assert rows(browser)[0][1:3] == ids, word

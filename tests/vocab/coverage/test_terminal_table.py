@@ -1,4 +1,4 @@
-"""A coverage report as a table for a terminal."""
+"""The terminal table of a coverage report."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ def write(root: Path, write_shard: Callable[..., None]) -> None:
     write_shard(root, 0, [["Hello hello", "you 12"], [], ["$5.00"], ["zzz"], ["你好 zzz evil"]])
 
 
-def test_one_vocabulary(tmp_path: Path, write_shard: Callable[..., None]) -> None:
+def test_table_of_one_vocabulary(tmp_path: Path, write_shard: Callable[..., None]) -> None:
     write(tmp_path, write_shard)
     words = ["hello", "你好", *(f"unseen{'x' * n}" for n in range(998)), "you"]
     report = measure([tmp_path], [NamedVocabulary(name="v", vocabulary=Vocabulary(words))], workers=1)
@@ -44,7 +44,7 @@ def test_one_vocabulary(tmp_path: Path, write_shard: Callable[..., None]) -> Non
     )
 
 
-def test_two_vocabularies_and_two_data_sets(tmp_path: Path, write_shard: Callable[..., None]) -> None:
+def test_table_of_two_vocabularies_and_two_data_sets(tmp_path: Path, write_shard: Callable[..., None]) -> None:
     write(tmp_path / "a", write_shard)
     write(tmp_path / ("long" * 20), write_shard)
     report = measure(
@@ -69,7 +69,7 @@ def test_two_vocabularies_and_two_data_sets(tmp_path: Path, write_shard: Callabl
     assert max(map(len, lines[:sets])) < 80
 
 
-def test_nothing_was_read(tmp_path: Path, write_shard: Callable[..., None]) -> None:
+def test_table_of_an_empty_data_set(tmp_path: Path, write_shard: Callable[..., None]) -> None:
     write_shard(tmp_path, 0, [])
     report = measure([tmp_path], [NamedVocabulary(name="v", vocabulary=Vocabulary(["a"]))], workers=1)
     lines = format_table(report).splitlines()

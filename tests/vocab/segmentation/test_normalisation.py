@@ -1,4 +1,4 @@
-"""normalise: each rule by example, and properties over all of Unicode."""
+"""``normalise``: examples of each rule, and properties over all of Unicode."""
 
 import random
 import sys
@@ -44,7 +44,7 @@ def test_every_character_reaches_a_fixed_point() -> None:
 
 
 def test_random_strings_reach_a_fixed_point() -> None:
-    # Marks, apostrophes, spaces and characters that fold to several are what composition can surprise with.
+    # Composition has its surprises with marks, apostrophes, spaces and characters that fold to several.
     draw = random.Random(5)
     alphabet = [chr(code) for code in range(0x20, 0x3400) if unicodedata.category(chr(code)) not in ("Cn", "Cs", "Co")]
     marks = [char for char in alphabet if unicodedata.combining(char)] + list("ʼ’\u00ad\u200b\u200d ıİſßŉΐ")
@@ -54,7 +54,7 @@ def test_random_strings_reach_a_fixed_point() -> None:
         assert normalise(once) == once, ascii(text)
 
 
-def test_no_invisible_character_is_left() -> None:
+def test_invisible_characters_are_removed_or_become_spaces() -> None:
     every_character = "".join(map(chr, range(sys.maxunicode + 1)))
     ignorable = set(regex.findall(r"\p{Default_Ignorable_Code_Point}", every_character)) - {"\u200b"}
     separating = {*regex.findall(r"[\s\p{Cc}]", every_character), "\u200b"}

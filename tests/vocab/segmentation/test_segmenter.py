@@ -1,4 +1,4 @@
-"""Words of lines: a table of cases, the tables of docs/vocabulary.md, hyphenation, places."""
+"""Segmentation: a table of cases, the tables of docs/vocabulary.md, hyphenation and places."""
 
 import re
 import subprocess
@@ -12,12 +12,12 @@ import pytest
 from ovocr.vocab import LocatedWord, Vocabulary, load_segmenter, locate_words, segment, segment_lines
 from ovocr.vocab.segmentation.chinese import ChineseCutter, import_rjieba, is_mixed, read_dictionary
 from ovocr.vocab.segmentation.normalisation import normalise
-from ovocr.vocab.segmentation.scripts import SYMBOL_WORDS, compile_ascii_words, compile_words
+from ovocr.vocab.segmentation.word_patterns import SYMBOL_WORDS, compile_ascii_words, compile_words
 
 ROOT = Path(__file__).resolve().parents[3]
 
 # line | words, separated by spaces
-# The first ones are lines as build-labels read them in real pictures and receipts.
+# The first lines are OCR results of real images and receipts.
 CASES = r"""
 我是中国人 | 我 是 中国 人
 强力去污符合国标 | 强力 去污 符合 国标
@@ -201,7 +201,7 @@ def table_cases() -> list[tuple[str, str]]:
 
 
 def documented_cases() -> list[tuple[str, str]]:
-    """(line, words) of each row ``| rule | `line` | `words` |`` of docs/vocabulary.md."""
+    """Returns (line, words) of each row ``| rule | `line` | `words` |`` of docs/vocabulary.md."""
     text = (ROOT / "docs" / "vocabulary.md").read_text(encoding="utf-8")
     return [
         (unescape(line), words) for line, words in re.findall(r"^\| .+ \| `(.+)` \| `(.+)` \|$", text, re.MULTILINE)
@@ -213,26 +213,26 @@ def listed(words: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("line", "words"), table_cases())
-def test_cases(line: str, words: str) -> None:
+def test_words_of_lines(line: str, words: str) -> None:
     assert segment(line) == listed(words)
 
 
 @pytest.mark.parametrize(("line", "words"), documented_cases())
-def test_documentation(line: str, words: str) -> None:
+def test_words_of_lines_in_the_documentation(line: str, words: str) -> None:
     assert segment_lines(line.split("⏎")) == listed(words)
 
 
-def test_tables_are_read_whole() -> None:
+def test_both_tables_are_read_completely() -> None:
     assert len(table_cases()) >= 165
     assert len(documented_cases()) >= 45
 
 
 @pytest.mark.parametrize("word", SYMBOL_WORDS)
-def test_symbol_words_are_found_among_others(word: str) -> None:
+def test_symbol_words_are_found_between_other_words(word: str) -> None:
     assert segment(f"a {word.upper()}, {word}中") == ["a", word, word, "中"]
 
 
-def test_all_mixed_dictionary_words_can_occur() -> None:
+def test_all_mixed_dictionary_words_are_found() -> None:
     words, _ = read_dictionary()
     mixed = [word for word in words if not re.fullmatch(r"[\u2e80-\uffff]+", word)]
     assert len(mixed) > 60
@@ -247,8 +247,8 @@ def test_words_are_normalised_and_contain_a_letter() -> None:
             assert any(char.isalpha() for char in word) or word == "々"
 
 
-def test_chinese_words_are_those_of_jieba(tmp_path: Path) -> None:
-    # jieba's own loading in a process and temporary folder of its own: ours must give the same words and leave no file.
+def test_chinese_words_match_jieba(tmp_path: Path) -> None:
+    # jieba loads its dictionary its own way, in a separate process and temporary folder.
     text = "他来到了网易杭研大厦。工信处女干事每月经过下属科室都要亲口交代24口交换机等技术性器件的安装工作"
     code = f"import jieba; print('|'.join(w for w in jieba.cut({text!r}) if w.isalpha()))"
     environment = {"TMPDIR": str(tmp_path), "PYTHONIOENCODING": "utf-8", "PYTHONWARNINGS": "ignore"}
@@ -256,7 +256,7 @@ def test_chinese_words_are_those_of_jieba(tmp_path: Path) -> None:
     assert segment(text) == theirs.stdout.decode("utf-8").strip().split("|")
 
 
-def test_loading_is_quiet_and_leaves_no_file(tmp_path: Path) -> None:
+def test_loading_prints_nothing_and_leaves_no_file(tmp_path: Path) -> None:
     code = "from ovocr.vocab import segment; print(ascii(segment('北京 ok')))"
     environment = {"TMPDIR": str(tmp_path), "PYTHONPYCACHEPREFIX": str(tmp_path / "bytecode"), "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
@@ -265,11 +265,11 @@ def test_loading_is_quiet_and_leaves_no_file(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] in ([], ["bytecode"])
 
 
-def test_the_segmenter_is_shared() -> None:
+def test_load_segmenter_is_cached() -> None:
     assert load_segmenter() is load_segmenter()
 
 
-def test_the_words_that_are_not_all_han_are_found_without_reading_the_dictionary_whole() -> None:
+def test_mixed_words_of_the_cutter_match_the_dictionary() -> None:
     words = [word for word in read_dictionary()[0] if is_mixed(word)]
     assert ChineseCutter().mixed_words == words
     assert {"c++", "t恤", "1号店"} <= {word.casefold() for word in words}
@@ -279,11 +279,11 @@ def test_the_words_that_are_not_all_han_are_found_without_reading_the_dictionary
     "line", ["0" * 300_000, "a'" * 150_000, "e\u0301\u0323" * 100_000, "a&" * 150_000, "-" * 300_000]
 )
 def test_long_lines_take_linear_time(line: str) -> None:
-    # Quadratic time would be hours here.
+    # Quadratic time would take hours.
     assert sum(map(len, segment(line))) <= len(line)
 
 
-def test_spans_do_not_overlap_and_join_to_the_words() -> None:
+def test_spans_do_not_overlap_and_give_the_words() -> None:
     for line, _ in table_cases():
         text = normalise(line)
         spans = list(load_segmenter().spans(text))
@@ -317,28 +317,28 @@ def test_hyphenation(lines: list[str], words: list[str]) -> None:
     assert segment_lines(lines) == words
 
 
-def test_places_are_fractions_of_the_displayed_line() -> None:
+def test_places_are_fractions_of_the_display_width() -> None:
     # 北京 takes 4 of 8 columns, the space 1, abc 3.
     assert locate_words(["北京 abc"]) == [LocatedWord("北京", 0, 0.0, 4 / 8), LocatedWord("abc", 0, 5 / 8, 1.0)]
 
 
-def test_combining_marks_take_no_width() -> None:
+def test_combining_marks_have_no_width() -> None:
     assert locate_words(["x\u0323y zz"]) == [LocatedWord("x\u0323y", 0, 0.0, 2 / 5), LocatedWord("zz", 0, 3 / 5, 1.0)]
 
 
-def test_punctuation_and_invisible_characters_in_places() -> None:
-    # Normalised: "$ab, cd!" of 8 columns.
+def test_places_count_punctuation_but_not_invisible_characters() -> None:
+    # Normalised: "$ab, cd!", 8 columns.
     assert locate_words(["$a\u200db, cd!"]) == [LocatedWord("ab", 0, 1 / 8, 3 / 8), LocatedWord("cd", 0, 5 / 8, 7 / 8)]
 
 
-def test_words_of_one_chinese_run_share_its_width() -> None:
+def test_places_of_words_in_one_chinese_run() -> None:
     assert locate_words(["清华大学北京"]) == [
         LocatedWord("清华大学", 0, 0.0, 8 / 12),
         LocatedWord("北京", 0, 8 / 12, 1.0),
     ]
 
 
-def test_a_hyphenated_word_stands_at_its_first_part() -> None:
+def test_a_hyphenated_word_has_the_place_of_its_first_part() -> None:
     assert locate_words(["x inter-", "national y"]) == [
         LocatedWord("x", 0, 0.0, 1 / 8),
         LocatedWord("international", 0, 2 / 8, 7 / 8),
@@ -346,21 +346,21 @@ def test_a_hyphenated_word_stands_at_its_first_part() -> None:
     ]
 
 
-def test_places_lie_within_the_line() -> None:
+def test_places_are_within_the_line() -> None:
     for line, _ in table_cases():
         for word in locate_words([line]):
             assert 0.0 <= word.start < word.end <= 1.0
 
 
-def test_most_words_of_the_lexicon_are_words_when_they_stand_alone(lexicon: Vocabulary) -> None:
+def test_most_words_of_the_lexicon_are_not_cut(lexicon: Vocabulary) -> None:
     ids = range(0, len(lexicon), 37)
     cut = [id for id in ids if segment(lexicon.word(id)) != [lexicon.word(id)]]
-    # Of the list's English words only those are cut that are likelier to be two: thankyou, ofthe.
+    # English words are cut only if two words are likelier: thankyou, ofthe.
     assert len([id for id in cut if id >= 182_594]) < 0.005 * len([id for id in ids if id >= 182_594])
     assert len(cut) < 0.04 * len(ids)
 
 
-def test_rjieba_gives_the_words_of_jieba() -> None:
+def test_rjieba_finds_the_same_words_as_jieba() -> None:
     words, _ = read_dictionary()
     han = [word for word in words if re.fullmatch(r"[\u4e00-\u9fd5]+", word)]
     characters = sorted(set("".join(han)))
@@ -378,7 +378,7 @@ def test_rjieba_gives_the_words_of_jieba() -> None:
     )
 
 
-def test_the_pattern_for_ascii_finds_what_the_other_one_finds() -> None:
+def test_ascii_pattern_matches_like_the_full_pattern() -> None:
     mixed = [normalise(word) for word in ChineseCutter().mixed_words]
     full, plain = compile_words(mixed), compile_ascii_words(mixed)
     random = Random(1)

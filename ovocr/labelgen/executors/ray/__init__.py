@@ -1,5 +1,5 @@
-"""Makes the shards of a run on the nodes of a Ray cluster: retried tasks on actors that load the engine once."""
+"""Makes the shards of a run with actors on the nodes of a Ray cluster. Lost actors are replaced, shards retried."""
 
-from ovocr.labelgen.executors.ray.driver import open_ray_executor
+from ovocr.labelgen.executors.ray.ray_executor import open_ray_executor
 
 __all__ = ["open_ray_executor"]

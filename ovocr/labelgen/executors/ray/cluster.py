@@ -1,4 +1,4 @@
-"""The Ray cluster of a run: the one that is there, or one on this machine for as long as the run lasts."""
+"""The Ray cluster of a run: a running one, or one started on this machine for the run."""
 
 import os
 import socket
@@ -13,30 +13,30 @@ from ovocr.processes.cores import available_cores
 from ovocr.processes.termination import terminable
 
 _LOOPBACK = "127.0.0.1"
-# Ray's own name for one on this machine.
+# Ray's address for a cluster on this machine.
 _LOCAL = "local"
 CONNECT_TIMEOUT_S = 5.0
 _LONGEST_REASON = 300  # characters
 
 
 @dataclass(frozen=True)
-class Need:
+class ActorResources:
     """What an actor occupies of its node."""
 
     cpus: int
     gpus: int = 0
 
-    def times_in(self, resources: dict[str, float]) -> int:
-        """How many such actors have room in them."""
-        times = int(resources.get("CPU", 0) // self.cpus)
-        return min(times, int(resources.get("GPU", 0) // self.gpus)) if self.gpus else times
+    def count_in(self, resources: dict[str, float]) -> int:
+        """Returns how many such actors fit in a node's resources."""
+        count = int(resources.get("CPU", 0) // self.cpus)
+        return min(count, int(resources.get("GPU", 0) // self.gpus)) if self.gpus else count
 
 
 @contextmanager
 def connected() -> Iterator[None]:
-    """Be a driver of the cluster that RAY_ADDRESS names or that runs on this machine, else of one made for this block.
+    """Connects to the cluster of RAY_ADDRESS, or of this machine, else starts one for this block.
 
-    A program that is one already stays so. Raises UsageError where RAY_ADDRESS leads nowhere.
+    Uses the connection of a program that is connected already. Raises UsageError if RAY_ADDRESS cannot be reached.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
@@ -44,31 +44,31 @@ def connected() -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    # Ray prints what befalls its processes, on standard output, which may be someone's JSON: we say it ourselves.
+    # Ray prints messages about its processes on standard output, which may be our JSON. The executor reports them.
     with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
         try:
             _connect()
-            _say_where()
-            # Ray has put its own handler in the place of the one that was there.
+            _report_cluster()
+            # Ray replaced the signal handler.
             with terminable():
                 yield
         finally:
             ray.shutdown()
 
 
-def room(need: Need) -> int:
-    """How many such actors the cluster has room for, were it all ours."""
-    return sum(need.times_in(node["Resources"]) for node in _nodes())
+def actor_capacity(resources: ActorResources) -> int:
+    """Returns how many such actors fit in the cluster if nothing else runs on it."""
+    return sum(resources.count_in(node["Resources"]) for node in _nodes())
 
 
-def check_room(need: Need) -> None:
-    """Raises UsageError where no node can ever hold an actor."""
-    if room(need):
+def check_capacity(resources: ActorResources) -> None:
+    """Raises UsageError if no node is large enough for an actor."""
+    if actor_capacity(resources):
         return
     largest = max((int(node["Resources"].get("CPU", 0)) for node in _nodes()), default=0)
     raise UsageError(
-        f"--executor ray: no node of the cluster has room for an actor (CPUs: {need.cpus}, GPUs: {need.gpus}; the "
-        f"largest node has {largest} CPUs); give fewer --workers or add nodes"
+        f"--executor ray: no node of the cluster has room for an actor (CPUs: {resources.cpus}, "
+        f"GPUs: {resources.gpus}; the largest node has {largest} CPUs); give fewer --workers or add nodes"
     )
 
 
@@ -87,9 +87,9 @@ def _connect() -> None:
         if address is None:
             _start_local(quiet)
         else:
-            # By any other name Ray would not use the token that `ray start` has left on this machine.
+            # With another address Ray would not use the token that `ray start` left on this machine.
             ray.init(address="auto", **quiet)
-    except SystemExit:  # what Ray makes of SIGTERM
+    except SystemExit:  # raised by Ray on SIGTERM
         raise KeyboardInterrupt from None
     except (ray.exceptions.RayError, ConnectionError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:_LONGEST_REASON]
@@ -100,7 +100,7 @@ def _connect() -> None:
 
 
 def _find_cluster() -> str | None:
-    """HOST:PORT of the cluster that is there. Raises UsageError where RAY_ADDRESS names none."""
+    """Returns HOST:PORT of the running cluster, None without one. Raises UsageError if RAY_ADDRESS names no cluster."""
     from ray._private import services
 
     given = os.environ.get("RAY_ADDRESS", "")
@@ -108,10 +108,10 @@ def _find_cluster() -> str | None:
         return None
     try:
         if "://" in given:
-            raise ValueError("a client's address: the driver has to be on a node")
+            raise ValueError("a client's address: the driver must run on a node")
         address = services.canonicalize_bootstrap_address("auto") or ""  # RAY_ADDRESS, or what `ray start` left behind
         host, _, port = address.rpartition(":")
-        # Ray itself would try for two minutes.
+        # Ray would try for two minutes.
         with socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S):
             return address
     except (OSError, ValueError, OverflowError) as error:
@@ -124,11 +124,11 @@ def _find_cluster() -> str | None:
 
 
 def _start_local(quiet: dict[str, Any]) -> None:
-    """A cluster of this machine alone, which nothing outside it can reach."""
+    """Starts a cluster that listens on loopback only."""
     import ray
     from ray._private import ray_constants
 
-    # Ray replaces 127.0.0.1 by the machine's address, unless its clusters are turned off, as on macOS and Windows.
+    # Ray replaces 127.0.0.1 by the machine's address unless clusters are disabled, as on macOS and Windows.
     ray_constants.ENABLE_RAY_CLUSTER = False
     ray.init(address=_LOCAL, num_cpus=available_cores(), include_dashboard=False, _node_ip_address=_LOOPBACK, **quiet)
     if any(node["NodeManagerAddress"] != _LOOPBACK for node in _nodes()):
@@ -138,7 +138,7 @@ def _start_local(quiet: dict[str, Any]) -> None:
         )
 
 
-def _say_where() -> None:
+def _report_cluster() -> None:
     import ray
 
     nodes = _nodes()

@@ -1,4 +1,4 @@
-"""Locks of shards whose holder may be about to die."""
+"""Locks whose holder may be about to die."""
 
 import time
 from collections.abc import Iterator
@@ -12,9 +12,9 @@ _PAUSE_S = 0.2
 
 
 @contextmanager
-def locked_in_time(path: Path, busy: str, patience_s: float) -> Iterator[None]:
-    """As ``locked``, but wait up to ``patience_s`` seconds for the holder to let go."""
-    deadline = time.monotonic() + patience_s
+def locked_within(path: Path, busy: str, timeout_s: float) -> Iterator[None]:
+    """Holds a lock as ``locked`` does, but waits up to ``timeout_s`` seconds for another holder to release it."""
+    deadline = time.monotonic() + timeout_s
     with ExitStack() as lock:
         while True:
             try:

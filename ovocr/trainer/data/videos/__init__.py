@@ -1,1 +1,1 @@
-"""Lists of videos and their frames. Imports data."""
+"""Lists of videos and their decoded frames. Imports only modules of data."""

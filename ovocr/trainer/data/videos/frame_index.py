@@ -1,4 +1,4 @@
-"""Which frames a video has, and from where each can be decoded: by the packets of its container, without decoding."""
+"""The frames of a video and the key frame to decode each from, found from the container's packets without decoding."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ovocr.trainer.data.images import DecodeError
 
-# A video of more packets is refused: by then its index alone takes tens of megabytes.
+# Larger videos are refused: their index alone takes tens of megabytes.
 MAX_PACKETS = 1_000_000
 
 _NO_TIME = np.iinfo(np.int64).min
@@ -17,11 +17,12 @@ _SHOWN_BIT_OF_VP8 = 0x10  # show_frame in the first byte of a frame (RFC 6386, s
 
 
 class Packets(NamedTuple):
-    """A video stream's packets in the order of decoding, int64 or bool [P].
+    """The packets of a video stream in decoding order, int64 or bool [P].
 
-    times: when each is shown, in units of the stream; the smallest int64 where the container does not say.
-    keys: whether decoding can begin there. shown: whether its frame is; those that an edit list cuts off are not.
-    damaged: whether it is known to lack something.
+    times: presentation time in units of the stream; the smallest int64 if the container does not give it.
+    keys: whether decoding can start at the packet.
+    shown: whether its frame is shown; an edit list may cut it off.
+    damaged: whether the packet is known to be incomplete.
     """
 
     times: NDArray[np.int64]
@@ -31,23 +32,23 @@ class Packets(NamedTuple):
 
 
 class FrameIndex(NamedTuple):
-    """Frames in the order they are shown: when each is, and the time of the key frame to decode from. int64 [N]."""
+    """Frames in the order shown: each one's time, and the time of the key frame to decode from. int64 [N]."""
 
     times: NDArray[np.int64]
     starts: NDArray[np.int64]
 
 
 def list_packets(packets: Iterable[Packet], codec: str) -> Packets:
-    """Go through all of a stream's packets. Raises DecodeError where they are too many."""
+    """Reads all packets of a stream. Raises DecodeError if there are too many."""
     times: list[int] = []
     keys: list[bool] = []
     shown: list[bool] = []
     damaged: list[bool] = []
     for packet in packets:
-        if not packet.size:  # what PyAV ends a stream with
+        if not packet.size:  # PyAV ends a stream with an empty packet
             continue
         if codec == "vp8" and not memoryview(packet)[0] & _SHOWN_BIT_OF_VP8:
-            continue  # a picture that others are predicted from, and nothing else
+            continue  # a reference frame, never shown
         if len(times) == MAX_PACKETS:
             raise DecodeError(f"a video of more than {MAX_PACKETS} frames")
         times.append(_NO_TIME if packet.pts is None else packet.pts)
@@ -58,10 +59,10 @@ def list_packets(packets: Iterable[Packet], codec: str) -> Packets:
 
 
 def index_frames(packets: Packets) -> FrameIndex | None:
-    """The frames, where times tell them apart and each has a key frame to begin at; None: decode from the beginning.
+    """Returns the frames if their times are distinct and each has a key frame; None means: decode from the start.
 
-    A frame is decoded from the last key frame before it in the order of decoding. If it is shown before that one (an
-    open group of pictures: it is predicted from the group before, too), from the key frame before that.
+    A frame is decoded from the last key frame before it in decoding order. If it is shown before that key frame (an
+    open group of pictures, also predicted from the previous group), it is decoded from the key frame before.
     """
     times, order = packets.times, np.arange(len(packets.times))
     if not packets.shown.any() or _NO_TIME in times or len(np.unique(times)) < len(times):

@@ -1,4 +1,4 @@
-"""The lines of a text file that name something, by number, however many they are: an index of every 64th of them."""
+"""Random access to the lines of a large text file, with an index of every 64th line."""
 
 import mmap
 from collections.abc import Iterator
@@ -9,16 +9,16 @@ import numpy as np
 
 from ovocr.base.errors import OvocrError
 
-_STRIDE = 64  # of 70 million lines the index is 17 MB, and a line is found in some 30 microseconds
-_CHUNK = 1 << 23  # bytes looked through at once
+_STRIDE = 64  # for 70 million lines the index takes 17 MB, and a lookup about 30 microseconds
+_CHUNK = 1 << 23  # bytes scanned at once
 _BOM = b"\xef\xbb\xbf"
 
 
 class ListLines:
-    """Lines that are neither blank nor begin with #, numbered from 0; the file stays where it is, mapped into memory.
+    """The lines that are neither blank nor start with #, numbered from 0; the file is mapped into memory.
 
-    A pickled one holds the path and the index, and opens the file again. Raises OvocrError, naming the file, where it
-    cannot be read or has no line, and later where it is another than it was.
+    Pickling keeps the path and the index and reopens the file. Raises OvocrError naming the file if it cannot be read
+    or has no lines, and later if it has changed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -29,14 +29,14 @@ class ListLines:
             raise OvocrError(f"{path}: an empty file")
         offsets, numbers, self._count = _index(self._mapped())
         if not self._count:
-            raise OvocrError(f"{path}: no line but blank ones and comments")
+            raise OvocrError(f"{path}: contains only blank lines and comments")
         self._offsets, self._numbers = np.concatenate(offsets), np.concatenate(numbers)
 
     def __len__(self) -> int:
         return self._count
 
     def __getitem__(self, index: int) -> tuple[int, bytes]:
-        """A line's number in the file, from 1, and its text without the line end. Raises IndexError."""
+        """Returns a line's number in the file, from 1, and its text without the line end. Raises IndexError."""
         if not 0 <= index < self._count:
             raise IndexError(f"line {index} of {self._count}")
         block, place = divmod(index, _STRIDE)
@@ -54,15 +54,15 @@ class ListLines:
     def _mapped(self) -> mmap.mmap:
         if self._data is None:
             if self._read_state() != self._state:
-                raise OvocrError(f"{self.path}: changed since the start; start again")
+                raise OvocrError(f"{self.path}: changed since the start; start the command again")
             with self.path.open("rb") as file:
                 self._data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         return self._data
 
     def _read_state(self) -> tuple[int, int]:
-        """Size and time of the last change."""
+        """Returns the file's size and modification time."""
         try:
-            with self.path.open("rb"):  # that it may be read is told now
+            with self.path.open("rb"):  # reports missing permission now
                 state = self.path.stat()
         except FileNotFoundError:
             raise OvocrError(f"{self.path}: no such file") from None
@@ -72,7 +72,7 @@ class ListLines:
 
 
 def _index(data: mmap.mmap) -> tuple[list[Any], list[Any], int]:
-    """Offsets and numbers of every _STRIDE-th line that counts, as int64 arrays by chunk, and how many count."""
+    """Returns offsets and numbers of every _STRIDE-th entry, as int64 arrays by chunk, and the number of entries."""
     offsets, numbers, count, number = [], [], 0, 1
     at = len(_BOM) if data[: len(_BOM)] == _BOM else 0
     while at < len(data):
@@ -83,7 +83,7 @@ def _index(data: mmap.mmap) -> tuple[list[Any], list[Any], int]:
         starts = starts[starts < len(chunk)]
         first = chunk[starts]
         entry = (first != ord("#")) & (first != ord("\n"))
-        for line in np.flatnonzero(entry & (first <= ord(" "))):  # rare: perhaps nothing but spaces
+        for line in np.flatnonzero(entry & (first <= ord(" "))):  # rare: may contain only spaces
             entry[line] = _is_entry(text[starts[line] : text.find(b"\n", starts[line]) + 1 or None])
         lines = np.flatnonzero(entry)
         indexed = lines[-count % _STRIDE :: _STRIDE]
@@ -94,7 +94,7 @@ def _index(data: mmap.mmap) -> tuple[list[Any], list[Any], int]:
 
 
 def _lines(data: mmap.mmap, at: int, number: int) -> Iterator[tuple[int, bytes]]:
-    """The lines that count from an offset on, with their numbers."""
+    """Yields the entries from an offset on, with their line numbers."""
     while at < len(data):
         end = data.find(b"\n", at) + 1 or len(data)
         line = data[at:end]

@@ -1,4 +1,4 @@
-"""A video's time axis: virtual frames spread evenly over the real ones, and which of them a clip takes."""
+"""A video's time axis: virtual frames spread evenly over the real ones, and the virtual frames of a clip."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,11 +7,11 @@ from ovocr.trainer.data.hashing import mix, seed_key
 
 
 def clip_times(frames: int, sampled_frames: int, *, seed: int, position: int | None) -> NDArray[np.int64]:
-    """A clip's virtual frames, one of each of ``frames`` equal bins of consecutive ones: int64 [frames], ascending.
+    """Returns a clip's virtual frames, one from each of ``frames`` equal bins: int64 [frames], ascending.
 
     sampled_frames: virtual frames of a video, numbered from 0; a multiple of ``frames``.
-    position: of the sample in the course of a run; with the seed it decides what is drawn of each bin, by a hash of
-        (seed, position, bin). None: the middle one of each bin (of an even number the later of the two).
+    position: position of the sample in the run. The frame of each bin is drawn by a hash of (seed, position, bin). None
+        selects the middle frame of each bin (the later one if the number is even).
 
     Raises ValueError for numbers that do not fit each other.
     """
@@ -27,10 +27,11 @@ def clip_times(frames: int, sampled_frames: int, *, seed: int, position: int | N
 
 
 def real_frames(times: NDArray[np.int64], sampled_frames: int, count: int) -> NDArray[np.int64]:
-    """The real frame, of ``count`` in the order they are shown, that stands at each virtual one: int64 like ``times``.
+    """Returns the real frame, out of ``count`` in the order shown, at each virtual frame: int64 like ``times``.
 
-    Virtual frame 0 is the first real one, the last is the last, and v is v * (count - 1) / (sampled_frames - 1) to the
-    nearest whole number, halves upwards; it is computed in integers. Of fewer real frames some stand several times.
+    Virtual frame v is at v * (count - 1) / (sampled_frames - 1), rounded to the nearest integer, halves upwards, in
+    integer arithmetic: the first is the first real frame, the last the last. If there are fewer real frames, some
+    repeat.
     """
     steps = max(1, sampled_frames - 1)
     return (2 * times * (count - 1) + steps) // (2 * steps)

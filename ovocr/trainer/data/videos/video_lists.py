@@ -1,4 +1,4 @@
-"""Lists of videos, a line a video, as one list of samples: clips and class ids."""
+"""Lists of videos, one video per line, as samples: clips and class ids."""
 
 import re
 from collections.abc import Sequence
@@ -10,26 +10,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovocr.base.errors import MissingExtraError, OvocrError
+from ovocr.base.plural import counted
 from ovocr.trainer.data.samples import Sample
 from ovocr.trainer.data.videos.list_lines import ListLines
 from ovocr.trainer.data.videos.time_axis import clip_times
 
 _NUMBER = re.compile(rb"-?[0-9]+")
-_MOST_DIGITS = 18  # of what int64 holds
+_MOST_DIGITS = 18  # fits int64
 _COUNTED_AT_ONCE = 1 << 20
 
 
 class VideoLine(NamedTuple):
-    """A line of a list."""
+    """A line of a list: path and class ids."""
 
     path: str
     ids: list[int]
 
 
 def parse_line(line: bytes) -> VideoLine:
-    """A path, then class ids: behind the first tab, or else the whole numbers that the line ends with.
+    """Parses a path followed by class ids: after the first tab, or else the integers at the end of the line.
 
-    Raises OvocrError that says what is wrong with the line.
+    Raises OvocrError describing the problem of the line.
     """
     try:
         line.decode("utf-8")
@@ -46,24 +47,24 @@ def parse_line(line: bytes) -> VideoLine:
         raise OvocrError("no path before the class ids")
     for field in fields:
         if not _NUMBER.fullmatch(field) or len(field) > _MOST_DIGITS:
-            raise OvocrError(f"{field.decode()!r} is no class id")
+            raise OvocrError(f"{field.decode()!r} is not a class id")
     return VideoLine(path.decode("utf-8"), [int(field) for field in fields])
 
 
 class VideoSamples:
     """Clips and class ids: list after list, in the order of their lines.
 
-    lists: UTF-8 text files, a line a video; blank lines and those that begin with # do not count. Paths that are not
-        absolute count from the list's folder.
-    labels_stored, label_select: of a line's ids the slice [label_select : label_select + labels_stored] is used.
+    lists: UTF-8 text files, one video per line; blank lines and lines that start with # are ignored. Relative paths are
+        relative to the list's folder.
+    labels_stored, label_select: the slice [label_select : label_select + labels_stored] of a line's ids is used.
     num_classes: these ids must be less.
     image_size: side of the letterboxed frames, pixels.
-    frames: of a clip, each drawn from one of so many equal bins of sampled_frames, which are spread evenly over the
-        video: see ``clip_times``.
-    seed: with the position of a sample it decides what is drawn.
+    frames: frames of a clip, one drawn from each of this many equal bins of sampled_frames, which are spread evenly
+        over the video; see ``clip_times``.
+    seed: seed of the draws, together with the position of a sample.
 
-    Raises MissingExtraError without PyAV, OvocrError that names the list, and at a read one that names list and line.
-    May be pickled, and used on both sides of a fork.
+    Raises MissingExtraError without PyAV, OvocrError naming the list, and on reading an OvocrError naming list and
+    line. Picklable, and usable on both sides of a fork.
     """
 
     vocabulary_path: Path | None = None
@@ -91,15 +92,15 @@ class VideoSamples:
         self.parts = [len(lines) for lines in self._lists]
         self._ends = np.cumsum(self.parts)
         for first in [0, *self._ends[:-1].tolist()]:
-            self._read(first)  # ids too few or too large are an error now, not in the middle of a step
+            self._read(first)  # reports too few or too large ids now instead of during a step
 
     def __len__(self) -> int:
-        """Videos of all lists."""
+        """Returns the number of videos of all lists."""
         return int(self._ends[-1])
 
     def load(self, index: int, position: int | None = None) -> Sample:
-        """A clip and its class ids; see ``clip_times`` for what is drawn. Raises OvocrError naming list and line."""
-        from ovocr.trainer.data.videos.frames import load_frames  # only where PyAV is installed
+        """Returns a clip and its class ids; see ``clip_times``. Raises OvocrError naming list and line."""
+        from ovocr.trainer.data.videos.frames import load_frames  # needs PyAV
 
         place, path, labels = self._read(index)
         times = clip_times(self._frames, self._sampled_frames, seed=self._seed, position=position)
@@ -110,7 +111,7 @@ class VideoSamples:
         return Sample(pixels, labels, times)
 
     def name(self, index: int) -> str:
-        """Where a sample comes from, for messages: LIST:17 (clips/a.mp4)."""
+        """Returns where a sample comes from, for messages: LIST:17 (clips/a.mp4)."""
         _, place, line = self._line(index)
         try:
             return f"{place} ({parse_line(line).path})"
@@ -118,7 +119,7 @@ class VideoSamples:
             return place
 
     def class_counts(self) -> NDArray[np.int64]:
-        """How many videos have each class among the ids that are used; all lists are read through.
+        """Returns the number of videos with each class among the used ids; reads all lists.
 
         Raises OvocrError naming list and line.
         """
@@ -132,7 +133,7 @@ class VideoSamples:
         return _add_counts(counts, waiting)
 
     def _line(self, index: int) -> tuple[Path, str, bytes]:
-        """Folder of the list, LIST:17, and the line's text. Raises IndexError beyond the last sample."""
+        """Returns the list's folder, LIST:17 and the line's text. Raises IndexError beyond the last sample."""
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
         part = int(np.searchsorted(self._ends, index, side="right"))
@@ -141,31 +142,31 @@ class VideoSamples:
         return lines.path.parent, f"{lines.path}:{number}", line
 
     def _read(self, index: int) -> tuple[str, Path, NDArray[np.int64]]:
-        """LIST:17, path of the video, class ids int64 [labels_stored]. Raises OvocrError naming list and line."""
+        """Returns LIST:17, the video's path and its class ids int64 [labels_stored]. Raises OvocrError."""
         folder, place, line = self._line(index)
         path, ids = self._used_ids(place, line)
         return place, folder / path, np.array(ids, dtype=np.int64)
 
     def _used_ids(self, place: str, line: bytes) -> VideoLine:
-        """A line with those of its ids that are used. Raises OvocrError, naming the place, unless all are classes."""
+        """Returns the line with the used ids only. Raises OvocrError, naming the place, unless all are classes."""
         try:
             path, ids = parse_line(line)
         except OvocrError as error:
             raise OvocrError(f"{place}: {error}") from error
         if len(ids) < self._labels.stop:
             raise OvocrError(
-                f"{place}: {len(ids)} class ids, but ids {self._labels.start} to {self._labels.stop - 1} are asked "
-                "for: see label_select and labels_stored"
+                f"{place}: has {counted(len(ids), 'class id')}, but ids {self._labels.start} to "
+                f"{self._labels.stop - 1} are needed; see label_select and labels_stored"
             )
         ids = ids[self._labels]
         for class_id in ids:
             if not 0 <= class_id < self._num_classes:
-                raise OvocrError(f"{place}: {class_id} is no class: there are {self._num_classes}, from 0")
+                raise OvocrError(f"{place}: {class_id} is not a class; class ids are 0 to {self._num_classes - 1}")
         return VideoLine(path, ids)
 
 
 def _add_counts(counts: NDArray[np.int64], ids: list[int]) -> NDArray[np.int64]:
-    """Counts with those of more ids, as long as the largest id asks for."""
+    """Adds the counts of more ids, extending the array to the largest id."""
     found = np.bincount(np.array(ids, dtype=np.int64), minlength=len(counts))
     found[: len(counts)] += counts
     return found

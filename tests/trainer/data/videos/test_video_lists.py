@@ -1,4 +1,4 @@
-"""Lists of videos: their lines, what is wrong with them, and the same batches whatever reads them."""
+"""Lists of videos: their lines, errors, and batches independent of workers and ranks."""
 
 import multiprocessing
 import pickle
@@ -11,7 +11,7 @@ import torch
 
 from ovocr.base.errors import MissingExtraError, OvocrError
 from ovocr.trainer.data.loader import Batch, build_loader
-from ovocr.trainer.data.mixing import OneList
+from ovocr.trainer.data.mixing import ShuffledList
 from ovocr.trainer.data.videos import list_lines, video_lists
 from ovocr.trainer.data.videos.list_lines import ListLines
 from ovocr.trainer.data.videos.time_axis import clip_times
@@ -30,7 +30,7 @@ def write_list(path: Path, text: str | bytes) -> Path:
 
 @pytest.fixture
 def videos_list(tmp_path: Path, make_video: Maker) -> Path:
-    """Five videos of 20 to 60 frames."""
+    """Writes a list of five videos of 20 to 60 frames."""
     for number in range(5):
         make_video(f"clips/{number}.mp4", frames=20 + 10 * number, key_every=5)
     return write_list(tmp_path / "list.txt", "".join(f"clips/{number}.mp4 {number} 9\n" for number in range(5)))
@@ -52,7 +52,7 @@ def videos_list(tmp_path: Path, make_video: Maker) -> Path:
         ("a.mp4\t", "a.mp4", []),
     ],
 )
-def test_a_line_is_a_path_and_ids(line: str, path: str, ids: list[int]) -> None:
+def test_line_is_a_path_and_ids(line: str, path: str, ids: list[int]) -> None:
     assert parse_line(line.encode()) == (path, ids)
 
 
@@ -61,13 +61,13 @@ def test_a_line_is_a_path_and_ids(line: str, path: str, ids: list[int]) -> None:
     [
         (b"1 2 3", "no path before the class ids"),
         (b" \t1 2", "no path before the class ids"),
-        (b"a.mp4\t1 x", "'x' is no class id"),
-        (b"a.mp4\t1 2.5", "'2.5' is no class id"),
-        (b"a.mp4 " + b"1" * 5000, "'1{5000}' is no class id"),
+        (b"a.mp4\t1 x", "'x' is not a class id"),
+        (b"a.mp4\t1 2.5", "'2.5' is not a class id"),
+        (b"a.mp4 " + b"1" * 5000, "'1{5000}' is not a class id"),
         (b"a\xff.mp4 1", "not UTF-8 text: byte 1 of the line"),
     ],
 )
-def test_a_wrong_line_says_what_is_wrong(line: bytes, message: str) -> None:
+def test_error_describes_an_invalid_line(line: bytes, message: str) -> None:
     with pytest.raises(OvocrError, match=message):
         parse_line(line)
 
@@ -88,7 +88,7 @@ def test_lines_are_found_by_number(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         found[len(found)]
 
 
-def test_a_pickled_list_holds_no_text(tmp_path: Path) -> None:
+def test_pickled_list_contains_no_text(tmp_path: Path) -> None:
     path = write_list(tmp_path / "list.txt", "some/video/of/some/name.mp4 1 2\n" * 100_000)
     samples = VideoSamples([path], **CLASSES)
     samples.name(5)
@@ -97,14 +97,14 @@ def test_a_pickled_list_holds_no_text(tmp_path: Path) -> None:
     again = pickle.loads(data)
     assert again.name(99_999) == f"{path}:100000 (some/video/of/some/name.mp4)"
     path.write_text("another.mp4 1 2\n")
-    with pytest.raises(OvocrError, match="list.txt: changed since the start; start again"):
+    with pytest.raises(OvocrError, match="list.txt: changed since the start; start the command again"):
         pickle.loads(data).name(0)
 
 
 # ---- samples ----
 
 
-def test_samples_of_all_lists_in_order(videos_list: Path, make_video: Maker, tmp_path: Path) -> None:
+def test_samples_follow_lists_in_order(videos_list: Path, make_video: Maker, tmp_path: Path) -> None:
     elsewhere = make_video("elsewhere/a b 1.mp4", frames=30)
     (tmp_path / "other").mkdir()
     text = f"# absolute, then relative\n\n{elsewhere}\t3 4 5\n../clips/0.mp4 6 7 8\n"
@@ -134,7 +134,7 @@ def test_clips_are_drawn_by_seed_and_position(videos_list: Path) -> None:
     assert not np.array_equal(sample.pixels, samples.load(4, 18).pixels)
 
 
-def test_every_class_of_a_video_counts_once_among_those_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_used_class_of_a_video_counts_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(video_lists, "_COUNTED_AT_ONCE", 3)
     path = write_list(tmp_path / "list.txt", "".join(f"a.mp4 8 {n % 5} {n % 5} 9\n" for n in range(20)))
     assert VideoSamples([path], **CLASSES, label_select=1).class_counts().tolist() == [4] * 5
@@ -145,14 +145,14 @@ def test_every_class_of_a_video_counts_once_among_those_used(tmp_path: Path, mon
     [
         (None, "list.txt: no such file"),
         ("", "list.txt: an empty file"),
-        ("\n# nothing\n \n", "list.txt: no line but blank ones and comments"),
-        ("#\na.mp4 1\n", "list.txt:2: 1 class ids, but ids 0 to 1 are asked for: see label_select and labels_stored"),
-        ("a.mp4 1 10\n", "list.txt:1: 10 is no class: there are 10, from 0"),
-        ("a.mp4 -1 1\n", "list.txt:1: -1 is no class: there are 10, from 0"),
+        ("\n# nothing\n \n", "list.txt: contains only blank lines and comments"),
+        ("#\na.mp4 1\n", "list.txt:2: has 1 class id, but ids 0 to 1 are needed; see label_select and labels_stored"),
+        ("a.mp4 1 10\n", "list.txt:1: 10 is not a class; class ids are 0 to 9"),
+        ("a.mp4 -1 1\n", "list.txt:1: -1 is not a class; class ids are 0 to 9"),
         ("1 2\n", "list.txt:1: no path before the class ids"),
     ],
 )
-def test_a_list_that_cannot_be_right_is_refused_at_once(tmp_path: Path, text: str | None, message: str) -> None:
+def test_invalid_list_raises_at_the_start(tmp_path: Path, text: str | None, message: str) -> None:
     good = write_list(tmp_path / "good.txt", "a.mp4 1 2\n")
     path = tmp_path / "list.txt"
     if text is not None:
@@ -162,7 +162,7 @@ def test_a_list_that_cannot_be_right_is_refused_at_once(tmp_path: Path, text: st
     assert str(caught.value) == f"{tmp_path}/{message}"
 
 
-def test_no_lists_are_refused() -> None:
+def test_no_lists_raise() -> None:
     with pytest.raises(OvocrError, match="no lists of videos: at least one is needed"):
         VideoSamples([], **CLASSES)
 
@@ -170,15 +170,15 @@ def test_no_lists_are_refused() -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (b"a.mp4 1 99", "99 is no class: there are 10, from 0"),
-        (b"a.mp4 1", "1 class ids, but ids 0 to 1 are asked for: see label_select and labels_stored"),
+        (b"a.mp4 1 99", "99 is not a class; class ids are 0 to 9"),
+        (b"a.mp4 1", "has 1 class id, but ids 0 to 1 are needed; see label_select and labels_stored"),
         (b"\t1 2", "no path before the class ids"),
         (b"\xff\xfe.mp4 1 2", "not UTF-8 text: byte 0 of the line"),
         (b"gone.mp4 1 2", "{0}/gone.mp4: no such file"),
-        (b"list.txt 1 2", "{0}/list.txt: not a video of a kind that is read here (mov, matroska"),
+        (b"list.txt 1 2", "{0}/list.txt: not a video of a supported kind (mov, matroska"),
     ],
 )
-def test_a_later_mistake_names_list_and_line(videos_list: Path, line: bytes, message: str) -> None:
+def test_error_on_reading_names_list_and_line(videos_list: Path, line: bytes, message: str) -> None:
     videos_list.write_bytes(b"# first\n" + videos_list.read_bytes() + line)
     samples = VideoSamples([videos_list], **CLASSES)
     with pytest.raises(OvocrError) as caught:
@@ -187,7 +187,7 @@ def test_a_later_mistake_names_list_and_line(videos_list: Path, line: bytes, mes
     assert samples.name(5).startswith(f"{videos_list}:7")
 
 
-def test_without_pyav_the_extra_is_named(videos_list: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_pyav_names_the_extra(videos_list: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(video_lists, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError) as caught:
         VideoSamples([videos_list], **CLASSES)
@@ -200,7 +200,7 @@ def test_without_pyav_the_extra_is_named(videos_list: Path, monkeypatch: pytest.
 def batches_of(path: Path, *, rank: int = 0, world: int = 1, workers: int = 0) -> list[Batch]:
     samples = VideoSamples([path], **CLASSES, image_size=32, seed=5)
     options = {"pass_batch": 3, "rank": rank, "world": world, "passes": range(1, 5), "workers": workers, "prefetch": 2}
-    return list(build_loader(samples, OneList(len(samples), 5), **options))
+    return list(build_loader(samples, ShuffledList(len(samples), 5), **options))
 
 
 def assert_same(one: list[Batch], other: list[Batch]) -> None:
@@ -209,7 +209,7 @@ def assert_same(one: list[Batch], other: list[Batch]) -> None:
         assert all(torch.equal(x, y) for x, y in zip(a[:4], b[:4], strict=True))
 
 
-def test_worker_processes_and_ranks_change_nothing(videos_list: Path) -> None:
+def test_workers_and_ranks_do_not_change_samples(videos_list: Path) -> None:
     batches = batches_of(videos_list)
     assert batches[0].pixels.shape == (3, 3, 8, 32, 32)
     assert batches[0].times is not None
@@ -228,7 +228,7 @@ def test_worker_processes_and_ranks_change_nothing(videos_list: Path) -> None:
     )
 
 
-def test_spawned_processes_read_the_same(videos_list: Path) -> None:
+def test_spawned_workers_read_the_same_samples(videos_list: Path) -> None:
     samples = VideoSamples([videos_list], **CLASSES, image_size=32)
     here = samples.load(3, 4)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
@@ -237,10 +237,10 @@ def test_spawned_processes_read_the_same(videos_list: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_broken_video_is_skipped_and_named_by_its_place(videos_list: Path, workers: int) -> None:
+def test_broken_video_is_skipped_and_named(videos_list: Path, workers: int) -> None:
     video = videos_list.parent / "clips" / "3.mp4"
     video.write_bytes(b"no video")
     reasons = {reason for batch in batches_of(videos_list, workers=workers) for reason in batch.skipped}
     (reason,) = reasons
-    assert reason.startswith(f"{videos_list}:4: {video}: not a video of a kind that is read here")
+    assert reason.startswith(f"{videos_list}:4: {video}: not a video of a supported kind")
     assert multiprocessing.active_children() == []

@@ -1,0 +1,72 @@
+"""The images of a finished shard of a labelled data set: records and text read side by side."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ovocr.base.errors import OvocrError
+from ovocr.base.escape import for_terminal
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.outcome import Outcome, Status, quarantined
+from ovocr.dataset.reasons import Reason
+from ovocr.dataset.schemas import RECORDS
+from ovocr.dataset.tables import read_batches
+from ovocr.dataset.text import StoredText, read_texts
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledImage:
+    """One input image of a shard.
+
+    place: among the images of its source, from 0. record_id: in the .rec; None without a record.
+    read: its text, or the outcome of an image that could not be read.
+    """
+
+    place: int
+    key: str
+    record_id: int | None
+    read: StoredText | Outcome
+
+
+def read_labelled_images(data_set: LabelledDataSet, number: int) -> Iterator[LabelledImage]:
+    """Yields the images of a finished shard in the order of their source; holds a few in memory.
+
+    Raises OvocrError, naming the file, if a file of the shard cannot be read or does not fit the others.
+    """
+    texts = read_texts(data_set.ocr_path(number))
+    path = data_set.records_path(number)
+    for place, row in enumerate(_read_rows(path)):
+        if row["status"] == Status.QUARANTINED:
+            read: StoredText | Outcome = _quarantine(path, row)
+        else:
+            text = next(texts, None)
+            if text is None or text[0] != row["key"]:
+                raise text_mismatch(data_set, number)
+            read = text[1]
+        yield LabelledImage(place=place, key=row["key"], record_id=row["record_id"], read=read)
+    if next(texts, None) is not None:
+        raise text_mismatch(data_set, number)
+
+
+def text_mismatch(data_set: LabelledDataSet, number: int) -> OvocrError:
+    """Returns the error for texts and records of different images."""
+    return OvocrError(
+        f"{data_set.ocr_path(number)}: does not list the images of {data_set.records_path(number)}; "
+        "put both back as `ovocr build-labels` wrote them"
+    )
+
+
+def _read_rows(path: Path) -> Iterator[dict[str, Any]]:
+    for batch in read_batches(path, RECORDS, ["key", "status", "reason", "detail", "record_id"]):
+        yield from batch.to_pylist()
+
+
+def _quarantine(path: Path, row: dict[str, Any]) -> Outcome:
+    try:
+        return quarantined(Reason(row["reason"]), row["detail"] or "")
+    except ValueError:
+        raise OvocrError(
+            f"{path}: this version of ovocr does not know the reason {for_terminal(str(row['reason']))}; use the "
+            "version that wrote the file"
+        ) from None

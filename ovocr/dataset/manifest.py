@@ -1,0 +1,243 @@
+"""The manifest of a data set: the configuration that its bytes depend on, beside the input."""
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from ovocr.base.errors import OvocrError
+from ovocr.base.files import write_text
+from ovocr.dataset.json_objects import DamagedFileError, ObjectReader, Problem, is_count, read_object
+from ovocr.recordio import MAX_CLASS_ID
+
+FORMAT = 2
+SOURCE_KINDS = ("tar", "rec", "parquet", "folder")
+UNIFORM, IDF = "uniform", "idf"
+WEIGHTINGS = (UNIFORM, IDF)
+MAX_TAGS = 100_000
+MAX_SEED = 2**63 - 1
+_MAX_SIZE = 2**63
+
+
+@dataclass(frozen=True, kw_only=True)
+class TagPolicy:
+    """How the words of an image take its tag slots.
+
+    tags: slots of an image.
+    seed: chooses among the words of an image that has more words than slots.
+    weighting: "uniform" gives each word the same chance, "idf" weights it by its inverse document frequency.
+    repeats: a word takes part as often as it stands in the image, not once.
+    """
+
+    tags: int
+    seed: int
+    weighting: str = UNIFORM
+    repeats: bool = False
+
+    def describe(self) -> dict[str, Any]:
+        """Returns the options of the manifest beside tags and seed; defaults are left out."""
+        weighting = {} if self.weighting == UNIFORM else {"policy": self.weighting}
+        return {**weighting, **({"repeats": True} if self.repeats else {})}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardEntry:
+    """Identifies an input shard: with another size, or other names, it is another source.
+
+    source: path or URL as given. kind: one of SOURCE_KINDS. size: bytes of the source file, if known.
+    start, stop: place of a folder's shard in the sorted list of images. names_sha256: hash of the images' names.
+    """
+
+    source: str
+    kind: str
+    size: int | None = None
+    start: int | None = None
+    stop: int | None = None
+    names_sha256: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the entry of the manifest, also the first values of the shard's statistics."""
+        if self.start is None:
+            return {"source": self.source, "kind": self.kind, "size": self.size}
+        content = {"start": self.start, "stop": self.stop, "names_sha256": self.names_sha256}
+        return {"source": self.source, "kind": self.kind, **content}
+
+    @classmethod
+    def parse(cls, data: object) -> "ShardEntry | None":
+        """Returns the entry in a JSON object, or None if a value is missing or wrong."""
+        if not isinstance(data, dict):
+            return None
+        values: dict[str, Any] = {field.name: data.get(field.name) for field in fields(cls)}
+        sound = isinstance(values["source"], str) and values["kind"] in SOURCE_KINDS
+        sound &= all(is_count(data.get(name, 0)) for name in ("start", "stop"))
+        sound &= values["size"] is None or is_count(values["size"])
+        return cls(**values) if sound else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordsEntry:
+    """The words of a labelled data set. size, sha256: of the vocabulary. segmentation: rules that cut lines into words.
+
+    frequencies: describes the word frequencies; None unless the policy uses them.
+    """
+
+    size: int
+    sha256: str
+    segmentation: dict[str, Any]
+    frequencies: dict[str, Any] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the values of the manifest."""
+        frequencies = {} if self.frequencies is None else {"frequencies": self.frequencies}
+        vocabulary = {"size": self.size, "sha256": self.sha256}
+        return {"vocabulary": vocabulary, "segmentation": self.segmentation, **frequencies}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableEntry:
+    """The table of class ids of a packed data set. key_column, label_columns: names of its columns."""
+
+    num_classes: int
+    sha256: str
+    key_column: str
+    label_columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """Holds no times, no places and nothing about the machines that did the work.
+
+    policy: how tags take the slots; only the number of slots counts for a packed data set.
+    shard_size: images in a shard made from a folder. max_pixels: of an image.
+    versions: of the packages that the bytes depend on.
+    words, engine: of a labelled data set. table: of a packed one.
+    relabelled: of a data set written by relabel: hash of the old manifest, and its versions.
+    """
+
+    policy: TagPolicy
+    shard_size: int
+    max_pixels: int
+    versions: dict[str, Any]
+    shards: tuple[ShardEntry, ...]
+    words: WordsEntry | None = None
+    engine: dict[str, Any] | None = None
+    table: TableEntry | None = None
+    relabelled: dict[str, Any] | None = None
+
+    @property
+    def has_text(self) -> bool:
+        """False for a packed data set: it has no lines, no words, no boxes and no vocabulary."""
+        return self.words is not None
+
+    @property
+    def num_classes(self) -> int:
+        """Class ids are below it."""
+        if self.table is not None:
+            return self.table.num_classes
+        assert self.words is not None
+        return self.words.size
+
+    @property
+    def command(self) -> str:
+        """Name of the command that wrote the data set."""
+        if not self.has_text:
+            return "pack-labels"
+        return "build-labels" if self.relabelled is None else "relabel"
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the JSON object of the file."""
+        sizes = {"shard_size": self.shard_size, "max_pixels": self.max_pixels}
+        shards = [shard.to_json() for shard in self.shards]
+        if self.table is not None:
+            columns = {"key_column": self.table.key_column, "label_columns": list(self.table.label_columns)}
+            return {
+                "format": FORMAT,
+                "num_classes": self.table.num_classes,
+                "options": {"tags": self.policy.tags, **sizes, **columns},
+                "labels": {"sha256": self.table.sha256},
+                "versions": self.versions,
+                "shards": shards,
+            }
+        assert self.words is not None
+        return {
+            "format": FORMAT,
+            "options": {"tags": self.policy.tags, "seed": self.policy.seed, **sizes, **self.policy.describe()},
+            **self.words.to_json(),
+            "engine": self.engine,
+            "versions": self.versions,
+            "shards": shards,
+            **({} if self.relabelled is None else {"relabelled": self.relabelled}),
+        }
+
+    def write(self, path: Path) -> None:
+        """Writes the file, complete or not at all. Raises OSError."""
+        write_text(path, json.dumps(self.to_json(), ensure_ascii=False, indent=2) + "\n")
+
+    @classmethod
+    def parse(cls, data: dict[str, Any]) -> "tuple[Manifest, list[Problem]]":
+        """Returns the manifest and everything that is wrong with it; values that are wrong are replaced."""
+        reader = ObjectReader(data)
+        reader.choice("format", None, (FORMAT,))
+        for name in ("options", "versions"):
+            reader.mapping(name)
+        has_text = "labels" not in data
+        manifest = cls(
+            words=_parse_words(reader) if has_text else None,
+            engine=reader.mapping("engine") if has_text else None,
+            table=None if has_text else _parse_table(reader),
+            policy=TagPolicy(
+                tags=reader.number("options.tags", 1, MAX_TAGS),
+                seed=reader.number("options.seed", 0, MAX_SEED) if has_text else 0,
+                weighting=reader.choice("options.policy", UNIFORM, WEIGHTINGS),
+                repeats=reader.choice("options.repeats", False, (False, True)),
+            ),
+            shard_size=reader.number("options.shard_size", 1, _MAX_SIZE),
+            max_pixels=reader.number("options.max_pixels", 1, _MAX_SIZE),
+            versions=reader.get("versions"),
+            shards=_parse_shards(reader),
+            relabelled=reader.mapping("relabelled") if has_text and "relabelled" in data else None,
+        )
+        return manifest, reader.problems
+
+    @classmethod
+    def read(cls, path: Path) -> "Manifest":
+        """Reads the file. Raises OvocrError, naming the first value that is wrong."""
+        manifest, problems = cls.parse(read_object(path))
+        if not problems:
+            return manifest
+        if problems[0].name == "format":
+            raise OvocrError(f"{path}: format {problems[0].found}; this version of ovocr reads format {FORMAT}")
+        raise DamagedFileError(path, problems[0])
+
+
+def _parse_words(reader: ObjectReader) -> WordsEntry:
+    reader.mapping("vocabulary")
+    frequencies = reader.get("frequencies")
+    return WordsEntry(
+        segmentation=reader.mapping("segmentation"),
+        sha256=reader.text("vocabulary.sha256", "a hash"),
+        size=reader.number("vocabulary.size", 1, MAX_CLASS_ID + 1),
+        frequencies=frequencies if isinstance(frequencies, dict) else None,
+    )
+
+
+def _parse_table(reader: ObjectReader) -> TableEntry:
+    reader.mapping("labels")
+    columns = reader.sequence("options.label_columns")
+    return TableEntry(
+        sha256=reader.text("labels.sha256", "a hash"),
+        num_classes=reader.number("num_classes", 1, MAX_CLASS_ID + 1),
+        key_column=reader.text("options.key_column", "the name of a column"),
+        label_columns=tuple(map(str, columns)),
+    )
+
+
+def _parse_shards(reader: ObjectReader) -> tuple[ShardEntry, ...]:
+    shards = []
+    for number, data in enumerate(reader.sequence("shards")):
+        entry = ShardEntry.parse(data)
+        if entry is None:
+            reader.report(f"shards[{number}]", f"source, kind ({', '.join(SOURCE_KINDS)}) and place", data)
+        else:
+            shards.append(entry)
+    return tuple(shards)

@@ -1,0 +1,103 @@
+"""Whole columns of a shard's records: keys, statuses, and the class ids and boxes of tags."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ovocr.base.errors import OvocrError
+from ovocr.dataset.outcome import Status
+from ovocr.dataset.schemas import RECORDS, records_schema
+from ovocr.dataset.tables import open_table, read_batches, read_columns
+
+_CORNERS = 8
+
+
+class TagColumns(NamedTuple):
+    """The tags of a shard's records. ends: int64 [N], where each record's tags end among all tags.
+
+    ids: int32 [M], class ids. boxes: float32 [M, 8], x1, y1 .. x4, y4 in pixels.
+    """
+
+    ends: npt.NDArray[np.int64]
+    ids: npt.NDArray[np.int32]
+    boxes: npt.NDArray[np.float32]
+
+
+def read_keys(path: Path) -> Iterator[pa.Array]:
+    """Yields the keys of all images, a few at a time. Raises TableError."""
+    for batch in read_batches(path, pa.schema([RECORDS.field("key")])):
+        yield batch.column("key")
+
+
+def find_places(
+    path: Path, *, with_text: bool, status: str | None = None, keys: Sequence[str] = (), class_id: int | None = None
+) -> list[int]:
+    """Returns the places of the rows that meet all conditions that are given. Raises TableError."""
+    names = ["status", *(["key"] if keys else []), *([] if class_id is None else ["tags"])]
+    rows = read_columns(path, records_schema(with_text), names)
+    matches = np.ones(rows.num_rows, bool)
+    if status is not None:
+        matches &= _booleans(pc.equal(rows["status"], status))
+    if keys:
+        matches &= _booleans(pc.is_in(rows["key"], pa.array(keys, pa.string())))
+    if class_id is not None:
+        tags = rows["tags"].combine_chunks()
+        same = _booleans(pc.equal(pc.list_flatten(tags).field("id"), class_id))
+        found = np.zeros(len(tags), bool)
+        found[pc.list_parent_indices(tags).to_numpy()[same]] = True
+        matches &= found
+    return np.flatnonzero(matches).tolist()
+
+
+def find_text_places(path: Path, places: Sequence[int]) -> dict[int, int]:
+    """Returns, for each image at ``places`` that was read, the place of its row of text. Raises TableError."""
+    status = read_columns(path, RECORDS, ["status"])["status"]
+    was_read = _booleans(pc.not_equal(status, Status.QUARANTINED.value))
+    before: npt.NDArray[np.int64] = np.cumsum(was_read) - was_read
+    return {place: int(before[place]) for place in places if was_read[place]}
+
+
+def find_image(path: Path, record_id: int) -> tuple[str, str] | None:
+    """Returns source and key of a record's image; None if no row has the record. Raises TableError."""
+    rows = read_columns(path, RECORDS, ["source", "key", "record_id"])
+    found = rows.filter(pc.equal(rows["record_id"], record_id)).to_pylist()
+    return (found[0]["source"], found[0]["key"]) if found else None
+
+
+def count_class_ids(path: Path) -> npt.NDArray[np.int64]:
+    """Returns the number of images with each class id: int64 [largest class id + 1]. Raises TableError."""
+    with open_table(path) as file:
+        tags = file.read(columns=["tags.list.element.id"])["tags"].combine_chunks()
+        ids = tags.flatten().field("id").to_numpy(zero_copy_only=False)
+        return np.bincount(ids.astype(np.int64))
+
+
+def read_tags(path: Path) -> TagColumns:
+    """Returns the tags of the shard's records with their boxes, in the order of record ids.
+
+    Raises OvocrError if the file cannot be read, has no boxes, or its record ids do not count from 0.
+    """
+    with open_table(path) as file:
+        rows = file.read(columns=["record_id", "tags"]).combine_chunks()
+        record_ids = rows["record_id"].drop_null().to_numpy()
+        tags = rows.filter(rows["record_id"].is_valid())["tags"].combine_chunks()
+        flat = tags.flatten()
+        has_boxes = flat.type.get_field_index("box") >= 0
+        boxes = flat.field("box").flatten().to_numpy(zero_copy_only=False) if has_boxes else np.empty(0, np.float32)
+        ids = flat.field("id").to_numpy(zero_copy_only=False).astype(np.int32)
+        ends = np.cumsum(tags.value_lengths().to_numpy(zero_copy_only=False), dtype=np.int64)
+    if len(boxes) != _CORNERS * len(ids):
+        raise OvocrError(f"{path}: has tags without boxes, so a crop cannot tell which are in it; leave the crop out")
+    if not np.array_equal(record_ids, np.arange(len(record_ids))):
+        raise OvocrError(f"{path}: its record ids do not count from 0; run `ovocr verify` to see all damage")
+    return TagColumns(ends, ids, boxes.reshape(-1, _CORNERS))
+
+
+def _booleans(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bool_]:
+    """Returns False for nulls."""
+    return np.asarray(pc.fill_null(column, False).to_numpy(zero_copy_only=False), bool)

@@ -1,0 +1,142 @@
+"""The rows of a shard's records: the outcome of each image of the input."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ovocr.base.escape import as_text
+from ovocr.dataset.outcome import Outcome, Status, Tag
+from ovocr.dataset.schemas import RECORDS, records_schema
+from ovocr.dataset.statistics import ShardCounts
+from ovocr.dataset.tables import open_table, read_batches, read_rows
+
+_SHOWN_CHARACTERS = 80
+_STATUS_COUNTS = {Status.OK: "ok", Status.DROPPED: "dropped", Status.QUARANTINED: "quarantined"}
+_WORD_COUNTS = ("words_found", "words_in_vocabulary")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordRow:
+    """The row of one image. place: of the row, from 0. record_id: in the .rec; None without a record.
+
+    words_found, words_in_vocabulary: None in a packed data set. tags: boxes as stored, not rounded.
+    """
+
+    place: int
+    source: str
+    key: str
+    status: str
+    reason: str | None
+    detail: str | None
+    record_id: int | None
+    words_found: int | None
+    words_in_vocabulary: int | None
+    tags: list[Tag]
+
+    @property
+    def name(self) -> str:
+        """Returns the row's number and key, for messages."""
+        return f"row {named(self.place, self.key)}"
+
+    @property
+    def was_read(self) -> bool:
+        """Returns True if the image has a row of text."""
+        return self.status in (Status.OK, Status.DROPPED)
+
+
+@dataclass(frozen=True)
+class WordsRow:
+    """The words of one image. class_ids: distinct."""
+
+    status: str
+    words_found: int
+    words_in_vocabulary: int
+    class_ids: list[int]
+
+
+def named(number: int, key: str) -> str:
+    """Returns a number and a key, which is cut if it is long."""
+    return f"{number} ({key if len(key) <= _SHOWN_CHARACTERS else key[: _SHOWN_CHARACTERS - 3] + '...'})"
+
+
+def record_to_row(source: str, key: str, outcome: Outcome, record_id: int) -> dict[str, Any]:
+    """Returns the row of an image. record_id: of its record, if the image gets one."""
+    return {
+        "source": source,
+        "key": key,
+        "status": outcome.status.value,
+        "reason": outcome.reason.value if outcome.reason is not None else None,
+        "detail": as_text(outcome.detail) or None,
+        "record_id": record_id if outcome.status is Status.OK else None,
+        "words_found": outcome.words_found,
+        "words_in_vocabulary": outcome.words_in_vocabulary,
+        "tags": [{"id": tag.id, "line": tag.line, "box": tag.box} for tag in outcome.tags],
+    }
+
+
+def parse_records(rows: pa.RecordBatch | pa.Table, places: Sequence[int]) -> Iterator[RecordRow]:
+    """Yields rows whose nulls have been checked. places: of the rows."""
+    for place, row in zip(places, rows.to_pylist(), strict=True):
+        tags = [Tag(tag["id"], tag.get("line"), tuple(tag["box"]) if "box" in tag else None) for tag in row["tags"]]
+        yield RecordRow(
+            place=place,
+            **{name: row[name] for name in ("source", "key", "status", "reason", "detail", "record_id")},
+            **{name: row.get(name) for name in _WORD_COUNTS},
+            tags=tags,
+        )
+
+
+def read_records(path: Path, places: Sequence[int], *, with_text: bool) -> list[RecordRow]:
+    """Returns the rows at ``places``, ascending; reads only their row groups. Raises TableError."""
+    return list(parse_records(read_rows(path, records_schema(with_text), places), places))
+
+
+def find_records(path: Path, key: str, *, with_text: bool) -> list[RecordRow]:
+    """Returns the rows with this key; reads all columns only of row groups that hold it. Raises TableError."""
+    places: list[int] = []
+    with open_table(path, records_schema(with_text)) as file:
+        column = file.schema_arrow.get_field_index("key")
+        start = 0
+        for group in range(file.num_row_groups):
+            metadata = file.metadata.row_group(group)
+            limits = metadata.column(column).statistics
+            if limits is None or not limits.has_min_max or limits.min <= key <= limits.max:
+                keys = file.read_row_group(group, columns=["key"]).column("key")
+                places += [start + place for place in pc.indices_nonzero(pc.equal(keys, key)).to_pylist()]
+            start += metadata.num_rows
+    return read_records(path, places, with_text=with_text)
+
+
+def read_words(path: Path) -> Iterator[WordsRow]:
+    """Yields the words of each image of a labelled data set, in order. Raises TableError."""
+    for batch in read_batches(path, RECORDS, ["status", *_WORD_COUNTS, "tags.list.element.id"]):
+        tags = batch.column("tags")
+        ids = tags.flatten().field("id").to_pylist()
+        columns = (batch.column(name).to_pylist() for name in ("status", *_WORD_COUNTS))
+        start = 0
+        for status, found, known, count in zip(*columns, tags.value_lengths().to_pylist(), strict=True):
+            yield WordsRow(status, found, known, ids[start : start + count])
+            start += count
+
+
+def count_records(counts: ShardCounts, batch: pa.RecordBatch) -> None:
+    """Adds a batch of records to the counts, all but lines."""
+    counts.input += batch.num_rows
+    for item in pc.value_counts(batch.column("status")).to_pylist():
+        name = _STATUS_COUNTS.get(item["values"])
+        if name is not None:
+            setattr(counts, name, getattr(counts, name) + item["counts"])
+    for item in pc.value_counts(batch.column("reason").drop_null()).to_pylist():
+        counts.reasons[item["values"]] += item["counts"]
+    for name in _WORD_COUNTS:
+        if name in batch.schema.names:
+            setattr(counts, name, getattr(counts, name) + _sum(batch.column(name)))
+    counts.tags += _sum(batch.column("tags").value_lengths())
+
+
+def _sum(column: pa.Array) -> int:
+    return pc.sum(column).as_py() or 0

@@ -1,0 +1,103 @@
+"""Writes the files of one shard."""
+
+import json
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import pyarrow as pa
+
+from ovocr.base.files import locked, partial_path, write_text, written_aside
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.manifest import ShardEntry
+from ovocr.dataset.outcome import Outcome, Status
+from ovocr.dataset.records import record_to_row
+from ovocr.dataset.schemas import OCR, records_schema
+from ovocr.dataset.statistics import FileDescription, ShardCounts, ShardStatistics
+from ovocr.dataset.tables import RowWriter
+from ovocr.dataset.text import text_to_row
+from ovocr.recordio import RecordWriter
+
+
+class ShardWriter:
+    """Writes a shard's images in the order in which they are added; all files appear at the end, or none.
+
+    The statistics come last: they mark the shard as finished, with size and hash of each of its files.
+
+    entry: the input shard. ignored: files of the source that are no images. with_text: write the lines of the images.
+    """
+
+    def __init__(
+        self, data_set: LabelledDataSet, number: int, entry: ShardEntry, *, ignored: int = 0, with_text: bool = True
+    ) -> None:
+        self._data_set = data_set
+        self._number = number
+        self._entry = entry
+        self._with_text = with_text
+        self._start = time.monotonic()
+        self._lock = ExitStack()
+        self._files = ExitStack()
+        self.counts = ShardCounts(ignored=ignored)
+
+    def __enter__(self) -> "ShardWriter":
+        busy = (
+            f"{self._data_set}: shard {self._number} is being written by another process; "
+            "wait for it, or divide the shards with --shard-slice"
+        )
+        with self._lock, self._files:
+            self._lock.enter_context(locked(self._data_set.lock_path(self._number), busy))
+            remove_leftovers(self._data_set, self._number)
+            self._rec = self._files.enter_context(RecordWriter(self._data_set.rec_prefix(self._number)))
+            if self._with_text:
+                self._texts = self._open_rows(self._data_set.ocr_path(self._number), OCR)
+            schema = records_schema(self._with_text)
+            self._records = self._open_rows(self._data_set.records_path(self._number), schema)
+            self._files = self._files.pop_all()
+            self._lock = self._lock.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._lock:
+            self._files.__exit__(kind, error, trace)
+            if error is None:
+                statistics = json.dumps(self._statistics().to_json(), indent=2) + "\n"
+                write_text(self._data_set.stats_path(self._number), statistics)
+
+    def _open_rows(self, path: Path, schema: pa.Schema) -> RowWriter:
+        return self._files.enter_context(RowWriter(self._files.enter_context(written_aside(path)), schema))
+
+    def add(self, key: str, outcome: Outcome) -> None:
+        """Writes the next image."""
+        self._records.append(record_to_row(self._entry.source, key, outcome, self.counts.ok))
+        if self._with_text and outcome.status is not Status.QUARANTINED:
+            self._texts.append(text_to_row(key, outcome))
+        if outcome.status is Status.OK:
+            self._rec.write(self.counts.ok, np.asarray(outcome.slots, np.float32), outcome.jpeg)
+        self.counts.add(outcome)
+
+    def ignore(self) -> None:
+        """Counts an item of the source that is no image."""
+        self.counts.ignored += 1
+
+    def _statistics(self) -> ShardStatistics:
+        """Reads the files back: the hashes are of what the file system returns."""
+        files = self._data_set.data_files(self._number, with_text=self._with_text)
+        return ShardStatistics(
+            entry=self._entry,
+            counts=self.counts,
+            has_text=self._with_text,
+            seconds=round(time.monotonic() - self._start, 3),
+            files={name: FileDescription.of(path) for name, path in files.items()},
+        )
+
+
+def remove_leftovers(data_set: LabelledDataSet, number: int) -> None:
+    """Removes the statistics of a shard that will be written again, and the partial files of a killed run."""
+    stats = data_set.stats_path(number)
+    stats.unlink(missing_ok=True)
+    for path in (stats, *data_set.data_files(number, with_text=True).values()):
+        partial_path(path).unlink(missing_ok=True)

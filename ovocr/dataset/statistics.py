@@ -1,0 +1,179 @@
+"""The statistics of a finished shard: counts, and size and hash of each of its files."""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ovocr.dataset.json_objects import DamagedFileError, ObjectReader, Problem, is_count, read_object
+from ovocr.dataset.manifest import ShardEntry
+from ovocr.dataset.outcome import Outcome, Status
+
+_CHUNK_BYTES = 4 * 2**20
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_STATUSES = ("ok", "dropped", "quarantined")
+_IMAGE_COUNTS = ("input", *_STATUSES, "ignored")
+_TEXT_COUNTS = ("lines", "words_found", "words_in_vocabulary")
+# The entry's values that verification compares; size and names_sha256 are compared when the source is read.
+_COMPARED = ("source", "kind", "start", "stop")
+
+
+def data_file_names(has_text: bool) -> tuple[str, ...]:
+    """Returns the names of a shard's data files."""
+    return ("rec", "idx", "ocr", "records") if has_text else ("rec", "idx", "records")
+
+
+def count_names(has_text: bool) -> tuple[str, ...]:
+    """Returns the names of a data set's counts."""
+    return (*_IMAGE_COUNTS, *(_TEXT_COUNTS if has_text else ()), "tags")
+
+
+@dataclass
+class ShardCounts:
+    """Counts of one shard, or sums over shards.
+
+    input: images. ignored: other files or members of the source.
+    lines, words_found, words_in_vocabulary: of the images that were read; words are counted with repeats.
+    tags: distinct class ids, summed over the images that are ok.
+    reasons: images that were dropped or quarantined for each reason.
+    """
+
+    input: int = 0
+    ok: int = 0
+    dropped: int = 0
+    quarantined: int = 0
+    ignored: int = 0
+    lines: int = 0
+    words_found: int = 0
+    words_in_vocabulary: int = 0
+    tags: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    def add(self, outcome: Outcome) -> None:
+        """Counts one image."""
+        self.input += 1
+        if outcome.status is Status.OK:
+            self.ok += 1
+        elif outcome.status is Status.DROPPED:
+            self.dropped += 1
+        else:
+            self.quarantined += 1
+        if outcome.reason is not None:
+            self.reasons[outcome.reason.value] += 1
+        self.lines += len(outcome.lines)
+        self.words_found += outcome.words_found
+        self.words_in_vocabulary += outcome.words_in_vocabulary
+        self.tags += len(outcome.tags)
+
+    def __add__(self, other: "ShardCounts") -> "ShardCounts":
+        sums: dict[str, Any] = {name: value + vars(other)[name] for name, value in vars(self).items()}
+        return ShardCounts(**sums)
+
+    def to_json(self, *, with_text: bool = True) -> dict[str, Any]:
+        """Returns all counts; those of text only if ``with_text``. Raises ValueError if the images do not add up."""
+        if self.input != self.ok + self.dropped + self.quarantined:
+            raise ValueError(f"counts do not add up: {self}")
+        counts: dict[str, Any] = {name: getattr(self, name) for name in count_names(with_text)}
+        return {**counts, "reasons": dict(sorted(self.reasons.items()))}
+
+
+@dataclass(frozen=True)
+class FileDescription:
+    """Size and hash of a file. sha256: hexadecimal."""
+
+    bytes: int
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Path) -> "FileDescription":
+        """Reads the file from front to back. Raises OSError."""
+        digest = hashlib.sha256()
+        size = 0
+        with open(path, "rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                digest.update(chunk)
+                size += len(chunk)
+        return cls(size, digest.hexdigest())
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardStatistics:
+    """What a shard's JSON file says. seconds: that writing the shard took. files: the data files by name."""
+
+    entry: ShardEntry
+    counts: ShardCounts
+    has_text: bool
+    seconds: float
+    files: Mapping[str, FileDescription]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the JSON object of the file."""
+        counts = self.counts.to_json(with_text=self.has_text)
+        files = {name: asdict(description) for name, description in self.files.items()}
+        return {**self.entry.to_json(), **counts, "seconds": self.seconds, "files": files}
+
+    @classmethod
+    def parse(
+        cls, data: dict[str, Any], entry: ShardEntry, *, has_text: bool
+    ) -> "tuple[ShardStatistics, list[Problem]]":
+        """Returns the statistics and everything that is wrong with them; values that are wrong are replaced.
+
+        entry: of the shard in the manifest.
+        """
+        reader = ObjectReader(data)
+        for name in _COMPARED:
+            if (promised := getattr(entry, name)) != data.get(name):
+                reader.report(name, f"{promised!r} as in manifest.json", data.get(name))
+        counts = _parse_counts(reader, has_text)
+        statistics = cls(
+            entry=entry,
+            counts=counts,
+            has_text=has_text,
+            seconds=data.get("seconds", 0.0),
+            files=_parse_files(reader, has_text),
+        )
+        return statistics, reader.problems
+
+
+def read_counts(path: Path) -> ShardCounts:
+    """Reads the counts of a finished shard. Raises DamagedFileError, naming the first count that is wrong."""
+    data = read_object(path)
+    reader = ObjectReader(data)
+    counts = _parse_counts(reader, any(name in data for name in _TEXT_COUNTS))
+    for problem in reader.problems:
+        raise DamagedFileError(path, problem)
+    return counts
+
+
+def _parse_counts(reader: ObjectReader, has_text: bool) -> ShardCounts:
+    counts = {name: reader.number(name, 0) for name in count_names(has_text)}
+    parts = [counts[name] for name in _STATUSES]
+    if sum(parts) != counts["input"] and not any(problem.name in counts for problem in reader.problems):
+        reader.report(" + ".join(_STATUSES), f"{counts['input']}, the input", sum(parts))
+    reasons = reader.mapping("reasons")
+    if not all(map(is_count, reasons.values())):
+        reader.report("reasons", "counts", reasons)
+        reasons = {}
+    return ShardCounts(**counts, reasons=Counter(reasons))
+
+
+def _parse_files(reader: ObjectReader, has_text: bool) -> dict[str, FileDescription]:
+    files = reader.get("files")
+    names = data_file_names(has_text)
+    if not isinstance(files, dict) or set(files) != set(names) or not all(map(_is_description, files.values())):
+        found = "missing" if files is None else repr(files)
+        reader.problems.append(Problem("files", f"size and sha256 of {', '.join(names)}", found))
+        return {}
+    return {name: FileDescription(files[name]["bytes"], files[name]["sha256"]) for name in names}
+
+
+def _is_description(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and is_count(value.get("bytes"))
+        and isinstance(value.get("sha256"), str)
+        and _SHA256.fullmatch(value["sha256"]) is not None
+    )

@@ -1,0 +1,138 @@
+"""The stored text of a data set's images: what an engine read in each."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from ovocr.base.errors import OvocrError
+from ovocr.dataset.boxes import DECIMALS
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.lines import SCORE_DECIMALS, Line
+from ovocr.dataset.outcome import Outcome
+from ovocr.dataset.schemas import OCR
+from ovocr.dataset.tables import read_batches, read_rows
+
+
+@dataclass(frozen=True)
+class TextShard:
+    """A finished shard: the folder of its data set, and its number."""
+
+    root: Path
+    number: int
+
+    @property
+    def path(self) -> Path:
+        """The Parquet file of its text."""
+        return LabelledDataSet(self.root).ocr_path(self.number)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+
+@dataclass(frozen=True)
+class ImageText:
+    """The text of one image. key: of the image in its source. lines: in reading order; empty without text."""
+
+    key: str
+    lines: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredText:
+    """The text of one image with boxes. width, height: of the stored image, in pixels."""
+
+    width: int
+    height: int
+    lines: list[Line]
+
+
+def find_shards(roots: Iterable[Path]) -> list[TextShard]:
+    """Returns the finished shards of labelled data sets, in order.
+
+    Raises OvocrError if a root is no data set, is packed, has no finished shard, or is named twice.
+    """
+    shards: list[TextShard] = []
+    seen: set[Path] = set()
+    for root in roots:
+        data_set = LabelledDataSet.open(root)
+        if root.resolve() in seen:
+            raise OvocrError(f"{root}: named twice; its words would be counted twice")
+        seen.add(root.resolve())
+        if not data_set.manifest().has_text:
+            raise OvocrError(f"{root}: packed with class ids from a table, it has no text; use `ovocr build-labels`")
+        finished = data_set.finished_shards()
+        if not finished:
+            raise OvocrError(f"{root}: no finished shard yet; let `ovocr build-labels` finish one")
+        shards += [TextShard(data_set.root, number) for number in finished]
+    return shards
+
+
+def text_to_row(key: str, outcome: Outcome) -> dict[str, Any]:
+    """Returns the row of an image that was read."""
+    return {
+        "key": key,
+        "width": outcome.width,
+        "height": outcome.height,
+        "lines": [{"text": line.text, "score": line.score, "box": line.box} for line in outcome.lines],
+    }
+
+
+def read_images(shard: TextShard) -> Iterator[ImageText]:
+    """Yields the text of each image of a shard, in order; holds a few in memory. Raises TableError."""
+    for batch in read_batches(shard.path, OCR, ["key", "lines.list.element.text"]):
+        lines = batch.column("lines")
+        texts = iter(lines.flatten().field("text").to_pylist())
+        lengths = lines.value_lengths().to_pylist()
+        for key, length in zip(batch.column("key").to_pylist(), lengths, strict=True):
+            yield ImageText(key, list(islice(texts, length)))
+
+
+def read_texts(path: Path) -> Iterator[tuple[str, StoredText]]:
+    """Yields key and text of each image that was read, in order; holds a few in memory. Raises TableError."""
+    for batch in read_batches(path, OCR):
+        yield from parse_texts(batch)
+
+
+def read_texts_at(path: Path, places: Sequence[int]) -> list[tuple[str, StoredText]]:
+    """Returns key and text of the rows at ``places``, ascending; reads only their row groups. Raises TableError."""
+    return [text for batch in read_rows(path, OCR, places).to_batches() for text in parse_texts(batch)]
+
+
+def parse_texts(batch: pa.RecordBatch) -> Iterator[tuple[str, StoredText]]:
+    """Yields key and text of rows whose nulls have been checked."""
+    keys, widths, heights = (batch.column(name).to_pylist() for name in ("key", "width", "height"))
+    lines = batch.column("lines")
+    all_lines = _parse_lines(lines.flatten())
+    start = 0
+    for key, width, height, count in zip(keys, widths, heights, lines.value_lengths().to_pylist(), strict=True):
+        yield key, StoredText(width=width, height=height, lines=all_lines[start : start + count])
+        start += count
+
+
+def count_lines(batch: pa.RecordBatch) -> int:
+    """Returns the number of lines in a batch of texts."""
+    return len(batch.column("lines").flatten())
+
+
+def _parse_lines(column: pa.StructArray) -> list[Line]:
+    texts, scores, boxes = (column.field(name) for name in ("text", "score", "box"))
+    return [
+        Line(text, score, tuple(box))
+        for text, score, box in zip(
+            texts.to_pylist(),
+            _round(scores, SCORE_DECIMALS).tolist(),
+            _round(boxes.flatten(), DECIMALS).reshape(-1, 8).tolist(),
+            strict=True,
+        )
+    ]
+
+
+def _round(column: pa.Array, decimals: int) -> npt.NDArray[np.float64]:
+    """Restores numbers that were written with fewer decimals than float32 holds."""
+    return np.round(column.to_numpy().astype(np.float64), decimals)

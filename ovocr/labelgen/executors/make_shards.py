@@ -1,0 +1,124 @@
+"""Makes shards with a pool of workers: reads sources ahead, and writes the outcomes in order."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from ovocr.base.errors import OvocrError
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.outcome import Outcome, quarantined
+from ovocr.dataset.shard_writer import ShardWriter
+from ovocr.labelgen.executors.shard_run import NumberedShard, RunCounts, is_finished
+from ovocr.labelgen.shards.destination import Destination
+from ovocr.labelgen.shards.progress import Progress, say
+from ovocr.labelgen.sources import Ignored, Lost, read_shard
+from ovocr.labelgen.workers.pool import Failure, Job, WorkerPool
+from ovocr.labelgen.workers.tasks import Task
+
+
+@dataclass(frozen=True)
+class _Begin:
+    """Precedes the first image of a shard. finished: another process made the shard; no images and no end follow."""
+
+    finished: bool
+
+
+class _End:
+    """Follows the last image of a shard."""
+
+
+# What the pool passes through beside a job: the image's key, and its outcome if it is known without a job.
+_Note = tuple[str, Outcome | None] | Ignored | _Begin | _End
+
+
+def make_shards(
+    destination: Destination,
+    shards: Sequence[NumberedShard],
+    pool: WorkerPool,
+    task: Task,
+    bar: Progress,
+    retry_quarantined: bool,
+) -> RunCounts:
+    """Makes these shards in order, except those that another process finishes meanwhile.
+
+    pool: workers of the task. Raises OvocrError, OSError.
+    """
+    data_set = destination.data_set
+    made, images, replaced = 0, 0, Counter(pool.replaced)
+    finished = partial(is_finished, data_set, retry_quarantined=retry_quarantined)
+    results = pool.run(_read_shards(shards, task, finished))
+    for number, shard in shards:
+        _check_manifest(data_set)
+        bar.begin(shard)
+        if _skip_finished(results, finished(number)):
+            say(f"shard {number} was made by another process meanwhile")
+        else:
+            destination.begin_shard(number)
+            with ShardWriter(data_set, number, shard.entry, ignored=shard.ignored, with_text=task.with_text) as writer:
+                _write_shard(writer, results, bar)
+            destination.finish_shard(number)
+            made += 1
+            images += writer.counts.input
+        bar.end(shard)
+    return RunCounts(made, images, pool.replaced - replaced)
+
+
+def _skip_finished(results: Iterator[tuple[_Note, Any]], finished: bool) -> bool:
+    """Returns True if another process finished the shard; drains its images.
+
+    finished: whether it is finished now. If it was before its images were read, there are none to drain.
+    """
+    begin, _ = next(results)
+    if isinstance(begin, _Begin) and begin.finished:
+        return True
+    while finished and not isinstance(next(results)[0], _End):
+        pass
+    return finished
+
+
+def _check_manifest(data_set: LabelledDataSet) -> None:
+    """Raises OvocrError if the data set was removed during the run: no shard may be written without a manifest."""
+    if not data_set.manifest_path.exists():
+        raise OvocrError(f"{data_set}: its manifest.json was removed during the run; start the command again")
+
+
+def _read_shards(
+    shards: Sequence[NumberedShard], task: Task, finished: Callable[[int], bool]
+) -> Iterator[tuple[_Note, Job | None]]:
+    """Yields all items of all shards in order, images as jobs, each shard between a begin and an end."""
+    for number, shard in shards:
+        begin = _Begin(finished(number))
+        yield begin, None
+        if begin.finished:
+            continue
+        for item in read_shard(shard):
+            if isinstance(item, Ignored):
+                yield item, None
+            elif isinstance(item, Lost):
+                yield (item.key, quarantined(item.reason, item.detail)), None
+            elif isinstance(prepared := task.prepare(item), Job):
+                yield (item.key, None), prepared
+            else:
+                yield (item.key, prepared), None
+        yield _End(), None
+
+
+def _write_shard(writer: ShardWriter, results: Iterator[tuple[_Note, Any]], bar: Progress) -> None:
+    for note, result in results:
+        if isinstance(note, _Begin | _End):
+            return
+        if isinstance(note, Ignored):
+            writer.ignore()
+            continue
+        key, known = note
+        writer.add(key, known if known is not None else _outcome(result))
+        bar.image()
+
+
+def _outcome(result: Any) -> Outcome:
+    if isinstance(result, Failure):
+        return quarantined(result.reason, result.detail)
+    outcome: Outcome = result
+    return outcome

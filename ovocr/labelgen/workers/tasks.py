@@ -1,0 +1,168 @@
+"""The tasks of a run: label images, or pack them with known class ids."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from typing import Any, Protocol
+
+from ovocr.base.errors import MissingExtraError
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.outcome import Outcome, Status
+from ovocr.dataset.reasons import Reason
+from ovocr.labelgen.engines.interface import EngineChoice, EnginePlan
+from ovocr.labelgen.label_tables import LabelTable
+from ovocr.labelgen.options import MAX_CLASSES, BuildOptions, PackOptions
+from ovocr.labelgen.shards.manifest import describe_pack, text_versions
+from ovocr.labelgen.sources import Found
+from ovocr.labelgen.workers.factories import LabellerFactory, PackerFactory
+from ovocr.labelgen.workers.limits import WorkerLimits
+from ovocr.labelgen.workers.pool import Job, WorkerPool
+from ovocr.vocab.segmentation.word_costs import prepare_word_costs
+
+# Packing takes milliseconds per image. Workers that get one image at a time would often wait for the next.
+IMAGES_AT_ONCE = 8
+
+_NO_LABELS = Outcome(status=Status.DROPPED, reason=Reason.NO_LABELS)
+
+
+class Task(Protocol):
+    """What a run does with its images. Every machine that takes part plans the task itself, from the options.
+
+    with_text: whether images are read. gpus: number of GPUs that the task uses on this machine. useful_workers: number
+    of workers that are useful; None for one per core.
+    """
+
+    with_text: bool
+
+    @property
+    def gpus(self) -> int:
+        """See above."""
+
+    @property
+    def useful_workers(self) -> int | None:
+        """See above."""
+
+    def planner(self) -> Callable[[], "Task"]:
+        """Returns a picklable function that plans the same task on another machine."""
+
+    def describe(self) -> dict[str, Any]:
+        """Returns the parts of the manifest that depend on this machine."""
+
+    def start_workers(self, count: int, data_set: LabelledDataSet, limits: WorkerLimits) -> WorkerPool:
+        """Returns a pool whose workers return an Outcome for each job of ``prepare``. data_set: on this machine."""
+
+    def prepare(self, image: Found) -> Job | Outcome:
+        """Returns the job for an image, or its outcome if that is known without a worker."""
+
+
+@dataclass(frozen=True)
+class LabelTask:
+    """Reads images and gives them tags, for ``build-labels``."""
+
+    options: BuildOptions
+    engine: EnginePlan
+    with_text = True
+
+    @classmethod
+    def plan(cls, options: BuildOptions) -> "LabelTask":
+        """Finds the engine on this machine. Raises UsageError if it is missing."""
+        return cls(options, engine_choice(options).plan())
+
+    @property
+    def gpus(self) -> int:
+        """Number of GPUs that the engine uses."""
+        return self.engine.gpus
+
+    @property
+    def useful_workers(self) -> int | None:
+        """Number of workers that the engine asks for."""
+        return self.engine.workers
+
+    def planner(self) -> Callable[[], Task]:
+        """Plans from the options, because models and packages may lie in other places."""
+        return partial(LabelTask.plan, self.options)
+
+    def describe(self) -> dict[str, Any]:
+        """Returns the engine and the versions of the packages that find words."""
+        return {"engine": self.engine.describe(), "versions": text_versions()}
+
+    def start_workers(self, count: int, data_set: LabelledDataSet, limits: WorkerLimits) -> WorkerPool:
+        """Each worker has an engine. The vocabulary must be in the data set before the first job."""
+        prepare_word_costs()
+        factory = LabellerFactory(
+            engine=self.engine,
+            data_set=data_set,
+            policy=self.options.tag_policy,
+            max_pixels=self.options.max_pixels,
+        )
+        return WorkerPool(
+            factory,
+            workers=count,
+            job_timeout_s=self.options.image_timeout_s,
+            batch_size=self.engine.images_at_once,
+            limits=limits,
+        )
+
+    def prepare(self, image: Found) -> Job:
+        """Returns a job: every image is read."""
+        return Job((image.key, image.data), len(image.data))
+
+
+def engine_choice(options: BuildOptions) -> EngineChoice:
+    """Returns the engine that the options name."""
+    return EngineChoice(options.engine, options.model_dir, options.det_model, options.rec_model, options.precision)
+
+
+@dataclass(frozen=True)
+class PackTask:
+    """Stores images with the class ids of a table, for ``pack-labels``."""
+
+    options: PackOptions
+    table: LabelTable
+    with_text = False
+    gpus = 0
+    useful_workers = None
+
+    @classmethod
+    def plan(cls, options: PackOptions) -> "PackTask":
+        """Loads the table. Raises OvocrError if it cannot be read, MissingExtraError without image decoders."""
+        require_decoders()
+        table = LabelTable.load(
+            options.labels,
+            key_column=options.key_column,
+            label_columns=options.label_columns,
+            num_classes=options.num_classes,
+            limit=MAX_CLASSES,
+        )
+        return cls(options, table)
+
+    def planner(self) -> Callable[[], Task]:
+        """Loads the table on the other machine."""
+        return partial(PackTask.plan, self.options)
+
+    def describe(self) -> dict[str, Any]:
+        """Returns the manifest without its shards."""
+        manifest = describe_pack(self.options, [], self.table)
+        return {name: part for name, part in manifest.to_json().items() if name != "shards"}
+
+    def start_workers(self, count: int, data_set: LabelledDataSet, limits: WorkerLimits) -> WorkerPool:
+        """Workers only decode and encode images."""
+        return WorkerPool(
+            PackerFactory(tags=self.options.tags, max_pixels=self.options.max_pixels),
+            workers=count,
+            job_timeout_s=self.options.image_timeout_s,
+            batch_size=IMAGES_AT_ONCE,
+            limits=limits,
+        )
+
+    def prepare(self, image: Found) -> Job | Outcome:
+        """Returns the outcome of an image without class ids: it need not be decoded."""
+        ids = self.table.ids(image.key)
+        return Job((ids, image.data), len(image.data)) if ids else _NO_LABELS
+
+
+def require_decoders() -> None:
+    """Raises MissingExtraError if the image decoders are not installed."""
+    if any(find_spec(name) is None for name in ("cv2", "PIL")):
+        raise MissingExtraError("pack-labels", "ocr")

@@ -1,0 +1,172 @@
+"""The sections of a head: one class for each kind, and its margin."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from ovocr.trainer.config.settings import SettingPath, Settings
+
+_PositiveFloat = Annotated[float, Field(gt=0)]
+_Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class MarginConfig(Settings):
+    """[heads.NAME.margin]: positive logit = scale * (cos(m1 * theta + m2) - m3). ArcFace by default."""
+
+    scale: float = Field(default=64.0, gt=0, le=100, description="Inverse temperature of the softmax")
+    m1: float = Field(default=1.0, ge=1, description="Factor on the angle")
+    m2: float = Field(default=0.5, ge=0, le=3.14, description="Added to the angle, in radians")
+    m3: float = Field(default=0.0, ge=0, le=2, description="Subtracted from the cosine")
+    filter_threshold: float | None = Field(
+        default=None, gt=0, lt=1, description="Negatives with a greater cosine count as cosine 0; left out: off"
+    )
+    gradient: Literal["exact", "straight_through"] = Field(
+        default="exact", description="Gradient of the margin; straight_through: d logit / d cosine = scale"
+    )
+
+
+class HeadConfig(Settings):
+    """[heads.NAME]: the settings that heads of every kind have."""
+
+    kind: Literal["image", "ocr", "video"]
+    data: tuple[SettingPath, ...] = Field(
+        strict=False,
+        min_length=1,
+        description="Data sets: folders made by build-labels or pack-labels; for video: lists of videos",
+    )
+    mixing_weights: tuple[_PositiveFloat, ...] | None = Field(
+        default=None,
+        strict=False,
+        description="Relative frequency of each data set; left out: the data sets are one list",
+    )
+    global_batch: int = Field(ge=1, le=2**24, description="Samples per step, over all ranks and passes")
+    image_size: int | None = Field(
+        default=None, ge=1, description="Side of the input, in pixels; left out: the backbone's image_size"
+    )
+    labels_stored: int = Field(default=10, ge=1, description="Number of tags read from a record")
+    label_select: int = Field(default=0, ge=0, description="Index of the first tag read from a record")
+    labels_per_sample: int = Field(
+        default=8, ge=1, description="Tags drawn per image and pass; each is a classification of its own"
+    )
+    sample_rate: float = Field(default=0.1, gt=0, le=1, description="Share of the class centers drawn as negatives")
+    sampling: Literal["independent", "shared"] = Field(
+        default="independent", description="Draw negatives for each tag slot, or once for all slots"
+    )
+    mask_own_tags: bool = Field(default=True, description="Never use an image's own tags as its negatives")
+    embedding_norm: Literal["none", "batch"] = Field(
+        default="none",
+        description="Normalise embeddings before the class centers; batch: per channel over the global batch of a pass",
+    )
+    loss_weight: float = Field(default=1.0, gt=0, le=1_000_000, description="Weight of this head in the total loss")
+    optimizer: Literal["adamw", "sgd"] = Field(
+        default="adamw", description="Row-wise optimizer of the class centers; sgd has momentum"
+    )
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="Momentum of sgd")
+    lr_scale: float = Field(
+        default=1.0, gt=0, le=1_000_000, description="Factor on the learning rate of the class centers"
+    )
+    num_classes: int | None = Field(
+        default=None, ge=1, le=2**24, description="Number of class centers; left out: taken from the data sets"
+    )
+    init_from: SettingPath | None = Field(
+        default=None, description="Folder of a run whose head of the same name provides the initial class centers"
+    )
+    init_map: SettingPath | None = Field(
+        default=None,
+        description="Class map of `ovocr vocab map` from the classes of init_from; left out: the classes are the same",
+    )
+    implementation: Literal["auto", "torch", "triton"] = Field(
+        default="auto", description="Implementation of Partial FC; auto: the fastest on the device"
+    )
+    margin: MarginConfig = Field(default_factory=MarginConfig, description="Margin of the positives")
+
+    def unused(self) -> dict[str, str]:
+        """Returns momentum, which needs sgd."""
+        return {} if self.optimizer == "sgd" else {"momentum": f'needs optimizer = "sgd", not "{self.optimizer}"'}
+
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        """Yields numbers that do not fit each other, and a class map without its run."""
+        if self.labels_per_sample > self.labels_stored:
+            yield "labels_per_sample", f"{self.labels_per_sample} is more than labels_stored, {self.labels_stored}"
+        if self.mixing_weights is not None and len(self.mixing_weights) != len(self.data):
+            yield "mixing_weights", f"{len(self.mixing_weights)} weights for {len(self.data)} data sets"
+        if self.init_map is not None and self.init_from is None:
+            yield "init_map", "needs init_from, the run with the old class centers"
+
+
+class RecordHeadConfig(HeadConfig):
+    """A head that reads records. Its images may be cropped."""
+
+    crop_scale: tuple[_Share, _Share] | None = Field(
+        default=None,
+        strict=False,
+        description="Smallest and largest share of an image's area to crop; left out: images are whole",
+    )
+    crop_ratio: tuple[_PositiveFloat, _PositiveFloat] = Field(
+        default=(3 / 4, 4 / 3), strict=False, description="Smallest and largest width / height of a crop"
+    )
+    crop_share: float = Field(default=1.0, gt=0, le=1, description="Share of the samples that are cropped")
+
+    def unused(self) -> dict[str, str]:
+        """Returns the other settings of crops when images are not cropped."""
+        crops = [] if self.crop_scale else [key for key in type(self).model_fields if key.startswith("crop_")]
+        return {**super().unused(), **{key: "needs crop_scale" for key in crops if key != "crop_scale"}}
+
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        """Yields ranges of crops that are upside down, too."""
+        yield from super().conflicts()
+        for key, (low, high) in {"crop_scale": self.crop_scale or (0, 1), "crop_ratio": self.crop_ratio}.items():
+            if low > high:
+                yield key, f"[{low}, {high}]: the smaller value comes first"
+
+
+class ImageHeadConfig(RecordHeadConfig):
+    """A head for images with class ids."""
+
+    kind: Literal["image"] = Field(default="image", description="images with class ids")
+
+
+class OcrHeadConfig(RecordHeadConfig):
+    """A head for images with words."""
+
+    kind: Literal["ocr"] = Field(default="ocr", description="images with words")
+    labels_stored: int = Field(default=100, ge=1, description="Number of tags read from a record")
+    crop_min_visible: float = Field(
+        default=0.8, gt=0, le=1, description="Share of a word's box that a crop must contain to keep its tag"
+    )
+
+
+class VideoHeadConfig(HeadConfig):
+    """A head for videos with class ids."""
+
+    kind: Literal["video"] = Field(default="video", description="videos with class ids")
+    num_classes: int = Field(ge=1, le=2**24, description="Number of class centers; a list of videos does not state it")
+    frames: int = Field(
+        default=8, ge=1, description="Frames of a clip, one drawn from each of as many equal bins of sampled_frames"
+    )
+    sampled_frames: int = Field(
+        default=64, ge=1, description="Virtual frames, spread evenly over a video, from which a clip is drawn"
+    )
+
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        """Yields frames that do not divide into equal bins, too."""
+        yield from super().conflicts()
+        if self.sampled_frames % self.frames:
+            yield "sampled_frames", f"{self.sampled_frames} is not divisible by frames, {self.frames}"
+
+
+HEAD_KINDS: dict[str, type[HeadConfig]] = {"image": ImageHeadConfig, "ocr": OcrHeadConfig, "video": VideoHeadConfig}
+
+
+def _kind(head: Any) -> Any:
+    """Returns the kind of a parsed table or of a head; None for anything else."""
+    return head.get("kind", "ocr") if isinstance(head, dict) else getattr(head, "kind", None)
+
+
+AnyHeadConfig = Annotated[
+    Annotated[ImageHeadConfig, Tag("image")]
+    | Annotated[OcrHeadConfig, Tag("ocr")]
+    | Annotated[VideoHeadConfig, Tag("video")],
+    Discriminator(_kind),
+]

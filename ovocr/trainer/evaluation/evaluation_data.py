@@ -1,0 +1,115 @@
+"""Selects the heads of a run that fit the evaluation data, and opens those data as samples."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ovocr.base.errors import OvocrError, UsageError
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.trainer.config.heads import HeadConfig
+from ovocr.trainer.data.head_data import open_samples
+from ovocr.trainer.data.records import vocabulary_sha256
+from ovocr.trainer.data.samples import Sample, Samples
+
+
+@dataclass(frozen=True)
+class HeadClasses:
+    """The classes of a trained head.
+
+    kind: image, ocr or video.
+    number: number of class centers.
+    vocabulary_sha256: hash of its vocabulary; empty if it has none.
+    """
+
+    kind: str
+    number: int
+    vocabulary_sha256: str
+
+
+class CroppedSamples:
+    """Samples repeated ``count`` times, each time with another crop drawn by the head's settings."""
+
+    def __init__(self, whole: Samples, count: int) -> None:
+        self._whole, self._count = whole, count
+        self.parts = [count * part for part in whole.parts]
+        self.vocabulary_path = whole.vocabulary_path
+
+    def __len__(self) -> int:
+        return self._count * len(self._whole)
+
+    def load(self, index: int, position: int | None = None) -> Sample:
+        """Loads a crop; the sample's number serves as its position, so every call draws the same crops."""
+        return self._whole.load(index // self._count, index)
+
+    def name(self, index: int) -> str:
+        """Returns the sample's name and the number of the crop."""
+        return f"{self._whole.name(index // self._count)}, part {index % self._count + 1}"
+
+    def class_counts(self) -> NDArray[np.int64]:
+        """Returns the counts of whole images."""
+        return self._whole.class_counts()
+
+
+def choose_heads(run: Path, heads: dict[str, HeadClasses], data: Sequence[Path], wanted: str | None) -> list[str]:
+    """Returns the names of the heads that fit all data: the wanted one, or for None every fitting head.
+
+    Raises UsageError for an unknown head, OvocrError if no head fits, with the reasons, or data cannot be read.
+    """
+    if wanted is not None and wanted not in heads:
+        raise UsageError(f"--head: {wanted!r} is not a head of this run; it has {', '.join(heads)}")
+    candidates = list(heads) if wanted is None else [wanted]
+    problems = {name: next(filter(None, (_problem(heads[name], root) for root in data)), "") for name in candidates}
+    fitting = [name for name, problem in problems.items() if not problem]
+    if fitting:
+        return fitting
+    if len(problems) == 1:
+        ((name, problem),) = problems.items()
+        raise OvocrError(f"{problem} (head {name})")
+    reasons = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
+    raise OvocrError(f"{run}: no head fits the data: {reasons}")
+
+
+def open_evaluation_data(
+    settings: HeadConfig,
+    data: Sequence[Path],
+    *,
+    num_classes: int,
+    image_size: int,
+    crops: int = 0,
+    label: str = "--data",
+) -> Samples:
+    """Opens the data of a head as samples, letterboxed to image_size pixels.
+
+    crops: crops per image, drawn as in training but not by the run's seed; 0 uses whole images.
+    label: name of the data in messages.
+
+    Raises OvocrError if the data cannot be read.
+    """
+    try:
+        samples = open_samples(settings, data, num_classes=num_classes, image_size=image_size)
+    except OvocrError as error:
+        raise OvocrError(f"{label}: {error}") from error
+    return CroppedSamples(samples, crops) if crops else samples
+
+
+def _problem(head: HeadClasses, root: Path) -> str:
+    """Returns why a data set does not fit a head; empty if it fits."""
+    if head.kind == "video":
+        return "" if root.is_file() else f"{root}: not a file; heads of kind video take lists of videos"
+    if root.is_file():
+        return f"{root}: a file; heads of kind {head.kind} take labelled data sets, which are folders"
+    data_set = LabelledDataSet.open(root)
+    found, wanted = vocabulary_sha256(data_set), head.vocabulary_sha256
+    if found != wanted:
+        if not found:
+            return f"{root}: its tags are class ids without a vocabulary, but the head's are words"
+        if not wanted:
+            return f"{root}: its tags are words of a vocabulary, but the head's are class ids without one"
+        return f"{root}: its vocabulary ({found[:12]}…) is not the run's ({wanted[:12]}…)"
+    classes = data_set.manifest().num_classes
+    if not wanted and classes > head.number:
+        return f"{root}: it has {classes:,} classes, but the head has {head.number:,}"
+    return ""

@@ -1,0 +1,97 @@
+"""Checks the numbers of a step and, on rank 0, writes them to the metrics log."""
+
+import math
+import resource
+import sys
+import time
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from ovocr.base.errors import OvocrError
+from ovocr.trainer.config.sections import RunConfig
+from ovocr.trainer.data.head_data import HeadData
+from ovocr.trainer.training.metrics import MetricsLog, sample_digest
+from ovocr.trainer.training.skipped_samples import SkipLimit
+from ovocr.trainer.training.step import StepResult
+
+_HEAD_METRICS = ("loss", "positive_cosine", "negative_cosine", "grad_norm")
+
+
+class StepReporter:
+    """Takes the results of steps on every rank.
+
+    log: where rank 0 writes; None on the other ranks.
+
+    last_loss: weighted loss of the latest step. stops: whether any rank was asked to stop.
+    """
+
+    def __init__(
+        self, config: RunConfig, data: Mapping[str, HeadData], log: MetricsLog | None, limit: SkipLimit | None = None
+    ) -> None:
+        self._limit = limit
+        self._config, self._data, self._log = config, data, log
+        self.last_loss: float | None = None
+        self.stops = False
+
+    def add(self, result: StepResult, *, ended: float | None) -> None:
+        """Checks and writes the numbers of a step.
+
+        ended: when the next step began, on the monotonic clock; None if it has not begun.
+
+        Raises OvocrError naming step, head and samples if a number is not finite, or if too many samples were skipped.
+        """
+        numbers = result.read()
+        ended = time.monotonic() if ended is None else ended
+        self.stops = self.stops or numbers["stops"] > 0
+        self._check_finite(result, numbers)
+        self.last_loss = sum(head.loss_weight * numbers[f"{name}/loss"] for name, head in self._config.heads.items())
+        sample_ids = {name: np.concatenate(head.sample_ids) for name, head in result.heads.items()}
+        images = sum(ids.shape[0] for ids in sample_ids.values())
+        if self._limit is not None:
+            self._limit.add(int(numbers["skipped"]), images)
+        if self._log is None:
+            return
+        seconds = ended - result.began
+        self._log.write(
+            {
+                "step": result.step,
+                "loss": self.last_loss,
+                "heads": {name: {key: numbers[f"{name}/{key}"] for key in _HEAD_METRICS} for name in result.heads},
+                "grad_norm": numbers["grad_norm"],
+                "lr": result.rate,
+                "images_per_s": images / max(1e-9, seconds),
+                "data_wait_s": result.data_wait_s,
+                "memory_gb": peak_memory_gb(),
+                "skipped": int(numbers["skipped"]),
+                "sample_ids": sample_digest(sample_ids.values()),
+            },
+            images,
+            seconds,
+        )
+
+    def flush(self) -> None:
+        """Flushes all lines to disk; call before a checkpoint records their steps as done."""
+        if self._log is not None:
+            self._log.flush()
+
+    def _check_finite(self, result: StepResult, numbers: Mapping[str, float]) -> None:
+        for name, head in result.heads.items():
+            loss = numbers[f"{name}/loss"]
+            if not math.isfinite(loss):
+                is_bad = ~torch.isfinite(torch.cat(head.sample_losses)).cpu().numpy()
+                bad = [sample for sample in np.concatenate(head.sample_ids)[is_bad][:3].tolist() if sample >= 0]
+                samples = ", ".join(self._data[name].samples.name(sample) for sample in bad) or "unknown"
+                raise OvocrError(f"step {result.step}, head {name}: the loss is {loss}; samples: {samples}")
+        for name, value in numbers.items():
+            if not math.isfinite(value):
+                raise OvocrError(f"step {result.step}: {name} is {value}, although the losses are finite")
+
+
+def peak_memory_gb() -> float:
+    """Returns this process's peak memory [10^9 bytes], on the GPU if it uses one."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated() / 1e9
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024) / 1e9
