@@ -54,8 +54,8 @@ def _are_equal(promised: list[Tag], found: list[Tag]) -> bool:
     """Returns True for equal tags; boxes are compared as float32, as they are stored."""
     if [(tag.id, tag.line) for tag in promised] != [(tag.id, tag.line) for tag in found]:
         return False
-    promised_boxes, found_boxes = (np.array([tag.box for tag in tags], np.float32) for tags in (promised, found))
-    return np.array_equal(promised_boxes, found_boxes)
+    boxes, stored = (np.array([tag.box for tag in tags], np.float32) for tags in (promised, found))
+    return np.array_equal(boxes, stored)
 
 
 def _describe(tag: Tag) -> str:
