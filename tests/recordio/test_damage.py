@@ -1,4 +1,4 @@
-"""Broken .rec and .idx files: an error that names the file and where in it, never a wrong record."""
+"""Broken .rec and .idx files raise an error that names the file and the place, and never give a wrong record."""
 
 import re
 import struct
@@ -29,7 +29,7 @@ def damage(path: Path, *, cut: int | None = None, at: int = 0, value: bytes = b"
     path.write_bytes(data)
 
 
-# Record 0: parts at 0 (36 bytes), 36 (12 bytes) and 48 (16 bytes); record 1 from 64 on, to 108.
+# Record 0 has parts at 0 (36 bytes), 36 (12 bytes) and 48 (16 bytes); record 1 is from 64 to 108.
 DAMAGED = [
     ({"cut": 2}, 0, "truncated at byte 2, inside the record at byte 0"),
     ({"cut": 20}, 0, "truncated at byte 20: the record at byte 0 ends at byte 36"),
@@ -73,7 +73,7 @@ def damaged_shard(tmp_path: Path, damages: dict) -> Path:
 
 
 @pytest.mark.parametrize(("damages", "offset", "reason"), DAMAGED)
-def test_damage_is_found_without_an_index(tmp_path: Path, damages: dict, offset: int, reason: str) -> None:
+def test_scan_detects_damage(tmp_path: Path, damages: dict, offset: int, reason: str) -> None:
     prefix = damaged_shard(tmp_path, damages)
     records = scan_records(prefix)
     if offset == 64:
@@ -83,13 +83,13 @@ def test_damage_is_found_without_an_index(tmp_path: Path, damages: dict, offset:
 
 
 @pytest.mark.parametrize(("damages", "offset", "reason"), DAMAGED)
-def test_damage_is_found_through_the_index(tmp_path: Path, damages: dict, offset: int, reason: str) -> None:
+def test_reader_detects_damage(tmp_path: Path, damages: dict, offset: int, reason: str) -> None:
     prefix = tmp_path / "a"
     damaged_shard(tmp_path, {})
     with RecordReader(prefix) as reader:
         reader[1]
-        damage(tmp_path / "a.rec", **damages)  # under an open reader, after its checks
-        if reason.startswith("truncated at byte 106"):  # only zeros are missing: the image is whole
+        damage(tmp_path / "a.rec", **damages)  # after the reader was opened and has checked the file
+        if reason.startswith("truncated at byte 106"):  # only padding is missing: the image is complete
             assert reader[1].image == b"abcdef"
             return
         for _ in range(2):
@@ -97,7 +97,7 @@ def test_damage_is_found_through_the_index(tmp_path: Path, damages: dict, offset
                 reader[int(offset == 64)]
 
 
-def test_rebuilding_from_a_damaged_file_keeps_the_index(tmp_path: Path) -> None:
+def test_failed_rebuild_keeps_the_index(tmp_path: Path) -> None:
     prefix = damaged_shard(tmp_path, {"cut": 100})
     before = (tmp_path / "a.idx").read_bytes()
     with pytest.raises(RecordError, match=r"a\.rec: truncated at byte 100: the record at byte 64 ends at byte 108"):
@@ -106,7 +106,7 @@ def test_rebuilding_from_a_damaged_file_keeps_the_index(tmp_path: Path) -> None:
     assert (tmp_path / "a.idx").read_bytes() == before
 
 
-def test_rebuilding_refuses_an_id_that_stands_twice(tmp_path: Path) -> None:
+def test_rebuild_raises_for_a_repeated_id(tmp_path: Path) -> None:
     one = write_shard(tmp_path / "a", [(7, [1], b"one!")])
     (tmp_path / "a.rec").write_bytes(one + one)
     with pytest.raises(RecordError, match=rf"a\.rec: record id 7 occurs twice, at bytes 0 and {len(one)}"):
@@ -117,7 +117,7 @@ def test_rebuilding_refuses_an_id_that_stands_twice(tmp_path: Path) -> None:
     ("index", "reason"),
     [
         (b"0\t0\n1 48\n", "a.idx:2: not an index line"),
-        (b"0\t0\n1\t48", "a.idx:2: not an index line"),  # no line end: the number may be cut
+        (b"0\t0\n1\t48", "a.idx:2: not an index line"),  # no line end: the number may be truncated
         (b"\n0\t0\n", "a.idx:1: not an index line"),
         (b"0\t-4\n", "a.idx:1: not an index line"),
         (b"0\t0\r\n", "a.idx:1: not an index line"),
@@ -129,14 +129,14 @@ def test_rebuilding_refuses_an_id_that_stands_twice(tmp_path: Path) -> None:
         (b"0\t0\n1\t51\n", "a.idx:2: id 1 points to byte 51, but records start at multiples of 4"),
     ],
 )
-def test_bad_index_is_refused_when_opened(tmp_path: Path, index: bytes, reason: str) -> None:
+def test_invalid_index_raises_on_opening(tmp_path: Path, index: bytes, reason: str) -> None:
     assert len(simple_shard(tmp_path / "a")) == 312
     (tmp_path / "a.idx").write_bytes(index)
     with pytest.raises(RecordError, match=re.escape(f"{tmp_path}/{reason}")):
         RecordReader(tmp_path / "a")
 
 
-def test_index_that_points_astray(tmp_path: Path) -> None:
+def test_index_that_points_to_another_record(tmp_path: Path) -> None:
     prefix = tmp_path / "a"
     simple_shard(prefix)
     (tmp_path / "a.idx").write_bytes(b"0\t0\n5\t52\n2\t56\n")
@@ -151,7 +151,7 @@ def test_index_that_points_astray(tmp_path: Path) -> None:
         reader[2]
 
 
-def test_index_that_points_at_a_later_part(tmp_path: Path) -> None:
+def test_index_that_points_to_a_later_part(tmp_path: Path) -> None:
     prefix = damaged_shard(tmp_path, {})
     (tmp_path / "a.idx").write_bytes(b"0\t36\n")
     with pytest.raises(RecordError, match="continuation flag 2 at byte 36 must be 0 or 1"):

@@ -1,4 +1,4 @@
-"""The .rec codec against bytes made by hand, and in the ways that labelling and training use it."""
+"""The .rec codec against bytes computed by hand, and as used by labelling and training."""
 
 import concurrent.futures
 import math
@@ -50,7 +50,7 @@ def same(record: Record, expected: tuple[int, object, bytes]) -> bool:
 
 
 def planted(noise: random.Random, length: int) -> bytes:
-    """Random bytes with the magic at random places, aligned and not, at the start, at the end, side by side."""
+    """Returns random bytes with the magic at random places: aligned or not, at the start, at the end, adjacent."""
     data = bytearray(noise.randbytes(length))
     for _ in range(noise.randrange(4)):
         at = noise.choice([0, length - 4, noise.randrange(length + 1), noise.randrange(length + 1) & ~3])
@@ -86,14 +86,14 @@ def test_magic_in_the_id(tmp_path: Path, id: int) -> None:
     assert same(reader[1], (3, [6, 7], b""))
 
 
-def test_single_number_goes_into_the_header(tmp_path: Path) -> None:
+def test_single_label_is_stored_in_the_header(tmp_path: Path) -> None:
     written = write_shard(tmp_path / "a", [(0, 12, b"i"), (1, [12], b"i"), (2, np.float32(3), b"")])
     assert written.startswith(part(0, header(0, 0, 12.0) + b"i") + part(0, header(1, 1) + struct.pack("<f", 12) + b"i"))
     assert [record.labels.tolist() for record in RecordReader(tmp_path / "a")] == [[12.0], [12.0], [3.0]]
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_random_payloads_come_back(tmp_path: Path, seed: int) -> None:
+def test_random_payloads_round_trip(tmp_path: Path, seed: int) -> None:
     noise = random.Random(seed)
     ids = noise.sample([*range(200), 2**64 - 1, 0xCED7230A], 40)
     records = [
@@ -125,7 +125,7 @@ def test_image_of_magics_alone_and_larger_than_a_batch(tmp_path: Path) -> None:
     assert all(map(same, RecordReader(tmp_path / "a"), records))
 
 
-def test_records_have_float32_labels_and_any_kind_of_buffer_is_taken(tmp_path: Path) -> None:
+def test_labels_are_float32_and_any_buffer_is_accepted(tmp_path: Path) -> None:
     kinds = [np.arange(3, dtype=dtype) for dtype in ("f2", "f4", ">f4", "f8", "i1", "u2", ">i8", "u8")]
     records = [(i, labels, b"123") for i, labels in enumerate(kinds)]
     records += [(20, (0, 1, 2), bytearray(b"123")), (21, np.arange(6)[::2] // 2, memoryview(b"0123")[1:])]
@@ -156,21 +156,21 @@ def test_records_have_float32_labels_and_any_kind_of_buffer_is_taken(tmp_path: P
         ([True], "not bool"),
     ],
 )
-def test_refused_labels(tmp_path: Path, labels: object, reason: str) -> None:
+def test_invalid_labels_raise(tmp_path: Path, labels: object, reason: str) -> None:
     with RecordWriter(tmp_path / "a") as writer:
         writer.write(1, [1], b"one")
         with pytest.raises(RecordError, match=re.escape(f"{tmp_path}/a.rec: record 17: ")) as caught:
             writer.write(17, labels, b"image")
         assert reason in str(caught.value)
         assert "\n" not in str(caught.value)
-        writer.write(17, [2], b"two")  # the refused call left no trace
+        writer.write(17, [2], b"two")  # the failed call changed nothing
     assert [(r.id, r.labels.tolist(), r.image) for r in RecordReader(tmp_path / "a")] == [
         (1, [1.0], b"one"),
         (17, [2.0], b"two"),
     ]
 
 
-def test_refused_ids(tmp_path: Path) -> None:
+def test_invalid_ids_raise(tmp_path: Path) -> None:
     with RecordWriter(tmp_path / "a") as writer:
         writer.write(np.int64(4), [1], b"0123")
         for id, reason in [(-1, "record id -1 is not"), (2**64, "is not from 0"), (4, "already written, at byte 0")]:
@@ -185,8 +185,8 @@ def test_refused_ids(tmp_path: Path) -> None:
         writer.write(6, [1], b"")
 
 
-def test_payload_of_half_a_gibibyte_is_refused(tmp_path: Path) -> None:
-    zeros = bytes(2**29 - 24 - 4)  # untouched pages: costs no memory
+def test_payload_of_half_a_gibibyte_raises(tmp_path: Path) -> None:
+    zeros = bytes(2**29 - 24 - 4)  # untouched pages take no memory
     with RecordWriter(tmp_path / "a") as writer:
         with pytest.raises(RecordError, match=r"a\.rec: record 3: 536870912 bytes .* smaller than 2\*\*29"):
             writer.write(3, [1], zeros)
@@ -222,11 +222,11 @@ def test_files_appear_complete_and_in_order(tmp_path: Path, monkeypatch: pytest.
     order = ["fsync 00.v1.rec.partial", "replace 00.v1.rec", "fsync 00.v1.idx.partial", "replace 00.v1.idx"]
     assert [call for call in calls if call != "fsync rec"] == order
     assert calls[-1] == "fsync rec", "the folder's entries are flushed last"
-    writer.close()  # a second time: nothing
+    writer.close()  # a second call does nothing
     assert calls[-1:] == ["fsync rec"]
 
 
-def test_block_that_raises_leaves_what_was_there(tmp_path: Path) -> None:
+def test_block_that_raises_keeps_the_old_files(tmp_path: Path) -> None:
     simple_shard(tmp_path / "a")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
@@ -258,7 +258,7 @@ def test_new_rec_is_never_paired_with_an_old_index(tmp_path: Path, monkeypatch: 
     assert [record.id for _, record in scan_records(tmp_path / "a")] == [9]
 
 
-def test_killed_writer_leaves_nothing_under_final_names(tmp_path: Path) -> None:
+def test_killed_writer_leaves_no_final_files(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys; from ovocr.recordio import RecordWriter\n"
         "writer = RecordWriter(sys.argv[1])\n"
@@ -268,7 +268,7 @@ def test_killed_writer_leaves_nothing_under_final_names(tmp_path: Path) -> None:
     run = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a")], check=False)
     assert run.returncode == -signal.SIGKILL
     assert [path.name for path in tmp_path.iterdir()] == ["a.rec.partial"]
-    records = simple_shard(tmp_path / "a")  # a rerun overwrites what was left
+    records = simple_shard(tmp_path / "a")  # a rerun overwrites the remains
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.idx", "a.rec"]
     assert all(map(same, RecordReader(tmp_path / "a"), records))
 
@@ -315,12 +315,12 @@ def test_shard_without_records(tmp_path: Path) -> None:
 
 
 def descriptors(path: Path) -> int:
-    """How often this process has the file open."""
+    """Returns how often this process has the file open."""
     links = [os.path.realpath(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")]
     return links.count(os.path.realpath(path))
 
 
-def test_descriptor_is_opened_late_and_given_back(tmp_path: Path) -> None:
+def test_file_is_opened_on_first_read_and_closed(tmp_path: Path) -> None:
     records = simple_shard(tmp_path / "a")
     reader = RecordReader(tmp_path / "a")
     assert descriptors(tmp_path / "a.rec") == 0
@@ -342,7 +342,7 @@ def test_descriptor_is_opened_late_and_given_back(tmp_path: Path) -> None:
 def test_reading_in_other_processes(tmp_path: Path, method: str) -> None:
     records = simple_shard(tmp_path / "a", 40)
     reader = RecordReader(tmp_path / "a")
-    assert same(reader[0], records[0])  # opened before the children are made
+    assert same(reader[0], records[0])  # opened before the processes start
     context = multiprocessing.get_context(method)
     with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as pool:
         theirs = pool.map(operator.getitem, [reader] * 40, range(40))
@@ -360,7 +360,7 @@ def test_reading_in_threads(tmp_path: Path) -> None:
     assert descriptors(tmp_path / "a.rec") == 1
 
 
-def test_prefetch_asks_for_the_records_bytes_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prefetch_reads_only_the_records_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     records = [(i, [i], random.Random(i).randbytes(5000 + i)) for i in range(40)]
     total = len(write_shard(tmp_path / "a", records))
     lines = (tmp_path / "a.idx").read_text().splitlines(keepends=True)
@@ -379,7 +379,7 @@ def test_prefetch_asks_for_the_records_bytes_alone(tmp_path: Path, monkeypatch: 
         reader.prefetch([40])
 
 
-def test_examples_of_the_documentation_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_documentation_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
     assert len(blocks) >= 3

@@ -1,4 +1,4 @@
-"""Small labelled data sets, made on the fly; Triton's kernels are interpreted where there is no CUDA device."""
+"""Fixtures: small labelled data sets, videos and runs; Triton's kernels are interpreted if there is no CUDA device."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from ovocr.recordio import RecordWriter
 from ovocr.trainer.runs.checkpoint import complete_checkpoints
 
 if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"  # read when a kernel's module is first imported
+    os.environ["TRITON_INTERPRET"] = "1"  # read when a kernel module is first imported
 
 WORDS = [f"word{number}" for number in range(50)]
 
@@ -47,11 +47,11 @@ def write_data_set(
     first_colour: int = 0,
     patterned: bool = False,
 ) -> Path:
-    """A data set whose n-th record is a 40x24 picture of one grey level, (first_colour + 3 n) % 256.
+    """Writes a data set whose n-th record is a 40x24 image of one grey level, (first_colour + 3 n) % 256.
 
-    With ``patterned`` it is a mosaic of 15 random colours instead: a normalising network cannot tell greys apart.
-    Its tags are n, n + 1, ... modulo the number of classes: of the words, or ``num_classes`` mere numbers where
-    ``words`` is None. Only the first ``finished`` shards are done (None: all).
+    With ``patterned`` it is a mosaic of 15 random colours, because a network with normalisation cannot distinguish
+    greys. Its tags are n, n + 1, ... modulo the number of classes: of ``words``, or ``num_classes`` if ``words`` is
+    None. Only the first ``finished`` shards are finished (None: all).
     """
     data_set = LabelledDataSet(root)
     classes = num_classes if words is None else len(words)
@@ -60,11 +60,11 @@ def write_data_set(
         rows = []
         with RecordWriter(data_set.rec_prefix(shard)) as writer:
             for record in range(size):
-                picture = np.full((24, 40, 3), (first_colour + 3 * number) % 256, np.uint8)
+                image = np.full((24, 40, 3), (first_colour + 3 * number) % 256, np.uint8)
                 if patterned:
                     colours = np.random.default_rng(number).integers(0, 256, (3, 5, 3), np.uint8)
-                    picture = np.kron(colours, np.ones((8, 8, 1), np.uint8))
-                encoded, data = cv2.imencode(".jpg", picture)
+                    image = np.kron(colours, np.ones((8, 8, 1), np.uint8))
+                encoded, data = cv2.imencode(".jpg", image)
                 assert encoded
                 labels = (number + np.arange(tags)) % classes
                 writer.write(record, labels.astype(np.float32), data.tobytes())
@@ -91,7 +91,7 @@ def make_data_set(tmp_path: Path) -> Callable[..., Path]:
 
 
 def numbered_frame(number: int, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """A picture [H, W, 3] whose eight bars from left to right are the bits of its number, the lowest first."""
+    """Returns an image [H, W, 3] whose eight bars, left to right, are the bits of its number, lowest first."""
     width, height = size
     bits = number >> (np.arange(width) * 8 // width) & 1
     return np.broadcast_to((20 + 200 * bits).astype(np.uint8)[None, :, None], (height, width, 3)).copy()
@@ -109,10 +109,12 @@ def write_video(
     options: dict[str, str] | None = None,
     paint: Callable[[int, tuple[int, int]], NDArray[np.uint8]] = numbered_frame,
 ) -> Path:
-    """A video of so many frames, each a picture that tells its number; the ending of the path chooses the container.
+    """Writes a video of numbered frames; the path's suffix selects the container.
 
-    size: width and height. key_every: frames between key frames at most. times_ms: when each frame is shown, instead
-    of fps of them a second. options: of the encoder.
+    size: width and height.
+    key_every: maximum distance of key frames.
+    times_ms: presentation time of each frame, instead of fps frames per second.
+    options: of the encoder.
     """
     av = pytest.importorskip("av", reason="PyAV is not installed")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -140,7 +142,7 @@ def make_video(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def config_file(tmp_path: Path, make_data_set: Callable[..., Path]) -> Path:
-    """A tiny run's configuration: 50 words, 24 pictures in two shards, 12 steps of 6."""
+    """Configuration of a tiny run: 50 words, 24 images in two shards, 12 steps of 6."""
     data = make_data_set("labels", [17, 7], patterned=True)
     path = tmp_path / "config.toml"
     path.write_text(
@@ -177,11 +179,11 @@ lr_scale = 50.0
 
 
 class Runs:
-    """`ovocr train` as a user starts it, each rank on one thread, and what it leaves."""
+    """Runs `ovocr train` like a user, each rank with one thread, and inspects the results."""
 
     @staticmethod
     def start(config: Path, *settings: str, ranks: int = 1) -> "subprocess.Popen[str]":
-        """Start a run with these section.key=value settings; its messages come through a pipe."""
+        """Starts a run with these section.key=value settings; its stderr is a pipe."""
         options = [part for setting in settings for part in ("--set", setting)]
         return subprocess.Popen(
             [sys.executable, "-m", "ovocr", "train", str(config), *options, "--nproc-per-node", str(ranks)],
@@ -193,7 +195,7 @@ class Runs:
 
     @staticmethod
     def finish(config: Path, *settings: str, ranks: int = 1) -> str:
-        """Run to the end; its standard output."""
+        """Runs to the end; returns the standard output."""
         process = Runs.start(config, *settings, ranks=ranks)
         output, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
@@ -201,7 +203,7 @@ class Runs:
 
     @staticmethod
     def wait_for_checkpoints(run: Path, count: int, process: "subprocess.Popen[str]") -> None:
-        """Until so many complete checkpoints have come."""
+        """Waits until there are this many complete checkpoints."""
         deadline = time.monotonic() + 200
         while len(complete_checkpoints(run / "checkpoints")) < count:
             assert process.poll() is None, f"the run ended before that: {process.communicate()[1]}"
@@ -210,7 +212,7 @@ class Runs:
 
     @staticmethod
     def rank_process(launcher: "subprocess.Popen[str]", rank: int) -> int:
-        """Number of the process that is this rank of a launched run."""
+        """Returns the process id of this rank of a launched run."""
         wanted = f"RANK={rank}".encode()
         for folder in Path("/proc").glob("[0-9]*"):
             try:
@@ -223,12 +225,12 @@ class Runs:
 
     @staticmethod
     def metrics(run: Path) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl."""
+        """Returns the lines of metrics.jsonl."""
         return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
     @staticmethod
     def assert_same_course(found: Path, wanted: Path, tolerance: float) -> None:
-        """Both runs took the same samples step by step, and have the same losses and gradient norms."""
+        """Asserts that both runs took the same samples in each step, with equal losses and gradient norms."""
         found_lines, wanted_lines = Runs.metrics(found), Runs.metrics(wanted)
         for key in ("step", "sample_ids", "lr"):
             assert [line[key] for line in found_lines] == [line[key] for line in wanted_lines], key
@@ -243,5 +245,5 @@ class Runs:
 
 @pytest.fixture
 def runs() -> type[Runs]:
-    """Starting runs and comparing what they leave."""
+    """Starts runs and compares their results."""
     return Runs

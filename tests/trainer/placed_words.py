@@ -1,4 +1,4 @@
-"""Data sets whose pictures have words at known places: rectangles of colours of their own."""
+"""Data sets whose images have words at known places: rectangles, each of its own colour."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from ovocr.dataset.layout import LabelledDataSet
 from ovocr.recordio import RecordWriter
 
 SIDE = 240
-# Of each word its colour, and the corners of its box; the last one stands at an angle.
+# Each word's colour and the corners of its box; the last one is rotated.
 COLOURS = [(220, 30, 30), (30, 160, 30), (30, 30, 220), (200, 150, 0), (160, 0, 160)]
 BOXES = [
     [(10, 10), (90, 10), (90, 40), (10, 40)],
@@ -25,25 +25,25 @@ BOXES = [
 
 
 def painted() -> NDArray[np.uint8]:
-    picture = np.full((SIDE, SIDE, 3), 255, np.uint8)
+    image = np.full((SIDE, SIDE, 3), 255, np.uint8)
     for colour, box in zip(COLOURS, BOXES, strict=True):
-        cv2.fillConvexPoly(picture, np.array(box, np.int32), colour)
-    return picture
+        cv2.fillConvexPoly(image, np.array(box, np.int32), colour)
+    return image
 
 
-def encoded(picture: NDArray[np.uint8]) -> bytes:
-    done, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+def encoded(image: NDArray[np.uint8]) -> bytes:
+    done, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     assert done
     return data.tobytes()
 
 
 def write_placed(root: Path, records: Sequence[tuple[bytes, list[int], list[list[float]] | None]]) -> Path:
-    """A data set of one shard; of each record its picture, its slots, and the boxes of its distinct tags in order."""
+    """Writes a data set of one shard from each record's image, slots, and boxes of its distinct tags in order."""
     data_set = LabelledDataSet(root)
-    rows = [{"record_id": None, "tags": []}]  # a dropped picture comes first: rows are not records
+    rows = [{"record_id": None, "tags": []}]  # a dropped image comes first, so row numbers differ from record ids
     with RecordWriter(data_set.rec_prefix(0)) as writer:
-        for number, (picture, slots, boxes) in enumerate(records):
-            writer.write(number, np.array(slots, np.float32), picture)
+        for number, (image, slots, boxes) in enumerate(records):
+            writer.write(number, np.array(slots, np.float32), image)
             distinct = list(dict.fromkeys(slots))
             places = boxes or [None] * len(distinct)
             tags = [{"id": tag, "box": box} for tag, box in zip(distinct, places, strict=True)]

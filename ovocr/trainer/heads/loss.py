@@ -52,8 +52,8 @@ class LossInputs:
     row_buffer: returns memory for a gradient [rows, D] of the given dtype.
     drawn_BK: local rows of the drawn tags; -1 for a class of another rank.
     skipped_BT: local rows of the tags that are not negatives of their image.
-    others_BKK: whether tag j of an image is a negative of its slot k, bool [B, K (tag j), K (slot k)]; needed if only
-        the drawn tags are skipped, None if all stored tags are.
+    drawn_negatives_BKK: whether tag j of an image is a negative of its slot k, bool [B, K (tag j), K (slot k)]; needed
+        if only the drawn tags are skipped, None if all stored tags are.
     """
 
     ranks: Ranks
@@ -64,7 +64,7 @@ class LossInputs:
     row_buffer: Callable[[int, torch.dtype], Tensor]
     drawn_BK: Tensor
     skipped_BT: Tensor
-    others_BKK: Tensor | None
+    drawn_negatives_BKK: Tensor | None
 
     @property
     def local_images(self) -> slice:
@@ -104,11 +104,11 @@ class MultiLabelLoss(torch.autograd.Function):
         softmax = inputs.softmax(embeddings_BD, weight_CD, inputs.sample, margin)
         negatives = softmax.sums(inputs.skipped_BT)
         cos_BK = _cosines(embeddings_BD, weight_CD, inputs.drawn_BK)
-        sums_BK, cos_BK, cosine, pairs = _summed_over_ranks(negatives, cos_BK, inputs.ranks)
-        others_BKK = None
-        if inputs.others_BKK is not None:
-            others_BKK = _exponentials(cos_BK, margin, softmax.shift).unsqueeze(2) * inputs.others_BKK
-            sums_BK = sums_BK + others_BKK.sum(1)
+        sums_BK, cos_BK, cosine, pairs = _sum_over_ranks(negatives, cos_BK, inputs.ranks)
+        drawn_negatives_BKK = None
+        if inputs.drawn_negatives_BKK is not None:
+            drawn_negatives_BKK = _exponentials(cos_BK, margin, softmax.shift).unsqueeze(2) * inputs.drawn_negatives_BKK
+            sums_BK = sums_BK + drawn_negatives_BKK.sum(1)
 
         logit_BK, slope_BK = margin.target(cos_BK)
         target_BK = logit_BK - softmax.shift
@@ -117,7 +117,7 @@ class MultiLabelLoss(torch.autograd.Function):
         log_z_BK = target_BK + loss_BK
         ctx.inputs, ctx.softmax = inputs, softmax
         # save_for_backward detects a weight that changed in between and frees everything after the backward pass.
-        ctx.save_for_backward(weight, embeddings_BD, cos_BK, slope_BK, log_z_BK, loss_BK, others_BKK)
+        ctx.save_for_backward(weight, embeddings_BD, cos_BK, slope_BK, log_z_BK, loss_BK, drawn_negatives_BKK)
         images = max(1, cos_BK.shape[0])  # an empty global batch has the loss 0
         report = LossReport(cos_BK.sum(0) / images, cosine / pairs.clamp_min(1.0), loss_BK.mean(1), inputs.sample.size)
         return loss_BK.sum() / max(1, loss_BK.numel()), report
@@ -128,28 +128,28 @@ class MultiLabelLoss(torch.autograd.Function):
         if torch.is_grad_enabled():  # create_graph=True
             raise RuntimeError("PartialFC's loss has no second derivative: backward with create_graph=False")
         inputs: LossInputs = ctx.inputs
-        weight_CD, embeddings_BD, cos_BK, slope_BK, log_z_BK, loss_BK, others_BKK = ctx.saved_tensors
+        weight_CD, embeddings_BD, cos_BK, slope_BK, log_z_BK, loss_BK, drawn_negatives_BKK = ctx.saved_tensors
         per_pair = grad / max(1, cos_BK.numel())
         # d loss_bk / d cos of a negative = s exp(logit) / Z_bk;  d loss_bk / d cos of the positive = -(1 - p_bk) slope.
         # Without negatives Z may be too small for 1 / Z. Only zeros are multiplied by it, so clamping keeps it finite.
         weight_BK = inputs.margin.scale * per_pair * torch.exp(-log_z_BK.clamp_min(-_LARGEST_EXPONENT))
         drawn_weight_BK = torch.expm1(-loss_BK) * slope_BK * per_pair
-        if others_BKK is not None:
-            others_BK = (others_BKK * weight_BK.unsqueeze(1)).sum(2)
+        if drawn_negatives_BKK is not None:
+            drawn_negatives_BK = (drawn_negatives_BKK * weight_BK.unsqueeze(1)).sum(2)
             threshold = inputs.margin.filter_threshold
             if threshold is not None:
-                others_BK.masked_fill_(cos_BK > threshold, 0.0)
-            drawn_weight_BK = drawn_weight_BK + others_BK
+                drawn_negatives_BK.masked_fill_(cos_BK > threshold, 0.0)
+            drawn_weight_BK = drawn_weight_BK + drawn_negatives_BK
         if inputs.sample.members is None:
             weight_BK = weight_BK.sum(1, keepdim=True)
         grad_SD = inputs.row_buffer(inputs.sample.size, embeddings_BD.dtype)
         grad_BD = ctx.softmax.gradients(weight_BK, grad_SD)
-        _add_drawn(grad_BD, grad_SD, drawn_weight_BK, cos_BK, embeddings_BD, weight_CD, inputs)
+        _add_drawn_tags(grad_BD, grad_SD, drawn_weight_BK, cos_BK, embeddings_BD, weight_CD, inputs)
         grad_bD = inputs.ranks.sum(grad_BD)[inputs.local_images]
-        return grad_bD, _over_rows(grad_SD.to(weight_CD.dtype), inputs.sample, weight_CD), None
+        return grad_bD, _weight_gradient(grad_SD.to(weight_CD.dtype), inputs.sample, weight_CD), None
 
 
-def _summed_over_ranks(negatives: NegativeSums, cos_BK: Tensor, ranks: Ranks) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _sum_over_ranks(negatives: NegativeSums, cos_BK: Tensor, ranks: Ranks) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Returns summed exponentials, drawn tags' cosines, and sum and number of negatives' cosines, in one all-reduce."""
     parts = [negatives.exp_BK, cos_BK, negatives.cosine, negatives.pairs]
     packed = ranks.sum(torch.cat([part.flatten() for part in parts]))
@@ -181,7 +181,7 @@ def _exponentials(cos_BK: Tensor, margin: Margin, shift: float) -> Tensor:
     return torch.exp(margin.scale * cos_BK - shift)
 
 
-def _add_drawn(
+def _add_drawn_tags(
     grad_BD: Tensor,
     grad_SD: Tensor,
     weight_BK: Tensor,
@@ -202,7 +202,7 @@ def _add_drawn(
     grad_SD.index_add_(0, positions_BK.flatten(), rows_BKD.flatten(0, 1))
 
 
-def _over_rows(grad_SD: Tensor, sample: SampledCenters, weight_CD: Tensor) -> Tensor:
+def _weight_gradient(grad_SD: Tensor, sample: SampledCenters, weight_CD: Tensor) -> Tensor:
     """Returns the gradient dense if every row was sampled, else as sparse COO over the sampled rows."""
     if sample.rows is None:
         return grad_SD

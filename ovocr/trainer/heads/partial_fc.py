@@ -26,7 +26,7 @@ from ovocr.trainer.heads.margin import Margin
 from ovocr.trainer.heads.sampled_centers import SampledCenters
 from ovocr.trainer.heads.sampling import NegativeSampler, draw_slots
 from ovocr.trainer.heads.torch_softmax import TorchSoftmax
-from ovocr.trainer.kernels.availability import choose_implementation
+from ovocr.trainer.kernels.availability import Implementation, choose_implementation
 from ovocr.trainer.kernels.workspace import ReusableMemory
 from ovocr.trainer.optim.row_gradients import densify_before_adding, merge_repeated_rows
 from ovocr.trainer.ranks.distributed import Ranks, row_range
@@ -72,7 +72,7 @@ class PartialFC(nn.Module):
         sampling: Literal["independent", "shared"] = "independent",
         mask_own_tags: bool = True,
         margin: Margin = Margin(),
-        implementation: Literal["auto", "torch", "triton"] = "auto",
+        implementation: Implementation = "auto",
         process_group: dist.ProcessGroup | None = None,
         seed: int = 0,
         passes_per_step: int = 1,
@@ -174,7 +174,7 @@ class PartialFC(nn.Module):
             row_buffer=self._row_buffer,
             drawn_BK=self._local_rows(drawn_BK),
             skipped_BT=self._local_rows(labels_BT if self.mask_own_tags else drawn_BK),
-            others_BKK=None if self.mask_own_tags else self._drawn_as_negatives(drawn_BK),
+            drawn_negatives_BKK=None if self.mask_own_tags else self._drawn_negatives(drawn_BK),
         )
 
     def _softmax_factory(self, dtype: torch.dtype) -> SoftmaxFactory:
@@ -258,7 +258,7 @@ class PartialFC(nn.Module):
         mine = (classes >= self.first_class) & (classes < self.last_class)
         return torch.where(mine, classes - self.first_class, -1)
 
-    def _drawn_as_negatives(self, drawn_BK: Tensor) -> Tensor:
+    def _drawn_negatives(self, drawn_BK: Tensor) -> Tensor:
         """Returns whether drawn tag j of image b is a negative of its slot k, bool [B, K (tag j), K (slot k)].
 
         It is if it is in slot k's sample and is not slot k's own positive. A tag that is drawn twice counts once, at

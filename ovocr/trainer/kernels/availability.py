@@ -4,15 +4,17 @@ import importlib.util
 import os
 import warnings
 from functools import cache
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
+Implementation: TypeAlias = Literal["auto", "torch", "triton"]
+
 MISSING = "Triton is not installed: pip install triton (CUDA builds of torch bring it)"
 
 
-def choose_implementation(wanted: Literal["auto", "torch", "triton"], tensor: Tensor) -> Literal["torch", "triton"]:
+def choose_implementation(wanted: Implementation, tensor: Tensor) -> Literal["torch", "triton"]:
     """Returns the implementation for tensors like this one.
 
     "auto" selects Triton for float32 on CUDA, with a warning if it is not installed, and torch otherwise. Raises

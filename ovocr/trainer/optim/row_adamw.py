@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ovocr.trainer.kernels.availability import Implementation
 from ovocr.trainer.optim.row_gradients import RowGradient
-from ovocr.trainer.optim.row_optimizer import Implementation, RowChunk, RowOptimizer
+from ovocr.trainer.optim.row_optimizer import RowChunk, RowOptimizer
 
 
 class RowAdamW(RowOptimizer):

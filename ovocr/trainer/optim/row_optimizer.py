@@ -2,16 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ovocr.trainer.kernels.availability import choose_implementation
+from ovocr.trainer.kernels.availability import Implementation, choose_implementation
 from ovocr.trainer.kernels.workspace import Workspace
 from ovocr.trainer.optim.row_gradients import RowGradient, touched_rows
-
-Implementation: TypeAlias = Literal["auto", "torch", "triton"]
 
 # Rows are updated this many numbers at a time; on a CPU intermediate results then stay in the cache.
 _CPU_CHUNK_ELEMENTS = 1 << 18

@@ -62,13 +62,17 @@ def save_checkpoint(folder: Path, tensors: Tensors, state: dict[str, Any], ranks
     writer = FileSystemWriter(partial, sync_files=True, single_file_per_rank=True)
     try:
         with _quiet():
-            save(_local(tensors), storage_writer=writer, planner=_SavePlanner(tensors), process_group=ranks.group)
+            save(
+                _local_tensors(tensors), storage_writer=writer, planner=_SavePlanner(tensors), process_group=ranks.group
+            )
     except CheckpointException as error:
         cause = next(cause for cause, _ in error.failures.values())
         free = shutil.disk_usage(partial.parent).free
         if ranks.rank == 0:
             shutil.rmtree(partial, ignore_errors=True)  # free the disk space for the next attempt
-        raise OvocrError(f"{folder}: the checkpoint cannot be written ({free:,} bytes free): {_line(cause)}") from error
+        raise OvocrError(
+            f"{folder}: the checkpoint cannot be written ({free:,} bytes free): {_first_line(cause)}"
+        ) from error
     checksums = _checksums(partial, tensors, ranks)
     if ranks.rank == 0:
         content = json.dumps({**state, "crc32": checksums}, indent=1, sort_keys=True)
@@ -88,7 +92,7 @@ def load_checkpoint(folder: Path, tensors: Tensors, ranks: Ranks) -> None:
     try:
         with _quiet():
             load(
-                _local(tensors),
+                _local_tensors(tensors),
                 storage_reader=FileSystemReader(folder),
                 planner=_LoadPlanner(folder, tensors),
                 process_group=ranks.group,
@@ -195,10 +199,10 @@ def _check_metadata(folder: Path) -> None:
 def _checksums(folder: Path, tensors: Tensors, ranks: Ranks) -> dict[str, int]:
     """Returns the CRC-32 of every rank's file, each computed by the rank that wrote it; every rank calls this."""
     device = next(value.local if isinstance(value, RowShard) else value for value in tensors.values()).device
-    own = folder / _file_of(ranks.rank)
+    own = folder / _file_name(ranks.rank)
     checksum = _crc32(own) if own.is_file() else -1  # -1: the rank wrote nothing
     checksums = ranks.gather_rows(torch.tensor([checksum], device=device), [1] * ranks.world).tolist()
-    return {_file_of(rank): checksum for rank, checksum in enumerate(checksums) if checksum >= 0}
+    return {_file_name(rank): checksum for rank, checksum in enumerate(checksums) if checksum >= 0}
 
 
 def _check_files(folder: Path, ranks: Ranks) -> None:
@@ -218,7 +222,7 @@ def _check_files(folder: Path, ranks: Ranks) -> None:
             )
 
 
-def _file_of(rank: int) -> str:
+def _file_name(rank: int) -> str:
     """Returns the name that torch.distributed.checkpoint gives to the file of a rank."""
     return f"__{rank}_0.distcp"
 
@@ -232,15 +236,17 @@ def _crc32(path: Path) -> int:
 
 
 def _unreadable(folder: Path, cause: BaseException) -> OvocrError:
-    return OvocrError(f"{folder}: the checkpoint cannot be read: {_line(cause)}; remove it to resume from an older one")
+    return OvocrError(
+        f"{folder}: the checkpoint cannot be read: {_first_line(cause)}; remove it to resume from an older one"
+    )
 
 
-def _line(cause: BaseException) -> str:
+def _first_line(cause: BaseException) -> str:
     lines = str(cause).splitlines() or [""]
     return f"{type(cause).__name__}: {lines[0]}"
 
 
-def _local(tensors: Tensors) -> dict[str, Tensor]:
+def _local_tensors(tensors: Tensors) -> dict[str, Tensor]:
     return {name: value.local if isinstance(value, RowShard) else value for name, value in tensors.items()}
 
 

@@ -141,7 +141,7 @@ def _difference(old: RunConfig, new: RunConfig) -> str:
     old_settings, new_settings = (_flat(_relevant_to_steps(config).model_dump()) for config in (old, new))
     for key in {**old_settings, **new_settings}:
         if old_settings.get(key) != new_settings.get(key):
-            old_value, new_value = (_shown(key, settings) for settings in (old_settings, new_settings))
+            old_value, new_value = (_format_setting(key, settings) for settings in (old_settings, new_settings))
             return f"{key}: there {old_value}, here {new_value}"
     return ""
 
@@ -154,7 +154,7 @@ def _flat(tables: dict[str, Any], section: str = "") -> dict[str, object]:
     return flat
 
 
-def _shown(key: str, settings: dict[str, object]) -> str:
+def _format_setting(key: str, settings: dict[str, object]) -> str:
     value = settings.get(key)
     if isinstance(value, tuple):
         return f"[{', '.join(map(str, value))}]"

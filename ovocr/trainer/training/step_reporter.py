@@ -16,7 +16,7 @@ from ovocr.trainer.training.metrics import MetricsLog, sample_digest
 from ovocr.trainer.training.skipped_samples import SkipLimit
 from ovocr.trainer.training.step import StepResult
 
-_HEAD_NUMBERS = ("loss", "positive_cosine", "negative_cosine", "grad_norm")
+_HEAD_METRICS = ("loss", "positive_cosine", "negative_cosine", "grad_norm")
 
 
 class StepReporter:
@@ -58,7 +58,7 @@ class StepReporter:
             {
                 "step": result.step,
                 "loss": self.last_loss,
-                "heads": {name: {key: numbers[f"{name}/{key}"] for key in _HEAD_NUMBERS} for name in result.heads},
+                "heads": {name: {key: numbers[f"{name}/{key}"] for key in _HEAD_METRICS} for name in result.heads},
                 "grad_norm": numbers["grad_norm"],
                 "lr": result.rate,
                 "images_per_s": images / max(1e-9, seconds),

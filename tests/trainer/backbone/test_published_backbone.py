@@ -1,12 +1,14 @@
-"""The same numbers as the published encoder, and weights both ways: needs a checkout of it that the user has.
+"""Numbers and weights against the published encoder; needs the user's checkout of it.
 
-    pip install 'transformers==4.57.3'     # what the published code asks for
-    OVOCR_PUBLISHED_CHECKOUT=path/to/OneVision-Encoder python -m pytest tests/trainer/test_published_backbone.py
+    pip install 'transformers==4.57.3'     # required by the published code
+    OVOCR_PUBLISHED_CHECKOUT=path/to/OneVision-Encoder python -m pytest
+    tests/trainer/backbone/test_published_backbone.py
 
-Nothing of it is in this repository. Both networks compute in float32 on the CPU, the published one with its "eager"
-attention. A difference is the largest absolute one of a tensor, over the largest absolute value of the published one.
+This repository contains none of it. Both networks compute in float32 on the CPU, the published one with its "eager"
+attention. A difference is the largest absolute difference of a tensor divided by the largest absolute value of the
+published one.
 
-The published encoder takes the place of patches in one of two ways: ``patch_positions``, their (t, h, w), or
+The published encoder takes the places of patches in one of two ways: ``patch_positions``, their (t, h, w), or
 ``visible_indices``, their numbers in a video of 64 frames, (t * rows + h) * columns + w. Given as many indices as there
 are patches in the pixels, it takes only positions from them.
 """
@@ -35,7 +37,7 @@ pytestmark = [
 
 TOLERANCE = 1e-5
 VIRTUAL_FRAMES = 64
-# Base and epsilon of their own, so that a configuration that was not taken over shows.
+# Unusual base and epsilon, so a configuration that is not read shows.
 SIZES = {
     "heads of 32, patch 14": BackboneConfig(
         hidden_size=64,
@@ -58,7 +60,7 @@ SIZES = {
         rope_theta=10000.0,
     ),
 }
-# Times of eight frames out of 64, one video a row: one from each bin of eight; the ends; repeated and out of order.
+# Times of eight frames out of 64, one video per row: one from each bin of eight; the ends; repeated and unordered.
 TIMES = [
     [3, 8, 23, 30, 32, 47, 49, 63],
     [7, 15, 16, 25, 39, 40, 50, 56],
@@ -69,7 +71,7 @@ TIMES = [
 
 @pytest.fixture(scope="module")
 def published() -> Any:
-    """The published package, imported from the checkout."""
+    """Imports the published package from the checkout."""
     if not (Path(CHECKOUT) / PACKAGE / "__init__.py").is_file():
         pytest.fail(f"OVOCR_PUBLISHED_CHECKOUT is {CHECKOUT}: there is no {PACKAGE} in it")
     with pytest.MonkeyPatch.context() as patch:
@@ -79,13 +81,13 @@ def published() -> Any:
 
 @pytest.fixture(scope="module", params=["our weights", "published weights"])
 def source(request: pytest.FixtureRequest) -> str:
-    """Whose ``save_pretrained`` writes the weights; the other's ``from_pretrained`` reads them."""
+    """Selects whose ``save_pretrained`` writes the weights; the other's ``from_pretrained`` reads them."""
     return request.param
 
 
 @pytest.fixture(scope="module", params=SIZES)
 def config(request: pytest.FixtureRequest) -> BackboneConfig:
-    """The sizes of both."""
+    """The sizes of both backbones."""
     return SIZES[request.param]
 
 
@@ -93,7 +95,7 @@ def config(request: pytest.FixtureRequest) -> BackboneConfig:
 def pair(
     published: Any, config: BackboneConfig, source: str, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Backbone, Any]:
-    """Our backbone and the published one, one of them read from the folder that the other has written."""
+    """Our backbone and the published one, one of them loaded from the folder that the other has written."""
     folder = tmp_path_factory.mktemp("weights")
     if source == "our weights":
         ours = Backbone(config)
@@ -117,7 +119,7 @@ def sizes(config: BackboneConfig) -> dict[str, Any]:
 
 
 def randomise(network: nn.Module) -> None:
-    """Make every parameter random, norms and biases too, large enough that attention is far from uniform."""
+    """Sets every parameter, including norms and biases, to large random values, so attention is far from uniform."""
     generator = torch.Generator().manual_seed(7)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
@@ -132,17 +134,17 @@ def pixels(*shape: int) -> Tensor:
 
 
 def places(indices: Tensor, rows: int, columns: int) -> Tensor:
-    """The (t, h, w) of patches by their number in a video: [..., L] -> [..., L, 3]."""
+    """Returns the (t, h, w) of patches from their numbers in a video: [..., L] -> [..., L, 3]."""
     return torch.stack((indices // (rows * columns), indices // columns % rows, indices % columns), dim=-1)
 
 
 def whole_frames(times_BT: Tensor, patches: int) -> Tensor:
-    """The numbers of all patches of the frames at these times: [B, T] -> [B, T * patches]."""
+    """Returns the numbers of all patches of the frames at these times: [B, T] -> [B, T * patches]."""
     return (times_BT.unsqueeze(-1) * patches + torch.arange(patches)).flatten(1)
 
 
 def assert_same(ours: tuple[Tensor, Tensor], theirs: Any, name: str) -> None:
-    """Tokens and pooled, within the tolerance; prints the differences (pytest -s, or -rP)."""
+    """Compares tokens and pooled within the tolerance; prints the differences (pytest -s, or -rP)."""
     expected = (theirs.last_hidden_state, theirs.pooler_output)
     differences = [
         ((mine - other).abs().max() / other.abs().max()).item() for mine, other in zip(ours, expected, strict=True)
@@ -155,17 +157,17 @@ def assert_same(ours: tuple[Tensor, Tensor], theirs: Any, name: str) -> None:
 
 
 def far_apart(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> bool:
-    """Whether tokens and pooled both differ by more than a hundredth of their scale."""
+    """Returns True if tokens and pooled both differ by more than a hundredth of their scale."""
     return all((a - b).abs().max() > 0.01 * b.abs().max() for a, b in zip(one, other, strict=True))
 
 
-def test_every_tensor_and_size_is_taken_over(pair: tuple[Backbone, Any], config: BackboneConfig) -> None:
+def test_every_tensor_and_size_is_loaded(pair: tuple[Backbone, Any], config: BackboneConfig) -> None:
     ours, theirs = pair
     tensors, expected = ours.state_dict(), theirs.state_dict()
     assert tensors.keys() == expected.keys()
     for name, tensor in tensors.items():
         assert torch.equal(tensor, expected[name]), name
-        assert tensor.std() > 0, name  # random, norms and biases too
+        assert tensor.std() > 0, name  # random, including norms and biases
     assert ours.config == config
     assert {name: getattr(theirs.config, name) for name in sizes(config)} == sizes(config)
 
@@ -180,7 +182,7 @@ def test_images(pair: tuple[Backbone, Any], rows: int, columns: int) -> None:
 
 
 @pytest.mark.parametrize("given", ["patch_positions", "visible_indices"])
-def test_videos_at_times_of_their_own(pair: tuple[Backbone, Any], given: str) -> None:
+def test_videos_with_explicit_times(pair: tuple[Backbone, Any], given: str) -> None:
     ours, theirs = pair
     rows, columns, patch = 2, 3, ours.config.patch_size
     times = torch.tensor(TIMES)
@@ -192,11 +194,11 @@ def test_videos_at_times_of_their_own(pair: tuple[Backbone, Any], given: str) ->
     with torch.no_grad():
         result = ours(videos, positions)
         assert_same(result, theirs(videos, **{given: argument}), f"videos, {given}")
-        assert far_apart(ours(videos), result)  # the times matter
+        assert far_apart(ours(videos), result)  # times affect the result
 
 
-def test_videos_of_patches_from_anywhere(pair: tuple[Backbone, Any]) -> None:
-    """As patches chosen by a codec come: packed into eight frames, each with the place it was taken from."""
+def test_videos_of_arbitrary_patches(pair: tuple[Backbone, Any]) -> None:
+    """As selected by a codec: patches packed into eight frames, each with its original place."""
     ours, theirs = pair
     rows, columns, patch = 2, 3, ours.config.patch_size
     packed = pixels(2, 3, 8, rows * patch, columns * patch)

@@ -1,4 +1,4 @@
-"""The backbone beside a slow reference in float64, written from the method's description with plain loops."""
+"""The backbone against a slow float64 reference with plain loops, written from the method's description."""
 
 import json
 import math
@@ -28,8 +28,8 @@ CONFIG = BackboneConfig(
 )
 
 
-def made_backbone(config: BackboneConfig = CONFIG, seed: int = 0) -> Backbone:
-    """Large random parameters everywhere, biases and norms too, so that no term of the forward pass is near 0."""
+def random_backbone(config: BackboneConfig = CONFIG, seed: int = 0) -> Backbone:
+    """Returns a backbone with large random parameters, including biases and norms, so no term is near 0."""
     torch.manual_seed(seed)
     backbone = Backbone(config)
     with torch.no_grad():
@@ -46,7 +46,7 @@ def pixels(*shape: int, seed: int = 1) -> Tensor:
 
 
 def reference(backbone: Backbone, video: Array, positions: list[tuple[int, int, int]]) -> tuple[Array, Array]:
-    """Tokens [L, D] and pooled [D] of one video [3, T, H, W]."""
+    """Returns tokens [L, D] and pooled [D] of one video [3, T, H, W]."""
     config = backbone.config
     weights = {name: value.double().numpy() for name, value in backbone.state_dict().items()}
     x = layer_norm(patches(video, weights["embeddings.patch_embedding.weight"]), weights, "layernorm_pre.")
@@ -89,7 +89,7 @@ def mlp(x: Array, weights: dict[str, Array], name: str) -> Array:
 
 
 def turned(vector: Array, position: tuple[int, int, int]) -> Array:
-    """Rotary positions of one head's vector, channel by channel: angles [f, f], neighbours (2i, 2i + 1) paired."""
+    """Returns the rotated vector of one head, channel by channel: angles [f, f], neighbours (2i, 2i + 1) paired."""
     half = len(vector) // 2
     angles = []
     for place, share in zip(position, (4, 6, 6), strict=True):
@@ -138,8 +138,8 @@ def pool(x: Array, weights: dict[str, Array]) -> Array:
 # ---- the tests ----
 
 
-def test_an_image_is_encoded_as_the_reference_says() -> None:
-    backbone, image = made_backbone(), pixels(2, 3, 8, 12)
+def test_image_matches_the_reference() -> None:
+    backbone, image = random_backbone(), pixels(2, 3, 8, 12)
     with torch.no_grad():
         tokens, pooled = backbone(image)
     positions = [(0, row, column) for row in range(2) for column in range(3)]
@@ -149,8 +149,8 @@ def test_an_image_is_encoded_as_the_reference_says() -> None:
         np.testing.assert_allclose(pooled[number].numpy(), expected[1], atol=1e-5)
 
 
-def test_a_video_is_encoded_at_the_positions_it_is_given() -> None:
-    backbone, video = made_backbone(), pixels(1, 3, 2, 8, 8)
+def test_video_with_positions_matches_the_reference() -> None:
+    backbone, video = random_backbone(), pixels(1, 3, 2, 8, 8)
     positions = [(t, row, column) for t in (5, 61) for row in range(2) for column in (0, 30)]
     with torch.no_grad():
         tokens, pooled = backbone(video, torch.tensor([positions]))
@@ -158,11 +158,11 @@ def test_a_video_is_encoded_at_the_positions_it_is_given() -> None:
     expected = reference(backbone, video[0].double().numpy(), positions)
     np.testing.assert_allclose(tokens[0].numpy(), expected[0], atol=1e-5)
     np.testing.assert_allclose(pooled[0].numpy(), expected[1], atol=1e-5)
-    assert (tokens - elsewhere).abs().max() > 1e-2  # positions matter
+    assert (tokens - elsewhere).abs().max() > 1e-2  # positions affect the result
 
 
-def test_a_video_without_positions_counts_frames_rows_and_columns() -> None:
-    backbone, video = made_backbone(), pixels(2, 3, 3, 8, 8)
+def test_default_positions_count_frames_rows_and_columns() -> None:
+    backbone, video = random_backbone(), pixels(2, 3, 3, 8, 8)
     positions = grid_positions(3, 2, 2)
     assert positions.tolist()[3:6] == [[0, 1, 1], [1, 0, 0], [1, 0, 1]]
     with torch.no_grad():
@@ -170,8 +170,8 @@ def test_a_video_without_positions_counts_frames_rows_and_columns() -> None:
     torch.testing.assert_close(counted, given, rtol=0, atol=1e-6)
 
 
-def test_a_picture_is_a_video_of_one_frame() -> None:
-    backbone, image = made_backbone(), pixels(2, 3, 8, 8)
+def test_image_is_a_video_of_one_frame() -> None:
+    backbone, image = random_backbone(), pixels(2, 3, 8, 8)
     with torch.no_grad():
         assert torch.equal(backbone(image)[1], backbone(image.unsqueeze(2))[1])
 
@@ -186,14 +186,14 @@ def test_rotary_tables_split_4_6_6_and_repeat() -> None:
     torch.testing.assert_close(cos[1, 20:32], torch.tensor([3 * 100.0 ** (-i / 12) for i in range(12)]).cos())
 
 
-def test_rotation_pairs_neighbours_with_an_angle_for_each() -> None:
+def test_rotation_pairs_neighbours_with_separate_angles() -> None:
     cos, sin = torch.tensor([1.0, 2.0, 3.0, 4.0]), torch.tensor([5.0, 6.0, 7.0, 8.0])
     x = torch.tensor([[[[1.0, 10.0, 100.0, 1000.0]]]])
     assert rotate(x, cos, sin).flatten().tolist() == [1 - 50, 20 + 6, 300 - 7000, 4000 + 800]
 
 
 def test_bfloat16_autocast_stays_near_float32() -> None:
-    backbone, image = made_backbone(), pixels(2, 3, 12, 12)
+    backbone, image = random_backbone(), pixels(2, 3, 12, 12)
     exact_tokens, exact_pooled = backbone(image)
     with torch.autocast("cpu", torch.bfloat16):
         tokens, pooled = backbone(image)
@@ -205,8 +205,8 @@ def test_bfloat16_autocast_stays_near_float32() -> None:
     assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in backbone.encoder.parameters())
 
 
-def test_an_empty_batch_gives_an_empty_result_and_zero_gradients() -> None:
-    backbone = made_backbone()
+def test_empty_batch_gives_empty_result_and_zero_gradients() -> None:
+    backbone = random_backbone()
     tokens, pooled = backbone(torch.empty(0, 3, 12, 12))
     assert tokens.shape == (0, 9, 64)
     assert pooled.shape == (0, 64)
@@ -239,12 +239,12 @@ def test_initial_values() -> None:
         ((2, 3, 8, 8), torch.zeros(2, 5, 3, dtype=torch.int64), r"positions must be \[2, 4, 3\], not \[2, 5, 3\]"),
     ],
 )
-def test_shapes_that_do_not_fit_are_refused(shape: tuple[int, ...], positions: Tensor | None, message: str) -> None:
+def test_invalid_shapes_raise(shape: tuple[int, ...], positions: Tensor | None, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        made_backbone()(torch.zeros(shape), positions)
+        random_backbone()(torch.zeros(shape), positions)
 
 
-def test_the_parameters_have_the_released_names() -> None:
+def test_parameters_have_the_released_names() -> None:
     layer = [
         *(f"{norm}.{part}" for norm in ("layer_norm1", "layer_norm2") for part in ("weight", "bias")),
         *(f"self_attn.{name}_proj.{part}" for name in ("q", "k", "v", "out") for part in ("weight", "bias")),
@@ -262,8 +262,8 @@ def test_the_parameters_have_the_released_names() -> None:
     assert set(Backbone(CONFIG).state_dict()) == expected
 
 
-def test_saving_and_loading_gives_the_same_network(tmp_path: Path) -> None:
-    backbone = made_backbone()
+def test_saved_network_loads_equal(tmp_path: Path) -> None:
+    backbone = random_backbone()
     backbone.save_pretrained(tmp_path / "export")
     assert sorted(path.name for path in (tmp_path / "export").iterdir()) == ["config.json", "model.safetensors"]
     keys = json.loads((tmp_path / "export" / "config.json").read_text())
@@ -277,7 +277,7 @@ def test_saving_and_loading_gives_the_same_network(tmp_path: Path) -> None:
 
 
 def test_weights_of_half_precision_become_float32(tmp_path: Path) -> None:
-    backbone = made_backbone()
+    backbone = random_backbone()
     backbone.save_pretrained(tmp_path)
     halves = {name: tensor.bfloat16() for name, tensor in backbone.state_dict().items()}
     save_file(halves, tmp_path / "model.safetensors")
@@ -286,8 +286,8 @@ def test_weights_of_half_precision_become_float32(tmp_path: Path) -> None:
     assert torch.equal(again.head.probe, backbone.head.probe.bfloat16().float())
 
 
-def test_weights_of_another_network_are_refused_by_name(tmp_path: Path) -> None:
-    backbone = made_backbone()
+def test_error_of_other_weights_names_the_tensors(tmp_path: Path) -> None:
+    backbone = random_backbone()
     backbone.save_pretrained(tmp_path)
     path = tmp_path / "model.safetensors"
     tensors = load_file(path)
@@ -305,21 +305,21 @@ def test_weights_of_another_network_are_refused_by_name(tmp_path: Path) -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in backbone.state_dict().items())
 
 
-def test_weights_for_other_heads_are_refused_though_their_shapes_fit(tmp_path: Path) -> None:
+def test_weights_with_another_number_of_heads_raise(tmp_path: Path) -> None:
     Backbone(CONFIG).save_pretrained(tmp_path)
     with pytest.raises(OvocrError) as caught:
         Backbone(CONFIG.model_copy(update={"num_attention_heads": 1})).load_weights(tmp_path)
     assert str(caught.value) == f"{tmp_path}/config.json: num_attention_heads is 2, but this backbone's is 1"
 
 
-def test_weights_serve_pictures_of_another_size(tmp_path: Path) -> None:
-    made_backbone().save_pretrained(tmp_path)
+def test_weights_load_for_another_image_size(tmp_path: Path) -> None:
+    random_backbone().save_pretrained(tmp_path)
     larger = Backbone(CONFIG.model_copy(update={"image_size": 24, "rope_temporal_size": 64}))
     larger.load_weights(tmp_path)
-    assert torch.equal(larger.head.probe, made_backbone().head.probe)
+    assert torch.equal(larger.head.probe, random_backbone().head.probe)
 
 
-def test_unreadable_weights_are_refused(tmp_path: Path) -> None:
+def test_unreadable_weights_raise(tmp_path: Path) -> None:
     Backbone(CONFIG).save_pretrained(tmp_path)
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-5])
@@ -345,7 +345,7 @@ def test_unreadable_weights_are_refused(tmp_path: Path) -> None:
         ({"num_attention_heads": 4}, "config.json: num_attention_heads: 4 heads of 16 channels"),
     ],
 )
-def test_another_network_s_configuration_is_refused(tmp_path: Path, change: dict[str, object], message: str) -> None:
+def test_configuration_of_another_network_raises(tmp_path: Path, change: dict[str, object], message: str) -> None:
     Backbone(CONFIG).save_pretrained(tmp_path)
     path = tmp_path / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
@@ -353,8 +353,8 @@ def test_another_network_s_configuration_is_refused(tmp_path: Path, change: dict
         Backbone.from_pretrained(tmp_path)
 
 
-def test_published_configurations_load_without_the_newer_keys(tmp_path: Path) -> None:
-    made_backbone().save_pretrained(tmp_path)
+def test_published_configuration_without_newer_keys_loads(tmp_path: Path) -> None:
+    random_backbone().save_pretrained(tmp_path)
     path = tmp_path / "config.json"
     keys = json.loads(path.read_text())
     for key in ("num_channels", "hidden_act", "attention_dropout", "rope_temporal_size"):
@@ -363,7 +363,7 @@ def test_published_configurations_load_without_the_newer_keys(tmp_path: Path) ->
     assert Backbone.from_pretrained(tmp_path).config.rope_temporal_size == 64
 
 
-def test_the_norms_are_those_of_torch() -> None:
+def test_norms_match_torch() -> None:
     backbone = Backbone(CONFIG)
     norms = [module for module in backbone.modules() if isinstance(module, nn.LayerNorm | nn.RMSNorm)]
     assert len(norms) == 2 * 2 + 2 + 1

@@ -1,4 +1,4 @@
-"""Crops that know what they cut away: pictures whose words are at known places, in colours of their own."""
+"""Tag-aware crops of images whose words are at known places, each in its own colour."""
 
 import os
 import pickle
@@ -26,7 +26,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def draw_crop(width: int, height: int, policy: CropPolicy, position: int) -> Crop | None:
-    """The first part that is drawn."""
+    """Returns the first crop drawn."""
     return next(draw_crops(width, height, policy, position), None)
 
 
@@ -38,13 +38,13 @@ def samples(tmp_path: Path) -> RecordSamples:
 
 
 def painted_area(pixels: NDArray[np.uint8], word: int) -> int:
-    """Pixels [3, S, S] in the word's colour."""
+    """Returns the number of pixels [3, S, S] in the word's colour."""
     distance = np.abs(pixels.astype(int) - np.array(COLOURS[word])[:, None, None]).max(axis=0)
     return int((distance < 40).sum())
 
 
-def test_tags_are_kept_by_what_the_pixels_show(samples: RecordSamples):
-    """The pixels tell how much of a word is there, without any arithmetic of boxes."""
+def test_kept_tags_match_the_visible_pixels(samples: RecordSamples):
+    """The pixels show how much of a word is visible, independently of box arithmetic."""
     whole = load_image(encoded(painted()), SIDE)
     full = [painted_area(whole, word) for word in range(5)]
     seen = {"kept": 0, "dropped": 0, "whole": 0}
@@ -61,7 +61,7 @@ def test_tags_are_kept_by_what_the_pixels_show(samples: RecordSamples):
         zoom = (SIDE / max(crop.right - crop.left, crop.bottom - crop.top)) ** 2
         for word in range(5):
             share = painted_area(pixels, word) / (full[word] * zoom)
-            if share > 0.88:  # edges that are blurred and rounded are left out
+            if share > 0.88:  # ignores blurred and rounded edges
                 assert word in kept, (position, word, share)
                 seen["kept"] += 1
             elif share < 0.72:
@@ -77,12 +77,12 @@ def test_kept_tags_fill_all_slots_in_turn(samples: RecordSamples):
         labels = samples.load(0, position).labels
         assert labels.shape == (8,)
         distinct = list(dict.fromkeys(labels.tolist()))
-        assert distinct == sorted(distinct)  # as they stood in the record
+        assert distinct == sorted(distinct)  # in the order of the record
         counts = np.bincount(labels)[distinct]
         assert counts.min() >= 1
 
 
-def test_what_is_drawn_depends_on_seed_and_position_alone(samples: RecordSamples, tmp_path: Path):
+def test_crops_depend_only_on_seed_and_position(samples: RecordSamples, tmp_path: Path):
     again = pickle.loads(pickle.dumps(samples))
     for position in (0, 7, 10**12):
         first, second = samples.load(0, position), again.load(0, position)
@@ -93,13 +93,13 @@ def test_what_is_drawn_depends_on_seed_and_position_alone(samples: RecordSamples
     assert draw_crop(500, 300, POLICY, 1) != draw_crop(500, 300, POLICY, 2)
 
 
-def test_without_a_position_pictures_are_whole(samples: RecordSamples):
+def test_images_are_whole_without_a_position(samples: RecordSamples):
     pixels, labels, _ = samples.load(0)
     assert np.array_equal(pixels, load_image(encoded(painted()), SIDE))
     assert labels.tolist() == [0, 1, 2, 3, 4, 0, 1, 2]
 
 
-def test_a_crop_without_any_word_falls_back_to_the_whole_picture(tmp_path: Path):
+def test_whole_image_is_used_if_no_crop_has_a_word(tmp_path: Path):
     corner = [flat([(0, 0), (4, 0), (4, 4), (0, 4)])]
     root = write_placed(tmp_path / "set", [(encoded(painted()), [7, 7], corner)])
     samples = RecordSamples([root], labels_stored=2, num_classes=9, image_size=64, crops=POLICY)
@@ -110,8 +110,8 @@ def test_a_crop_without_any_word_falls_back_to_the_whole_picture(tmp_path: Path)
     assert 5 < fallen_back <= 40
 
 
-def test_a_part_without_any_word_is_drawn_again(tmp_path: Path):
-    """A word in a corner is seldom in the first part, and mostly in one of ten."""
+def test_crop_without_a_word_is_redrawn(tmp_path: Path):
+    """A word in a corner is rarely in the first crop, but mostly in one of ten."""
     corner = [flat([(0, 0), (40, 0), (40, 40), (0, 40)])]
     root = write_placed(tmp_path / "set", [(encoded(painted()), [7, 7], corner)])
     policy = CropPolicy(**{**vars(POLICY), "scale": (0.3, 0.6)})
@@ -132,7 +132,7 @@ def test_a_part_without_any_word_is_drawn_again(tmp_path: Path):
     assert again > first
 
 
-def test_crops_have_the_sizes_that_are_asked_for():
+def test_crops_have_the_requested_sizes():
     crops = [draw_crop(1200, 800, POLICY, position) for position in range(2000)]
     inside = np.array([crop for crop in crops if crop is not None])
     width, height = inside[:, 2] - inside[:, 0], inside[:, 3] - inside[:, 1]
@@ -143,17 +143,17 @@ def test_crops_have_the_sizes_that_are_asked_for():
     assert 0.8 < shares.max() < 0.905
     assert 0.74 < ratios.min() < 0.78
     assert 1.29 < ratios.max() < 1.345
-    # The place is uniform: a quarter of the free room to each side holds about as many.
+    # The place is uniform, so each quarter of the free space has about as many crops.
     free = 1200 - width
     assert 0.2 < (inside[:, 0] < free / 4).mean() < 0.3
     whole = CropPolicy(**{**vars(POLICY), "share": 0.25})
     kept = sum(draw_crop(1200, 800, whole, position) is not None for position in range(2000))
     assert 430 < kept < 570
-    # A strip has no part of that shape which is so large.
+    # A narrow strip has no crop of this ratio and size.
     assert draw_crop(2000, 20, CropPolicy(**{**vars(POLICY), "scale": (0.8, 0.9)}), 1) is None
 
 
-def test_visible_shares_are_those_of_counted_pixels():
+def test_visible_shares_match_counted_pixels():
     random = np.random.default_rng(5)
     crop = Crop(60, 50, 160, 170)
     boxes, counted = [], []
@@ -170,39 +170,39 @@ def test_visible_shares_are_those_of_counted_pixels():
     assert ((shares > 0.2) & (shares < 0.8)).any()
 
 
-def test_a_box_without_area_is_inside_or_not():
+def test_box_without_area_is_inside_or_not():
     point, line = [70, 60] * 4, [200, 10, 220, 10, 220, 10, 200, 10]
     shares = visible_shares(np.array([point, line, [50, 60] * 4], np.int16), Crop(60, 50, 160, 170))
     assert shares.tolist() == [1, 0, 0]
     assert visible_shares(np.zeros((0, 8), np.int16), Crop(0, 0, 5, 5)).shape == (0,)
 
 
-def test_a_jpeg_that_is_decoded_smaller_shows_the_same_part():
+def test_reduced_jpeg_shows_the_same_crop():
     random = np.random.default_rng(1)
     coarse = random.integers(0, 256, (12, 15, 3), np.uint8)
-    picture = cv2.resize(coarse, (1200, 960), interpolation=cv2.INTER_CUBIC)
-    done, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 95])
+    image = cv2.resize(coarse, (1200, 960), interpolation=cv2.INTER_CUBIC)
+    done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])
     assert done
     crop = Crop(301, 203, 901, 763)
     fast = load_crop(data.tobytes(), crop, 64).astype(int)
     exact = load_crop(encoded(cv2.cvtColor(cv2.imdecode(data, 1), cv2.COLOR_BGR2RGB)), crop, 64).astype(int)
     beside = load_crop(data.tobytes(), Crop(341, 203, 941, 763), 64).astype(int)
-    # Its edges are whole pixels of the smaller picture, of which a word has many.
+    # Its edges are rounded to pixels of the reduced image, which are small compared with a word.
     assert np.abs(fast - exact).mean() < 6
     assert np.abs(beside - exact).mean() > 15
 
 
-def test_of_tags_that_repeat_the_kept_ones_go_on_repeating():
+def test_repeated_tags_keep_repeating():
     assert refill(np.array([1, 2, 3, 1, 2]), np.array([True, False, True, True, False])).tolist() == [1, 3, 1, 1, 3]
 
 
-def test_places_are_kept_for_the_next_process(samples: RecordSamples, cache: Path, tmp_path: Path):
+def test_boxes_are_cached_for_the_next_process(samples: RecordSamples, cache: Path, tmp_path: Path):
     samples.load(0, 1)
     (kept,) = cache.iterdir()
     assert sorted(path.name for path in kept.iterdir()) == ["boxes.npy", "ends.npy", "ids.npy"]
     table = tmp_path / "set" / "records" / "00000.parquet"
     status = table.stat()
-    table.write_bytes(bytes(status.st_size))  # as long, and of the same time: it is not looked at again
+    table.write_bytes(bytes(status.st_size))  # same size and time, so it is not read again
     os.utime(table, ns=(status.st_atime_ns, status.st_mtime_ns))
     tags = TagBoxes([table]).of_record(0, 0)
     assert tags.ids.tolist() == [0, 1, 2, 3, 4]
@@ -212,16 +212,14 @@ def test_places_are_kept_for_the_next_process(samples: RecordSamples, cache: Pat
         TagBoxes([table]).of_record(0, 0)
 
 
-def test_where_nothing_can_be_kept_places_are_read_all_the_same(
-    samples: RecordSamples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_boxes_are_read_without_a_cache(samples: RecordSamples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     table = tmp_path / "set" / "records" / "00000.parquet"
     assert TagBoxes([table]).of_record(0, 0).boxes.shape == (5, 8)
 
 
-def test_tags_without_places_are_refused(tmp_path: Path):
+def test_tags_without_boxes_raise(tmp_path: Path):
     root = write_placed(tmp_path / "set", [(encoded(painted()), [1, 2], None)])
     samples = RecordSamples([root], labels_stored=2, num_classes=9, image_size=64, crops=POLICY)
     with pytest.raises(OvocrError, match=r"00000\.parquet: has tags without boxes"):

@@ -1,4 +1,4 @@
-"""From shards to batches: records, pictures that stay whole, and the same steps whatever reads them."""
+"""From shards to batches: records, whole images, and batches independent of workers and ranks."""
 
 import json
 import multiprocessing
@@ -24,33 +24,33 @@ from ovocr.trainer.data.order import sample_index
 from ovocr.trainer.data.records import RecordSamples
 
 Maker = Callable[..., Path]
-Picture = NDArray[np.uint8]
+Image = NDArray[np.uint8]
 
 
-def encoded(picture: Picture, ending: str = ".jpg", *options: int) -> bytes:
-    """RGB to a file's bytes; JPEG of the best quality, without halved colour."""
+def encoded(image: Image, ending: str = ".jpg", *options: int) -> bytes:
+    """Encodes RGB pixels; JPEG with the best quality and full colour resolution."""
     if ending == ".jpg":
         options = (cv2.IMWRITE_JPEG_QUALITY, 100, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x111111, *options)
-    done, data = cv2.imencode(ending, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)
+    done, data = cv2.imencode(ending, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
     assert done
     return data.tobytes()
 
 
-def plain(height: int, width: int, colour: tuple[int, int, int] = (200, 40, 90)) -> Picture:
+def plain(height: int, width: int, colour: tuple[int, int, int] = (200, 40, 90)) -> Image:
     return np.full((height, width, 3), colour, np.uint8)
 
 
 # ---- records ----
 
 
-def test_samples_of_all_shards_and_data_sets_in_order(make_data_set: Maker) -> None:
+def test_samples_follow_shards_and_data_sets_in_order(make_data_set: Maker) -> None:
     first, second = make_data_set("first", [3, 0, 2]), make_data_set("second", [4], first_colour=100)
     samples = RecordSamples([first, second], labels_stored=4, label_select=2, num_classes=50)
     assert len(samples) == 9
-    picture, labels = samples[4]
+    image, labels = samples[4]
     assert labels.dtype == np.int64
     assert labels.tolist() == [6, 7, 8, 9]
-    assert abs(int(decode(picture)[0, 0, 0]) - 12) <= 1
+    assert abs(int(decode(image)[0, 0, 0]) - 12) <= 1
     assert abs(int(decode(samples[5][0])[0, 0, 0]) - 100) <= 1
     assert samples.name(4) == f"{first}/rec/00002.rec id 1"
     assert samples.name(8) == f"{second}/rec/00000.rec id 3"
@@ -60,7 +60,7 @@ def test_samples_of_all_shards_and_data_sets_in_order(make_data_set: Maker) -> N
             samples[index]
 
 
-def test_a_name_tells_the_picture_that_a_record_was_made_of(make_data_set: Maker) -> None:
+def test_name_contains_the_source_image(make_data_set: Maker) -> None:
     root = make_data_set("set", [2])
     rows = [
         {"source": "pages.tar", "key": "dropped.jpg", "record_id": None, "tags": []},
@@ -72,19 +72,19 @@ def test_a_name_tells_the_picture_that_a_record_was_made_of(make_data_set: Maker
     assert samples.name(1) == f"{root}/rec/00000.rec id 1 (a/second.jpg of pages.tar)"
 
 
-def test_every_data_set_is_looked_at_before_a_run(make_data_set: Maker) -> None:
+def test_every_data_set_is_checked_at_the_start(make_data_set: Maker) -> None:
     first, second = make_data_set("first", [3]), make_data_set("second", [0, 2], tags=4)
     with pytest.raises(OvocrError, match=r"second/rec/00001.rec id 0: 4 tags, but tags 0 to 9 are asked for"):
         RecordSamples([first, second], labels_stored=10, num_classes=50)
 
 
-def test_samples_may_be_pickled_after_use(make_data_set: Maker) -> None:
+def test_samples_can_be_pickled_after_use(make_data_set: Maker) -> None:
     samples = RecordSamples([make_data_set("set", [2])], labels_stored=10, num_classes=50)
     again = pickle.loads(pickle.dumps(samples))
     assert again[1][0] == samples[1][0]
 
 
-def test_more_shards_than_files_that_stay_open(make_data_set: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_shards_than_open_files(make_data_set: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(records, "_OPEN_READERS", 2)
     root = make_data_set("set", [1] * 5)
     samples = RecordSamples([root], labels_stored=1, num_classes=50)
@@ -96,14 +96,14 @@ def test_more_shards_than_files_that_stay_open(make_data_set: Maker, monkeypatch
     assert max(open_files) == 2
 
 
-def test_an_unfinished_data_set_is_refused(make_data_set: Maker) -> None:
+def test_unfinished_data_set_raises(make_data_set: Maker) -> None:
     root = make_data_set("set", [2, 2, 2], finished=1)
     with pytest.raises(OvocrError) as caught:
         RecordSamples([root], labels_stored=10, num_classes=50)
     assert str(caught.value) == f"{root}: 1 of 3 shards finished; let `ovocr build-labels` finish it"
 
 
-def test_a_vocabulary_that_the_manifest_does_not_name_is_refused(make_data_set: Maker) -> None:
+def test_vocabulary_that_differs_from_the_manifest_raises(make_data_set: Maker) -> None:
     root = make_data_set("swapped", [1])
     manifest = json.loads((root / "manifest.json").read_text())
     (root / "manifest.json").write_text(json.dumps({**manifest, "vocabulary": {"sha256": "0" * 64}}))
@@ -111,7 +111,7 @@ def test_a_vocabulary_that_the_manifest_does_not_name_is_refused(make_data_set: 
         RecordSamples([root], labels_stored=10, num_classes=50)
 
 
-def test_data_sets_of_two_vocabularies_are_refused(make_data_set: Maker) -> None:
+def test_data_sets_with_two_vocabularies_raise(make_data_set: Maker) -> None:
     first, second = make_data_set("first", [1]), make_data_set("second", [1], words=["a", "b"])
     with pytest.raises(OvocrError) as caught:
         RecordSamples([first, second], labels_stored=10, num_classes=50)
@@ -121,7 +121,7 @@ def test_data_sets_of_two_vocabularies_are_refused(make_data_set: Maker) -> None
     )
 
 
-def test_too_few_tags_are_an_error_at_once(make_data_set: Maker) -> None:
+def test_too_few_tags_raise_at_the_start(make_data_set: Maker) -> None:
     root = make_data_set("set", [1], tags=10)
     with pytest.raises(OvocrError) as caught:
         RecordSamples([root], labels_stored=8, label_select=3, num_classes=50)
@@ -130,7 +130,7 @@ def test_too_few_tags_are_an_error_at_once(make_data_set: Maker) -> None:
     )
 
 
-def test_a_tag_beyond_the_classes_names_its_record(make_data_set: Maker) -> None:
+def test_error_of_an_invalid_tag_names_its_record(make_data_set: Maker) -> None:
     root = make_data_set("set", [30], tags=10)
     samples = RecordSamples([root], labels_stored=10, num_classes=20)
     assert samples[10][1].max() == 19
@@ -149,14 +149,16 @@ def test_a_tag_beyond_the_classes_names_its_record(make_data_set: Maker) -> None
         (lambda root: (root / "rec" / "00000.rec").write_bytes(b""), "00000.rec that has 0 bytes|00000.idx:1"),
     ],
 )
-def test_a_spoilt_data_set_names_the_file(make_data_set: Maker, spoil: Callable[[Path], object], message: str) -> None:
+def test_error_of_a_damaged_data_set_names_the_file(
+    make_data_set: Maker, spoil: Callable[[Path], object], message: str
+) -> None:
     root = make_data_set("set", [2])
     spoil(root)
     with pytest.raises(OvocrError, match=message):
         RecordSamples([root], labels_stored=10, num_classes=50)
 
 
-def test_no_records_and_no_data_sets_are_refused(make_data_set: Maker) -> None:
+def test_no_records_or_no_data_sets_raise(make_data_set: Maker) -> None:
     root = make_data_set("set", [0, 0])
     with pytest.raises(OvocrError, match=f"{root}: no records"):
         RecordSamples([root], labels_stored=10, num_classes=50)
@@ -164,20 +166,20 @@ def test_no_records_and_no_data_sets_are_refused(make_data_set: Maker) -> None:
         RecordSamples([], labels_stored=10, num_classes=50)
 
 
-# ---- pictures ----
+# ---- images ----
 
 
 @pytest.mark.parametrize("ending", [".jpg", ".png", ".webp"])
-def test_pictures_are_rgb(ending: str) -> None:
+def test_images_are_rgb(ending: str) -> None:
     data = encoded(plain(30, 50), ending)
     assert encoded_size(data) == (50, 30)
-    picture = decode(data)
-    assert picture.shape == (30, 50, 3)
-    assert picture.dtype == np.uint8
-    np.testing.assert_allclose(picture[15, 25], (200, 40, 90), atol=6)
+    image = decode(data)
+    assert image.shape == (30, 50, 3)
+    assert image.dtype == np.uint8
+    np.testing.assert_allclose(image[15, 25], (200, 40, 90), atol=6)
 
 
-def test_the_sizes_of_all_kinds_of_webp() -> None:
+def test_size_of_all_kinds_of_webp() -> None:
     lossless = encoded(plain(30, 16_000), ".webp", cv2.IMWRITE_WEBP_QUALITY, 101)
     assert lossless[12:16] == b"VP8L"
     assert encoded_size(lossless) == (16_000, 30)
@@ -187,14 +189,14 @@ def test_the_sizes_of_all_kinds_of_webp() -> None:
 
 
 @pytest.mark.parametrize("options", [(cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (cv2.IMWRITE_JPEG_RST_INTERVAL, 1)])
-def test_the_size_stands_in_any_jpeg_header(options: tuple[int, ...]) -> None:
+def test_size_of_all_kinds_of_jpeg(options: tuple[int, ...]) -> None:
     data = encoded(plain(70, 300), ".jpg", *options)
     comment = b"\xff\xfe" + struct.pack(">H", 2 + 11) + b"\xff\xc0 no frame"
     assert encoded_size(data[:2] + comment + b"\xff" + data[2:]) == (300, 70)
 
 
 @pytest.mark.parametrize(("longest", "decoded"), [(127, 127), (128, 64), (255, 128), (256, 64), (511, 128), (512, 64)])
-def test_a_jpeg_is_decoded_at_the_smallest_scale_that_suffices(longest: int, decoded: int) -> None:
+def test_jpeg_is_decoded_at_the_smallest_sufficient_scale(longest: int, decoded: int) -> None:
     data = encoded(plain(longest // 4, longest))
     assert decode(data, at_least=64).shape[1] == decoded
     assert decode(data).shape[1] == longest
@@ -204,19 +206,19 @@ def test_a_jpeg_is_decoded_at_the_smallest_scale_that_suffices(longest: int, dec
     ("height", "width"), [(64, 64), (40, 64), (1200, 90), (90, 1200), (33, 7), (1, 1), (3, 5000), (5000, 3), (700, 701)]
 )
 @pytest.mark.parametrize("ending", [".jpg", ".png"])
-def test_nothing_is_cut_away_and_the_aspect_is_kept(height: int, width: int, ending: str) -> None:
-    """The ends of each side that is long enough have bands of their own colours: all are there, in place."""
+def test_letterbox_keeps_everything_and_the_aspect_ratio(height: int, width: int, ending: str) -> None:
+    """Each side that is long enough has coloured bands at its ends, which are all found in place."""
     size = 64
     band = max(1, round(max(height, width) / size * 2))
-    picture = plain(height, width, (255, 255, 255))
+    image = plain(height, width, (255, 255, 255))
     expected = {}
     if width >= 3 * band:
-        picture[:, :band], picture[:, -band:] = (0, 0, 255), (255, 255, 0)
+        image[:, :band], image[:, -band:] = (0, 0, 255), (255, 255, 0)
         expected |= {(0.5, 0.0): (0, 0, 255), (0.5, 1.0): (255, 255, 0)}
     if height >= 3 * band:
-        picture[:band], picture[-band:] = (255, 0, 0), (0, 255, 0)
+        image[:band], image[-band:] = (255, 0, 0), (0, 255, 0)
         expected |= {(0.0, 0.5): (255, 0, 0), (1.0, 0.5): (0, 255, 0)}
-    square = load_image(encoded(picture, ending), size).transpose(1, 2, 0).astype(int)
+    square = load_image(encoded(image, ending), size).transpose(1, 2, 0).astype(int)
     inner_height, inner_width = (max(1, round(side * size / max(height, width))) for side in (height, width))
     top, left = (size - inner_height) // 2, (size - inner_width) // 2
     inner = square[top : top + inner_height, left : left + inner_width]
@@ -224,9 +226,9 @@ def test_nothing_is_cut_away_and_the_aspect_is_kept(height: int, width: int, end
         pixel = inner[int(down * (inner_height - 1)), int(right * (inner_width - 1))]
         np.testing.assert_allclose(pixel, colour, atol=70)
     assert expected or max(height, width) < 3
-    assert (np.abs(inner - (123, 117, 104)).max(-1) > 60).all()  # the picture fills all of its place
+    assert (np.abs(inner - (123, 117, 104)).max(-1) > 60).all()  # the image fills its area
     square[top : top + inner_height, left : left + inner_width] = (123, 117, 104)
-    assert (square == (123, 117, 104)).all()  # and the mean colour is all around it
+    assert (square == (123, 117, 104)).all()  # the mean colour surrounds it
 
 
 def test_shrinking_averages_areas_and_enlarging_interpolates() -> None:
@@ -235,15 +237,15 @@ def test_shrinking_averages_areas_and_enlarging_interpolates() -> None:
     assert (letterbox(stripes, 2) == 100).all()
     lines = np.zeros((8, 8, 3), np.uint8)
     lines[:, ::4] = 200
-    assert (letterbox(lines, 2) == 50).all()  # thin lines of text stay: every pixel has its share
+    assert (letterbox(lines, 2) == 50).all()  # thin lines of text remain, because every pixel contributes
     assert letterbox(stripes[:1, :2], 8)[0, 3].tolist() == [0, 0, 25, 75, 125, 175, 200, 200]
     assert np.array_equal(letterbox(stripes, 4), stripes.transpose(2, 0, 1))
 
 
-def test_a_picture_is_never_mirrored() -> None:
-    picture = plain(20, 20, (0, 0, 0))
-    picture[:5, :5] = 250
-    square = load_image(encoded(picture, ".png"), 20)
+def test_image_is_never_mirrored() -> None:
+    image = plain(20, 20, (0, 0, 0))
+    image[:5, :5] = 250
+    square = load_image(encoded(image, ".png"), 20)
     assert square[:, 0, 0].min() == 250
     assert square[:, 0, -1].max() == square[:, -1, 0].max() == 0
 
@@ -279,7 +281,7 @@ JPEG = encoded(plain(30, 50))
         ),
     ],
 )
-def test_what_is_no_picture_is_an_error(data: bytes, message: str) -> None:
+def test_invalid_image_raises(data: bytes, message: str) -> None:
     with pytest.raises(DecodeError, match=message):
         load_image(data, 64)
 
@@ -303,7 +305,7 @@ def assert_same(one: list[Batch], other: list[Batch]) -> None:
             assert torch.equal(x, y)
 
 
-def test_a_batch_holds_the_samples_of_its_positions(make_data_set: Maker) -> None:
+def test_batch_has_the_samples_of_its_positions(make_data_set: Maker) -> None:
     loader = loader_of(make_data_set("set", [6, 5]), stop=6)
     assert len(loader) == 6
     batches = list(loader)
@@ -316,7 +318,7 @@ def test_a_batch_holds_the_samples_of_its_positions(make_data_set: Maker) -> Non
         assert ((levels - 3 * batch.sample_ids).abs() <= 1).all()
 
 
-def test_worker_processes_change_nothing_and_end_with_the_iteration(make_data_set: Maker) -> None:
+def test_workers_do_not_change_batches_and_end_with_the_iteration(make_data_set: Maker) -> None:
     root = make_data_set("set", [6, 5])
     assert_same(list(loader_of(root)), list(loader_of(root, workers=2)))
     assert multiprocessing.active_children() == []
@@ -328,7 +330,7 @@ def test_worker_processes_change_nothing_and_end_with_the_iteration(make_data_se
 
 
 @pytest.mark.parametrize("world", [2, 3])
-def test_ranks_together_see_what_one_rank_sees(make_data_set: Maker, world: int) -> None:
+def test_ranks_together_see_the_samples_of_one_rank(make_data_set: Maker, world: int) -> None:
     root = make_data_set("set", [11])
     ranks = [list(loader_of(root, rank=rank, world=world)) for rank in range(world)]
     together = [
@@ -339,7 +341,7 @@ def test_ranks_together_see_what_one_rank_sees(make_data_set: Maker, world: int)
 
 
 def test_every_epoch_has_every_sample_once_over_ranks_and_workers(make_data_set: Maker) -> None:
-    root = make_data_set("set", [7, 4])  # 11 samples in steps of 4: epochs end inside a step
+    root = make_data_set("set", [7, 4])  # 11 samples in steps of 4: epochs end within a step
     ranks = [list(loader_of(root, rank=rank, world=3, workers=2, stop=11)) for rank in range(3)]
     ids = [int(n) for step in zip(*ranks, strict=True) for batch in step for n in batch.sample_ids]
     assert len(ids) == 44
@@ -348,7 +350,7 @@ def test_every_epoch_has_every_sample_once_over_ranks_and_workers(make_data_set:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_resumed_run_goes_on_with_the_same_batches(make_data_set: Maker, workers: int) -> None:
+def test_resumed_run_has_the_same_batches(make_data_set: Maker, workers: int) -> None:
     root = make_data_set("set", [11])
     whole = list(loader_of(root, workers=workers))
     assert_same(whole[3:], list(loader_of(root, workers=workers, start=3)))
@@ -356,7 +358,7 @@ def test_a_resumed_run_goes_on_with_the_same_batches(make_data_set: Maker, worke
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_rank_without_positions_gets_empty_batches(make_data_set: Maker, workers: int) -> None:
+def test_rank_without_positions_gets_empty_batches(make_data_set: Maker, workers: int) -> None:
     root = make_data_set("set", [3])
     batches = list(loader_of(root, pass_batch=2, rank=2, world=3, workers=workers, stop=2))
     assert [tuple(map(tuple, (b.pixels.shape, b.labels.shape, b.sample_ids.shape))) for b in batches] == [
@@ -364,7 +366,7 @@ def test_a_rank_without_positions_gets_empty_batches(make_data_set: Maker, worke
     ] * 2
 
 
-def test_reading_leaves_the_random_state_alone(make_data_set: Maker) -> None:
+def test_loading_does_not_change_the_random_state(make_data_set: Maker) -> None:
     loader = loader_of(make_data_set("set", [3]))
     before = torch.get_rng_state()
     list(loader)

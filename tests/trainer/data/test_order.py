@@ -1,4 +1,4 @@
-"""The order of the samples: a permutation each epoch, the same everywhere, split over ranks without loss."""
+"""The order of samples: a permutation per epoch, equal everywhere, split over ranks without loss."""
 
 import tracemalloc
 from collections import Counter
@@ -25,12 +25,12 @@ def test_large_sizes_are_permutations(n: int) -> None:
     assert np.array_equal(np.sort(sample_index(np.arange(n), n, seed=3)), np.arange(n))
 
 
-def test_epochs_and_seeds_have_orders_of_their_own() -> None:
+def test_epochs_and_seeds_have_different_orders() -> None:
     orders = [epoch(100, seed, number) for seed in (0, 1, 2**64 - 1) for number in range(3)]
     assert len({tuple(order) for order in orders}) == len(orders)
 
 
-def test_the_order_stays_as_it_was_first_released() -> None:
+def test_order_never_changes_between_releases() -> None:
     assert epoch(10, seed=0) == [2, 3, 9, 7, 0, 4, 5, 1, 6, 8]
     assert sample_index(np.array([0, 1, 365_186, 365_187, 10**12]), 365_187, seed=1).tolist() == [
         614,
@@ -43,7 +43,7 @@ def test_the_order_stays_as_it_was_first_released() -> None:
 
 
 def test_every_order_of_few_samples_is_equally_likely() -> None:
-    # Chi-square over the 120 orders of 5 samples, 200 expected of each: mean 119, deviation 15.
+    # Chi-square over the 120 orders of 5 samples, 200 expected of each: mean 119, standard deviation 15.
     orders = Counter(map(tuple, sample_index(np.arange(24_000 * 5), 5, seed=7).reshape(-1, 5).tolist()))
     assert len(orders) == 120
     assert sum((count - 200) ** 2 / 200 for count in orders.values()) < 119 + 4 * 15.4
@@ -52,7 +52,8 @@ def test_every_order_of_few_samples_is_equally_likely() -> None:
 def test_places_and_neighbours_look_random() -> None:
     n = 1000
     orders = sample_index(np.arange(2000 * n), n, seed=11).reshape(-1, n)
-    for place in (0, 1, 499, 999):  # over epochs, any sample stands at any place: 999 degrees of freedom, deviation 45
+    # Over epochs any sample may be at any place: 999 degrees of freedom, standard deviation 45.
+    for place in (0, 1, 499, 999):
         counts = np.bincount(orders[:, place], minlength=n)
         assert ((counts - 2) ** 2 / 2).sum() < 999 + 4 * 45
     steps = np.bincount(((orders[:, 1:] - orders[:, :-1]) % n).ravel(), minlength=n)
@@ -61,7 +62,7 @@ def test_places_and_neighbours_look_random() -> None:
     assert ((steps[1:] - expected) ** 2 / expected).sum() < 998 + 4 * 45
 
 
-def test_a_position_costs_no_memory_that_grows_with_the_samples() -> None:
+def test_memory_does_not_grow_with_the_samples() -> None:
     tracemalloc.start()
     try:
         sample_index(np.arange(64), 10**15, seed=0)
@@ -70,14 +71,14 @@ def test_a_position_costs_no_memory_that_grows_with_the_samples() -> None:
         tracemalloc.stop()
 
 
-def test_shapes_are_kept_and_none_is_an_order_too() -> None:
+def test_shapes_are_kept_even_if_empty() -> None:
     assert sample_index(np.zeros((2, 3), np.int64), 5, seed=0).shape == (2, 3)
     empty = sample_index(np.array([], np.int64), 5, seed=0)
     assert empty.shape == (0,)
     assert empty.dtype == np.int64
 
 
-def test_impossible_positions_are_refused() -> None:
+def test_invalid_positions_raise() -> None:
     with pytest.raises(ValueError, match="n must be at least 1, not 0"):
         sample_index(np.array([0]), 0, seed=0)
     with pytest.raises(ValueError, match="positions must be at least 0"):

@@ -1,4 +1,4 @@
-"""Evaluation of a run whose class centers are laid so that every answer to every picture is known."""
+"""Evaluation of a run whose class centers are placed so that every answer to every image is known."""
 
 import dataclasses
 import json
@@ -39,8 +39,10 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def planted(tmp_path: Path, config_file: Path, make_data_set: Callable[..., Path]) -> NDArray[np.int64]:
-    """A run in tmp_path / "run", trained on "training", and data "labels": the order of all 50 classes
-    that it answers to each picture, [IMAGES, 50]."""
+    """Creates a run in tmp_path / "run", trained on "training", and data "labels".
+
+    Returns the order of all 50 classes that the run answers to each image, [IMAGES, 50].
+    """
     labels = make_data_set("labels", [17, 7], patterned=True, words=WORDS)
     training = make_data_set("training", [TRAINING_IMAGES], words=WORDS)
     config = load_config(config_file, [f'heads.ocr.data=["{training}"]'])
@@ -56,12 +58,12 @@ def planted(tmp_path: Path, config_file: Path, make_data_set: Callable[..., Path
 
 @torch.no_grad()
 def plant(model: Model, pixels: torch.Tensor, order: NDArray[np.int64]) -> None:
-    """Give the head centers of one length that stand to the pictures' embeddings in the given order."""
+    """Gives the head centers of equal length whose order of cosines to each image's embedding is the given one."""
     pooled = model.backbone.eval()(normalise(pixels))[1].double()
     unit = torch.nn.functional.normalize(pooled, dim=1)
     cosines = torch.from_numpy(-np.argsort(order, axis=1).astype(np.float64))  # [images, classes]: minus the rank
     centers = (torch.linalg.pinv(unit) @ cosines).T  # center . unit = cosine, up to the length of the center
-    # What is orthogonal to all embeddings makes them equally long without changing that.
+    # A component orthogonal to all embeddings makes the lengths equal without changing cosines' order.
     beside = torch.linalg.svd(unit, full_matrices=True).Vh[-1]
     lengths = centers.norm(dim=1)
     centers = centers + beside * ((1.01 * lengths.max()) ** 2 - lengths**2).sqrt()[:, None]
@@ -82,7 +84,7 @@ def band_of(class_id: int) -> str:
 
 
 def expected(answers: list[list[int]], group: Callable[[int], bool]) -> dict[str, Any]:
-    """The figures of a group, by plain sets: answers of each image in order."""
+    """Returns the numbers of a group, computed with plain sets; answers of each image in order."""
     prior = sorted(range(len(WORDS)), key=lambda class_id: (-training_images(class_id), class_id))
     own = {image: {tag for tag in tags_of(image) if group(tag)} for image in range(IMAGES)}
     own = {image: tags for image, tags in own.items() if tags}
@@ -95,7 +97,7 @@ def expected(answers: list[list[int]], group: Callable[[int], bool]) -> dict[str
 
 
 def effective_rank(run: Path, labels: Path) -> float:
-    """Of the embeddings of all images, from the singular values of what they are beyond their mean."""
+    """Returns the effective rank of all images' embeddings, from the singular values of the centred embeddings."""
     trained = TrainedRun.load(run, CPU)
     samples = RecordSamples([labels], labels_stored=10, num_classes=len(WORDS), image_size=32)
     pixels = torch.from_numpy(np.stack([samples.load(n).pixels for n in range(IMAGES)]))
@@ -104,7 +106,7 @@ def effective_rank(run: Path, labels: Path) -> float:
     return float(torch.distributions.Categorical(squares).entropy().exp())
 
 
-def test_all_figures_are_those_of_plain_sets(planted: NDArray[np.int64], tmp_path: Path) -> None:
+def test_all_numbers_match_plain_sets(planted: NDArray[np.int64], tmp_path: Path) -> None:
     found = evaluate(tmp_path / "run", [tmp_path / "labels"], top_k=[20, 1, 5, 5])
     answers = planted.tolist()
     every = expected(answers, lambda _: True)
@@ -138,7 +140,7 @@ def test_all_figures_are_those_of_plain_sets(planted: NDArray[np.int64], tmp_pat
     assert found.heads["ocr"].examples == ()
 
 
-def test_of_one_image_there_is_no_effective_rank(
+def test_single_image_has_no_effective_rank(
     planted: NDArray[np.int64], tmp_path: Path, make_data_set: Callable[..., Path]
 ) -> None:
     found = evaluate(tmp_path / "run", [make_data_set("one", [1], patterned=True, words=WORDS)])
@@ -146,7 +148,7 @@ def test_of_one_image_there_is_no_effective_rank(
     assert "effective rank" not in found.format()
 
 
-def test_the_text(planted: NDArray[np.int64], tmp_path: Path) -> None:
+def test_text_output(planted: NDArray[np.int64], tmp_path: Path) -> None:
     found = evaluate(tmp_path / "run", [tmp_path / "labels"])
     every = found.heads["ocr"].every
     first, spread, header, row, *groups = found.format().splitlines()
@@ -167,15 +169,15 @@ def test_the_text(planted: NDArray[np.int64], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_neither_batches_nor_workers_change_anything(
+def test_batches_and_workers_do_not_change_results(
     planted: NDArray[np.int64], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
     whole = evaluate(tmp_path / "run", [tmp_path / "labels"], top_k=KS)
     monkeypatch.setattr("ovocr.trainer.evaluation.evaluate._BATCH", 5)
-    monkeypatch.setattr("ovocr.trainer.evaluation.evaluate._RANKED_TOGETHER", 9)
+    monkeypatch.setattr("ovocr.trainer.evaluation.evaluate._RANKING_BATCH", 9)
     parts = evaluate(tmp_path / "run", [tmp_path / "labels"], top_k=KS, workers=workers)
     found, wanted = parts.to_json(), whole.to_json()
-    # Sums of float32 embeddings, which differ in their last digits by how many are multiplied at once.
+    # Sums of float32 embeddings differ in their last digits with the batch size.
     found_rank, wanted_rank = (figures["heads"]["ocr"].pop("effective_rank") for figures in (found, wanted))
     assert found == wanted
     assert found_rank == pytest.approx(wanted_rank, rel=1e-4)
@@ -201,7 +203,9 @@ def test_examples(planted: NDArray[np.int64], tmp_path: Path) -> None:
     assert len(evaluate(tmp_path / "run", [tmp_path / "labels"], examples=100).heads["ocr"].examples) == IMAGES
 
 
-def test_class_ids_without_words(planted: NDArray[np.int64], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_class_ids_without_a_vocabulary(
+    planted: NDArray[np.int64], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trained = TrainedRun.load(tmp_path / "run", CPU)
     monkeypatch.setattr(TrainedRun, "load", lambda *_: dataclasses.replace(trained, vocabularies={}))
     for name in ("labels", "training"):
@@ -215,7 +219,7 @@ def test_class_ids_without_words(planted: NDArray[np.int64], tmp_path: Path, mon
 
 
 class Clips:
-    """Eight clips of three frames, at times of their own."""
+    """Eight clips of three frames, each with its own times."""
 
     def __len__(self) -> int:
         return 8
@@ -232,7 +236,7 @@ class Clips:
         return np.ones(10, np.int64)
 
 
-def test_clips_stand_at_their_times(
+def test_clips_are_embedded_at_their_times(
     planted: NDArray[np.int64], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ovocr.trainer.evaluation.evaluate.open_evaluation_data", lambda *_, **__: Clips())
@@ -248,7 +252,7 @@ def test_clips_stand_at_their_times(
         assert [answer.cosine for answer in answers] == pytest.approx(cosines.topk(3).values.tolist(), abs=1e-5)
 
 
-def test_what_cannot_be_evaluated_is_said(planted: NDArray[np.int64], tmp_path: Path) -> None:
+def test_errors(planted: NDArray[np.int64], tmp_path: Path) -> None:
     run, labels = tmp_path / "run", tmp_path / "labels"
     with pytest.raises(OvocrError, match=r"not a training run \(no config.toml\)"):
         evaluate(labels, [labels])
@@ -264,11 +268,11 @@ def test_what_cannot_be_evaluated_is_said(planted: NDArray[np.int64], tmp_path: 
             evaluate(run, [labels], workers=workers)
 
 
-def test_a_checkpoint_is_chosen_by_its_step(planted: NDArray[np.int64], tmp_path: Path) -> None:
+def test_checkpoint_is_chosen_by_step(planted: NDArray[np.int64], tmp_path: Path) -> None:
     run, labels = tmp_path / "run", tmp_path / "labels"
     newest = evaluate(run, [labels], top_k=[5])
     trained = TrainedRun.load(run, CPU)
-    trained.model.heads["ocr"].weight.data.neg_()  # the order of all answers is turned round
+    trained.model.heads["ocr"].weight.data.neg_()  # the order of all answers is reversed
     state = {"step": 3, "num_classes": {"ocr": len(WORDS)}}
     save_checkpoint(RunFolder(run).checkpoint(3), trained.model.tensors(), state, Ranks())
     assert evaluate(run, [labels], top_k=[5]) == newest
@@ -282,7 +286,7 @@ def test_a_checkpoint_is_chosen_by_its_step(planted: NDArray[np.int64], tmp_path
         evaluate(run, [labels], step=4)
 
 
-def test_crops_are_those_of_training_with_the_tags_that_they_keep(
+def test_crops_and_their_tags_match_training(
     planted: NDArray[np.int64], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -309,7 +313,7 @@ def test_crops_are_those_of_training_with_the_tags_that_they_keep(
     assert " on 12 crops (always " in evaluate(run, [root], crops=4).format()
 
 
-def test_the_command(planted: NDArray[np.int64], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command(planted: NDArray[np.int64], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     command = ["eval", "run", "--data", "labels", "--head", "ocr", "--top-k", "5", "--top-k", "2", "--workers", "1"]
     done = CliRunner().invoke(main, [*command, "--json", "f.json", "--html", "f.html", "--examples", "2"])

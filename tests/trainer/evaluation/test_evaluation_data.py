@@ -1,4 +1,4 @@
-"""Which heads fit which data."""
+"""Choosing the heads that fit the evaluation data."""
 
 import json
 from collections.abc import Callable
@@ -16,7 +16,7 @@ RUN = Path("run")
 
 @pytest.fixture
 def data(tmp_path: Path, make_data_set: Callable[..., Path]) -> dict[str, Path]:
-    """Data of words, of other words, of 20 class ids, and a list of videos."""
+    """Writes data of words, of other words, of 20 class ids, and a list of videos."""
     words, others, numbers = make_data_set("words", [2]), make_data_set("others", [2], words=["a", "b"]), tmp_path / "n"
     make_data_set("n", [2])
     (numbers / "vocab.txt").unlink()
@@ -49,7 +49,7 @@ def heads(data: dict[str, Path]) -> dict[str, HeadClasses]:
         (["list"], "video", ["video"]),
     ],
 )
-def test_heads_that_fit(
+def test_fitting_heads_are_chosen(
     data: dict[str, Path], heads: dict[str, HeadClasses], names: list[str], wanted: str | None, chosen: list[str]
 ) -> None:
     assert choose_heads(RUN, heads, [data[name] for name in names], wanted) == chosen
@@ -73,14 +73,14 @@ def test_heads_that_fit(
         (["words", "numbers"], None, "^run: no head fits the data: ocr: .*/n: .*; image: .*/words: "),
     ],
 )
-def test_why_none_fits(
+def test_error_says_why_no_head_fits(
     data: dict[str, Path], heads: dict[str, HeadClasses], names: list[str], wanted: str | None, message: str
 ) -> None:
     with pytest.raises(OvocrError, match=message):
         choose_heads(RUN, heads, [data[name] for name in names], wanted)
 
 
-def test_what_is_not_there_is_said(tmp_path: Path, heads: dict[str, HeadClasses]) -> None:
+def test_missing_head_or_data_raises(tmp_path: Path, heads: dict[str, HeadClasses]) -> None:
     with pytest.raises(UsageError, match="--head: 'clip' is not a head of this run; it has ocr, again, image, small"):
         choose_heads(RUN, heads, [tmp_path], "clip")
     with pytest.raises(OvocrError, match=r"none: not a labelled data set \(no manifest.json\)"):

@@ -20,7 +20,7 @@ def numbers(*values: int) -> np.ndarray:
 
 def test_recall_by_hand() -> None:
     tally = RecallTally(["a", "b", "c"], [1, 2])
-    # Three tags: two of group a, at ranks 1 and beyond, one of b at rank 0; the prior has the second tag alone.
+    # Three tags: two of group a, at rank 1 and not found, and one of b at rank 0; the prior has the second tag only.
     tally.add(numbers(0, 0, 1), numbers(1, NOT_FOUND, 0), numbers(NOT_FOUND, 0, NOT_FOUND))
     # One tag, of group a, at rank 0; the prior has it at rank 1.
     tally.add(numbers(0), numbers(0), numbers(1))
@@ -36,7 +36,7 @@ def test_ranks_by_hand() -> None:
 
 
 @pytest.mark.parametrize("ks", [(1,), (1, 10, 100), (3, 7)])
-def test_recall_is_that_of_plain_sets(ks: tuple[int, ...]) -> None:
+def test_recall_matches_plain_sets(ks: tuple[int, ...]) -> None:
     rng = np.random.default_rng(0)
     groups = rng.integers(0, 4, 60)
     tally, sums = RecallTally("abcd", ks), {(group, k): [] for group in range(4) for k in ks}
@@ -52,10 +52,10 @@ def test_recall_is_that_of_plain_sets(ks: tuple[int, ...]) -> None:
             assert tally.result()[name].recall[k] == pytest.approx(np.mean(sums[group, k]))
 
 
-def test_the_prior_is_what_most_images_have() -> None:
+def test_prior_is_the_most_frequent_tags() -> None:
     counts = numbers(1, 4, 0, 4, 2)
     assert most_frequent_tags(counts, 3).tolist() == [1, 3, 4]  # a tie: the lower id
-    assert most_frequent_tags(counts, 10).tolist() == [1, 3, 4, 0]  # never one that no image has
+    assert most_frequent_tags(counts, 10).tolist() == [1, 3, 4, 0]  # never a tag that no image has
 
 
 def test_bands_by_hand() -> None:

@@ -1,4 +1,4 @@
-"""The page of samples as a run takes them."""
+"""Preview of the samples of a run."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,7 @@ HOSTILE = "<script>alert(1)</script>"
 
 @pytest.fixture
 def cropped(tmp_path: Path, config_file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A configuration whose head crops one picture of five words."""
+    """Configuration of a head that crops one image of five words."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     root = write_placed(tmp_path / "placed", [(encoded(painted()), [0, 1, 2, 3, 4] * 2, [flat(box) for box in BOXES])])
     (root / "vocab.txt").write_text("".join(f"{word}\n" for word in (HOSTILE, "b", "c", "d", "e", "f", "g", "h", "i")))
@@ -26,7 +26,7 @@ def cropped(tmp_path: Path, config_file: Path, monkeypatch: pytest.MonkeyPatch) 
     return config_file
 
 
-def test_samples_are_those_of_the_run(cropped: Path) -> None:
+def test_samples_match_the_run(cropped: Path) -> None:
     (samples,) = preview(load_config(cropped), 12).values()
     assert [sample.position for sample in samples] == list(range(12))
     assert any(sample.part is None for sample in samples)
@@ -39,12 +39,12 @@ def test_samples_are_those_of_the_run(cropped: Path) -> None:
         left, top, right, bottom = sample.part
         for tag in sample.tags:
             x, y = sum(tag.corners[::2]) / 4, sum(tag.corners[1::2]) / 4
-            if tag.kept:  # what is kept to four fifths has its middle inside
+            if tag.kept:  # a box that is four fifths visible has its center inside
                 assert left < x < right
                 assert top < y < bottom
 
 
-def test_the_page_shows_what_is_kept_and_dropped(cropped: Path, tmp_path: Path) -> None:
+def test_page_shows_kept_and_dropped_tags(cropped: Path, tmp_path: Path) -> None:
     samples = preview(load_config(cropped), 12)
     page = preview_page(cropped, samples)
     tags = [tag for sample in samples["ocr"] for tag in sample.tags]
@@ -52,17 +52,17 @@ def test_the_page_shows_what_is_kept_and_dropped(cropped: Path, tmp_path: Path) 
     assert page.count('<polygon class="dropped"') == sum(not tag.kept for tag in tags)
     assert page.count('class="veil"') == sum(sample.part_used for sample in samples["ocr"])
     assert "<script" not in page
-    assert page.count("&lt;script&gt;alert(1)") == 24  # in the list and over the box of each sample
+    assert page.count("&lt;script&gt;alert(1)") == 24  # in the list and at the box of each sample
     assert preview_page(cropped, preview(load_config(cropped), 12)) == page
 
 
-def test_the_command_writes_a_page_and_trains_nothing(cropped: Path, tmp_path: Path) -> None:
+def test_command_writes_a_page_without_training(cropped: Path, tmp_path: Path) -> None:
     train_command.main([str(cropped), "--preview", str(tmp_path / "page.html")], standalone_mode=False)
     assert len(re.findall("<article>", (tmp_path / "page.html").read_text())) == 24
     assert not (tmp_path / "run").exists()
 
 
-def test_pictures_whose_classes_have_no_place(config_file: Path, tmp_path: Path, make_data_set) -> None:
+def test_images_whose_classes_have_no_boxes(config_file: Path, tmp_path: Path, make_data_set) -> None:
     numbers = make_data_set("numbers", [4], words=None)
     text = config_file.read_text().replace(str(tmp_path / "labels"), str(numbers))
     config_file.write_text(text + 'kind = "image"\n')

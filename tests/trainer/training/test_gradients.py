@@ -1,4 +1,4 @@
-"""Gradient norms and clipping, by hand: dense, sparse, absent."""
+"""Gradient norms and clipping against values computed by hand: dense, sparse and missing gradients."""
 
 import pytest
 import torch
@@ -14,14 +14,14 @@ def parameter(gradient: torch.Tensor | None) -> torch.nn.Parameter:
 
 
 def clipped(parameters: list[torch.nn.Parameter], limit: float) -> float:
-    """Clip as a step does; the norm before."""
+    """Clips like a training step; returns the norm before clipping."""
     norm = squared_norm(parameters).sqrt()
     assert norm.shape == (1,)
     clip(parameters, norm, limit)
     return norm.item()
 
 
-def test_clipped_to_the_limit_and_told_what_it_was() -> None:
+def test_clips_to_the_limit_and_returns_the_norm() -> None:
     parameters = [parameter(torch.tensor([3.0, 0.0])), parameter(None), parameter(torch.tensor([[4.0]]))]
     assert clipped(parameters, 1.0) == 5.0
     assert parameters[0].grad.tolist() == pytest.approx([0.6, 0.0])
@@ -29,13 +29,13 @@ def test_clipped_to_the_limit_and_told_what_it_was() -> None:
     assert parameters[1].grad is None
 
 
-def test_left_alone_below_the_limit() -> None:
+def test_small_gradients_are_not_changed() -> None:
     own = parameter(torch.tensor([3.0, 4.0]))
     assert clipped([own], 5.5) == 5.0
     assert own.grad.tolist() == [3.0, 4.0]
 
 
-def test_rows_that_stand_twice_count_as_their_sum() -> None:
+def test_repeated_rows_count_as_their_sum() -> None:
     values = torch.tensor([[1.0, 0.0], [3.0, 0.0], [2.0, 4.0]])
     twice = torch.sparse_coo_tensor(torch.tensor([[2, 0, 2]]), values, (4, 2), check_invariants=True)
     own = parameter(twice)
@@ -44,7 +44,7 @@ def test_rows_that_stand_twice_count_as_their_sum() -> None:
     assert norm == pytest.approx(2.5, rel=1e-5)
 
 
-def test_no_gradient_has_the_norm_0() -> None:
+def test_missing_gradient_has_norm_0() -> None:
     assert clipped([parameter(None)], 1.0) == 0.0
 
 

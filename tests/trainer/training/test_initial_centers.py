@@ -1,4 +1,4 @@
-"""A head begins with the centers of another vocabulary's: every carried row to the bit, the others as if fresh."""
+"""Initial centers from a run with another vocabulary: mapped rows are copied bit-exactly, the others stay fresh."""
 
 import json
 import shutil
@@ -31,12 +31,12 @@ from ovocr.trainer.training.model import TrainedRun
 from ovocr.vocab import Vocabulary
 
 CPU = torch.device("cpu")
-# As good as no learning at all: what a run began with is what it ends with.
+# Almost no learning, so the final weights show the initial ones.
 KEPT = ("run.steps=1", "optimizer.warmup_steps=0", "optimizer.lr=1e-30", "optimizer.weight_decay=0")
 
 
 def relabelled(old: Path, new: Path, words: list[str]) -> Path:
-    """The pictures of a data set with tags of another vocabulary; those of words that it lacks go to the others."""
+    """Writes a data set with the same images and tags of another vocabulary; missing words become other ones."""
     source, target = LabelledDataSet.open(old), LabelledDataSet(new)
     before, after = Vocabulary.load(source.vocabulary_path), Vocabulary(words)
     for shard in source.finished_shards():
@@ -57,9 +57,9 @@ def relabelled(old: Path, new: Path, words: list[str]) -> Path:
 
 
 class Stages:
-    """A run on 50 words, trained, and what a run on another vocabulary that begins with its centers needs.
+    """A trained run on 50 words, and the settings of a run on another vocabulary that starts from its centers.
 
-    old_ids: what the map between the vocabularies should be.
+    old_ids: the expected map between the vocabularies.
     """
 
     def __init__(self, root: Path, config_file: Path) -> None:
@@ -78,7 +78,7 @@ class Stages:
 
     @property
     def settings(self) -> list[str]:
-        """Of a run that begins where the first one ended."""
+        """Settings of a run that starts where the first one ended."""
         return [
             f"run.output={self.out}",
             f"heads.ocr.data={json.dumps([str(self.data)])}",
@@ -88,11 +88,11 @@ class Stages:
         ]
 
     def next_run(self, *settings: str) -> None:
-        """Train as those settings and these say."""
+        """Trains with those settings and these."""
         train(load_config(self.config_file, [*self.settings, *settings]))
 
     def expected(self, seed: int = 0) -> torch.Tensor:
-        """The old row where there is one, else a fresh head's."""
+        """Returns the old row for mapped classes, else a fresh head's."""
         fresh = initial_rows(len(self.old_ids), seed)
         old = centers(self.old)
         return torch.stack([fresh[row] if id == -1 else old[id] for row, id in enumerate(self.old_ids)])
@@ -112,7 +112,7 @@ def stages(tmp_path: Path, config_file: Path) -> Stages:
     return Stages(tmp_path, config_file)
 
 
-def test_carried_rows_are_the_old_ones_to_the_bit(
+def test_mapped_rows_are_copied_bit_exactly(
     stages: Stages, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(initial_centers, "_BLOCK_ROWS", 7)
@@ -126,7 +126,7 @@ def test_carried_rows_are_the_old_ones_to_the_bit(
     )
     row_steps = torch.zeros(47)
     load_checkpoint(stages.out / "checkpoints" / "00000001", {"optimizer.heads.ocr.row_steps": row_steps}, Ranks())
-    assert row_steps.max() == 1  # of the one step here; nothing of the 12 there
+    assert row_steps.max() == 1  # steps of this run only, not of the 12 of the first run
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
@@ -160,7 +160,7 @@ leave_group()
 
 @pytest.mark.parametrize(("world", "old_rows"), [(2, 20), (3, 11), (4, 1), (5, 3)])
 def test_rows_from_any_rank_to_any(tmp_path: Path, world: int, old_rows: int) -> None:
-    """Old rows that divide by none of the numbers of ranks, several times the same one, and fewer rows than ranks."""
+    """The number of old rows is not divisible by the number of ranks, rows repeat, and ranks outnumber rows."""
     old = torch.randn(old_rows, 5)
     save_checkpoint(tmp_path / "7", {"heads.a.weight": old}, {"step": 7}, Ranks())
     old_ids = np.random.default_rng(world).integers(-1, old_rows, 13)
@@ -181,15 +181,15 @@ def test_rows_from_any_rank_to_any(tmp_path: Path, world: int, old_rows: int) ->
     assert torch.equal(found, torch.stack([fresh[row] if id == -1 else old[id] for row, id in enumerate(old_ids)]))
 
 
-def test_what_was_learned_is_not_lost(stages: Stages) -> None:
-    """The relabelled pictures are read as before, word by word, and from the first step on."""
+def test_mapped_run_reads_the_same_words(stages: Stages) -> None:
+    """The relabelled images are read as before from the first step on."""
     stages.next_run(*KEPT)
-    picture = stages.root / "picture.jpg"
-    picture.write_bytes(RecordReader(stages.data / "rec" / "00000")[0].image)
+    image = stages.root / "image.jpg"
+    image.write_bytes(RecordReader(stages.data / "rec" / "00000")[0].image)
     old_words, new_words = (
         dict(reading.words)
         for run in (stages.old, stages.out)
-        for reading in read_words(run, [picture], top_k=50)
+        for reading in read_words(run, [image], top_k=50)
         if not isinstance(reading, OvocrError)
     )
     common = old_words.keys() & new_words.keys()
@@ -212,7 +212,7 @@ def test_what_was_learned_is_not_lost(stages: Stages) -> None:
     assert recalls[2] < recalls[0] - 0.2
 
 
-def test_a_run_that_goes_on_needs_neither_run_nor_map(stages: Stages) -> None:
+def test_resume_needs_neither_the_old_run_nor_the_map(stages: Stages) -> None:
     settings = ("run.steps=6", "run.checkpoint_every=3")
     stages.next_run(*settings)
     whole = centers(stages.out)
@@ -224,8 +224,8 @@ def test_a_run_that_goes_on_needs_neither_run_nor_map(stages: Stages) -> None:
     assert read_state(stages.out / "checkpoints" / "00000006")["num_classes"] == {"ocr": 47}
 
 
-def test_class_ids_without_words(tmp_path: Path, config_file: Path, make_data_set: Callable[..., Path]) -> None:
-    """Any array will do; two classes begin as the same old one."""
+def test_class_ids_without_a_vocabulary(tmp_path: Path, config_file: Path, make_data_set: Callable[..., Path]) -> None:
+    """Any array is accepted; two classes may start from the same old class."""
     for name, classes in (("few", 30), ("many", 41)):
         make_data_set(name, [12], patterned=True, words=None, num_classes=classes)
     text = config_file.read_text().replace("[heads.ocr]", '[heads.ocr]\nkind = "image"')
@@ -247,7 +247,7 @@ def test_class_ids_without_words(tmp_path: Path, config_file: Path, make_data_se
 
 
 def mistakes() -> dict[str, tuple[Callable[[Stages], list[str]], str]]:
-    """What is done wrong, and what the line says of it."""
+    """Returns mistakes in the settings, with the expected error messages."""
 
     def array(values: Any) -> Callable[[Stages], list[str]]:
         def write(stages: Stages) -> list[str]:
@@ -274,7 +274,9 @@ def mistakes() -> dict[str, tuple[Callable[[Stages], list[str]], str]]:
         np.save(stages.map, np.zeros(47, np.int32))
         return []
 
-    mend = r"make it again with: ovocr vocab map ROOT/run/vocab/ocr.txt ROOT/relabelled/vocab.txt --out ROOT/other.npy$"
+    command = (
+        r"make it again with: ovocr vocab map ROOT/run/vocab/ocr.txt ROOT/relabelled/vocab.txt --out ROOT/other.npy$"
+    )
     return {
         "missing": (
             lambda stages: [f"heads.ocr.init_map={stages.root}/no.npy"],
@@ -291,13 +293,13 @@ def mistakes() -> dict[str, tuple[Callable[[Stages], list[str]], str]]:
             r"^heads.ocr.init_map: ROOT/hand.npy: class 46 was 50, but the class ids of ROOT/run are 0 to 49; -1 marks",
         ),
         "negative": (array(np.full(47, -2)), r"hand.npy: not a class map: -2 is neither a class id nor -1$"),
-        "old": (another_old, rf"other.npy: made from another vocabulary than that of ROOT/run; {mend}"),
-        "new": (another_new, rf"other.npy: made from another vocabulary than that of this head's data; {mend}"),
+        "old": (another_old, rf"other.npy: made from another vocabulary than that of ROOT/run; {command}"),
+        "new": (another_new, rf"other.npy: made from another vocabulary than that of this head's data; {command}"),
         "changed": (changed, r"map.npy: not the class map that ROOT/map.npy.json describes; make both again$"),
     }
 
 
-def test_what_does_not_fit_is_one_line(stages: Stages) -> None:
+def test_mismatch_is_a_one_line_error(stages: Stages) -> None:
     for name, (mistake, message) in mistakes().items():
         shutil.rmtree(stages.out, ignore_errors=True)
         settings = [setting.replace("ROOT", str(stages.root)) for setting in mistake(stages)]
@@ -307,7 +309,7 @@ def test_what_does_not_fit_is_one_line(stages: Stages) -> None:
         assert not (stages.out / "metrics.jsonl").exists(), name
 
 
-def test_another_vocabulary_without_a_map_names_the_mend(stages: Stages) -> None:
+def test_error_without_a_map_names_the_command(stages: Stages) -> None:
     settings = [setting for setting in stages.settings if "init_map" not in setting]
     with pytest.raises(
         OvocrError, match="another vocabulary than this head's data; use `ovocr vocab map` and init_map"
@@ -315,12 +317,12 @@ def test_another_vocabulary_without_a_map_names_the_mend(stages: Stages) -> None
         train(load_config(stages.config_file, settings))
 
 
-def test_a_map_alone_is_refused(config_file: Path) -> None:
+def test_map_without_init_from_raises(config_file: Path) -> None:
     with pytest.raises(UsageError, match="heads.ocr.init_map: needs init_from, the run with the old class centers"):
         load_config(config_file, ["heads.ocr.init_map=map.npy"])
 
 
-def test_a_dry_run_names_the_map(config_file: Path, tmp_path: Path) -> None:
+def test_dry_run_names_the_map(config_file: Path, tmp_path: Path) -> None:
     settings = [f"heads.ocr.init_from={tmp_path}/run", f"heads.ocr.init_map={tmp_path}/map.npy"]
 
     def lines(*settings: str) -> list[str]:
@@ -330,8 +332,8 @@ def test_a_dry_run_names_the_map(config_file: Path, tmp_path: Path) -> None:
     later = f"head ocr: initial centers from {tmp_path}/run, mapped by {tmp_path}/map.npy, which does not exist yet"
     assert later in lines(*settings)
     np.save(tmp_path / "map.npy", np.arange(50) - 1)
-    told = f"head ocr: 49 of 50 initial centers from {tmp_path}/run, mapped by {tmp_path}/map.npy"
-    assert told in lines(*settings)
+    mapped = f"head ocr: 49 of 50 initial centers from {tmp_path}/run, mapped by {tmp_path}/map.npy"
+    assert mapped in lines(*settings)
     np.save(tmp_path / "map.npy", np.arange(49))
     with pytest.raises(OvocrError, match="heads.ocr.init_map: .*map.npy: is for 49 classes, but this head has 50"):
         lines(*settings)

@@ -1,4 +1,4 @@
-"""Whole runs: the loss falls, a killed run goes on as if nothing had happened, ranks agree."""
+"""Whole training runs: the loss falls, a killed run resumes exactly, ranks agree."""
 
 import json
 import os
@@ -29,14 +29,14 @@ def command(config: Path, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "ovocr", "train", str(config), *arguments]
 
 
-def same_course(found: list[dict[str, Any]], wanted: list[dict[str, Any]], tolerance: float) -> None:
+def assert_same_course(found: list[dict[str, Any]], wanted: list[dict[str, Any]], tolerance: float) -> None:
     assert [line["step"] for line in found] == [line["step"] for line in wanted]
     assert [line["sample_ids"] for line in found] == [line["sample_ids"] for line in wanted]
     for key in ("loss", "grad_norm", "lr"):
         assert [line[key] for line in found] == pytest.approx([line[key] for line in wanted], rel=tolerance), key
 
 
-def test_a_run_leaves_what_it_promises(config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_writes_all_files(config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     summary = train(load_config(config_file))
     run = tmp_path / "run"
     assert summary.first_step == 0
@@ -63,7 +63,7 @@ def test_old_checkpoints_are_pruned(config_file: Path, tmp_path: Path) -> None:
     assert [path.name for path in sorted((tmp_path / "run" / "checkpoints").iterdir())] == ["00000010", "00000012"]
 
 
-def test_killed_and_resumed_is_the_uninterrupted_run(config_file: Path, tmp_path: Path) -> None:
+def test_killed_run_resumes_exactly(config_file: Path, tmp_path: Path) -> None:
     steps = ["--set", "run.steps=60"]
     whole = tmp_path / "whole"
     subprocess.run([*command(config_file, *steps), "--set", f"run.output={whole}"], check=True, timeout=120)
@@ -75,15 +75,15 @@ def test_killed_and_resumed_is_the_uninterrupted_run(config_file: Path, tmp_path
         time.sleep(0.005)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
-    (tmp_path / "run" / "checkpoints" / "00000059.partial").mkdir()  # what a kill inside a save leaves
+    (tmp_path / "run" / "checkpoints" / "00000059.partial").mkdir()  # as left by a kill during a save
     done = subprocess.run(command(config_file, *steps), check=True, timeout=120, capture_output=True, text=True)
     assert "(from step " in done.stdout
-    same_course(metrics(tmp_path / "run"), metrics(whole), 1e-6)
+    assert_same_course(metrics(tmp_path / "run"), metrics(whole), 1e-6)
     assert not list((tmp_path / "run" / "checkpoints").glob("*.partial"))
 
 
-def test_ranks_see_and_compute_the_same(config_file: Path, tmp_path: Path) -> None:
-    """One rank; two ranks; and two ranks that go on with what three ranks began."""
+def test_ranks_agree_with_a_single_rank(config_file: Path, tmp_path: Path) -> None:
+    """One rank, two ranks, and two ranks that resume a run of three ranks."""
     train(load_config(config_file))
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for ranks, steps, run in ((2, 12, "two"), (3, 12, "mixed")):
@@ -91,13 +91,13 @@ def test_ranks_see_and_compute_the_same(config_file: Path, tmp_path: Path) -> No
         subprocess.run(
             command(config_file, *settings, "--nproc-per-node", str(ranks)), check=True, timeout=240, env=environment
         )
-    same_course(metrics(tmp_path / "two"), metrics(tmp_path / "run"), 1e-4)
-    same_course(metrics(tmp_path / "mixed"), metrics(tmp_path / "run"), 1e-4)
+    assert_same_course(metrics(tmp_path / "two"), metrics(tmp_path / "run"), 1e-4)
+    assert_same_course(metrics(tmp_path / "mixed"), metrics(tmp_path / "run"), 1e-4)
     for newer in complete_checkpoints(tmp_path / "mixed" / "checkpoints")[1:]:
         newer.rename(tmp_path / newer.name)
     settings = ["--set", f"run.output={tmp_path / 'mixed'}"]
     subprocess.run(command(config_file, *settings, "--nproc-per-node", "2"), check=True, timeout=240, env=environment)
-    same_course(metrics(tmp_path / "mixed"), metrics(tmp_path / "run"), 1e-4)
+    assert_same_course(metrics(tmp_path / "mixed"), metrics(tmp_path / "run"), 1e-4)
     one, mixed = (
         TrainedRun.load(tmp_path / name, torch.device("cpu")).model.heads["ocr"].weight for name in ("run", "mixed")
     )
@@ -105,7 +105,7 @@ def test_ranks_see_and_compute_the_same(config_file: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_and_ends(config_file: Path, tmp_path: Path, number: signal.Signals) -> None:
+def test_signal_saves_and_stops(config_file: Path, tmp_path: Path, number: signal.Signals) -> None:
     settings = ["--set", "run.steps=100000", "--set", "run.checkpoint_every=100000"]
     process = subprocess.Popen(command(config_file, *settings), stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 100
@@ -124,15 +124,15 @@ def test_a_signal_saves_and_ends(config_file: Path, tmp_path: Path, number: sign
     assert not (tmp_path / "run" / ".lock").exists()
 
 
-def test_two_runs_in_one_folder_are_refused(config_file: Path, tmp_path: Path) -> None:
+def test_two_runs_in_one_folder_raise(config_file: Path, tmp_path: Path) -> None:
     config = load_config(config_file)
     with RunFolder(tmp_path / "run").lock(), pytest.raises(OvocrError, match="another process is training in this"):
         train(config)
     assert train(config).first_step == 0
 
 
-def test_ranks_start_beside_a_folder_of_the_packages_name(config_file: Path, tmp_path: Path) -> None:
-    """Such as the folder that a checkout is in: Python would take the checkout's folder for the package."""
+def test_ranks_start_next_to_a_folder_named_ovocr(config_file: Path, tmp_path: Path) -> None:
+    """Such as the parent folder of a checkout, which Python would import as the package."""
     (tmp_path / "ovocr").mkdir()
     arguments = ["--set", "run.steps=2", "--nproc-per-node", "2"]
     program = f"from ovocr.cli import main; main(['train', {str(config_file)!r}, *{arguments!r}])"
@@ -146,7 +146,7 @@ def test_ranks_start_beside_a_folder_of_the_packages_name(config_file: Path, tmp
     assert len(metrics(tmp_path / "run")) == 2
 
 
-def test_another_configuration_is_refused(config_file: Path) -> None:
+def test_resume_with_another_configuration_raises(config_file: Path) -> None:
     train(load_config(config_file, ["run.steps=4"]))
     with pytest.raises(OvocrError, match=r"contains a run with another configuration \(run.steps: there 4, here 6\)"):
         train(load_config(config_file, ["run.steps=6"]))
@@ -154,7 +154,7 @@ def test_another_configuration_is_refused(config_file: Path) -> None:
     assert again.first_step == 4
 
 
-def test_what_differs_is_named_in_full(config_file: Path, tmp_path: Path) -> None:
+def test_differing_setting_is_named(config_file: Path, tmp_path: Path) -> None:
     train(load_config(config_file, ["run.steps=2"]))
     run = RunFolder(tmp_path / "run")
     for settings, difference in (
@@ -170,7 +170,7 @@ def test_what_differs_is_named_in_full(config_file: Path, tmp_path: Path) -> Non
     assert again.first_step == 2
 
 
-def test_a_loss_that_is_not_finite_names_head_step_and_samples(config_file: Path) -> None:
+def test_infinite_loss_names_head_step_and_samples(config_file: Path) -> None:
     config = load_config(config_file, ["optimizer.lr=1e30", "optimizer.warmup_steps=0"])
     with pytest.raises(
         OvocrError, match=r"^step \d+, head ocr: the loss is (nan|inf); samples: .*rec/0000\d.rec id \d+"
@@ -178,16 +178,14 @@ def test_a_loss_that_is_not_finite_names_head_step_and_samples(config_file: Path
         train(config)
 
 
-def test_an_incomplete_checkpoint_is_told_apart(config_file: Path, tmp_path: Path) -> None:
+def test_incomplete_checkpoint_is_not_used(config_file: Path, tmp_path: Path) -> None:
     train(load_config(config_file, ["run.steps=4"]))
     (tmp_path / "run" / "checkpoints" / "00000004" / "state.json").unlink()
     with pytest.raises(OvocrError, match="no complete checkpoint yet"):
         TrainedRun.load(tmp_path / "run", torch.device("cpu"))
 
 
-def test_other_data_under_the_same_path_are_refused(
-    config_file: Path, tmp_path: Path, make_data_set: Callable[..., Path]
-) -> None:
+def test_resume_with_other_data_raises(config_file: Path, tmp_path: Path, make_data_set: Callable[..., Path]) -> None:
     train(load_config(config_file, ["run.steps=4"]))
     make_data_set("labels", [17, 8], patterned=True)
     with pytest.raises(OvocrError, match="head ocr was trained on 24 samples, but its data have 25 now"):
@@ -198,12 +196,12 @@ def test_other_data_under_the_same_path_are_refused(
     assert (tmp_path / "run" / "vocab" / "ocr.txt").read_text().startswith("word0\n")
 
 
-def test_more_classes_than_words_are_refused(config_file: Path) -> None:
+def test_more_classes_than_words_raise(config_file: Path) -> None:
     with pytest.raises(OvocrError, match=r"heads.ocr.num_classes: 51, but its vocabulary has 50"):
         train(load_config(config_file, ["heads.ocr.num_classes=51"]))
 
 
-def test_an_implementation_that_cannot_run_is_refused(config_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unavailable_implementation_raises(config_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     config = load_config(config_file, ["heads.ocr.implementation=triton", "run.device=cpu"])
     with pytest.raises(
@@ -212,7 +210,7 @@ def test_an_implementation_that_cannot_run_is_refused(config_file: Path, monkeyp
         train(config)
 
 
-def test_the_loss_weight_scales_loss_and_gradient(config_file: Path, tmp_path: Path) -> None:
+def test_loss_weight_scales_loss_and_gradient(config_file: Path, tmp_path: Path) -> None:
     for weight in (1, 3):
         settings = [f"heads.ocr.loss_weight={weight}", f"run.output={tmp_path / str(weight)}", "run.steps=1"]
         train(load_config(config_file, [*settings, "optimizer.warmup_steps=1"]))
@@ -231,7 +229,7 @@ def test_precision_reaches_the_backbone(config_file: Path, tmp_path: Path) -> No
     assert rounded == pytest.approx(exact, rel=0.1)
 
 
-def test_a_mistake_on_several_ranks_is_told_once(config_file: Path) -> None:
+def test_error_on_several_ranks_is_printed_once(config_file: Path) -> None:
     arguments = ["--set", "run.stepz=3", "--nproc-per-node", "2"]
     done = subprocess.run(command(config_file, *arguments), capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 2

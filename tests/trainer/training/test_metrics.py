@@ -1,4 +1,4 @@
-"""The log of a run: lines survive a kill at any byte, and steps that are made again are not told twice."""
+"""The metrics log: lines survive a kill at any byte, and repeated steps are logged once."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ def log(path: Path, start: int) -> MetricsLog:
     return MetricsLog(path, start=start, steps=9, log_every=1, tensorboard=None)
 
 
-def test_a_line_cut_anywhere_is_left_out(tmp_path: Path) -> None:
+def test_truncated_line_is_dropped(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     whole = json.dumps(record(0)) + "\n"
     second = json.dumps(record(1)) + "\n"
@@ -37,7 +37,7 @@ def test_a_line_cut_anywhere_is_left_out(tmp_path: Path) -> None:
         assert kept == ([0, 1, 2] if cut == len(second) - 1 else [0, 2]), cut
 
 
-def test_steps_behind_the_checkpoint_are_dropped(tmp_path: Path) -> None:
+def test_steps_after_the_checkpoint_are_dropped(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text("".join(json.dumps(record(step)) + "\n" for step in range(5)))
     with log(path, start=3) as lines:
@@ -45,7 +45,7 @@ def test_steps_behind_the_checkpoint_are_dropped(tmp_path: Path) -> None:
     assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [0, 1, 2, 3]
 
 
-def test_lines_are_there_after_a_flush(tmp_path: Path) -> None:
+def test_flush_writes_lines(tmp_path: Path) -> None:
     with log(tmp_path / "m.jsonl", start=0) as lines:
         lines.write(record(0), 4, 0.5)
         lines.flush()
@@ -66,7 +66,7 @@ def test_tensorboard_gets_every_number(tmp_path: Path) -> None:
     assert [(event.step, event.value) for event in events.Scalars("heads/ocr/loss")] == [(0, 2.5), (2, 2.5)]
 
 
-def test_the_digest_follows_order_and_heads() -> None:
+def test_digest_depends_on_order_and_heads() -> None:
     first, second = np.array([1, 2]), np.array([3])
     assert sample_digest([first, second]) == sample_digest([np.array([1, 2, 3])])
     assert sample_digest([first]) != sample_digest([first[::-1]])

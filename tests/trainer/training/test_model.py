@@ -1,4 +1,4 @@
-"""What a configuration is made into: backbone, heads, optimizers."""
+"""Building models and optimizers from a configuration, and loading trained runs."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from ovocr.trainer.training.model import TrainedRun, build_model, build_optimize
 CPU = torch.device("cpu")
 
 
-def test_matrices_are_decayed_and_nothing_else(config_file: Path) -> None:
+def test_only_matrices_are_decayed(config_file: Path) -> None:
     config = load_config(config_file, ["optimizer.weight_decay=0.3"])
     model = build_model(config, {"ocr": 50}, Ranks(), CPU)
     optimizers = build_optimizers(config, model)
@@ -32,7 +32,7 @@ def test_matrices_are_decayed_and_nothing_else(config_file: Path) -> None:
     assert optimizers.heads["ocr"].param_groups[0]["weight_decay"] == 0.3
 
 
-def test_heads_have_draws_of_their_own(config_file: Path) -> None:
+def test_heads_draw_independently(config_file: Path) -> None:
     text = config_file.read_text()
     config_file.write_text(text + text[text.index("[heads.ocr]") :].replace("[heads.ocr]", "[heads.second]"))
     model = build_model(load_config(config_file), {"ocr": 50, "second": 50}, Ranks(), CPU)
@@ -52,7 +52,7 @@ def test_learning_rates_are_scaled_by_head(config_file: Path) -> None:
     assert optimizers.heads["ocr"].param_groups[0]["lr"] == 1.0
 
 
-def test_a_run_can_start_from_another_and_outlive_it(config_file: Path, tmp_path: Path) -> None:
+def test_run_starts_from_another_run_that_is_then_deleted(config_file: Path, tmp_path: Path) -> None:
     train(load_config(config_file, ["run.steps=2"]))
     export_backbone(tmp_path / "run", tmp_path / "start")
     settings = [f"backbone.init_from={tmp_path / 'start'}", f"run.output={tmp_path / 'next'}", "run.steps=2"]
@@ -67,7 +67,7 @@ def test_a_run_can_start_from_another_and_outlive_it(config_file: Path, tmp_path
 
 @pytest.mark.parametrize("part", ["state.json", ".metadata", "__0_0.distcp"])
 @pytest.mark.parametrize("damage", ["gone", "cut", "garbage"])
-def test_a_damaged_checkpoint_is_one_line(config_file: Path, tmp_path: Path, part: str, damage: str) -> None:
+def test_damaged_checkpoint_is_a_one_line_error(config_file: Path, tmp_path: Path, part: str, damage: str) -> None:
     train(load_config(config_file, ["run.steps=2"]))
     file = tmp_path / "run" / "checkpoints" / "00000002" / part
     content = file.read_bytes()
@@ -79,7 +79,7 @@ def test_a_damaged_checkpoint_is_one_line(config_file: Path, tmp_path: Path, par
     assert len(str(raised.value).splitlines()) == 1
 
 
-def test_a_flipped_bit_in_a_checkpoint_is_found(config_file: Path, tmp_path: Path) -> None:
+def test_flipped_bit_in_a_checkpoint_is_detected(config_file: Path, tmp_path: Path) -> None:
     train(load_config(config_file, ["run.steps=2"]))
     file = tmp_path / "run" / "checkpoints" / "00000002" / "__0_0.distcp"
     content = bytearray(file.read_bytes())
@@ -89,8 +89,8 @@ def test_a_flipped_bit_in_a_checkpoint_is_found(config_file: Path, tmp_path: Pat
         TrainedRun.load(tmp_path / "run", CPU)
 
 
-def test_a_checkpoint_runs_nothing(config_file: Path, tmp_path: Path) -> None:
-    """A run folder from a stranger: its index is a pickle, and a pickle may name any function."""
+def test_checkpoint_cannot_run_code(config_file: Path, tmp_path: Path) -> None:
+    """The index of a checkpoint is a pickle, and a stranger's pickle may name any function."""
     train(load_config(config_file, ["run.steps=2"]))
     target = tmp_path / "run-by-the-pickle"
     index = tmp_path / "run" / "checkpoints" / "00000002" / ".metadata"

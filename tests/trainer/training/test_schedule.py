@@ -1,4 +1,4 @@
-"""The learning rate's factor, by hand."""
+"""The learning rate factor against values computed by hand."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from ovocr.trainer.training.schedule import learning_rate_factor
     ("step", "factor"),
     [(0, 0.25), (1, 0.5), (3, 1.0), (4, 1.0), (6, 0.64), (9, 0.25), (13, 0.01), (14, 0.0), (99, 0.0)],
 )
-def test_rises_to_one_and_falls_as_a_square(step: int, factor: float) -> None:
+def test_rises_to_one_and_decays_quadratically(step: int, factor: float) -> None:
     assert learning_rate_factor(step, warmup_steps=4, steps=14, power=2.0) == pytest.approx(factor)
 
 

@@ -1,4 +1,4 @@
-"""Damaged samples: another one stands for each, the same for every rank and worker; counted and named."""
+"""Damaged samples are replaced, equally on every rank and worker, and counted and named."""
 
 import json
 import multiprocessing
@@ -22,8 +22,8 @@ from ovocr.trainer.training.loop import train
 Maker = Callable[..., Path]
 
 
-def damage_pictures(root: Path, *numbers: int, shard: int = 0) -> None:
-    """Overwrite the beginning of the JPEGs of these records of a shard."""
+def damage_images(root: Path, *numbers: int, shard: int = 0) -> None:
+    """Overwrites the start of the JPEGs of these records of a shard."""
     path = root / "rec" / f"{shard:05d}.rec"
     data = bytearray(path.read_bytes())
     starts = [at for at in range(len(data)) if data[at : at + 3] == b"\xff\xd8\xff"]
@@ -40,10 +40,10 @@ def batches_of(root: Path, **options: int) -> list[Batch]:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_another_sample_stands_for_a_damaged_one(make_data_set: Maker, workers: int) -> None:
+def test_damaged_sample_is_replaced(make_data_set: Maker, workers: int) -> None:
     root = make_data_set("set", [11])
     sound = batches_of(root)
-    damage_pictures(root, 3)
+    damage_images(root, 3)
     found = batches_of(root, workers=workers)
     reasons = [reason for batch in found for reason in batch.skipped]
     assert reasons == [f"{root}/rec/00000.rec id 3: not a JPEG, PNG or WebP image"] * 2  # in two epochs
@@ -63,7 +63,7 @@ def test_another_sample_stands_for_a_damaged_one(make_data_set: Maker, workers: 
 
 def test_ranks_together_skip_what_one_rank_skips(make_data_set: Maker) -> None:
     root = make_data_set("set", [11])
-    damage_pictures(root, 2, 3, 7)
+    damage_images(root, 2, 3, 7)
     alone = batches_of(root)
     ranks = [batches_of(root, rank=rank, world=3) for rank in range(3)]
     for number, batch in enumerate(alone):
@@ -72,7 +72,7 @@ def test_ranks_together_skip_what_one_rank_skips(make_data_set: Maker) -> None:
         assert list(batch.skipped) == [reason for of_rank in ranks for reason in of_rank[number].skipped]
 
 
-def test_a_shard_that_is_cut_costs_its_lost_records(make_data_set: Maker) -> None:
+def test_truncated_shard_loses_only_its_missing_records(make_data_set: Maker) -> None:
     root = make_data_set("set", [11])
     samples = RecordSamples([root], labels_stored=10, num_classes=50, image_size=16)
     loader = build_loader(
@@ -84,12 +84,12 @@ def test_a_shard_that_is_cut_costs_its_lost_records(make_data_set: Maker) -> Non
 
 
 @pytest.mark.parametrize("tag", [500_000.0, float("nan"), 3.5, -1.0])
-def test_a_tag_that_is_no_class_costs_its_record(make_data_set: Maker, tag: float) -> None:
+def test_record_with_an_invalid_tag_is_skipped(make_data_set: Maker, tag: float) -> None:
     root = make_data_set("set", [11])
     path = root / "rec" / "00000.rec"
     data = bytearray(path.read_bytes())
     with RecordReader(root / "rec" / "00000") as reader:
-        start = reader.offsets.item(4) + 8 + 24  # behind the heads of the record and of its payload
+        start = reader.offsets.item(4) + 8 + 24  # after the headers of the record and of its payload
     assert data[start : start + 4] == np.float32(4).tobytes()
     data[start : start + 4] = np.float32(tag).tobytes()
     path.write_bytes(data)
@@ -97,22 +97,22 @@ def test_a_tag_that_is_no_class_costs_its_record(make_data_set: Maker, tag: floa
     assert reasons == {f"{root}/rec/00000.rec id 4: tag {tag:g} is no class: there are 50, from 0"}
 
 
-def test_nothing_but_damage_is_an_error(make_data_set: Maker) -> None:
+def test_only_damaged_samples_raise(make_data_set: Maker) -> None:
     root = make_data_set("set", [3])
-    damage_pictures(root, 0, 1, 2)
+    damage_images(root, 0, 1, 2)
     with pytest.raises(
         OvocrError, match=r"^no undamaged sample among the first 3, the last one: .*00000\.rec id 2: not a J"
     ):
         batches_of(root)
     root = make_data_set("large", [40])
-    damage_pictures(root, *range(1, 40))
+    damage_images(root, *range(1, 40))
     with pytest.raises(
         OvocrError, match=r"^8 samples in a row are damaged, the last one: .*00000\.rec id \d+: not a J"
     ):
         batches_of(root)
 
 
-def test_a_file_that_is_gone_ends_the_run_at_once(make_data_set: Maker) -> None:
+def test_missing_file_ends_the_run(make_data_set: Maker) -> None:
     root = make_data_set("set", [11])
     samples = RecordSamples([root], labels_stored=10, num_classes=50, image_size=16)
     samples.readers[0].close()
@@ -123,22 +123,22 @@ def test_a_file_that_is_gone_ends_the_run_at_once(make_data_set: Maker) -> None:
         )
 
 
-def test_a_run_counts_and_names_what_it_skips(
+def test_run_counts_and_names_skipped_samples(
     config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    damage_pictures(tmp_path / "labels", 4)
+    damage_images(tmp_path / "labels", 4)
     train(load_config(config_file))
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     named = [json.loads(line) for line in (tmp_path / "run" / "skipped.jsonl").read_text().splitlines()]
-    assert sum(line["skipped"] for line in lines) == len(named) == 3  # 12 steps of 6 over 24 pictures: three epochs
+    assert sum(line["skipped"] for line in lines) == len(named) == 3  # 12 steps of 6 over 24 images: three epochs
     wrong = f"{tmp_path}/labels/rec/00000.rec id 4: not a JPEG, PNG or WebP image"
     assert all((line["head"], line["sample"]) == ("ocr", wrong) for line in named)
     assert [line["step"] for line in named] == [line["step"] for line in lines if line["skipped"]]
     assert capsys.readouterr().err.count(f"head ocr: skipped: {wrong}\n") == 3
 
 
-def test_a_run_that_goes_on_names_nothing_twice(config_file: Path, tmp_path: Path) -> None:
-    damage_pictures(tmp_path / "labels", 4)
+def test_resumed_run_names_each_skipped_sample_once(config_file: Path, tmp_path: Path) -> None:
+    damage_images(tmp_path / "labels", 4)
     train(load_config(config_file))
     path = tmp_path / "run" / "skipped.jsonl"
     whole = path.read_text()
@@ -148,8 +148,8 @@ def test_a_run_that_goes_on_names_nothing_twice(config_file: Path, tmp_path: Pat
     assert path.read_text() == whole
 
 
-def test_too_much_damage_ends_the_run(config_file: Path, tmp_path: Path) -> None:
-    damage_pictures(tmp_path / "labels", *range(1, 10))
+def test_too_many_damaged_samples_end_the_run(config_file: Path, tmp_path: Path) -> None:
+    damage_images(tmp_path / "labels", *range(1, 10))
     with pytest.raises(OvocrError) as caught:
         train(load_config(config_file))
     message = str(caught.value)

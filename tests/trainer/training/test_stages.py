@@ -1,4 +1,4 @@
-"""Both stages of the method, small: the image head, then all three heads on its backbone and centers; on any ranks."""
+"""Both stages of the method at small size: the image head, then all three heads on its backbone and centers."""
 
 import json
 import shutil
@@ -87,7 +87,7 @@ filter_threshold = 0.75
 
 @pytest.fixture
 def stages(tmp_path: Path, make_data_set: Callable[..., Path], make_video: Callable[..., Path]) -> tuple[Path, Path]:
-    """Configurations of stage 1 and stage 2, with pictures, words and real mp4 files beside them."""
+    """Writes configurations of stage 1 and stage 2, with images, words and real mp4 files."""
     make_data_set("clusters", [9, 4], patterned=True, words=None, num_classes=61)
     make_data_set("pages", [11], patterned=True)
     make_data_set("signs", [7], patterned=True, first_colour=5)
@@ -103,12 +103,12 @@ def stages(tmp_path: Path, make_data_set: Callable[..., Path], make_video: Calla
     return first, second
 
 
-def test_stage_2_begins_where_stage_1_ended(
+def test_stage_2_starts_from_stage_1(
     stages: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train(load_config(stages[0]))
     assert not (tmp_path / "stage1" / "vocab").exists()
-    # As good as no learning at all: what it began with is what it ends with.
+    # Almost no learning, so the final weights show the initial ones.
     train(load_config(stages[1], ["run.steps=2", "optimizer.lr=1e-30", "optimizer.weight_decay=0"]))
     told = capsys.readouterr().err
     checkpoint = tmp_path / "stage1" / "checkpoints" / "00000003"
@@ -120,16 +120,16 @@ def test_stage_2_begins_where_stage_1_ended(
     assert {name: head.num_classes for name, head in two.model.heads.items()} == {"image": 61, "ocr": 50, "video": 40}
     assert list(two.vocabularies) == ["ocr"]
 
-    picture = tmp_path / "picture.jpg"
-    picture.write_bytes(RecordReader(tmp_path / "pages" / "rec" / "00000")[0].image)
-    (words,) = read_words(tmp_path / "stage2", [picture], top_k=3)
+    image = tmp_path / "image.jpg"
+    image.write_bytes(RecordReader(tmp_path / "pages" / "rec" / "00000")[0].image)
+    (words,) = read_words(tmp_path / "stage2", [image], top_k=3)
     assert all(word.startswith("word") for word, _ in words.words)
-    (ids,) = read_words(tmp_path / "stage2", [picture], head="image", top_k=3)
+    (ids,) = read_words(tmp_path / "stage2", [image], head="image", top_k=3)
     assert all(word.startswith("class ") for word, _ in ids.words)
 
 
 def test_three_heads_on_1_2_and_3_ranks(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
-    """The same samples, losses and gradient norms; the backbone whole on each rank or spread over them."""
+    """Samples, losses and gradient norms are equal with the backbone replicated on each rank or split over them."""
     train(load_config(stages[0]))
     train(load_config(stages[1]))
     lines = runs.metrics(tmp_path / "stage2")
@@ -152,8 +152,8 @@ def test_three_heads_on_1_2_and_3_ranks(stages: tuple[Path, Path], tmp_path: Pat
         runs.assert_same_course(output, tmp_path / "stage2", 2e-3)
 
 
-def test_a_checkpoint_of_spread_parameters_goes_anywhere(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
-    """Begun on three ranks with FSDP2, ended on two with DDP: the course of a single rank."""
+def test_sharded_checkpoint_resumes_unsharded(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
+    """A run started on three ranks with FSDP2 and finished on two with DDP matches a single rank."""
     train(load_config(stages[0]))
     train(load_config(stages[1]))
     mixed = f"run.output={tmp_path / 'mixed'}"
@@ -165,8 +165,8 @@ def test_a_checkpoint_of_spread_parameters_goes_anywhere(stages: tuple[Path, Pat
     runs.assert_same_course(tmp_path / "mixed", tmp_path / "stage2", 2e-3)
 
 
-def test_exported_weights_start_a_run_on_any_ranks(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
-    """On two ranks that each hold a part of every parameter, too."""
+def test_exported_weights_start_a_run_on_several_ranks(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
+    """Also on two ranks that each hold a part of every parameter."""
     train(load_config(stages[0]))
     export_backbone(tmp_path / "stage1", tmp_path / "exported")
     kept = ("optimizer.lr=1e-30", "optimizer.weight_decay=0", f"backbone.init_from={tmp_path / 'exported'}")
@@ -179,7 +179,7 @@ def test_exported_weights_start_a_run_on_any_ranks(stages: tuple[Path, Path], tm
         )
 
 
-def test_a_frozen_backbone_stays_and_class_centers_learn(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
+def test_frozen_backbone_does_not_change(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
     train(load_config(stages[0], ["run.freeze_backbone=true"]))
     frozen = TrainedRun.load(tmp_path / "stage1", CPU).model
     num_classes = {name: head.num_classes for name, head in frozen.heads.items()}
@@ -196,7 +196,7 @@ def test_a_frozen_backbone_stays_and_class_centers_learn(stages: tuple[Path, Pat
 
 
 def test_normalised_embeddings_on_1_and_2_ranks(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
-    """Two passes a step; a run that goes on; and statistics of the whole run where it is used."""
+    """Two passes per step, a resumed run, and running statistics at evaluation."""
     norm = ("heads.image.embedding_norm=batch", "run.passes_per_step=2", "run.steps=6")
     train(load_config(stages[0], norm))
     runs.finish(stages[0], *norm, f"run.output={tmp_path / 'two'}", "run.checkpoint_every=3", ranks=2)
@@ -207,7 +207,7 @@ def test_normalised_embeddings_on_1_and_2_ranks(stages: tuple[Path, Path], tmp_p
     runs.assert_same_course(tmp_path / "two", tmp_path / "stage1", 2e-3)
     one, two = (TrainedRun.load(tmp_path / name, CPU) for name in ("stage1", "two"))
     norms = [run.model.heads["image"].embedding_norm for run in (one, two)]
-    # Six steps of large gradients have made more of the differences in rounding.
+    # Six steps of large gradients amplify differences in rounding.
     torch.testing.assert_close(norms[1].state_dict(), norms[0].state_dict(), rtol=0, atol=0.004)
     assert norms[0].running_mean.abs().max() > 0.03
     pixels = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
@@ -216,14 +216,14 @@ def test_normalised_embeddings_on_1_and_2_ranks(stages: tuple[Path, Path], tmp_p
     torch.testing.assert_close(one.embed("image", pixels), expected)
 
 
-def test_activations_computed_again_change_nothing(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
+def test_recomputed_activations_give_the_same_run(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
     train(load_config(stages[0]))
     train(load_config(stages[0], [f"run.output={tmp_path / 'again'}", "run.activation_checkpointing=true"]))
     runs.assert_same_course(tmp_path / "again", tmp_path / "stage1", 1e-6)
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU: g++")
-def test_compiled_layers_change_nothing(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
+def test_compiled_layers_give_the_same_run(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
     train(load_config(stages[0]))
     train(load_config(stages[0], [f"run.output={tmp_path / 'compiled'}", "run.compile=true"]))
     runs.assert_same_course(tmp_path / "compiled", tmp_path / "stage1", 1e-3)
@@ -250,7 +250,7 @@ def test_compiled_layers_change_nothing(stages: tuple[Path, Path], tmp_path: Pat
         ),
     ],
 )
-def test_what_does_not_fit_is_one_line(
+def test_mismatch_is_a_one_line_error(
     stages: tuple[Path, Path], tmp_path: Path, settings: list[str], message: str
 ) -> None:
     train(load_config(stages[0]))
@@ -260,7 +260,7 @@ def test_what_does_not_fit_is_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_a_start_without_a_checkpoint_is_one_line(stages: tuple[Path, Path], tmp_path: Path) -> None:
+def test_start_without_a_checkpoint_is_a_one_line_error(stages: tuple[Path, Path], tmp_path: Path) -> None:
     train(load_config(stages[0]))
     for state in (tmp_path / "stage1" / "checkpoints").glob("*/state.json"):
         state.unlink()
@@ -268,7 +268,7 @@ def test_a_start_without_a_checkpoint_is_one_line(stages: tuple[Path, Path], tmp
         train(load_config(stages[1]))
 
 
-def test_what_an_interrupted_save_left_is_told(
+def test_incomplete_checkpoints_are_reported(
     stages: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     train(load_config(stages[0], ["run.steps=6"]))
@@ -283,7 +283,7 @@ def test_what_an_interrupted_save_left_is_told(
     assert sorted(path.name for path in checkpoints.iterdir()) == ["00000003", "00000006"]
 
 
-# The table of the two stages: of each head kind, stored and drawn tags, classes, input, batch of a GPU.
+# Settings of the two stages for each kind of head: stored and drawn tags, classes, input size, batch per GPU.
 TABLE = {
     "image": (10, 8, 2_000_000, 448, 16),
     "ocr": (100, 8, 365_187, 448, 8),
@@ -292,7 +292,7 @@ TABLE = {
 
 
 @pytest.mark.parametrize(("stage", "heads"), [("stage1", ["image"]), ("stage2", ["image", "ocr", "video"])])
-def test_the_configurations_say_what_the_method_says(stage: str, heads: list[str]) -> None:
+def test_configurations_match_the_method(stage: str, heads: list[str]) -> None:
     config = load_config(CONFIGS / f"{stage}.toml", check_paths=False)
     assert list(config.heads) == heads
     assert (config.backbone.hidden_size, config.backbone.num_hidden_layers, config.backbone.patch_size) == (
@@ -333,7 +333,7 @@ SMALL_OTHERS = (
 )
 
 
-def test_a_dry_run_needs_no_data_and_writes_nothing(
+def test_dry_run_needs_no_data_and_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -350,7 +350,7 @@ def test_a_dry_run_needs_no_data_and_writes_nothing(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_dry_run_without_data_wants_the_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dry_run_without_data_needs_num_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     text = (CONFIGS / "stage1.toml").read_text().replace("num_classes = 2_000_000\n", "")
     (tmp_path / "stage.toml").write_text(text)

@@ -63,7 +63,7 @@ def load_frames(path: Path, times: NDArray[np.int64], *, sampled_frames: int, si
 
 def _load(path: Path, times: NDArray[np.int64], sampled_frames: int, size: int) -> tuple[Frames, list[int]]:
     """Returns the letterboxed frames by number, and the frame numbers at the times."""
-    with _opened(path) as video:
+    with _open_video(path) as video:
         packets = list_packets(video.container.demux(video.stream), video.stream.codec_context.name)
         _check_whole(video, packets)
         index = index_frames(packets)
@@ -85,7 +85,7 @@ def _load(path: Path, times: NDArray[np.int64], sampled_frames: int, size: int) 
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[_Video]:
+def _open_video(path: Path) -> Iterator[_Video]:
     """Opens the file and its video stream without decoding anything. Raises DecodeError if there is no video."""
     limit = {"max_pixels": str(MAX_PIXELS)}  # also limits the decoders: a frame may be larger than the header says
     options = {"format_whitelist": ",".join(_FORMATS), "protocol_whitelist": "file", **limit}
@@ -154,7 +154,7 @@ def _decode_in_sequence(path: Path, wanted: set[int], size: int) -> tuple[Frames
     """Decodes a whole video; returns the wanted frames that exist, and the number of all frames."""
     frames: Frames = {}
     count = 0
-    with _opened(path) as video:
+    with _open_video(path) as video:
         for frame in video.container.decode(video.stream):
             if frame.is_corrupt:
                 raise DecodeError(f"a broken or truncated video: frame {count} is damaged")

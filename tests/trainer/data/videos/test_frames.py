@@ -1,4 +1,4 @@
-"""Clips of real videos: the right frames of every kind of file, drawn by position; what is no video is one line."""
+"""Clips of real videos: the right frames of every kind of file, drawn by position; one-line errors otherwise."""
 
 import re
 import struct
@@ -19,22 +19,22 @@ from ovocr.trainer.data.videos import frame_index, frames  # noqa: E402
 from ovocr.trainer.data.videos.frames import load_frames  # noqa: E402
 
 Maker = Callable[..., Path]
-Picture = NDArray[np.uint8]
+Image = NDArray[np.uint8]
 MIDDLES = clip_times(8, 64, seed=0, position=None)
 
 
-def number_of(picture: Picture) -> int:
-    """The number that the bars of a letterboxed frame [3, S, S] spell."""
-    size = picture.shape[1]
-    bars = picture[0, size // 2, size // 16 :: size // 8]
+def number_of(image: Image) -> int:
+    """Returns the number encoded by the bars of a letterboxed frame [3, S, S]."""
+    size = image.shape[1]
+    bars = image[0, size // 2, size // 16 :: size // 8]
     return int(((bars > 120) << np.arange(8)).sum())
 
 
-def numbers_of(clip: Picture) -> list[int]:
+def numbers_of(clip: Image) -> list[int]:
     return [number_of(clip[:, frame]) for frame in range(clip.shape[1])]
 
 
-def load(path: Path, times: NDArray[np.int64] = MIDDLES, sampled_frames: int = 64, size: int = 64) -> Picture:
+def load(path: Path, times: NDArray[np.int64] = MIDDLES, sampled_frames: int = 64, size: int = 64) -> Image:
     return load_frames(path, times, sampled_frames=sampled_frames, size=size)
 
 
@@ -48,19 +48,19 @@ def test_one_virtual_frame_is_drawn_from_each_bin() -> None:
     assert drawn.dtype == np.int64
     assert (drawn // 8 == np.arange(8)).all()
     counts = np.stack([np.bincount(drawn[:, b] % 8, minlength=8) for b in range(8)])
-    assert ((counts - 500) ** 2 / 500).sum() < 110  # chi-square of 56 degrees of freedom: beyond it 2 in 100,000
+    assert ((counts - 500) ** 2 / 500).sum() < 110  # chi-square with 56 degrees of freedom: 2 in 100,000 exceed this
     assert np.unique(drawn, axis=0).shape[0] > 3990
     assert clip_times(8, 64, seed=5, position=17).tolist() == drawn[17].tolist()
     assert clip_times(8, 64, seed=6, position=17).tolist() != drawn[17].tolist()
     assert clip_times(64, 64, seed=5, position=9).tolist() == list(range(64))
 
 
-def test_the_draws_are_the_same_for_ever() -> None:
+def test_draws_never_change_between_releases() -> None:
     assert clip_times(8, 64, seed=0, position=0).tolist() == [1, 8, 22, 27, 33, 44, 53, 60]
     assert clip_times(8, 64, seed=-1, position=2**40).tolist() == [7, 15, 20, 31, 38, 41, 51, 59]
 
 
-def test_bins_that_are_not_equal_are_refused() -> None:
+def test_unequal_bins_raise() -> None:
     with pytest.raises(ValueError, match="64 virtual frames cannot be put into 7 equal bins"):
         clip_times(7, 64, seed=0, position=0)
 
@@ -77,15 +77,15 @@ def test_virtual_frames_are_spread_evenly_over_the_real_ones(count: int) -> None
 # ---- the frames ----
 
 
-def textured(number: int, size: tuple[int, int]) -> Picture:
-    """Something that moves, with a cut every 30 frames: what encoders predict from other frames."""
+def textured(number: int, size: tuple[int, int]) -> Image:
+    """Returns moving texture with a cut every 30 frames, which encoders predict from other frames."""
     width, height = size
     ground = np.random.default_rng(number // 30).integers(0, 256, (height + 60, width + 60, 3), np.uint8)
     shift = number % 30
     return np.ascontiguousarray(cv2.GaussianBlur(ground, (0, 0), 2)[shift : shift + height, 2 * shift :][:, :width])
 
 
-# Name of the file, encoder, its options, and whether frames are found by seeking.
+# File name, encoder, its options, and whether frames are found by seeking.
 KINDS = [
     ("b.mp4", "libx264", {"bf": "3"}, True),
     ("b.mkv", "libx264", {"bf": "3"}, True),
@@ -103,7 +103,7 @@ KINDS = [
 
 
 @pytest.mark.parametrize(("name", "codec", "options", "seeks"), KINDS, ids=[kind[0] for kind in KINDS])
-def test_every_frame_is_that_of_decoding_from_the_beginning(
+def test_every_frame_equals_sequential_decoding(
     make_video: Maker,
     monkeypatch: pytest.MonkeyPatch,
     name: str,
@@ -131,7 +131,7 @@ def test_every_frame_is_that_of_decoding_from_the_beginning(
     assert bool(in_sequence) != seeks
 
 
-def test_a_clip_has_the_frames_at_its_times(make_video: Maker) -> None:
+def test_clip_has_the_frames_at_its_times(make_video: Maker) -> None:
     clip = load(make_video("a.mp4", frames=200))
     assert clip.shape == (3, 8, 64, 64)
     assert clip.dtype == np.uint8
@@ -139,13 +139,13 @@ def test_a_clip_has_the_frames_at_its_times(make_video: Maker) -> None:
 
 
 @pytest.mark.parametrize(("frames", "numbers"), [(1, [0] * 8), (3, [0, 0, 1, 1, 1, 1, 2, 2]), (64, MIDDLES.tolist())])
-def test_of_few_frames_some_stand_several_times(make_video: Maker, frames: int, numbers: list[int]) -> None:
+def test_short_videos_repeat_frames(make_video: Maker, frames: int, numbers: list[int]) -> None:
     assert numbers_of(load(make_video("a.mp4", frames=frames))) == numbers
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
 def test_frames_are_counted_not_timed(make_video: Maker, name: str) -> None:
-    """A rate that varies, and with mkv a container that does not tell the number of frames."""
+    """A variable frame rate, and with mkv a container that does not store the number of frames."""
     steps = np.random.default_rng(1).integers(10, 400, 150)
     path = make_video(name, frames=150, times_ms=np.cumsum(steps).tolist(), fps=1000)
     with av.open(str(path)) as container:
@@ -153,8 +153,8 @@ def test_frames_are_counted_not_timed(make_video: Maker, name: str) -> None:
     assert numbers_of(load(path, np.arange(0, 150, 7), 150)) == list(range(0, 150, 7))
 
 
-def test_frames_that_an_edit_list_cuts_off_do_not_count(make_video: Maker, tmp_path: Path) -> None:
-    """Cut without encoding anew, inside a group of pictures: the frames before the cut are there, but not shown."""
+def test_frames_cut_off_by_an_edit_list_do_not_count(make_video: Maker, tmp_path: Path) -> None:
+    """Cut without re-encoding inside a group of frames: the frames before the cut exist but are not shown."""
     whole, part = make_video("whole.mp4", frames=60, options={"bf": "0"}), tmp_path / "part.mp4"
     with av.open(str(whole)) as source, av.open(str(part), "w", options={"avoid_negative_ts": "disabled"}) as target:
         old = source.streams.video[0]
@@ -170,7 +170,7 @@ def test_frames_that_an_edit_list_cuts_off_do_not_count(make_video: Maker, tmp_p
     assert numbers_of(load(part, np.arange(55), 55)) == list(range(5, 60))
 
 
-def test_a_wrong_count_of_packets_is_set_right_by_decoding(make_video: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decoding_corrects_a_wrong_packet_count(make_video: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make_video("a.avi", frames=40, codec="mpeg4")
     real = frame_index.list_packets
 
@@ -182,11 +182,11 @@ def test_a_wrong_count_of_packets_is_set_right_by_decoding(make_video: Maker, mo
 
 
 @pytest.mark.parametrize("size", [(64, 36), (36, 64), (50, 50)])
-def test_frames_are_letterboxed_whole_and_not_mirrored(make_video: Maker, size: tuple[int, int]) -> None:
-    def corner(number: int, size: tuple[int, int]) -> Picture:
-        picture = np.zeros((size[1], size[0], 3), np.uint8)
-        picture[: size[1] // 4, : size[0] // 4] = 255
-        return picture
+def test_frames_are_letterboxed_and_not_mirrored(make_video: Maker, size: tuple[int, int]) -> None:
+    def corner(number: int, size: tuple[int, int]) -> Image:
+        image = np.zeros((size[1], size[0], 3), np.uint8)
+        image[: size[1] // 4, : size[0] // 4] = 255
+        return image
 
     frame = load(make_video("a.mp4", frames=4, size=size, paint=corner))[:, 3].transpose(1, 2, 0).astype(int)
     width, height = (round(side * 64 / max(size)) for side in size)
@@ -198,7 +198,7 @@ def test_frames_are_letterboxed_whole_and_not_mirrored(make_video: Maker, size: 
     assert (frame == GROUND_RGB).all()
 
 
-# The display matrix in a file (a, b, c, d), and where the stored picture's top left corner is then shown.
+# The display matrix in a file (a, b, c, d), and the corner at which the stored frame's top left corner is shown.
 TURNS = [
     ((1, 0, 0, 1), (0, 0)),
     ((0, 1, -1, 0), (0, -1)),
@@ -212,13 +212,13 @@ TURNS = [
 
 
 @pytest.mark.parametrize(("matrix", "corner"), TURNS)
-def test_frames_stand_as_the_file_says(
+def test_frames_are_oriented_by_the_display_matrix(
     make_video: Maker, matrix: tuple[int, int, int, int], corner: tuple[int, int]
 ) -> None:
-    def marked(number: int, size: tuple[int, int]) -> Picture:
-        picture = np.full((size[1], size[0], 3), 128, np.uint8)
-        picture[:16, :16] = 255
-        return picture
+    def marked(number: int, size: tuple[int, int]) -> Image:
+        image = np.full((size[1], size[0], 3), 128, np.uint8)
+        image[:16, :16] = 255
+        return image
 
     path = make_video("a.mp4", frames=3, size=(64, 32), paint=marked)
     data = bytearray(path.read_bytes())
@@ -233,7 +233,7 @@ def test_frames_stand_as_the_file_says(
     assert all(abs(value - 128) < 10 for value in ends.values())
 
 
-def test_the_size_may_change_inside_a_video(make_video: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_size_change_within_a_video(make_video: Maker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "grows.webm"
     parts = [make_video(f"{width}.webm", frames=20, size=(width, width), codec="libvpx-vp9") for width in (64, 128)]
     with av.open(str(path), "w") as target:
@@ -252,7 +252,7 @@ def test_the_size_may_change_inside_a_video(make_video: Maker, tmp_path: Path, m
         load(path)
 
 
-# ---- what is no video ----
+# ---- invalid files ----
 
 
 def jpeg() -> bytes:
@@ -281,7 +281,7 @@ def test_other_files_are_not_opened(tmp_path: Path, make_video: Maker, data: byt
     )
 
 
-def test_sound_alone_is_no_video(tmp_path: Path) -> None:
+def test_audio_without_video_raises(tmp_path: Path) -> None:
     path = tmp_path / "sound.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=16_000)
@@ -294,13 +294,13 @@ def test_sound_alone_is_no_video(tmp_path: Path) -> None:
     assert str(caught.value) == f"{path}: contains no video"
 
 
-def test_files_that_are_not_there_or_no_files(tmp_path: Path) -> None:
+def test_missing_files_and_folders_raise(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none.mp4", Path("/dev/zero"), tmp_path / "a\0.mp4"):
         with pytest.raises(OvocrError, match="no such file"):
             load(path)
 
 
-def test_a_video_cut_short_is_an_error(make_video: Maker) -> None:
+def test_truncated_video_raises(make_video: Maker) -> None:
     path = make_video("a.mp4", frames=100, paint=textured)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
@@ -326,7 +326,7 @@ def test_a_video_cut_short_is_an_error(make_video: Maker) -> None:
 
 
 @pytest.mark.parametrize("every", [7, 97, 800])
-def test_damage_is_an_error(make_video: Maker, capfd: pytest.CaptureFixture[str], every: int) -> None:
+def test_damaged_video_raises(make_video: Maker, capfd: pytest.CaptureFixture[str], every: int) -> None:
     path = make_video("a.mp4", frames=100, paint=textured)
     data = bytearray(path.read_bytes())
     start, end = data.index(b"mdat") + 1500, data.index(b"moov") - 100
@@ -338,7 +338,7 @@ def test_damage_is_an_error(make_video: Maker, capfd: pytest.CaptureFixture[str]
     assert capfd.readouterr() == ("", "")
 
 
-def test_pictures_and_packets_too_many_are_refused(make_video: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_large_frames_and_too_many_packets_raise(make_video: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make_video("a.mp4", frames=11)
     monkeypatch.setattr(frame_index, "MAX_PACKETS", 11)
     load(path)

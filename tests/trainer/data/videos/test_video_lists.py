@@ -1,4 +1,4 @@
-"""Lists of videos: their lines, what is wrong with them, and the same batches whatever reads them."""
+"""Lists of videos: their lines, errors, and batches independent of workers and ranks."""
 
 import multiprocessing
 import pickle
@@ -30,7 +30,7 @@ def write_list(path: Path, text: str | bytes) -> Path:
 
 @pytest.fixture
 def videos_list(tmp_path: Path, make_video: Maker) -> Path:
-    """Five videos of 20 to 60 frames."""
+    """Writes a list of five videos of 20 to 60 frames."""
     for number in range(5):
         make_video(f"clips/{number}.mp4", frames=20 + 10 * number, key_every=5)
     return write_list(tmp_path / "list.txt", "".join(f"clips/{number}.mp4 {number} 9\n" for number in range(5)))
@@ -52,7 +52,7 @@ def videos_list(tmp_path: Path, make_video: Maker) -> Path:
         ("a.mp4\t", "a.mp4", []),
     ],
 )
-def test_a_line_is_a_path_and_ids(line: str, path: str, ids: list[int]) -> None:
+def test_line_is_a_path_and_ids(line: str, path: str, ids: list[int]) -> None:
     assert parse_line(line.encode()) == (path, ids)
 
 
@@ -67,7 +67,7 @@ def test_a_line_is_a_path_and_ids(line: str, path: str, ids: list[int]) -> None:
         (b"a\xff.mp4 1", "not UTF-8 text: byte 1 of the line"),
     ],
 )
-def test_a_wrong_line_says_what_is_wrong(line: bytes, message: str) -> None:
+def test_error_describes_an_invalid_line(line: bytes, message: str) -> None:
     with pytest.raises(OvocrError, match=message):
         parse_line(line)
 
@@ -88,7 +88,7 @@ def test_lines_are_found_by_number(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         found[len(found)]
 
 
-def test_a_pickled_list_holds_no_text(tmp_path: Path) -> None:
+def test_pickled_list_contains_no_text(tmp_path: Path) -> None:
     path = write_list(tmp_path / "list.txt", "some/video/of/some/name.mp4 1 2\n" * 100_000)
     samples = VideoSamples([path], **CLASSES)
     samples.name(5)
@@ -104,7 +104,7 @@ def test_a_pickled_list_holds_no_text(tmp_path: Path) -> None:
 # ---- samples ----
 
 
-def test_samples_of_all_lists_in_order(videos_list: Path, make_video: Maker, tmp_path: Path) -> None:
+def test_samples_follow_lists_in_order(videos_list: Path, make_video: Maker, tmp_path: Path) -> None:
     elsewhere = make_video("elsewhere/a b 1.mp4", frames=30)
     (tmp_path / "other").mkdir()
     text = f"# absolute, then relative\n\n{elsewhere}\t3 4 5\n../clips/0.mp4 6 7 8\n"
@@ -134,7 +134,7 @@ def test_clips_are_drawn_by_seed_and_position(videos_list: Path) -> None:
     assert not np.array_equal(sample.pixels, samples.load(4, 18).pixels)
 
 
-def test_every_class_of_a_video_counts_once_among_those_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_used_class_of_a_video_counts_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(video_lists, "_COUNTED_AT_ONCE", 3)
     path = write_list(tmp_path / "list.txt", "".join(f"a.mp4 8 {n % 5} {n % 5} 9\n" for n in range(20)))
     assert VideoSamples([path], **CLASSES, label_select=1).class_counts().tolist() == [4] * 5
@@ -152,7 +152,7 @@ def test_every_class_of_a_video_counts_once_among_those_used(tmp_path: Path, mon
         ("1 2\n", "list.txt:1: no path before the class ids"),
     ],
 )
-def test_a_list_that_cannot_be_right_is_refused_at_once(tmp_path: Path, text: str | None, message: str) -> None:
+def test_invalid_list_raises_at_the_start(tmp_path: Path, text: str | None, message: str) -> None:
     good = write_list(tmp_path / "good.txt", "a.mp4 1 2\n")
     path = tmp_path / "list.txt"
     if text is not None:
@@ -162,7 +162,7 @@ def test_a_list_that_cannot_be_right_is_refused_at_once(tmp_path: Path, text: st
     assert str(caught.value) == f"{tmp_path}/{message}"
 
 
-def test_no_lists_are_refused() -> None:
+def test_no_lists_raise() -> None:
     with pytest.raises(OvocrError, match="no lists of videos: at least one is needed"):
         VideoSamples([], **CLASSES)
 
@@ -178,7 +178,7 @@ def test_no_lists_are_refused() -> None:
         (b"list.txt 1 2", "{0}/list.txt: not a video of a supported kind (mov, matroska"),
     ],
 )
-def test_a_later_mistake_names_list_and_line(videos_list: Path, line: bytes, message: str) -> None:
+def test_error_on_reading_names_list_and_line(videos_list: Path, line: bytes, message: str) -> None:
     videos_list.write_bytes(b"# first\n" + videos_list.read_bytes() + line)
     samples = VideoSamples([videos_list], **CLASSES)
     with pytest.raises(OvocrError) as caught:
@@ -187,7 +187,7 @@ def test_a_later_mistake_names_list_and_line(videos_list: Path, line: bytes, mes
     assert samples.name(5).startswith(f"{videos_list}:7")
 
 
-def test_without_pyav_the_extra_is_named(videos_list: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_pyav_names_the_extra(videos_list: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(video_lists, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError) as caught:
         VideoSamples([videos_list], **CLASSES)
@@ -209,7 +209,7 @@ def assert_same(one: list[Batch], other: list[Batch]) -> None:
         assert all(torch.equal(x, y) for x, y in zip(a[:4], b[:4], strict=True))
 
 
-def test_worker_processes_and_ranks_change_nothing(videos_list: Path) -> None:
+def test_workers_and_ranks_do_not_change_samples(videos_list: Path) -> None:
     batches = batches_of(videos_list)
     assert batches[0].pixels.shape == (3, 3, 8, 32, 32)
     assert batches[0].times is not None
@@ -228,7 +228,7 @@ def test_worker_processes_and_ranks_change_nothing(videos_list: Path) -> None:
     )
 
 
-def test_spawned_processes_read_the_same(videos_list: Path) -> None:
+def test_spawned_workers_read_the_same_samples(videos_list: Path) -> None:
     samples = VideoSamples([videos_list], **CLASSES, image_size=32)
     here = samples.load(3, 4)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
@@ -237,7 +237,7 @@ def test_spawned_processes_read_the_same(videos_list: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_broken_video_is_skipped_and_named_by_its_place(videos_list: Path, workers: int) -> None:
+def test_broken_video_is_skipped_and_named(videos_list: Path, workers: int) -> None:
     video = videos_list.parent / "clips" / "3.mp4"
     video.write_bytes(b"no video")
     reasons = {reason for batch in batches_of(videos_list, workers=workers) for reason in batch.skipped}
