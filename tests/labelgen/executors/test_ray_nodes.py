@@ -39,7 +39,7 @@ def answer(options: BuildOptions, out: Path, change: str = "{}", method: str = "
         sources=options.sources, out=str(out), vocab=options.vocab, folder=str(out.parent), change=change, method=method
     )
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60, cwd=out.parent
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=180, cwd=out.parent
     )
     return done.stdout.strip()
 
@@ -106,7 +106,7 @@ def test_without_ray_the_error_names_the_install_command(options: BuildOptions, 
         "from ovocr.cli import main\n"
         f"main(['build-labels', *{options.sources!r}, '--out', {str(tmp_path / 'out')!r}, '--executor', 'ray'])\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=180)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "ovocr: --executor ray needs packages that are not installed: pip install 'ovocr[ray]'\n"
     assert not (tmp_path / "out").exists()

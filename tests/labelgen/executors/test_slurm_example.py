@@ -104,16 +104,16 @@ def test_a_job_near_its_time_limit_keeps_finished_shards_and_requeues_itself(
 ) -> None:
     out = tmp_path / "out"
     process = job(sources, out, 1, seconds=120, SLICES="2")
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not (out / "rec" / "00001.rec.partial").exists():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.01)
     os.kill(int((tmp_path / "pid-1").read_text()), signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=180)
     assert process.returncode == 1
     assert errors.startswith(f"ovocr: interrupted; finished shards are kept in {out}")
     assert (tmp_path / "requeued").read_text() == "requeue 1001\n"
-    _, errors = (process := job(sources, out, 1, SLICES="2")).communicate(timeout=60)
+    _, errors = (process := job(sources, out, 1, SLICES="2")).communicate(timeout=180)
     assert process.returncode == 0, errors
     assert LabelledDataSet(out).finished_shards() == [1, 3]

@@ -108,11 +108,11 @@ def test_ranks_save_and_exit_when_their_launcher_dies(config_file: Path, tmp_pat
         if line.startswith("step 3/"):
             break
     process.kill()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not complete_checkpoints(tmp_path / "run" / "checkpoints") or (tmp_path / "run" / ".lock").exists():
         assert time.monotonic() < deadline, "the ranks did not stop"
         time.sleep(0.1)
-    process.communicate(timeout=60)  # their end of the pipe is closed as well
+    process.communicate(timeout=180)  # their end of the pipe is closed as well
 
 
 def test_killed_loader_worker_is_named(config_file: Path, runs: Any) -> None:

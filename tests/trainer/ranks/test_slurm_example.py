@@ -80,7 +80,7 @@ def test_warned_job_saves_and_requeues(job: Any, tmp_path: Path) -> None:
             break
     for pid in (tmp_path / "pids").read_text().split():
         os.kill(int(pid), signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=180)
     assert process.returncode == 1
     assert len(re.findall(r"^ovocr: stopped; \d+ steps saved", errors, re.MULTILINE)) == 1
     assert len(complete_checkpoints(tmp_path / "run" / "checkpoints")) == 1
@@ -94,7 +94,7 @@ def test_ranks_exit_if_rank_0_is_missing(job: Any, tmp_path: Path) -> None:
         if line.startswith("step 3/"):
             break
     os.kill(int((tmp_path / "pids").read_text().split()[0]), signal.SIGKILL)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=180)
     assert process.returncode != 0
     assert "ovocr: rank 1: the run ended because rank 0" in errors
     assert not (tmp_path / "requeued").exists()
