@@ -9,7 +9,6 @@ import click
 from ovocr.base.errors import UsageError
 from ovocr.base.escape import for_terminal
 from ovocr.base.files import write_text
-from ovocr.dataset.layout import is_inside_data_set
 
 
 def print_figures(text: str, figures: dict[str, Any], json_path: str | None) -> None:
@@ -60,6 +59,8 @@ def file_target(ctx: click.Context, parameter: click.Parameter, value: str | Non
 
 def _check_replaceable(what: str, path: Path, name: str | None) -> None:
     """Raises UsageError if the path is a file that no command wrote, or lies in a labelled data set."""
+    from ovocr.dataset.layout import is_inside_data_set
+
     if is_inside_data_set(path):
         raise UsageError(f"{what}: is inside a labelled data set and might replace its files; choose another folder")
     begins = {"json_path": (b"{", b"["), "html_path": (b"<!DOCTYPE html>",), "preview_path": (b"<!DOCTYPE html>",)}

@@ -8,7 +8,6 @@ from typing import Any
 from ovocr.base.errors import OvocrError
 from ovocr.base.files import write_text
 from ovocr.dataset.json_objects import DamagedFileError, ObjectReader, Problem, is_count, read_object
-from ovocr.recordio import MAX_CLASS_ID
 
 FORMAT = 2
 SOURCE_KINDS = ("tar", "rec", "parquet", "folder")
@@ -211,6 +210,8 @@ class Manifest:
 
 
 def _parse_words(reader: ObjectReader) -> WordsEntry:
+    from ovocr.recordio import MAX_CLASS_ID  # imports NumPy, which `ovocr --help` does not need
+
     reader.typed("vocabulary", dict, "an object")
     frequencies = reader.get("frequencies")
     return WordsEntry(
@@ -222,6 +223,8 @@ def _parse_words(reader: ObjectReader) -> WordsEntry:
 
 
 def _parse_table(reader: ObjectReader) -> TableEntry:
+    from ovocr.recordio import MAX_CLASS_ID  # imports NumPy, which `ovocr --help` does not need
+
     reader.typed("labels", dict, "an object")
     columns = reader.typed("options.label_columns", list, "a list")
     return TableEntry(
