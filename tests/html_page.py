@@ -6,9 +6,9 @@ VOID = {"meta", "img", "input", "br"}  # elements without an end tag
 
 
 class Page(HTMLParser):
-    """The elements of a page with their attributes, its scripts, its style, and its text.
+    """The elements of a page with their attributes, its scripts, its style, and all other text.
 
-    open: elements without their end tag so far. An end tag that does not match the last of them fails the test.
+    open: elements without an end so far. Fails if an end tag does not match the last open element.
     """
 
     def __init__(self, text: str) -> None:

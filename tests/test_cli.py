@@ -129,7 +129,7 @@ def test_documented_options_are_those_of_the_command(document: str, path: tuple[
     [
         (["vocab", "show", "lexicon", "365187"], 1, "ovocr: 365187: class ids go from 0 to 365186"),
         (["vocab", "show", "none.txt", "a"], 1, "none.txt"),
-        (["build-labels", ".", "--out", "o", "--engine", "none"], 2, "--engine none: there is rapidocr, paddleocr"),
+        (["build-labels", ".", "--out", "o", "--engine", "none"], 2, "--engine none: not one of rapidocr, paddleocr"),
         (
             ["build-labels", "none.tar", "--out", "o", "--det-model", "x", "--model-dir", "."],
             2,
@@ -150,7 +150,7 @@ def test_documented_options_are_those_of_the_command(document: str, path: tuple[
         (["vocab", "build", ".", "--out", "lexicon"], 2, "--out lexicon: is the name of the built-in vocabulary"),
         (["vocab", "build", ".", "--out", "v", "--size", "99999999"], 2, "--size 99999999: must be from 1 to 16777216"),
         (["vocab", "build", ".", "--out", "v", "--memory", "1MB"], 2, "--memory 1MB: at least 100MB is needed"),
-        (["vocab", "build", ".", "--out", "v", "--han", "x"], 2, "--han x: there is as-read, simplified"),
+        (["vocab", "build", ".", "--out", "v", "--han", "x"], 2, "--han x: not one of as-read, simplified"),
         (["vocab", "build", ".", "--out", "v", "--drop", "none.txt"], 1, "none.txt: No such file or directory"),
         (["train", "none.toml"], 2, "ovocr: none.toml: no such file"),
         (["eval", ".", "--data", "."], 1, "not a training run (no config.toml)"),

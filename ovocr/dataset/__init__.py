@@ -1,4 +1,4 @@
-"""The format of a labelled data set and its only owner: layout, schemas, manifest, statistics, readers.
+"""The format of a labelled data set: layout, columns, manifest, statistics, readers and the writer of a shard.
 
-Imports base and recordio. Everything that writes or reads a data set goes through here.
+Everything that reads or writes a data set goes through this package. It may import base and recordio.
 """

@@ -1,8 +1,8 @@
-"""Boxes of lines and words: the corners, in pixels of the stored picture."""
+"""Boxes of lines and words: four corners in pixels of the stored image."""
 
 import math
 
-# x1, y1 ... x4, y4: the corners from the top left clockwise, in pixels of the stored picture.
+# x1, y1 ... x4, y4: the corners clockwise from the top left, in pixels of the stored image.
 Box = tuple[float, ...]
 
 # PaddleOCR and RapidOCR read a box this much taller than wide from top to bottom (get_rotate_crop_image).
@@ -11,7 +11,7 @@ DECIMALS = 2
 
 
 def runs_down(box: Box) -> bool:
-    """Does the line's text run from top to bottom instead of from left to right?"""
+    """Returns True if the text runs from top to bottom, False if it runs from left to right."""
     x1, y1, x2, y2, x3, y3, x4, y4 = box
     across = max(math.hypot(x2 - x1, y2 - y1), math.hypot(x3 - x4, y3 - y4))
     down = max(math.hypot(x4 - x1, y4 - y1), math.hypot(x3 - x2, y3 - y2))

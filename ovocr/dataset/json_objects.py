@@ -4,11 +4,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ovocr.base.errors import OvocrError
 
 _SHOWN_CHARACTERS = 300
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -86,29 +88,13 @@ class ObjectReader:
         self.report(name, "a count" if most is None else f"a whole number from {least} to {most}", value)
         return least
 
-    def text(self, name: str, expected: str) -> str:
-        """Returns a string."""
+    def typed(self, name: str, kind: type[Value], expected: str) -> Value:
+        """Returns a value of a type."""
         value = self.get(name)
-        if isinstance(value, str):
+        if isinstance(value, kind):
             return value
         self.report(name, expected, value)
-        return ""
-
-    def mapping(self, name: str) -> dict[str, Any]:
-        """Returns an object."""
-        value = self.get(name)
-        if isinstance(value, dict):
-            return value
-        self.report(name, "an object", value)
-        return {}
-
-    def sequence(self, name: str) -> list[Any]:
-        """Returns a list."""
-        value = self.get(name)
-        if isinstance(value, list):
-            return value
-        self.report(name, "a list", value)
-        return []
+        return kind()
 
     def choice(self, name: str, default: Any, choices: Sequence[Any]) -> Any:
         """Returns one of the choices; ``default`` if the value is missing."""

@@ -82,12 +82,8 @@ class LabelledDataSet:
     def data_files(self, shard: int, *, with_text: bool) -> dict[str, Path]:
         """Returns the paths of the shard's files by their names in its statistics; these are left out."""
         prefix = self.rec_prefix(shard)
-        paths = {
-            "rec": prefix.with_suffix(".rec"),
-            "idx": prefix.with_suffix(".idx"),
-            "ocr": self.ocr_path(shard),
-            "records": self.records_path(shard),
-        }
+        paths = {"rec": prefix.with_suffix(".rec"), "idx": prefix.with_suffix(".idx")}
+        paths |= {"ocr": self.ocr_path(shard), "records": self.records_path(shard)}
         return {name: paths[name] for name in data_file_names(with_text)}
 
     def shard_files(self) -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""A recognised line of text, as it is stored."""
+"""A recognised line of text."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ SCORE_DECIMALS = 4
 
 @dataclass(frozen=True)
 class Line:
-    """A line of text. score: 0 to 1, 4 decimals. box: in pixels of the picture, 2 decimals."""
+    """A line of text. score: 0 to 1, 4 decimals. box: in pixels of the stored image, 2 decimals."""
 
     text: str
     score: float

@@ -179,11 +179,11 @@ class Manifest:
         reader = ObjectReader(data)
         reader.choice("format", None, (FORMAT,))
         for name in ("options", "versions"):
-            reader.mapping(name)
+            reader.typed(name, dict, "an object")
         has_text = "labels" not in data
         manifest = cls(
             words=_parse_words(reader) if has_text else None,
-            engine=reader.mapping("engine") if has_text else None,
+            engine=reader.typed("engine", dict, "an object") if has_text else None,
             table=None if has_text else _parse_table(reader),
             policy=TagPolicy(
                 tags=reader.number("options.tags", 1, MAX_TAGS),
@@ -195,7 +195,7 @@ class Manifest:
             max_pixels=reader.number("options.max_pixels", 1, _MAX_SIZE),
             versions=reader.get("versions"),
             shards=_parse_shards(reader),
-            relabelled=reader.mapping("relabelled") if has_text and "relabelled" in data else None,
+            relabelled=reader.typed("relabelled", dict, "an object") if has_text and "relabelled" in data else None,
         )
         return manifest, reader.problems
 
@@ -211,30 +211,30 @@ class Manifest:
 
 
 def _parse_words(reader: ObjectReader) -> WordsEntry:
-    reader.mapping("vocabulary")
+    reader.typed("vocabulary", dict, "an object")
     frequencies = reader.get("frequencies")
     return WordsEntry(
-        segmentation=reader.mapping("segmentation"),
-        sha256=reader.text("vocabulary.sha256", "a hash"),
+        segmentation=reader.typed("segmentation", dict, "an object"),
+        sha256=reader.typed("vocabulary.sha256", str, "a hash"),
         size=reader.number("vocabulary.size", 1, MAX_CLASS_ID + 1),
         frequencies=frequencies if isinstance(frequencies, dict) else None,
     )
 
 
 def _parse_table(reader: ObjectReader) -> TableEntry:
-    reader.mapping("labels")
-    columns = reader.sequence("options.label_columns")
+    reader.typed("labels", dict, "an object")
+    columns = reader.typed("options.label_columns", list, "a list")
     return TableEntry(
-        sha256=reader.text("labels.sha256", "a hash"),
+        sha256=reader.typed("labels.sha256", str, "a hash"),
         num_classes=reader.number("num_classes", 1, MAX_CLASS_ID + 1),
-        key_column=reader.text("options.key_column", "the name of a column"),
+        key_column=reader.typed("options.key_column", str, "the name of a column"),
         label_columns=tuple(map(str, columns)),
     )
 
 
 def _parse_shards(reader: ObjectReader) -> tuple[ShardEntry, ...]:
     shards = []
-    for number, data in enumerate(reader.sequence("shards")):
+    for number, data in enumerate(reader.typed("shards", list, "a list")):
         entry = ShardEntry.parse(data)
         if entry is None:
             reader.report(f"shards[{number}]", f"source, kind ({', '.join(SOURCE_KINDS)}) and place", data)

@@ -1,4 +1,4 @@
-"""What became of an image: its rows in a data set's files. Needs no package that only workers need."""
+"""The result for one image, before it is written. Imports no package that only workers need."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from ovocr.dataset.reasons import Reason
 
 
 class Status(str, Enum):
-    """What an image became: a record, a drop (without a label) or a quarantine (not read)."""
+    """ok: the image has a record. dropped: it was read and has no label. quarantined: it could not be read."""
 
     OK = "ok"
     DROPPED = "dropped"
@@ -19,9 +19,9 @@ class Status(str, Enum):
 
 @dataclass(frozen=True)
 class Tag:
-    """A class id of an image. line: index of the line where its word stands first. box: interpolated along the line.
+    """A class id of an image. line: index of the first line with its word. box: interpolated along the line.
 
-    Both are None for a class that is no word.
+    Line and box are None in a packed data set.
     """
 
     id: int
@@ -31,11 +31,12 @@ class Tag:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """One image's row in each file.
+    """The result for one image.
 
-    jpeg, slots: what is stored in the record, for an image that is ok. width, height, lines: of the stored picture,
-    for one that was read. words_found, words_in_vocabulary: words read in it, repeats counted. tags: its distinct
-    classes: words that are in the vocabulary, in order of appearance, or what a table says, in the table's order.
+    jpeg, slots: of the record, if the image is ok.
+    width, height, lines: of the stored image, if the image was read.
+    words_found, words_in_vocabulary: with repeats.
+    tags: distinct class ids in reading order, or in the order of the table of a packed data set.
     """
 
     status: Status
@@ -52,5 +53,5 @@ class Outcome:
 
 
 def quarantined(reason: Reason, detail: str) -> Outcome:
-    """The outcome of an image that could not be read."""
+    """Returns the outcome of an image that could not be read."""
     return Outcome(status=Status.QUARANTINED, reason=reason, detail=detail)

@@ -1,10 +1,10 @@
-"""Why an image is not in the training data: a fixed list of codes that stand in records and statistics."""
+"""Codes that say why an image has no record; records and statistics hold them."""
 
 from enum import Enum
 
 
 class Reason(str, Enum):
-    """Machine-readable codes; what each means to a user is in docs/labelling.md and docs/packing.md."""
+    """The codes; docs/labelling.md and docs/packing.md explain them."""
 
     # Quarantined: the image could not be read.
     EMPTY = "empty"
@@ -20,12 +20,12 @@ class Reason(str, Enum):
     ENGINE_ERROR = "engine-error"
     TIMEOUT = "timeout"
     WORKER_DIED = "worker-died"
-    # Dropped: it was read, and gives no label.
+    # Dropped: the image was read and has no label.
     NO_TEXT = "no-text"
     NO_WORD_IN_VOCABULARY = "no-word-in-vocabulary"
-    # Dropped: relabelling gives it tags, but its picture cannot be had again.
+    # Dropped: relabelling found tags, but the image cannot be read from its source again.
     SOURCE_OUT_OF_REACH = "source-out-of-reach"
-    # Dropped: the table of class ids has none for it.
+    # Dropped: the table of class ids has no row for the image.
     NO_LABELS = "no-labels"
 
     @property
@@ -38,7 +38,7 @@ _DROPPING = frozenset({Reason.NO_TEXT, Reason.NO_WORD_IN_VOCABULARY, Reason.SOUR
 
 
 class QuarantinedError(Exception):
-    """This image cannot be used; ``reason`` says why in one code, ``detail`` in words for a person."""
+    """An image cannot be used. reason: the code. detail: words for a person."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(f"{reason.value}: {detail}")

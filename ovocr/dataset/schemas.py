@@ -30,17 +30,7 @@ RECORDS = pa.schema(
     ]
 )
 # Records of a packed data set: its tags have no lines and no boxes.
-PACKED_RECORDS = pa.schema(
-    [
-        ("source", pa.string()),
-        ("key", pa.string()),
-        ("status", pa.string()),
-        ("reason", pa.string()),
-        ("detail", pa.string()),
-        ("record_id", pa.int64()),
-        ("tags", pa.list_(pa.struct([("id", pa.int32())]))),
-    ]
-)
+PACKED_RECORDS = pa.schema([*list(RECORDS)[:6], pa.field("tags", pa.list_(pa.struct([("id", pa.int32())])))])
 
 
 def records_schema(with_text: bool) -> pa.Schema:

@@ -1,4 +1,4 @@
-"""What the label slots of a stored record hold: tags of its image and, where it is damaged, something else."""
+"""The content of a record's label slots: tags of its image, or other values if the record is damaged."""
 
 from collections import defaultdict
 from collections.abc import Collection
@@ -12,7 +12,7 @@ _SHOWN = 8
 
 @dataclass(frozen=True)
 class ForeignSlots:
-    """Slots that hold the same thing, which is none of the image's tags. holds: as it is written; it may be nan."""
+    """Slots with the same value, which is no tag of the image. holds: the value as text; it may be nan."""
 
     holds: str
     slots: list[int]
@@ -20,7 +20,7 @@ class ForeignSlots:
 
 @dataclass(frozen=True)
 class StoredSlots:
-    """count: of the record's labels. of_tag: slots by class id; none of a tag that has none."""
+    """The slots of a record. count: all of them. of_tag: slots by class id. foreign: slots with other values."""
 
     count: int
     of_tag: defaultdict[int, list[int]]
@@ -28,7 +28,7 @@ class StoredSlots:
 
     @classmethod
     def of(cls, labels: npt.NDArray[np.float32], tags: Collection[int]) -> "StoredSlots":
-        """labels: [slots], of a record, whatever they hold. tags: class ids of its image."""
+        """Sorts the slots of a record. labels: float32 [slots]. tags: class ids of the image."""
         of_tag: defaultdict[int, list[int]] = defaultdict(list)
         foreign: defaultdict[str, list[int]] = defaultdict(list)
         for slot, label in enumerate(labels):
@@ -39,16 +39,16 @@ class StoredSlots:
         return cls(len(labels), of_tag, [ForeignSlots(holds, slots) for holds, slots in foreign.items()])
 
     def damage(self, promised: int) -> list[str]:
-        """What is wrong, a few sentences for a person; none of a sound record. promised: slots of every record."""
-        told = [_tell(foreign) for foreign in self.foreign[:_SHOWN]]
+        """Returns sentences that say what is wrong; empty for a sound record. promised: slots of every record."""
+        sentences = [_describe(foreign) for foreign in self.foreign[:_SHOWN]]
         if beyond := sum(len(foreign.slots) for foreign in self.foreign[_SHOWN:]):
-            told.append(f"{beyond} more slots hold none of the image's tags")
+            sentences.append(f"{beyond} more slots hold none of the image's tags")
         if self.count != promised:
-            told.append(f"the record has {self.count} slots instead of {promised}; see `ovocr verify`")
-        return told
+            sentences.append(f"the record has {self.count} slots instead of {promised}; see `ovocr verify`")
+        return sentences
 
 
-def _tell(foreign: ForeignSlots) -> str:
+def _describe(foreign: ForeignSlots) -> str:
     shown = ", ".join(map(str, foreign.slots[:_SHOWN])) + (" ..." if len(foreign.slots) > _SHOWN else "")
     subject = f"slot {shown} holds" if len(foreign.slots) == 1 else f"slots {shown} hold"
     return f"{subject} {foreign.holds}, which is none of the image's tags; see `ovocr verify`"

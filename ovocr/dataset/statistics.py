@@ -153,7 +153,7 @@ def _parse_counts(reader: ObjectReader, has_text: bool) -> ShardCounts:
     parts = [counts[name] for name in _STATUSES]
     if sum(parts) != counts["input"] and not any(problem.name in counts for problem in reader.problems):
         reader.report(" + ".join(_STATUSES), f"{counts['input']}, the input", sum(parts))
-    reasons = reader.mapping("reasons")
+    reasons = reader.typed("reasons", dict, "an object")
     if not all(map(is_count, reasons.values())):
         reader.report("reasons", "counts", reasons)
         reasons = {}

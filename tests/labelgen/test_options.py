@@ -47,7 +47,7 @@ def test_parse_shard_slice_rejects_other_forms(text: str):
         ({"shard_slice": (3, 3)}, "--shard-slice 3/3"),
         ({"policy": "rare"}, "--policy rare: must be one of uniform, idf"),
         ({"idf": Path("f.tsv")}, "--idf f.tsv: has no effect without --policy idf"),
-        ({"han": "old"}, "--han old: there is as-read, simplified"),
+        ({"han": "old"}, "--han old: not one of as-read, simplified"),
         ({"out": Path("labels", "..", "labels")}, "--out .*: is the data set to relabel"),
     ],
 )

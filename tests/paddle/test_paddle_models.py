@@ -38,7 +38,7 @@ def folder(models: dict[str, Path], tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--engine", "tesseract"], "--engine tesseract: there is rapidocr, paddleocr"),
+        (["--engine", "tesseract"], "--engine tesseract: not one of rapidocr, paddleocr"),
         (
             ["--engine", "rapidocr", "--det-model", "x"],
             "--det-model x: RapidOCR downloads no models; use --engine paddle",

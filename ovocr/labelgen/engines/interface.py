@@ -157,7 +157,7 @@ class EngineChoice:
     def check(self) -> None:
         """Raises UsageError if the engine is unknown, the models are named twice or a model folder is missing."""
         if self.name not in _MODULES:
-            raise UsageError(f"--engine {self.name}: there is {', '.join(_MODULES)}")
+            raise UsageError(f"--engine {self.name}: not one of {', '.join(_MODULES)}")
         if self.model_dir is not None and (option := self.named_model()):
             raise UsageError(f"{option}: the models of --model-dir are used; give one or the other")
         if self.model_dir is not None:

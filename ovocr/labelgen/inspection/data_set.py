@@ -1,4 +1,4 @@
-"""The data set that is inspected: its settings, its finished shards and their counts, checked once."""
+"""The inspected data set: its manifest, its finished shards and their counts."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -51,12 +51,12 @@ class InspectedDataSet:
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        """Of a data set that is not packed. Raises OvocrError where it is not the one that the manifest names."""
+        """The vocabulary of a data set with text. Raises OvocrError if it is not the one that the manifest names."""
         return stored_vocabulary(self.files)
 
     @cached_property
     def segmentation(self) -> Segmentation:
-        """How its lines became words."""
+        """The rules that cut its lines into words."""
         return Segmentation.of(self.vocabulary.settings)
 
     @cached_property
@@ -65,7 +65,7 @@ class InspectedDataSet:
         return sum(self.shard_counts.values(), ShardCounts()).to_json(with_text=not self.packed)
 
     def fates(self) -> list[tuple[str, str | None, int]]:
-        """Status, reason and number of images, by falling number; of ok there is no reason. No row counts nothing.
+        """Returns rows of status, reason (None for ok) and number of images, the largest number first.
 
         Raises OvocrError for a reason that this version does not know.
         """

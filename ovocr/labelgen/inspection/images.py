@@ -1,4 +1,4 @@
-"""What the data set tells of the chosen images: lines, words, tags, and what became of them."""
+"""Loads the chosen images: lines, words, tags, outcome and the image itself."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ from ovocr.vocab.segmentation.segmenter import find_words
 
 @dataclass(frozen=True, kw_only=True)
 class ReadWord:
-    """A word of a line. id: its class, None for one that the vocabulary lacks. box: interpolated along the line."""
+    """A word of a line. id: its class id; None if it is not in the vocabulary. box: interpolated along the line."""
 
     text: str
     id: int | None
@@ -33,7 +33,7 @@ class ReadWord:
 
 @dataclass(frozen=True, kw_only=True)
 class ReadLine:
-    """A line with its words, and its text in pieces, of which those that are words follow the order of ``words``."""
+    """A line with its words, and its text in pieces; the pieces that are words have the order of ``words``."""
 
     line: Line
     words: tuple[ReadWord, ...]
@@ -42,8 +42,8 @@ class ReadLine:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageTag:
-    """A class of an image. word: None where classes are no words. slots: how many of the record's it takes; 0 of an
-    image without a record too. line, box: where the word stands first, None for a class that is no word."""
+    """A tag of an image. word, line, box: None in a packed data set; else of the word's first place. slots: number of
+    the record's slots that hold it; 0 without a record."""
 
     id: int
     word: str | None
@@ -54,9 +54,13 @@ class ImageTag:
 
 @dataclass(frozen=True, kw_only=True)
 class InspectedImage:
-    """One input image. place: among the shard's records, from 0. size: width and height of the stored picture in
-    pixels, None where the data set does not say. picture: to look at. Words: as counted when it was labelled.
-    foreign_slots: of the record, which hold none of the tags. damage: what is wrong with its slots, in words."""
+    """One input image.
+
+    place: of its row in the shard's records, from 0. size: width and height of the stored image in pixels, if known.
+    words_found, words_in_vocabulary: as counted when the image was labelled; None in a packed data set.
+    foreign_slots: slots of the record that hold no tag of the image. damage: sentences about them.
+    picture: what the page shows.
+    """
 
     shard: int
     place: int
@@ -77,10 +81,10 @@ class InspectedImage:
 
 
 def load_images(data_set: InspectedDataSet, shard: int, places: list[int], side: int) -> Iterator[InspectedImage]:
-    """The images at ``places`` of a finished shard, ascending; one in memory.
+    """Yields the images at ``places`` of a finished shard, ascending; holds one in memory.
 
-    side: longest side of their pictures, pixels. Raises OvocrError, naming the file, where the rows of an image cannot
-    be read or do not fit; a picture that cannot be had is told in its stead.
+    side: longest side of the images on the page, in pixels. Raises OvocrError, naming the file, if the rows of an image
+    cannot be read or do not fit. An image that cannot be shown has a NoImage that says why.
     """
     path = data_set.files.records_path(shard)
     rows = read_records(path, places, with_text=not data_set.packed)
@@ -152,7 +156,7 @@ class _Image:
             size = (picture.width, picture.height)
             if size != self._size:
                 found = "{}x{} pixels, {}x{} when it was read".format(*size, *self._size)
-                picture = NoImage(f"The stored picture is another one: {found}")
+                picture = NoImage(f"The stored image is another one: {found}")
         return StoredSlots.of(record.labels, [tag.id for tag in self._tags]), picture
 
 
@@ -167,7 +171,7 @@ def _name_tag(tag: Tag, data_set: InspectedDataSet, lines: int) -> ImageTag:
 
 
 def _read_lines(lines: list[Line], data_set: InspectedDataSet) -> Iterator[ReadLine]:
-    """The lines with their words, found anew by the rules that the vocabulary names."""
+    """Yields the lines with their words, cut again by the rules that the vocabulary names."""
     texts = [line.text for line in lines]
     found = find_words(texts, data_set.segmentation)
     located = locate_words(texts, data_set.segmentation)

@@ -1,4 +1,4 @@
-"""``ovocr inspect``: a labelled data set in, a sample of its images with their labels out."""
+"""``ovocr inspect``: loads a sample of a data set's images with their labels."""
 
 import sys
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from ovocr.labelgen.inspection.selection import Selection, Selector
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """The sample and the data set that it is of."""
+    """A sample of a data set."""
 
     data_set: InspectedDataSet
     options: InspectOptions
@@ -26,20 +26,20 @@ class Inspection:
     images: tuple[InspectedImage, ...]
 
     def format(self) -> str:
-        """For a person, a line or two."""
+        """Returns a line or two for a person."""
         without = sum(isinstance(image.picture, NoImage) for image in self.images)
         shards = len(self.selection.places)
         of = f"{self.selection.matching} images, from {shards} shard{'s' if shards > 1 else ''}"
         lines = [f"{len(self.images)} of {of}"]
-        return "\n".join(lines + ([f"  without their picture: {without}"] if without else []))
+        return "\n".join(lines + ([f"  images that cannot be shown: {without}"] if without else []))
 
     @property
     def left_out(self) -> list[str]:
-        """A line for each shard that could not be read, and of which nothing is shown."""
+        """A line for each shard that cannot be read and is not shown."""
         return [f"shard {number}: {why}" for number, why in self.selection.left_out.items()]
 
     def to_json(self) -> dict[str, Any]:
-        """For ``--json``: counts of the data set, how the sample was chosen, a row an image, without pictures."""
+        """Returns, for ``--json``, counts of the data set, how the sample was chosen, and a row for each image."""
         options = self.options
         return {
             "counts": self.data_set.counts,
@@ -60,10 +60,10 @@ class Inspection:
 
 
 def inspect_labels(options: InspectOptions, progress: bool) -> Inspection:
-    """Choose images of a data set and load what is known of them, pictures included.
+    """Chooses images of a data set and loads them with their labels.
 
-    progress: whether a terminal's stderr shows a bar. Raises OvocrError where there is no data set, or no image as the
-    options say; MissingExtraError where the packages that decode pictures are not installed.
+    progress: show a bar on a terminal's stderr. Raises OvocrError if there is no data set, or no image that the options
+    ask for; MissingExtraError if the packages that decode images are not installed.
     """
     if any(find_spec(name) is None for name in ("cv2", "PIL")):
         raise MissingExtraError("inspect", "ocr")
@@ -82,7 +82,7 @@ def inspect_labels(options: InspectOptions, progress: bool) -> Inspection:
 
 
 class _Loaded:
-    """Images of shards, kept while others are chosen in the place of those that cannot be read."""
+    """Loaded images, kept while others are chosen to replace those of damaged shards."""
 
     def __init__(self, data_set: InspectedDataSet, side: int, progress: bool) -> None:
         self._data_set = data_set
@@ -91,7 +91,7 @@ class _Loaded:
         self._shards: dict[int, tuple[list[int], list[InspectedImage]]] = {}
 
     def load(self, selection: Selection) -> dict[int, OvocrError]:
-        """Load what is chosen and not there yet. Gives the shards that cannot be read."""
+        """Loads the chosen images that are not loaded yet. Returns the error of each shard that cannot be read."""
         damaged: dict[int, OvocrError] = {}
         shown = self._progress and sys.stderr.isatty()
         with tqdm(total=selection.chosen, unit="img", disable=not shown) as bar:
@@ -111,7 +111,7 @@ class _Loaded:
         return damaged
 
     def images(self, selection: Selection) -> Iterator[InspectedImage]:
-        """Those that are chosen, all of them loaded."""
+        """Yields the chosen images; all must be loaded."""
         for shard in selection.places:
             yield from self._shards[shard][1]
 

@@ -1,4 +1,4 @@
-"""Which images of a shard an inspection asks for."""
+"""Finds the images of a shard that an inspection asks for."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from ovocr.vocab import load_segmenter
 
 @dataclass(frozen=True, kw_only=True)
 class Filter:
-    """What must be true of an image. status: None for any. tag: a class id that it has. keys: none for any."""
+    """Conditions on an image. status: None for any. tag: a class id; None for any. keys: empty for any."""
 
     status: str | None = None
     tag: int | None = None
@@ -19,18 +19,18 @@ class Filter:
 
     @classmethod
     def of(cls, options: InspectOptions, data_set: InspectedDataSet) -> "Filter":
-        """What the options ask for. Raises UsageError for a word that is no class of the data set."""
+        """Returns the conditions of the options. Raises UsageError or OvocrError for a word that is no class."""
         tag = None if options.word is None else _class_id(options.word, data_set)
         return cls(status=options.status, tag=tag, keys=options.keys)
 
     def count(self, data_set: InspectedDataSet, shard: int) -> int:
-        """Images of the shard that match: by its statistics where they tell, else by its rows."""
+        """Returns the number of images that match, from the statistics if they suffice, else from the rows."""
         if self.tag is None and not self.keys:
             return int(getattr(data_set.shard_counts[shard], self.status or "input"))
         return len(self.places(data_set, shard))
 
     def places(self, data_set: InspectedDataSet, shard: int) -> list[int]:
-        """Those images, by their place in the shard's records. Raises OvocrError where they cannot be read."""
+        """Returns the places of those images in the shard's records. Raises OvocrError if these cannot be read."""
         path = data_set.files.records_path(shard)
         with_text = not data_set.packed
         return find_places(path, with_text=with_text, status=self.status, keys=self.keys, class_id=self.tag)

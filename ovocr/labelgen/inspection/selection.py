@@ -1,4 +1,4 @@
-"""Which images are looked at: evenly many of each shard, the same ones for the same seed."""
+"""Chooses the images of an inspection: as evenly as possible from all shards, and the same for the same seed."""
 
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -15,10 +15,11 @@ from ovocr.processes.shard_map import map_shards
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """places: those of the chosen images in the records of each shard, ascending; no shard without any.
+    """The chosen images.
 
-    matching: images that the options ask for, chosen or not. shards: how many shards have such. left_out: for each
-    shard that cannot be read, why; its images are not counted.
+    places: of the chosen images in the records of each shard, ascending; shards without a chosen image are missing.
+    matching: number of images that match the options. shards: number of shards with such images.
+    left_out: error of each shard that cannot be read; its images are not counted.
     """
 
     places: dict[int, list[int]]
@@ -28,15 +29,15 @@ class Selection:
 
     @property
     def chosen(self) -> int:
-        """How many images are."""
+        """Number of chosen images."""
         return sum(map(len, self.places.values()))
 
 
 class Selector:
-    """Counts the images of each shard that the options ask for, once, and chooses among them, as often as asked."""
+    """Counts the images of each shard that match the options once, and chooses among them any number of times."""
 
     def __init__(self, data_set: InspectedDataSet, options: InspectOptions, progress: bool) -> None:
-        """Raises UsageError or OvocrError where the options name what the data set does not have."""
+        """Raises UsageError or OvocrError if the options name something that the data set does not have."""
         self._data_set = data_set
         self._options = options
         self._wanted = Filter.of(options, data_set)
@@ -49,12 +50,12 @@ class Selector:
         self._counts = {number: count for number, count in counts.items() if number not in self._left_out}
 
     def leave_out(self, shard: int, error: OvocrError) -> None:
-        """Choose no image of a shard any more: it cannot be read, as ``error`` says."""
+        """Excludes a shard that cannot be read. error: why."""
         self._left_out[shard] = str(error)
         self._counts.pop(shard, None)
 
     def choose(self) -> Selection:
-        """As if shards that cannot be read were not there. Raises OvocrError where no image is as the options say."""
+        """Chooses images from the shards that can be read. Raises OvocrError if no image matches the options."""
         while True:
             if not any(self._counts.values()):
                 raise _nothing(self._data_set.files.root, self._options, list(self._left_out.values()))
@@ -75,7 +76,7 @@ class Selector:
             return 0
 
     def _draw_places(self) -> dict[int, list[int]] | None:
-        """Of each shard those that are chosen; None where one turns out to be unreadable, which is left out then."""
+        """Returns the chosen places of each shard; None if a shard cannot be read, which is excluded then."""
         limit, seed = self._options.limit, self._options.seed
         places = {}
         for number, share in zip(self._counts, share_out(list(self._counts.values()), limit, seed), strict=True):
@@ -89,9 +90,9 @@ class Selector:
 
 
 def share_out(counts: list[int], limit: int, seed: int) -> list[int]:
-    """How many of each count are taken, ``limit`` in all if there are as many: as evenly as the counts allow.
+    """Returns how many images to take of each count: ``limit`` in all, as evenly as the counts allow.
 
-    What cannot be divided goes to counts at equal distances; the seed says where the first of them is.
+    The remainder goes to counts at equal distances; the seed decides where the first of them is.
     """
     shares = [0] * len(counts)
     left = min(limit, sum(counts))
@@ -111,7 +112,7 @@ def share_out(counts: list[int], limit: int, seed: int) -> list[int]:
 
 
 def _draw(places: list[int], share: int, seed: int, shard: int) -> list[int]:
-    """Those whose digest is smallest: the choice depends on nothing but the seed, the shard and the place."""
+    """Returns the places with the smallest digests: the choice depends on seed, shard and place alone."""
     return sorted(sorted(places, key=lambda place: _digest(seed, f"{shard} {place}"))[:share])
 
 

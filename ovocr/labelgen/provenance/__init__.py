@@ -1,1 +1,1 @@
-"""Where the tags of an image come from: its rows, its lines, how they were cut, and which words took the slots."""
+"""Explains the tags of an image: its rows, its lines, their words, and the words that took the slots."""

@@ -1,4 +1,4 @@
-"""Why an image does not have a tag that was asked for."""
+"""Explains why an image does not have a tag."""
 
 from difflib import get_close_matches
 
@@ -14,13 +14,13 @@ _LINES_SHOWN = 3
 def explain_absence(
     answer: Answer, status: str, reason: str | None, text: CutText | None, vocabulary: Vocabulary
 ) -> str:
-    """One sentence or two. answer: what the vocabulary has for what was asked. text: None for an image not read."""
+    """Returns one or two sentences. answer: of the vocabulary. text: None for an image that was not read."""
     segmenter = load_segmenter(Segmentation.of(vocabulary.settings))
     word = answer.word if answer.word is not None else segmenter.normalise(answer.asked)
-    there = f"{word} has class id {answer.id}" if answer.id is not None else f"{answer.asked}: {answer.note}"
+    entry = f"{word} has class id {answer.id}" if answer.id is not None else f"{answer.asked}: {answer.note}"
     if answer.id is None and answer.asked.isascii() and answer.asked.isdecimal():
-        return there
-    return f"{there}; {_explain(word, answer.id, status, reason, text, vocabulary)}"
+        return entry
+    return f"{entry}; {_explain(word, answer.id, status, reason, text, vocabulary)}"
 
 
 def _explain(
@@ -46,6 +46,6 @@ def _explain(
 
 
 def show_line(line: LineStory) -> str:
-    """The line as it was read and its words, those that the vocabulary lacks in brackets."""
+    """Returns a line with its words; words that are not in the vocabulary are in brackets."""
     words = " + ".join(word.word if word.id is not None else f"[{word.word}]" for word in line.words)
     return f'line {line.number} "{line.text}" = {words or "no word"}'

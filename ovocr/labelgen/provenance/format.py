@@ -1,4 +1,4 @@
-"""The story of an image as lines for a terminal; keys and text are shown, not sent."""
+"""Formats the story of an image for a terminal; control characters are escaped."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ _SLOTS_SHOWN = 8
 
 
 def format_stories(stories: list[ImageStory]) -> str:
-    """A block for each image."""
+    """Returns a block for each image."""
     return "\n\n".join("\n".join(map(for_terminal, _lines(story))) for story in stories)
 
 

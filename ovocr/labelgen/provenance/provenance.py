@@ -1,4 +1,4 @@
-"""``ovocr why``: a data set, a key and perhaps a tag in, the story of each image with that key out."""
+"""``ovocr why``: explains the tags of the images with a key."""
 
 from collections import defaultdict
 from pathlib import Path
@@ -38,7 +38,7 @@ def explain(root: Path, key: str, tag: str | None = None) -> Explanation:
 
 
 def _answers(tag: str | None, manifest: Manifest, vocabulary: Vocabulary | None) -> list[Answer] | None:
-    """What was asked for, as class ids; None for all tags."""
+    """Returns the class ids that were asked for; None for all tags."""
     if tag is None:
         return None
     if vocabulary is not None:
@@ -74,7 +74,7 @@ class _Explainer:
         assert words is not None
         assert self._vocabulary is not None
         if words.segmentation != Segmentation.of(self._vocabulary.settings).describe():
-            return ["lines are cut here by other rules than when the tags were made; words may differ from them"]
+            return ["this version cuts lines by other rules than the version that made the tags; words may differ"]
         return []
 
     def explain(self, image: FoundImage) -> ImageStory:
@@ -141,7 +141,7 @@ class _Explainer:
         )
 
     def _slots(self, image: FoundImage, ids: list[int]) -> StoredSlots | None:
-        """What the slots of the record hold; None for an image without one. ids: of its tags."""
+        """Returns the content of the record's slots; None for an image without a record. ids: of its tags."""
         record_id = image.row.record_id
         if record_id is None:
             return None
@@ -152,7 +152,7 @@ class _Explainer:
             return StoredSlots.of(records[record_id].labels, ids)
 
     def _ranks(self, competing: list[int], key: str) -> dict[int, list[int]]:
-        """Places in the order in which words are kept, by class id; none where all are."""
+        """Returns the places of each class id in the order in which words are kept; empty if all are kept."""
         ranks: dict[int, list[int]] = defaultdict(list)
         if len(competing) > self._policy.tags:
             weight = None if self._frequencies is None else self._weight
@@ -170,14 +170,14 @@ class _Explainer:
         if self._vocabulary is None:
             return "the first of the table's are kept"
         if self._frequencies is None:
-            return f"those are kept whose blake2b digest of (seed {self._policy.seed}, key, id) is smallest"
+            return f"the words with the smallest blake2b digests of (seed {self._policy.seed}, key, id) are kept"
         return (
-            "they are drawn one after another in proportion to their idf weights, by the blake2b digest of "
+            "words are drawn one after another in proportion to their idf weights, by the blake2b digest of "
             f"(seed {self._policy.seed}, key, id)"
         )
 
     def _absences(self, row: RecordRow, ids: list[int], text: CutText | None) -> list[str]:
-        """About what was asked for and is no tag."""
+        """Returns sentences about class ids that were asked for and are no tags."""
         answers = [answer for answer in self._answers or () if answer.id not in ids]
         if self._vocabulary is None:
             return [f"the table has no class id {answer.id} for the image" for answer in answers]

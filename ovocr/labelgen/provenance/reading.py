@@ -1,4 +1,4 @@
-"""A picture's stored lines, cut into words again."""
+"""Cuts an image's stored lines into words again."""
 
 from collections import defaultdict
 
@@ -8,7 +8,7 @@ from ovocr.vocab import Segmentation, Vocabulary, locate_words
 
 
 class CutText:
-    """The lines of one picture with their words. known: class ids of its words in the vocabulary, in order, with
+    """The lines of one image with their words. known: class ids of the words that are in the vocabulary, in order, with
     repeats."""
 
     def __init__(self, text: StoredText, vocabulary: Vocabulary) -> None:
@@ -28,9 +28,9 @@ class CutText:
         ]
 
     def place(self, word: str) -> tuple[int, int] | None:
-        """The line where a word stands first, and its place in the line's words, both from 0."""
+        """Returns the first line with a word, and the word's place in it, both from 0."""
         return self._first.get(word)
 
     def words(self) -> list[str]:
-        """Distinct words, in order of appearance."""
+        """Returns the distinct words, in order of appearance."""
         return list(self._first)

@@ -1,4 +1,4 @@
-"""What is told of an image and of each of its tags."""
+"""The explanation of an image and of each of its tags."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,7 +10,7 @@ from ovocr.dataset.slots import ForeignSlots
 
 @dataclass(frozen=True)
 class CutWord:
-    """A word of a line, normalised. id: its class id, None for one that the vocabulary does not have.
+    """A normalised word of a line. id: its class id; None if it is not in the vocabulary.
 
     start, end: fractions of the line's length.
     """
@@ -23,7 +23,7 @@ class CutWord:
 
 @dataclass(frozen=True, kw_only=True)
 class LineStory:
-    """A line as it was read and as it is cut. number: from 0. score: 0 to 1. box: in pixels of the stored picture."""
+    """A line and its words. number: from 0. score: 0 to 1. box: in pixels of the stored image."""
 
     number: int
     text: str
@@ -34,11 +34,12 @@ class LineStory:
 
 @dataclass(frozen=True, kw_only=True)
 class TagStory:
-    """A tag. word, line, box: None for a class that is no word. place: of the word in its line's words, from 0.
+    """A tag.
 
-    slots: where the record has it, none for one that was left out or has no record. ranks: of an image with more words
-    than slots, at which place of the order, from 0, the word stands, each time that it takes part; the first are kept.
-    weight: by which it is drawn with the policy idf, else None.
+    word, line, box: None in a packed data set. place: of the word in its line's words, from 0.
+    slots: of the record that hold it; empty if it was left out or there is no record.
+    ranks: places of the word in the order in which words are kept, from 0, if there are more words than slots.
+    weight: with which the word is drawn; None unless the policy is idf.
     """
 
     id: int
@@ -53,24 +54,26 @@ class TagStory:
 
 @dataclass(frozen=True)
 class Explanation:
-    """A story for each image with the key. left_out: a line for each table that could not be looked into."""
+    """A story for each image with the key. left_out: a line for each table that cannot be read."""
 
     stories: list["ImageStory"]
     left_out: list[str]
 
     def to_json(self) -> dict[str, Any]:
-        """For ``--json``."""
+        """Returns the stories for ``--json``."""
         return {"images": [story.to_json() for story in self.stories], "left_out": self.left_out}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageStory:
-    """An image with one key. shard, row: its row of records. record_id: None for one without a record.
+    """An image with the key.
 
-    size: width and height of the stored picture, of one that was read. words_found, words_in_vocabulary: None where
-    pictures are not read. competing: how many words ask for slots. rule: which of them get one, where there are more
-    than slots. answers: to what was asked for and is no tag. notes: what to know about the data set. foreign_slots: of
-    the record, which hold none of the tags. damage: what is wrong with the record's slots, in words.
+    shard, row: place of its row of records. record_id: None without a record.
+    size: width and height of the stored image, if it was read.
+    words_found, words_in_vocabulary: None in a packed data set.
+    competing: number of words that compete for slots. rule: how they get them, if there are more words than slots.
+    answers: sentences about class ids that were asked for and are no tags. notes: sentences about the data set.
+    foreign_slots: slots of the record that hold no tag of the image. damage: sentences about them.
     """
 
     key: str
@@ -95,6 +98,6 @@ class ImageStory:
     damage: list[str]
 
     def to_json(self) -> dict[str, Any]:
-        """All of it, by the fields' names; of a tag's line its number alone, since the lines are listed."""
+        """Returns the fields by name; a tag's line is its number in the list of lines."""
         tags = [{**asdict(tag), "line": None if tag.line is None else tag.line.number} for tag in self.tags]
         return {**asdict(self), "tags": tags}

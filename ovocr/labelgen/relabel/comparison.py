@@ -1,4 +1,4 @@
-"""What relabelling changed: the records of two data sets that were made from the same stored text, side by side."""
+"""Compares the records of two data sets that were made from the same stored text."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -35,19 +35,19 @@ class Side:
         self.tags += len(row.class_ids)
 
     def add(self, other: "Side") -> None:
-        """Add the sums of other images."""
+        """Adds the sums of other images."""
         for name, value in vars(other).items():
             setattr(self, name, getattr(self, name) + value)
 
 
 @dataclass
 class Changes:
-    """Over images that were read.
+    """Differences over the images that were read. Tags are compared as words.
 
-    gained_all, lost_all: images that have tags only after, only before. same: images with the same tags, which is the
-    same words, before and after. compared: images with tags before or after, and jaccard_sum over them: the words that
-    are tags before and after, by those that are before or after. gained, lost: in how many images each word is a tag
-    only after, only before.
+    gained_all, lost_all: images that have tags only after, only before.
+    same: images with the same tags before and after.
+    compared: images with tags before or after. jaccard_sum: sum of their Jaccard indexes of tags before and after.
+    gained, lost: number of images in which each word is a tag only after, only before.
     """
 
     images: int = 0
@@ -63,11 +63,11 @@ class Changes:
 
     @property
     def mean_jaccard(self) -> float:
-        """1 where nothing changed, and where no image has a tag."""
+        """Mean Jaccard index; 1 if no image has a tag."""
         return self.jaccard_sum / self.compared if self.compared else 1.0
 
     def add_image(self, before: frozenset[str], after: frozenset[str]) -> None:
-        """Count an image by the words that are its tags."""
+        """Counts an image by the words that are its tags."""
         self.images += 1
         self.gained_all += not before and bool(after)
         self.lost_all += bool(before) and not after
@@ -80,7 +80,7 @@ class Changes:
         self.lost.update(before - after)
 
     def merge(self, other: "Changes") -> None:
-        """Add those of other images."""
+        """Adds the changes of other images."""
         self.before.add(other.before)
         self.after.add(other.after)
         for name in ("images", "gained_all", "lost_all", "same", "compared", "jaccard_sum"):
@@ -89,7 +89,7 @@ class Changes:
         self.lost.update(other.lost)
 
     def to_json(self) -> dict[str, Any]:
-        """For ``--json``."""
+        """Returns the figures for ``--json``."""
         names = ("images", "gained_all", "lost_all", "same", "compared")
         return {
             **{name: getattr(self, name) for name in names},
@@ -103,7 +103,7 @@ class Changes:
         }
 
     def format_lines(self) -> Iterator[str]:
-        """For a person."""
+        """Yields lines for a person."""
         yield f"{'':<24}{'before':>12}{'after':>12}"
         rows = (("images with tags", "ok"), ("words found", "words_found"), ("  in vocabulary", "words_in_vocabulary"))
         for label, name in (*rows, ("tags", "tags")):
@@ -120,14 +120,14 @@ class Changes:
 
 
 def compare_shard(out: Path, shard: TextShard) -> Changes:
-    """What became of the images of a shard in the data set ``out``. Raises OvocrError where records cannot be read."""
-    there, here = LabelledDataSet(shard.root), LabelledDataSet(out)
+    """Compares a shard with the same shard of the data set ``out``. Raises OvocrError if records cannot be read."""
+    before, after = LabelledDataSet(shard.root), LabelledDataSet(out)
     changes = Changes()
-    for old, new in zip_longest(_read(there, shard.number), _read(here, shard.number)):
+    for old, new in zip_longest(_read(before, shard.number), _read(after, shard.number)):
         if old is None or new is None:
             raise OvocrError(
-                f"{here.records_path(shard.number)}: does not list the images of {there.records_path(shard.number)}; "
-                f"remove {here.stats_path(shard.number)} and relabel again"
+                f"{after.records_path(shard.number)}: does not list the images of {before.records_path(shard.number)}; "
+                f"remove {after.stats_path(shard.number)} and relabel again"
             )
         if Status.QUARANTINED in (old[0].status, new[0].status):
             continue
@@ -153,7 +153,7 @@ def _read(data_set: LabelledDataSet, number: int) -> Iterator[tuple[WordsRow, fr
 
 
 def merge(changes: Iterable[Changes]) -> Changes:
-    """Those of all shards."""
+    """Returns the sums over all shards."""
     total = Changes()
     for part in changes:
         total.merge(part)

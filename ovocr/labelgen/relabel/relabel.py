@@ -1,4 +1,4 @@
-"""``ovocr relabel``: a labelled data set in, the same pictures with new tags out, from the stored text alone."""
+"""``ovocr relabel``: makes new tags for a labelled data set from its stored text, without an engine."""
 
 import json
 import time
@@ -27,39 +27,39 @@ from ovocr.labelgen.tagging.word_frequencies import WordFrequencies, count_frequ
 from ovocr.processes.shard_map import map_shards
 from ovocr.vocab import Vocabulary
 
-# Images that are worth another process, which takes about two seconds to start.
+# A process takes about two seconds to start: fewer images than these are not worth one.
 RELABELLED_AT_LEAST = 1_000
 COMPARED_AT_LEAST = 20_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class RelabelTotals(Totals):
-    """What a relabelling run reports beside the counts of the new data set.
+    """The report of a relabelling run.
 
-    unfinished: shards of the old data set that are not finished, and so were not done. changes: over the run's shards.
+    unfinished: shards of the old data set that are not finished and were skipped. changes: over the run's shards.
     """
 
     unfinished: int
     changes: Changes
 
     def to_json(self) -> dict[str, Any]:
-        """For ``--json``."""
+        """Returns the figures for ``--json``."""
         return {**super().to_json(), "shards_unfinished": self.unfinished, "changes": self.changes.to_json()}
 
     def _contents(self) -> list[str]:
         lines = list(self.changes.format_lines())
         if self.unfinished:
             lines.append(
-                f"{self.unfinished} shards of the old data set are not finished: later, the same command does them"
+                f"{self.unfinished} shards of the old data set are not finished: repeat the command when they are"
             )
         return lines
 
 
 def relabel(options: RelabelOptions, progress: bool) -> RelabelTotals:
-    """Label the stored text of the data set ``options.source`` anew into the data set ``options.out``.
+    """Writes the data set ``options.out`` with new tags for the stored text of ``options.source``.
 
-    Finished shards of the one that are finished in the other, too, are left alone. progress: show how far it is, on
-    stderr. Raises OvocrError for what the user can mend; finished shards stay, and the same call goes on behind them.
+    Skips shards that are finished in both. progress: show a bar on stderr. Raises OvocrError for errors that the user
+    can correct; finished shards stay, and the same call resumes after them.
     """
     start = time.monotonic()
     with stoppable(options.out):
@@ -72,7 +72,7 @@ def relabel(options: RelabelOptions, progress: bool) -> RelabelTotals:
 
 
 class _Relabelling:
-    """One run. Raises OvocrError where the old data set is none that was labelled, or has no finished shard."""
+    """One run. Raises OvocrError if the old data set is not labelled, or has no finished shard."""
 
     def __init__(self, options: RelabelOptions) -> None:
         self._options = options
@@ -103,7 +103,7 @@ class _Relabelling:
         return not (self._options.retry_out_of_reach and lacking)
 
     def settle(self) -> None:
-        """Check the configuration, and put it into the new data set if that is new. Nothing is written before."""
+        """Checks the configuration, and writes it if the data set is new. Nothing is written before."""
         if self._todo:
             check_destination(self._out, [self._inputs[shard.number] for shard in self._shards])
         vocabulary = self._load_vocabulary()
@@ -122,7 +122,7 @@ class _Relabelling:
         return with_han(vocabulary, self._options.han)
 
     def _load_frequencies(self, vocabulary: Vocabulary) -> WordFrequencies:
-        """Those that the new data set has once it is begun: shards may have been finished since in the old one."""
+        """Prefers the frequencies of an existing ``out``: more shards may be finished in the old data set since."""
         if self._options.idf is not None:
             return WordFrequencies.load(self._options.idf)
         if self._out.manifest_path.exists() and self._out.frequencies_path.exists():
@@ -130,7 +130,7 @@ class _Relabelling:
         return count_frequencies(self._finished, vocabulary, self._processes(self._finished, RELABELLED_AT_LEAST))
 
     def make_shards(self, progress: bool) -> int:
-        """Make the shards that are not finished; the number of their images."""
+        """Writes the shards that are not finished; returns the number of their images."""
         inputs = [self._inputs[shard.number] for shard in self._todo]
         images = 0
         with Progress(inputs, progress) as bar:
@@ -147,12 +147,12 @@ class _Relabelling:
         return images
 
     def _processes(self, shards: list[TextShard], at_least: int) -> int:
-        """How many are of use: each must have that many images, or it would take longer to start than to work."""
+        """Returns how many processes are worth starting. at_least: images for each."""
         images = sum(self._inputs[shard.number].images or 0 for shard in shards)
         return max(1, min(self._workers, images // at_least))
 
     def totals(self, images: int, seconds: float) -> RelabelTotals:
-        """What the run reports."""
+        """Returns the report of the run."""
         work = partial(compare_shard, self._out.root)
         changes = merge(map_shards(work, self._shards, workers=self._processes(self._shards, COMPARED_AT_LEAST)))
         totals = Totals.of(

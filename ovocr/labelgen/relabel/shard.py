@@ -1,4 +1,4 @@
-"""One shard of a labelled data set made anew: the work of a process."""
+"""Relabels one shard: the work of a process."""
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -20,10 +20,10 @@ from ovocr.recordio import RecordReader
 
 @dataclass(frozen=True, kw_only=True)
 class RelabelSettings:
-    """What the work on every shard needs.
+    """Settings of the work on every shard.
 
-    out: the new data set's folder, where vocabulary and word frequencies are already. words: what its manifest says of
-    them. max_pixels: of pictures that are had again from their sources.
+    out: the new data set's folder; it has vocabulary and word frequencies already.
+    words: JSON of the words in its manifest. max_pixels: of images that are read from their sources again.
     """
 
     out: Path
@@ -33,31 +33,31 @@ class RelabelSettings:
 
 
 def relabel_shard(settings: RelabelSettings, shard: TextShard) -> int:
-    """Write the shard into the new data set; the number of its images.
+    """Writes the shard into the new data set; returns the number of its images.
 
-    Raises OvocrError where a file of the shard cannot be read, or another process makes the same one.
+    Raises OvocrError if a file of the shard cannot be read, or another process writes the same shard.
     """
     labeller = _labeller(settings)
-    there = LabelledDataSet(shard.root)
-    source = find_input(there, there.manifest(), shard.number)
+    data_set = LabelledDataSet(shard.root)
+    source = find_input(data_set, data_set.manifest(), shard.number)
     with (
-        RecordReader(there.rec_prefix(shard.number)) as records,
+        RecordReader(data_set.rec_prefix(shard.number)) as records,
         ShardWriter(LabelledDataSet(settings.out), shard.number, source.entry, ignored=source.ignored) as writer,
     ):
-        pictures = _Pictures(there.rec_prefix(shard.number), records, SourceImages(source, settings.max_pixels))
-        for image in read_labelled_images(there, shard.number):
-            writer.add(image.key, _relabel(image, labeller, pictures))
+        images = _StoredImages(data_set.rec_prefix(shard.number), records, SourceImages(source, settings.max_pixels))
+        for image in read_labelled_images(data_set, shard.number):
+            writer.add(image.key, _relabel(image, labeller, images))
     return writer.counts.input
 
 
 @lru_cache(maxsize=1)
 def _labeller(settings: RelabelSettings) -> LineLabeller:
-    """The process's, for all its shards; other words are other settings."""
+    """Loads the labeller once in a process; other words are other settings."""
     return LineLabeller.load(LabelledDataSet(settings.out), settings.policy)
 
 
-class _Pictures:
-    """The stored pictures of a shard: those of its records, or had again from the source."""
+class _StoredImages:
+    """The stored images of a shard, from its records or from the source."""
 
     def __init__(self, prefix: Path, records: RecordReader, source: SourceImages) -> None:
         self._prefix = prefix
@@ -65,7 +65,7 @@ class _Pictures:
         self._source = source
 
     def jpeg(self, image: LabelledImage, text: StoredText) -> bytes:
-        """The bytes of a picture that was read. Raises OutOfReachError."""
+        """Returns the bytes of an image that was read. Raises OutOfReachError."""
         if image.record_id is None:
             return self._source.get(image.place, image.key, text.width, text.height).jpeg
         if image.record_id >= len(self._records):
@@ -76,7 +76,7 @@ class _Pictures:
         return record.image
 
 
-def _relabel(image: LabelledImage, labeller: LineLabeller, pictures: _Pictures) -> Outcome:
+def _relabel(image: LabelledImage, labeller: LineLabeller, images: _StoredImages) -> Outcome:
     text = image.read
     if isinstance(text, Outcome):
         return text
@@ -84,7 +84,7 @@ def _relabel(image: LabelledImage, labeller: LineLabeller, pictures: _Pictures) 
     if outcome.status is not Status.OK:
         return outcome
     try:
-        return replace(outcome, jpeg=pictures.jpeg(image, text))
+        return replace(outcome, jpeg=images.jpeg(image, text))
     except OutOfReachError as error:
         dropped = replace(outcome, status=Status.DROPPED, reason=Reason.SOURCE_OUT_OF_REACH, detail=str(error))
         return replace(dropped, tags=(), slots=())

@@ -1,4 +1,4 @@
-"""Where a data set is to be made: can it be written, and does it hold anything that it would replace?"""
+"""The place where a run writes its data set: a folder on this machine."""
 
 import os
 from pathlib import Path
@@ -13,9 +13,9 @@ from ovocr.labelgen.tagging.run_words import Words
 
 
 class Destination:
-    """A data set in a folder, as a run makes it; a context manager around the run."""
+    """A data set in a folder, while a run writes it; a context manager around the run."""
 
-    # Are the files of finished shards in the folder?
+    # Whether the files of finished shards stay in the folder.
     keeps_shards = True
 
     def __init__(self, data_set: LabelledDataSet) -> None:
@@ -27,34 +27,34 @@ class Destination:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Nothing is left to do: files have got their names as they were complete."""
+        """Does nothing: files get their names when they are complete."""
 
     def check(self, shards: list[InputShard]) -> None:
-        """Raises OvocrError where the data set cannot be written. Writes nothing."""
+        """Raises OvocrError if the data set cannot be written. Writes nothing."""
         check_destination(self.data_set, shards)
 
     def settle(self, manifest: Manifest, words: Words | None) -> None:
-        """As settle_configuration does. Raises OvocrError."""
+        """Calls settle_configuration. Raises OvocrError."""
         settle_configuration(self.data_set, manifest, words)
 
     def join(self) -> None:
-        """Another process has begun the data set since: take its configuration. Raises OvocrError."""
+        """Takes the configuration of another process that has started the data set. Raises OvocrError."""
 
     def see_finished(self) -> None:
-        """Other processes have finished shards since: have their statistics at hand. Raises OvocrError."""
+        """Gets the statistics of shards that other processes have finished. Raises OvocrError."""
 
     def flush(self) -> None:
-        """Return once all shards are where they belong. Raises OvocrError."""
+        """Waits until all shards are stored. Raises OvocrError."""
 
     def begin_shard(self, number: int) -> None:
-        """The shard is going to be made, again if it is there."""
+        """Prepares a shard to be written, perhaps again."""
 
     def finish_shard(self, number: int) -> None:
-        """The shard's files are complete. Raises OvocrError."""
+        """Stores a shard whose files are complete. Raises OvocrError."""
 
 
 def check_destination(data_set: LabelledDataSet, shards: list[InputShard]) -> None:
-    """Raises OvocrError where the folder cannot be written, or a source lies where the shards' pictures go.
+    """Raises OvocrError if the folder cannot be written, or a source is in the folder of the records.
 
     Writes nothing.
     """
@@ -67,7 +67,7 @@ def check_destination(data_set: LabelledDataSet, shards: list[InputShard]) -> No
 
 
 def _check_writable(root: Path) -> None:
-    """The folder itself, or the nearest one above it that is there: the others will be made in it."""
+    """Checks the folder, or the nearest existing folder above it, in which it will be made."""
     nearest = next(path for path in (root, *root.absolute().parents) if os.path.lexists(path))
     if not nearest.is_dir():
         raise OvocrError(f"--out {root}: {nearest} is not a folder; choose another --out")

@@ -1,4 +1,4 @@
-"""The configuration of a data set: what its shards' bytes depend on, beside the input."""
+"""Makes the manifest of a run, and writes it into a new data set or compares it with the data set's own."""
 
 import errno
 import filecmp
@@ -71,7 +71,7 @@ def describe_pack(options: PackOptions, shards: list[InputShard], table: LabelTa
 
 
 def text_versions() -> dict[str, str]:
-    """Versions of what decides which words a picture is found to have, too."""
+    """Returns the versions of all packages that decide an image's bytes, lines and words."""
     return {
         **_image_versions(),
         "unicode": unicodedata.unidata_version,
@@ -80,7 +80,7 @@ def text_versions() -> dict[str, str]:
 
 
 def _image_versions() -> dict[str, str]:
-    """Versions of what decides which bytes are stored of a picture."""
+    """Returns the versions of the packages that decide the bytes of a stored image."""
     import cv2
     import PIL
 
@@ -88,10 +88,10 @@ def _image_versions() -> dict[str, str]:
 
 
 def settle_configuration(data_set: LabelledDataSet, manifest: Manifest, words: Words | None) -> None:
-    """Write manifest and words, if any, into a new data set, or check that they are those of the one there.
+    """Writes manifest and words into a new data set; compares the manifest with the one of an existing data set.
 
-    Any number of processes may do this at once: the first one's manifest stands. Raises OvocrError that names the
-    first difference, or a file that is not of this data set and would be replaced.
+    Any number of processes may do this at once: the first manifest stands. Raises OvocrError that names the first
+    difference, or a file of another origin that would be replaced. words: None for a packed data set.
     """
     if not data_set.manifest_path.exists():
         _check_nothing_foreign(data_set)
@@ -100,9 +100,9 @@ def settle_configuration(data_set: LabelledDataSet, manifest: Manifest, words: W
 
 
 def _check_nothing_foreign(data_set: LabelledDataSet) -> None:
-    """Raises OvocrError where there are files of shards, but no manifest that says how they were made."""
+    """Raises OvocrError if there are files of shards without a manifest."""
     found = next(data_set.shard_files(), None)
-    # Another process may have begun the data set since: its manifest came before its shards.
+    # Another process may have started the data set since: it writes the manifest before its shards.
     if found is not None and not data_set.manifest_path.exists():
         raise OvocrError(
             f"{data_set}: has {found.relative_to(data_set.root)}, but no manifest.json to say how it was made; "
@@ -111,17 +111,17 @@ def _check_nothing_foreign(data_set: LabelledDataSet) -> None:
 
 
 def remove_start_files(data_set: LabelledDataSet) -> None:
-    """Remove what a process that was killed while it created the data set may have left."""
+    """Removes the files of processes that were killed while they created the data set."""
     for folder in data_set.root.glob(f"{STARTING}*"):
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _create(data_set: LabelledDataSet, manifest: Manifest, words: Words | None) -> None:
-    own = _own_folder(data_set.root)
+    own = _make_folder(data_set.root)
     try:
         if words is not None:
             words.save(LabelledDataSet(own))
-        written = sorted(own.iterdir(), reverse=True)  # the .json before the words that it describes
+        written = sorted(own.iterdir(), reverse=True)  # the description comes before the words
         for path in written:
             _check_replaceable(data_set, path)
         if data_set.manifest_path.exists():  # another process was faster
@@ -136,22 +136,22 @@ def _create(data_set: LabelledDataSet, manifest: Manifest, words: Words | None) 
         shutil.rmtree(own, ignore_errors=True)
 
 
-def _own_folder(root: Path) -> Path:
-    """A new folder in the data set's: another process may be writing the same files at this moment."""
+def _make_folder(root: Path) -> Path:
+    """Makes a folder in the data set's: another process may write the same files at this moment."""
     try:
         root.mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(prefix=STARTING, dir=root))
-    except OSError as error:  # it names a folder that the user does not know
+    except OSError as error:  # its own message names a folder that the user does not know
         raise OvocrError(f"--out {root}: cannot be written to ({error.strerror}); choose another --out") from error
 
 
 def _check_replaceable(data_set: LabelledDataSet, path: Path) -> None:
-    """Raises OvocrError where another file has the name of ``path`` in a data set without a manifest.
+    """Raises OvocrError if another file has the name of ``path`` in a data set without a manifest.
 
-    The same file may be there: of a process that begins the data set too, or was killed as it did.
+    An equal file is allowed: another process starts the data set too, or was killed while it did.
     """
-    there = data_set.root / path.name
-    same = not os.path.lexists(there) or (there.is_file() and filecmp.cmp(there, path, shallow=False))
+    existing = data_set.root / path.name
+    same = not os.path.lexists(existing) or (existing.is_file() and filecmp.cmp(existing, path, shallow=False))
     if not same and not data_set.manifest_path.exists():
         raise OvocrError(
             f"{data_set}: has another {path.name}, and no manifest.json to say what it is for; "
@@ -160,7 +160,7 @@ def _check_replaceable(data_set: LabelledDataSet, path: Path) -> None:
 
 
 def _place_first(partial: Path, path: Path) -> None:
-    """Give a complete file its name unless another file has it by now."""
+    """Gives a complete file its name unless another file has it by now."""
     try:
         os.link(partial, path)
     except FileExistsError:
@@ -168,7 +168,7 @@ def _place_first(partial: Path, path: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
             raise
-        os.replace(partial, path)  # a file system without hard links: of two that start at once, the last one's stands
+        os.replace(partial, path)  # without hard links, the last of two processes that start at once wins
 
 
 def _check_same(data_set: LabelledDataSet, manifest: Manifest) -> None:
@@ -181,7 +181,10 @@ def _check_same(data_set: LabelledDataSet, manifest: Manifest) -> None:
 
 
 def find_difference(there: Any, here: Any, name: str = "") -> str:
-    """The first difference between two manifests (``there`` in the folder, ``here`` of this run), or nothing."""
+    """Returns the first difference between the JSON of two manifests; empty if they are equal.
+
+    there: in the folder. here: of this run.
+    """
     if isinstance(there, dict) and isinstance(here, dict):
         for key in {**here, **there}:
             inner = f"{name}.{key}" if name else str(key)

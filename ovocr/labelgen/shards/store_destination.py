@@ -1,8 +1,7 @@
-"""A data set in an object store: each shard is made in a folder for temporary files, and then uploaded.
+"""A data set in an object store: each shard is written to a temporary folder and uploaded.
 
-An object appears when its upload is complete, so here too a file has its name only when it is whole; a shard's
-statistics are uploaded last. The store holds no locks: two runs that come to the same shard at once both make it, and
-upload the same bytes.
+An object appears when its upload is complete; a shard's statistics are uploaded last. The store has no locks: two runs
+that reach the same shard at once both write it, and upload the same bytes.
 """
 
 import hashlib
@@ -30,10 +29,10 @@ _NEW_S = 60.0
 
 
 class StoreDestination(Destination):
-    """url: of the data set. Raises OvocrError where the store cannot be reached.
+    """url: of the data set. Raises OvocrError if the store cannot be reached.
 
-    ``data_set`` is a folder with the store's configuration and statistics, which goes at the end; while a shard is
-    made its files are there too, and one shard is uploaded while the next one is made.
+    ``data_set`` is a temporary folder with the store's configuration and statistics, and the files of the shard that is
+    being written. One shard is uploaded while the next one is written.
     """
 
     keeps_shards = False
@@ -58,19 +57,19 @@ class StoreDestination(Destination):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """A shard that is complete is uploaded to its end, whatever ends the run."""
+        """Finishes the upload of a complete shard, also after an error."""
         with self._stack:
             if error is None:
                 self._wait()
 
     def check(self, shards: list[InputShard]) -> None:
-        """Raises OvocrError where a source lies where the shards' pictures go; the store says what may be written."""
+        """Raises OvocrError if a source is in the folder of the records; the store checks permissions itself."""
         for source in dict.fromkeys(shard.source for shard in shards):
             if f"{source}/".startswith(f"{self._url}/rec/"):
                 raise OvocrError(f"--out {self._url}: {source} lies where its shards are written; choose another --out")
 
     def settle(self, manifest: Manifest, words: Words | None) -> None:
-        """As settle_configuration does; of processes that begin the data set at once the first manifest stands."""
+        """Calls settle_configuration; of processes that start the data set at once, the first manifest stands."""
         settle_configuration(self.data_set, manifest, words)
         if not self._is_new:
             return
@@ -86,20 +85,20 @@ class StoreDestination(Destination):
         self._is_new = False
 
     def join(self) -> None:
-        """Fetch the configuration, if another process has begun the data set since. Raises OvocrError."""
+        """Fetches the configuration if another process has started the data set. Raises OvocrError."""
         if self._is_new:
             self._is_new = not self._fetch_configuration()
 
     def see_finished(self) -> None:
-        """Fetch the statistics of all finished shards. Raises OvocrError."""
+        """Fetches the statistics of all finished shards. Raises OvocrError."""
         self._finished = self._fetch_statistics()
 
     def flush(self) -> None:
-        """Return once the last shard is uploaded. Raises OvocrError where that fails."""
+        """Waits until the last shard is uploaded. Raises OvocrError if that fails."""
         self._wait()
 
     def begin_shard(self, number: int) -> None:
-        """The statistics of a shard that is made again go first: without them it is not finished."""
+        """Removes the statistics of a shard that is written again: without them it is not finished."""
         if number not in self._finished:
             return
         with self._store.errors():
@@ -107,7 +106,7 @@ class StoreDestination(Destination):
         self._finished.remove(number)
 
     def finish_shard(self, number: int) -> None:
-        """Upload the shard beside the making of the next one. Raises OvocrError where the one before has failed."""
+        """Uploads the shard while the next one is written. Raises OvocrError if the upload before it has failed."""
         self._wait()
         self._upload = self._uploader.submit(self._upload_shard, number)
 
@@ -121,12 +120,12 @@ class StoreDestination(Destination):
                 if path.exists():
                     self._store.system.put_file(str(path), self._object(path))
                     path.unlink()
-            # Kept for the run's totals.
+            # The local file stays, for the run's totals.
             stats = self.data_set.stats_path(number)
             self._store.system.put_file(str(stats), self._object(stats))
 
     def _fetch_configuration(self) -> bool:
-        """Is there one?"""
+        """Returns True if the store has a configuration."""
         manifest = self._get(self.data_set.manifest_path.name)
         if manifest is None:
             return False
@@ -140,7 +139,7 @@ class StoreDestination(Destination):
         for folder in FOLDERS:
             with self._store.errors():
                 found = self._store.system.find(f"{self._store.path}/{folder}")
-            # Another process may have begun the data set since: its manifest came before its shards.
+            # Another process may have started the data set since: it writes the manifest before its shards.
             if found and self._get(self.data_set.manifest_path.name) is None:
                 name = found[0].removeprefix(f"{self._store.path}/")
                 raise OvocrError(
@@ -149,7 +148,7 @@ class StoreDestination(Destination):
                 )
 
     def _fetch_statistics(self) -> set[int]:
-        """Numbers of the shards that are finished."""
+        """Returns the numbers of the finished shards."""
         folder = self.data_set.stats_path(0).parent
         folder.mkdir(exist_ok=True)
         with self._store.errors():
@@ -160,7 +159,7 @@ class StoreDestination(Destination):
         return set(self.data_set.finished_shards())
 
     def _create(self, path: Path) -> bool:
-        """Upload a file of the configuration unless there is one of its name; was there none?"""
+        """Uploads a file of the configuration; returns False if the store has a file of its name."""
         try:
             with self._store.errors():
                 self._store.system.pipe_file(self._object(path), path.read_bytes(), mode="create")
@@ -181,16 +180,16 @@ class StoreDestination(Destination):
 
 
 def open_destination(out: Path | str) -> Destination:
-    """The data set of a run: in a folder, or in an object store, which a text names by its URL."""
+    """Returns the destination of a run: a folder, or an object store if ``out`` is a URL."""
     return Destination(LabelledDataSet(out)) if isinstance(out, Path) else StoreDestination(out)
 
 
 @contextmanager
 def _temporary_folder(url: str) -> Iterator[Path]:
-    """A folder that goes at the end of the block; those that killed runs for the same data set have left go, too."""
+    """Makes a folder for the block; also removes folders that killed runs for the same data set have left."""
     prefix = f"ovocr-upload-{hashlib.sha256(url.encode()).hexdigest()[:12]}-"
     for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
-        # One that is held is of a run that goes on, and a new one may not be held yet.
+        # A locked folder belongs to a run; a new folder may not be locked yet.
         if time.time() - left.stat().st_mtime < _NEW_S:
             continue
         with suppress(OvocrError, OSError), locked(left / _LOCK, "busy"):

@@ -1,4 +1,4 @@
-"""Counts: of a shard as it is written, of a data set as it is reported."""
+"""The report of a run: sums over its shards, speed, and replaced workers."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from ovocr.dataset.statistics import ShardCounts
 
 
 class Replaced(str, Enum):
-    """Why a worker was replaced. IMAGES, MEMORY: it was past that limit. TIMEOUT: killed at a deadline. DIED: by itself
-    or by another's hand."""
+    """Why a worker was replaced. IMAGES, MEMORY: it exceeded that limit. TIMEOUT: an image took too long. DIED: its
+    process ended."""
 
     IMAGES = "images"
     MEMORY = "memory"
@@ -28,11 +28,11 @@ _REPLACED = {
 
 @dataclass(frozen=True, kw_only=True)
 class Totals:
-    """What a run reports.
+    """The report of a run.
 
-    shards: of this run's slice. built: those that this run made; the others were finished before. counts: sums over
-    all of them. seconds, images_built: of this run alone, and so is replaced: how many worker processes were, and why;
-    None for a run without such workers.
+    shards: of this run's slice. built: shards that this run wrote; the others were finished before.
+    counts: sums over all shards of the slice. seconds, images_built: of this run alone.
+    replaced: worker processes of this run that were replaced, by reason; None without such workers.
     """
 
     shards: int
@@ -66,11 +66,11 @@ class Totals:
 
     @property
     def images_per_s(self) -> float:
-        """Speed of this run, start-up included; 0 where it had nothing to do."""
+        """Speed of this run, start-up included; 0 if all shards were finished before."""
         return self.images_built / self.seconds if self.images_built else 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """For ``--json``."""
+        """Returns the figures for ``--json``."""
         return {
             "shards": self.shards,
             "shards_built": self.built,
@@ -87,7 +87,7 @@ class Totals:
         return {"workers_replaced": {reason.value: self.replaced.get(reason, 0) for reason in Replaced}}
 
     def format(self) -> str:
-        """For a person, a few lines."""
+        """Returns a few lines for a person."""
         counts = self.counts
         lines = [
             f"{counts['input']} images in {self.shards} shards: {counts['ok']} ok, {counts['dropped']} dropped, "
@@ -112,7 +112,7 @@ class Totals:
         return [f"worker processes replaced: {', '.join(parts)}"] if parts else []
 
     def _contents(self) -> list[str]:
-        """Lines on what is in the pictures that are ok."""
+        """Returns lines on the contents of the images that are ok."""
         counts = self.counts
         return [
             f"{counts['lines']} lines, {counts['words_found']} words, {counts['words_in_vocabulary']} of them in the "

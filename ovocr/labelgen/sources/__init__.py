@@ -30,7 +30,7 @@ class SourceKind(Protocol):
         """Yields the shard's images in order. Raises OvocrError if the source cannot be read at all."""
 
 
-# By name, which the manifest stores. A kind of file is recognised by its name as suffix.
+# By name, one of SOURCE_KINDS of the manifest. A kind of file is recognised by its name as suffix.
 KINDS: dict[str, SourceKind] = {"folder": folder, "tar": tar, "rec": rec, "parquet": parquet}
 _KINDS_TEXT = ".tar (not compressed), .rec, .parquet, a folder, or a glob of these"
 # A request to an object store takes tens of milliseconds whatever its size.
@@ -54,8 +54,6 @@ def read_shard(shard: InputShard) -> Iterator[SourceItem]:
     Raises OvocrError if the source cannot be read at all, if its size has changed since the run was planned, or if it
     changes while it is read.
     """
-    if shard.kind not in KINDS:
-        raise OvocrError(f"{shard.source}: unknown kind of source {shard.kind!r}; allowed: {', '.join(KINDS)}")
     path = _source_path(shard.source)
     items = KINDS[shard.kind].read(path, shard)
     return items if shard.kind == "folder" else _check_unchanged(path, shard.size, items)

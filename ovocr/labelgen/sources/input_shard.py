@@ -29,7 +29,7 @@ class InputShard:
 
     @property
     def entry(self) -> ShardEntry:
-        """The shard's entry in the manifest."""
+        """The shard's entry in the manifest. Another size, or other names, mean another source."""
         return ShardEntry(
             source=as_text(self.source),
             kind=self.kind,

@@ -10,7 +10,6 @@ from typing import IO
 
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.base.escape import as_text
-from ovocr.base.object_store import describe_error
 from ovocr.dataset.reasons import Reason
 from ovocr.labelgen.sources.items import (
     MAX_FILE_BYTES,
@@ -25,9 +24,6 @@ from ovocr.labelgen.sources.source_path import FileState, SourcePath
 
 class LocalPath(SourcePath):
     """A file or a folder on disk."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
 
     def expand(self) -> list[str]:
         """Raises UsageError if the path does not exist and is not a glob."""
@@ -50,23 +46,13 @@ class LocalPath(SourcePath):
         status = os.stat(self.name)
         return FileState(status.st_size, f"{status.st_mtime_ns} {status.st_ino}")
 
-    @contextmanager
-    def open(self) -> Iterator[IO[bytes]]:
-        """Reads the file directly."""
-        try:
-            with open(self.name, "rb") as file:
-                yield file
-        except OSError as error:
-            raise OvocrError(f"{self.name}: cannot be read: {describe_error(error)}") from error
+    def _open(self) -> IO[bytes]:
+        return open(self.name, "rb")
 
     def read_start(self, size: int) -> bytes:
         """Reads the file directly."""
-        with open(self.name, "rb") as file:
+        with self._open() as file:
             return file.read(size)
-
-    def sibling(self, suffix: str) -> "LocalPath":
-        """Returns the path with another suffix."""
-        return LocalPath(os.path.splitext(self.name)[0] + suffix)
 
     @contextmanager
     def on_disk(self, *siblings: str) -> Iterator[Path]:

@@ -1,12 +1,18 @@
 """The interface of a path of a source: a file or a folder, on disk or in an object store."""
 
+import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, TypeVar
 
+from ovocr.base.errors import OvocrError
+from ovocr.base.object_store import describe_error
 from ovocr.labelgen.sources.items import SourceItem
+
+_Self = TypeVar("_Self", bound="SourcePath")
 
 
 @dataclass(frozen=True)
@@ -17,38 +23,56 @@ class FileState:
     version: str
 
 
-class SourcePath(Protocol):
+class SourcePath(ABC):
     """A file or a folder that images are read from. name: the path or URL, which messages show."""
 
-    name: str
+    def __init__(self, name: str) -> None:
+        self.name = name
 
+    @contextmanager
+    def open(self) -> Iterator[IO[bytes]]:
+        """Opens the file for reading from front to back. Raises OvocrError, also for errors inside the block."""
+        try:
+            with self._open() as file:
+                yield file
+        except OSError as error:
+            raise OvocrError(f"{self.name}: cannot be read: {describe_error(error)}") from error
+
+    @abstractmethod
+    def _open(self) -> AbstractContextManager[IO[bytes]]: ...
+
+    def sibling(self: _Self, suffix: str) -> _Self:
+        """Returns the path of the file with another suffix."""
+        return type(self)(os.path.splitext(self.name)[0] + suffix)
+
+    @abstractmethod
     def expand(self) -> list[str]:
         """Returns the names that match if ``name`` is a glob, else the name. Raises UsageError if it does not exist."""
 
+    @abstractmethod
     def is_folder(self) -> bool:
         """Returns True for a folder and False for a file. Raises UsageError for anything else."""
 
+    @abstractmethod
     def state(self) -> FileState:
         """Returns the file's state. Raises OSError, or OvocrError if an object store fails."""
 
-    def open(self) -> AbstractContextManager[IO[bytes]]:
-        """Opens the file for reading from front to back. Raises OvocrError, also for errors inside the block."""
-
+    @abstractmethod
     def read_start(self, size: int) -> bytes:
         """Returns the first bytes of the file. Raises OSError, or OvocrError if an object store fails."""
 
-    def sibling(self, suffix: str) -> "SourcePath":
-        """Returns the path of the file with another suffix."""
-
+    @abstractmethod
     def on_disk(self, *siblings: str) -> AbstractContextManager[Path]:
         """Yields a path of the file on disk, for random access, with its siblings of these suffixes beside it.
 
         An object is copied to a temporary folder, which is removed at the end of the block. Raises OvocrError.
         """
 
+    @abstractmethod
     def list_images(self) -> tuple[list[str], int]:
         """Returns the relative paths of all images in the folder, and the number of other files. Raises OvocrError."""
 
+    @abstractmethod
     def read_images(self, names: tuple[str, ...]) -> Iterator[SourceItem]:
         """Yields the folder's images of these relative paths, in order, with the path as key.
 

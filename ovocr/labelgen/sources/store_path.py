@@ -1,7 +1,6 @@
 """Sources in an object store. Requests are slow: files are read ahead, images of a folder are fetched in parallel."""
 
 import glob
-import os
 import tempfile
 from collections import deque
 from collections.abc import Iterator
@@ -35,7 +34,7 @@ class StorePath(SourcePath):
     """A file or a folder in an object store. Raises UsageError for an unknown scheme, MissingExtraError."""
 
     def __init__(self, url: str) -> None:
-        self.name = url
+        super().__init__(url)
         self._store = connect(url)
 
     def expand(self) -> list[str]:
@@ -61,22 +60,14 @@ class StorePath(SourcePath):
             return FileState(int(system.info(path)["size"]), str(system.ukey(path)))
 
     @contextmanager
-    def open(self) -> Iterator[IO[bytes]]:
-        """Fetches blocks ahead of the reader."""
-        try:
-            with (
-                self._store.errors(),
-                self._store.system.open(
-                    self._store.path,
-                    "rb",
-                    block_size=_BLOCK_BYTES,
-                    cache_type="background",
-                    cache_options={"maxblocks": _BLOCKS_HELD},
-                ) as file,
-            ):
-                yield file
-        except OSError as error:
-            raise OvocrError(f"{self.name}: cannot be read: {describe_error(error)}") from error
+    def _open(self) -> Iterator[IO[bytes]]:
+        # Fetches blocks ahead of the reader.
+        cache = {"cache_type": "background", "cache_options": {"maxblocks": _BLOCKS_HELD}}
+        with (
+            self._store.errors(),
+            self._store.system.open(self._store.path, "rb", block_size=_BLOCK_BYTES, **cache) as file,
+        ):
+            yield file
 
     def read_start(self, size: int) -> bytes:
         """Fetches only these bytes."""
@@ -84,20 +75,14 @@ class StorePath(SourcePath):
             data: bytes = self._store.system.cat_file(self._store.path, start=0, end=size)
             return data
 
-    def sibling(self, suffix: str) -> "StorePath":
-        """Returns the URL with another suffix."""
-        return StorePath(os.path.splitext(self.name)[0] + suffix)
-
     @contextmanager
     def on_disk(self, *siblings: str) -> Iterator[Path]:
         """Copies the objects to a temporary folder."""
         with tempfile.TemporaryDirectory(prefix="ovocr-source-", ignore_cleanup_errors=True) as folder:
-            copy = self._copy(Path(folder))
-            for suffix in siblings:
-                self.sibling(suffix)._copy(Path(folder))
+            copy, *_ = [path._download(Path(folder)) for path in (self, *map(self.sibling, siblings))]
             yield copy
 
-    def _copy(self, folder: Path) -> Path:
+    def _download(self, folder: Path) -> Path:
         copy = folder / self._store.path.rpartition("/")[2]
         try:
             with self._store.errors():

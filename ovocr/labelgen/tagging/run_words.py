@@ -1,4 +1,4 @@
-"""The words of a run: a vocabulary, and how frequent its words are where the tag policy asks for that."""
+"""The words of a run: a vocabulary, and word frequencies if the tag policy needs them."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from ovocr.vocab.segmentation.normalisation import normalise
 
 @dataclass(frozen=True)
 class Words:
-    """What a data set has of them, beside its manifest. frequencies: for the policy idf, else None."""
+    """The words of a data set. frequencies: for the policy idf, else None."""
 
     vocabulary: Vocabulary
     frequencies: WordFrequencies | None = None
@@ -32,7 +32,7 @@ class Words:
         )
 
     def save(self, data_set: LabelledDataSet) -> None:
-        """Write their files. Raises OSError."""
+        """Writes the files of the words. Raises OSError."""
         self.vocabulary.save(data_set.vocabulary_path)
         if self.frequencies is not None:
             self.frequencies.save(data_set.frequencies_path)
@@ -47,15 +47,15 @@ def stored_words(data_set: LabelledDataSet) -> WordsEntry:
 
 
 def stored_vocabulary(data_set: LabelledDataSet) -> Vocabulary:
-    """That of a data set, loaded once in a process. Raises OvocrError where it is not the one that the manifest names.
+    """Returns the vocabulary of a data set, loaded once in a process; it must not be changed.
 
-    It must not be changed.
+    Raises OvocrError if it is not the one that the manifest names.
     """
     return _load_stored(data_set.vocabulary_path, stored_words(data_set).sha256)
 
 
 def stored_frequencies(data_set: LabelledDataSet) -> WordFrequencies:
-    """Those of a data set. Raises OvocrError where they are not the ones that the manifest names."""
+    """Returns the word frequencies of a data set. Raises OvocrError if the manifest names others."""
     frequencies = WordFrequencies.load(data_set.frequencies_path)
     if frequencies.describe() != stored_words(data_set).frequencies:
         raise OvocrError(f"{data_set.frequencies_path}: is not the file that manifest.json names; put that back")
@@ -71,7 +71,7 @@ def _load_stored(path: Path, sha256: str) -> Vocabulary:
 
 
 def load_vocabulary(name: str | Path) -> Vocabulary:
-    """A vocabulary whose words can be classes. Raises OvocrError where it cannot be read, UsageError for others."""
+    """Loads a vocabulary. Raises OvocrError if it cannot be read, UsageError if its words cannot be classes."""
     vocabulary = Vocabulary.load(name)
     if not 0 < len(vocabulary) <= MAX_CLASS_ID + 1:
         raise UsageError(f"--vocab {name}: {len(vocabulary)} words; from 1 to {MAX_CLASS_ID + 1} are possible")
@@ -81,7 +81,7 @@ def load_vocabulary(name: str | Path) -> Vocabulary:
 
 
 def with_han(vocabulary: Vocabulary, han: str | None) -> Vocabulary:
-    """The same words for lines that are cut with this setting of ``Segmentation``; None for the vocabulary's own."""
+    """Returns the same words with another ``han`` of ``Segmentation``; None keeps the vocabulary's own."""
     own = Segmentation.of(vocabulary.settings)
     if han is None or han == own.han:
         return vocabulary
@@ -90,7 +90,7 @@ def with_han(vocabulary: Vocabulary, han: str | None) -> Vocabulary:
 
 
 def _check_words_can_occur(name: str | Path, vocabulary: Vocabulary) -> None:
-    """Words are looked up as they are normalised: one that is written otherwise would be a class without pictures."""
+    """Words are looked up after normalisation: a word in another form would be a class without images."""
     for id in range(len(vocabulary)):
         word = vocabulary.word(id)
         if normalise(word) != word:

@@ -1,4 +1,4 @@
-"""A shard's .rec and .idx: records from the first byte to the last, and an index of exactly these."""
+"""Checks a shard's .rec and .idx: records from the first byte to the last, and an index of exactly these records."""
 
 import os
 import re
@@ -16,7 +16,7 @@ _LINE = re.compile(rb"([0-9]{1,20})\t([0-9]{1,20})\n")
 
 @dataclass
 class StoredRecords:
-    """The records of a .rec, by their ids. places: id -> first byte and the one behind the last."""
+    """The records of a .rec. places: first byte of each id's record, and the byte after its last."""
 
     path: Path
     places: dict[int, tuple[int, int]] = field(default_factory=dict)
@@ -26,7 +26,7 @@ class StoredRecords:
         self._rec = RecFile(self.path)
 
     def read(self, id: int) -> tuple[Record, bytes]:
-        """The record and its bytes in the file. Raises RecordError, and OSError as files do."""
+        """Returns the record and its bytes in the file. Raises RecordError or OSError."""
         start, end = self.places[id]
         record = self._rec.record(start)
         with open(self.path, "rb", buffering=0) as file:
@@ -34,9 +34,9 @@ class StoredRecords:
 
 
 def check_records(rec: Path, idx: Path | None, findings: Findings) -> StoredRecords:
-    """Walk over the .rec by its headers, and hold the index, where there is one, against what is found.
+    """Reads the .rec header by header, and compares the index with the records. idx: None if it cannot be read.
 
-    Behind a damaged record the index tells where the next one is.
+    After a damaged record the index gives the place of the next one.
     """
     lines = _index_lines(idx, findings) if idx is not None else []
     records = StoredRecords(rec)
@@ -52,7 +52,7 @@ def check_records(rec: Path, idx: Path | None, findings: Findings) -> StoredReco
 
 
 def _index_lines(path: Path, findings: Findings) -> list[tuple[int, int, int]]:
-    """Line number, id and offset of each line that is one."""
+    """Returns line number, id and offset of each valid line."""
     lines = []
     try:
         data = path.read_bytes()
@@ -69,7 +69,7 @@ def _index_lines(path: Path, findings: Findings) -> list[tuple[int, int, int]]:
 
 
 def _walk(records: StoredRecords, known: list[int], findings: Findings) -> Iterator[tuple[int, int, int]]:
-    """Offset, id and end of each record. known: where the index has records, to go on at behind damage."""
+    """Yields offset, id and end of each record. known: offsets in the index, used to continue after damage."""
     rec = RecFile(records.path)
     try:
         size = rec.size()

@@ -1,4 +1,4 @@
-"""A record: its labels, its picture, its bytes."""
+"""Checks a record: its labels, its image, its bytes."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ from ovocr.recordio.format import encode_record
 
 
 class RecordCheck:
-    """Checks the records of a shard, each by the row of its image."""
+    """Checks the records of a shard, each with the row of its image."""
 
     def __init__(self, records: StoredRecords, manifest: Manifest, findings: Findings) -> None:
         self._records = records
@@ -25,12 +25,12 @@ class RecordCheck:
         self._asked: set[int] = set()
 
     def __call__(self, row: RecordRow, slots: Sequence[int] | None, size: tuple[int, int] | None) -> None:
-        """Note what is wrong with the record of a row.
+        """Adds a finding for everything that is wrong with the record of a row.
 
-        slots: the labels that it should have, None where that is not known. size: its picture's width and height.
+        slots: the labels that it should have; None if unknown. size: width and height of its image; None if unknown.
         """
         id = row.record_id
-        if id is None or id in self._asked:  # the row is to blame, and noted
+        if id is None or id in self._asked:  # the check of the row reports it
             return
         if id not in self._records.places:
             self._findings.add(self._records.path, "", f"with record {named(id, row.key)}", "without it")
@@ -45,10 +45,10 @@ class RecordCheck:
         ids = [tag.id for tag in row.tags]
         if self._check_labels(where, record.labels, slots, ids):
             self._check_bytes(where, record, data)
-        self._check_picture(where, record.image, size)
+        self._check_image(where, record.image, size)
 
     def check_end(self) -> None:
-        """Note records that no row has."""
+        """Adds findings for records that no row has."""
         for id in sorted(set(self._records.places) - self._asked):
             where = f"record {id} at byte {self._records.places[id][0]}"
             self._findings.add(self._records.path, where, "of an image of records", "of none")
@@ -56,7 +56,7 @@ class RecordCheck:
     def _check_labels(
         self, where: str, labels: npt.NDArray[np.float32], slots: Sequence[int] | None, ids: list[int]
     ) -> bool:
-        """Are they class ids? And are there as many as there are slots, with what the slots should have?"""
+        """Returns True if the labels are class ids, one for each slot; their values may be findings."""
         tags, classes = self._manifest.policy.tags, self._manifest.num_classes
         if len(labels) != tags:
             self._add(where, f"with {tags} labels", f"with {len(labels)}")
@@ -79,7 +79,7 @@ class RecordCheck:
         return True
 
     def _check_bytes(self, where: str, record: Record, data: bytes) -> None:
-        """Are they those that the writer makes of this record, padding and all?"""
+        """Compares the bytes with those that the record writer writes, padding included."""
         written = b"".join(encode_record(record.id, record.labels, record.image))
         if written != data:
             place = next(
@@ -88,7 +88,7 @@ class RecordCheck:
             )
             self._add(f"{where}, byte {place} of it", "as the record writer writes it", "another")
 
-    def _check_picture(self, where: str, jpeg: bytes, promised: tuple[int, int] | None) -> None:
+    def _check_image(self, where: str, jpeg: bytes, promised: tuple[int, int] | None) -> None:
         try:
             width, height = stored_size(jpeg, self._manifest.max_pixels)
         except QuarantinedError as error:

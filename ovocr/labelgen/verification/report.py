@@ -1,4 +1,4 @@
-"""What ``ovocr verify`` reports."""
+"""The report of ``ovocr verify``."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,10 +13,11 @@ _NUMBERS_SHOWN = 10
 
 @dataclass(frozen=True, kw_only=True)
 class VerificationReport:
-    """command: what made the data set. shards: in its manifest. unfinished: numbers of those without statistics.
+    """The findings and figures of a verification.
 
-    images, records, bytes: that were looked at. notices: what was not checked, and why. findings: broken promises;
-    beyond: how many more there are. seconds: that it took.
+    command: that wrote the data set. shards: in its manifest. unfinished: numbers of shards without statistics.
+    images, records, bytes: that were checked. notices: what was not checked, and why.
+    findings: listed ones. beyond: number of the others. seconds: duration.
     """
 
     command: str
@@ -33,16 +34,16 @@ class VerificationReport:
 
     @property
     def broken(self) -> int:
-        """How many promises are broken."""
+        """Number of findings."""
         return len(self.findings) + self.beyond
 
     @property
     def mb_per_s(self) -> float:
-        """Megabytes (10^6 bytes) that were looked at in a second."""
+        """Megabytes (10^6 bytes) checked per second."""
         return self.bytes / 1e6 / self.seconds if self.seconds else 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """For ``--json``."""
+        """Returns the figures for ``--json``."""
         names = ("shards", "unfinished", "images", "records", "bytes", "quick", "notices", "broken")
         return {
             **{name: getattr(self, name) for name in names},
@@ -53,7 +54,7 @@ class VerificationReport:
         }
 
     def format(self) -> str:
-        """For a person: a line for each finding, then what to do about them, then figures."""
+        """Returns text for a person: a line for each finding, what to do about them, and figures."""
         lines = [finding.format() for finding in self.findings]
         if self.beyond:
             lines.append(f"and {self.beyond} more")
@@ -80,8 +81,8 @@ class VerificationReport:
         shards = sorted({finding.shard for finding in self.findings if finding.shard is not None})
         if shards:
             files = " ".join(str(RELATIVE.stats_path(number)) for number in shards)
-            made = "the shard is" if len(shards) == 1 else "the shards are"
-            yield f"remove {files} and run `ovocr {self.command}` again as before: {made} made anew"
+            written = "the shard is" if len(shards) == 1 else "the shards are"
+            yield f"remove {files} and run `ovocr {self.command}` again as before: {written} written again"
 
 
 def _numbers(numbers: list[int]) -> str:

@@ -81,7 +81,7 @@ def check_text(path: Path, row: RecordRow, text: StoredText, findings: Findings)
     before = findings.count
     size = f"{text.width}x{text.height} pixels"
     if not (text.width > 0 and text.height > 0):
-        findings.add(path, row.key, "the size of a picture", size)
+        findings.add(path, row.key, "the size of an image", size)
     for number, line in enumerate(text.lines):
         if not _is_inside(line.box, text):
             findings.add(path, f"{row.key}, line {number}", f"a box inside {size}", line.box)

@@ -1,4 +1,4 @@
-"""Are an image's words and tags those that its stored text gives?"""
+"""Checks an image's words and tags against those that its stored text gives."""
 
 from pathlib import Path
 
@@ -15,12 +15,12 @@ from ovocr.labelgen.verification.finding import Findings
 def check_against_text(
     path: Path, row: RecordRow, text: StoredText, labeller: LineLabeller, findings: Findings
 ) -> Outcome:
-    """What the text gives; where the row of records differs, that is noted. path: of the file of records."""
+    """Returns the outcome that the text gives; adds findings if the row differs. path: of the file of records."""
     outcome = labeller(row.key, text.width, text.height, text.lines)
     for name in ("words_found", "words_in_vocabulary"):
         if getattr(row, name) != getattr(outcome, name):
             findings.add(path, f"{row.name}, {name}", f"{getattr(outcome, name)} by its text", getattr(row, name))
-    # A picture out of reach is the one case in which words give no record.
+    # Only an image that is out of reach has words and no record.
     out_of_reach = row.status == Status.DROPPED and row.reason == Reason.SOURCE_OUT_OF_REACH
     if out_of_reach and outcome.status is Status.OK:
         return outcome
@@ -41,7 +41,7 @@ def _state(status: str, reason: str | None) -> str:
 
 
 def _first_difference(promised: list[Tag], found: list[Tag]) -> tuple[int, str, str] | None:
-    if _same(promised, found):
+    if _are_equal(promised, found):
         return None
     for place in range(max(len(promised), len(found))):
         pair = [_describe(tags[place]) if place < len(tags) else "none" for tags in (promised, found)]
@@ -50,12 +50,12 @@ def _first_difference(promised: list[Tag], found: list[Tag]) -> tuple[int, str, 
     return None
 
 
-def _same(promised: list[Tag], found: list[Tag]) -> bool:
-    """Boxes are stored as float32."""
+def _are_equal(promised: list[Tag], found: list[Tag]) -> bool:
+    """Returns True for equal tags; boxes are compared as float32, as they are stored."""
     if [(tag.id, tag.line) for tag in promised] != [(tag.id, tag.line) for tag in found]:
         return False
-    there, here = (np.array([tag.box for tag in tags], np.float32) for tags in (found, promised))
-    return np.array_equal(there, here)
+    boxes, stored = (np.array([tag.box for tag in tags], np.float32) for tags in (promised, found))
+    return np.array_equal(boxes, stored)
 
 
 def _describe(tag: Tag) -> str:

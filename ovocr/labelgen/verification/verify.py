@@ -1,4 +1,4 @@
-"""``ovocr verify``: a labelled data set in, every broken promise out."""
+"""``ovocr verify``: checks a labelled data set."""
 
 import time
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from ovocr.labelgen.verification.words_check import check_words, older_rules, ot
 from ovocr.processes.shard_map import map_shards
 from ovocr.processes.termination import terminable
 
-# Images that are worth another process, which takes about two seconds to start.
+# A process takes about two seconds to start: fewer images than these are not worth one.
 CHECKED_AT_LEAST = 300
 QUICKLY_CHECKED_AT_LEAST = 20_000
 _MEND = "put back the manifest.json that the data set was made with"
@@ -32,9 +32,10 @@ _MEND = "put back the manifest.json that the data set was made with"
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyOptions:
-    """root: the data set's folder. quick: hashes, counts and indexes alone. workers: processes; None for one a core.
+    """Options of ``verify``. Raises UsageError, naming the option, for a value that is not allowed.
 
-    Raises UsageError, naming the option, for a value that is not possible.
+    root: the data set's folder. quick: check only hashes, counts and indexes.
+    workers: number of processes; None for one per core.
     """
 
     root: Path
@@ -47,9 +48,9 @@ class VerifyOptions:
 
 
 def verify(options: VerifyOptions, progress: bool) -> VerificationReport:
-    """Look for broken promises in a data set; nothing in it is changed. progress: show how far it is, on stderr.
+    """Checks a data set without changing it. progress: show a bar on stderr.
 
-    Raises OvocrError where the folder is no data set, or when asked to stop by Ctrl-C or SIGTERM.
+    Raises OvocrError if the folder is no data set, or when Ctrl-C or SIGTERM interrupts it.
     """
     start = time.monotonic()
     with _stoppable():

@@ -21,8 +21,9 @@ def _as_json(figures: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class SizePoint:
-    """token_coverage: the share of tokens that the first ``size`` words of a vocabulary cover.
+    """Coverage by the first ``size`` words of a vocabulary.
 
+    token_coverage: the share of tokens that these words cover.
     best: the share of the ``size`` most frequent words of the corpus, which is the maximum for any ``size`` words.
     """
 
@@ -33,7 +34,7 @@ class SizePoint:
 
 @dataclass(frozen=True, kw_only=True)
 class FrequencyBand:
-    """Number of classes with so many tokens, and with so many images. band: such as "0" or "10-99"."""
+    """Number of classes in a band of frequencies, by tokens and by images. band: such as "0" or "10-99"."""
 
     band: str
     classes_by_tokens: int
@@ -42,7 +43,7 @@ class FrequencyBand:
 
 @dataclass(frozen=True, kw_only=True)
 class RankPoint:
-    """tokens: of the class with this rank by tokens. images: of the class with this rank by images."""
+    """A point of the rank curves. tokens: of the class of this rank by tokens. images: of the class by images."""
 
     rank: int
     tokens: int

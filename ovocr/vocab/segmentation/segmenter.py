@@ -36,7 +36,7 @@ class Segmentation:
 
     def __post_init__(self) -> None:
         if self.han not in HAN_FORMS:
-            raise UsageError(f"--han {self.han}: there is {', '.join(HAN_FORMS)}")
+            raise UsageError(f"--han {self.han}: not one of {', '.join(HAN_FORMS)}")
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "Segmentation":

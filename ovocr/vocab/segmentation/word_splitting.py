@@ -44,7 +44,7 @@ class LatinSplitter:
         self._unlisted_parts[1] += _ANOTHER_LETTER
         self._unlisted_parts[2] += _TWO_LETTERS
         # Most runs are common words, which are repeated in every line.
-        self._parts = lru_cache(maxsize=65536)(self._cut)
+        self._parts = lru_cache(maxsize=65536)(self._likeliest_parts)
 
     def is_listed(self, word: str) -> bool:
         """Returns True if the word, or the word without 's, is listed."""
@@ -73,7 +73,7 @@ class LatinSplitter:
             return listed
         return _unlisted_cost(len(word))
 
-    def _cut(self, run: str) -> tuple[tuple[str, ...], float]:
+    def _likeliest_parts(self, run: str) -> tuple[tuple[str, ...], float]:
         """Returns the likeliest parts and by how many nats they are likelier than the whole. Viterbi's algorithm."""
         best = [0.0]  # best[end]: cost of the likeliest parts of run[:end]
         starts = [0]  # starts[end]: start of the last of these parts

@@ -90,7 +90,7 @@ def test_engine_errors_name_the_step(engine: Engine):
 
 
 def test_unknown_engine_is_refused():
-    with pytest.raises(UsageError, match="--engine tesseract: there is rapidocr, paddleocr"):
+    with pytest.raises(UsageError, match="--engine tesseract: not one of rapidocr, paddleocr"):
         EngineChoice("tesseract").plan()
 
 

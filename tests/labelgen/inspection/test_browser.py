@@ -1,4 +1,4 @@
-"""The page of an inspection in a real browser: boxes on their words, filters, keys, and strangers' text."""
+"""The page of an inspection in a real browser: positions of boxes, filters, keys, and untrusted text."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ DOWN, RIGHT, ESCAPE, SLASH, TAB, J, K, B = 40, 39, 27, 191, 9, 74, 75, 66
 
 @pytest.fixture
 def show(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """show(root): the page of a data set, opened; at the end the console is empty, and nothing was asked for."""
+    """show(root) opens the page of a data set. At the end the console is empty and the page sent no request."""
     path = tmp_path / "page.html"
     browser.screen(1360, 900)
 
@@ -38,7 +38,7 @@ def show(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
 
 
 def keys(browser: Any) -> list[str]:
-    """Keys of the pictures that are shown."""
+    """Returns the keys of the visible images."""
     return browser.value(
         "[...document.querySelectorAll('article')].filter((a) => !a.hidden)"
         ".map((a) => a.querySelector('h3').textContent)"
@@ -51,7 +51,7 @@ def fill(browser: Any, id: str, value: str) -> None:
 
 
 def middle(browser: Any, selector: str) -> tuple[float, float]:
-    """Of an element, once it is in the middle of the window."""
+    """Scrolls to an element and returns its middle."""
     browser.value(f"document.querySelector('{selector}').scrollIntoView({{block: 'center'}})")
     found = browser.value(
         f"(({{x, y, width, height}}) => [x + width / 2, y + height / 2])"
@@ -61,7 +61,7 @@ def middle(browser: Any, selector: str) -> tuple[float, float]:
 
 
 def laid_out(browser: Any, selector: str) -> tuple[float, float, float, float]:
-    """Place and size of an element that is scrolled to: what is far from the window has none at first."""
+    """Scrolls to an element and returns its position and size, once the browser has laid it out."""
     deadline = time.monotonic() + 10
     while True:
         browser.value(f"document.querySelector('{selector}').scrollIntoView({{block: 'nearest'}})")
@@ -75,7 +75,7 @@ def laid_out(browser: Any, selector: str) -> tuple[float, float, float, float]:
 
 
 def lit(browser: Any) -> list[str]:
-    """What is lit: the kind of element and its numbers."""
+    """Returns the tag name and numbers of each highlighted element."""
     return browser.value(
         "[...document.querySelectorAll('.lit')].map((e) => [e.tagName.toLowerCase(), e.dataset.tag ?? '', "
         "e.dataset.line ?? ''].join(' '))"
@@ -86,7 +86,7 @@ def lit(browser: Any) -> list[str]:
 def test_boxes_sit_on_their_words(
     width: int, tmp_path: Path, vocabulary: Path, show: Callable[..., Any], browser: Any
 ) -> None:
-    """Of a picture larger than the page's, with words at places that are known, read by the real engine."""
+    """The image is larger than on the page, its words are at known positions, and the real engine reads it."""
     font = ImageFont.load_default(110)
     places = {"river": (300, 250), "stone": (900, 900), "window": (1500, 1500)}
     image = Image.new("RGB", (2400, 1800), "white")
@@ -116,7 +116,7 @@ def test_boxes_sit_on_their_words(
             assert found == pytest.approx(true, abs=slack), word
 
 
-def test_what_belongs_together_lights_up_together(
+def test_boxes_and_list_items_of_a_word_are_highlighted_together(
     built: tuple[LabelledDataSet, Totals], show: Callable[..., Any]
 ) -> None:
     browser = show(built[0].root, keys=("b/many.PNG",))  # river stone garden / window lazy dog
@@ -162,7 +162,7 @@ def test_filters_and_search(built: tuple[LabelledDataSet, Totals], show: Callabl
     assert browser.value("document.querySelectorAll('.hit').length") == 0
 
 
-def test_pictures_with_a_low_score(hostile: Path, show: Callable[..., Any]) -> None:
+def test_filter_by_line_score(hostile: Path, show: Callable[..., Any]) -> None:
     browser = show(hostile)
     fill(browser, "score", "0.75")
     assert keys(browser) == []
@@ -173,7 +173,7 @@ def test_pictures_with_a_low_score(hostile: Path, show: Callable[..., Any]) -> N
     assert len(keys(browser)) == 14
 
 
-def test_pictures_with_words_of_a_script(hostile: Path, show: Callable[..., Any]) -> None:
+def test_filter_by_script(hostile: Path, show: Callable[..., Any]) -> None:
     browser = show(hostile)
     fill(browser, "script", "Han")
     assert keys(browser) == ["two scripts.jpg"]
@@ -181,7 +181,7 @@ def test_pictures_with_words_of_a_script(hostile: Path, show: Callable[..., Any]
     assert len(keys(browser)) == 14
 
 
-def test_by_keyboard_alone(built: tuple[LabelledDataSet, Totals], show: Callable[..., Any]) -> None:
+def test_keyboard_navigation(built: tuple[LabelledDataSet, Totals], show: Callable[..., Any]) -> None:
     browser = show(built[0].root)
     focused = "document.activeElement.id"
     for key, code, number in (("j", J, 1), ("j", J, 2), ("ArrowRight", RIGHT, 3), ("k", K, 2)):
@@ -191,7 +191,7 @@ def test_by_keyboard_alone(built: tuple[LabelledDataSet, Totals], show: Callable
     assert browser.value("document.querySelector('.toolbar').getBoundingClientRect().bottom") <= top
     browser.press("/", SLASH)
     assert browser.value(focused) == "query"
-    browser.type("jk/")  # letters, where there is something to type into
+    browser.type("jk/")  # a text field receives letters
     assert browser.value("document.getElementById('query').value") == "jk/"
     browser.press("Escape", ESCAPE)
     assert len(keys(browser)) == 8
@@ -205,9 +205,7 @@ def test_by_keyboard_alone(built: tuple[LabelledDataSet, Totals], show: Callable
     assert states == [("false,false,false", ""), ("true,false,false", "show-tags")]
 
 
-def test_arrows_go_through_a_list_that_is_one_stop_of_tab(
-    built: tuple[LabelledDataSet, Totals], show: Callable[..., Any]
-) -> None:
+def test_arrow_keys_move_inside_a_list(built: tuple[LabelledDataSet, Totals], show: Callable[..., Any]) -> None:
     browser = show(built[0].root, keys=("b/many.PNG",))
     browser.press("j", J)
     browser.press("Tab", TAB)
@@ -238,7 +236,7 @@ def test_hostile_text_runs_nothing(hostile: Path, show: Callable[..., Any]) -> N
 
 
 @pytest.mark.parametrize("width", [320, 390, 760, 1024])
-def test_nothing_is_wider_than_the_screen(
+def test_page_is_not_wider_than_the_screen(
     width: int, hostile: Path, built: tuple[LabelledDataSet, Totals], show: Callable[..., Any], browser: Any
 ) -> None:
     browser.screen(width, 800, dark=True)

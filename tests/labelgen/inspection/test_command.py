@@ -24,7 +24,7 @@ def test_a_page_and_its_figures(built: tuple[LabelledDataSet, Totals], tmp_path:
     page, figures = tmp_path / "page.html", tmp_path / "figures.json"
     code, text, errors = inspect(built[0].root, "--html", page, "--limit", 5, "--json", figures)
     assert (code, errors) == (0, "")
-    assert text.splitlines() == ["5 of 8 images, from 2 shards", "  without their picture: 2", f"{page}: 0.1 MB"]
+    assert text.splitlines() == ["5 of 8 images, from 2 shards", "  images that cannot be shown: 2", f"{page}: 0.1 MB"]
     assert page.read_text().count("<article") == 5
     value = json.loads(figures.read_text())
     assert value["counts"]["reasons"] == {"empty": 1, "no-text": 1, "no-word-in-vocabulary": 1, "truncated": 1}

@@ -1,4 +1,4 @@
-"""Lines cut where their words begin and end."""
+"""Recognised lines are cut into words and the text between them."""
 
 import pytest
 
@@ -30,22 +30,22 @@ def words(pieces: list[Piece]) -> list[tuple[str, str]]:
         ("<b>x</b>", [("b", "b"), ("x", "x"), ("b", "b")]),
     ],
 )
-def test_words_stand_in_the_line_as_it_was_read(line: str, marked: list[tuple[str, str]]) -> None:
+def test_pieces_keep_the_line_and_mark_its_words(line: str, marked: list[tuple[str, str]]) -> None:
     (pieces,) = cut(line)
     assert "".join(piece.text for piece in pieces) == line
     assert words(pieces) == marked
 
 
-def test_a_line_that_is_not_normalised_by_characters_has_its_words_behind_it() -> None:
+def test_words_follow_a_line_that_cannot_be_aligned() -> None:
     (pieces,) = cut("soft\u00ad")  # a soft hyphen at the end counts as a hyphen
     assert pieces == [Piece("soft\u00ad"), Piece(" "), Piece("soft", "soft")]
 
 
-def test_a_word_broken_at_the_end_of_a_line_is_marked_where_it_begins() -> None:
+def test_a_word_across_two_lines_is_marked_on_the_first() -> None:
     first, second = cut("a wonder-", "ful day")
     assert words(first) == [("a", "a"), ("wonder", "wonderful")]
     assert words(second) == [("day", "day")]
 
 
-def test_a_line_without_a_word_is_one_piece() -> None:
+def test_a_line_without_words_is_one_piece() -> None:
     assert cut("...") == [[Piece("...")]]

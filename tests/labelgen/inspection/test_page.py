@@ -1,4 +1,4 @@
-"""The page of an inspection: what it says, and that strangers' text stays text."""
+"""The page of an inspection: its contents, and escaping of untrusted text."""
 
 import base64
 import hashlib
@@ -27,7 +27,7 @@ ALLOWED = set(
 
 
 class PageOfCells(Page):
-    """Its text has a space before each of CELLS, which stand apart on a screen."""
+    """A page whose text has a space before each of CELLS, which are apart on a screen."""
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         super().handle_starttag(tag, attributes)
@@ -42,7 +42,7 @@ def words_of(page: str) -> str:
     return " ".join(PageOfCells(page).text.split())
 
 
-def test_what_the_page_says_of_the_whole_data_set_and_of_each_image(built: tuple[LabelledDataSet, Totals]) -> None:
+def test_page_shows_the_data_set_and_each_image(built: tuple[LabelledDataSet, Totals]) -> None:
     page = page_of(built[0].root)
     text = words_of(page)
     assert "8 images in 2 shards; " in text
@@ -72,7 +72,7 @@ def test_what_the_page_says_of_the_whole_data_set_and_of_each_image(built: tuple
         ),
     ],
 )
-def test_how_the_images_were_chosen(
+def test_page_says_how_images_were_chosen(
     options: dict[str, object], sentence: str, make_data_set: Callable[..., Path]
 ) -> None:
     assert sentence in words_of(page_of(make_data_set([8, 8, 8]), **options))
@@ -108,7 +108,7 @@ def test_hostile_text_stays_text(hostile: Path) -> None:
         assert page.text.count(shown) > 12
 
 
-def test_the_policy_allows_the_page_s_own_style_script_and_pictures_alone(hostile: Path) -> None:
+def test_policy_allows_only_the_page_s_own_style_script_and_images(hostile: Path) -> None:
     page = PageOfCells(page_of(hostile))
     (source,) = page.scripts
     style, script = (base64.b64encode(hashlib.sha256(part.encode()).digest()).decode() for part in (page.style, source))

@@ -124,7 +124,7 @@ def test_a_stored_picture_of_another_size_than_its_boxes_is_not_shown(make_data_
     rows = [{**row, "width": row["width"] + 1} for row in table.to_pylist()]
     pq.write_table(pa.Table.from_pylist(rows, table.schema), path)
     (image,) = load_images(InspectedDataSet.open(root), 0, [0], 300)
-    assert image.picture == NoImage("The stored picture is another one: 64x32 pixels, 65x32 when it was read")
+    assert image.picture == NoImage("The stored image is another one: 64x32 pixels, 65x32 when it was read")
 
 
 def test_more_pixels_than_the_data_set_allows_are_not_decoded(make_data_set: Callable[..., Path]) -> None:

@@ -80,12 +80,12 @@ def test_a_key_that_several_images_have_shows_each(built: Built):
 def test_of_more_words_than_slots_it_is_told_which_were_left_out_and_by_which_rule(built: Built):
     (story,) = explain(built[0].root, "b/many.PNG").stories
     assert (story.competing, story.slots) == (6, 5)
-    assert story.rule == "those are kept whose blake2b digest of (seed 7, key, id) is smallest"
+    assert story.rule == "the words with the smallest blake2b digests of (seed 7, key, id) are kept"
     assert sorted(rank for tag in story.tags for rank in tag.ranks) == list(range(6))
     for tag in story.tags:
         assert bool(tag.slots) == (tag.ranks[0] < 5)
     _, lines, _ = why(built[0].root, "b/many.PNG")
-    assert "  slots   5 for 6: those are kept whose blake2b digest of (seed 7, key, id) is smallest" in lines
+    assert "  slots   5 for 6: the words with the smallest blake2b digests of (seed 7, key, id) are kept" in lines
     assert lines.count("    in no slot: left out; in the order of the rule it is 6 of 6") == 1
 
 
@@ -94,7 +94,7 @@ def test_weights_and_repeats_are_told(built: Built, tmp_path: Path):
     relabel(RelabelOptions(source=built[0].root, out=out, policy="idf", repeats=True, tags=3, seed=4), progress=False)
     story, _ = explain(out, "a/fox.jpg").stories
     assert (story.competing, story.slots) == (6, 3)
-    assert story.rule.startswith("they are drawn one after another in proportion to their idf weights")
+    assert story.rule.startswith("words are drawn one after another in proportion to their idf weights")
     frequencies = WordFrequencies.load(out / "frequencies.tsv")
     for tag in story.tags:
         assert tag.weight == frequencies.weight(tag.word)

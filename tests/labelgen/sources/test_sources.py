@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from ovocr.base.errors import OvocrError, UsageError
+from ovocr.dataset.manifest import SOURCE_KINDS
 from ovocr.dataset.reasons import Reason
-from ovocr.labelgen.sources import Found, Ignored, Lost, SourceItem, plan_shards, read_shard
+from ovocr.labelgen.sources import KINDS, Found, Ignored, Lost, SourceItem, plan_shards, read_shard
 from ovocr.labelgen.sources.items import too_large
 from ovocr.recordio import RecordWriter
 
@@ -32,6 +33,10 @@ def read(*sources: Path | str, shard_size: int = 10) -> list[list[SourceItem]]:
 
 def found(items: list[SourceItem]) -> list[SourceItem]:
     return [item for item in items if isinstance(item, Found)]
+
+
+def test_the_kinds_are_those_of_the_manifest():
+    assert set(KINDS) == set(SOURCE_KINDS)
 
 
 def test_tar_images_are_read_in_order(tmp_path: Path, tar: Tar):

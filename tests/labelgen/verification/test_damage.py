@@ -243,7 +243,7 @@ ROWS: dict[str, tuple[Callable[[LabelledDataSet, Any], None], str, str]] = {
     ),
     "score": (of_rows("ocr", lambda rows: first_line(rows).update(score=1.5)), OCR, "should be a score from 0 to 1"),
     "width": (of_rows("ocr", lambda rows: rows[0].update(width=421)), REC, "picture: should be 421x90 pixels"),
-    "size": (of_rows("ocr", lambda rows: rows[0].update(width=0)), OCR, "should be the size of a picture"),
+    "size": (of_rows("ocr", lambda rows: rows[0].update(width=0)), OCR, "should be the size of an image"),
 }
 DAMAGES = {**{name: (lambda it, _, do=do: do(it), *told) for name, (do, *told) in FILES.items()}, **ROWS}
 

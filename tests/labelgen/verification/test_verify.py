@@ -237,7 +237,7 @@ def test_what_to_do_about_it_is_said(copy: LabelledDataSet):
     code, text, _ = command(copy.root)
     assert code == 1
     assert (
-        "to mend: remove stats/00001.json and run `ovocr build-labels` again as before: the shard is made anew"
+        "to mend: remove stats/00001.json and run `ovocr build-labels` again as before: the shard is written again"
     ) in text.splitlines()
 
 

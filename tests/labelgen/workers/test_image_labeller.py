@@ -1,6 +1,5 @@
 """ImageLabeller: images that are read together, and failures of the engine."""
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from ovocr.labelgen.engines.interface import Engine, EngineChoice, EngineError, 
 from ovocr.labelgen.workers import image_labeller
 from ovocr.labelgen.workers.image_labeller import ImageLabeller
 from ovocr.vocab import Vocabulary
+from tests.manifests import make_manifest
 
 Draw = Callable[..., Image.Image]
 Encode = Callable[..., bytes]
@@ -50,7 +50,7 @@ def label(watched: Watched, tmp_path: Path) -> Callable[[list[bytes]], list[Outc
     watched.fails_on_width = None
     vocabulary = Vocabulary(["quick", "brown", "fox", "river"])
     vocabulary.save(tmp_path / "vocab.txt")
-    (tmp_path / "manifest.json").write_text(json.dumps({"vocabulary": {"sha256": vocabulary.sha256}}))
+    make_manifest([], vocabulary=vocabulary).write(tmp_path / "manifest.json")
     labeller = ImageLabeller(watched, LabelledDataSet(tmp_path), TagPolicy(tags=10, seed=0), max_pixels=10**6)
     return lambda images: labeller([(f"{number}.jpg", data) for number, data in enumerate(images)])
 

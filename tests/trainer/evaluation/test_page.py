@@ -1,4 +1,4 @@
-"""The page of an evaluation, with words and names that try to break out of it."""
+"""The page of an evaluation, with hostile words and names."""
 
 import base64
 import hashlib
@@ -79,7 +79,7 @@ def test_hostile_words_stay_text() -> None:
     assert not set(page.text) & {"\u202e", "\x00", "\x1b"}
 
 
-def test_the_policy_allows_the_style_and_nothing_else() -> None:
+def test_policy_allows_only_the_style() -> None:
     page = Page(evaluation_page(evaluation()))
     (policy,) = (
         attributes["content"]
@@ -101,7 +101,7 @@ def test_the_policy_allows_the_style_and_nothing_else() -> None:
     assert names.index("Content-Security-Policy") < [tag for tag, _ in page.elements].index("style")
 
 
-def test_what_the_page_says() -> None:
+def test_page_shows_the_figures() -> None:
     page = Page(evaluation_page(evaluation()))
     assert "after 400 steps" in page.text
     assert "all 365,187 class centers: recall@10, mean over 3 images" in " ".join(page.text.split())
@@ -140,6 +140,6 @@ def test_examples_are_spread_evenly(total: int, count: int, chosen: list[int]) -
         (np.zeros((3, 1, 50, 50), np.uint8), (50, 50)),
     ],
 )
-def test_pictures_are_small(pixels: np.ndarray, shape: tuple[int, int]) -> None:
+def test_example_images_are_small(pixels: np.ndarray, shape: tuple[int, int]) -> None:
     jpeg = to_jpeg(Sample(pixels, np.zeros(1, np.int64)))
     assert cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR).shape[:2] == shape

@@ -1,4 +1,4 @@
-"""The page of a coverage report: what it says, that strangers' words stay text, and how a browser takes it."""
+"""The page of a coverage report: its contents, escaping of untrusted words, and its search in a browser."""
 
 import base64
 import hashlib
@@ -40,7 +40,7 @@ ALLOWED = SHAPES | set(
 
 @pytest.fixture
 def report(tmp_path: Path, write_shard: Callable[..., None]) -> Report:
-    """Of two vocabularies and two data sets."""
+    """A report of two vocabularies and two data sets."""
     write_shard(tmp_path / "a", 0, [["Hello hello wide", "世界 c++ o'clock"], [], ["$5.00"], ["zzz zzz zzz"]])
     write_shard(tmp_path / "a", 1, [["hello yellow mellow"]])
     write_shard(tmp_path / "b", 0, [["hellish 世界"] + [f"w{n}" for n in range(120)]])
@@ -52,7 +52,7 @@ def report(tmp_path: Path, write_shard: Callable[..., None]) -> Report:
 
 
 def with_hostile_names(report: Report) -> Report:
-    """Every word, key, data set, source and vocabulary is one of HOSTILE."""
+    """Replaces every word, key, data set, source and vocabulary name by one of HOSTILE."""
 
     def hostile(number: int) -> str:
         return HOSTILE[number % len(HOSTILE)]
@@ -104,7 +104,7 @@ def data_of(page: Page) -> dict[str, Any]:
     return only
 
 
-def test_what_the_page_says(report: Report) -> None:
+def test_page_shows_the_figures(report: Report) -> None:
     page = Page(coverage_page(report))
     text = " ".join(page.text.split())
     first, second = report.coverages
@@ -135,7 +135,7 @@ def test_a_page_of_one_vocabulary(report: Report) -> None:
     assert "v2" not in {kind for _, attributes in page.elements for kind in (attributes.get("class") or "").split()}
 
 
-def test_words_behind_the_search(report: Report) -> None:
+def test_search_has_all_words(report: Report) -> None:
     words = data_of(Page(coverage_page(report)))
     columns = ("words", "ranks", "times", "images", "script", "dataSet", "key")
     assert {len(words[name]) for name in columns} | {len(ids) for ids in words["ids"]} == {129}
@@ -149,7 +149,7 @@ def test_words_behind_the_search(report: Report) -> None:
     assert words["vocabularies"] == ["lexicon.txt", "second.txt"]
 
 
-def test_what_the_search_leaves_out_is_said(report: Report) -> None:
+def test_page_says_which_words_the_search_lacks(report: Report) -> None:
     (frequent,) = report.frequent
     cut = replace(
         report, frequent=(replace(frequent, words=frequent.words[:4], ranks=[1, 2, 3, None], distinct_words=129),)
@@ -163,7 +163,7 @@ def test_what_the_search_leaves_out_is_said(report: Report) -> None:
     assert not data_of(Page(coverage_page(cut)))["complete"]
 
 
-def test_keys_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_total_length_of_keys_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ovocr.vocab.coverage.page_search.KEY_CHARACTERS", 7)
     assert _number_keys(["abc", "abc", "defg", "h", "abc"]) == (["abc", "defg"], [0, 0, 1, -1, 0])
 
@@ -187,7 +187,7 @@ def test_hostile_words_stay_text(report: Report) -> None:
     assert page.text.count(HOSTILE[0]) >= 3
 
 
-def test_the_policy_allows_the_style_and_the_script_and_nothing_else(report: Report) -> None:
+def test_policy_allows_only_the_style_and_the_script(report: Report) -> None:
     page = Page(coverage_page(report))
     policy = page.elements[3][1]["content"]
     style, script = (
@@ -206,7 +206,7 @@ def test_the_policy_allows_the_style_and_the_script_and_nothing_else(report: Rep
 
 
 def rows(browser: Any) -> list[list[str]]:
-    """Cells of the search's answer."""
+    """Returns the cells of the search results."""
     answer = browser.value(
         "[...document.querySelectorAll('#results tbody tr')].map((row) => [...row.cells].map((c) => c.textContent))"
     )
@@ -222,7 +222,7 @@ def test_search_in_a_browser(report: Report, tmp_path: Path, browser: Any) -> No
     data_set = str(tmp_path / "a")
     assert rows(browser) == [["hello", "0", "1", "3", "2", "1", "Latin", f"0.jpg in {data_set}"]]
     assert browser.value("document.querySelectorAll('tr.exact').length") == 1
-    # By keyboard alone: the box is what Tab reaches first.
+    # Tab reaches the search box first.
     browser.open(path.as_uri())
     browser.press("Tab", 9)
     assert browser.value("document.activeElement.id") == "query"
@@ -256,7 +256,7 @@ def test_hostile_words_in_a_browser(report: Report, tmp_path: Path, browser: Any
 
 
 @pytest.mark.parametrize("change", [lambda report: report, with_hostile_names], ids=["plain", "hostile"])
-def test_nothing_is_wider_than_a_phone(
+def test_page_is_not_wider_than_a_phone(
     report: Report, change: Callable[[Report], Report], tmp_path: Path, browser: Any
 ) -> None:
     path = tmp_path / "page.html"

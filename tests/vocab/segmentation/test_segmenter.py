@@ -338,7 +338,7 @@ def test_places_of_words_in_one_chinese_run() -> None:
     ]
 
 
-def test_a_hyphenated_word_has_the_place_of_its_first_part() -> None:
+def test_hyphenated_word_has_the_place_of_its_first_part() -> None:
     assert locate_words(["x inter-", "national y"]) == [
         LocatedWord("x", 0, 0.0, 1 / 8),
         LocatedWord("international", 0, 2 / 8, 7 / 8),

@@ -1,0 +1,119 @@
+"""Rows and columns of records are read in parts, and damage names the file."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from ovocr.base.errors import OvocrError
+from ovocr.dataset.layout import LabelledDataSet, is_inside_data_set, shard_number
+from ovocr.dataset.manifest import ShardEntry
+from ovocr.dataset.outcome import Outcome, Status, Tag, quarantined
+from ovocr.dataset.reasons import Reason
+from ovocr.dataset.record_columns import (
+    count_class_ids,
+    find_image,
+    find_places,
+    find_text_places,
+    read_keys,
+    read_tags,
+)
+from ovocr.dataset.records import find_records, read_records
+from ovocr.dataset.shard_writer import ShardWriter
+from ovocr.dataset.tables import TableError
+from ovocr.dataset.text import read_texts_at
+
+IMAGES = 2500  # three row groups
+
+
+def box(number: int) -> tuple[float, ...]:
+    return tuple(float(number + corner) for corner in range(8))
+
+
+@pytest.fixture(scope="module")
+def data_set(tmp_path_factory: pytest.TempPathFactory) -> LabelledDataSet:
+    """Every third image is quarantined; the others have the class ids n % 5 and 7."""
+    written = LabelledDataSet(tmp_path_factory.mktemp("set"))
+    with ShardWriter(written, 0, ShardEntry(source="x.tar", kind="tar")) as writer:
+        for number in range(IMAGES):
+            tags = [Tag(number % 5, 0, box(number)), Tag(7, 0, box(number + 1))]
+            ok = Outcome(status=Status.OK, jpeg=b"j", width=number + 1, height=1, tags=tags, slots=[7])
+            writer.add(f"{number:04d}.jpg", quarantined(Reason.EMPTY, "") if number % 3 == 2 else ok)
+    return written
+
+
+def test_rows_at_places(data_set: LabelledDataSet):
+    places = [0, 2, 999, 1000, 2499]
+    rows = read_records(data_set.records_path(0), places, with_text=True)
+    assert [(row.place, row.key) for row in rows] == [(place, f"{place:04d}.jpg") for place in places]
+    assert [row.was_read for row in rows] == [True, False, True, True, True]
+    assert rows[2].tags == [Tag(4, 0, box(999)), Tag(7, 0, box(1000))]
+    with pytest.raises(TableError, match="00000.parquet: cannot be read: there is no row 2500; put the file back"):
+        read_records(data_set.records_path(0), [1, IMAGES], with_text=True)
+
+
+def test_rows_by_key_and_by_conditions(data_set: LabelledDataSet):
+    path = data_set.records_path(0)
+    assert [row.place for row in find_records(path, "1234.jpg", with_text=True)] == [1234]
+    assert find_records(path, "none", with_text=True) == []
+    found = find_places(path, with_text=True, status="ok", class_id=3)
+    assert found == [number for number in range(IMAGES) if number % 3 != 2 and number % 5 == 3]
+    assert find_places(path, with_text=True, status="ok", keys=["0002.jpg", "0003.jpg"]) == [3]
+    assert pa.concat_arrays(read_keys(path)).to_pylist() == [f"{number:04d}.jpg" for number in range(IMAGES)]
+
+
+def test_texts_have_rows_only_for_images_that_were_read(data_set: LabelledDataSet):
+    places = find_text_places(data_set.records_path(0), [1, 2, 3, 2400])
+    assert places == {1: 1, 3: 2, 2400: 1600}
+    texts = read_texts_at(data_set.ocr_path(0), list(places.values()))
+    assert [(key, text.width) for key, text in texts] == [("0001.jpg", 2), ("0003.jpg", 4), ("2400.jpg", 2401)]
+
+
+def test_tags_of_records(data_set: LabelledDataSet):
+    path = data_set.records_path(0)
+    records = [number for number in range(IMAGES) if number % 3 != 2]
+    expected = np.bincount([number % 5 for number in records], minlength=8)
+    expected[7] = len(records)
+    assert np.array_equal(count_class_ids(path), expected)
+    tags = read_tags(path)
+    assert tags.ends.tolist() == list(range(2, 2 * len(records) + 1, 2))
+    assert tags.ids[:4].tolist() == [0, 7, 1, 7]
+    assert tags.boxes[2].tolist() == list(box(1))
+    assert find_image(path, 2) == ("x.tar", "0003.jpg")
+    assert find_image(path, IMAGES) is None
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "pipe", "null", "column"])
+def test_damage_names_the_file_in_one_line(data_set: LabelledDataSet, tmp_path: Path, damage: str):
+    path = tmp_path / "00000.parquet"
+    table = pq.read_table(data_set.records_path(0))
+    if damage == "cut":
+        path.write_bytes(data_set.records_path(0).read_bytes()[:-20])
+    elif damage == "pipe":
+        os.mkfifo(path)
+    elif damage == "null":
+        pq.write_table(table.set_column(1, table.schema.field("key"), pa.nulls(IMAGES, pa.string())), path)
+    elif damage == "column":
+        pq.write_table(table.drop_columns("tags"), path)
+    with pytest.raises(OvocrError, match=r"00000.parquet: cannot be read: .+; put the file back") as caught:
+        read_records(path, [0], with_text=True)
+    assert "\n" not in str(caught.value)
+
+
+def test_file_names_of_shards():
+    assert shard_number("rec", "00012.idx", with_text=True) == 12
+    assert shard_number("rec", "123456.rec", with_text=True) == 123456
+    assert shard_number("ocr", "00012.parquet", with_text=False) is None
+    for name in ("00012.json", "012.rec", "000012.rec", "00012.rec.bak", "\u0663\u0663\u0663\u0663\u0663.rec"):
+        assert shard_number("rec", name, with_text=True) is None
+
+
+def test_paths_inside_a_data_set(tmp_path: Path):
+    (tmp_path / "manifest.json").touch()
+    assert is_inside_data_set(tmp_path / "report.html")
+    assert is_inside_data_set(tmp_path / "stats" / "report.json")
+    assert not is_inside_data_set(tmp_path / "other" / "report.json")
+    assert not is_inside_data_set(tmp_path.parent / "report.json")
