@@ -25,8 +25,8 @@ SHARED_DATA = Path(os.environ.get("OVOCR_SHARED_DATA", ROOT.parent / "shared" / 
 # Bytes that a pytest process and the processes under test need: torch, an OCR engine, a training run.
 MEMORY_PER_WORKER = 3 * 2**30
 
-# What makes a test slow: a minute of work in total, or waiting. `make check` leaves out the tests of these modules, the
-# tests with these fixtures, and the kernels that Triton interprets.
+# `make check` leaves out slow tests: the tests of these modules, tests with these fixtures, kernels that Triton
+# interprets, and tests with the marker `slow`. The rest needs about a minute of one core.
 SLOW_MODULES = frozenset(
     {
         "interop/test_dali.py",

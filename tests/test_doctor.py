@@ -23,6 +23,7 @@ def test_installed_parts_work() -> None:
     assert "onnxruntime" in lines["extra ocr"]
 
 
+@pytest.mark.slow
 def test_distributed_check_sums_over_ranks() -> None:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     done = subprocess.run(

@@ -15,6 +15,7 @@ from ovocr.vocab import Vocabulary
 from tests.manifests import make_manifest
 
 SIDE = 240
+WORDS = [f"word{number}" for number in range(9)]
 # Colour and box of each word. The last box is rotated.
 COLOURS = [(220, 30, 30), (30, 160, 30), (30, 30, 220), (200, 150, 0), (160, 0, 160)]
 BOXES = [
@@ -39,7 +40,9 @@ def encoded(image: NDArray[np.uint8]) -> bytes:
     return data.tobytes()
 
 
-def write_placed(root: Path, records: Sequence[tuple[bytes, list[int], list[list[float]] | None]]) -> Path:
+def write_placed(
+    root: Path, records: Sequence[tuple[bytes, list[int], list[list[float]] | None]], words: Sequence[str] = WORDS
+) -> Path:
     """Writes a data set of one shard. records: encoded image, slots, and boxes of the distinct tags in order."""
     data_set = LabelledDataSet(root)
     rows = [{"record_id": None, "tags": []}]  # the first row is a dropped image, so row and record numbers differ
@@ -56,7 +59,6 @@ def write_placed(root: Path, records: Sequence[tuple[bytes, list[int], list[list
     pq.write_table(pa.Table.from_pylist(rows, schema), data_set.records_path(0))
     data_set.stats_path(0).parent.mkdir()
     data_set.stats_path(0).write_text("{}")
-    words = [f"word{number}" for number in range(9)]
     data_set.vocabulary_path.write_text("".join(f"{word}\n" for word in words))
     make_manifest(["source.tar"], vocabulary=Vocabulary(words)).write(data_set.manifest_path)
     return root

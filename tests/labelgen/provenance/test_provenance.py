@@ -111,7 +111,7 @@ def test_weights_and_repeats_are_told(built: Built, tmp_path: Path):
         ("fox.jpg", "12", "12: class ids go from 0 to 11"),
         ("fox.jpg", "foxes", "foxes: not in the vocabulary; it was not read in any of the image's 1 lines; "),
         ("fox.jpg", "foxes", "the closest word is fox"),
-        ("fox.jpg", "Laz", "laz; its letters were read, but cut into other words: line 0 "),
+        ("fox.jpg", "Laz", "looked up as laz); its letters were read, but cut into other words: line 0 "),
         ("b/unknown.png", "violin", 'violin: not in the vocabulary; it was read: line 0 "violin quartz" = [violin] + '),
         ("b/unknown.png", "fox", "fox has class id 3; it was not read"),
         ("b/cut.jpg", "fox", "fox has class id 3; the image was not read: truncated"),

@@ -18,8 +18,8 @@ HOSTILE = "<script>alert(1)</script>"
 def cropped(tmp_path: Path, config_file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Configuration of a head that crops one image of five words."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    root = write_placed(tmp_path / "placed", [(encoded(painted()), [0, 1, 2, 3, 4] * 2, [flat(box) for box in BOXES])])
-    (root / "vocab.txt").write_text("".join(f"{word}\n" for word in (HOSTILE, "b", "c", "d", "e", "f", "g", "h", "i")))
+    record = (encoded(painted()), [0, 1, 2, 3, 4] * 2, [flat(box) for box in BOXES])
+    root = write_placed(tmp_path / "placed", [record], words=[HOSTILE, "b", "c", "d", "e", "f", "g", "h", "i"])
     text = config_file.read_text()
     labels = tmp_path / "labels"
     config_file.write_text(text.replace(str(labels), str(root)) + "crop_scale = [0.2, 0.6]\ncrop_share = 0.8\n")

@@ -54,6 +54,7 @@ def run_ranks(action: str, world: int, folder: Path) -> None:
     assert [process.returncode for process in ranks] == [0] * world, errors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("saved_on", "loaded_on"), [(3, 2), (2, 3)])
 def test_rows_are_restored_on_another_number_of_ranks(saved_on: int, loaded_on: int, tmp_path: Path) -> None:
     whole = {"centers": torch.randn(ROWS, 3), "bias": torch.randn(4)}
