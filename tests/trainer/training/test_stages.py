@@ -357,5 +357,5 @@ def test_dry_run_without_data_needs_num_classes(tmp_path: Path, monkeypatch: pyt
     config = load_config(tmp_path / "stage.toml", SMALL[:-1], check_paths=False)
     from ovocr.trainer.training.dry_run import dry_run
 
-    with pytest.raises(UsageError, match="heads.image.num_classes: set it for a dry run without the data"):
+    with pytest.raises(UsageError, match="heads.image.num_classes: required for a dry run without the data"):
         list(dry_run(config))
