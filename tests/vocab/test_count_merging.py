@@ -73,6 +73,7 @@ def most_bytes_in(folder: Path, done: threading.Event) -> int:
     return most
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("examples", [False, True])
 def test_words_beyond_the_memory_limit_are_spilled(tmp_path: Path, folder: Path, examples: bool) -> None:
     drawn = random.Random(0)

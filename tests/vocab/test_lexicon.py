@@ -114,6 +114,7 @@ def test_load_uses_the_cached_lexicon(lexicon: Vocabulary, cache: Path, monkeypa
     assert (again.sha256, again.settings, again.id("c++")) == (SHA256, lexicon.settings, lexicon.id("c++"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", [b"", b"the\n", b"\xff\n"])
 def test_load_replaces_other_content_in_the_cache(cache: Path, content: bytes) -> None:
     cache.parent.mkdir()

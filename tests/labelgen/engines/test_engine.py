@@ -60,6 +60,7 @@ def test_lines_do_not_depend_on_the_batch(engine: Engine, drawn: Draw):
     assert [len(lines) for lines in alone] == [1, 1, 0]
 
 
+@pytest.mark.slow
 def test_lines_of_real_images_do_not_depend_on_the_batch(engine: Engine, shared_data: Path):
     files = sorted(path for path in (shared_data / "web").iterdir() if path.suffix in (".jpg", ".png"))[:8]
     images = [pixels(Image.open(path).convert("RGB")) for path in files]

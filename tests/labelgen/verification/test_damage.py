@@ -324,6 +324,7 @@ def test_records_behind_a_damaged_one_are_still_checked(copy: LabelledDataSet, c
     assert "rec/00000.rec: should be with record 1 (b/many.PNG), is without it" in found(report)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [REC, IDX, OCR, RECORDS])
 def test_any_byte_may_change_without_an_error(copy: LabelledDataSet, check: Check, rehash: Any, name: str):
     """What is damaged is reported, whatever stands there; what the statistics say is not needed for that."""
