@@ -39,16 +39,6 @@ class InspectedDataSet:
         """True if class ids come from a table, so there are no words, lines or boxes."""
         return not self.manifest.has_text
 
-    @property
-    def max_pixels(self) -> int:
-        """Maximum number of pixels of an image that is decoded."""
-        return self.manifest.max_pixels
-
-    @property
-    def slots(self) -> int:
-        """Number of slots per record."""
-        return self.manifest.policy.tags
-
     @cached_property
     def vocabulary(self) -> Vocabulary:
         """The vocabulary of a labelled data set. Raises OvocrError if it does not match the manifest."""

@@ -120,7 +120,7 @@ class _Image:
 
     def __init__(self, data_set: InspectedDataSet, row: RecordRow, text: StoredText | None) -> None:
         self._row = row
-        self._slots = data_set.slots
+        self._slots = data_set.manifest.policy.tags
         self._status = Status(row.status)
         lines = [] if text is None else text.lines
         self._size = None if text is None else (text.width, text.height)

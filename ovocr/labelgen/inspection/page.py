@@ -27,7 +27,7 @@ def inspection_page(inspection: Inspection) -> str:
         title=f"Labelled images: {data_set.files.root.resolve().name}",
         root=data_set.files.root,
         packed=data_set.packed,
-        slots=data_set.slots,
+        slots=data_set.manifest.policy.tags,
         vocabulary_size=None if data_set.packed else len(data_set.vocabulary),
         engine=(data_set.manifest.engine or {}).get("name"),
         counts=data_set.counts,

@@ -88,12 +88,12 @@ class ShardImages:
     @cached_property
     def _sources(self) -> SourceImages:
         source = find_input(self._data_set.files, self._data_set.manifest, self._number)
-        return SourceImages(source, self._data_set.max_pixels)
+        return SourceImages(source, self._data_set.manifest.max_pixels)
 
     def of_record(self, record: Record) -> PageImage | NoImage:
         """Returns the stored image of a record; NoImage if it is damaged."""
         try:
-            return shrink(store_image(record.image, self._data_set.max_pixels).pixels, self._side)
+            return shrink(store_image(record.image, self._data_set.manifest.max_pixels).pixels, self._side)
         except QuarantinedError as error:
             return NoImage(f"The stored image cannot be shown: {error}")
 

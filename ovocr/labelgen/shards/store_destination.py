@@ -122,7 +122,7 @@ class StoreDestination(Destination):
                 if path.exists():
                     self._store.system.put_file(str(path), self._object(path))
                     path.unlink()
-            # The local file stays, for the run's totals.
+            # The local file is kept for the totals of the run.
             stats = self.data_set.stats_path(number)
             self._store.system.put_file(str(stats), self._object(stats))
 
