@@ -136,7 +136,7 @@ def test_documented_options_are_those_of_the_command(document: str, path: tuple[
             "--det-model x: the models",
         ),
         (["verify", "."], 1, "not a labelled data set (no manifest.json)"),
-        (["verify", ".", "--workers", "0"], 2, "--workers 0: at least 1 is needed"),
+        (["verify", ".", "--workers", "0"], 2, "--workers 0: must be at least 1"),
         (["why", ".", "a.jpg"], 1, "not a labelled data set (no manifest.json)"),
         (["vocab", "coverage", "."], 1, "not a labelled data set (no manifest.json)"),
         (["vocab", "build", ".", "--out", "v"], 1, "not a labelled data set (no manifest.json)"),

@@ -1,4 +1,4 @@
-"""The format of a labelled data set: layout, columns, manifest, statistics, readers and the writer of a shard.
+"""The format of a labelled data set: layout, columns, manifest, statistics, readers, and the shard writer.
 
-Everything that reads or writes a data set goes through this package. It may import base and recordio.
+All code that reads or writes a data set uses this package. It may import base and recordio.
 """

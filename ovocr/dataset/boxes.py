@@ -2,7 +2,7 @@
 
 import math
 
-# x1, y1 ... x4, y4: the corners clockwise from the top left, in pixels of the stored image.
+# x1, y1 .. x4, y4: the corners, clockwise from the top left, in pixels of the stored image.
 Box = tuple[float, ...]
 
 # PaddleOCR and RapidOCR read a box this much taller than wide from top to bottom (get_rotate_crop_image).

@@ -15,7 +15,11 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Problem:
-    """A value that differs from what ovocr writes. name: of the value, empty for the file as a whole."""
+    """A value that ovocr does not write.
+
+    name: name of the value; empty if the problem concerns the whole file. expected: description of valid values.
+    found: the value as text.
+    """
 
     name: str
     expected: str
@@ -23,14 +27,14 @@ class Problem:
 
     def __str__(self) -> str:
         found = self.found if len(self.found) <= _SHOWN_CHARACTERS else f"{self.found[:_SHOWN_CHARACTERS]}..."
-        return f"{self.name}{': ' if self.name else ''}should be {self.expected}, is {found}"
+        return f"{self.name}{': ' if self.name else ''}expected {self.expected}, found {found}"
 
 
 class DamagedFileError(OvocrError):
-    """A file of a data set is not as ovocr writes it."""
+    """A file of a data set is missing, unreadable or invalid."""
 
     def __init__(self, path: Path, problem: Problem) -> None:
-        super().__init__(f"{path}: {problem}; put the file back")
+        super().__init__(f"{path}: {problem}; restore the file")
         self.path = path
         self.problem = problem
 
@@ -39,9 +43,12 @@ class DamagedFileError(OvocrError):
 
 
 def check_file(path: Path) -> None:
-    """Raises DamagedFileError unless the path is a regular file or a link to one; reading a pipe would block."""
+    """Raises DamagedFileError unless the path is a regular file or a link to one.
+
+    Opening a pipe would block.
+    """
     if not path.is_file():
-        raise DamagedFileError(path, Problem("", "a file", "something else" if path.exists() else "missing"))
+        raise DamagedFileError(path, Problem("", "a file", "something else" if path.exists() else "nothing"))
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -50,23 +57,23 @@ def read_object(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise DamagedFileError(path, Problem("", "readable", str(error.strerror))) from error
+        raise DamagedFileError(path, Problem("", "a readable file", str(error.strerror))) from error
     except (ValueError, RecursionError) as error:
-        raise DamagedFileError(path, Problem("", "a JSON object", f"no JSON: {error}")) from error
+        raise DamagedFileError(path, Problem("", "a JSON object", f"invalid JSON: {error}")) from error
     if not isinstance(value, dict):
-        raise DamagedFileError(path, Problem("", "a JSON object", f"other JSON: {value!r}"))
+        raise DamagedFileError(path, Problem("", "a JSON object", repr(value)))
     return value
 
 
 def is_count(value: object) -> bool:
-    """Returns True for a whole number of 0 or more."""
+    """Returns True if the value is an integer of at least 0."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 class ObjectReader:
-    """Reads values of a JSON object by name and collects a Problem for each that is wrong.
+    """Reads values of a JSON object by name and collects a Problem for each invalid value.
 
-    A name with dots leads into nested objects. Wrong values are replaced by valid ones.
+    Dots in a name separate the keys of nested objects. Invalid values are replaced by valid ones.
     """
 
     def __init__(self, data: dict[str, Any]) -> None:
@@ -81,7 +88,7 @@ class ObjectReader:
         return value
 
     def number(self, name: str, least: int, most: int | None = None) -> int:
-        """Returns a whole number from ``least`` to ``most``, or of any size."""
+        """Returns an integer from ``least`` to ``most``; if ``most`` is None, there is no upper limit."""
         value = self.get(name)
         if is_count(value) and value >= least and (most is None or value <= most):
             return int(value)
@@ -89,7 +96,7 @@ class ObjectReader:
         return least
 
     def typed(self, name: str, kind: type[Value], expected: str) -> Value:
-        """Returns a value of a type."""
+        """Returns a value of type ``kind``. expected: description of the type in problems."""
         value = self.get(name)
         if isinstance(value, kind):
             return value
@@ -97,7 +104,7 @@ class ObjectReader:
         return kind()
 
     def choice(self, name: str, default: Any, choices: Sequence[Any]) -> Any:
-        """Returns one of the choices; ``default`` if the value is missing."""
+        """Returns one of the choices; ``default`` if the value is missing or invalid."""
         value = self.get(name, default)
         if any(value == choice and type(value) is type(choice) for choice in choices):
             return value
@@ -105,5 +112,5 @@ class ObjectReader:
         return default
 
     def report(self, name: str, expected: str, value: object) -> None:
-        """Adds a problem."""
+        """Adds a problem with ``value``."""
         self.problems.append(Problem(name, expected, repr(value)))

@@ -1,4 +1,4 @@
-"""The images of a finished shard of a labelled data set: records and text read side by side."""
+"""Reads the images of a finished shard: records and text together."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,24 +19,25 @@ from ovocr.dataset.text import StoredText, read_texts
 class LabelledImage:
     """One input image of a shard.
 
-    place: among the images of its source, from 0. record_id: in the .rec; None without a record.
-    read: its text, or the outcome of an image that could not be read.
+    position: index among the images of its source, from 0.
+    record_id: id of its record; None if it has no record.
+    read: its text, or the outcome if it is quarantined.
     """
 
-    place: int
+    position: int
     key: str
     record_id: int | None
     read: StoredText | Outcome
 
 
 def read_labelled_images(data_set: LabelledDataSet, number: int) -> Iterator[LabelledImage]:
-    """Yields the images of a finished shard in the order of their source; holds a few in memory.
+    """Yields the images of a finished shard in the order of the source; keeps a few in memory.
 
-    Raises OvocrError, naming the file, if a file of the shard cannot be read or does not fit the others.
+    Raises OvocrError, naming the file, if a file of the shard cannot be read or does not match the others.
     """
     texts = read_texts(data_set.ocr_path(number))
     path = data_set.records_path(number)
-    for place, row in enumerate(_read_rows(path)):
+    for position, row in enumerate(_read_rows(path)):
         if row["status"] == Status.QUARANTINED:
             read: StoredText | Outcome = _quarantine(path, row)
         else:
@@ -44,16 +45,15 @@ def read_labelled_images(data_set: LabelledDataSet, number: int) -> Iterator[Lab
             if text is None or text[0] != row["key"]:
                 raise text_mismatch(data_set, number)
             read = text[1]
-        yield LabelledImage(place=place, key=row["key"], record_id=row["record_id"], read=read)
+        yield LabelledImage(position=position, key=row["key"], record_id=row["record_id"], read=read)
     if next(texts, None) is not None:
         raise text_mismatch(data_set, number)
 
 
 def text_mismatch(data_set: LabelledDataSet, number: int) -> OvocrError:
-    """Returns the error for texts and records of different images."""
+    """Returns the error for a shard whose texts and records list different images."""
     return OvocrError(
-        f"{data_set.ocr_path(number)}: does not list the images of {data_set.records_path(number)}; "
-        "put both back as `ovocr build-labels` wrote them"
+        f"{data_set.ocr_path(number)}: does not list the images of {data_set.records_path(number)}; restore both files"
     )
 
 
@@ -67,6 +67,5 @@ def _quarantine(path: Path, row: dict[str, Any]) -> Outcome:
         return quarantined(Reason(row["reason"]), row["detail"] or "")
     except ValueError:
         raise OvocrError(
-            f"{path}: this version of ovocr does not know the reason {for_terminal(str(row['reason']))}; use the "
-            "version that wrote the file"
+            f"{path}: unknown reason {for_terminal(str(row['reason']))}; use the version of ovocr that wrote the file"
         ) from None

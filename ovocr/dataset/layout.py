@@ -20,15 +20,17 @@ _SHARD_FILE = re.compile(r"([0-9]{5,9})(\.[a-z]+)")
 class LabelledDataSet:
     """A folder with manifest.json, vocab.txt and, for each shard, files in rec/, ocr/, records/ and stats/.
 
-    A packed data set has neither vocab.txt nor ocr/. A shard is finished when its file in stats/ exists: it is written
-    last. url: of the data set in an object store, if the folder holds a part of one.
+    A packed data set has neither vocab.txt nor ocr/. A shard is finished if its file in stats/ exists, because that
+    file is written last.
+
+    root: the folder. url: URL of the data set, if it is in an object store and the folder contains a part of it.
     """
 
     root: Path
     url: str | None = None
 
     def __str__(self) -> str:
-        """Returns its name in messages."""
+        """Returns the data set's name in messages."""
         return self.url or str(self.root)
 
     @classmethod
@@ -36,64 +38,64 @@ class LabelledDataSet:
         """Returns the data set in ``root``. Raises OvocrError if the folder has no manifest."""
         data_set = cls(Path(root))
         if not data_set.manifest_path.is_file():
-            raise OvocrError(f"{root}: not a labelled data set (no {_MANIFEST}); make one with `ovocr build-labels`")
+            raise OvocrError(f"{root}: not a labelled data set (no {_MANIFEST}); create one with `ovocr build-labels`")
         return data_set
 
     @property
     def manifest_path(self) -> Path:
-        """Configuration and shard list, JSON."""
+        """Path of the manifest."""
         return self.root / _MANIFEST
 
     @property
     def vocabulary_path(self) -> Path:
-        """The vocabulary of the class ids: a copy, so that the data set can be read anywhere."""
+        """Path of the vocabulary. It is a copy, so the data set does not depend on other files."""
         return self.root / "vocab.txt"
 
     @property
     def frequencies_path(self) -> Path:
-        """The number of images with each word, a copy, if the policy is idf."""
+        """Path of the word frequencies, a copy. The file exists only if the policy is idf."""
         return self.root / "frequencies.tsv"
 
     def word_files(self) -> list[Path]:
-        """Returns the paths of vocabulary and frequencies; a file's description comes before the file."""
+        """Returns the paths of vocabulary and frequencies. The vocabulary's description precedes the vocabulary."""
         words = self.vocabulary_path
         return [words.with_name(f"{words.name}.json"), words, self.frequencies_path]
 
     def rec_prefix(self, shard: int) -> Path:
-        """The shard's records without the ending: .rec, and .idx for the index."""
+        """Returns the path of the shard's .rec and .idx without the suffix."""
         return self.root / "rec" / f"{shard:05d}"
 
     def ocr_path(self, shard: int) -> Path:
-        """The lines of the shard's images that were read, Parquet."""
+        """Returns the path of the table with the text of the shard's images."""
         return self.root / "ocr" / f"{shard:05d}.parquet"
 
     def records_path(self, shard: int) -> Path:
-        """The outcome of each image of the shard, Parquet."""
+        """Returns the path of the table with the outcome of each image of the shard."""
         return self.root / "records" / f"{shard:05d}.parquet"
 
     def stats_path(self, shard: int) -> Path:
-        """The shard's statistics, JSON; they exist if the shard is finished."""
+        """Returns the path of the shard's statistics. The file exists if the shard is finished."""
         return self.root / "stats" / f"{shard:05d}.json"
 
     def lock_path(self, shard: int) -> Path:
-        """The lock of the process that writes the shard."""
+        """Returns the path of the lock file that a process holds while it writes the shard."""
         return self.root / "stats" / f".{shard:05d}.lock"
 
     def data_files(self, shard: int, *, with_text: bool) -> dict[str, Path]:
-        """Returns the paths of the shard's files by their names in its statistics; these are left out."""
+        """Maps the names in the shard's statistics to the paths of its files. The statistics are not included."""
         prefix = self.rec_prefix(shard)
         paths = {"rec": prefix.with_suffix(".rec"), "idx": prefix.with_suffix(".idx")}
         paths |= {"ocr": self.ocr_path(shard), "records": self.records_path(shard)}
         return {name: paths[name] for name in data_file_names(with_text)}
 
     def shard_files(self) -> Iterator[Path]:
-        """Yields the files of finished and unfinished shards."""
+        """Yields the files of all shards, finished or not."""
         for folder, suffixes in _SUFFIXES.items():
             for suffix in suffixes:
                 yield from self.root.glob(f"{folder}/[0-9]*{suffix}")
 
     def finished_shards(self, count: int | None = None) -> list[int]:
-        """Returns the numbers of the finished shards, in order; only numbers below ``count`` if it is given."""
+        """Returns the numbers of the finished shards, in order. count: only numbers below it, if given."""
         if count is not None:
             return [number for number in range(count) if os.path.lexists(self.stats_path(number))]
         return sorted(int(path.stem) for path in (self.root / "stats").glob("[0-9]*.json"))
@@ -112,7 +114,7 @@ RELATIVE = LabelledDataSet(Path())
 
 
 def shard_number(folder: str, name: str, *, with_text: bool) -> int | None:
-    """Returns the number of the shard that a file in one of FOLDERS belongs to; None if the name is another one."""
+    """Returns the shard number in the name of a file in one of FOLDERS; None if it is not the name of a shard file."""
     match = _SHARD_FILE.fullmatch(name)
     if match is None or match[2] not in _SUFFIXES[folder] or (folder == "ocr" and not with_text):
         return None
@@ -121,7 +123,7 @@ def shard_number(folder: str, name: str, *, with_text: bool) -> int | None:
 
 
 def is_inside_data_set(path: Path) -> bool:
-    """Returns True for a file's path in a data set's folder or in one of its FOLDERS."""
+    """Returns True if the file is in a data set's folder or in one of its FOLDERS."""
     folder = path.absolute().parent
     root = folder.parent if folder.name in FOLDERS else folder
     return LabelledDataSet(root).manifest_path.is_file()

@@ -9,7 +9,7 @@ SCORE_DECIMALS = 4
 
 @dataclass(frozen=True)
 class Line:
-    """A line of text. score: 0 to 1, 4 decimals. box: in pixels of the stored image, 2 decimals."""
+    """A line of text. score: 0 to 1, 4 decimals. box: corners in pixels of the stored image, 2 decimals."""
 
     text: str
     score: float

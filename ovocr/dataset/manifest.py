@@ -1,4 +1,4 @@
-"""The manifest of a data set: the configuration that its bytes depend on, beside the input."""
+"""The manifest of a data set: the configuration that, with the input, determines the data set's bytes."""
 
 import json
 from dataclasses import dataclass, fields
@@ -20,12 +20,12 @@ _MAX_SIZE = 2**63
 
 @dataclass(frozen=True, kw_only=True)
 class TagPolicy:
-    """How the words of an image take its tag slots.
+    """The rule that fills an image's slots with its words.
 
-    tags: slots of an image.
-    seed: chooses among the words of an image that has more words than slots.
-    weighting: "uniform" gives each word the same chance, "idf" weights it by its inverse document frequency.
-    repeats: a word takes part as often as it stands in the image, not once.
+    tags: number of slots per image.
+    seed: seed that selects words if an image has more words than slots.
+    weighting: "uniform" gives all words the same chance; "idf" weights them by inverse document frequency.
+    repeats: count a word as often as it occurs in the image instead of once.
     """
 
     tags: int
@@ -34,17 +34,17 @@ class TagPolicy:
     repeats: bool = False
 
     def describe(self) -> dict[str, Any]:
-        """Returns the options of the manifest beside tags and seed; defaults are left out."""
+        """Returns the manifest's options except tags and seed; defaults are left out."""
         weighting = {} if self.weighting == UNIFORM else {"policy": self.weighting}
         return {**weighting, **({"repeats": True} if self.repeats else {})}
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShardEntry:
-    """Identifies an input shard: with another size, or other names, it is another source.
+    """Identifies an input shard. A source with a different size or different names is a different source.
 
-    source: path or URL as given. kind: one of SOURCE_KINDS. size: bytes of the source file, if known.
-    start, stop: place of a folder's shard in the sorted list of images. names_sha256: hash of the images' names.
+    source: path or URL as given. kind: one of SOURCE_KINDS. size: size of the source file in bytes, if known.
+    start, stop: range of a folder's sorted images that the shard contains. names_sha256: hash of the images' names.
     """
 
     source: str
@@ -55,7 +55,7 @@ class ShardEntry:
     names_sha256: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the entry of the manifest, also the first values of the shard's statistics."""
+        """Returns the manifest's entry. The shard's statistics begin with the same values."""
         if self.start is None:
             return {"source": self.source, "kind": self.kind, "size": self.size}
         content = {"start": self.start, "stop": self.stop, "names_sha256": self.names_sha256}
@@ -63,21 +63,23 @@ class ShardEntry:
 
     @classmethod
     def parse(cls, data: object) -> "ShardEntry | None":
-        """Returns the entry in a JSON object, or None if a value is missing or wrong."""
+        """Returns the entry in a JSON object; None if a value is missing or invalid."""
         if not isinstance(data, dict):
             return None
         values: dict[str, Any] = {field.name: data.get(field.name) for field in fields(cls)}
-        sound = isinstance(values["source"], str) and values["kind"] in SOURCE_KINDS
-        sound &= all(is_count(data.get(name, 0)) for name in ("start", "stop"))
-        sound &= values["size"] is None or is_count(values["size"])
-        return cls(**values) if sound else None
+        valid = isinstance(values["source"], str) and values["kind"] in SOURCE_KINDS
+        valid &= all(is_count(data.get(name, 0)) for name in ("start", "stop"))
+        valid &= values["size"] is None or is_count(values["size"])
+        return cls(**values) if valid else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class WordsEntry:
-    """The words of a labelled data set. size, sha256: of the vocabulary. segmentation: rules that cut lines into words.
+    """The words of a labelled data set.
 
-    frequencies: describes the word frequencies; None unless the policy uses them.
+    size: number of words in the vocabulary. sha256: hash of the vocabulary.
+    segmentation: rules that cut lines into words.
+    frequencies: description of the word frequencies; None if the policy does not use them.
     """
 
     size: int
@@ -86,7 +88,7 @@ class WordsEntry:
     frequencies: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the values of the manifest."""
+        """Returns the manifest's values."""
         frequencies = {} if self.frequencies is None else {"frequencies": self.frequencies}
         vocabulary = {"size": self.size, "sha256": self.sha256}
         return {"vocabulary": vocabulary, "segmentation": self.segmentation, **frequencies}
@@ -94,7 +96,10 @@ class WordsEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class TableEntry:
-    """The table of class ids of a packed data set. key_column, label_columns: names of its columns."""
+    """The table of class ids of a packed data set.
+
+    num_classes: number of classes. sha256: hash of the table. key_column, label_columns: names of its columns.
+    """
 
     num_classes: int
     sha256: str
@@ -104,13 +109,14 @@ class TableEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """Holds no times, no places and nothing about the machines that did the work.
+    """The configuration of a data set. It contains no times, no folders and no properties of machines.
 
-    policy: how tags take the slots; only the number of slots counts for a packed data set.
-    shard_size: images in a shard made from a folder. max_pixels: of an image.
-    versions: of the packages that the bytes depend on.
-    words, engine: of a labelled data set. table: of a packed one.
-    relabelled: of a data set written by relabel: hash of the old manifest, and its versions.
+    policy: rule that fills the slots. A packed data set uses only its number of slots.
+    shard_size: number of images per shard of a folder. max_pixels: maximum number of pixels of an image.
+    versions: versions of the packages that affect the bytes.
+    words, engine: words and engine of a labelled data set; None in a packed one.
+    table: table of class ids of a packed data set; None in a labelled one.
+    relabelled: hash and versions of the old manifest, if `ovocr relabel` wrote the data set.
     """
 
     policy: TagPolicy
@@ -125,12 +131,12 @@ class Manifest:
 
     @property
     def has_text(self) -> bool:
-        """False for a packed data set: it has no lines, no words, no boxes and no vocabulary."""
+        """True for a labelled data set; a packed one has no lines, words, boxes or vocabulary."""
         return self.words is not None
 
     @property
     def num_classes(self) -> int:
-        """Class ids are below it."""
+        """Number of classes; class ids are less."""
         if self.table is not None:
             return self.table.num_classes
         assert self.words is not None
@@ -169,12 +175,12 @@ class Manifest:
         }
 
     def write(self, path: Path) -> None:
-        """Writes the file, complete or not at all. Raises OSError."""
+        """Writes the file atomically. Raises OSError."""
         write_text(path, json.dumps(self.to_json(), ensure_ascii=False, indent=2) + "\n")
 
     @classmethod
     def parse(cls, data: dict[str, Any]) -> "tuple[Manifest, list[Problem]]":
-        """Returns the manifest and everything that is wrong with it; values that are wrong are replaced."""
+        """Returns the manifest and its problems. Invalid values are replaced by valid ones."""
         reader = ObjectReader(data)
         reader.choice("format", None, (FORMAT,))
         for name in ("options", "versions"):
@@ -200,7 +206,7 @@ class Manifest:
 
     @classmethod
     def read(cls, path: Path) -> "Manifest":
-        """Reads the file. Raises OvocrError, naming the first value that is wrong."""
+        """Reads the file. Raises OvocrError that names the first invalid value."""
         manifest, problems = cls.parse(read_object(path))
         if not problems:
             return manifest
@@ -240,7 +246,7 @@ def _parse_shards(reader: ObjectReader) -> tuple[ShardEntry, ...]:
     for number, data in enumerate(reader.typed("shards", list, "a list")):
         entry = ShardEntry.parse(data)
         if entry is None:
-            reader.report(f"shards[{number}]", f"source, kind ({', '.join(SOURCE_KINDS)}) and place", data)
+            reader.report(f"shards[{number}]", f"source, kind ({', '.join(SOURCE_KINDS)}) and size or range", data)
         else:
             shards.append(entry)
     return tuple(shards)

@@ -1,4 +1,4 @@
-"""The result for one image, before it is written. Imports no package that only workers need."""
+"""The result for one image. This module imports no package that only workers need."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,10 @@ from ovocr.dataset.reasons import Reason
 
 
 class Status(str, Enum):
-    """ok: the image has a record. dropped: it was read and has no label. quarantined: it could not be read."""
+    """The status of an image.
+
+    ok: the image has a record. dropped: it was read but has no labels. quarantined: it could not be read.
+    """
 
     OK = "ok"
     DROPPED = "dropped"
@@ -19,9 +22,10 @@ class Status(str, Enum):
 
 @dataclass(frozen=True)
 class Tag:
-    """A class id of an image. line: index of the first line with its word. box: interpolated along the line.
+    """A class id of an image.
 
-    Line and box are None in a packed data set.
+    line: index of the first line that contains the word. box: box of the word, interpolated along the line.
+    Both are None in a packed data set.
     """
 
     id: int
@@ -33,10 +37,11 @@ class Tag:
 class Outcome:
     """The result for one image.
 
-    jpeg, slots: of the record, if the image is ok.
-    width, height, lines: of the stored image, if the image was read.
-    words_found, words_in_vocabulary: with repeats.
-    tags: distinct class ids in reading order, or in the order of the table of a packed data set.
+    detail: explanation of the reason.
+    jpeg: the stored image, if the image is ok. slots: class ids in the record's slots, if the image is ok.
+    width, height: size of the stored image in pixels, if the image was read. lines: its lines.
+    words_found, words_in_vocabulary: numbers of words, counting repeats.
+    tags: distinct class ids, in reading order or in the order of the packed table.
     """
 
     status: Status

@@ -1,10 +1,10 @@
-"""Codes that say why an image has no record; records and statistics hold them."""
+"""Codes for the reasons why an image has no record. Records and statistics contain them."""
 
 from enum import Enum
 
 
 class Reason(str, Enum):
-    """The codes; docs/labelling.md and docs/packing.md explain them."""
+    """The codes. docs/labelling.md and docs/packing.md explain them."""
 
     # Quarantined: the image could not be read.
     EMPTY = "empty"
@@ -20,17 +20,17 @@ class Reason(str, Enum):
     ENGINE_ERROR = "engine-error"
     TIMEOUT = "timeout"
     WORKER_DIED = "worker-died"
-    # Dropped: the image was read and has no label.
+    # Dropped: the image was read but has no labels.
     NO_TEXT = "no-text"
     NO_WORD_IN_VOCABULARY = "no-word-in-vocabulary"
-    # Dropped: relabelling found tags, but the image cannot be read from its source again.
+    # Dropped: relabelling found tags, but the image could not be read from its source.
     SOURCE_OUT_OF_REACH = "source-out-of-reach"
     # Dropped: the table of class ids has no row for the image.
     NO_LABELS = "no-labels"
 
     @property
     def drops(self) -> bool:
-        """True if an image with this reason is dropped, False if it is quarantined."""
+        """True if images with this reason are dropped, False if they are quarantined."""
         return self in _DROPPING
 
 
@@ -38,7 +38,7 @@ _DROPPING = frozenset({Reason.NO_TEXT, Reason.NO_WORD_IN_VOCABULARY, Reason.SOUR
 
 
 class QuarantinedError(Exception):
-    """An image cannot be used. reason: the code. detail: words for a person."""
+    """An image cannot be used. reason: the code. detail: explanation for the user."""
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(f"{reason.value}: {detail}")

@@ -1,4 +1,4 @@
-"""Whole columns of a shard's records: keys, statuses, and the class ids and boxes of tags."""
+"""Reads columns of a shard's records: keys, statuses, and the class ids and boxes of tags."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,9 +18,10 @@ _CORNERS = 8
 
 
 class TagColumns(NamedTuple):
-    """The tags of a shard's records. ends: int64 [N], where each record's tags end among all tags.
+    """The tags of N records, concatenated.
 
-    ids: int32 [M], class ids. boxes: float32 [M, 8], x1, y1 .. x4, y4 in pixels.
+    ends: int64 [N], end offset of each record's tags. ids: int32 [M], class ids.
+    boxes: float32 [M, 8], x1, y1 .. x4, y4 in pixels.
     """
 
     ends: npt.NDArray[np.int64]
@@ -34,10 +35,10 @@ def read_keys(path: Path) -> Iterator[pa.Array]:
         yield batch.column("key")
 
 
-def find_places(
+def find_positions(
     path: Path, *, with_text: bool, status: str | None = None, keys: Sequence[str] = (), class_id: int | None = None
 ) -> list[int]:
-    """Returns the places of the rows that meet all conditions that are given. Raises TableError."""
+    """Returns the positions of the rows that meet all given conditions. Raises TableError."""
     names = ["status", *(["key"] if keys else []), *([] if class_id is None else ["tags"])]
     rows = read_columns(path, records_schema(with_text), names)
     matches = np.ones(rows.num_rows, bool)
@@ -54,16 +55,19 @@ def find_places(
     return np.flatnonzero(matches).tolist()
 
 
-def find_text_places(path: Path, places: Sequence[int]) -> dict[int, int]:
-    """Returns, for each image at ``places`` that was read, the place of its row of text. Raises TableError."""
+def find_text_positions(path: Path, positions: Sequence[int]) -> dict[int, int]:
+    """Maps the positions of images that were read to the positions of their rows of text. Raises TableError.
+
+    positions: positions of images in the records; images that were not read are left out.
+    """
     status = read_columns(path, RECORDS, ["status"])["status"]
     was_read = _booleans(pc.not_equal(status, Status.QUARANTINED.value))
     before: npt.NDArray[np.int64] = np.cumsum(was_read) - was_read
-    return {place: int(before[place]) for place in places if was_read[place]}
+    return {position: int(before[position]) for position in positions if was_read[position]}
 
 
 def find_image(path: Path, record_id: int) -> tuple[str, str] | None:
-    """Returns source and key of a record's image; None if no row has the record. Raises TableError."""
+    """Returns source and key of a record's image; None if there is no such record. Raises TableError."""
     rows = read_columns(path, RECORDS, ["source", "key", "record_id"])
     found = rows.filter(pc.equal(rows["record_id"], record_id)).to_pylist()
     return (found[0]["source"], found[0]["key"]) if found else None
@@ -80,7 +84,7 @@ def count_class_ids(path: Path) -> npt.NDArray[np.int64]:
 def read_tags(path: Path) -> TagColumns:
     """Returns the tags of the shard's records with their boxes, in the order of record ids.
 
-    Raises OvocrError if the file cannot be read, has no boxes, or its record ids do not count from 0.
+    Raises OvocrError if the file cannot be read, a tag has no box, or record ids are not contiguous from 0.
     """
     with open_table(path) as file:
         rows = file.read(columns=["record_id", "tags"]).combine_chunks()
@@ -92,12 +96,12 @@ def read_tags(path: Path) -> TagColumns:
         ids = flat.field("id").to_numpy(zero_copy_only=False).astype(np.int32)
         ends = np.cumsum(tags.value_lengths().to_numpy(zero_copy_only=False), dtype=np.int64)
     if len(boxes) != _CORNERS * len(ids):
-        raise OvocrError(f"{path}: has tags without boxes, so a crop cannot tell which are in it; leave the crop out")
+        raise OvocrError(f"{path}: contains tags without boxes, which crops need; disable crops")
     if not np.array_equal(record_ids, np.arange(len(record_ids))):
-        raise OvocrError(f"{path}: its record ids do not count from 0; run `ovocr verify` to see all damage")
+        raise OvocrError(f"{path}: record ids are not contiguous from 0; run `ovocr verify`")
     return TagColumns(ends, ids, boxes.reshape(-1, _CORNERS))
 
 
 def _booleans(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bool_]:
-    """Returns False for nulls."""
+    """Returns a Boolean array; nulls become False."""
     return np.asarray(pc.fill_null(column, False).to_numpy(zero_copy_only=False), bool)

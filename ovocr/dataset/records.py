@@ -1,4 +1,4 @@
-"""The rows of a shard's records: the outcome of each image of the input."""
+"""Reads and writes rows of a shard's records: the outcome of each input image."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,22 +11,22 @@ import pyarrow.compute as pc
 from ovocr.base.escape import as_text
 from ovocr.dataset.outcome import Outcome, Status, Tag
 from ovocr.dataset.schemas import RECORDS, records_schema
-from ovocr.dataset.statistics import ShardCounts
+from ovocr.dataset.statistics import STATUSES, ShardCounts
 from ovocr.dataset.tables import open_table, read_batches, read_rows
 
 _SHOWN_CHARACTERS = 80
-_STATUS_COUNTS = {Status.OK: "ok", Status.DROPPED: "dropped", Status.QUARANTINED: "quarantined"}
 _WORD_COUNTS = ("words_found", "words_in_vocabulary")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecordRow:
-    """The row of one image. place: of the row, from 0. record_id: in the .rec; None without a record.
+    """The row of one image.
 
-    words_found, words_in_vocabulary: None in a packed data set. tags: boxes as stored, not rounded.
+    position: index of the row, from 0. record_id: id of the image's record; None if it has no record.
+    words_found, words_in_vocabulary: None in a packed data set. tags: their boxes are not rounded.
     """
 
-    place: int
+    position: int
     source: str
     key: str
     status: str
@@ -39,18 +39,18 @@ class RecordRow:
 
     @property
     def name(self) -> str:
-        """Returns the row's number and key, for messages."""
-        return f"row {named(self.place, self.key)}"
+        """The row's position and key, for messages."""
+        return f"row {named(self.position, self.key)}"
 
     @property
     def was_read(self) -> bool:
-        """Returns True if the image has a row of text."""
+        """True if the image was read, so it has a row of text."""
         return self.status in (Status.OK, Status.DROPPED)
 
 
 @dataclass(frozen=True)
 class WordsRow:
-    """The words of one image. class_ids: distinct."""
+    """The words of one image. class_ids: distinct class ids."""
 
     status: str
     words_found: int
@@ -59,12 +59,12 @@ class WordsRow:
 
 
 def named(number: int, key: str) -> str:
-    """Returns a number and a key, which is cut if it is long."""
+    """Returns the number with the key in brackets; a long key is cut."""
     return f"{number} ({key if len(key) <= _SHOWN_CHARACTERS else key[: _SHOWN_CHARACTERS - 3] + '...'})"
 
 
 def record_to_row(source: str, key: str, outcome: Outcome, record_id: int) -> dict[str, Any]:
-    """Returns the row of an image. record_id: of its record, if the image gets one."""
+    """Returns the row of an image. record_id: id of its record; ignored if the image is not ok."""
     return {
         "source": source,
         "key": key,
@@ -78,26 +78,26 @@ def record_to_row(source: str, key: str, outcome: Outcome, record_id: int) -> di
     }
 
 
-def parse_records(rows: pa.RecordBatch | pa.Table, places: Sequence[int]) -> Iterator[RecordRow]:
-    """Yields rows whose nulls have been checked. places: of the rows."""
-    for place, row in zip(places, rows.to_pylist(), strict=True):
+def parse_records(rows: pa.RecordBatch | pa.Table, positions: Sequence[int]) -> Iterator[RecordRow]:
+    """Yields the rows, whose nulls have been checked. positions: positions of the rows."""
+    for position, row in zip(positions, rows.to_pylist(), strict=True):
         tags = [Tag(tag["id"], tag.get("line"), tuple(tag["box"]) if "box" in tag else None) for tag in row["tags"]]
         yield RecordRow(
-            place=place,
+            position=position,
             **{name: row[name] for name in ("source", "key", "status", "reason", "detail", "record_id")},
             **{name: row.get(name) for name in _WORD_COUNTS},
             tags=tags,
         )
 
 
-def read_records(path: Path, places: Sequence[int], *, with_text: bool) -> list[RecordRow]:
-    """Returns the rows at ``places``, ascending; reads only their row groups. Raises TableError."""
-    return list(parse_records(read_rows(path, records_schema(with_text), places), places))
+def read_records(path: Path, positions: Sequence[int], *, with_text: bool) -> list[RecordRow]:
+    """Returns the rows at the ascending ``positions``; reads only their row groups. Raises TableError."""
+    return list(parse_records(read_rows(path, records_schema(with_text), positions), positions))
 
 
 def find_records(path: Path, key: str, *, with_text: bool) -> list[RecordRow]:
-    """Returns the rows with this key; reads all columns only of row groups that hold it. Raises TableError."""
-    places: list[int] = []
+    """Returns the rows with this key; reads all columns only of row groups that contain it. Raises TableError."""
+    positions: list[int] = []
     with open_table(path, records_schema(with_text)) as file:
         column = file.schema_arrow.get_field_index("key")
         start = 0
@@ -106,9 +106,9 @@ def find_records(path: Path, key: str, *, with_text: bool) -> list[RecordRow]:
             limits = metadata.column(column).statistics
             if limits is None or not limits.has_min_max or limits.min <= key <= limits.max:
                 keys = file.read_row_group(group, columns=["key"]).column("key")
-                places += [start + place for place in pc.indices_nonzero(pc.equal(keys, key)).to_pylist()]
+                positions += [start + position for position in pc.indices_nonzero(pc.equal(keys, key)).to_pylist()]
             start += metadata.num_rows
-    return read_records(path, places, with_text=with_text)
+    return read_records(path, positions, with_text=with_text)
 
 
 def read_words(path: Path) -> Iterator[WordsRow]:
@@ -124,11 +124,11 @@ def read_words(path: Path) -> Iterator[WordsRow]:
 
 
 def count_records(counts: ShardCounts, batch: pa.RecordBatch) -> None:
-    """Adds a batch of records to the counts, all but lines."""
+    """Adds a batch of records to the counts; lines are not counted."""
     counts.input += batch.num_rows
     for item in pc.value_counts(batch.column("status")).to_pylist():
-        name = _STATUS_COUNTS.get(item["values"])
-        if name is not None:
+        name = item["values"]
+        if name in STATUSES:
             setattr(counts, name, getattr(counts, name) + item["counts"])
     for item in pc.value_counts(batch.column("reason").drop_null()).to_pylist():
         counts.reasons[item["values"]] += item["counts"]

@@ -5,7 +5,7 @@ import pyarrow as pa
 _BOX = pa.list_(pa.float32(), 8)
 _LINE = pa.struct([("text", pa.string()), ("score", pa.float32()), ("box", _BOX)])
 _TAG = pa.struct([("id", pa.int32()), ("line", pa.int32()), ("box", _BOX)])
-# Columns in which rows may be null.
+# Columns that may contain nulls.
 NULLABLE = frozenset({"reason", "detail", "record_id"})
 
 OCR = pa.schema(
@@ -29,10 +29,10 @@ RECORDS = pa.schema(
         ("tags", pa.list_(_TAG)),
     ]
 )
-# Records of a packed data set: its tags have no lines and no boxes.
+# Records of a packed data set, whose tags have no lines and no boxes.
 PACKED_RECORDS = pa.schema([*list(RECORDS)[:6], pa.field("tags", pa.list_(pa.struct([("id", pa.int32())])))])
 
 
 def records_schema(with_text: bool) -> pa.Schema:
-    """Returns the columns of a shard's records."""
+    """Returns the schema of a shard's records."""
     return RECORDS if with_text else PACKED_RECORDS

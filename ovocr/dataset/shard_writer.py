@@ -22,11 +22,13 @@ from ovocr.recordio import RecordWriter
 
 
 class ShardWriter:
-    """Writes a shard's images in the order in which they are added; all files appear at the end, or none.
+    """Writes the images of a shard in the order in which they are added. A context manager.
 
-    The statistics come last: they mark the shard as finished, with size and hash of each of its files.
+    The files get their final names on exit, or none of them after an error. The statistics are written last and mark
+    the shard as finished; they contain the size and hash of each file.
 
-    entry: the input shard. ignored: files of the source that are no images. with_text: write the lines of the images.
+    entry: the input shard. ignored: number of files in the source that are not images.
+    with_text: write the lines of the images.
     """
 
     def __init__(
@@ -80,11 +82,11 @@ class ShardWriter:
         self.counts.add(outcome)
 
     def ignore(self) -> None:
-        """Counts an item of the source that is no image."""
+        """Counts an item of the source that is not an image."""
         self.counts.ignored += 1
 
     def _statistics(self) -> ShardStatistics:
-        """Reads the files back: the hashes are of what the file system returns."""
+        """Reads the files back, so the hashes cover what the file system returns."""
         files = self._data_set.data_files(self._number, with_text=self._with_text)
         return ShardStatistics(
             entry=self._entry,
@@ -96,7 +98,7 @@ class ShardWriter:
 
 
 def remove_leftovers(data_set: LabelledDataSet, number: int) -> None:
-    """Removes the statistics of a shard that will be written again, and the partial files of a killed run."""
+    """Removes the statistics of a shard before it is rewritten, and the partial files of a killed run."""
     stats = data_set.stats_path(number)
     stats.unlink(missing_ok=True)
     for path in (stats, *data_set.data_files(number, with_text=True).values()):

@@ -1,4 +1,4 @@
-"""The statistics of a finished shard: counts, and size and hash of each of its files."""
+"""The statistics of a finished shard: counts, and the size and hash of each file."""
 
 import hashlib
 import re
@@ -14,10 +14,10 @@ from ovocr.dataset.outcome import Outcome, Status
 
 _CHUNK_BYTES = 4 * 2**20
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_STATUSES = ("ok", "dropped", "quarantined")
-_IMAGE_COUNTS = ("input", *_STATUSES, "ignored")
+STATUSES = tuple(status.value for status in Status)
+_IMAGE_COUNTS = ("input", *STATUSES, "ignored")
 _TEXT_COUNTS = ("lines", "words_found", "words_in_vocabulary")
-# The entry's values that verification compares; size and names_sha256 are compared when the source is read.
+# Values of the entry that are compared with the manifest; size and names_sha256 are compared when a source is read.
 _COMPARED = ("source", "kind", "start", "stop")
 
 
@@ -35,10 +35,10 @@ def count_names(has_text: bool) -> tuple[str, ...]:
 class ShardCounts:
     """Counts of one shard, or sums over shards.
 
-    input: images. ignored: other files or members of the source.
-    lines, words_found, words_in_vocabulary: of the images that were read; words are counted with repeats.
-    tags: distinct class ids, summed over the images that are ok.
-    reasons: images that were dropped or quarantined for each reason.
+    input: number of images. ignored: number of other files or members in the source.
+    lines, words_found, words_in_vocabulary: numbers in the images that were read; repeated words count again.
+    tags: number of distinct class ids per image, summed over ok images.
+    reasons: maps reasons to the number of images that were dropped or quarantined.
     """
 
     input: int = 0
@@ -73,7 +73,10 @@ class ShardCounts:
         return ShardCounts(**sums)
 
     def to_json(self, *, with_text: bool = True) -> dict[str, Any]:
-        """Returns all counts; those of text only if ``with_text``. Raises ValueError if the images do not add up."""
+        """Returns the counts. Raises ValueError if ok, dropped and quarantined do not add up to the input.
+
+        with_text: include the counts of lines and words.
+        """
         if self.input != self.ok + self.dropped + self.quarantined:
             raise ValueError(f"counts do not add up: {self}")
         counts: dict[str, Any] = {name: getattr(self, name) for name in count_names(with_text)}
@@ -82,14 +85,14 @@ class ShardCounts:
 
 @dataclass(frozen=True)
 class FileDescription:
-    """Size and hash of a file. sha256: hexadecimal."""
+    """Size and hash of a file. bytes: size. sha256: hash in hexadecimal."""
 
     bytes: int
     sha256: str
 
     @classmethod
     def of(cls, path: Path) -> "FileDescription":
-        """Reads the file from front to back. Raises OSError."""
+        """Reads the whole file. Raises OSError."""
         digest = hashlib.sha256()
         size = 0
         with open(path, "rb") as file:
@@ -101,7 +104,7 @@ class FileDescription:
 
 @dataclass(frozen=True, kw_only=True)
 class ShardStatistics:
-    """What a shard's JSON file says. seconds: that writing the shard took. files: the data files by name."""
+    """The content of a shard's file in stats/. seconds: time to write the shard. files: maps names to data files."""
 
     entry: ShardEntry
     counts: ShardCounts
@@ -119,14 +122,14 @@ class ShardStatistics:
     def parse(
         cls, data: dict[str, Any], entry: ShardEntry, *, has_text: bool
     ) -> "tuple[ShardStatistics, list[Problem]]":
-        """Returns the statistics and everything that is wrong with them; values that are wrong are replaced.
+        """Returns the statistics and their problems. Invalid values are replaced by valid ones.
 
-        entry: of the shard in the manifest.
+        entry: the shard's entry in the manifest.
         """
         reader = ObjectReader(data)
         for name in _COMPARED:
-            if (promised := getattr(entry, name)) != data.get(name):
-                reader.report(name, f"{promised!r} as in manifest.json", data.get(name))
+            if (expected := getattr(entry, name)) != data.get(name):
+                reader.report(name, f"{expected!r} (from manifest.json)", data.get(name))
         counts = _parse_counts(reader, has_text)
         statistics = cls(
             entry=entry,
@@ -139,7 +142,7 @@ class ShardStatistics:
 
 
 def read_counts(path: Path) -> ShardCounts:
-    """Reads the counts of a finished shard. Raises DamagedFileError, naming the first count that is wrong."""
+    """Reads the counts of a finished shard. Raises DamagedFileError that names the first invalid count."""
     data = read_object(path)
     reader = ObjectReader(data)
     counts = _parse_counts(reader, any(name in data for name in _TEXT_COUNTS))
@@ -150,9 +153,9 @@ def read_counts(path: Path) -> ShardCounts:
 
 def _parse_counts(reader: ObjectReader, has_text: bool) -> ShardCounts:
     counts = {name: reader.number(name, 0) for name in count_names(has_text)}
-    parts = [counts[name] for name in _STATUSES]
+    parts = [counts[name] for name in STATUSES]
     if sum(parts) != counts["input"] and not any(problem.name in counts for problem in reader.problems):
-        reader.report(" + ".join(_STATUSES), f"{counts['input']}, the input", sum(parts))
+        reader.report(" + ".join(STATUSES), f"{counts['input']} (input)", sum(parts))
     reasons = reader.typed("reasons", dict, "an object")
     if not all(map(is_count, reasons.values())):
         reader.report("reasons", "counts", reasons)
@@ -164,7 +167,7 @@ def _parse_files(reader: ObjectReader, has_text: bool) -> dict[str, FileDescript
     files = reader.get("files")
     names = data_file_names(has_text)
     if not isinstance(files, dict) or set(files) != set(names) or not all(map(_is_description, files.values())):
-        found = "missing" if files is None else repr(files)
+        found = "nothing" if files is None else repr(files)
         reader.problems.append(Problem("files", f"size and sha256 of {', '.join(names)}", found))
         return {}
     return {name: FileDescription(files[name]["bytes"], files[name]["sha256"]) for name in names}

@@ -1,4 +1,4 @@
-"""A data set's Parquet files: opened, read in parts and written."""
+"""Reads and writes a data set's Parquet files."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,10 +18,10 @@ _BATCH_ROWS = 256
 
 
 class TableError(OvocrError):
-    """A Parquet file of a data set cannot be read. reason: why, in one line."""
+    """A Parquet file of a data set cannot be read. reason: the cause, one line."""
 
     def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path}: cannot be read: {reason}; put the file back")
+        super().__init__(f"{path}: cannot be read: {reason}; restore the file")
         self.path = path
         self.reason = reason
 
@@ -33,7 +33,7 @@ class TableError(OvocrError):
 def open_table(path: Path, schema: pa.Schema | None = None) -> Iterator[pq.ParquetFile]:
     """Opens a file that has at least the columns of ``schema``.
 
-    Raises TableError if a column is missing or has another type, or if the block fails to read the file.
+    Raises TableError if a column is missing or has a different type, or if the block fails to read the file.
     """
     try:
         if path.exists() and not path.is_file():  # reading a pipe would block
@@ -41,7 +41,7 @@ def open_table(path: Path, schema: pa.Schema | None = None) -> Iterator[pq.Parqu
         with pq.ParquetFile(path) as file:
             for column in schema or ():
                 if file.schema_arrow.field(column.name).type != column.type:
-                    raise ValueError(f"column {column.name} has another type than {column.type}")
+                    raise ValueError(f"column {column.name} is not of type {column.type}")
             yield file
     except (OSError, pa.ArrowException, KeyError, ValueError, OverflowError) as error:
         reason = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
@@ -49,9 +49,10 @@ def open_table(path: Path, schema: pa.Schema | None = None) -> Iterator[pq.Parqu
 
 
 def read_batches(path: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-    """Yields the rows in order, a few at a time. columns: names, also of nested fields; None for all of ``schema``.
+    """Yields the rows in order, a few at a time.
 
-    Raises TableError, also for a null where ovocr writes none.
+    columns: names of columns or nested fields; None for all columns of ``schema``. Raises TableError, including for an
+    unexpected null.
     """
     with open_table(path, schema) as file:
         for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=list(columns or schema.names)):
@@ -60,25 +61,25 @@ def read_batches(path: Path, schema: pa.Schema, columns: Sequence[str] | None = 
 
 
 def read_columns(path: Path, schema: pa.Schema, names: Sequence[str]) -> pa.Table:
-    """Returns whole columns, each in one chunk. Raises TableError."""
+    """Returns the columns, each in one chunk. Raises TableError."""
     with open_table(path, pa.schema([schema.field(name) for name in names])) as file:
         return file.read(columns=list(names)).combine_chunks()
 
 
-def read_rows(path: Path, schema: pa.Schema, places: Sequence[int]) -> pa.Table:
-    """Returns the rows at ``places``, ascending from 0; reads only their row groups.
+def read_rows(path: Path, schema: pa.Schema, positions: Sequence[int]) -> pa.Table:
+    """Returns the rows at the ascending ``positions``, from 0; reads only their row groups.
 
-    Raises TableError, also if a row is missing or has a null where ovocr writes none.
+    Raises TableError, including for a missing row or an unexpected null.
     """
     with open_table(path, schema) as file:
         ends = np.cumsum([file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)])
-        if places and (not len(ends) or places[-1] >= ends[-1]):
-            raise ValueError(f"there is no row {places[-1]}")
-        groups = np.searchsorted(ends, places, side="right")
+        if positions and (not len(ends) or positions[-1] >= ends[-1]):
+            raise ValueError(f"there is no row {positions[-1]}")
+        groups = np.searchsorted(ends, positions, side="right")
         tables = [schema.empty_table()]
         for number in np.unique(groups).tolist():
             start = int(ends[number - 1]) if number else 0
-            own = [place - start for place, group in zip(places, groups, strict=True) if group == number]
+            own = [position - start for position, group in zip(positions, groups, strict=True) if group == number]
             tables.append(file.read_row_group(number, columns=schema.names).take(own).select(schema.names))
         rows = pa.concat_tables(tables).combine_chunks()
         check_nulls(rows)
@@ -86,15 +87,15 @@ def read_rows(path: Path, schema: pa.Schema, places: Sequence[int]) -> pa.Table:
 
 
 def find_null(rows: pa.RecordBatch | pa.Table) -> str:
-    """Returns the name of a column with a null, of its own or below it, where ovocr writes none; empty for none."""
+    """Returns the name of the first column with an unexpected null, nested or not; empty if there is no such column."""
     names = (name for name in rows.schema.names if name not in NULLABLE and _has_null(rows.column(name)))
     return next(names, "")
 
 
 def check_nulls(rows: pa.RecordBatch | pa.Table) -> None:
-    """Raises ValueError for a null where ovocr writes none."""
+    """Raises ValueError for an unexpected null."""
     if name := find_null(rows):
-        raise ValueError(f"a null in column {name}")
+        raise ValueError(f"column {name} contains a null")
 
 
 def _has_null(column: pa.Array | pa.ChunkedArray) -> bool:
@@ -110,9 +111,9 @@ def _has_null(column: pa.Array | pa.ChunkedArray) -> bool:
 
 
 class RowWriter:
-    """Writes rows (dictionaries) to a Parquet file in row groups of ROW_GROUP_ROWS, holding one group in memory.
+    """Writes rows (dictionaries) to a Parquet file in row groups of ROW_GROUP_ROWS; keeps one group in memory.
 
-    The bytes of the file depend on the rows alone.
+    The bytes of the file depend only on the rows.
     """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:

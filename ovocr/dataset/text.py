@@ -1,4 +1,4 @@
-"""The stored text of a data set's images: what an engine read in each."""
+"""Reads and writes the stored text of a data set's images."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,14 +21,14 @@ from ovocr.dataset.tables import read_batches, read_rows
 
 @dataclass(frozen=True)
 class TextShard:
-    """A finished shard: the folder of its data set, and its number."""
+    """A finished shard. root: folder of its data set. number: number of the shard."""
 
     root: Path
     number: int
 
     @property
     def path(self) -> Path:
-        """The Parquet file of its text."""
+        """Path of the table with its text."""
         return LabelledDataSet(self.root).ocr_path(self.number)
 
     def __str__(self) -> str:
@@ -37,7 +37,7 @@ class TextShard:
 
 @dataclass(frozen=True)
 class ImageText:
-    """The text of one image. key: of the image in its source. lines: in reading order; empty without text."""
+    """The text of one image. key: the image's key. lines: lines in reading order."""
 
     key: str
     lines: list[str]
@@ -45,7 +45,7 @@ class ImageText:
 
 @dataclass(frozen=True, kw_only=True)
 class StoredText:
-    """The text of one image with boxes. width, height: of the stored image, in pixels."""
+    """The text of one image with boxes. width, height: size of the stored image in pixels."""
 
     width: int
     height: int
@@ -55,20 +55,20 @@ class StoredText:
 def find_shards(roots: Iterable[Path]) -> list[TextShard]:
     """Returns the finished shards of labelled data sets, in order.
 
-    Raises OvocrError if a root is no data set, is packed, has no finished shard, or is named twice.
+    Raises OvocrError if a root is not a data set, is packed, has no finished shard, or is given twice.
     """
     shards: list[TextShard] = []
     seen: set[Path] = set()
     for root in roots:
         data_set = LabelledDataSet.open(root)
         if root.resolve() in seen:
-            raise OvocrError(f"{root}: named twice; its words would be counted twice")
+            raise OvocrError(f"{root}: given twice; its words would be counted twice")
         seen.add(root.resolve())
         if not data_set.manifest().has_text:
-            raise OvocrError(f"{root}: packed with class ids from a table, it has no text; use `ovocr build-labels`")
+            raise OvocrError(f"{root}: a packed data set has no text; use `ovocr build-labels`")
         finished = data_set.finished_shards()
         if not finished:
-            raise OvocrError(f"{root}: no finished shard yet; let `ovocr build-labels` finish one")
+            raise OvocrError(f"{root}: no finished shard yet; finish one with `ovocr build-labels`")
         shards += [TextShard(data_set.root, number) for number in finished]
     return shards
 
@@ -84,7 +84,7 @@ def text_to_row(key: str, outcome: Outcome) -> dict[str, Any]:
 
 
 def read_images(shard: TextShard) -> Iterator[ImageText]:
-    """Yields the text of each image of a shard, in order; holds a few in memory. Raises TableError."""
+    """Yields the text of each image of a shard, in order; keeps a few in memory. Raises TableError."""
     for batch in read_batches(shard.path, OCR, ["key", "lines.list.element.text"]):
         lines = batch.column("lines")
         texts = iter(lines.flatten().field("text").to_pylist())
@@ -94,18 +94,18 @@ def read_images(shard: TextShard) -> Iterator[ImageText]:
 
 
 def read_texts(path: Path) -> Iterator[tuple[str, StoredText]]:
-    """Yields key and text of each image that was read, in order; holds a few in memory. Raises TableError."""
+    """Yields key and text of each image that was read, in order; keeps a few in memory. Raises TableError."""
     for batch in read_batches(path, OCR):
         yield from parse_texts(batch)
 
 
-def read_texts_at(path: Path, places: Sequence[int]) -> list[tuple[str, StoredText]]:
-    """Returns key and text of the rows at ``places``, ascending; reads only their row groups. Raises TableError."""
-    return [text for batch in read_rows(path, OCR, places).to_batches() for text in parse_texts(batch)]
+def read_texts_at(path: Path, positions: Sequence[int]) -> list[tuple[str, StoredText]]:
+    """Returns key and text of the rows at the ascending ``positions``. Raises TableError."""
+    return [text for batch in read_rows(path, OCR, positions).to_batches() for text in parse_texts(batch)]
 
 
 def parse_texts(batch: pa.RecordBatch) -> Iterator[tuple[str, StoredText]]:
-    """Yields key and text of rows whose nulls have been checked."""
+    """Yields key and text of the rows, whose nulls have been checked."""
     keys, widths, heights = (batch.column(name).to_pylist() for name in ("key", "width", "height"))
     lines = batch.column("lines")
     all_lines = _parse_lines(lines.flatten())
@@ -134,5 +134,5 @@ def _parse_lines(column: pa.StructArray) -> list[Line]:
 
 
 def _round(column: pa.Array, decimals: int) -> npt.NDArray[np.float64]:
-    """Restores numbers that were written with fewer decimals than float32 holds."""
+    """Restores numbers that had fewer decimals than float32 stores."""
     return np.round(column.to_numpy().astype(np.float64), decimals)

@@ -68,8 +68,8 @@ def test_opening_a_folder_that_is_no_data_set(tmp_path: Path) -> None:
     with pytest.raises(OvocrError, match=r"not a labelled data set \(no manifest.json\)"):
         LabelledDataSet.open(tmp_path)
     (tmp_path / "manifest.json").write_text("[1]")
-    with pytest.raises(OvocrError, match="manifest.json: should be a JSON object, is other JSON"):
+    with pytest.raises(OvocrError, match=r"manifest.json: expected a JSON object, found \[1\]"):
         LabelledDataSet.open(tmp_path).manifest()
     (tmp_path / "manifest.json").write_text("{")
-    with pytest.raises(OvocrError, match="manifest.json: should be a JSON object, is no JSON"):
+    with pytest.raises(OvocrError, match="manifest.json: expected a JSON object, found invalid JSON"):
         LabelledDataSet.open(tmp_path).manifest()

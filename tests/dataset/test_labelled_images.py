@@ -1,4 +1,4 @@
-"""What is written of a shard's images is read back as it was."""
+"""The images of a shard are read back as they were written."""
 
 import random
 from pathlib import Path
@@ -20,7 +20,7 @@ def make_lines(draw: random.Random) -> list[Line]:
     ]
 
 
-def test_lines_come_back_with_the_numbers_that_float32_rounded(tmp_path: Path):
+def test_lines_are_read_back_with_exact_numbers(tmp_path: Path):
     draw = random.Random(0)
     images = [make_lines(draw) for _ in range(600)]
     failure = quarantined(Reason.TRUNCATED, "cut")
@@ -34,12 +34,17 @@ def test_lines_come_back_with_the_numbers_that_float32_rounded(tmp_path: Path):
             if number == 1:
                 writer.add("cut.jpg", failure)
     read = list(read_labelled_images(data_set, 3))
-    assert read[2] == LabelledImage(place=2, key="cut.jpg", record_id=None, read=failure)
+    assert read[2] == LabelledImage(position=2, key="cut.jpg", record_id=None, read=failure)
     del read[2]
     assert [image.read for image in read] == [
         StoredText(width=number, height=9, lines=lines) for number, lines in enumerate(images)
     ]
-    assert [(image.place, image.key) for image in read[:4]] == [(0, "0.jpg"), (1, "1.jpg"), (3, "2.jpg"), (4, "3.jpg")]
+    assert [(image.position, image.key) for image in read[:4]] == [
+        (0, "0.jpg"),
+        (1, "1.jpg"),
+        (3, "2.jpg"),
+        (4, "3.jpg"),
+    ]
     ids = [image.record_id for image in read]
     assert [id for id in ids if id is not None] == list(range(sum(map(bool, images))))
     assert [id is None for id in ids] == [not lines for lines in images]

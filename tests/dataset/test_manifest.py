@@ -1,4 +1,4 @@
-"""The manifest: what is written is read back, and everything that is wrong is named."""
+"""The manifest is read back as it was written, and problems are named."""
 
 import json
 from dataclasses import replace
@@ -19,7 +19,7 @@ PACKED = make_manifest(["a.tar"], num_classes=7)
 FOLDER = ShardEntry(source="images", kind="folder", start=0, stop=3, names_sha256="ab")
 
 
-def test_differences_are_named_by_their_place():
+def test_find_difference_names_the_first_different_value():
     assert find_difference({"a": [{"b": 1}]}, {"a": [{"b": 2}]}) == "a[0].b is 1 there, 2 in this run"
     assert find_difference({"a": 1}, {"a": 1, "b": 2}) == "b is None there, 2 in this run"
     assert find_difference({"a": 1, "b": 2}, {"b": 2, "a": 1}) == ""
@@ -35,13 +35,13 @@ def test_differences_are_named_by_their_place():
         replace(LABELLED, shards=(FOLDER, ShardEntry(source="s3://b/é.tar", kind="tar", size=512))),
     ],
 )
-def test_what_is_written_is_read_back(manifest: Manifest, tmp_path: Path):
+def test_written_manifest_is_read_back(manifest: Manifest, tmp_path: Path):
     manifest.write(tmp_path / "manifest.json")
     assert Manifest.read(tmp_path / "manifest.json") == manifest
     assert json.loads((tmp_path / "manifest.json").read_text()) == manifest.to_json()
 
 
-def test_the_order_of_values_is_the_one_of_the_file_format():
+def test_order_of_keys_follows_the_file_format():
     policy = TagPolicy(tags=3, seed=9, weighting=IDF, repeats=True)
     labelled = replace(LABELLED, policy=policy, relabelled={}, shards=(FOLDER,)).to_json()
     assert list(labelled) == [
@@ -55,18 +55,18 @@ def test_the_order_of_values_is_the_one_of_the_file_format():
     assert list(packed["shards"][0]) == ["source", "kind", "size"]
 
 
-def test_packed_and_labelled_data_sets_differ_in_classes_and_command():
+def test_properties_of_labelled_and_packed_data_sets():
     assert (LABELLED.has_text, LABELLED.num_classes, LABELLED.command) == (True, 2, "build-labels")
     assert (PACKED.has_text, PACKED.num_classes, PACKED.command) == (False, 7, "pack-labels")
     assert replace(LABELLED, relabelled={}).command == "relabel"
 
 
-def test_unknown_values_are_ignored():
+def test_unknown_keys_are_ignored():
     manifest, problems = Manifest.parse({**LABELLED.to_json(), "later": 1})
     assert (manifest, problems) == (LABELLED, [])
 
 
-def test_all_problems_are_collected():
+def test_parse_collects_all_problems():
     data = LABELLED.to_json()
     data["options"] = {**data["options"], "tags": True, "policy": "rare", "seed": -1}
     data["shards"] = [*data["shards"], {"source": "x", "kind": "zip"}, 3]
@@ -81,12 +81,12 @@ def test_all_problems_are_collected():
     ("change", "message"),
     [
         ({"format": FORMAT + 1}, f"manifest.json: format {FORMAT + 1}; this version of ovocr reads format {FORMAT}"),
-        ({"vocabulary": {"size": 0, "sha256": ""}}, "manifest.json: vocabulary.size: should be a whole number from 1"),
-        ({"labels": {"sha256": "0"}}, "manifest.json: options.label_columns: should be a list, is None"),
-        ({"shards": "\n" * 9}, r"manifest.json: shards: should be a list, is '\\n\\n"),
+        ({"vocabulary": {"size": 0, "sha256": ""}}, "manifest.json: vocabulary.size: expected a whole number from 1"),
+        ({"labels": {"sha256": "0"}}, "manifest.json: options.label_columns: expected a list, found None"),
+        ({"shards": "\n" * 9}, r"manifest.json: shards: expected a list, found '\\n\\n"),
     ],
 )
-def test_reading_names_the_first_problem_in_one_line(tmp_path: Path, change: dict[str, Any], message: str):
+def test_read_names_the_first_problem_in_one_line(tmp_path: Path, change: dict[str, Any], message: str):
     path = tmp_path / "manifest.json"
     path.write_text(json.dumps({**LABELLED.to_json(), "num_classes": 2, **change}))
     with pytest.raises(OvocrError, match=message) as caught:

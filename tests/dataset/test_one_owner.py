@@ -10,12 +10,12 @@ from ovocr.dataset.layout import FOLDERS, RELATIVE
 from ovocr.dataset.schemas import OCR, PACKED_RECORDS, RECORDS
 
 PACKAGE = Path(__file__).resolve().parents[2] / "ovocr"
-# Read other Parquet files: sources, tables of class ids, and files of counted words.
+# These modules read other Parquet files: sources, tables of class ids, and counted words.
 OTHER_PARQUET = ("labelgen/sources", "labelgen/label_tables", "vocab")
 FILES = {path.name for path in (RELATIVE.manifest_path, *RELATIVE.word_files())}
 COLUMNS = {*OCR.names, *RECORDS.names, *PACKED_RECORDS.names}
 SCHEMAS = {"OCR", "RECORDS", "PACKED_RECORDS", "records_schema"}
-# Compares the schema of each file with the one that ovocr writes.
+# This module compares the schemas of files.
 SCHEMA_USERS = ("labelgen/verification/shard_check.py",)
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE / "dataset")
 
@@ -38,7 +38,7 @@ def imported(tree: ast.AST) -> Iterator[str]:
 
 
 def file_names(tree: ast.AST) -> Iterator[str]:
-    """Names of files and folders of a data set that are joined to a path, and formatted names of a shard's files."""
+    """Yields names of a data set's files and folders that are joined to a path or formatted."""
     for node in ast.walk(tree):
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
             yield from (part for part in strings(node.right) if part in {*FILES, *FOLDERS})
@@ -50,7 +50,7 @@ def file_names(tree: ast.AST) -> Iterator[str]:
 
 
 def column_names(tree: ast.AST) -> Iterator[str]:
-    """Names of columns in calls of pyarrow: table.column(...), columns=[...]."""
+    """Yields names of columns in calls of pyarrow: table.column(...), columns=[...]."""
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue
@@ -61,10 +61,10 @@ def column_names(tree: ast.AST) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
-def test_the_format_of_a_data_set_has_one_owner(path: Path) -> None:
+def test_only_the_dataset_package_knows_the_format(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     modules = list(imported(tree))
-    if not is_below(path, ("labelgen/engines",)):  # models of an engine are in det/ and rec/
+    if not is_below(path, ("labelgen/engines",)):  # the models of an engine are in det/ and rec/
         assert list(file_names(tree)) == []
     if not is_below(path, OTHER_PARQUET):
         assert not [module for module in modules if module.startswith("pyarrow.parquet")]
@@ -73,8 +73,8 @@ def test_the_format_of_a_data_set_has_one_owner(path: Path) -> None:
         assert not [module for module in modules if module.startswith("ovocr.dataset.schemas.")]
 
 
-def test_what_packed_means_is_written_once() -> None:
-    """Neither the manifest's keys nor the presence of a file decide it."""
+def test_has_text_is_defined_once() -> None:
+    """No other module derives it from the manifest's keys or from the presence of a file."""
     for path in MODULES:
         assert '"labels" in' not in path.read_text(encoding="utf-8"), path
         assert '"num_classes" in' not in path.read_text(encoding="utf-8"), path

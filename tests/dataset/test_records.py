@@ -1,4 +1,4 @@
-"""Rows and columns of records are read in parts, and damage names the file."""
+"""Rows and columns of records are read in parts. Errors name the damaged file."""
 
 import os
 from pathlib import Path
@@ -16,8 +16,8 @@ from ovocr.dataset.reasons import Reason
 from ovocr.dataset.record_columns import (
     count_class_ids,
     find_image,
-    find_places,
-    find_text_places,
+    find_positions,
+    find_text_positions,
     read_keys,
     read_tags,
 )
@@ -35,7 +35,7 @@ def box(number: int) -> tuple[float, ...]:
 
 @pytest.fixture(scope="module")
 def data_set(tmp_path_factory: pytest.TempPathFactory) -> LabelledDataSet:
-    """Every third image is quarantined; the others have the class ids n % 5 and 7."""
+    """Returns a data set in which every third image is quarantined and image n has the class ids n % 5 and 7."""
     written = LabelledDataSet(tmp_path_factory.mktemp("set"))
     with ShardWriter(written, 0, ShardEntry(source="x.tar", kind="tar")) as writer:
         for number in range(IMAGES):
@@ -45,30 +45,30 @@ def data_set(tmp_path_factory: pytest.TempPathFactory) -> LabelledDataSet:
     return written
 
 
-def test_rows_at_places(data_set: LabelledDataSet):
-    places = [0, 2, 999, 1000, 2499]
-    rows = read_records(data_set.records_path(0), places, with_text=True)
-    assert [(row.place, row.key) for row in rows] == [(place, f"{place:04d}.jpg") for place in places]
+def test_rows_by_position(data_set: LabelledDataSet):
+    positions = [0, 2, 999, 1000, 2499]
+    rows = read_records(data_set.records_path(0), positions, with_text=True)
+    assert [(row.position, row.key) for row in rows] == [(position, f"{position:04d}.jpg") for position in positions]
     assert [row.was_read for row in rows] == [True, False, True, True, True]
     assert rows[2].tags == [Tag(4, 0, box(999)), Tag(7, 0, box(1000))]
-    with pytest.raises(TableError, match="00000.parquet: cannot be read: there is no row 2500; put the file back"):
+    with pytest.raises(TableError, match="00000.parquet: cannot be read: there is no row 2500; restore the file"):
         read_records(data_set.records_path(0), [1, IMAGES], with_text=True)
 
 
 def test_rows_by_key_and_by_conditions(data_set: LabelledDataSet):
     path = data_set.records_path(0)
-    assert [row.place for row in find_records(path, "1234.jpg", with_text=True)] == [1234]
+    assert [row.position for row in find_records(path, "1234.jpg", with_text=True)] == [1234]
     assert find_records(path, "none", with_text=True) == []
-    found = find_places(path, with_text=True, status="ok", class_id=3)
+    found = find_positions(path, with_text=True, status="ok", class_id=3)
     assert found == [number for number in range(IMAGES) if number % 3 != 2 and number % 5 == 3]
-    assert find_places(path, with_text=True, status="ok", keys=["0002.jpg", "0003.jpg"]) == [3]
+    assert find_positions(path, with_text=True, status="ok", keys=["0002.jpg", "0003.jpg"]) == [3]
     assert pa.concat_arrays(read_keys(path)).to_pylist() == [f"{number:04d}.jpg" for number in range(IMAGES)]
 
 
-def test_texts_have_rows_only_for_images_that_were_read(data_set: LabelledDataSet):
-    places = find_text_places(data_set.records_path(0), [1, 2, 3, 2400])
-    assert places == {1: 1, 3: 2, 2400: 1600}
-    texts = read_texts_at(data_set.ocr_path(0), list(places.values()))
+def test_quarantined_images_have_no_row_of_text(data_set: LabelledDataSet):
+    positions = find_text_positions(data_set.records_path(0), [1, 2, 3, 2400])
+    assert positions == {1: 1, 3: 2, 2400: 1600}
+    texts = read_texts_at(data_set.ocr_path(0), list(positions.values()))
     assert [(key, text.width) for key, text in texts] == [("0001.jpg", 2), ("0003.jpg", 4), ("2400.jpg", 2401)]
 
 
@@ -87,7 +87,7 @@ def test_tags_of_records(data_set: LabelledDataSet):
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "pipe", "null", "column"])
-def test_damage_names_the_file_in_one_line(data_set: LabelledDataSet, tmp_path: Path, damage: str):
+def test_error_names_the_damaged_file_in_one_line(data_set: LabelledDataSet, tmp_path: Path, damage: str):
     path = tmp_path / "00000.parquet"
     table = pq.read_table(data_set.records_path(0))
     if damage == "cut":
@@ -98,7 +98,7 @@ def test_damage_names_the_file_in_one_line(data_set: LabelledDataSet, tmp_path: 
         pq.write_table(table.set_column(1, table.schema.field("key"), pa.nulls(IMAGES, pa.string())), path)
     elif damage == "column":
         pq.write_table(table.drop_columns("tags"), path)
-    with pytest.raises(OvocrError, match=r"00000.parquet: cannot be read: .+; put the file back") as caught:
+    with pytest.raises(OvocrError, match=r"00000.parquet: cannot be read: .+; restore the file") as caught:
         read_records(path, [0], with_text=True)
     assert "\n" not in str(caught.value)
 

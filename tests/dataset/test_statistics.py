@@ -1,4 +1,4 @@
-"""Statistics of a shard: counts, and what is wrong with them."""
+"""Statistics of a shard: counts and their problems."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ def data_set(tmp_path: Path, with_text: bool) -> LabelledDataSet:
     return written
 
 
-def test_what_is_written_is_read_back(data_set: LabelledDataSet, with_text: bool):
+def test_written_statistics_are_read_back(data_set: LabelledDataSet, with_text: bool):
     data = read_object(data_set.stats_path(0))
     statistics, problems = ShardStatistics.parse(data, ENTRY, has_text=with_text)
     assert problems == []
@@ -59,20 +59,20 @@ def test_sums_over_shards():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"ok": None}, "ok: should be a count, is None"),
-        ({"tags": 1.5}, "tags: should be a count, is 1.5"),
-        ({"input": 3}, r"ok \+ dropped \+ quarantined: should be 3, the input, is 2"),
-        ({"reasons": {"empty": "1"}}, "reasons: should be counts, is {'empty': '1'}"),
+        ({"ok": None}, "ok: expected a count, found None"),
+        ({"tags": 1.5}, "tags: expected a count, found 1.5"),
+        ({"input": 3}, r"ok \+ dropped \+ quarantined: expected 3 \(input\), found 2"),
+        ({"reasons": {"empty": "1"}}, "reasons: expected counts, found {'empty': '1'}"),
     ],
 )
-def test_wrong_counts_name_the_file(data_set: LabelledDataSet, change: dict[str, Any], message: str):
+def test_error_of_an_invalid_count_names_the_file(data_set: LabelledDataSet, change: dict[str, Any], message: str):
     path = data_set.stats_path(0)
     path.write_text(json.dumps({**read_object(path), **change}))
-    with pytest.raises(OvocrError, match=f"00000.json: {message}; put the file back"):
+    with pytest.raises(OvocrError, match=f"00000.json: {message}; restore the file"):
         data_set.counts(0)
 
 
-def test_statistics_of_another_shard_are_a_problem(data_set: LabelledDataSet, with_text: bool):
+def test_statistics_of_a_different_shard_are_a_problem(data_set: LabelledDataSet, with_text: bool):
     entry = ShardEntry(source="y.tar", kind="tar", size=9)
     _, problems = ShardStatistics.parse(read_object(data_set.stats_path(0)), entry, has_text=with_text)
-    assert list(map(str, problems)) == ["source: should be 'y.tar' as in manifest.json, is 'x.tar'"]
+    assert list(map(str, problems)) == ["source: expected 'y.tar' (from manifest.json), found 'x.tar'"]

@@ -105,7 +105,7 @@ def test_a_read_only_disk_is_a_one_line_error(sources: Path, vocabulary: Path, t
     assert done.returncode == 1
     assert (
         one_line(done.stderr)
-        == f"ovocr: --out {disk}/out: {disk} cannot be written to; allow it or choose another --out\n"
+        == f"ovocr: --out {disk}/out: {disk} is not writable; change its permissions or choose another --out\n"
     )
 
 

@@ -310,7 +310,7 @@ def test_a_data_set_of_the_other_command_is_refused(packed: Packed, options: Pac
 
 
 def test_a_packed_data_set_has_no_text(packed: Packed):
-    with pytest.raises(OvocrError, match="out: packed with class ids from a table, it has no text"):
+    with pytest.raises(OvocrError, match="out: a packed data set has no text"):
         find_shards([packed[0].root])
 
 

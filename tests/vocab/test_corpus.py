@@ -52,13 +52,13 @@ def test_no_data_set(tmp_path: Path) -> None:
 
 def test_no_finished_shard(tmp_path: Path, write_shard: WriteShard) -> None:
     write_shard(tmp_path, 0, [["a"]], finished=False)
-    with pytest.raises(OvocrError, match=r"no finished shard yet; let `ovocr build-labels` finish one"):
+    with pytest.raises(OvocrError, match=r"no finished shard yet; finish one with `ovocr build-labels`"):
         find_shards([tmp_path])
 
 
 def test_a_data_set_named_twice(tmp_path: Path, write_shard: WriteShard) -> None:
     write_shard(tmp_path / "a", 0, [["a"]])
-    with pytest.raises(OvocrError, match="named twice"):
+    with pytest.raises(OvocrError, match="given twice"):
         find_shards([tmp_path / "a", tmp_path / "a" / ".." / "a"])
 
 

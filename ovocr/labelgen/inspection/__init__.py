@@ -1,1 +1,1 @@
-"""Pictures of a labelled data set with what was read in them: a sample of it, as a page to look at."""
+"""Shows a sample of a data set's images with their text and tags as an HTML page."""

@@ -17,7 +17,7 @@ from ovocr.vocab import Segmentation, Vocabulary
 
 @dataclass(frozen=True)
 class InspectedDataSet:
-    """A data set and its finished shards. shards: their numbers, in order. shard_counts: of each of them."""
+    """A data set and its finished shards. shards: their numbers, in order. shard_counts: maps numbers to counts."""
 
     files: LabelledDataSet
     manifest: Manifest
@@ -26,37 +26,27 @@ class InspectedDataSet:
 
     @classmethod
     def open(cls, root: Path) -> "InspectedDataSet":
-        """Raises OvocrError if ``root`` is no data set of this format, or has no finished shard."""
+        """Opens a data set. Raises OvocrError if ``root`` is not a data set of this format or has no finished shard."""
         files = LabelledDataSet.open(root)
         manifest = files.manifest()
         shards = tuple(files.finished_shards())
         if not shards:
-            raise OvocrError(f"{root}: no finished shard yet; let `ovocr {manifest.command}` finish one")
+            raise OvocrError(f"{root}: no finished shard yet; finish one with `ovocr {manifest.command}`")
         return cls(files, manifest, shards, {number: files.counts(number) for number in shards})
 
     @property
     def packed(self) -> bool:
-        """True if class ids come from a table: there are no words, no lines and no boxes."""
+        """True if class ids come from a table, so there are no words, lines or boxes."""
         return not self.manifest.has_text
-
-    @property
-    def max_pixels(self) -> int:
-        """Images with more pixels are not decoded."""
-        return self.manifest.max_pixels
-
-    @property
-    def slots(self) -> int:
-        """Tags of each record."""
-        return self.manifest.policy.tags
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        """The vocabulary of a data set with text. Raises OvocrError if it is not the one that the manifest names."""
+        """The vocabulary of a labelled data set. Raises OvocrError if it does not match the manifest."""
         return stored_vocabulary(self.files)
 
     @cached_property
     def segmentation(self) -> Segmentation:
-        """The rules that cut its lines into words."""
+        """The rules that cut lines into words."""
         return Segmentation.of(self.vocabulary.settings)
 
     @cached_property
@@ -64,8 +54,8 @@ class InspectedDataSet:
         """Sums over the finished shards."""
         return sum(self.shard_counts.values(), ShardCounts()).to_json(with_text=not self.packed)
 
-    def fates(self) -> list[tuple[str, str | None, int]]:
-        """Returns rows of status, reason (None for ok) and number of images, the largest number first.
+    def status_counts(self) -> list[tuple[str, str | None, int]]:
+        """Returns rows of status, reason (None for ok) and number of images, in descending order of the number.
 
         Raises OvocrError for a reason that this version does not know.
         """
@@ -79,6 +69,5 @@ class InspectedDataSet:
             return (Status.DROPPED if Reason(reason).drops else Status.QUARANTINED).value
         except ValueError:
             raise OvocrError(
-                f"{self.files}: this version of ovocr does not know the reason {reason!r}; use the version that "
-                "wrote the data set"
+                f"{self.files}: unknown reason {reason!r}; use the version of ovocr that wrote the data set"
             ) from None

@@ -1,4 +1,4 @@
-"""Loads the chosen images: lines, words, tags, outcome and the image itself."""
+"""Loads selected images with their lines, words, tags and outcome."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ from ovocr.dataset.boxes import DECIMALS, Box
 from ovocr.dataset.labelled_images import text_mismatch
 from ovocr.dataset.lines import Line
 from ovocr.dataset.outcome import Status, Tag
-from ovocr.dataset.record_columns import find_text_places
+from ovocr.dataset.record_columns import find_text_positions
 from ovocr.dataset.records import RecordRow, read_records
 from ovocr.dataset.slots import ForeignSlots, StoredSlots
 from ovocr.dataset.text import StoredText, read_texts_at
@@ -24,7 +24,10 @@ from ovocr.vocab.segmentation.segmenter import find_words
 
 @dataclass(frozen=True, kw_only=True)
 class ReadWord:
-    """A word of a line. id: its class id; None if it is not in the vocabulary. box: interpolated along the line."""
+    """A word of a line.
+
+    id: class id; None if the word is not in the vocabulary. box: box of the word, interpolated along the line.
+    """
 
     text: str
     id: int | None
@@ -33,7 +36,7 @@ class ReadWord:
 
 @dataclass(frozen=True, kw_only=True)
 class ReadLine:
-    """A line with its words, and its text in pieces; the pieces that are words have the order of ``words``."""
+    """A line with its words and its text in pieces. The pieces that are words are in the order of ``words``."""
 
     line: Line
     words: tuple[ReadWord, ...]
@@ -42,8 +45,11 @@ class ReadLine:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageTag:
-    """A tag of an image. word, line, box: None in a packed data set; else of the word's first place. slots: number of
-    the record's slots that hold it; 0 without a record."""
+    """A tag of an image.
+
+    word: the word; None in a packed data set. slots: number of slots that contain the tag; 0 if there is no record.
+    line, box: line and box of the word's first occurrence; None in a packed data set.
+    """
 
     id: int
     word: str | None
@@ -56,14 +62,15 @@ class ImageTag:
 class InspectedImage:
     """One input image.
 
-    place: of its row in the shard's records, from 0. size: width and height of the stored image in pixels, if known.
-    words_found, words_in_vocabulary: as counted when the image was labelled; None in a packed data set.
-    foreign_slots: slots of the record that hold no tag of the image. damage: sentences about them.
-    picture: what the page shows.
+    position: position of its row in the shard's records, from 0.
+    size: width and height of the stored image in pixels, if known.
+    words_found, words_in_vocabulary: counts from labelling; None in a packed data set.
+    foreign_slots: slots of the record that do not contain a tag of the image. damage: sentences about them.
+    page_image: the image for the page.
     """
 
     shard: int
-    place: int
+    position: int
     source: str
     key: str
     status: Status
@@ -77,43 +84,43 @@ class InspectedImage:
     tags: tuple[ImageTag, ...]
     foreign_slots: tuple[ForeignSlots, ...]
     damage: tuple[str, ...]
-    picture: PageImage | NoImage
+    page_image: PageImage | NoImage
 
 
-def load_images(data_set: InspectedDataSet, shard: int, places: list[int], side: int) -> Iterator[InspectedImage]:
-    """Yields the images at ``places`` of a finished shard, ascending; holds one in memory.
+def load_images(data_set: InspectedDataSet, shard: int, positions: list[int], side: int) -> Iterator[InspectedImage]:
+    """Yields the images at the ascending ``positions`` of a finished shard; keeps one in memory.
 
-    side: longest side of the images on the page, in pixels. Raises OvocrError, naming the file, if the rows of an image
-    cannot be read or do not fit. An image that cannot be shown has a NoImage that says why.
+    side: longest side of an image on the page, in pixels. Raises OvocrError, naming the file, if the rows of an image
+    cannot be read or do not match. An image that cannot be shown has a NoImage with the reason.
     """
     path = data_set.files.records_path(shard)
-    rows = read_records(path, places, with_text=not data_set.packed)
-    texts = {} if data_set.packed else _read_texts(data_set, shard, places)
+    rows = read_records(path, positions, with_text=not data_set.packed)
+    texts = {} if data_set.packed else _read_texts(data_set, shard, positions)
     with ShardImages(data_set, shard, side) as images:
         for row in rows:
-            text = texts.get(row.place)
+            text = texts.get(row.position)
             if text is not None and text[0] != row.key:
                 raise text_mismatch(data_set.files, shard)
             try:
                 image = _Image(data_set, row, None if text is None else text[1])
             except (ValueError, IndexError) as error:
-                raise OvocrError(f"{path}: {row.name} is not as ovocr writes it: {error}; put the file back") from error
+                raise OvocrError(f"{path}: {row.name} is invalid: {error}; restore the file") from error
             yield image.load(shard, images)
 
 
-def _read_texts(data_set: InspectedDataSet, shard: int, places: list[int]) -> dict[int, tuple[str, StoredText]]:
-    """Returns key and text of the images at ``places`` that were read."""
-    rows = find_text_places(data_set.files.records_path(shard), places)
+def _read_texts(data_set: InspectedDataSet, shard: int, positions: list[int]) -> dict[int, tuple[str, StoredText]]:
+    """Maps the positions of images that were read to their key and text."""
+    rows = find_text_positions(data_set.files.records_path(shard), positions)
     texts = read_texts_at(data_set.files.ocr_path(shard), list(rows.values()))
     return dict(zip(rows, texts, strict=True))
 
 
 class _Image:
-    """An image's row with its words. Raises ValueError or IndexError if something is wrong with the row."""
+    """An image's row with its words. Raises ValueError or IndexError if the row is invalid."""
 
     def __init__(self, data_set: InspectedDataSet, row: RecordRow, text: StoredText | None) -> None:
         self._row = row
-        self._slots = data_set.slots
+        self._slots = data_set.manifest.policy.tags
         self._status = Status(row.status)
         lines = [] if text is None else text.lines
         self._size = None if text is None else (text.width, text.height)
@@ -122,10 +129,10 @@ class _Image:
 
     def load(self, shard: int, images: ShardImages) -> InspectedImage:
         row = self._row
-        stored, picture = self._stored(images)
+        stored, page_image = self._load_record(images)
         return InspectedImage(
             shard=shard,
-            place=row.place,
+            position=row.position,
             source=row.source,
             key=row.key,
             status=self._status,
@@ -134,30 +141,33 @@ class _Image:
             record_id=row.record_id,
             words_found=row.words_found,
             words_in_vocabulary=row.words_in_vocabulary,
-            size=self._size or ((picture.width, picture.height) if isinstance(picture, PageImage) else None),
+            size=self._size or ((page_image.width, page_image.height) if isinstance(page_image, PageImage) else None),
             lines=self._lines,
             tags=tuple(replace(tag, slots=len(stored.of_tag[tag.id]) if stored else 0) for tag in self._tags),
             foreign_slots=tuple(stored.foreign) if stored else (),
             damage=tuple(stored.damage(self._slots)) if stored else (),
-            picture=picture,
+            page_image=page_image,
         )
 
-    def _stored(self, images: ShardImages) -> tuple[StoredSlots | None, PageImage | NoImage]:
-        """Returns the content of the record's slots, if it can be read, and the image if it has the boxes' size."""
+    def _load_record(self, images: ShardImages) -> tuple[StoredSlots | None, PageImage | NoImage]:
+        """Returns the content of the record's slots, if it can be read, and the image for the page."""
         row = self._row
         if row.record_id is None:
-            return None, images.of_source(row.place, row.key, self._size)
+            return None, images.of_source(row.position, row.key, self._size)
         try:
             record = images.record(row.record_id)
         except RecordError as error:
             return None, NoImage(f"The record cannot be read: {error}")
-        picture = images.of_record(record)
-        if self._size is not None and isinstance(picture, PageImage):
-            size = (picture.width, picture.height)
+        page_image = images.of_record(record)
+        if self._size is not None and isinstance(page_image, PageImage):
+            size = (page_image.width, page_image.height)
             if size != self._size:
-                found = "{}x{} pixels, {}x{} when it was read".format(*size, *self._size)
-                picture = NoImage(f"The stored image is another one: {found}")
-        return StoredSlots.of(record.labels, [tag.id for tag in self._tags]), picture
+                page_image = NoImage(
+                    "The stored image has a different size: {}x{} pixels, {}x{} when it was read".format(
+                        *size, *self._size
+                    )
+                )
+        return StoredSlots.of(record.labels, [tag.id for tag in self._tags]), page_image
 
 
 def _name_tag(tag: Tag, data_set: InspectedDataSet, lines: int) -> ImageTag:
@@ -165,13 +175,13 @@ def _name_tag(tag: Tag, data_set: InspectedDataSet, lines: int) -> ImageTag:
         return ImageTag(id=tag.id, word=None, slots=0)
     if not 0 <= tag.line < lines:
         raise IndexError(f"a tag in line {tag.line} of {lines}")
-    # Corners are written with fewer decimals than float32 holds.
+    # Corners had fewer decimals than float32 stores.
     box = tuple(round(corner, DECIMALS) for corner in tag.box)
     return ImageTag(id=tag.id, word=data_set.vocabulary.word(tag.id), slots=0, line=tag.line, box=box)
 
 
 def _read_lines(lines: list[Line], data_set: InspectedDataSet) -> Iterator[ReadLine]:
-    """Yields the lines with their words, cut again by the rules that the vocabulary names."""
+    """Yields the lines with their words, segmented again with the vocabulary's rules."""
     texts = [line.text for line in lines]
     found = find_words(texts, data_set.segmentation)
     located = locate_words(texts, data_set.segmentation)
@@ -186,9 +196,9 @@ def _read_lines(lines: list[Line], data_set: InspectedDataSet) -> Iterator[ReadL
                 ReadWord(
                     text=word.text,
                     id=data_set.vocabulary.id(word.text),
-                    box=word_box(line.box, place.start, place.end),
+                    box=word_box(line.box, position.start, position.end),
                 )
-                for word, place in words
+                for word, position in words
             ),
             pieces=tuple(cut_line(line.text, [word for word, _ in words], normalise)),
         )

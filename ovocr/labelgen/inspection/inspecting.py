@@ -18,7 +18,7 @@ from ovocr.labelgen.inspection.selection import Selection, Selector
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """A sample of a data set."""
+    """A sample of a data set's images."""
 
     data_set: InspectedDataSet
     options: InspectOptions
@@ -26,20 +26,20 @@ class Inspection:
     images: tuple[InspectedImage, ...]
 
     def format(self) -> str:
-        """Returns a line or two for a person."""
-        without = sum(isinstance(image.picture, NoImage) for image in self.images)
-        shards = len(self.selection.places)
+        """Returns one or two lines for the user."""
+        without = sum(isinstance(image.page_image, NoImage) for image in self.images)
+        shards = len(self.selection.positions)
         of = f"{self.selection.matching} images, from {shards} shard{'s' if shards > 1 else ''}"
         lines = [f"{len(self.images)} of {of}"]
         return "\n".join(lines + ([f"  images that cannot be shown: {without}"] if without else []))
 
     @property
     def left_out(self) -> list[str]:
-        """A line for each shard that cannot be read and is not shown."""
+        """A line for each shard that is left out because it cannot be read."""
         return [f"shard {number}: {why}" for number, why in self.selection.left_out.items()]
 
     def to_json(self) -> dict[str, Any]:
-        """Returns, for ``--json``, counts of the data set, how the sample was chosen, and a row for each image."""
+        """Returns the values for ``--json``: counts of the data set, the selection, and a row for each image."""
         options = self.options
         return {
             "counts": self.data_set.counts,
@@ -60,10 +60,10 @@ class Inspection:
 
 
 def inspect_labels(options: InspectOptions, progress: bool) -> Inspection:
-    """Chooses images of a data set and loads them with their labels.
+    """Selects images of a data set and loads them with their labels.
 
-    progress: show a bar on a terminal's stderr. Raises OvocrError if there is no data set, or no image that the options
-    ask for; MissingExtraError if the packages that decode images are not installed.
+    progress: show a bar if stderr is a terminal. Raises OvocrError if there is no data set or no matching image, and
+    MissingExtraError if the packages that decode images are not installed.
     """
     if any(find_spec(name) is None for name in ("cv2", "PIL")):
         raise MissingExtraError("inspect", "ocr")
@@ -82,7 +82,7 @@ def inspect_labels(options: InspectOptions, progress: bool) -> Inspection:
 
 
 class _Loaded:
-    """Loaded images, kept while others are chosen to replace those of damaged shards."""
+    """Caches loaded images while images of other shards are selected to replace those of damaged shards."""
 
     def __init__(self, data_set: InspectedDataSet, side: int, progress: bool) -> None:
         self._data_set = data_set
@@ -91,33 +91,33 @@ class _Loaded:
         self._shards: dict[int, tuple[list[int], list[InspectedImage]]] = {}
 
     def load(self, selection: Selection) -> dict[int, OvocrError]:
-        """Loads the chosen images that are not loaded yet. Returns the error of each shard that cannot be read."""
+        """Loads the selected images that are not loaded yet. Maps each unreadable shard to its error."""
         damaged: dict[int, OvocrError] = {}
         shown = self._progress and sys.stderr.isatty()
         with tqdm(total=selection.chosen, unit="img", disable=not shown) as bar:
-            for shard, places in selection.places.items():
-                if self._shards.get(shard, ([], []))[0] == places:
-                    bar.update(len(places))
+            for shard, positions in selection.positions.items():
+                if self._shards.get(shard, ([], []))[0] == positions:
+                    bar.update(len(positions))
                     continue
                 images = []
                 try:
-                    for image in load_images(self._data_set, shard, places, self._side):
+                    for image in load_images(self._data_set, shard, positions, self._side):
                         images.append(image)
                         bar.update()
                 except OvocrError as error:
                     damaged[shard] = error
                 else:
-                    self._shards[shard] = places, images
+                    self._shards[shard] = positions, images
         return damaged
 
     def images(self, selection: Selection) -> Iterator[InspectedImage]:
-        """Yields the chosen images; all must be loaded."""
-        for shard in selection.places:
+        """Yields the selected images, which must be loaded."""
+        for shard in selection.positions:
             yield from self._shards[shard][1]
 
 
 def _row(image: InspectedImage) -> dict[str, Any]:
-    picture = image.picture
+    page_image = image.page_image
     return {
         "shard": image.shard,
         "source": image.source,
@@ -134,5 +134,5 @@ def _row(image: InspectedImage) -> dict[str, Any]:
         "tags": [{"id": tag.id, "word": tag.word, "slots": tag.slots} for tag in image.tags],
         "foreign_slots": [asdict(foreign) for foreign in image.foreign_slots],
         "damage": list(image.damage),
-        "picture": {"missing": picture.why} if isinstance(picture, NoImage) else {"bytes": len(picture.jpeg)},
+        "picture": {"missing": page_image.why} if isinstance(page_image, NoImage) else {"bytes": len(page_image.jpeg)},
     }

@@ -7,20 +7,20 @@ from itertools import pairwise
 
 from ovocr.vocab.segmentation.segmenter import FoundWord
 
-# Encloses a character that is normalised alone. It does not compose with others and is not stripped as a space.
+# Encloses a character during normalisation. It does not compose with characters and is not stripped like a space.
 _GUARD = "|"
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a line. word: the normalised word, None for text between words."""
+    """A part of a line. word: the normalised word; None for text between words."""
 
     text: str
     word: str | None = None
 
 
 def cut_line(line: str, words: Sequence[FoundWord], normalise: Callable[[str], str]) -> list[Piece]:
-    """Returns the line in pieces, each word one piece.
+    """Cuts the line into pieces; each word is one piece.
 
     words: the words of the line, with their offsets in ``normalise(line)``. If the normalised line cannot be aligned
     with the line character by character, the line is one piece and its words follow, each after a space.
@@ -39,7 +39,10 @@ def cut_line(line: str, words: Sequence[FoundWord], normalise: Callable[[str], s
 
 
 def _starts(line: str, normalise: Callable[[str], str]) -> list[int] | None:
-    """Returns the offset in the line of each character of the normalised line and of its end; None if they differ."""
+    """Returns, for each character of the normalised line and for its end, the offset in the line.
+
+    Returns None if the line cannot be aligned with the normalised line.
+    """
     normalised, starts = "", []
     for start, end in pairwise([*_cluster_starts(line), len(line)]):
         part = normalise(f"{_GUARD}{line[start:end]}{_GUARD}")[1:-1]
@@ -52,5 +55,7 @@ def _starts(line: str, normalise: Callable[[str], str]) -> list[int] | None:
 
 
 def _cluster_starts(line: str) -> list[int]:
-    """Returns the offsets of base characters. A base and its marks may be normalised to one character."""
-    return [place for place, char in enumerate(line) if not place or not unicodedata.category(char).startswith("M")]
+    """Returns the offsets of base characters. Normalisation may combine a base character with its marks."""
+    return [
+        position for position, char in enumerate(line) if not position or not unicodedata.category(char).startswith("M")
+    ]

@@ -12,7 +12,7 @@ MIN_SIDE, MAX_SIDE = 100, 4_000
 
 @dataclass(frozen=True, kw_only=True)
 class InspectOptions:
-    """Options of ``inspect``. Raises UsageError, naming the option, if a value is not allowed."""
+    """Options of ``inspect``. Raises UsageError that names the option if a value is not allowed."""
 
     source: Path = field(metadata={"help": "Folder of a labelled data set."})
     limit: int = field(default=50, metadata={"help": "Maximum number of images on the page."})
@@ -23,7 +23,7 @@ class InspectOptions:
     word: str | None = field(
         default=None, metadata={"help": "Show only images with the tag WORD; in a packed data set, a class id."}
     )
-    keys: tuple[str, ...] = field(default=(), metadata={"help": "Show only the image with this key; may be repeated."})
+    keys: tuple[str, ...] = field(default=(), metadata={"help": "Show only images with this key; may be repeated."})
     shard: int | None = field(default=None, metadata={"help": "Show only images of shard N."})
     side: int = field(default=1200, metadata={"help": "Longest side of an image on the page, in pixels."})
 

@@ -1,4 +1,4 @@
-"""An inspection as an HTML page."""
+"""Renders an inspection as an HTML page."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from ovocr.vocab.segmentation.normalisation import normalise
 from ovocr.vocab.word_script import OTHER, script_of
 
 LOW_SCORE = 0.8
-"""The page colours the scores of lines below this."""
+"""The page colours the scores of lines below this value."""
 
 
 def inspection_page(inspection: Inspection) -> str:
@@ -27,13 +27,13 @@ def inspection_page(inspection: Inspection) -> str:
         title=f"Labelled images: {data_set.files.root.resolve().name}",
         root=data_set.files.root,
         packed=data_set.packed,
-        slots=data_set.slots,
+        slots=data_set.manifest.policy.tags,
         vocabulary_size=None if data_set.packed else len(data_set.vocabulary),
         engine=(data_set.manifest.engine or {}).get("name"),
         counts=data_set.counts,
         shards=len(data_set.shards),
         planned_shards=len(data_set.manifest.shards),
-        fates=data_set.fates(),
+        status_counts=data_set.status_counts(),
         unreadable=inspection.left_out,
         matching=selection.matching,
         matching_shards=selection.shards,
@@ -53,17 +53,17 @@ def _by_frequency(values: Iterable[str]) -> list[tuple[str, int]]:
 
 
 def _card(number: int, image: InspectedImage) -> dict[str, Any]:
-    """The variables of one image. number: on the page, from 1."""
-    shown = image.picture
+    """Returns the template's variables of one image. number: number of the image on the page, from 1."""
+    page_image = image.page_image
     scripts = {script_of(word.text) for line in image.lines for word in line.words}
     return {
         "number": number,
-        "image": None if isinstance(shown, NoImage) else shown,
-        "why_no_image": shown.why if isinstance(shown, NoImage) else "",
+        "image": None if isinstance(page_image, NoImage) else page_image,
+        "why_no_image": page_image.why if isinstance(page_image, NoImage) else "",
         "source": image.source,
         "key": image.key,
         "shard": image.shard,
-        "place": image.place,
+        "position": image.position,
         "record_id": image.record_id,
         "size": image.size,
         "status": image.status.value,
@@ -85,7 +85,7 @@ def _card(number: int, image: InspectedImage) -> dict[str, Any]:
 
 
 def _lines(image: InspectedImage) -> list[dict[str, Any]]:
-    """The lines in pieces. Words that are not in the vocabulary are numbered through the image, from 0."""
+    """Returns the lines in pieces. Words that are not in the vocabulary are numbered from 0 in each image."""
     tags = {tag.id: number for number, tag in enumerate(image.tags)}
     lines, left_out = [], 0
     for line in image.lines:
@@ -95,7 +95,10 @@ def _lines(image: InspectedImage) -> list[dict[str, Any]]:
 
 
 def _pieces(line: ReadLine, tags: dict[int, int], left_out: int) -> Iterable[dict[str, Any]]:
-    """tags: numbers of the image's tags by class id. left_out: the number of the next word not in the vocabulary."""
+    """Yields the pieces of a line.
+
+    tags: maps class ids to the numbers of the image's tags. left_out: number of the next word not in the vocabulary.
+    """
     words = iter(line.words)
     for piece in line.pieces:
         if piece.word is None:

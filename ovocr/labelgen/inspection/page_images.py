@@ -1,4 +1,4 @@
-"""The pictures of a page: from the record, else from the source, made small enough for a page of many."""
+"""Loads the images of a page from records or sources and shrinks them."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,17 +15,17 @@ from ovocr.labelgen.inspection.data_set import InspectedDataSet
 from ovocr.labelgen.shards.labelled_shard import find_input
 from ovocr.recordio import Record, RecordReader
 
-# The first that fits is taken; noise fits with none of them, and is made smaller as well.
+# JPEG qualities, tried in order until the size is within the limit. If none is, the image is shrunk further.
 QUALITIES = (80, 65, 50)
-# Bytes of a JPEG for each pixel of the square that it fits in: 216 kB at a side of 1200, so that 50 of them in Base64
-# stay below 15 MB.
-BYTES_A_PIXEL = 0.15
+# Maximum bytes of a JPEG per pixel of a square with the given side: 216 kB for 1200 pixels, so 50 images in Base64
+# take less than 15 MB.
+BYTES_PER_PIXEL = 0.15
 _SHRINK = 0.75
 
 
 @dataclass(frozen=True)
 class PageImage:
-    """jpeg: what the page shows, of any size. width, height: pixels of the stored picture that it was made from."""
+    """An image for the page. jpeg: encoded image. width, height: size of the stored image in pixels."""
 
     jpeg: bytes
     width: int
@@ -34,30 +34,36 @@ class PageImage:
 
 @dataclass(frozen=True)
 class NoImage:
-    """There is none to show; why, for a person."""
+    """An image that cannot be shown. why: the reason, a sentence for the user."""
 
     why: str
 
 
 def shrink(pixels: npt.NDArray[np.uint8], side: int) -> PageImage:
-    """pixels: blue-green-red [height, width, 3]. side: the longest side at most, which also bounds the bytes."""
+    """Returns a JPEG whose sides and bytes are within the limits.
+
+    pixels: uint8 [height, width, 3], BGR. side: maximum length of a side, in pixels; it also limits the bytes.
+    """
     height, width = pixels.shape[:2]
     scale = min(1.0, side / max(height, width))
-    most = BYTES_A_PIXEL * side**2
+    most = BYTES_PER_PIXEL * side**2
     while True:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         small = pixels if size == (width, height) else cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
         for quality in QUALITIES:
             encoded, data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, quality])
             if not encoded:
-                raise OvocrError("a picture for the page cannot be encoded as JPEG")
+                raise OvocrError("an image for the page cannot be encoded as JPEG")
             if len(data) <= most:
                 return PageImage(data.tobytes(), width, height)
         scale *= _SHRINK
 
 
 class ShardImages:
-    """The pictures of one shard, asked for in the order of their places. side: of the page's pictures, pixels."""
+    """The images of one shard, which must be requested in ascending order. A context manager.
+
+    side: longest side of an image on the page, in pixels.
+    """
 
     def __init__(self, data_set: InspectedDataSet, number: int, side: int) -> None:
         self._data_set = data_set
@@ -72,7 +78,7 @@ class ShardImages:
             self._records.close()
 
     def record(self, id: int) -> Record:
-        """Raises RecordError where the shard has no such record, or it is damaged."""
+        """Returns a record. Raises RecordError if it is missing or damaged."""
         return self._records.by_id(id)
 
     @cached_property
@@ -82,20 +88,23 @@ class ShardImages:
     @cached_property
     def _sources(self) -> SourceImages:
         source = find_input(self._data_set.files, self._data_set.manifest, self._number)
-        return SourceImages(source, self._data_set.max_pixels)
+        return SourceImages(source, self._data_set.manifest.max_pixels)
 
     def of_record(self, record: Record) -> PageImage | NoImage:
-        """The stored picture; a damaged one costs itself alone."""
+        """Returns the stored image of a record; NoImage if it is damaged."""
         try:
-            return shrink(store_image(record.image, self._data_set.max_pixels).pixels, self._side)
+            return shrink(store_image(record.image, self._data_set.manifest.max_pixels).pixels, self._side)
         except QuarantinedError as error:
-            return NoImage(f"The stored picture cannot be shown: {error}")
+            return NoImage(f"The stored image cannot be shown: {error}")
 
-    def of_source(self, place: int, key: str, size: tuple[int, int] | None) -> PageImage | NoImage:
-        """The picture of an image without a record. size: width and height that it had when it was read, if it was."""
+    def of_source(self, position: int, key: str, size: tuple[int, int] | None) -> PageImage | NoImage:
+        """Returns an image that has no record from its source; NoImage if the source does not contain it.
+
+        position: position among the images of the source. size: width and height in the table of texts, if known.
+        """
         try:
             sources = self._sources
-            picture = sources.get_any_size(place, key) if size is None else sources.get(place, key, *size)
+            image = sources.get_any_size(position, key) if size is None else sources.get(position, key, *size)
         except OutOfReachError as error:
-            return NoImage(f"No picture was stored, and the source does not give it: {error}")
-        return shrink(picture.pixels, self._side)
+            return NoImage(f"No image was stored, and the source does not provide it: {error}")
+        return shrink(image.pixels, self._side)

@@ -1,4 +1,4 @@
-"""Chooses the images of an inspection: as evenly as possible from all shards, and the same for the same seed."""
+"""Selects the images of an inspection: evenly from all shards, determined by a seed."""
 
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -15,32 +15,33 @@ from ovocr.processes.shard_map import map_shards
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """The chosen images.
+    """The selected images.
 
-    places: of the chosen images in the records of each shard, ascending; shards without a chosen image are missing.
+    positions: maps shards to the ascending positions of the selected images in their records; shards without a
+        selected image are left out.
     matching: number of images that match the options. shards: number of shards with such images.
-    left_out: error of each shard that cannot be read; its images are not counted.
+    left_out: maps each unreadable shard to its error. The images of these shards are not counted.
     """
 
-    places: dict[int, list[int]]
+    positions: dict[int, list[int]]
     matching: int
     shards: int
     left_out: dict[int, str]
 
     @property
     def chosen(self) -> int:
-        """Number of chosen images."""
-        return sum(map(len, self.places.values()))
+        """Number of selected images."""
+        return sum(map(len, self.positions.values()))
 
 
 class Selector:
-    """Counts the images of each shard that match the options once, and chooses among them any number of times."""
+    """Counts the matching images of each shard once, and selects images any number of times."""
 
     def __init__(self, data_set: InspectedDataSet, options: InspectOptions, progress: bool) -> None:
-        """Raises UsageError or OvocrError if the options name something that the data set does not have."""
+        """Raises UsageError or OvocrError if the data set does not contain what the options name."""
         self._data_set = data_set
         self._options = options
-        self._wanted = Filter.of(options, data_set)
+        self._filter = Filter.of(options, data_set)
         self._left_out: dict[int, str] = {}
         numbers = _shards(data_set, options)
         shards = [TextShard(data_set.files.root, number) for number in numbers]
@@ -50,19 +51,19 @@ class Selector:
         self._counts = {number: count for number, count in counts.items() if number not in self._left_out}
 
     def leave_out(self, shard: int, error: OvocrError) -> None:
-        """Excludes a shard that cannot be read. error: why."""
+        """Excludes a shard that cannot be read. error: the cause."""
         self._left_out[shard] = str(error)
         self._counts.pop(shard, None)
 
     def choose(self) -> Selection:
-        """Chooses images from the shards that can be read. Raises OvocrError if no image matches the options."""
+        """Selects images from the readable shards. Raises OvocrError if no image matches the options."""
         while True:
             if not any(self._counts.values()):
-                raise _nothing(self._data_set.files.root, self._options, list(self._left_out.values()))
-            places = self._draw_places()
-            if places is not None:
+                raise _no_match(self._data_set.files.root, self._options, list(self._left_out.values()))
+            positions = self._draw_positions()
+            if positions is not None:
                 return Selection(
-                    places=places,
+                    positions=positions,
                     matching=sum(self._counts.values()),
                     shards=sum(map(bool, self._counts.values())),
                     left_out=dict(sorted(self._left_out.items())),
@@ -70,50 +71,50 @@ class Selector:
 
     def _count(self, shard: int) -> int:
         try:
-            return self._wanted.count(self._data_set, shard)
+            return self._filter.count(self._data_set, shard)
         except OvocrError as error:
             self._left_out[shard] = str(error)
             return 0
 
-    def _draw_places(self) -> dict[int, list[int]] | None:
-        """Returns the chosen places of each shard; None if a shard cannot be read, which is excluded then."""
+    def _draw_positions(self) -> dict[int, list[int]] | None:
+        """Maps shards to selected positions. If a shard cannot be read, excludes it and returns None."""
         limit, seed = self._options.limit, self._options.seed
-        places = {}
+        positions = {}
         for number, share in zip(self._counts, share_out(list(self._counts.values()), limit, seed), strict=True):
             if share:
                 try:
-                    places[number] = _draw(self._wanted.places(self._data_set, number), share, seed, number)
+                    positions[number] = _draw(self._filter.positions(self._data_set, number), share, seed, number)
                 except OvocrError as error:
                     self.leave_out(number, error)
                     return None
-        return places
+        return positions
 
 
 def share_out(counts: list[int], limit: int, seed: int) -> list[int]:
-    """Returns how many images to take of each count: ``limit`` in all, as evenly as the counts allow.
+    """Distributes ``limit`` over the counts as evenly as the counts allow.
 
-    The remainder goes to counts at equal distances; the seed decides where the first of them is.
+    The remainder goes to counts at equal distances. The seed determines the first of them.
     """
     shares = [0] * len(counts)
     left = min(limit, sum(counts))
     while left:
-        open_ones = [place for place, count in enumerate(counts) if count > shares[place]]
-        each = left // len(open_ones)
+        unfilled = [position for position, count in enumerate(counts) if count > shares[position]]
+        each = left // len(unfilled)
         if not each:
             start = int.from_bytes(_digest(seed, "first"), "big")
             for turn in range(left):
-                shares[open_ones[(start + turn * len(open_ones) // left) % len(open_ones)]] += 1
+                shares[unfilled[(start + turn * len(unfilled) // left) % len(unfilled)]] += 1
             return shares
-        for place in open_ones:
-            taken = min(each, counts[place] - shares[place])
-            shares[place] += taken
+        for position in unfilled:
+            taken = min(each, counts[position] - shares[position])
+            shares[position] += taken
             left -= taken
     return shares
 
 
-def _draw(places: list[int], share: int, seed: int, shard: int) -> list[int]:
-    """Returns the places with the smallest digests: the choice depends on seed, shard and place alone."""
-    return sorted(sorted(places, key=lambda place: _digest(seed, f"{shard} {place}"))[:share])
+def _draw(positions: list[int], share: int, seed: int, shard: int) -> list[int]:
+    """Returns the ``share`` positions with the smallest digests, which depend only on seed, shard and position."""
+    return sorted(sorted(positions, key=lambda position: _digest(seed, f"{shard} {position}"))[:share])
 
 
 def _digest(seed: int, name: str) -> bytes:
@@ -124,15 +125,14 @@ def _shards(data_set: InspectedDataSet, options: InspectOptions) -> list[int]:
     if options.shard is None:
         return list(data_set.shards)
     if options.shard not in data_set.shards:
-        there = f"{data_set.shards[0]} to {data_set.shards[-1]}"
         raise OvocrError(
             f"--shard {options.shard}: {data_set.files.root} has no such finished shard; it has "
-            f"{len(data_set.shards)}, numbered {there}"
+            f"{len(data_set.shards)}, numbered {data_set.shards[0]} to {data_set.shards[-1]}"
         )
     return [options.shard]
 
 
-def _nothing(root: Path, options: InspectOptions, left_out: list[str]) -> OvocrError:
+def _no_match(root: Path, options: InspectOptions, left_out: list[str]) -> OvocrError:
     asked = [
         *([] if options.status is None else [f"--status {options.status}"]),
         *([] if options.word is None else [f"--word {options.word}"]),
@@ -140,8 +140,8 @@ def _nothing(root: Path, options: InspectOptions, left_out: list[str]) -> OvocrE
         *([] if options.shard is None else [f"--shard {options.shard}"]),
     ]
     if left_out:
-        said = f" is as {for_terminal(' '.join(asked))} says" if asked else " is there"
-        return OvocrError(f"{root}: no image{said} in a shard that can be read; left out: {'; '.join(left_out)}")
+        matches = f" matches {for_terminal(' '.join(asked))}" if asked else ""
+        return OvocrError(f"{root}: no image{matches} in the readable shards; left out: {'; '.join(left_out)}")
     if not asked:
-        return OvocrError(f"{root}: its finished shards have no image")
-    return OvocrError(f"{root}: no image is as {for_terminal(' '.join(asked))} says; leave an option out")
+        return OvocrError(f"{root}: the finished shards contain no image")
+    return OvocrError(f"{root}: no image matches {for_terminal(' '.join(asked))}; leave out an option")

@@ -1,1 +1,1 @@
-"""Explains the tags of an image: its rows, its lines, their words, and the words that took the slots."""
+"""Explains the tags of an image: its rows, lines, words and slots."""

@@ -14,7 +14,7 @@ _LINES_SHOWN = 3
 def explain_absence(
     answer: Answer, status: str, reason: str | None, text: CutText | None, vocabulary: Vocabulary
 ) -> str:
-    """Returns one or two sentences. answer: of the vocabulary. text: None for an image that was not read."""
+    """Returns one or two sentences. answer: the vocabulary's answer. text: None if the image was not read."""
     segmenter = load_segmenter(Segmentation.of(vocabulary.settings))
     word = answer.word if answer.word is not None else segmenter.normalise(answer.asked)
     entry = f"{word} has class id {answer.id}" if answer.id is not None else f"{answer.asked}: {answer.note}"
@@ -28,24 +28,24 @@ def _explain(
 ) -> str:
     if text is None:
         return f"the image was not read: {reason}"
-    if (place := text.place(word)) is not None:
-        line = text.lines[place[0]]
+    if (found := text.find(word)) is not None:
+        line = text.lines[found[0]]
         if id is None:
             return f"it was read: {show_line(line)}"
-        because = reason if status == Status.DROPPED else "the stored tags do not fit the text, see `ovocr verify`"
-        return f"it was read, but the image has no such tag ({because}): {show_line(line)}"
+        because = reason if status == Status.DROPPED else "the stored tags do not match the text, see `ovocr verify`"
+        return f"it was read, but the image does not have the tag ({because}): {show_line(line)}"
     segmenter = load_segmenter(Segmentation.of(vocabulary.settings))
     letters = word.replace(" ", "")
     lines = [line for line in text.lines if letters and letters in segmenter.normalise(line.text).replace(" ", "")]
     if lines:
         shown = "; ".join(show_line(line) for line in lines[:_LINES_SHOWN])
-        return f"its letters were read, but cut into other words: {shown}"
+        return f"its letters were read but segmented into other words: {shown}"
     close = get_close_matches(word, text.words(), 1)
     nearest = f"; the closest word is {close[0]}" if close else ""
     return f"it was not read in any of the image's {len(text.lines)} lines{nearest}"
 
 
 def show_line(line: LineStory) -> str:
-    """Returns a line with its words; words that are not in the vocabulary are in brackets."""
+    """Returns a line with its words. Words that are not in the vocabulary are in brackets."""
     words = " + ".join(word.word if word.id is not None else f"[{word.word}]" for word in line.words)
     return f'line {line.number} "{line.text}" = {words or "no word"}'

@@ -1,4 +1,4 @@
-"""Formats the story of an image for a terminal; control characters are escaped."""
+"""Formats the explanation of an image for a terminal."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ _SLOTS_SHOWN = 8
 
 
 def format_stories(stories: list[ImageStory]) -> str:
-    """Returns a block for each image."""
+    """Returns a block of lines for each image. Control characters are escaped."""
     return "\n\n".join("\n".join(map(for_terminal, _lines(story))) for story in stories)
 
 
@@ -73,7 +73,7 @@ def _tag_lines(tag: TagStory, story: ImageStory) -> Iterator[str]:
 def _slots(tag: TagStory, story: ImageStory) -> str:
     order = ", ".join(f"{rank + 1} of {story.competing}" for rank in tag.ranks)
     weight = f" with weight {tag.weight:.3f}" if tag.weight is not None else ""
-    order = f"; in the order of the rule it is {order}{weight}" if order else ""
+    order = f"; rank {order}{weight}" if order else ""
     if not tag.slots:
         return f"in no slot: left out{order}"
     shown = ", ".join(map(str, tag.slots[:_SLOTS_SHOWN])) + (" ..." if len(tag.slots) > _SLOTS_SHOWN else "")

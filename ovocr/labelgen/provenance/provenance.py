@@ -1,4 +1,4 @@
-"""``ovocr why``: explains the tags of the images with a key."""
+"""``ovocr why``: explains the tags of images."""
 
 from collections import defaultdict
 from pathlib import Path
@@ -22,10 +22,10 @@ from ovocr.vocab.look_up import Answer, look_up
 
 
 def explain(root: Path, key: str, tag: str | None = None) -> Explanation:
-    """Explains the tags of the images with this key. tag: a word or class id, to explain that tag alone.
+    """Explains the tags of the images with this key. tag: word or class id of the only tag to explain.
 
-    Leaves out a shard whose records cannot be read. Raises OvocrError, naming the file, if another file cannot be read,
-    and if no image that can be read has the key.
+    Leaves out shards whose records cannot be read. Raises OvocrError that names the file if any other file cannot be
+    read, or if no readable image has the key.
     """
     data_set = LabelledDataSet.open(root)
     manifest = data_set.manifest()
@@ -38,15 +38,13 @@ def explain(root: Path, key: str, tag: str | None = None) -> Explanation:
 
 
 def _answers(tag: str | None, manifest: Manifest, vocabulary: Vocabulary | None) -> list[Answer] | None:
-    """Returns the class ids that were asked for; None for all tags."""
+    """Returns the vocabulary's answers for ``tag``; None if all tags are explained."""
     if tag is None:
         return None
     if vocabulary is not None:
         return look_up(vocabulary, tag)
     if not (tag.isascii() and tag.isdecimal() and int(tag[:20]) < manifest.num_classes):
-        raise UsageError(
-            f"{tag}: classes of packed labels are no words, but class ids from 0 to {manifest.num_classes - 1}"
-        )
+        raise UsageError(f"{tag}: a packed data set has no words; give a class id from 0 to {manifest.num_classes - 1}")
     return [Answer(asked=tag, id=int(tag))]
 
 
@@ -69,16 +67,15 @@ class _Explainer:
     def _read_notes(self) -> list[str]:
         table, words = self._manifest.table, self._manifest.words
         if table is not None:
-            source = f"class ids come from the table that was packed (sha256 {table.sha256})"
-            return [f"{source}, in its order; they are no words"]
+            return [f"class ids come from the packed table (sha256 {table.sha256}), in its order; they have no words"]
         assert words is not None
         assert self._vocabulary is not None
         if words.segmentation != Segmentation.of(self._vocabulary.settings).describe():
-            return ["this version cuts lines by other rules than the version that made the tags; words may differ"]
+            return ["the installed segmentation rules differ from the rules that made the tags; words may differ"]
         return []
 
     def explain(self, image: FoundImage) -> ImageStory:
-        """Returns the story of one image. Raises OvocrError if its record cannot be read."""
+        """Explains one image. Raises OvocrError if its record cannot be read."""
         row = image.row
         text = None
         if image.text is not None and self._vocabulary is not None:
@@ -90,7 +87,7 @@ class _Explainer:
             key=row.key,
             source=row.source,
             shard=image.shard,
-            row=row.place,
+            row=row.position,
             status=row.status,
             reason=row.reason,
             detail=row.detail,
@@ -126,39 +123,39 @@ class _Explainer:
             return TagStory(id=id, word=None, line=None, box=None, place=None, slots=slots, ranks=ranks, weight=None)
         line = tag.line
         if line is None or not (0 <= id < len(self._vocabulary) and 0 <= line < len(text.lines)):
-            raise OvocrError(f"{self._data_set.root}: tag {id} in line {line} cannot be; see `ovocr verify`")
+            raise OvocrError(f"{self._data_set.root}: tag {id} in line {line} is invalid; see `ovocr verify`")
         word = self._vocabulary.word(id)
-        place = text.place(word)
+        found = text.find(word)
         return TagStory(
             id=id,
             word=word,
             line=text.lines[line],
             box=tag.box,
-            place=place[1] if place is not None and place[0] == line else None,
+            place=found[1] if found is not None and found[0] == line else None,
             slots=slots,
             ranks=ranks,
             weight=self._weight(id) if self._frequencies is not None else None,
         )
 
     def _slots(self, image: FoundImage, ids: list[int]) -> StoredSlots | None:
-        """Returns the content of the record's slots; None for an image without a record. ids: of its tags."""
+        """Returns the content of the record's slots; None if there is no record. ids: class ids of the image's tags."""
         record_id = image.row.record_id
         if record_id is None:
             return None
         prefix = self._data_set.rec_prefix(image.shard)
         with RecordReader(prefix) as records:
             if not 0 <= record_id < len(records):
-                raise OvocrError(f"{prefix}.idx: has no line for record {record_id}; see `ovocr verify`")
+                raise OvocrError(f"{prefix}.idx: does not contain record {record_id}; see `ovocr verify`")
             return StoredSlots.of(records[record_id].labels, ids)
 
     def _ranks(self, competing: list[int], key: str) -> dict[int, list[int]]:
-        """Returns the places of each class id in the order in which words are kept; empty if all are kept."""
+        """Maps each class id to its ranks in the order in which words are kept; empty if all words are kept."""
         ranks: dict[int, list[int]] = defaultdict(list)
         if len(competing) > self._policy.tags:
             weight = None if self._frequencies is None else self._weight
             order = by_rank(competing, self._policy.seed, key, weight) if self._vocabulary is not None else None
-            for rank, place in enumerate(order if order is not None else range(len(competing))):
-                ranks[competing[place]].append(rank)
+            for rank, index in enumerate(order if order is not None else range(len(competing))):
+                ranks[competing[index]].append(rank)
         return ranks
 
     def _weight(self, id: int) -> float:
@@ -168,7 +165,7 @@ class _Explainer:
 
     def _rule(self) -> str:
         if self._vocabulary is None:
-            return "the first of the table's are kept"
+            return "the first class ids of the table are kept"
         if self._frequencies is None:
             return f"the words with the smallest blake2b digests of (seed {self._policy.seed}, key, id) are kept"
         return (
@@ -177,7 +174,7 @@ class _Explainer:
         )
 
     def _absences(self, row: RecordRow, ids: list[int], text: CutText | None) -> list[str]:
-        """Returns sentences about class ids that were asked for and are no tags."""
+        """Returns a sentence for each requested class id that is not a tag of the image."""
         answers = [answer for answer in self._answers or () if answer.id not in ids]
         if self._vocabulary is None:
             return [f"the table has no class id {answer.id} for the image" for answer in answers]

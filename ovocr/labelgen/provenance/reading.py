@@ -1,4 +1,4 @@
-"""Cuts an image's stored lines into words again."""
+"""Segments an image's stored lines."""
 
 from collections import defaultdict
 
@@ -8,8 +8,10 @@ from ovocr.vocab import Segmentation, Vocabulary, locate_words
 
 
 class CutText:
-    """The lines of one image with their words. known: class ids of the words that are in the vocabulary, in order, with
-    repeats."""
+    """The lines of one image with their words.
+
+    known: class ids of all words that are in the vocabulary, in order, with repeats.
+    """
 
     def __init__(self, text: StoredText, vocabulary: Vocabulary) -> None:
         words = locate_words([line.text for line in text.lines], Segmentation.of(vocabulary.settings))
@@ -27,8 +29,8 @@ class CutText:
             for number, line in enumerate(text.lines)
         ]
 
-    def place(self, word: str) -> tuple[int, int] | None:
-        """Returns the first line with a word, and the word's place in it, both from 0."""
+    def find(self, word: str) -> tuple[int, int] | None:
+        """Returns the number of the first line that contains the word, and the word's index in it, both from 0."""
         return self._first.get(word)
 
     def words(self) -> list[str]:

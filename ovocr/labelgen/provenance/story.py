@@ -1,4 +1,4 @@
-"""The explanation of an image and of each of its tags."""
+"""The explanation of an image and its tags."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,9 +10,9 @@ from ovocr.dataset.slots import ForeignSlots
 
 @dataclass(frozen=True)
 class CutWord:
-    """A normalised word of a line. id: its class id; None if it is not in the vocabulary.
+    """A normalised word of a line.
 
-    start, end: fractions of the line's length.
+    id: class id; None if the word is not in the vocabulary. start, end: fractions of the line's length.
     """
 
     word: str
@@ -23,7 +23,7 @@ class CutWord:
 
 @dataclass(frozen=True, kw_only=True)
 class LineStory:
-    """A line and its words. number: from 0. score: 0 to 1. box: in pixels of the stored image."""
+    """A line and its words. number: index of the line, from 0. score: 0 to 1. box: pixels of the stored image."""
 
     number: int
     text: str
@@ -34,12 +34,12 @@ class LineStory:
 
 @dataclass(frozen=True, kw_only=True)
 class TagStory:
-    """A tag.
+    """A tag of an image.
 
-    word, line, box: None in a packed data set. place: of the word in its line's words, from 0.
-    slots: of the record that hold it; empty if it was left out or there is no record.
-    ranks: places of the word in the order in which words are kept, from 0, if there are more words than slots.
-    weight: with which the word is drawn; None unless the policy is idf.
+    word, line, box: None in a packed data set. place: index of the word among the line's words, from 0.
+    slots: slots that contain the tag; empty if it was left out or there is no record.
+    ranks: ranks of the word in the order in which words are kept, from 0; empty if there are enough slots.
+    weight: weight of the word in the draw; None if the policy is not idf.
     """
 
     id: int
@@ -54,13 +54,13 @@ class TagStory:
 
 @dataclass(frozen=True)
 class Explanation:
-    """A story for each image with the key. left_out: a line for each table that cannot be read."""
+    """The explanation of each image with the key. left_out: a line for each unreadable table."""
 
     stories: list["ImageStory"]
     left_out: list[str]
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the stories for ``--json``."""
+        """Returns the values for ``--json``."""
         return {"images": [story.to_json() for story in self.stories], "left_out": self.left_out}
 
 
@@ -68,12 +68,13 @@ class Explanation:
 class ImageStory:
     """An image with the key.
 
-    shard, row: place of its row of records. record_id: None without a record.
-    size: width and height of the stored image, if it was read.
+    shard, row: shard and position of its row of records. record_id: None if there is no record.
+    size: width and height of the stored image in pixels, if the image was read.
     words_found, words_in_vocabulary: None in a packed data set.
-    competing: number of words that compete for slots. rule: how they get them, if there are more words than slots.
-    answers: sentences about class ids that were asked for and are no tags. notes: sentences about the data set.
-    foreign_slots: slots of the record that hold no tag of the image. damage: sentences about them.
+    slots: number of slots of a record. competing: number of words that compete for slots.
+    rule: rule that selects words; empty if there are enough slots.
+    answers: a sentence for each requested class id that is not a tag. notes: sentences about the data set.
+    foreign_slots: slots of the record that do not contain a tag of the image. damage: sentences about them.
     """
 
     key: str
@@ -98,6 +99,6 @@ class ImageStory:
     damage: list[str]
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the fields by name; a tag's line is its number in the list of lines."""
+        """Returns the values for ``--json``. A tag's line is the number of the line."""
         tags = [{**asdict(tag), "line": None if tag.line is None else tag.line.number} for tag in self.tags]
         return {**asdict(self), "tags": tags}

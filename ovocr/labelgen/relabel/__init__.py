@@ -1,1 +1,1 @@
-"""Makes new tags from the stored text, without an engine. Imports dataset, tagging, images and shards."""
+"""Makes new tags from stored text without an engine. Imports dataset, tagging, images and shards."""

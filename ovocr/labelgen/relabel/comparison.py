@@ -1,4 +1,4 @@
-"""Compares the records of two data sets that were made from the same stored text."""
+"""Compares the records of two data sets with the same stored text."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -20,7 +20,7 @@ WORDS_LISTED = 10
 
 @dataclass
 class Side:
-    """Sums over the images of one data set. ok: images with tags. tags: distinct in each image."""
+    """Sums over the images of one data set. ok: number of images with tags. tags: number of distinct tags per image."""
 
     ok: int = 0
     words_found: int = 0
@@ -42,12 +42,12 @@ class Side:
 
 @dataclass
 class Changes:
-    """Differences over the images that were read. Tags are compared as words.
+    """Differences between the tags before and after, over the images that were read. Tags are compared as words.
 
-    gained_all, lost_all: images that have tags only after, only before.
-    same: images with the same tags before and after.
-    compared: images with tags before or after. jaccard_sum: sum of their Jaccard indexes of tags before and after.
-    gained, lost: number of images in which each word is a tag only after, only before.
+    gained_all, lost_all: number of images that have tags only after, or only before.
+    same: number of images with the same tags before and after.
+    compared: number of images with tags before or after. jaccard_sum: sum of the Jaccard indexes of these images.
+    gained, lost: map each word to the number of images that have the tag only after, or only before.
     """
 
     images: int = 0
@@ -103,20 +103,20 @@ class Changes:
         }
 
     def format_lines(self) -> Iterator[str]:
-        """Yields lines for a person."""
+        """Yields lines for the user."""
         yield f"{'':<24}{'before':>12}{'after':>12}"
         rows = (("images with tags", "ok"), ("words found", "words_found"), ("  in vocabulary", "words_in_vocabulary"))
         for label, name in (*rows, ("tags", "tags")):
             yield f"{label:<24}{getattr(self.before, name):>12,}{getattr(self.after, name):>12,}"
-        yield f"images that gained all their tags: {self.gained_all}, that lost all: {self.lost_all}"
+        yield f"images that have tags only after: {self.gained_all}, only before: {self.lost_all}"
         yield (
-            f"{self.compared} images have tags before or after, {self.same} of them the same; "
+            f"{self.compared} images have tags before or after, {self.same} of them the same tags; "
             f"mean Jaccard {self.mean_jaccard:.3f}"
         )
         for label, words in (("gained", self.gained), ("lost", self.lost)):
             if words:
                 listed = ", ".join(f"{for_terminal(word)} {count:,}" for word, count in _most_frequent(words))
-                yield f"tags most often {label}, in images: {listed}"
+                yield f"most frequently {label} tags, with images: {listed}"
 
 
 def compare_shard(out: Path, shard: TextShard) -> Changes:
@@ -127,7 +127,7 @@ def compare_shard(out: Path, shard: TextShard) -> Changes:
         if old is None or new is None:
             raise OvocrError(
                 f"{after.records_path(shard.number)}: does not list the images of {before.records_path(shard.number)}; "
-                f"remove {after.stats_path(shard.number)} and relabel again"
+                f"remove {after.stats_path(shard.number)} and repeat the command"
             )
         if Status.QUARANTINED in (old[0].status, new[0].status):
             continue
@@ -149,11 +149,11 @@ def _read(data_set: LabelledDataSet, number: int) -> Iterator[tuple[WordsRow, fr
         try:
             yield row, frozenset(map(vocabulary.word, row.class_ids))
         except IndexError as error:
-            raise OvocrError(f"{path}: has a class id beyond the vocabulary; put the file back") from error
+            raise OvocrError(f"{path}: contains a class id that is not in the vocabulary; restore the file") from error
 
 
 def merge(changes: Iterable[Changes]) -> Changes:
-    """Returns the sums over all shards."""
+    """Returns the sum of the changes."""
     total = Changes()
     for part in changes:
         total.merge(part)

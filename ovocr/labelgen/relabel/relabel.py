@@ -27,7 +27,7 @@ from ovocr.labelgen.tagging.word_frequencies import WordFrequencies, count_frequ
 from ovocr.processes.shard_map import map_shards
 from ovocr.vocab import Vocabulary
 
-# A process takes about two seconds to start: fewer images than these are not worth one.
+# Minimum number of images per process, because a process takes about two seconds to start.
 RELABELLED_AT_LEAST = 1_000
 COMPARED_AT_LEAST = 20_000
 
@@ -36,21 +36,22 @@ COMPARED_AT_LEAST = 20_000
 class RelabelTotals(Totals):
     """The report of a relabelling run.
 
-    unfinished: shards of the old data set that are not finished and were skipped. changes: over the run's shards.
+    unfinished: number of unfinished shards of the old data set, which were skipped.
+    changes: changes in the shards of this run.
     """
 
     unfinished: int
     changes: Changes
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the figures for ``--json``."""
+        """Returns the values for ``--json``."""
         return {**super().to_json(), "shards_unfinished": self.unfinished, "changes": self.changes.to_json()}
 
     def _contents(self) -> list[str]:
         lines = list(self.changes.format_lines())
         if self.unfinished:
             lines.append(
-                f"{self.unfinished} shards of the old data set are not finished: repeat the command when they are"
+                f"{self.unfinished} shards of the old data set are not finished; repeat the command when they are"
             )
         return lines
 
@@ -59,7 +60,7 @@ def relabel(options: RelabelOptions, progress: bool) -> RelabelTotals:
     """Writes the data set ``options.out`` with new tags for the stored text of ``options.source``.
 
     Skips shards that are finished in both. progress: show a bar on stderr. Raises OvocrError for errors that the user
-    can correct; finished shards stay, and the same call resumes after them.
+    can correct. Finished shards are kept, and the same call resumes after them.
     """
     start = time.monotonic()
     with stoppable(options.out):
@@ -72,7 +73,7 @@ def relabel(options: RelabelOptions, progress: bool) -> RelabelTotals:
 
 
 class _Relabelling:
-    """One run. Raises OvocrError if the old data set is not labelled, or has no finished shard."""
+    """A relabelling run. Raises OvocrError if the old data set is not labelled or has no finished shard."""
 
     def __init__(self, options: RelabelOptions) -> None:
         self._options = options
@@ -99,11 +100,11 @@ class _Relabelling:
     def _is_done(self, number: int) -> bool:
         if not self._out.stats_path(number).exists():
             return False
-        lacking = self._out.counts(number).reasons[Reason.SOURCE_OUT_OF_REACH]
-        return not (self._options.retry_out_of_reach and lacking)
+        out_of_reach = self._out.counts(number).reasons[Reason.SOURCE_OUT_OF_REACH]
+        return not (self._options.retry_out_of_reach and out_of_reach)
 
     def settle(self) -> None:
-        """Checks the configuration, and writes it if the data set is new. Nothing is written before."""
+        """Checks the configuration, and writes it if the data set is new."""
         if self._todo:
             check_destination(self._out, [self._inputs[shard.number] for shard in self._shards])
         vocabulary = self._load_vocabulary()
@@ -122,7 +123,10 @@ class _Relabelling:
         return with_han(vocabulary, self._options.han)
 
     def _load_frequencies(self, vocabulary: Vocabulary) -> WordFrequencies:
-        """Prefers the frequencies of an existing ``out``: more shards may be finished in the old data set since."""
+        """Loads frequencies, or counts them if the data set is new.
+
+        An existing data set keeps its frequencies, even if more shards of the old data set are finished now.
+        """
         if self._options.idf is not None:
             return WordFrequencies.load(self._options.idf)
         if self._out.manifest_path.exists() and self._out.frequencies_path.exists():
@@ -130,7 +134,7 @@ class _Relabelling:
         return count_frequencies(self._finished, vocabulary, self._processes(self._finished, RELABELLED_AT_LEAST))
 
     def make_shards(self, progress: bool) -> int:
-        """Writes the shards that are not finished; returns the number of their images."""
+        """Writes the unfinished shards and returns the number of their images."""
         inputs = [self._inputs[shard.number] for shard in self._todo]
         images = 0
         with Progress(inputs, progress) as bar:
@@ -147,7 +151,7 @@ class _Relabelling:
         return images
 
     def _processes(self, shards: list[TextShard], at_least: int) -> int:
-        """Returns how many processes are worth starting. at_least: images for each."""
+        """Returns the number of processes to start. at_least: minimum number of images per process."""
         images = sum(self._inputs[shard.number].images or 0 for shard in shards)
         return max(1, min(self._workers, images // at_least))
 

@@ -1,4 +1,4 @@
-"""Relabels one shard: the work of a process."""
+"""Relabels one shard, in a worker process."""
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -20,10 +20,10 @@ from ovocr.recordio import RecordReader
 
 @dataclass(frozen=True, kw_only=True)
 class RelabelSettings:
-    """Settings of the work on every shard.
+    """Settings for all shards.
 
-    out: the new data set's folder; it has vocabulary and word frequencies already.
-    words: JSON of the words in its manifest. max_pixels: of images that are read from their sources again.
+    out: folder of the new data set, which already contains vocabulary and word frequencies.
+    words: JSON of the words in its manifest. max_pixels: maximum number of pixels of an image from a source.
     """
 
     out: Path
@@ -33,7 +33,7 @@ class RelabelSettings:
 
 
 def relabel_shard(settings: RelabelSettings, shard: TextShard) -> int:
-    """Writes the shard into the new data set; returns the number of its images.
+    """Writes the shard into the new data set and returns the number of its images.
 
     Raises OvocrError if a file of the shard cannot be read, or another process writes the same shard.
     """
@@ -52,12 +52,12 @@ def relabel_shard(settings: RelabelSettings, shard: TextShard) -> int:
 
 @lru_cache(maxsize=1)
 def _labeller(settings: RelabelSettings) -> LineLabeller:
-    """Loads the labeller once in a process; other words are other settings."""
+    """Loads the labeller once per process."""
     return LineLabeller.load(LabelledDataSet(settings.out), settings.policy)
 
 
 class _StoredImages:
-    """The stored images of a shard, from its records or from the source."""
+    """Loads the stored images of a shard from its records or its source."""
 
     def __init__(self, prefix: Path, records: RecordReader, source: SourceImages) -> None:
         self._prefix = prefix
@@ -65,14 +65,16 @@ class _StoredImages:
         self._source = source
 
     def jpeg(self, image: LabelledImage, text: StoredText) -> bytes:
-        """Returns the bytes of an image that was read. Raises OutOfReachError."""
+        """Returns the stored image as JPEG. Raises OutOfReachError."""
         if image.record_id is None:
-            return self._source.get(image.place, image.key, text.width, text.height).jpeg
+            return self._source.get(image.position, image.key, text.width, text.height).jpeg
         if image.record_id >= len(self._records):
-            raise OvocrError(f"{self._prefix}.rec: has no record {image.record_id}; put the shard's files back")
+            raise OvocrError(f"{self._prefix}.rec: record {image.record_id} is missing; restore the shard's files")
         record = self._records[image.record_id]
         if record.id != image.record_id:
-            raise OvocrError(f"{self._prefix}.idx: line {image.record_id + 1} is of record {record.id}; put it back")
+            raise OvocrError(
+                f"{self._prefix}.idx: line {image.record_id + 1} is for record {record.id}; restore the file"
+            )
         return record.image
 
 

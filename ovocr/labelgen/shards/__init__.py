@@ -1,1 +1,1 @@
-"""Writes shards: shard files, destinations (folder, object store), totals. Imports tagging, pictures and sources."""
+"""Writes shards: shard files, destinations (folder, object store), totals. Imports tagging, images and sources."""

@@ -1,4 +1,4 @@
-"""The place where a run writes its data set: a folder on this machine."""
+"""The destination of a run: a folder on this machine."""
 
 import os
 from pathlib import Path
@@ -13,9 +13,9 @@ from ovocr.labelgen.tagging.run_words import Words
 
 
 class Destination:
-    """A data set in a folder, while a run writes it; a context manager around the run."""
+    """A data set in a folder that a run writes. A context manager around the run."""
 
-    # Whether the files of finished shards stay in the folder.
+    # True if the files of finished shards stay in the folder.
     keeps_shards = True
 
     def __init__(self, data_set: LabelledDataSet) -> None:
@@ -27,7 +27,7 @@ class Destination:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Does nothing: files get their names when they are complete."""
+        """Does nothing, because files get their final names when they are complete."""
 
     def check(self, shards: list[InputShard]) -> None:
         """Raises OvocrError if the data set cannot be written. Writes nothing."""
@@ -38,7 +38,7 @@ class Destination:
         settle_configuration(self.data_set, manifest, words)
 
     def join(self) -> None:
-        """Takes the configuration of another process that has started the data set. Raises OvocrError."""
+        """Gets the configuration if another process has started the data set. Raises OvocrError."""
 
     def see_finished(self) -> None:
         """Gets the statistics of shards that other processes have finished. Raises OvocrError."""
@@ -47,14 +47,14 @@ class Destination:
         """Waits until all shards are stored. Raises OvocrError."""
 
     def begin_shard(self, number: int) -> None:
-        """Prepares a shard to be written, perhaps again."""
+        """Prepares a shard for writing or rewriting."""
 
     def finish_shard(self, number: int) -> None:
         """Stores a shard whose files are complete. Raises OvocrError."""
 
 
 def check_destination(data_set: LabelledDataSet, shards: list[InputShard]) -> None:
-    """Raises OvocrError if the folder cannot be written, or a source is in the folder of the records.
+    """Raises OvocrError if the folder is not writable or a source is inside the folder of the records.
 
     Writes nothing.
     """
@@ -63,13 +63,15 @@ def check_destination(data_set: LabelledDataSet, shards: list[InputShard]) -> No
     for source in dict.fromkeys(shard.source for shard in shards):
         path = Path(source).resolve()
         if written in (path, *path.parents):
-            raise OvocrError(f"--out {data_set}: {source} lies where its shards are written; choose another --out")
+            raise OvocrError(
+                f"--out {data_set}: {source} is in a folder where shards are written; choose another --out"
+            )
 
 
 def _check_writable(root: Path) -> None:
-    """Checks the folder, or the nearest existing folder above it, in which it will be made."""
+    """Checks the folder, or its nearest existing parent if the folder does not exist."""
     nearest = next(path for path in (root, *root.absolute().parents) if os.path.lexists(path))
     if not nearest.is_dir():
         raise OvocrError(f"--out {root}: {nearest} is not a folder; choose another --out")
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise OvocrError(f"--out {root}: {nearest} cannot be written to; allow it or choose another --out")
+        raise OvocrError(f"--out {root}: {nearest} is not writable; change its permissions or choose another --out")

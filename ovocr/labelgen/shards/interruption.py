@@ -25,6 +25,6 @@ def stoppable(out: Path | str) -> Iterator[None]:
 
 def file_error(error: OSError, out: Path | str) -> OvocrError:
     """Returns the OvocrError for a file system error in a run that writes to ``out``."""
-    # Arrow replaces the text of the error by its own.
+    # Arrow replaces the text of the error.
     reason = os.strerror(error.errno) if error.errno is not None else error
     return OvocrError(f"{error.filename or out}: {reason}")

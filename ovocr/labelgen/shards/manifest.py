@@ -1,4 +1,4 @@
-"""Makes the manifest of a run, and writes it into a new data set or compares it with the data set's own."""
+"""Makes the manifest of a run, and writes it into a new data set or compares it with an existing one."""
 
 import errno
 import filecmp
@@ -71,7 +71,7 @@ def describe_pack(options: PackOptions, shards: list[InputShard], table: LabelTa
 
 
 def text_versions() -> dict[str, str]:
-    """Returns the versions of all packages that decide an image's bytes, lines and words."""
+    """Returns the versions of all packages that affect an image's bytes, lines and words."""
     return {
         **_image_versions(),
         "unicode": unicodedata.unidata_version,
@@ -80,7 +80,7 @@ def text_versions() -> dict[str, str]:
 
 
 def _image_versions() -> dict[str, str]:
-    """Returns the versions of the packages that decide the bytes of a stored image."""
+    """Returns the versions of the packages that affect the bytes of a stored image."""
     import cv2
     import PIL
 
@@ -88,25 +88,25 @@ def _image_versions() -> dict[str, str]:
 
 
 def settle_configuration(data_set: LabelledDataSet, manifest: Manifest, words: Words | None) -> None:
-    """Writes manifest and words into a new data set; compares the manifest with the one of an existing data set.
+    """Writes manifest and words into a new data set, or compares the manifest with that of an existing data set.
 
-    Any number of processes may do this at once: the first manifest stands. Raises OvocrError that names the first
-    difference, or a file of another origin that would be replaced. words: None for a packed data set.
+    Several processes may do this concurrently; the first manifest is kept. Raises OvocrError that names the first
+    difference, or an unrelated file that would be replaced. words: None for a packed data set.
     """
     if not data_set.manifest_path.exists():
-        _check_nothing_foreign(data_set)
+        _check_no_shard_files(data_set)
         _create(data_set, manifest, words)
     _check_same(data_set, manifest)
 
 
-def _check_nothing_foreign(data_set: LabelledDataSet) -> None:
+def _check_no_shard_files(data_set: LabelledDataSet) -> None:
     """Raises OvocrError if there are files of shards without a manifest."""
     found = next(data_set.shard_files(), None)
-    # Another process may have started the data set since: it writes the manifest before its shards.
+    # Another process may have started the data set. It writes the manifest before its shards.
     if found is not None and not data_set.manifest_path.exists():
         raise OvocrError(
-            f"{data_set}: has {found.relative_to(data_set.root)}, but no manifest.json to say how it was made; "
-            "put that back or choose another --out"
+            f"{data_set}: contains {found.relative_to(data_set.root)} but no manifest.json; "
+            "restore manifest.json or choose another --out"
         )
 
 
@@ -121,7 +121,7 @@ def _create(data_set: LabelledDataSet, manifest: Manifest, words: Words | None) 
     try:
         if words is not None:
             words.save(LabelledDataSet(own))
-        written = sorted(own.iterdir(), reverse=True)  # the description comes before the words
+        written = sorted(own.iterdir(), reverse=True)  # the vocabulary's description precedes the vocabulary
         for path in written:
             _check_replaceable(data_set, path)
         if data_set.manifest_path.exists():  # another process was faster
@@ -137,30 +137,29 @@ def _create(data_set: LabelledDataSet, manifest: Manifest, words: Words | None) 
 
 
 def _make_folder(root: Path) -> Path:
-    """Makes a folder in the data set's: another process may write the same files at this moment."""
+    """Makes a temporary folder in the data set's folder, because another process may write the same files."""
     try:
         root.mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(prefix=STARTING, dir=root))
-    except OSError as error:  # its own message names a folder that the user does not know
-        raise OvocrError(f"--out {root}: cannot be written to ({error.strerror}); choose another --out") from error
+    except OSError as error:  # its message names the temporary folder
+        raise OvocrError(f"--out {root}: is not writable ({error.strerror}); choose another --out") from error
 
 
 def _check_replaceable(data_set: LabelledDataSet, path: Path) -> None:
-    """Raises OvocrError if another file has the name of ``path`` in a data set without a manifest.
+    """Raises OvocrError if a data set without a manifest contains a different file with the name of ``path``.
 
-    An equal file is allowed: another process starts the data set too, or was killed while it did.
+    An equal file is allowed, because another process may be starting the data set or was killed while starting it.
     """
     existing = data_set.root / path.name
     same = not os.path.lexists(existing) or (existing.is_file() and filecmp.cmp(existing, path, shallow=False))
     if not same and not data_set.manifest_path.exists():
         raise OvocrError(
-            f"{data_set}: has another {path.name}, and no manifest.json to say what it is for; "
-            "move it away or choose another --out"
+            f"{data_set}: contains a different {path.name} but no manifest.json; move it away or choose another --out"
         )
 
 
 def _place_first(partial: Path, path: Path) -> None:
-    """Gives a complete file its name unless another file has it by now."""
+    """Renames a complete file unless a file with the name exists."""
     try:
         os.link(partial, path)
     except FileExistsError:
@@ -168,7 +167,7 @@ def _place_first(partial: Path, path: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
             raise
-        os.replace(partial, path)  # without hard links, the last of two processes that start at once wins
+        os.replace(partial, path)  # without hard links, the last of several starting processes wins
 
 
 def _check_same(data_set: LabelledDataSet, manifest: Manifest) -> None:
@@ -180,20 +179,20 @@ def _check_same(data_set: LabelledDataSet, manifest: Manifest) -> None:
         )
 
 
-def find_difference(there: Any, here: Any, name: str = "") -> str:
-    """Returns the first difference between the JSON of two manifests; empty if they are equal.
+def find_difference(stored: Any, own: Any, name: str = "") -> str:
+    """Describes the first difference between the JSON of two manifests; empty if they are equal.
 
-    there: in the folder. here: of this run.
+    stored: manifest of the data set. own: manifest of this run.
     """
-    if isinstance(there, dict) and isinstance(here, dict):
-        for key in {**here, **there}:
+    if isinstance(stored, dict) and isinstance(own, dict):
+        for key in {**own, **stored}:
             inner = f"{name}.{key}" if name else str(key)
-            if found := find_difference(there.get(key), here.get(key), inner):
+            if found := find_difference(stored.get(key), own.get(key), inner):
                 return found
         return ""
-    if isinstance(there, list) and isinstance(here, list):
-        if len(there) != len(here):
-            return f"{name}: {len(there)} there, {len(here)} in this run"
-        pairs = enumerate(zip(there, here, strict=True))
+    if isinstance(stored, list) and isinstance(own, list):
+        if len(stored) != len(own):
+            return f"{name}: {len(stored)} there, {len(own)} in this run"
+        pairs = enumerate(zip(stored, own, strict=True))
         return next((found for n, (a, b) in pairs if (found := find_difference(a, b, f"{name}[{n}]"))), "")
-    return "" if there == here else f"{name} is {there!r} there, {here!r} in this run"
+    return "" if stored == own else f"{name} is {stored!r} there, {own!r} in this run"

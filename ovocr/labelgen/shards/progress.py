@@ -1,4 +1,4 @@
-"""The progress of a run on stderr: a bar on a terminal, else a line every LOG_INTERVAL_S."""
+"""Shows the progress of a run on stderr: a bar on a terminal, otherwise a line every LOG_INTERVAL_S seconds."""
 
 import sys
 import time
@@ -15,9 +15,9 @@ _BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_noinv_fm
 
 
 class Progress:
-    """Shows the progress over the images of ``shards``. Prints nothing unless ``shown``.
+    """Shows the progress over the images of ``shards``. Prints nothing if ``shown`` is False.
 
-    The number of images in a .tar is unknown before it is read. It is estimated from those that were read.
+    The number of images in a .tar is unknown until it is read. It is estimated from the finished tars.
     """
 
     def __init__(self, shards: list[InputShard], shown: bool) -> None:
@@ -26,7 +26,7 @@ class Progress:
         self._done = 0  # images
         self._finished = 0  # shards
         self._in_tars = [0, 0]  # images and bytes of the finished tars
-        self._of_shard = 0
+        self._in_shard = 0
         self._start = self._last_line = time.monotonic()
         terminal = shown and sys.stderr.isatty()
         self._bar = tqdm(total=self._estimate(), unit="img", bar_format=_BAR, disable=not terminal)
@@ -41,14 +41,14 @@ class Progress:
         self._bar.close()
 
     def begin(self, shard: InputShard) -> None:
-        """Starts a shard: the images that follow belong to it."""
-        self._of_shard = 0
+        """Starts a shard. The following images belong to it."""
+        self._in_shard = 0
         self._bar.set_description(f"shard {self._finished + 1}/{len(self._shards)}")
 
     def image(self, count: int = 1) -> None:
-        """Counts one image, or ``count`` of them."""
+        """Counts ``count`` images."""
         self._done += count
-        self._of_shard += count
+        self._in_shard += count
         self._bar.update(count)
         if self._lines and time.monotonic() - self._last_line >= LOG_INTERVAL_S:
             self._print_line()
@@ -57,7 +57,7 @@ class Progress:
         """Finishes a shard."""
         self._finished += 1
         if shard.images is None:
-            self._in_tars[0] += self._of_shard
+            self._in_tars[0] += self._in_shard
             self._in_tars[1] += shard.size or 0
             self._bar.total = self._estimate()
             self._bar.refresh()
@@ -71,7 +71,7 @@ class Progress:
         return known + round(images * size / read) if read else None
 
     def _is_exact(self) -> bool:
-        """Returns True if all tars were read to their end."""
+        """Returns True if all tars were read completely."""
         return self._in_tars[1] == self._bytes_in_tars()
 
     def _bytes_in_tars(self) -> int:

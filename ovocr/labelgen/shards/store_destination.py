@@ -1,7 +1,7 @@
-"""A data set in an object store: each shard is written to a temporary folder and uploaded.
+"""A data set in an object store. Each shard is written to a temporary folder and uploaded.
 
-An object appears when its upload is complete; a shard's statistics are uploaded last. The store has no locks: two runs
-that reach the same shard at once both write it, and upload the same bytes.
+An object appears when its upload is complete. A shard's statistics are uploaded last. The store has no locks, so two
+runs may write the same shard; they upload the same bytes.
 """
 
 import hashlib
@@ -29,10 +29,10 @@ _NEW_S = 60.0
 
 
 class StoreDestination(Destination):
-    """url: of the data set. Raises OvocrError if the store cannot be reached.
+    """A data set in an object store that a run writes. url: URL of the data set.
 
-    ``data_set`` is a temporary folder with the store's configuration and statistics, and the files of the shard that is
-    being written. One shard is uploaded while the next one is written.
+    ``data_set`` is in a temporary folder with the store's configuration and statistics, and the files of the current
+    shard. A shard is uploaded while the next one is written. Raises OvocrError if the store cannot be reached.
     """
 
     keeps_shards = False
@@ -47,7 +47,7 @@ class StoreDestination(Destination):
             self.data_set = LabelledDataSet(root, url=self._url)
             self._is_new = not self._fetch_configuration()
             if self._is_new:
-                self._check_nothing_foreign()
+                self._check_no_shard_files()
             self._finished = self._fetch_statistics()
             self._uploader = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="ovocr-upload"))
             self._upload: Future[None] | None = None
@@ -57,26 +57,28 @@ class StoreDestination(Destination):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Finishes the upload of a complete shard, also after an error."""
+        """Finishes the upload of a complete shard, even after an error."""
         with self._stack:
             if error is None:
                 self._wait()
 
     def check(self, shards: list[InputShard]) -> None:
-        """Raises OvocrError if a source is in the folder of the records; the store checks permissions itself."""
+        """Raises OvocrError if a source is inside the folder of the records. The store checks permissions."""
         for source in dict.fromkeys(shard.source for shard in shards):
             if f"{source}/".startswith(f"{self._url}/rec/"):
-                raise OvocrError(f"--out {self._url}: {source} lies where its shards are written; choose another --out")
+                raise OvocrError(
+                    f"--out {self._url}: {source} is in a folder where shards are written; choose another --out"
+                )
 
     def settle(self, manifest: Manifest, words: Words | None) -> None:
-        """Calls settle_configuration; of processes that start the data set at once, the first manifest stands."""
+        """Calls settle_configuration. If several processes start the data set, the first manifest is kept."""
         settle_configuration(self.data_set, manifest, words)
         if not self._is_new:
             return
         for path in self.data_set.word_files():
             if path.exists() and not self._create(path) and self._get(path.name) != path.read_bytes():
                 raise OvocrError(
-                    f"{self._url}: has another {path.name}, and no manifest.json to say what it is for; "
+                    f"{self._url}: contains a different {path.name} but no manifest.json; "
                     "move it away or choose another --out"
                 )
         if not self._create(self.data_set.manifest_path):
@@ -98,7 +100,7 @@ class StoreDestination(Destination):
         self._wait()
 
     def begin_shard(self, number: int) -> None:
-        """Removes the statistics of a shard that is written again: without them it is not finished."""
+        """Removes the statistics of a shard before it is rewritten. Without them it is not finished."""
         if number not in self._finished:
             return
         with self._store.errors():
@@ -106,7 +108,7 @@ class StoreDestination(Destination):
         self._finished.remove(number)
 
     def finish_shard(self, number: int) -> None:
-        """Uploads the shard while the next one is written. Raises OvocrError if the upload before it has failed."""
+        """Uploads the shard while the next one is written. Raises OvocrError if the previous upload failed."""
         self._wait()
         self._upload = self._uploader.submit(self._upload_shard, number)
 
@@ -120,7 +122,7 @@ class StoreDestination(Destination):
                 if path.exists():
                     self._store.system.put_file(str(path), self._object(path))
                     path.unlink()
-            # The local file stays, for the run's totals.
+            # The local file is kept for the totals of the run.
             stats = self.data_set.stats_path(number)
             self._store.system.put_file(str(stats), self._object(stats))
 
@@ -135,16 +137,15 @@ class StoreDestination(Destination):
         self.data_set.manifest_path.write_bytes(manifest)
         return True
 
-    def _check_nothing_foreign(self) -> None:
+    def _check_no_shard_files(self) -> None:
         for folder in FOLDERS:
             with self._store.errors():
                 found = self._store.system.find(f"{self._store.path}/{folder}")
-            # Another process may have started the data set since: it writes the manifest before its shards.
+            # Another process may have started the data set. It writes the manifest before its shards.
             if found and self._get(self.data_set.manifest_path.name) is None:
                 name = found[0].removeprefix(f"{self._store.path}/")
                 raise OvocrError(
-                    f"{self._url}: has {name}, but no manifest.json to say how it was made; "
-                    "put that back or choose another --out"
+                    f"{self._url}: contains {name} but no manifest.json; restore manifest.json or choose another --out"
                 )
 
     def _fetch_statistics(self) -> set[int]:
@@ -159,7 +160,7 @@ class StoreDestination(Destination):
         return set(self.data_set.finished_shards())
 
     def _create(self, path: Path) -> bool:
-        """Uploads a file of the configuration; returns False if the store has a file of its name."""
+        """Uploads a file of the configuration. Returns False if the store already contains it."""
         try:
             with self._store.errors():
                 self._store.system.pipe_file(self._object(path), path.read_bytes(), mode="create")
@@ -186,10 +187,10 @@ def open_destination(out: Path | str) -> Destination:
 
 @contextmanager
 def _temporary_folder(url: str) -> Iterator[Path]:
-    """Makes a folder for the block; also removes folders that killed runs for the same data set have left."""
+    """Makes a folder for the block. Also removes folders left by killed runs with the same URL."""
     prefix = f"ovocr-upload-{hashlib.sha256(url.encode()).hexdigest()[:12]}-"
     for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
-        # A locked folder belongs to a run; a new folder may not be locked yet.
+        # A locked folder belongs to an active run. A new folder may not be locked yet.
         if time.time() - left.stat().st_mtime < _NEW_S:
             continue
         with suppress(OvocrError, OSError), locked(left / _LOCK, "busy"):

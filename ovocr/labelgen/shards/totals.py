@@ -1,4 +1,4 @@
-"""The report of a run: sums over its shards, speed, and replaced workers."""
+"""The report of a run: sums over its shards, speed and replaced workers."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,8 +9,10 @@ from ovocr.dataset.statistics import ShardCounts
 
 
 class Replaced(str, Enum):
-    """Why a worker was replaced. IMAGES, MEMORY: it exceeded that limit. TIMEOUT: an image took too long. DIED: its
-    process ended."""
+    """The reason why a worker was replaced.
+
+    IMAGES, MEMORY: it exceeded the limit. TIMEOUT: an image took too long. DIED: its process ended.
+    """
 
     IMAGES = "images"
     MEMORY = "memory"
@@ -30,9 +32,9 @@ _REPLACED = {
 class Totals:
     """The report of a run.
 
-    shards: of this run's slice. built: shards that this run wrote; the others were finished before.
-    counts: sums over all shards of the slice. seconds, images_built: of this run alone.
-    replaced: worker processes of this run that were replaced, by reason; None without such workers.
+    shards: number of shards in this run's slice. built: number of shards that this run wrote.
+    counts: sums over all shards of the slice. seconds: duration of this run. images_built: images in its shards.
+    replaced: maps reasons to the number of replaced workers; None if the run has no workers that can be replaced.
     """
 
     shards: int
@@ -66,11 +68,11 @@ class Totals:
 
     @property
     def images_per_s(self) -> float:
-        """Speed of this run, start-up included; 0 if all shards were finished before."""
+        """Speed of this run, including its start; 0 if all shards were finished before."""
         return self.images_built / self.seconds if self.images_built else 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the figures for ``--json``."""
+        """Returns the values for ``--json``."""
         return {
             "shards": self.shards,
             "shards_built": self.built,
@@ -87,7 +89,7 @@ class Totals:
         return {"workers_replaced": {reason.value: self.replaced.get(reason, 0) for reason in Replaced}}
 
     def format(self) -> str:
-        """Returns a few lines for a person."""
+        """Returns a few lines for the user."""
         counts = self.counts
         lines = [
             f"{counts['input']} images in {self.shards} shards: {counts['ok']} ok, {counts['dropped']} dropped, "
@@ -112,7 +114,7 @@ class Totals:
         return [f"worker processes replaced: {', '.join(parts)}"] if parts else []
 
     def _contents(self) -> list[str]:
-        """Returns lines on the contents of the images that are ok."""
+        """Returns lines about the text and tags of the images."""
         counts = self.counts
         return [
             f"{counts['lines']} lines, {counts['words_found']} words, {counts['words_in_vocabulary']} of them in the "

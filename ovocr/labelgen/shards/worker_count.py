@@ -7,7 +7,7 @@ from ovocr.processes.cores import available_cores
 def worker_count(wanted: int | None, useful: int | None = None) -> int:
     """Returns the number of workers, at most one per core.
 
-    wanted: as the user says; None for the default. useful: the default if it is not one per core.
+    wanted: number that the user wants; None for the default. useful: default; None for one per core.
     """
     cores = available_cores()
     if wanted is not None and wanted > cores:

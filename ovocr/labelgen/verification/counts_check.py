@@ -10,7 +10,7 @@ from ovocr.labelgen.verification.tables import StoredTable
 
 
 def count_rows(records: StoredTable, texts: StoredTable | None, findings: Findings) -> ShardCounts:
-    """Returns the counts of the rows. texts: None if the shard has none; else one row for each image that was read."""
+    """Counts the rows. texts: table with a row for each image that was read; None if the shard has no such table."""
     counts = ShardCounts()
     for batch in records.batches():
         count_records(counts, batch)
@@ -18,24 +18,24 @@ def count_rows(records: StoredTable, texts: StoredTable | None, findings: Findin
     for batch in texts.batches() if texts is not None else ():
         read += batch.num_rows
         counts.lines += count_lines(batch)
-    if texts is not None and records.sound and texts.sound and read != counts.ok + counts.dropped:
-        promised = f"{counts.ok + counts.dropped} rows, as many as {records.path.parent.name} has of images read"
-        findings.add(texts.path, "", promised, f"{read} rows")
+    if texts is not None and records.valid and texts.valid and read != counts.ok + counts.dropped:
+        expected = f"{counts.ok + counts.dropped} rows, one per image in {records.path.parent.name} that was read"
+        findings.add(texts.path, "", expected, f"{read} rows")
     return counts
 
 
 def check_counts(
-    path: Path, statistics: ShardStatistics, wrong: set[str], counts: ShardCounts, *, lines: bool, findings: Findings
+    path: Path, statistics: ShardStatistics, invalid: set[str], counts: ShardCounts, *, lines: bool, findings: Findings
 ) -> None:
     """Compares the statistics with the counts of the rows.
 
-    wrong: names of values that are findings already. lines: the lines could be counted.
+    invalid: names of values that already have findings. lines: True if the lines were counted.
     """
-    unknown = wrong | {"ignored"} | (set() if lines else {"lines"})
+    unknown = invalid | {"ignored"} | (set() if lines else {"lines"})
     for name in count_names(statistics.has_text):
         found_count, count = getattr(statistics.counts, name), getattr(counts, name)
         if name not in unknown and found_count != count:
-            findings.add(path, name, f"{count}, as the rows add up to", found_count)
-    promised, found = (dict(sorted(of.reasons.items())) for of in (counts, statistics.counts))
-    if "reasons" not in wrong and promised != found:
-        findings.add(path, "reasons", f"{promised}, as the rows add up to", repr(found))
+            findings.add(path, name, f"{count} (sum over the rows)", found_count)
+    expected, found = (dict(sorted(each.reasons.items())) for each in (counts, statistics.counts))
+    if "reasons" not in invalid and expected != found:
+        findings.add(path, "reasons", f"{expected} (sum over the rows)", repr(found))

@@ -11,9 +11,9 @@ from ovocr.labelgen.verification.finding import Findings
 def check_statistics(
     path: Path, entry: ShardEntry, has_text: bool, findings: Findings
 ) -> tuple[ShardStatistics | None, set[str]]:
-    """Returns a shard's statistics, None if they cannot be read, and the names of values that are wrong.
+    """Returns a shard's statistics (None if they cannot be read) and the names of invalid values.
 
-    entry: of the shard in the manifest.
+    entry: the shard's entry in the manifest.
     """
     data = findings.read_object(path)
     if data is None:
@@ -25,9 +25,12 @@ def check_statistics(
 
 
 def check_files(
-    paths: dict[str, Path], promised: Mapping[str, FileDescription], findings: Findings
+    paths: dict[str, Path], expected: Mapping[str, FileDescription], findings: Findings
 ) -> tuple[set[str], int]:
-    """Returns the names of the files that can be read, and their bytes. promised: by name, if known."""
+    """Returns the names of the readable files and their total size in bytes.
+
+    expected: maps names of files to their size and hash, if known.
+    """
     readable, size = set(), 0
     for name, path in paths.items():
         if not findings.check_file(path):
@@ -35,11 +38,11 @@ def check_files(
         try:
             found = FileDescription.of(path)
         except OSError as error:
-            findings.add(path, "", "readable", error.strerror)
+            findings.add(path, "", "a readable file", error.strerror)
             continue
         readable.add(name)
         size += found.bytes
-        for part, value in vars(promised.get(name, found)).items():
+        for part, value in vars(expected.get(name, found)).items():
             if value != vars(found)[part]:
-                findings.add(path, part, f"{value} as in the shard's statistics", vars(found)[part])
+                findings.add(path, part, f"{value} (from the shard's statistics)", vars(found)[part])
     return readable, size

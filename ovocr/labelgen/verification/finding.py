@@ -1,4 +1,4 @@
-"""What verification finds: a bounded list of the places where a data set differs from what it should be."""
+"""Findings of a verification: a bounded list of differences between a data set and its expected content."""
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -7,43 +7,44 @@ from typing import Any
 from ovocr.base.escape import for_terminal
 from ovocr.dataset.json_objects import DamagedFileError, Problem, check_file, read_object
 
-# Findings of one shard; a shard that is damaged throughout has as many as images.
+# Maximum number of listed findings per shard. Each image of a damaged shard may have one.
 LISTED = 20
 _SHOWN_CHARACTERS = 300
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """A place that differs from what it should be.
+    """A difference between a data set and its expected content.
 
-    file: path inside the data set. where: in the file; empty for the file as a whole.
-    promised, found: what should be there, and what is.
-    shard: its number; None for a file of no shard.
-    mend: what to do about a file of no shard; shards are made again.
+    file: path inside the data set. where: position in the file; empty if the finding concerns the whole file.
+    expected, found: expected and actual content.
+    shard: number of the shard; None if the file belongs to no shard.
+    fix: instruction for a file that belongs to no shard; shards are rebuilt.
     """
 
     file: str
     where: str = ""
-    promised: str
+    expected: str
     found: str
     shard: int | None = None
-    mend: str = ""
+    fix: str = ""
 
     def format(self) -> str:
-        """Returns one line for a terminal: control characters are escaped, long parts are cut."""
-        place = f"{self.file}: {self.where}" if self.where else self.file
-        return ": ".join((for_terminal(place), f"should be {_cut(self.promised)}, is {_cut(self.found)}"))
+        """Returns one line for a terminal. Control characters are escaped; long parts are cut."""
+        position = f"{self.file}: {self.where}" if self.where else self.file
+        return ": ".join((for_terminal(position), f"expected {_cut(self.expected)}, found {_cut(self.found)}"))
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the fields by their names."""
-        return asdict(self)
+        """Returns the values for ``--json``."""
+        values = asdict(self)
+        return {"promised" if name == "expected" else name: value for name, value in values.items()}
 
 
 @dataclass
 class Findings:
-    """The findings of one shard, or of the files of no shard.
+    """The findings of one shard, or of the files that belong to no shard.
 
-    root: of the data set. listed: the first LISTED. beyond: number of the others.
+    root: folder of the data set. listed: the first LISTED findings. beyond: number of other findings.
     """
 
     root: Path
@@ -56,35 +57,35 @@ class Findings:
         """Number of findings."""
         return len(self.listed) + self.beyond
 
-    def add(self, path: Path, where: str, promised: object, found: object, *, mend: str = "") -> None:
+    def add(self, path: Path, where: str, expected: object, found: object, *, fix: str = "") -> None:
         """Adds a finding in the file ``path`` of the data set."""
         if len(self.listed) >= LISTED:
             self.beyond += 1
             return
         file = path.relative_to(self.root).as_posix()
         self.listed.append(
-            Finding(file=file, where=where, promised=str(promised), found=str(found), shard=self.shard, mend=mend)
+            Finding(file=file, where=where, expected=str(expected), found=str(found), shard=self.shard, fix=fix)
         )
 
-    def add_problem(self, path: Path, problem: Problem, *, mend: str = "") -> None:
-        """Adds a problem with a value of the file."""
-        self.add(path, problem.name, problem.expected, problem.found, mend=mend)
+    def add_problem(self, path: Path, problem: Problem, *, fix: str = "") -> None:
+        """Adds a finding for an invalid value in the file."""
+        self.add(path, problem.name, problem.expected, problem.found, fix=fix)
 
-    def check_file(self, path: Path, *, mend: str = "") -> bool:
-        """Returns True for a regular file; else adds a finding."""
+    def check_file(self, path: Path, *, fix: str = "") -> bool:
+        """Returns True if the path is a regular file; otherwise adds a finding."""
         try:
             check_file(path)
         except DamagedFileError as error:
-            self.add_problem(path, error.problem, mend=mend)
+            self.add_problem(path, error.problem, fix=fix)
             return False
         return True
 
-    def read_object(self, path: Path, *, mend: str = "") -> dict[str, Any] | None:
-        """Returns the JSON object in a file; None, with a finding, if it cannot be read."""
+    def read_object(self, path: Path, *, fix: str = "") -> dict[str, Any] | None:
+        """Returns the JSON object in a file; if it cannot be read, adds a finding and returns None."""
         try:
             return read_object(path)
         except DamagedFileError as error:
-            self.add_problem(path, error.problem, mend=mend)
+            self.add_problem(path, error.problem, fix=fix)
             return None
 
 

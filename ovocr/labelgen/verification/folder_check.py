@@ -10,11 +10,11 @@ from ovocr.labelgen.verification.finding import Findings
 
 
 def check_folders(data_set: LabelledDataSet, count: int, with_text: bool, findings: Findings) -> None:
-    """Adds findings for files of no shard, and for partial files of finished shards.
+    """Adds findings for files that belong to no shard, and for partial files of finished shards.
 
-    A shard that is not finished may have partial files: a run writes them. Hidden files are ignored.
+    An unfinished shard may have partial files, because a run writes them. Hidden files are ignored.
 
-    count: shards of the manifest.
+    count: number of shards in the manifest.
     """
     for folder in FOLDERS:
         for path in _files(data_set.root / folder, findings):
@@ -22,11 +22,11 @@ def check_folders(data_set: LabelledDataSet, count: int, with_text: bool, findin
             number = shard_number(folder, complete.name, with_text=with_text)
             if number is None or number >= count:
                 findings.add(
-                    path, "", "a file of a shard that the manifest lists", "none", mend=f"move {path} out of the folder"
+                    path, "", "a file of a shard in the manifest", "another file", fix=f"move {path} out of the folder"
                 )
             elif complete != path and os.path.lexists(data_set.stats_path(number)) and os.path.lexists(path):
                 findings.add(
-                    path, "", "gone: its shard is finished", "left over of a run that was killed", mend=f"remove {path}"
+                    path, "", "no partial file of a finished shard", "a file of a killed run", fix=f"remove {path}"
                 )
 
 
@@ -36,6 +36,6 @@ def _files(folder: Path, findings: Findings) -> Iterator[Path]:
     except FileNotFoundError:  # the check of each shard reports its missing files
         return
     except OSError as error:
-        findings.add(folder, "", "a folder", error.strerror, mend=f"put back the folder {folder}")
+        findings.add(folder, "", "a folder", error.strerror, fix=f"restore the folder {folder}")
         return
     yield from (folder / name for name in names if not name.startswith("."))

@@ -1,4 +1,4 @@
-"""What is checked of every shard."""
+"""The checks of every shard."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,9 +13,9 @@ from ovocr.labelgen.tagging.line_labeller import LineLabeller
 class Plan:
     """Parameters of the checks of every shard.
 
-    quick: only hashes, counts and indexes are checked.
-    words: vocabulary and word frequencies are those of the manifest.
-    same_rules: this installation cuts lines into words by the rules that the data set was made with.
+    quick: check only hashes, counts and indexes.
+    words: vocabulary and word frequencies match the manifest.
+    same_rules: the installed rules cut lines into words as the rules in the manifest do.
     """
 
     manifest: Manifest
@@ -24,7 +24,7 @@ class Plan:
     same_rules: bool
 
     def labeller(self, data_set: LabelledDataSet) -> LineLabeller | None:
-        """Returns the labeller, loaded once in a process; None without words to compare with."""
+        """Returns the labeller, loaded once per process; None if there are no valid words."""
         if not (self.manifest.has_text and self.words):
             return None
         return _load_labeller(data_set.root, self.manifest.policy)

@@ -1,4 +1,4 @@
-"""Checks a shard's .rec and .idx: records from the first byte to the last, and an index of exactly these records."""
+"""Checks a shard's .rec and .idx: contiguous records, and an index of exactly these records."""
 
 import os
 import re
@@ -16,10 +16,10 @@ _LINE = re.compile(rb"([0-9]{1,20})\t([0-9]{1,20})\n")
 
 @dataclass
 class StoredRecords:
-    """The records of a .rec. places: first byte of each id's record, and the byte after its last."""
+    """The records of a .rec. spans: maps the id of each record to its first byte and the byte after its last."""
 
     path: Path
-    places: dict[int, tuple[int, int]] = field(default_factory=dict)
+    spans: dict[int, tuple[int, int]] = field(default_factory=dict)
     damaged: bool = False
 
     def __post_init__(self) -> None:
@@ -27,16 +27,16 @@ class StoredRecords:
 
     def read(self, id: int) -> tuple[Record, bytes]:
         """Returns the record and its bytes in the file. Raises RecordError or OSError."""
-        start, end = self.places[id]
+        start, end = self.spans[id]
         record = self._rec.record(start)
         with open(self.path, "rb", buffering=0) as file:
             return record, os.pread(file.fileno(), end - start, start)
 
 
 def check_records(rec: Path, idx: Path | None, findings: Findings) -> StoredRecords:
-    """Reads the .rec header by header, and compares the index with the records. idx: None if it cannot be read.
+    """Reads the headers of the .rec and compares the index with them. idx: None if it cannot be read.
 
-    After a damaged record the index gives the place of the next one.
+    After a damaged record, the index gives the position of the next one.
     """
     lines = _index_lines(idx, findings) if idx is not None else []
     records = StoredRecords(rec)
@@ -44,7 +44,7 @@ def check_records(rec: Path, idx: Path | None, findings: Findings) -> StoredReco
     for offset, id, end in _walk(records, sorted({offset for _, _, offset in lines}), findings):
         if id != walked:
             findings.add(rec, f"byte {offset}", f"record {walked}", f"record {id}")
-        records.places.setdefault(id, (offset, end))
+        records.spans.setdefault(id, (offset, end))
         walked = id + 1
     if idx is not None:
         _compare(idx, lines, records, findings)
@@ -57,7 +57,7 @@ def _index_lines(path: Path, findings: Findings) -> list[tuple[int, int, int]]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        findings.add(path, "", "readable", error.strerror)
+        findings.add(path, "", "a readable file", error.strerror)
         return []
     for number, line in enumerate(data.splitlines(keepends=True), 1):
         match = _LINE.fullmatch(line)
@@ -69,7 +69,7 @@ def _index_lines(path: Path, findings: Findings) -> list[tuple[int, int, int]]:
 
 
 def _walk(records: StoredRecords, known: list[int], findings: Findings) -> Iterator[tuple[int, int, int]]:
-    """Yields offset, id and end of each record. known: offsets in the index, used to continue after damage."""
+    """Yields offset, id and end of each record. known: offsets in the index, used to resume after damage."""
     rec = RecFile(records.path)
     try:
         size = rec.size()
@@ -78,18 +78,18 @@ def _walk(records: StoredRecords, known: list[int], findings: Findings) -> Itera
             try:
                 id, end = rec.id(offset)
             except RecordError as error:
-                findings.add(records.path, f"byte {offset}", "a whole record", error)
+                findings.add(records.path, f"byte {offset}", "a complete record", error)
                 records.damaged = True
-                place = bisect_right(known, resumed)
-                place += known[place : place + 1] == [offset]
-                if place == len(known) or known[place] >= size:
+                entry = bisect_right(known, resumed)
+                entry += known[entry : entry + 1] == [offset]
+                if entry == len(known) or known[entry] >= size:
                     return
-                offset = resumed = known[place]
+                offset = resumed = known[entry]
                 continue
             yield offset, id, end
             resumed, offset = max(resumed, offset), end
     except RecordError as error:
-        findings.add(records.path, "", "readable", error)
+        findings.add(records.path, "", "a readable file", error)
         records.damaged = True
     finally:
         rec.close()
@@ -99,12 +99,12 @@ def _compare(path: Path, lines: list[tuple[int, int, int]], records: StoredRecor
     expected = 0
     for number, id, offset in lines:
         if id != expected:
-            findings.add(path, f"line {number}", f"of record {expected}", f"of record {id}")
+            findings.add(path, f"line {number}", f"record {expected}", f"record {id}")
         expected = id + 1
-        place = records.places.get(id)
-        if place is None and not records.damaged:
-            findings.add(path, f"line {number}", "of a record in the .rec", f"of record {id}, which is not there")
-        elif place is not None and place[0] != offset:
-            findings.add(path, f"line {number}", f"byte {place[0]}, where record {id} is", f"byte {offset}")
-    for id in sorted(set(records.places) - {id for _, id, _ in lines}):
-        findings.add(path, "", f"an index of all records, with record {id}", "without it")
+        span = records.spans.get(id)
+        if span is None and not records.damaged:
+            findings.add(path, f"line {number}", "a record in the .rec", f"record {id}, which the .rec lacks")
+        elif span is not None and span[0] != offset:
+            findings.add(path, f"line {number}", f"byte {span[0]} (start of record {id})", f"byte {offset}")
+    for id in sorted(set(records.spans) - {id for _, id, _ in lines}):
+        findings.add(path, "", f"a line for record {id}", "no such line")

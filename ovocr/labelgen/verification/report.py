@@ -15,9 +15,10 @@ _NUMBERS_SHOWN = 10
 class VerificationReport:
     """The findings and figures of a verification.
 
-    command: that wrote the data set. shards: in its manifest. unfinished: numbers of shards without statistics.
-    images, records, bytes: that were checked. notices: what was not checked, and why.
-    findings: listed ones. beyond: number of the others. seconds: duration.
+    command: name of the command that wrote the data set. shards: number of shards in the manifest.
+    unfinished: numbers of the shards without statistics. images, records, bytes: how many were checked.
+    notices: sentences about checks that were left out. findings: listed findings. beyond: number of other findings.
+    seconds: duration.
     """
 
     command: str
@@ -48,17 +49,17 @@ class VerificationReport:
         return {
             **{name: getattr(self, name) for name in names},
             "findings": [finding.to_json() for finding in self.findings],
-            "mends": list(self._mends()),
+            "fixes": list(self._fixes()),
             "seconds": round(self.seconds, 3),
             "mb_per_s": round(self.mb_per_s, 3),
         }
 
     def format(self) -> str:
-        """Returns text for a person: a line for each finding, what to do about them, and figures."""
+        """Returns text for the user: a line per finding, instructions, and figures."""
         lines = [finding.format() for finding in self.findings]
         if self.beyond:
             lines.append(f"and {self.beyond} more")
-        lines += [f"to mend: {for_terminal(mend)}" for mend in self._mends()]
+        lines += [f"to fix: {for_terminal(fix)}" for fix in self._fixes()]
         lines += [for_terminal(notice) for notice in self.notices]
         if self.unfinished:
             lines.append(f"{len(self.unfinished)} shards are not finished: {_numbers(self.unfinished)}")
@@ -71,18 +72,18 @@ class VerificationReport:
             f"{self.records} records, {self.bytes} bytes in {self.seconds:.1f} s: {self.mb_per_s:.1f} MB/s"
         )
         if self.broken:
-            broken = {finding.shard for finding in self.findings} - {None}
-            yield f"{self.broken} promises are broken, in {len(broken)} shards"
+            damaged = {finding.shard for finding in self.findings} - {None}
+            yield f"{self.broken} problems found, in {len(damaged)} shards"
         elif not self.unfinished:
-            yield "sound: no promise is broken"
+            yield "no problem found"
 
-    def _mends(self) -> Iterator[str]:
-        yield from dict.fromkeys(finding.mend for finding in self.findings if finding.mend)
+    def _fixes(self) -> Iterator[str]:
+        yield from dict.fromkeys(finding.fix for finding in self.findings if finding.fix)
         shards = sorted({finding.shard for finding in self.findings if finding.shard is not None})
         if shards:
             files = " ".join(str(RELATIVE.stats_path(number)) for number in shards)
-            written = "the shard is" if len(shards) == 1 else "the shards are"
-            yield f"remove {files} and run `ovocr {self.command}` again as before: {written} written again"
+            rebuilt = "the shard is" if len(shards) == 1 else "the shards are"
+            yield f"remove {files} and repeat `ovocr {self.command}` with the same options: {rebuilt} rebuilt"
 
 
 def _numbers(numbers: list[int]) -> str:

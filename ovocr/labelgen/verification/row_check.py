@@ -1,4 +1,4 @@
-"""Checks a row of records by itself, and with its text."""
+"""Checks a row of records, alone and against its text."""
 
 import math
 from pathlib import Path
@@ -11,7 +11,7 @@ from ovocr.dataset.records import RecordRow
 from ovocr.dataset.text import StoredText
 from ovocr.labelgen.verification.finding import Findings
 
-# Corners are rounded: to pixels by engines, to hundredths when they are stored.
+# Engines round corners to pixels, storage to hundredths.
 _EDGE_PIXELS = 1.0
 
 
@@ -27,42 +27,42 @@ class RowCheck:
         self._findings = findings
 
     def __call__(self, row: RecordRow) -> None:
-        """Adds a finding for everything that is wrong with the next row."""
+        """Adds a finding for each problem with the next row."""
         if row.source != self._source:
-            self._add(row, "source", f"{self._source!r} as in manifest.json", repr(row.source))
+            self._add(row, "source", f"{self._source!r} (from manifest.json)", repr(row.source))
         if row.status not in self._reasons:
             self._add(row, "status", f"one of {', '.join(status.value for status in Status)}", repr(row.status))
         elif row.reason not in self._reasons[row.status]:
             reasons = ", ".join(sorted(str(reason) for reason in self._reasons[row.status]))
-            self._add(row, "reason", f"of an image that is {row.status} ({reasons})", repr(row.reason))
+            self._add(row, "reason", f"a reason for status {row.status} ({reasons})", repr(row.reason))
         self._check_record_id(row)
         if (row.status == Status.OK) != bool(row.tags):
-            promised = "at least one" if row.status == Status.OK else f"none: the image is {row.status}"
-            self._add(row, "tags", promised, str(len(row.tags)))
+            expected = "at least one" if row.status == Status.OK else f"none (status {row.status})"
+            self._add(row, "tags", expected, str(len(row.tags)))
         self._check_ids(row)
 
     def _check_record_id(self, row: RecordRow) -> None:
-        """Ids are contiguous; after a gap they are expected to continue from the id that was found."""
-        promised = self._next_record if row.status == Status.OK else None
-        if row.record_id != promised:
-            self._add(row, "record_id", _or_null(promised), _or_null(row.record_id))
-        if promised is not None:
-            self._next_record = (promised if row.record_id is None else row.record_id) + 1
+        """Checks that ids are contiguous. After a gap, the next id is expected to follow the found one."""
+        expected = self._next_record if row.status == Status.OK else None
+        if row.record_id != expected:
+            self._add(row, "record_id", _or_null(expected), _or_null(row.record_id))
+        if expected is not None:
+            self._next_record = (expected if row.record_id is None else row.record_id) + 1
 
     def _check_ids(self, row: RecordRow) -> None:
         ids = [tag.id for tag in row.tags]
-        for place, id in enumerate(ids):
+        for number, id in enumerate(ids):
             if not 0 <= id < self._classes:
-                self._add(row, f"tag {place}", f"a class id below {self._classes}", str(id))
+                self._add(row, f"tag {number}", f"a class id below {self._classes}", str(id))
         if len(set(ids)) < len(ids):
             self._add(row, "tags", "distinct class ids", str(ids))
 
-    def _add(self, row: RecordRow, where: str, promised: str, found: str) -> None:
-        self._findings.add(self._path, f"{row.name}, {where}", promised, found)
+    def _add(self, row: RecordRow, where: str, expected: str, found: str) -> None:
+        self._findings.add(self._path, f"{row.name}, {where}", expected, found)
 
 
 def _reasons(has_text: bool) -> dict[str, set[str | None]]:
-    """Returns the reasons that go with each status."""
+    """Maps each status to its reasons."""
     all_dropped = {reason for reason in Reason if reason.drops}
     dropped = all_dropped - {Reason.NO_LABELS} if has_text else {Reason.NO_LABELS}
     return {
@@ -77,11 +77,11 @@ def _or_null(number: int | None) -> str:
 
 
 def check_text(path: Path, row: RecordRow, text: StoredText, findings: Findings) -> bool:
-    """Returns True if the boxes of an image's lines are inside the image. path: of the file of texts."""
+    """Returns True if size, boxes and scores are valid; otherwise adds findings. path: file with the texts."""
     before = findings.count
     size = f"{text.width}x{text.height} pixels"
     if not (text.width > 0 and text.height > 0):
-        findings.add(path, row.key, "the size of an image", size)
+        findings.add(path, row.key, "a width and height above 0", size)
     for number, line in enumerate(text.lines):
         if not _is_inside(line.box, text):
             findings.add(path, f"{row.key}, line {number}", f"a box inside {size}", line.box)
@@ -90,12 +90,12 @@ def check_text(path: Path, row: RecordRow, text: StoredText, findings: Findings)
     return findings.count == before
 
 
-def check_places(path: Path, row: RecordRow, text: StoredText, findings: Findings) -> None:
-    """Checks that the tags of a row are in lines and inside the image. path: of the file of records."""
+def check_tags(path: Path, row: RecordRow, text: StoredText, findings: Findings) -> None:
+    """Checks that the tags of a row have a line and a box inside the image. path: file with the records."""
     for number, tag in enumerate(row.tags):
         if tag.line is None or not 0 <= tag.line < len(text.lines):
             findings.add(
-                path, f"{row.name}, tag {number}", f"in one of lines 0 to {len(text.lines) - 1}", f"in line {tag.line}"
+                path, f"{row.name}, tag {number}", f"a line from 0 to {len(text.lines) - 1}", f"line {tag.line}"
             )
         if tag.box is None or not _is_inside(tag.box, text):
             size = f"{text.width}x{text.height} pixels"

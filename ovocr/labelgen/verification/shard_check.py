@@ -17,7 +17,10 @@ from ovocr.labelgen.verification.tables import StoredTable
 
 @dataclass(frozen=True, kw_only=True)
 class ShardReport:
-    """What was checked and what was found. bytes: of the shard's files."""
+    """The findings and figures of one shard.
+
+    images, records: how many were checked. bytes: size of the shard's files. beyond: number of unlisted findings.
+    """
 
     number: int
     images: int
@@ -28,7 +31,7 @@ class ShardReport:
 
 
 def check_shard(plan: Plan, shard: TextShard) -> ShardReport:
-    """Checks a finished shard. Raises nothing for what is wrong with its files."""
+    """Checks a finished shard. Damaged files give findings, not errors."""
     return _ShardCheck(plan, LabelledDataSet(shard.root), shard.number).run()
 
 
@@ -44,7 +47,7 @@ class _ShardCheck:
 
     def run(self) -> ShardReport:
         entry = self._plan.manifest.shards[self._number]
-        self._statistics, self._wrong = check_statistics(self._stats_path, entry, self._with_text, self._findings)
+        self._statistics, self._invalid = check_statistics(self._stats_path, entry, self._with_text, self._findings)
         files = self._statistics.files if self._statistics is not None else {}
         readable, size = check_files(self._paths, files, self._findings)
         records = None
@@ -56,7 +59,7 @@ class _ShardCheck:
         return ShardReport(
             number=self._number,
             images=counts.input,
-            records=len(records.places) if records is not None else 0,
+            records=len(records.spans) if records is not None else 0,
             bytes=size,
             findings=self._findings.listed,
             beyond=self._findings.beyond,
@@ -68,22 +71,22 @@ class _ShardCheck:
 
     def _check_rows(self, rows: StoredTable, texts: StoredTable | None, records: StoredRecords | None) -> ShardCounts:
         counts = count_rows(rows, texts, self._findings)
-        if texts is not None and not texts.sound:
+        if texts is not None and not texts.valid:
             texts = None
-        if not rows.sound:
+        if not rows.valid:
             return counts
         if self._statistics is not None:
             check_counts(
                 self._stats_path,
                 self._statistics,
-                self._wrong,
+                self._invalid,
                 counts,
                 lines=texts is not None,
                 findings=self._findings,
             )
-        if records is not None and not records.damaged and len(records.places) != counts.ok:
-            promised = f"with {counts.ok} records, one for each image that is ok"
-            self._findings.add(records.path, "", promised, f"with {len(records.places)}")
+        if records is not None and not records.damaged and len(records.spans) != counts.ok:
+            expected = f"{counts.ok} records, one per ok image"
+            self._findings.add(records.path, "", expected, str(len(records.spans)))
         if not self._plan.quick:
             DeepCheck(self._plan, self._data_set, self._findings, rows=rows, texts=texts, records=records).run()
         return counts

@@ -1,4 +1,4 @@
-"""A shard's Parquet files, read as far as possible."""
+"""Reads a shard's Parquet files up to the first damage."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,16 +12,16 @@ _BATCH_ROWS = 256
 
 
 class StoredTable:
-    """The rows of one file. sound: no finding so far; final after a pass over all batches."""
+    """The rows of one file. valid: False after a finding; final after an iteration over all batches."""
 
     def __init__(self, path: Path, schema: pa.Schema, findings: Findings) -> None:
         self.path = path
-        self.sound = True
+        self.valid = True
         self._schema = schema
         self._findings = findings
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yields the rows in order; ends, with a finding, if they cannot be read or are not as ovocr writes them."""
+        """Yields the rows in order. Adds a finding and stops if rows cannot be read or are invalid."""
         rows = 0
         try:
             with open_table(self.path) as file:
@@ -37,11 +37,11 @@ class StoredTable:
                     yield batch
                     rows += batch.num_rows
         except TableError as error:
-            self._add(f"rows from {rows}", "readable", error.reason)
+            self._add(f"rows from {rows}", "readable rows", error.reason)
 
-    def _add(self, where: str, promised: str, found: str) -> None:
-        self.sound = False
-        self._findings.add(self.path, where, promised, found)
+    def _add(self, where: str, expected: str, found: str) -> None:
+        self.valid = False
+        self._findings.add(self.path, where, expected, found)
 
 
 def _describe(schema: pa.Schema) -> str:

@@ -9,7 +9,7 @@ from ovocr.labelgen.verification.tables import StoredTable
 
 
 class TextRows:
-    """Returns the text of one image after the other; adds findings for images without text and texts without image."""
+    """Returns the texts of images in order. Adds findings for missing and for extra rows."""
 
     def __init__(self, table: StoredTable, findings: Findings) -> None:
         self.path = table.path
@@ -17,31 +17,31 @@ class TextRows:
         self._findings = findings
         self._rows = (item for batch in table.batches() for item in parse_texts(batch))
         self._ahead: deque[tuple[str, StoredText]] = deque()
-        self._place = 0  # of the first row that was not returned
+        self._row = 0  # number of the next row
 
     def find(self, row: RecordRow) -> StoredText | None:
-        """Returns the text of the next image that was read; None if its row is missing."""
+        """Returns the text of the next image that was read; adds a finding and returns None if its row is missing."""
         self._look_ahead(2)
         keys = [key for key, _ in self._ahead]
         if row.key not in keys:
-            found = named(self._place, keys[0]) if keys else "no more rows"
-            if keys or self._table.sound:
-                self._findings.add(self.path, f"row {self._place}", f"that of {row.name} of records", found)
+            found = f"row {named(self._row, keys[0])}" if keys else "no more rows"
+            if keys or self._table.valid:
+                self._findings.add(self.path, f"row {self._row}", f"the text of {row.name} of records", found)
             return None
         if keys[0] != row.key:
             self._skip()
-        self._place += 1
+        self._row += 1
         return self._ahead.popleft()[1]
 
     def check_end(self) -> None:
-        """Adds findings for the remaining rows: no image has them."""
+        """Adds a finding for each remaining row; no image has it."""
         while self._look_ahead(1):
             self._skip()
 
     def _skip(self) -> None:
         key, _ = self._ahead.popleft()
-        self._findings.add(self.path, f"row {named(self._place, key)}", "that of an image of records", "of none")
-        self._place += 1
+        self._findings.add(self.path, f"row {named(self._row, key)}", "the text of an image in records", "an extra row")
+        self._row += 1
 
     def _look_ahead(self, rows: int) -> bool:
         while len(self._ahead) < rows:

@@ -20,21 +20,21 @@ from ovocr.labelgen.verification.folder_check import check_folders
 from ovocr.labelgen.verification.plan import Plan
 from ovocr.labelgen.verification.report import VerificationReport
 from ovocr.labelgen.verification.shard_check import ShardReport, check_shard
-from ovocr.labelgen.verification.words_check import check_words, older_rules, other_rules
+from ovocr.labelgen.verification.words_check import check_words, installed_rules_difference, vocabulary_rules_difference
 from ovocr.processes.shard_map import map_shards
 from ovocr.processes.termination import terminable
 
-# A process takes about two seconds to start: fewer images than these are not worth one.
+# Minimum number of images per process, because a process takes about two seconds to start.
 CHECKED_AT_LEAST = 300
 QUICKLY_CHECKED_AT_LEAST = 20_000
-_MEND = "put back the manifest.json that the data set was made with"
+_FIX = "restore the manifest.json that the data set was written with"
 
 
 @dataclass(frozen=True, kw_only=True)
 class VerifyOptions:
-    """Options of ``verify``. Raises UsageError, naming the option, for a value that is not allowed.
+    """Options of ``verify``. Raises UsageError that names the option if a value is not allowed.
 
-    root: the data set's folder. quick: check only hashes, counts and indexes.
+    root: folder of the data set. quick: check only hashes, counts and indexes.
     workers: number of processes; None for one per core.
     """
 
@@ -44,13 +44,13 @@ class VerifyOptions:
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
-            raise UsageError(f"--workers {self.workers}: at least 1 is needed")
+            raise UsageError(f"--workers {self.workers}: must be at least 1")
 
 
 def verify(options: VerifyOptions, progress: bool) -> VerificationReport:
     """Checks a data set without changing it. progress: show a bar on stderr.
 
-    Raises OvocrError if the folder is no data set, or when Ctrl-C or SIGTERM interrupts it.
+    Raises OvocrError if the folder is not a data set, or if Ctrl-C or SIGTERM interrupts the checks.
     """
     start = time.monotonic()
     with _stoppable():
@@ -60,7 +60,7 @@ def verify(options: VerifyOptions, progress: bool) -> VerificationReport:
         findings = Findings(data_set.root)
         manifest = _read_manifest(data_set, findings)
         if manifest is None:
-            notice = "nothing else was checked: manifest.json does not say what there should be"
+            notice = "nothing else was checked, because manifest.json is not valid"
             return _report(options, None, [], findings, [notice], [], time.monotonic() - start)
         check_folders(data_set, len(manifest.shards), manifest.has_text, findings)
         finished = data_set.finished_shards(len(manifest.shards))
@@ -70,13 +70,13 @@ def verify(options: VerifyOptions, progress: bool) -> VerificationReport:
 
 
 def _read_manifest(data_set: LabelledDataSet, findings: Findings) -> Manifest | None:
-    """Returns the manifest; None, with a finding for everything that is wrong with it."""
-    data = findings.read_object(data_set.manifest_path, mend=_MEND)
+    """Returns the manifest. If it is not valid, adds a finding for each problem and returns None."""
+    data = findings.read_object(data_set.manifest_path, fix=_FIX)
     if data is None:
         return None
     manifest, problems = Manifest.parse(data)
     for problem in problems:
-        findings.add_problem(data_set.manifest_path, problem, mend=_MEND)
+        findings.add_problem(data_set.manifest_path, problem, fix=_FIX)
     return None if problems else manifest
 
 
@@ -86,7 +86,7 @@ def _stoppable() -> Iterator[None]:
         with terminable():
             yield
     except KeyboardInterrupt:
-        raise OvocrError("stopped; not everything was checked, nothing was changed") from None
+        raise OvocrError("interrupted; the data set was checked only in part") from None
 
 
 def _plan(
@@ -96,18 +96,21 @@ def _plan(
     notices = []
     same_rules = True
     if not words:
-        notices.append("words and tags were not compared with the text: the vocabulary is not the manifest's")
-    elif manifest.has_text and (older := older_rules(data_set)):
-        notices.append(f"the vocabulary's words were made with other rules than the lines were cut with: {older}")
+        notices.append(
+            "words and tags were not compared with the text, because the vocabulary does not match the manifest"
+        )
+    elif manifest.has_text and (difference := vocabulary_rules_difference(data_set)):
+        notices.append(f"vocabulary and lines were segmented with different rules: {difference}")
     if words and manifest.has_text and not options.quick:
         try:
-            difference = other_rules(data_set)
+            difference = installed_rules_difference(data_set)
         except OvocrError as error:
             difference = str(error)
         if difference:
             same_rules = False
             notices.append(
-                f"words and tags were not compared with the text, which other rules cut into words: {difference}"
+                "words and tags were not compared with the text, which was segmented with different rules: "
+                f"{difference}"
             )
     return Plan(manifest=manifest, quick=options.quick, words=words, same_rules=same_rules), notices
 
@@ -133,7 +136,7 @@ def _check_shards(
 
 
 def _input(data_set: LabelledDataSet, manifest: Manifest, number: int) -> InputShard:
-    """Returns the shard for the progress bar, with the number of images in its statistics."""
+    """Returns the input shard with its number of images, for the progress bar."""
     try:
         images = data_set.counts(number).input
     except OvocrError:

@@ -1,4 +1,4 @@
-"""Checks the files of a data set's words: vocabulary, its description, and word frequencies."""
+"""Checks the files with a data set's words: vocabulary, its description, and word frequencies."""
 
 from pathlib import Path
 from typing import Any
@@ -14,52 +14,53 @@ from ovocr.vocab import Segmentation
 from ovocr.vocab.segmentation.segmenter import DEFAULT
 from ovocr.vocab.vocabulary import description_path
 
-# Packages of which another version may find other words in the same text.
+# Packages whose version affects segmentation.
 _SEGMENTING = ("jieba", "regex", "unicode")
 
 
 def check_words(data_set: LabelledDataSet, manifest: Manifest, findings: Findings) -> bool:
-    """Returns True if the files are those that the manifest names; else adds findings."""
+    """Returns True if the files match the manifest; otherwise adds findings."""
     if manifest.words is None:
         return True
-    sound = _check_vocabulary(data_set, manifest.words, findings)
+    valid = _check_vocabulary(data_set, manifest.words, findings)
     if manifest.policy.weighting == IDF:
-        sound &= _check_frequencies(data_set, findings)
-    return sound
+        valid &= _check_frequencies(data_set, findings)
+    return valid
 
 
-def older_rules(data_set: LabelledDataSet) -> str:
-    """Returns how the rules of the vocabulary's words differ from those that cut the data set's lines.
+def vocabulary_rules_difference(data_set: LabelledDataSet) -> str:
+    """Describes how the rules in the vocabulary's description differ from the rules in the manifest.
 
-    Empty if they do not differ, or one of the two does not say. The vocabulary must be sound.
+    Returns an empty string if no setting that both contain differs. The vocabulary must be valid.
     """
     vocabulary = stored_vocabulary(data_set).settings.get("segmenter", {})
     lines = stored_words(data_set).segmentation
-    both = [name for name in vocabulary if name in lines and vocabulary[name] != lines[name]]
-    return ", ".join(f"{name} {vocabulary[name]!r}, of the lines {lines[name]!r}" for name in both)
+    different = [name for name in vocabulary if name in lines and vocabulary[name] != lines[name]]
+    return ", ".join(f"{name} {vocabulary[name]!r} (vocabulary), {lines[name]!r} (lines)" for name in different)
 
 
-def other_rules(data_set: LabelledDataSet) -> str:
-    """Returns how the rules that cut the data set's lines differ from those of this installation; empty for none.
+def installed_rules_difference(data_set: LabelledDataSet) -> str:
+    """Describes how the rules in the manifest differ from the installed rules.
 
-    The data set's vocabulary must be sound.
+    Returns an empty string if they are equal. The vocabulary must be valid.
     """
     stored, versions = stored_words(data_set).segmentation, data_set.manifest().versions
-    here, own_versions = Segmentation.of(stored_vocabulary(data_set).settings).describe(), text_versions()
-    if stored != here:
-        return f"segmentation {stored}, here {here}"
-    other = [name for name in _SEGMENTING if versions.get(name) != own_versions[name]]
-    return ", ".join(f"{name} {versions.get(name)}, here {own_versions[name]}" for name in other)
+    installed = Segmentation.of(stored_vocabulary(data_set).settings).describe()
+    if stored != installed:
+        return f"segmentation {stored}, installed {installed}"
+    own_versions = text_versions()
+    different = [name for name in _SEGMENTING if versions.get(name) != own_versions[name]]
+    return ", ".join(f"{name} {versions.get(name)}, installed {own_versions[name]}" for name in different)
 
 
 def _check_frequencies(data_set: LabelledDataSet, findings: Findings) -> bool:
     path = data_set.frequencies_path
-    if not findings.check_file(path, mend=_mend(path)):
+    if not findings.check_file(path, fix=_fix(path)):
         return False
     try:
         stored_frequencies(data_set)
     except OvocrError as error:
-        _add(path, findings, "the word frequencies of the manifest", str(error))
+        _add(path, findings, "the word frequencies in the manifest", str(error))
         return False
     return True
 
@@ -71,56 +72,56 @@ def _check_vocabulary(data_set: LabelledDataSet, words: WordsEntry, findings: Fi
     if not (same and described):
         return False
     try:
-        stored_vocabulary(data_set)  # compares words and description, too
+        stored_vocabulary(data_set)  # also compares words and description
     except OvocrError as error:
-        _add(path, findings, "a vocabulary", str(error))
+        _add(path, findings, "a valid vocabulary", str(error))
         return False
     return True
 
 
-def _check_hash(path: Path, promised: str, findings: Findings) -> bool:
-    if not findings.check_file(path, mend=_mend(path)):
+def _check_hash(path: Path, expected: str, findings: Findings) -> bool:
+    if not findings.check_file(path, fix=_fix(path)):
         return False
     try:
         sha256 = FileDescription.of(path).sha256
     except OSError as error:
-        _add(path, findings, "readable", str(error.strerror))
+        _add(path, findings, "a readable file", str(error.strerror))
         return False
-    if sha256 != promised:
-        _add(path, findings, f"of sha256 {promised}", sha256)
-    return sha256 == promised
+    if sha256 != expected:
+        _add(path, findings, f"sha256 {expected}", sha256)
+    return sha256 == expected
 
 
 def _check_description(path: Path, words: WordsEntry, findings: Findings) -> bool:
-    described = findings.read_object(path, mend=_mend(path))
+    described = findings.read_object(path, fix=_fix(path))
     if described is None:
         return False
-    promised = {"size": words.size, "sha256": words.sha256}
-    different = [name for name, value in promised.items() if described.get(name) != value]
+    expected = {"size": words.size, "sha256": words.sha256}
+    different = [name for name, value in expected.items() if described.get(name) != value]
     for name in different:
-        _add(path, findings, f"of {name} {promised[name]}", repr(described.get(name)))
+        _add(path, findings, f"{name} {expected[name]}", repr(described.get(name)))
     return _check_rules(path, described, words.segmentation, findings) and not different
 
 
-def _check_rules(path: Path, described: dict[str, Any], promised: dict[str, Any], findings: Findings) -> bool:
-    """Checks that its rules are objects, and that words and lines have the same setting ``han``.
+def _check_rules(path: Path, described: dict[str, Any], segmentation: dict[str, Any], findings: Findings) -> bool:
+    """Checks that the rules are objects, and that vocabulary and lines have the same setting ``han``.
 
-    Versions may differ: the vocabulary names those that counted its words, the manifest those that cut the lines.
+    Versions may differ, because the vocabulary may be older than the data set.
     """
-    wrong = [name for name in ("normalisation", "segmenter") if not isinstance(described.get(name, {}), dict)]
-    for name in wrong:
-        _add(path, findings, f"of {name} that is an object", repr(described[name]))
-    if wrong:
+    invalid = [name for name in ("normalisation", "segmenter") if not isinstance(described.get(name, {}), dict)]
+    for name in invalid:
+        _add(path, findings, f"an object as {name}", repr(described[name]))
+    if invalid:
         return False
-    words, lines = (rules.get("han", DEFAULT.han) for rules in (described.get("segmenter", {}), promised))
+    words, lines = (rules.get("han", DEFAULT.han) for rules in (described.get("segmenter", {}), segmentation))
     if words != lines:
-        _add(path, findings, f"of segmenter.han {lines!r}, as segmentation.han of manifest.json", repr(words))
+        _add(path, findings, f"segmenter.han {lines!r} (segmentation.han of manifest.json)", repr(words))
     return bool(words == lines)
 
 
-def _add(path: Path, findings: Findings, promised: str, found: str) -> None:
-    findings.add(path, "", promised, found.removeprefix(f"{path}: "), mend=_mend(path))
+def _add(path: Path, findings: Findings, expected: str, found: str) -> None:
+    findings.add(path, "", expected, found.removeprefix(f"{path}: "), fix=_fix(path))
 
 
-def _mend(path: Path) -> str:
-    return f"put back the {path.name} that the data set was made with"
+def _fix(path: Path) -> str:
+    return f"restore the {path.name} that the data set was written with"

@@ -1,4 +1,4 @@
-"""The records of finished shards of labelled data sets as one list of samples."""
+"""The records of labelled data sets as one list of samples."""
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -17,26 +17,29 @@ from ovocr.trainer.data.images import DecodeError, encoded_size, load_crop, load
 from ovocr.trainer.data.samples import Sample
 from ovocr.trainer.data.tag_boxes import RecordTags, TagBoxes
 
-# Readers that keep their file open: shards may be more than the files a process may open (often 1024).
-_OPEN_READERS = 128
-# Records of a data set that are looked at for a sound one before anything begins.
-_LOOKED_AT = 8
+# Maximum number of open readers. A data set may have more shards than a process may open files (often 1024).
+_MAX_OPEN_READERS = 128
+# Number of records per data set that are tried at the start until one is valid.
+_RECORDS_TRIED = 8
 
 
 class RecordSamples:
-    """Pictures and tags: data set after data set, shard after shard, in the order of the index.
+    """Images and tags, ordered by data set, shard and index.
 
-    roots: folders of labelled data sets, all of one vocabulary or all without one, every shard finished.
-    labels_stored, label_select: of a record's tags the slice [label_select : label_select + labels_stored] is used.
-    num_classes: tags must be less.
-    image_size: side of the letterboxed pictures, pixels.
-    crops: how a part of a picture is drawn; None: pictures stay whole. crop_drops_tags: keep of a picture's tags those
-        that are in the part, if any is, or all of them: what a class id that is no word stands for has no place.
+    roots: folders of finished data sets; either all have the same vocabulary or all are packed.
+    labels_stored, label_select: the slots [label_select : label_select + labels_stored] of each record are used.
+    num_classes: number of classes; class ids are less.
+    image_size: side of the letterboxed images, in pixels.
+    crops: policy that draws crops; None for whole images.
+    crop_drops_tags: True keeps only the tags in the crop, if there are any. False keeps all tags, for class ids without
+        boxes.
 
-    prefixes, readers: of the shards, in order.
+    Attributes:
+        prefixes, readers: path prefix and reader of each shard, in order.
+        parts: number of samples of each data set.
 
-    Raises OvocrError that names the folder, and at a read one that names the record. May be pickled, and used on both
-    sides of a fork.
+    Raises OvocrError that names the folder. Reading a sample raises OvocrError that names the record. Can be pickled
+    and used before and after a fork.
     """
 
     def __init__(
@@ -58,38 +61,38 @@ class RecordSamples:
         _check_one_vocabulary(self._data_sets)
         self.vocabulary_path = vocabulary_path(self._data_sets[0])
         shards = [[(data_set, shard) for shard in _all_shards(data_set)] for data_set in self._data_sets]
-        self._shards = [shard for of_one in shards for shard in of_one]
+        self._shards = [shard for own_shards in shards for shard in own_shards]
         self.prefixes = [data_set.rec_prefix(shard) for data_set, shard in self._shards]
         self.readers = [RecordReader(prefix) for prefix in self.prefixes]
         sizes = iter(self.readers)
-        self.parts = [sum(len(next(sizes)) for _ in of_one) for of_one in shards]
+        self.parts = [sum(len(next(sizes)) for _ in own_shards) for own_shards in shards]
         tables = [data_set.records_path(shard) for data_set, shard in self._shards]
         self._crops, self._tag_boxes = crops, TagBoxes(tables) if crop_drops_tags else None
         self._ends = np.cumsum([len(reader) for reader in self.readers])
-        self._open: OrderedDict[int, None] = OrderedDict()  # shards by last use, the latest last
+        self._open: OrderedDict[int, None] = OrderedDict()  # shards, least recently used first
         if len(self) == 0:
-            raise OvocrError(f"{', '.join(map(str, roots))}: no records: no picture of it had a tag")
+            raise OvocrError(f"{', '.join(map(str, roots))}: contains no records; none of the images has a tag")
         first = 0
         for size in self.parts:
             self._check_start(range(first, first + size))
             first += size
 
     def _check_start(self, records: range) -> None:
-        """Tags too few or too large for the settings are an error now, not in mid-run; a few records may be damaged."""
-        for number, index in enumerate(records[:_LOOKED_AT]):
+        """Checks that a record matches the settings. Up to _RECORDS_TRIED - 1 records may be damaged."""
+        for number, index in enumerate(records[:_RECORDS_TRIED]):
             try:
                 self[index]
                 return
             except RecordError:
-                if number + 1 == len(records[:_LOOKED_AT]):
+                if number + 1 == len(records[:_RECORDS_TRIED]):
                     raise
 
     def __len__(self) -> int:
-        """Records of all shards."""
+        """Returns the number of samples."""
         return int(self._ends[-1]) if len(self._ends) else 0
 
     def __getitem__(self, index: int) -> tuple[bytes, NDArray[np.int64]]:
-        """Encoded picture, and tags int64 [labels_stored]. Raises OvocrError naming the record."""
+        """Returns the encoded image and its tags, int64 [labels_stored]. Raises OvocrError that names the record."""
         record = self._record(index)
         try:
             return record.image, self.select_labels(record.labels)
@@ -97,25 +100,27 @@ class RecordSamples:
             raise type(error)(f"{self.name(index)}: {error}") from error
 
     def select_labels(self, stored: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Of stored tags [..., T] those that are used: int64 [..., labels_stored].
+        """Selects the slots that are used: [..., T] -> int64 [..., labels_stored].
 
-        Raises OvocrError, without naming a record, where there are too few, RecordError where one is no class.
+        Raises OvocrError if there are too few slots, and RecordError if a label is not a class id. The message does not
+        name the record.
         """
         if stored.shape[-1] < self._labels.stop:
             raise OvocrError(
-                f"{stored.shape[-1]} tags, but tags {self._labels.start} to {self._labels.stop - 1} are asked for: see "
-                "label_select and labels_stored"
+                f"{stored.shape[-1]} slots, but label_select and labels_stored select slots {self._labels.start} to "
+                f"{self._labels.stop - 1}"
             )
         labels = stored[..., self._labels]
-        wrong = ~((labels >= 0) & (labels < self._num_classes) & (labels == np.floor(labels)))
-        if wrong.any():
-            raise RecordError(f"tag {labels[wrong][0]:g} is no class: there are {self._num_classes}, from 0")
+        invalid = ~((labels >= 0) & (labels < self._num_classes) & (labels == np.floor(labels)))
+        if invalid.any():
+            raise RecordError(f"tag {labels[invalid][0]:g} is not a class id from 0 to {self._num_classes - 1}")
         return labels.astype(np.int64)
 
     def load(self, index: int, position: int | None = None) -> Sample:
-        """Letterboxed picture, or the first part drawn for this position that shows a tag, and its tags.
+        """Returns the letterboxed image with its tags.
 
-        Raises OvocrError naming the record.
+        If crops are enabled and a position is given, returns the first crop drawn for the position that contains a tag.
+        Raises OvocrError that names the record.
         """
         encoded, labels = self[index]
         try:
@@ -128,19 +133,19 @@ class RecordSamples:
             raise DecodeError(f"{self.name(index)}: {error}") from error
 
     def draw_crops(self, encoded: bytes, position: int | None) -> Iterator[Crop]:
-        """The parts of a picture that are drawn for a position, in turn, until a tag is in one. Raises DecodeError."""
+        """Yields the crops drawn for a position, to be tried in order. Raises DecodeError."""
         if self._crops is not None and position is not None:
             yield from draw_crops(*encoded_size(encoded), self._crops, position)
 
     def tags_of(self, index: int) -> RecordTags | None:
-        """Where a record's tags are; None where class ids have no place. Raises OvocrError."""
+        """Returns the boxes of a record's tags; None if crops do not drop tags. Raises OvocrError."""
         if self._tag_boxes is None:
             return None
-        shard, place = self._locate(index)
-        return self._tag_boxes.of_record(shard, int(self.readers[shard].ids[place]))
+        shard, position = self._locate(index)
+        return self._tag_boxes.of_record(shard, int(self.readers[shard].ids[position]))
 
     def kept_tags(self, index: int, labels: NDArray[np.int64], crop: Crop) -> NDArray[np.bool_]:
-        """Which of a record's tags are in the crop: bool [labels_stored]."""
+        """Returns a mask of the labels whose tags are in the crop: bool [labels_stored]."""
         tags = self.tags_of(index)
         if tags is None or self._crops is None:
             return np.ones(len(labels), np.bool_)
@@ -148,16 +153,16 @@ class RecordSamples:
         return np.isin(labels, tags.ids[visible])
 
     def name(self, index: int) -> str:
-        """Where a sample comes from, for messages: DIR/rec/00003.rec id 17 (page/12.jpg of pages.tar)."""
-        shard, place = self._locate(index)
-        record_id = self.readers[shard].ids[place]
+        """Returns the origin of a sample for messages: DIR/rec/00003.rec id 17 (page/12.jpg of pages.tar)."""
+        shard, position = self._locate(index)
+        record_id = self.readers[shard].ids[position]
         data_set, number = self._shards[shard]
         return f"{self.prefixes[shard]}.rec id {record_id}{_source_of(data_set.records_path(number), record_id)}"
 
     def class_counts(self) -> NDArray[np.int64]:
-        """How many pictures have each tag, by the tables of records: every distinct tag of a picture counts once.
+        """Returns the number of images with each class id: int64 [largest class id + 1].
 
-        Raises OvocrError where a table cannot be read.
+        Raises OvocrError if a table of records cannot be read.
         """
         counts = np.zeros(0, dtype=np.int64)
         for data_set, shard in self._shards:
@@ -168,24 +173,24 @@ class RecordSamples:
         return counts
 
     def _locate(self, index: int) -> tuple[int, int]:
-        """Shard and place in its index. Raises IndexError beyond the last sample."""
+        """Returns the shard and the position in its index. Raises IndexError if the index is out of range."""
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
         shard = int(np.searchsorted(self._ends, index, side="right"))
         return shard, index - (int(self._ends[shard - 1]) if shard else 0)
 
     def _record(self, index: int) -> Record:
-        shard, place = self._locate(index)
+        shard, position = self._locate(index)
         self._open[shard] = None
         self._open.move_to_end(shard)
-        if len(self._open) > _OPEN_READERS:
+        if len(self._open) > _MAX_OPEN_READERS:
             oldest, _ = self._open.popitem(last=False)
             self.readers[oldest].close()
-        return self.readers[shard][place]
+        return self.readers[shard][position]
 
 
 def _source_of(records_path: Path, record_id: int) -> str:
-    """Returns source and key of a record's image, in brackets; empty if the table of records does not name them."""
+    """Returns key and source of a record's image in brackets; empty if the table of records cannot be read."""
     try:
         found = find_image(records_path, record_id)
     except OvocrError:
@@ -194,25 +199,25 @@ def _source_of(records_path: Path, record_id: int) -> str:
 
 
 def vocabulary_path(data_set: LabelledDataSet) -> Path | None:
-    """Returns the path of the data set's own vocabulary; None if it is packed: its tags are mere numbers."""
+    """Returns the path of the data set's vocabulary; None if the data set is packed."""
     return data_set.vocabulary_path if data_set.manifest().has_text else None
 
 
 def _check_one_vocabulary(data_sets: Sequence[LabelledDataSet]) -> None:
-    """A tag must have the same meaning in all data sets."""
+    """Raises OvocrError if the data sets have different vocabularies."""
     first, *others = [(data_set, vocabulary_sha256(data_set)) for data_set in data_sets]
     for data_set, sha256 in others:
         if sha256 != first[1]:
             raise OvocrError(
-                f"{data_set.root}: made with another vocabulary than {first[0].root}; "
-                f"train on them with a head each, or label one again with the other's {RELATIVE.vocabulary_path}"
+                f"{data_set.root}: has a different vocabulary than {first[0].root}; "
+                f"use one head per data set, or relabel one with the {RELATIVE.vocabulary_path} of the other"
             )
 
 
 def vocabulary_sha256(data_set: LabelledDataSet) -> str:
-    """Returns the hash of the data set's own vocabulary; empty if it is packed.
+    """Returns the hash of the data set's vocabulary; empty if the data set is packed.
 
-    Raises OvocrError if the vocabulary is missing or not the one that the manifest names.
+    Raises OvocrError if the vocabulary is missing or does not match the manifest.
     """
     words, path = data_set.manifest().words, data_set.vocabulary_path
     if words is None:
@@ -222,7 +227,7 @@ def vocabulary_sha256(data_set: LabelledDataSet) -> str:
     except OSError as error:
         raise OvocrError(f"{path}: cannot be read: {error.strerror}") from error
     if found != words.sha256:
-        raise OvocrError(f"{path}: not the vocabulary that manifest.json names; put that one back")
+        raise OvocrError(f"{path}: does not match manifest.json; restore the file")
     return found
 
 
@@ -232,6 +237,7 @@ def _all_shards(data_set: LabelledDataSet) -> range:
     finished = data_set.finished_shards(count)
     if len(finished) < count:
         raise OvocrError(
-            f"{data_set.root}: {len(finished)} of {count} shards finished; let `ovocr build-labels` finish it"
+            f"{data_set.root}: only {len(finished)} of {count} shards are finished; finish it with "
+            f"`ovocr {data_set.manifest().command}`"
         )
     return range(count)

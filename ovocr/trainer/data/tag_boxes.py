@@ -1,4 +1,4 @@
-"""Where the tags of each record stand in its picture: from the table of records, in a form for reading at random."""
+"""The boxes of the tags of each record, for random access."""
 
 import hashlib
 import os
@@ -15,48 +15,48 @@ from ovocr.base.errors import OvocrError
 from ovocr.base.user_cache import cache_folder
 from ovocr.dataset.record_columns import read_tags
 
-# Mapped at a time: a mapping needs no open file, but address space and page tables.
-_OPEN_SHARDS = 128
-# A side of a stored picture is at most 32,767 pixels, so a corner fits int16.
+# Maximum number of memory-mapped shards. A mapping takes address space and page tables, but no open file.
+_MAX_MAPPED_SHARDS = 128
+# A side of a stored image is at most 32,767 pixels, so int16 can store a corner.
 _LOWEST, _HIGHEST = np.iinfo(np.int16).min, np.iinfo(np.int16).max
 
 
 class RecordTags(NamedTuple):
-    """The distinct tags of a record. ids: int32 [M], class ids. boxes: int16 [M, 8], x1, y1 .. x4, y4 in pixels."""
+    """The M distinct tags of a record. ids: int32 [M], class ids. boxes: int16 [M, 8], x1, y1 .. x4, y4 in pixels."""
 
     ids: NDArray[np.int32]
     boxes: NDArray[np.int16]
 
 
 class TagBoxes:
-    """The tags of the records of shards, by shard and record id. paths: of the shards' tables of records.
+    """The tags of all records, by shard and record id. paths: paths of the shards' tables of records.
 
-    A table is read once, when a record of its shard is first asked for, and kept in the user's cache folder as arrays
-    that are mapped into memory: 20 bytes a tag. Where nothing can be written there, it is kept in memory.
+    A table is read when a record of its shard is first requested, and cached in the user's cache folder as arrays that
+    are memory-mapped (20 bytes per tag). If the folder is not writable, the arrays are cached in memory.
 
-    Raises OvocrError, naming the file, where a table cannot be read or has no boxes. May be pickled.
+    Raises OvocrError that names the file if a table cannot be read or has no boxes. Can be pickled.
     """
 
     def __init__(self, paths: list[Path]) -> None:
         self._paths = paths
-        self._shards: OrderedDict[int, _ShardTags] = OrderedDict()  # by last use, the latest last
+        self._shards: OrderedDict[int, _ShardTags] = OrderedDict()  # least recently used first
 
     def __getstate__(self) -> dict[str, object]:
-        """The paths alone: mappings belong to this process."""
+        """Returns only the paths; mappings are not shared between processes."""
         return {"_paths": self._paths, "_shards": OrderedDict()}
 
     def of_record(self, shard: int, record_id: int) -> RecordTags:
-        """The tags of a record of the shard at this place among the paths. Raises OvocrError."""
+        """Returns the tags of a record. shard: index into the paths. Raises OvocrError."""
         if shard not in self._shards:
             self._shards[shard] = _load(self._paths[shard])
-            if len(self._shards) > _OPEN_SHARDS:
+            if len(self._shards) > _MAX_MAPPED_SHARDS:
                 self._shards.popitem(last=False)
         self._shards.move_to_end(shard)
         return self._shards[shard].of_record(record_id, self._paths[shard])
 
 
 class _ShardTags(NamedTuple):
-    """ends: int64 [N], where each record's tags end among all of the shard."""
+    """The M tags of N records. ends: int64 [N], end offset of each record's tags. ids, boxes: see RecordTags."""
 
     ends: NDArray[np.int64]
     ids: NDArray[np.int32]
@@ -64,23 +64,23 @@ class _ShardTags(NamedTuple):
 
     def of_record(self, record_id: int, path: Path) -> RecordTags:
         if not 0 <= record_id < len(self.ends):
-            raise OvocrError(f"{path}: has no record {record_id}; `ovocr verify` tells what else does not fit")
+            raise OvocrError(f"{path}: does not contain record {record_id}; run `ovocr verify`")
         start = int(self.ends[record_id - 1]) if record_id else 0
         end = int(self.ends[record_id])
         return RecordTags(self.ids[start:end], self.boxes[start:end])
 
 
 def _load(path: Path) -> _ShardTags:
-    folder = _kept_folder(path)
+    folder = _cache_path(path)
     if folder is None:
         return _read_table(path)
-    with suppress(OSError, ValueError):  # not there yet
-        return _mapped(folder)
+    with suppress(OSError, ValueError):  # not cached yet
+        return _map_arrays(folder)
     tags = _read_table(path)
     with suppress(OSError):
-        _keep(folder, tags)
+        _write_arrays(folder, tags)
     with suppress(OSError, ValueError):
-        return _mapped(folder)
+        return _map_arrays(folder)
     return tags
 
 
@@ -89,8 +89,11 @@ def _read_table(path: Path) -> _ShardTags:
     return _ShardTags(tags.ends, tags.ids, np.clip(np.rint(tags.boxes), _LOWEST, _HIGHEST).astype(np.int16))
 
 
-def _kept_folder(path: Path) -> Path | None:
-    """Named by which table it is; None where the user has no home."""
+def _cache_path(path: Path) -> Path | None:
+    """Returns the folder that caches a table, named by the table's path, size and time of change.
+
+    Returns None if there is no cache folder or no such table.
+    """
     cache = cache_folder()
     if cache is None:
         return None
@@ -102,15 +105,15 @@ def _kept_folder(path: Path) -> Path | None:
     return cache / "tag-boxes" / hashlib.sha256(os.fsencode(table)).hexdigest()[:24]
 
 
-def _mapped(folder: Path) -> _ShardTags:
+def _map_arrays(folder: Path) -> _ShardTags:
     ends, ids, boxes = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ShardTags._fields)
     return _ShardTags(ends, ids, boxes)
 
 
-def _keep(folder: Path, tags: _ShardTags) -> None:
+def _write_arrays(folder: Path, tags: _ShardTags) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # Under a name of its own: loader workers meet a shard at the same time.
+    # The temporary name is unique, because several loader workers may cache the same shard.
     with tempfile.TemporaryDirectory(dir=folder.parent, ignore_cleanup_errors=True) as own:
         for name, array in tags._asdict().items():
             np.save(Path(own) / f"{name}.npy", array)
-        os.rename(own, folder)  # fails where another worker's is there: it is the same
+        os.rename(own, folder)  # fails if another worker has cached the shard

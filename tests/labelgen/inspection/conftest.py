@@ -56,7 +56,7 @@ def start_data_set(root: Path, sources: Sequence[str], *, packed: bool = False) 
 
 
 def ok(*texts: str, size: tuple[int, int] = (420, 90), image: bytes | None = None, score: float = 0.9) -> Outcome:
-    """Returns an image with the tag ``river`` at the start of its first line. The other lines share a box below it."""
+    """Returns an ok image with the tag ``river`` at the start of its first line. The other lines share a box."""
     boxes = [(15.0, 20.0, 405.0, 20.0, 405.0, 46.0, 15.0, 46.0)]
     boxes += [(15.0, 50.0, 405.0, 50.0, 405.0, 76.0, 15.0, 76.0)] * (len(texts) - 1)
     lines = [Line(text, score, box) for text, box in zip(texts, boxes, strict=True)]
@@ -97,15 +97,18 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def make_data_set(tmp_path: Path) -> Callable[..., Path]:
-    """make_data_set(counts, packed=False) writes a shard for each count of images. Keys are SHARD-POSITION.jpg."""
+    """Returns make(counts, packed=False), which writes a shard for each count of images.
+
+    Keys are SHARD-POSITION.jpg.
+    """
 
     def make(counts: Sequence[int], *, packed: bool = False) -> Path:
         sources = [str(tmp_path / f"source-{number}") for number in range(len(counts))]
         data_set = start_data_set(tmp_path / "labels", sources, packed=packed)
         image = jpeg("river", (64, 32))
         for number, (source, count) in enumerate(zip(sources, counts, strict=True)):
-            of_class = Outcome(status=Status.OK, jpeg=image, tags=[Tag(7), Tag(2)], slots=[7, 2, 7, 2])
-            outcome = of_class if packed else ok("river stone", size=(64, 32), image=image)
+            classes = Outcome(status=Status.OK, jpeg=image, tags=[Tag(7), Tag(2)], slots=[7, 2, 7, 2])
+            outcome = classes if packed else ok("river stone", size=(64, 32), image=image)
             write_shard(data_set, number, source, [(f"{number}-{position}.jpg", outcome) for position in range(count)])
         return data_set.root
 

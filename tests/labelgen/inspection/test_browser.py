@@ -21,7 +21,10 @@ DOWN, RIGHT, ESCAPE, SLASH, TAB, J, K, B = 40, 39, 27, 191, 9, 74, 75, 66
 
 @pytest.fixture
 def show(browser: Any, tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    """show(root) opens the page of a data set. At the end the console is empty and the page sent no request."""
+    """Returns show(root), which opens the page of a data set.
+
+    At the end, the console must be empty and the page must not have sent a request.
+    """
     path = tmp_path / "page.html"
     browser.screen(1360, 900)
 
@@ -86,17 +89,17 @@ def lit(browser: Any) -> list[str]:
 def test_boxes_sit_on_their_words(
     width: int, tmp_path: Path, vocabulary: Path, show: Callable[..., Any], browser: Any
 ) -> None:
-    """The image is larger than on the page, its words are at known positions, and the real engine reads it."""
+    """The image is larger than on the page. The real engine reads its words, whose positions are known."""
     font = ImageFont.load_default(110)
-    places = {"river": (300, 250), "stone": (900, 900), "window": (1500, 1500)}
+    positions = {"river": (300, 250), "stone": (900, 900), "window": (1500, 1500)}
     image = Image.new("RGB", (2400, 1800), "white")
     draw = ImageDraw.Draw(image)
-    for word, place in places.items():
-        draw.text(place, word, fill="black", font=font)
-    (tmp_path / "pictures").mkdir()
-    image.save(tmp_path / "pictures" / "words.jpg", quality=95)
+    for word, position in positions.items():
+        draw.text(position, word, fill="black", font=font)
+    (tmp_path / "images").mkdir()
+    image.save(tmp_path / "images" / "words.jpg", quality=95)
     out = tmp_path / "out"
-    options = BuildOptions(sources=(str(tmp_path / "pictures"),), out=out, vocab=str(vocabulary), workers=1)
+    options = BuildOptions(sources=(str(tmp_path / "images"),), out=out, vocab=str(vocabulary), workers=1)
     build_labels(options, progress=False)
     browser.screen(width, 900)
     show(out)
@@ -104,13 +107,13 @@ def test_boxes_sit_on_their_words(
     assert browser.value("document.querySelector('img').naturalWidth") == 1200
     assert shown_width / shown_height == pytest.approx(4 / 3, rel=0.01)
     scale = shown_width / image.width
-    for word, place in places.items():
+    for word, position in positions.items():
         left, top, right, bottom = browser.value(
             "((box) => [box.left, box.top, box.right, box.bottom])([...document.querySelectorAll('.tag-boxes polygon')]"
             f"[[...document.querySelectorAll('.tag b')].findIndex((b) => b.textContent === '{word}')]"
             ".getBoundingClientRect())"
         )
-        drawn = [a + scale * b for a, b in zip((x, y, x, y), draw.textbbox(place, word, font=font), strict=True)]
+        drawn = [a + scale * b for a, b in zip((x, y, x, y), draw.textbbox(position, word, font=font), strict=True)]
         slack = 45 * scale + 3  # the detector's margin around letters, and the stroke
         for found, true in zip((left, top, right, bottom), drawn, strict=True):
             assert found == pytest.approx(true, abs=slack), word

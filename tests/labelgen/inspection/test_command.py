@@ -20,7 +20,7 @@ def inspect(*arguments: object) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
-def test_a_page_and_its_figures(built: tuple[LabelledDataSet, Totals], tmp_path: Path) -> None:
+def test_page_and_json(built: tuple[LabelledDataSet, Totals], tmp_path: Path) -> None:
     page, figures = tmp_path / "page.html", tmp_path / "figures.json"
     code, text, errors = inspect(built[0].root, "--html", page, "--limit", 5, "--json", figures)
     assert (code, errors) == (0, "")
@@ -44,12 +44,12 @@ def test_a_page_and_its_figures(built: tuple[LabelledDataSet, Totals], tmp_path:
         (["--html", "-"], 2, "--html -: a page cannot be printed"),
         (["--html", "p.html", "--status", "good"], 2, "--status good: must be one of ok, dropped, quarantined"),
         (["--html", "p.html", "--limit", "1001"], 2, "--limit 1001: must be from 1 to 1,000"),
-        (["--html", "p.html", "--word", "\x1bx"], 1, "--word \\x1bx: is no word of"),
-        (["--html", "p.html", "--key", "none.jpg"], 1, "no image is as --key none.jpg says; leave an option out"),
+        (["--html", "p.html", "--word", "\x1bx"], 1, "--word \\x1bx: is not in"),
+        (["--html", "p.html", "--key", "none.jpg"], 1, "no image matches --key none.jpg; leave out an option"),
         (["--html", "p.html", "--shard", "9"], 1, "--shard 9: "),
     ],
 )
-def test_a_mistake_is_one_line(
+def test_usage_error_is_one_line(
     options: list[str],
     code: int,
     message: str,
@@ -73,11 +73,13 @@ def test_a_mistake_is_one_line(
     [
         ("records/00000.parquet", "records/00000.parquet: cannot be read: "),
         ("ocr/00000.parquet", "ocr/00000.parquet: cannot be read: "),
-        ("stats/00000.json", "stats/00000.json: should be a JSON object, is no JSON: "),
+        ("stats/00000.json", "stats/00000.json: expected a JSON object, found invalid JSON: "),
         ("vocab.txt", "vocab.txt:1: the last line has no line end"),
     ],
 )
-def test_a_damaged_file_is_named(file: str, message: str, make_data_set: Callable[..., Path], tmp_path: Path) -> None:
+def test_error_names_the_damaged_file(
+    file: str, message: str, make_data_set: Callable[..., Path], tmp_path: Path
+) -> None:
     root = make_data_set([2])
     path = root / file
     path.write_bytes(path.read_bytes()[:3])
@@ -89,7 +91,7 @@ def test_a_damaged_file_is_named(file: str, message: str, make_data_set: Callabl
 @pytest.mark.parametrize("file", ["records/00001.parquet", "ocr/00001.parquet"])
 @pytest.mark.parametrize("options", [[], ["--word", "river"], ["--key", "0-0.jpg"]])
 @pytest.mark.parametrize("pipe", [False, True])
-def test_a_shard_that_cannot_be_read_is_left_out_and_named(
+def test_unreadable_shard_is_left_out_and_named(
     file: str, options: list[str], pipe: bool, make_data_set: Callable[..., Path], tmp_path: Path
 ) -> None:
     root, page, figures = make_data_set([3, 3, 3]), tmp_path / "page.html", tmp_path / "figures.json"
@@ -107,7 +109,7 @@ def test_a_shard_that_cannot_be_read_is_left_out_and_named(
     else:
         assert text.splitlines()[0] == "4 of 6 images, from 2 shards"
         assert [image["shard"] for image in value["images"]] == [0, 0, 2, 2]
-    if "--key" in options and file.startswith("ocr"):  # nothing of it was asked for
+    if "--key" in options and file.startswith("ocr"):  # no image of the shard is requested
         assert (errors, value["sample"]["left_out"]) == ("", [])
         return
     (line,) = errors.splitlines()
@@ -116,7 +118,7 @@ def test_a_shard_that_cannot_be_read_is_left_out_and_named(
     assert page.read_text().count("Left out, because they cannot be read:") == 1
 
 
-def test_text_of_another_shard_leaves_the_shard_out(make_data_set: Callable[..., Path], tmp_path: Path) -> None:
+def test_shard_with_the_text_of_another_shard_is_left_out(make_data_set: Callable[..., Path], tmp_path: Path) -> None:
     root = make_data_set([2, 2])
     (root / "ocr" / "00000.parquet").write_bytes((root / "ocr" / "00001.parquet").read_bytes())
     code, _, errors = inspect(root, "--html", tmp_path / "page.html")
@@ -125,5 +127,5 @@ def test_text_of_another_shard_leaves_the_shard_out(make_data_set: Callable[...,
     assert (tmp_path / "page.html").read_text().count("<article") == 2
     code, _, errors = inspect(root, "--html", tmp_path / "other.html", "--shard", 0)
     assert (code, len(errors.splitlines())) == (1, 1)
-    assert "no image is as --shard 0 says in a shard that can be read; left out: " in errors
+    assert "no image matches --shard 0 in the readable shards; left out: " in errors
     assert not (tmp_path / "other.html").exists()

@@ -1,4 +1,4 @@
-"""What is known of a data set as a whole."""
+"""Properties of an inspected data set."""
 
 import json
 from collections.abc import Callable
@@ -18,26 +18,26 @@ def change(path: Path, **values: object) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
 
 
-def test_images_by_status_and_reason_from_many_to_few(built: tuple[LabelledDataSet, Totals], hostile: Path) -> None:
-    assert InspectedDataSet.open(built[0].root).fates() == [
+def test_status_counts_are_in_descending_order(built: tuple[LabelledDataSet, Totals], hostile: Path) -> None:
+    assert InspectedDataSet.open(built[0].root).status_counts() == [
         ("ok", None, 4),
         ("dropped", "no-text", 1),
         ("dropped", "no-word-in-vocabulary", 1),
         ("quarantined", "empty", 1),
         ("quarantined", "truncated", 1),
     ]
-    assert InspectedDataSet.open(hostile).fates() == [
+    assert InspectedDataSet.open(hostile).status_counts() == [
         ("ok", None, 14),
         ("quarantined", "damaged-source", 12),
         ("dropped", "no-text", 1),
     ]
 
 
-def test_reasons_stand_under_the_status_that_images_have(built: tuple[LabelledDataSet, Totals]) -> None:
-    """Every reason drops or quarantines, and the counts say the same."""
+def test_status_counts_match_the_counts(built: tuple[LabelledDataSet, Totals]) -> None:
+    """Each reason belongs to one status."""
     data_set = InspectedDataSet.open(built[0].root)
     for status in ("dropped", "quarantined"):
-        assert data_set.counts[status] == sum(number for own, _, number in data_set.fates() if own == status)
+        assert data_set.counts[status] == sum(number for own, _, number in data_set.status_counts() if own == status)
     assert {reason.value for reason in Reason if reason.drops} == {
         "no-text",
         "no-word-in-vocabulary",
@@ -46,16 +46,16 @@ def test_reasons_stand_under_the_status_that_images_have(built: tuple[LabelledDa
     }
 
 
-def test_what_another_version_wrote_is_refused(make_data_set: Callable[..., Path]) -> None:
+def test_data_set_of_a_different_version_is_refused(make_data_set: Callable[..., Path]) -> None:
     root = make_data_set([1])
     change(root / "stats" / "00000.json", reasons={"moon": 1})
-    with pytest.raises(OvocrError, match="this version of ovocr does not know the reason 'moon'"):
-        InspectedDataSet.open(root).fates()
+    with pytest.raises(OvocrError, match="unknown reason 'moon'"):
+        InspectedDataSet.open(root).status_counts()
     change(root / "stats" / "00000.json", lines=None)
-    with pytest.raises(OvocrError, match=r"stats/00000.json: lines: should be a count, is None; put the file back"):
-        InspectedDataSet.open(root).fates()
+    with pytest.raises(OvocrError, match=r"stats/00000.json: lines: expected a count, found None; restore the file"):
+        InspectedDataSet.open(root).status_counts()
     change(root / "manifest.json", options={"tags": 4})
-    with pytest.raises(OvocrError, match=r"manifest.json: options.seed: should be a whole number from 0 to"):
+    with pytest.raises(OvocrError, match=r"manifest.json: options.seed: expected a whole number from 0 to"):
         InspectedDataSet.open(root)
     change(root / "manifest.json", format=FORMAT + 1)
     with pytest.raises(OvocrError, match=f"format {FORMAT + 1}; this version of ovocr reads format {FORMAT}"):

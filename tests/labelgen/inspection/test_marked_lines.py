@@ -1,4 +1,4 @@
-"""Recognised lines are cut into words and the text between them."""
+"""Lines are cut into words and the text between them."""
 
 import pytest
 

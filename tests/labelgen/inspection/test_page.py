@@ -27,7 +27,7 @@ ALLOWED = set(
 
 
 class PageOfCells(Page):
-    """A page whose text has a space before each of CELLS, which are apart on a screen."""
+    """A page whose text has a space before each element in CELLS, as on a screen."""
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         super().handle_starttag(tag, attributes)
@@ -72,13 +72,13 @@ def test_page_shows_the_data_set_and_each_image(built: tuple[LabelledDataSet, To
         ),
     ],
 )
-def test_page_says_how_images_were_chosen(
+def test_page_states_how_images_were_selected(
     options: dict[str, object], sentence: str, make_data_set: Callable[..., Path]
 ) -> None:
     assert sentence in words_of(page_of(make_data_set([8, 8, 8]), **options))
 
 
-def test_a_packed_data_set_has_class_ids_and_no_boxes(make_data_set: Callable[..., Path]) -> None:
+def test_page_of_a_packed_data_set_has_class_ids_but_no_boxes(make_data_set: Callable[..., Path]) -> None:
     page = page_of(make_data_set([2], packed=True))
     text = words_of(page)
     assert "class ids from a table" in text
@@ -99,9 +99,9 @@ def test_hostile_text_stays_text(hostile: Path) -> None:
         assert not {"style", "href", "srcset", "action", "background", "xlink:href"} & set(attributes)
         assert tag == "img" or "src" not in attributes
         assert tag not in ("script", "style") or attributes == {}
-    pictures = [attributes["src"] for tag, attributes in page.elements if tag == "img"]
-    assert len(pictures) == 13
-    assert all(source is not None and source.startswith("data:image/jpeg;base64,/9j/") for source in pictures)
+    sources = [attributes["src"] for tag, attributes in page.elements if tag == "img"]
+    assert len(sources) == 13
+    assert all(source is not None and source.startswith("data:image/jpeg;base64,/9j/") for source in sources)
     assert not set(text) & {"\u202e", "\u2028", "\u2029", "\x1b", "\x00", "\x07"}
     assert page.text.count("<script>document.title='taken'</script>") > 12  # of keys, lines and details
     for shown in (r"\u202egnp.exe", r"\x1b[31m\x00\x07", r"&lt;b&gt;&amp;\u2028\u2029"):

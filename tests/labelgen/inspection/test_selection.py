@@ -1,4 +1,4 @@
-"""Which images are looked at."""
+"""Selection of the inspected images."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,18 +25,18 @@ def chosen(root: Path, **options: object) -> Selection:
         ([], 3, []),
     ],
 )
-def test_every_shard_gives_as_many_as_the_others_if_it_has_them(
-    counts: list[int], limit: int, shares: list[int]
-) -> None:
+def test_share_out_gives_shards_equal_shares_if_possible(counts: list[int], limit: int, shares: list[int]) -> None:
     assert share_out(counts, limit, seed=0) == shares
 
 
-def test_what_cannot_be_divided_goes_to_shards_at_equal_distances() -> None:
+def test_share_out_gives_the_remainder_to_shards_at_equal_distances() -> None:
     for seed in range(20):
         shares = share_out([9] * 100, 4, seed)
-        places = [place for place, share in enumerate(shares) if share]
-        assert [shares[place] for place in places] == [1, 1, 1, 1]
-        assert {(after - before) % 100 for before, after in zip(places, [*places[1:], places[0]], strict=True)} == {25}
+        positions = [position for position, share in enumerate(shares) if share]
+        assert [shares[position] for position in positions] == [1, 1, 1, 1]
+        assert {
+            (after - before) % 100 for before, after in zip(positions, [*positions[1:], positions[0]], strict=True)
+        } == {25}
     assert len({tuple(share_out([9] * 100, 4, seed)) for seed in range(20)}) > 1
     for limit in range(1, 40):
         shares = share_out([3, 9, 0, 1, 7, 7, 2], limit, seed=1)
@@ -44,44 +44,44 @@ def test_what_cannot_be_divided_goes_to_shards_at_equal_distances() -> None:
         assert all(share <= count for share, count in zip(shares, [3, 9, 0, 1, 7, 7, 2], strict=True))
 
 
-def test_a_seed_gives_the_same_images_and_another_one_others(make_data_set: Callable[..., Path]) -> None:
+def test_selection_depends_on_the_seed(make_data_set: Callable[..., Path]) -> None:
     root = make_data_set([30, 30, 4])
     first = chosen(root, limit=12)
-    assert {number: len(places) for number, places in first.places.items()} == {0: 4, 1: 4, 2: 4}
+    assert {number: len(positions) for number, positions in first.positions.items()} == {0: 4, 1: 4, 2: 4}
     assert (first.matching, first.shards, first.chosen) == (64, 3, 12)
-    assert first.places[2] == [0, 1, 2, 3]
-    assert first.places[0] != first.places[1]  # not the same places everywhere
+    assert first.positions[2] == [0, 1, 2, 3]
+    assert first.positions[0] != first.positions[1]  # positions differ between shards
     assert chosen(root, limit=12) == first
-    assert chosen(root, limit=12, seed=1).places != first.places
+    assert chosen(root, limit=12, seed=1).positions != first.positions
 
 
 def test_images_by_status_tag_key_and_shard(hostile: Path, make_data_set: Callable[..., Path]) -> None:
     quarantined = chosen(hostile, status="quarantined", limit=1000)
-    assert quarantined.places == {0: list(range(14, 26))}
-    assert chosen(hostile, status="dropped").places == {0: [26]}
-    assert chosen(hostile, word="RIVER", limit=1000).places == {0: list(range(14))}
+    assert quarantined.positions == {0: list(range(14, 26))}
+    assert chosen(hostile, status="dropped").positions == {0: [26]}
+    assert chosen(hostile, word="RIVER", limit=1000).positions == {0: list(range(14))}
     root = make_data_set([3, 3])
-    assert chosen(root, keys=("1-2.jpg", "0-0.jpg")).places == {0: [0], 1: [2]}
-    assert chosen(root, shard=1).places == {1: [0, 1, 2]}
+    assert chosen(root, keys=("1-2.jpg", "0-0.jpg")).positions == {0: [0], 1: [2]}
+    assert chosen(root, shard=1).positions == {1: [0, 1, 2]}
     assert chosen(root, keys=("1-2.jpg",), word="river").matching == 1
 
 
-def test_images_of_a_class_of_a_packed_data_set(make_data_set: Callable[..., Path]) -> None:
+def test_images_by_class_id_of_a_packed_data_set(make_data_set: Callable[..., Path]) -> None:
     root = make_data_set([2], packed=True)
     assert chosen(root, word="7").matching == 2
-    with pytest.raises(OvocrError, match="no image is as --word 8 says"):
+    with pytest.raises(OvocrError, match="no image matches --word 8"):
         chosen(root, word="8")
-    with pytest.raises(UsageError, match="--word river: .* has class ids and no words; give a class id"):
+    with pytest.raises(UsageError, match="--word river: .* has class ids but no words; give a class id"):
         chosen(root, word="river")
 
 
-def test_what_cannot_be_is_one_line_that_names_the_option(make_data_set: Callable[..., Path], tmp_path: Path) -> None:
+def test_error_names_the_option(make_data_set: Callable[..., Path], tmp_path: Path) -> None:
     root = make_data_set([2])
     for options, message in (
-        ({"word": "zebra"}, "--word zebra: is no word of .*vocab.txt"),
+        ({"word": "zebra"}, "--word zebra: is not in .*vocab.txt"),
         ({"shard": 4}, "--shard 4: .* has no such finished shard; it has 1, numbered 0 to 0"),
-        ({"status": "dropped"}, "no image is as --status dropped says"),
-        ({"status": "ok", "keys": ("\x1b",)}, r"no image is as --status ok --key \\x1b says"),
+        ({"status": "dropped"}, "no image matches --status dropped"),
+        ({"status": "ok", "keys": ("\x1b",)}, r"no image matches --status ok --key \\x1b"),
         ({"status": "good"}, "--status good: must be one of ok, dropped, quarantined"),
         ({"limit": 0}, "--limit 0: must be from 1 to 1,000"),
         ({"side": 10}, "--side 10: must be from 100 to 4000"),

@@ -1,4 +1,4 @@
-"""Where the tags of images come from, told of real data sets."""
+"""Explanations of tags in real data sets."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def why(*arguments: object) -> tuple[int, list[str], str]:
     return result.exit_code, result.stdout.splitlines(), result.stderr
 
 
-def test_every_tag_has_its_line_its_place_and_its_slots(built: Built):
+def test_each_tag_has_a_line_a_place_and_slots(built: Built):
     (story,) = explain(built[0].root, "fox.jpg").stories
     assert (story.shard, story.row, story.record_id, story.status, story.size) == (1, 0, 0, "ok", (420, 90))
     assert (story.words_found, story.words_in_vocabulary, story.competing, story.rule) == (4, 4, 4, "")
@@ -59,7 +59,7 @@ def test_every_tag_has_its_line_its_place_and_its_slots(built: Built):
     assert (fox.start, fox.end) == (round(14 / 17, 4), 1.0)
 
 
-def test_a_key_that_several_images_have_shows_each(built: Built):
+def test_all_images_with_the_key_are_shown(built: Built):
     code, lines, _ = why(built[0].root, "a/fox.jpg", "FOX")
     assert code == 0
     source = read_object(built[0].manifest_path)["shards"][0]["source"]
@@ -77,7 +77,7 @@ def test_a_key_that_several_images_have_shows_each(built: Built):
         assert block[8:] == ["    in 1 of 5 slots: 3"]
 
 
-def test_of_more_words_than_slots_it_is_told_which_were_left_out_and_by_which_rule(built: Built):
+def test_left_out_words_and_the_rule_are_shown(built: Built):
     (story,) = explain(built[0].root, "b/many.PNG").stories
     assert (story.competing, story.slots) == (6, 5)
     assert story.rule == "the words with the smallest blake2b digests of (seed 7, key, id) are kept"
@@ -86,10 +86,10 @@ def test_of_more_words_than_slots_it_is_told_which_were_left_out_and_by_which_ru
         assert bool(tag.slots) == (tag.ranks[0] < 5)
     _, lines, _ = why(built[0].root, "b/many.PNG")
     assert "  slots   5 for 6: the words with the smallest blake2b digests of (seed 7, key, id) are kept" in lines
-    assert lines.count("    in no slot: left out; in the order of the rule it is 6 of 6") == 1
+    assert lines.count("    in no slot: left out; rank 6 of 6") == 1
 
 
-def test_weights_and_repeats_are_told(built: Built, tmp_path: Path):
+def test_weights_and_repeats_are_shown(built: Built, tmp_path: Path):
     out = tmp_path / "out"
     relabel(RelabelOptions(source=built[0].root, out=out, policy="idf", repeats=True, tags=3, seed=4), progress=False)
     story, _ = explain(out, "a/fox.jpg").stories
@@ -111,13 +111,13 @@ def test_weights_and_repeats_are_told(built: Built, tmp_path: Path):
         ("fox.jpg", "12", "12: class ids go from 0 to 11"),
         ("fox.jpg", "foxes", "foxes: not in the vocabulary; it was not read in any of the image's 1 lines; "),
         ("fox.jpg", "foxes", "the closest word is fox"),
-        ("fox.jpg", "Laz", "looked up as laz); its letters were read, but cut into other words: line 0 "),
+        ("fox.jpg", "Laz", "(looked up as laz); its letters were read but segmented into other words: line 0 "),
         ("b/unknown.png", "violin", 'violin: not in the vocabulary; it was read: line 0 "violin quartz" = [violin] + '),
         ("b/unknown.png", "fox", "fox has class id 3; it was not read"),
         ("b/cut.jpg", "fox", "fox has class id 3; the image was not read: truncated"),
     ],
 )
-def test_a_tag_that_is_not_there_is_explained(built: Built, key: str, tag: str, answer: str):
+def test_absent_tag_is_explained(built: Built, key: str, tag: str, answer: str):
     (story,) = explain(built[0].root, key, tag).stories
     assert story.tags == []
     assert answer in story.answers[0]
@@ -126,17 +126,17 @@ def test_a_tag_that_is_not_there_is_explained(built: Built, key: str, tag: str, 
     assert f"  {story.answers[0]}" in lines
 
 
-def test_letters_that_were_cut_otherwise_are_found_in_the_vocabulary_too(built: Built, tmp_path: Path):
+def test_differently_segmented_letters_of_a_vocabulary_word_are_found(built: Built, tmp_path: Path):
     (tmp_path / "v.txt").write_text("laz\nfox\n")
     relabel(RelabelOptions(source=built[0].root, out=tmp_path / "out", vocab=str(tmp_path / "v.txt")), progress=False)
     (story,) = explain(tmp_path / "out", "fox.jpg", "laz").stories
     assert story.answers == [
-        "laz has class id 0; its letters were read, but cut into other words: "
+        "laz has class id 0; its letters were read but segmented into other words: "
         'line 0 "over the lazy fox" = [over] + [the] + [lazy] + fox'
     ]
 
 
-def test_images_without_a_record_are_told_of(built: Built):
+def test_images_without_a_record_are_shown(built: Built):
     _, lines, _ = why(built[0].root, "b/unknown.png")
     assert lines[2:4] == [
         "  status  dropped: no-word-in-vocabulary",
@@ -154,7 +154,7 @@ def test_images_without_a_record_are_told_of(built: Built):
     assert len(lines) == 3
 
 
-def test_a_picture_out_of_reach_has_words_and_no_tags(built: Built, tmp_path: Path):
+def test_image_out_of_reach_has_words_but_no_tags(built: Built, tmp_path: Path):
     (tmp_path / "v.txt").write_text("violin\n")
     source = Path(read_object(built[0].manifest_path)["shards"][0]["source"])
     source.rename(tmp_path / "away.tar")
@@ -165,39 +165,41 @@ def test_a_picture_out_of_reach_has_words_and_no_tags(built: Built, tmp_path: Pa
         (tmp_path / "away.tar").rename(source)
     (story,) = explain(tmp_path / "out", "b/unknown.png", "violin").stories
     (answer,) = story.answers
-    assert answer.startswith("violin has class id 0; it was read, but the image has no such tag (source-out-of-reach)")
+    assert answer.startswith(
+        "violin has class id 0; it was read, but the image does not have the tag (source-out-of-reach)"
+    )
 
 
 @pytest.mark.parametrize(
     ("key", "hint"),
     [
-        ("many.png", "close to it are: b/many.PNG, a/blank.png"),
-        ("a/fux.jpg", "close to it are: a/fox.jpg, fox.jpg, b/cut.jpg"),
-        ("zzzz", "a key is the path inside the source, ending included"),
-        ("x" * 1000, "a key is the path inside the source, ending included"),
-        ("\x1b[31m", "a key is the path inside the source, ending included"),
+        ("many.png", "similar keys: b/many.PNG, a/blank.png"),
+        ("a/fux.jpg", "similar keys: a/fox.jpg, fox.jpg, b/cut.jpg"),
+        ("zzzz", "a key is the path inside the source with its extension"),
+        ("x" * 1000, "a key is the path inside the source with its extension"),
+        ("\x1b[31m", "a key is the path inside the source with its extension"),
     ],
 )
-def test_a_key_that_is_not_there_is_one_line_with_close_ones(built: Built, key: str, hint: str):
+def test_error_of_an_unknown_key_names_similar_keys(built: Built, key: str, hint: str):
     code, lines, errors = why(built[0].root, key)
     assert (code, lines, len(errors.splitlines())) == (1, [], 1)
     assert errors.endswith(f"; {hint}\n")
     assert "\x1b" not in errors
 
 
-def test_slots_that_hold_no_tag_of_the_image_are_told(built: Built, tmp_path: Path, overwrite_labels: Any):
+def test_slots_without_a_tag_of_the_image_are_shown(built: Built, tmp_path: Path, overwrite_labels: Any):
     copy = LabelledDataSet(Path(shutil.copytree(built[0].root, tmp_path / "copy")))
     with RecordReader(copy.rec_prefix(1)) as records:
         labels, image = records[0].labels.copy(), records[0].image
     overwrite_labels(copy, 1, [labels[0], float("nan"), 500000, 2.5, float("nan")])
     damage = [
-        "slots 1, 4 hold nan, which is none of the image's tags; see `ovocr verify`",
-        "slot 2 holds 500000, which is none of the image's tags; see `ovocr verify`",
-        "slot 3 holds 2.5, which is none of the image's tags; see `ovocr verify`",
+        "slots 1, 4 contain nan, which is not a tag of the image; see `ovocr verify`",
+        "slot 2 contains 500000, which is not a tag of the image; see `ovocr verify`",
+        "slot 3 contains 2.5, which is not a tag of the image; see `ovocr verify`",
     ]
     for tag in ([], ["river"], ["fox"]):
         code, lines, _ = why(copy.root, "fox.jpg", *tag)
-        assert (code, [line.strip() for line in lines if "none of the image's tags" in line]) == (0, damage)
+        assert (code, [line.strip() for line in lines if "not a tag of the image" in line]) == (0, damage)
     _, lines, _ = why(copy.root, "fox.jpg", "--json", "-")
     (story,) = json.loads("\n".join(lines))["images"]
     assert story["damage"] == damage
@@ -233,16 +235,16 @@ def test_packed_labels_come_from_the_table(members: list[tuple[str, bytes]], tar
         (6, [3], [3]),
         (4, [], [4]),
     ]
-    assert story.rule == "the first of the table's are kept"
+    assert story.rule == "the first class ids of the table are kept"
     code, lines, _ = why(options.out, "b/many.PNG", "5")
     assert code == 0
     assert lines[-1] == "  the table has no class id 5 for the image"
-    assert any(line.startswith("  note    class ids come from the table that was packed (sha256 ") for line in lines)
+    assert any(line.startswith("  note    class ids come from the packed table (sha256 ") for line in lines)
     code, _, errors = why(options.out, "b/many.PNG", "fox")
-    assert (code, errors) == (2, "ovocr: fox: classes of packed labels are no words, but class ids from 0 to 9\n")
+    assert (code, errors) == (2, "ovocr: fox: a packed data set has no words; give a class id from 0 to 9\n")
 
 
-def test_all_of_it_as_json(built: Built, tmp_path: Path):
+def test_explanation_as_json(built: Built, tmp_path: Path):
     code, lines, _ = why(built[0].root, "b/many.PNG", "--json", "-")
     (image,) = json.loads("\n".join(lines))["images"]
     assert code == 0
@@ -254,8 +256,8 @@ def test_all_of_it_as_json(built: Built, tmp_path: Path):
     assert json.loads((tmp_path / "f.json").read_text()) == {"images": [image], "left_out": []}
 
 
-def test_only_row_groups_that_may_hold_the_key_are_read(built: Built, tmp_path: Path):
-    """In a shard of several row groups the row is found, and its text, which has a row only where it was read."""
+def test_rows_are_found_in_several_row_groups(built: Built, tmp_path: Path):
+    """Only images that were read have a row of text."""
     data_set = LabelledDataSet(Path(shutil.copytree(built[0].root, tmp_path / "copy")))
     (row,) = pq.read_table(data_set.records_path(1)).to_pylist()
     (text,) = pq.read_table(data_set.ocr_path(1)).to_pylist()
@@ -286,7 +288,7 @@ def test_only_row_groups_that_may_hold_the_key_are_read(built: Built, tmp_path: 
         lambda it: (it.root / "records" / "00000.parquet").write_bytes(b""),
     ],
 )
-def test_a_damaged_data_set_is_one_line(built: Built, tmp_path: Path, damage: Any):
+def test_error_of_a_damaged_data_set_is_one_line(built: Built, tmp_path: Path, damage: Any):
     copy = LabelledDataSet(Path(shutil.copytree(built[0].root, tmp_path / "copy")))
     damage(copy)
     code, lines, errors = why(copy.root, "b/many.PNG")
@@ -295,7 +297,7 @@ def test_a_damaged_data_set_is_one_line(built: Built, tmp_path: Path, damage: An
 
 
 @pytest.mark.parametrize("kind", ["truncated", "missing", "pipe"])
-def test_a_shard_whose_records_cannot_be_read_is_left_out_and_named(built: Built, tmp_path: Path, kind: str):
+def test_unreadable_shard_is_left_out_and_named(built: Built, tmp_path: Path, kind: str):
     copy = LabelledDataSet(Path(shutil.copytree(built[0].root, tmp_path / "copy")))
     damaged = copy.records_path(0)
     if kind == "truncated":
@@ -304,9 +306,9 @@ def test_a_shard_whose_records_cannot_be_read_is_left_out_and_named(built: Built
         damaged.unlink()
     if kind == "pipe":
         os.mkfifo(damaged)
-    sound = why(built[0].root, "fox.jpg")
+    expected = why(built[0].root, "fox.jpg")
     code, lines, errors = why(copy.root, "fox.jpg")
-    assert (code, lines) == (0, sound[1])
+    assert (code, lines) == (0, expected[1])
     (line,) = errors.splitlines()
     assert line.startswith(f"ovocr: left out: {damaged}: cannot be read: ")
     code, lines, errors = why(copy.root, "fox.jpg", "--json", "-")
@@ -314,10 +316,10 @@ def test_a_shard_whose_records_cannot_be_read_is_left_out_and_named(built: Built
     assert [f"ovocr: left out: {left_out}" for left_out in value["left_out"]] == errors.splitlines() == [line]
     code, lines, errors = why(copy.root, "b/many.PNG")
     assert (code, lines, len(errors.splitlines())) == (1, [], 1)
-    assert f"no image of a shard that can be read has the key b/many.PNG; left out: {damaged}: cannot be" in errors
+    assert f"no image in the readable shards has the key b/many.PNG; left out: {damaged}: cannot be" in errors
 
 
-def test_an_image_whose_text_cannot_be_read_leaves_the_one_of_another_shard(built: Built, tmp_path: Path):
+def test_image_with_unreadable_text_is_left_out(built: Built, tmp_path: Path):
     copy = LabelledDataSet(Path(shutil.copytree(built[0].root, tmp_path / "copy")))
     for path in (copy.records_path(1), copy.ocr_path(1)):
         table = pq.read_table(path)
@@ -332,7 +334,7 @@ def test_an_image_whose_text_cannot_be_read_leaves_the_one_of_another_shard(buil
     assert errors.startswith(f"ovocr: {copy.ocr_path(0)}: cannot be read: ")
 
 
-def test_text_from_a_picture_is_shown_and_not_sent(built: Built, tmp_path: Path):
+def test_text_of_an_image_is_escaped(built: Built, tmp_path: Path):
     copy = LabelledDataSet(Path(shutil.copytree(built[0].root, tmp_path / "copy")))
     table = pq.read_table(copy.ocr_path(1))
     rows = table.to_pylist()

@@ -1,4 +1,4 @@
-"""Tag policies of whole data sets, what a relabelling run reports, and what it refuses."""
+"""Tag policies of relabelled data sets, and the report of a relabelling run."""
 
 import dataclasses
 import hashlib
@@ -31,12 +31,12 @@ from ovocr.vocab import Vocabulary
 Built = tuple[LabelledDataSet, Totals]
 
 
-def anew(source: Path, out: Path, **options: Any) -> RelabelTotals:
+def relabel_to(source: Path, out: Path, **options: Any) -> RelabelTotals:
     return relabel(RelabelOptions(source=source, out=out, **options), progress=False)
 
 
 def slots(root: Path, shard: int = 0) -> list[list[str]]:
-    """The words of each record's slots."""
+    """Returns the words in each record's slots."""
     data_set = LabelledDataSet(root)
     vocabulary = Vocabulary.load(data_set.vocabulary_path)
     with RecordReader(data_set.rec_prefix(shard)) as reader:
@@ -55,11 +55,11 @@ FREQUENCIES = (
 )
 
 
-def test_repeated_words_take_slots_as_often_as_they_stand(built: Built, tmp_path: Path):
-    anew(built[0].root, tmp_path / "out", repeats=True, tags=8)
+def test_repeats_policy_fills_slots_with_repeated_words(built: Built, tmp_path: Path):
+    relabel_to(built[0].root, tmp_path / "out", repeats=True, tags=8)
     found = slots(tmp_path / "out")
     assert found[0] == found[2] == ["the", "quick", "brown", "fox", "the", "fox", "the", "quick"]
-    # The column of tags is that of the distinct words.
+    # The column of tags contains the distinct words.
     assert (tmp_path / "out" / "records" / "00000.parquet").read_bytes() == built[0].records_path(0).read_bytes()
     assert read_object(LabelledDataSet(tmp_path / "out").manifest_path)["options"] == {
         **{"tags": 8, "seed": 7, "shard_size": 10_000, "max_pixels": 50_000_000},
@@ -67,16 +67,16 @@ def test_repeated_words_take_slots_as_often_as_they_stand(built: Built, tmp_path
     }
 
 
-def test_of_repeated_words_more_than_slots_a_subset_is_drawn(built: Built, tmp_path: Path):
-    anew(built[0].root, tmp_path / "out", repeats=True, tags=4, seed=3)
+def test_repeats_policy_selects_words_if_there_are_too_few_slots(built: Built, tmp_path: Path):
+    relabel_to(built[0].root, tmp_path / "out", repeats=True, tags=4, seed=3)
     ids = [0, 1, 2, 3, 0, 3]  # the quick brown fox the fox
     words = ["the", "quick", "brown", "fox"]
     assert slots(tmp_path / "out")[0] == [words[id] for id in tag_slots(ids, 4, 3, "a/fox.jpg")]
 
 
-def test_idf_weighs_by_the_stored_text(built: Built, tmp_path: Path):
+def test_idf_policy_counts_words_in_the_stored_text(built: Built, tmp_path: Path):
     out = tmp_path / "out"
-    anew(built[0].root, out, policy="idf", tags=2, seed=5)
+    relabel_to(built[0].root, out, policy="idf", tags=2, seed=5)
     assert (out / "frequencies.tsv").read_text(encoding="utf-8") == FREQUENCIES
     manifest = read_object(LabelledDataSet(out).manifest_path)
     assert manifest["options"]["policy"] == "idf"
@@ -87,43 +87,43 @@ def test_idf_weighs_by_the_stored_text(built: Built, tmp_path: Path):
     assert slots(out)[0] == [["the", "quick", "brown", "fox"][id] for id in expected]
 
 
-def test_fewer_words_than_slots_stand_in_turn_whatever_the_policy(built: Built, tmp_path: Path):
-    anew(built[0].root, tmp_path / "uniform", tags=9)
-    anew(built[0].root, tmp_path / "idf", policy="idf", tags=9)
+def test_policies_agree_if_there_are_enough_slots(built: Built, tmp_path: Path):
+    relabel_to(built[0].root, tmp_path / "uniform", tags=9)
+    relabel_to(built[0].root, tmp_path / "idf", policy="idf", tags=9)
     assert rec(tmp_path / "idf") == rec(tmp_path / "uniform")
 
 
-def test_counted_frequencies_stay_those_of_the_beginning(built: Built, tmp_path: Path):
+def test_later_shards_use_the_first_counted_frequencies(built: Built, tmp_path: Path):
     growing, out = tmp_path / "growing", tmp_path / "out"
     shutil.copytree(built[0].root, growing)
     later = LabelledDataSet(growing).stats_path(1)
     stats = later.read_bytes()
     later.unlink()
-    anew(growing, out, policy="idf")
+    relabel_to(growing, out, policy="idf")
     counted = (out / "frequencies.tsv").read_text(encoding="utf-8")
     assert counted.startswith("word\timages\n\t5\nbrown\t2\nfox\t2\n")
     later.write_bytes(stats)
-    assert anew(growing, out, policy="idf").built == 1
+    assert relabel_to(growing, out, policy="idf").built == 1
     assert (out / "frequencies.tsv").read_text(encoding="utf-8") == counted
 
 
-def test_pictures_can_be_labelled_with_the_frequencies_of_others(built: Built, options: BuildOptions, tmp_path: Path):
-    anew(built[0].root, tmp_path / "relabelled", policy="idf", tags=2, repeats=True)
+def test_build_labels_uses_the_frequencies_of_another_data_set(built: Built, options: BuildOptions, tmp_path: Path):
+    relabel_to(built[0].root, tmp_path / "relabelled", policy="idf", tags=2, repeats=True)
     fresh = dataclasses.replace(options, out=tmp_path / "fresh", policy="idf", tags=2, repeats=True)
     with pytest.raises(UsageError, match=r"--policy idf: needs --idf FILE.*relabel afterwards"):
         build_labels(fresh, progress=False)
     assert not fresh.out.exists()
     build_labels(dataclasses.replace(fresh, idf=tmp_path / "relabelled" / "frequencies.tsv"), progress=False)
     assert rec(fresh.out) == rec(tmp_path / "relabelled")
-    # The data set has a copy; another policy is refused.
+    # The data set contains a copy. A different policy is refused.
     assert build_labels(fresh, progress=False).built == 0
     with pytest.raises(OvocrError, match="options.policy is 'idf' there, None in this run"):
         build_labels(dataclasses.replace(fresh, policy="uniform"), progress=False)
 
 
-def test_the_report_tells_what_changed(built: Built, tmp_path: Path):
+def test_report_contains_changes(built: Built, tmp_path: Path):
     Vocabulary(["fox", "violin", "the", "lazy"]).save(tmp_path / "v.txt")
-    totals = anew(built[0].root, tmp_path / "out", vocab=str(tmp_path / "v.txt"))
+    totals = relabel_to(built[0].root, tmp_path / "out", vocab=str(tmp_path / "v.txt"))
     changes = totals.to_json()["changes"]
     assert changes == {
         "images": 6,
@@ -131,7 +131,7 @@ def test_the_report_tells_what_changed(built: Built, tmp_path: Path):
         "lost_all": 0,
         "same": 0,
         "compared": 5,
-        # the fox of the quick brown fox, twice; lazy of six; violin of nothing; the lazy fox of over the lazy fox
+        # the quick brown fox (twice), river stone garden ..., violin quartz, over the lazy fox
         "mean_jaccard": round((2 / 4 + 2 / 4 + 1 / 6 + 0 + 3 / 4) / 5, 6),
         "before": {"ok": 4, "words_found": 24, "words_in_vocabulary": 22, "tags": 18},
         "after": {"ok": 5, "words_found": 24, "words_in_vocabulary": 13, "tags": 9},
@@ -142,12 +142,12 @@ def test_the_report_tells_what_changed(built: Built, tmp_path: Path):
         ],
     }
     text = totals.format().splitlines()
-    assert "images that gained all their tags: 1, that lost all: 0" in text
-    assert "5 images have tags before or after, 0 of them the same; mean Jaccard 0.383" in text
-    assert "tags most often gained, in images: violin 1" in text
+    assert "images that have tags only after: 1, only before: 0" in text
+    assert "5 images have tags before or after, 0 of them the same tags; mean Jaccard 0.383" in text
+    assert "most frequently gained tags, with images: violin 1" in text
 
 
-def test_the_command_line(built: Built, tmp_path: Path):
+def test_command_line(built: Built, tmp_path: Path):
     arguments = ["relabel", str(built[0].root), "--out", str(tmp_path / "out"), "--seed", "1", "--json", "-"]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
@@ -164,7 +164,7 @@ def test_the_command_line(built: Built, tmp_path: Path):
     )
 
 
-def test_a_segmentation_can_be_chosen(
+def test_han_option_changes_the_segmentation(
     tmp_path: Path,
     options: BuildOptions,
     drawn: Callable[..., Image.Image],
@@ -181,17 +181,17 @@ def test_a_segmentation_can_be_chosen(
         table.set_column(3, table.schema.field("lines"), [pa.array(lines, table["lines"].type)]), data_set.ocr_path(0)
     )
     Vocabulary(["图书馆"]).save(tmp_path / "v.txt")
-    assert anew(data_set.root, tmp_path / "as-read", vocab=str(tmp_path / "v.txt")).counts["ok"] == 0
-    anew(data_set.root, tmp_path / "simplified", vocab=str(tmp_path / "v.txt"), han="simplified")
+    assert relabel_to(data_set.root, tmp_path / "as-read", vocab=str(tmp_path / "v.txt")).counts["ok"] == 0
+    relabel_to(data_set.root, tmp_path / "simplified", vocab=str(tmp_path / "v.txt"), han="simplified")
     assert slots(tmp_path / "simplified") == [["图书馆"] * 5]
-    # The setting goes with the vocabulary from here on.
-    anew(tmp_path / "simplified", tmp_path / "again")
+    # The vocabulary of the data set stores the setting.
+    relabel_to(tmp_path / "simplified", tmp_path / "again")
     assert rec(tmp_path / "again") == rec(tmp_path / "simplified")
 
 
-def test_frequencies_are_read_from_a_file(built: Built, tmp_path: Path):
+def test_idf_option_reads_frequencies_from_a_file(built: Built, tmp_path: Path):
     WordFrequencies(1000, {"the": 1000, "brown": 1}).save(tmp_path / "f.tsv")
-    anew(built[0].root, tmp_path / "out", policy="idf", idf=tmp_path / "f.tsv", tags=1)
+    relabel_to(built[0].root, tmp_path / "out", policy="idf", idf=tmp_path / "f.tsv", tags=1)
     weights = [WordFrequencies.load(tmp_path / "f.tsv").weight(word) for word in ("the", "quick", "brown", "fox")]
     (expected,) = tag_slots([0, 1, 2, 3], 1, 7, "a/fox.jpg", weights.__getitem__)
     assert slots(tmp_path / "out")[0] == [["the", "quick", "brown", "fox"][expected]]

@@ -1,4 +1,4 @@
-"""What a relabelling run refuses: other configurations and data sets, and damage, which is named."""
+"""Configurations and data sets that relabel refuses, and errors that name damaged files."""
 
 import json
 import shutil
@@ -26,7 +26,7 @@ from ovocr.vocab import Vocabulary
 Built = tuple[LabelledDataSet, Totals]
 
 
-def anew(source: Path, out: Path, **options: Any) -> RelabelTotals:
+def relabel_to(source: Path, out: Path, **options: Any) -> RelabelTotals:
     return relabel(RelabelOptions(source=source, out=out, **options), progress=False)
 
 
@@ -40,116 +40,116 @@ def anew(source: Path, out: Path, **options: Any) -> RelabelTotals:
         ({"han": "simplified"}, "segmentation.han is None there, 'simplified' in this run"),
     ],
 )
-def test_another_configuration_is_refused(built: Built, tmp_path: Path, change: dict[str, Any], difference: str):
+def test_different_configuration_is_refused(built: Built, tmp_path: Path, change: dict[str, Any], difference: str):
     Vocabulary(["fox"]).save(tmp_path / "v.txt")
     if "vocab" in change:
         change = {"vocab": str(tmp_path / "v.txt")}
-    anew(built[0].root, tmp_path / "out")
+    relabel_to(built[0].root, tmp_path / "out")
     with pytest.raises(OvocrError, match=f"made with another configuration: {difference}"):
-        anew(built[0].root, tmp_path / "out", **change)
+        relabel_to(built[0].root, tmp_path / "out", **change)
 
 
-def test_other_data_sets_are_refused(built: Built, options: BuildOptions, tmp_path: Path):
+def test_unsuitable_data_sets_are_refused(built: Built, options: BuildOptions, tmp_path: Path):
     root = built[0].root
     with pytest.raises(UsageError, match="--out .*: is the data set to relabel"):
-        anew(root, root / ".." / root.name)
+        relabel_to(root, root / ".." / root.name)
     shutil.copytree(root, tmp_path / "labels")
     with pytest.raises(OvocrError, match="made with another configuration: relabelled is None there"):
-        anew(root, tmp_path / "labels")
+        relabel_to(root, tmp_path / "labels")
     with pytest.raises(OvocrError, match="not a labelled data set"):
-        anew(tmp_path, tmp_path / "out")
+        relabel_to(tmp_path, tmp_path / "out")
     (tmp_path / "table.csv").write_text("key,label\na/fox.jpg,1\n")
     packed = PackOptions(
         sources=options.sources[:1], out=tmp_path / "packed", labels=str(tmp_path / "table.csv"), tags=1
     )
     pack_labels(packed, progress=False)
-    with pytest.raises(OvocrError, match="packed: packed with class ids from a table, it has no text"):
-        anew(tmp_path / "packed", tmp_path / "out")
+    with pytest.raises(OvocrError, match="packed: a packed data set has no text"):
+        relabel_to(tmp_path / "packed", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_with_files_of_others_is_refused(built: Built, tmp_path: Path):
+def test_folder_with_unrelated_files_is_refused(built: Built, tmp_path: Path):
     (tmp_path / "vocab.txt").write_text("mine\n")
-    with pytest.raises(OvocrError, match=r"has another vocab\.txt, and no manifest\.json"):
-        anew(built[0].root, tmp_path)
+    with pytest.raises(OvocrError, match=r"contains a different vocab\.txt but no manifest\.json"):
+        relabel_to(built[0].root, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["vocab.txt"]
 
 
-def test_a_shard_is_made_by_one_process_at_a_time(built: Built, tmp_path: Path):
+def test_shard_locked_by_another_process_raises(built: Built, tmp_path: Path):
     out = LabelledDataSet(tmp_path / "out")
     with (
         locked(out.lock_path(0), "held"),
         pytest.raises(OvocrError, match="shard 0 is being written by another process"),
     ):
-        anew(built[0].root, out.root)
-    assert anew(built[0].root, out.root).built == 2
+        relabel_to(built[0].root, out.root)
+    assert relabel_to(built[0].root, out.root).built == 2
 
 
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-30])
 
 
-def without_a_row(path: Path) -> None:
+def remove_row(path: Path) -> None:
     pq.write_table(pq.read_table(path).slice(1), path)
 
 
-def with_another_box(path: Path) -> None:
+def replace_boxes(path: Path) -> None:
     table = pq.read_table(path)
     lines = pa.array([[{"text": "a", "score": 1.0, "box": [1.0]}]] * len(table))
     pq.write_table(table.set_column(3, "lines", lines), path)
 
 
-def with_a_null(path: Path) -> None:
+def insert_null(path: Path) -> None:
     table = pq.read_table(path)
     lines = table["lines"].to_pylist()
     lines[0][0]["text"] = None
     pq.write_table(table.set_column(3, table.schema.field("lines"), [pa.array(lines, table["lines"].type)]), path)
 
 
-def with_another_reason(path: Path) -> None:
+def replace_reasons(path: Path) -> None:
     table = pq.read_table(path)
     reasons = [None if reason is None else "bad\x1b" for reason in table["reason"].to_pylist()]
     pq.write_table(table.set_column(3, table.schema.field("reason"), [pa.array(reasons)]), path)
 
 
-def other_index(path: Path) -> None:
+def reverse_index(path: Path) -> None:
     path.write_bytes(b"".join(reversed(path.read_bytes().splitlines(keepends=True))))
 
 
 @pytest.mark.parametrize(
     ("file", "damage", "message"),
     [
-        ("ocr/00000.parquet", cut, r"ocr/00000.parquet: cannot be read: .*; put the file back"),
+        ("ocr/00000.parquet", cut, r"ocr/00000.parquet: cannot be read: .*; restore the file"),
         ("ocr/00000.parquet", Path.unlink, r"ocr/00000.parquet: cannot be read"),
-        ("ocr/00000.parquet", without_a_row, r"ocr/00000.parquet: does not list the images of .*records/00000.parquet"),
-        ("ocr/00000.parquet", with_another_box, r"ocr/00000.parquet: cannot be read: column lines has another type"),
-        ("ocr/00000.parquet", with_a_null, r"ocr/00000.parquet: cannot be read: a null in column lines"),
+        ("ocr/00000.parquet", remove_row, r"ocr/00000.parquet: does not list the images of .*records/00000.parquet"),
+        ("ocr/00000.parquet", replace_boxes, r"ocr/00000.parquet: cannot be read: column lines is not of type"),
+        ("ocr/00000.parquet", insert_null, r"ocr/00000.parquet: cannot be read: column lines contains a null"),
         ("records/00000.parquet", cut, r"records/00000.parquet: cannot be read"),
-        ("records/00000.parquet", without_a_row, r"ocr/00000.parquet: does not list the images"),
+        ("records/00000.parquet", remove_row, r"ocr/00000.parquet: does not list the images"),
         (
             "records/00000.parquet",
-            with_another_reason,
-            r"records/00000.parquet: this version of ovocr does not know the reason bad\\x1b",
+            replace_reasons,
+            r"records/00000.parquet: unknown reason bad\\x1b",
         ),
         ("rec/00000.rec", cut, r"00000\.(idx|rec)"),
-        ("rec/00000.idx", lambda path: path.write_bytes(b"0\t0\n"), r"00000.rec: has no record 1; put"),
-        ("rec/00000.idx", other_index, r"00000.idx: line 1 is of record 2"),
+        ("rec/00000.idx", lambda path: path.write_bytes(b"0\t0\n"), r"00000.rec: record 1 is missing; restore"),
+        ("rec/00000.idx", reverse_index, r"00000.idx: line 1 is for record 2"),
         ("rec/00000.idx", Path.unlink, r"00000.idx: no such file"),
         (
             "stats/00000.json",
             lambda path: path.write_text("{}"),
-            r"stats/00000.json: input: should be a count, is None",
+            r"stats/00000.json: input: expected a count, found None",
         ),
         ("vocab.txt", cut, r"vocab.txt"),
     ],
 )
-def test_damage_is_named_and_nothing_is_half_written(
+def test_error_names_the_damaged_file_and_nothing_is_written(
     built: Built, tmp_path: Path, file: str, damage: Callable[[Path], Any], message: str
 ):
     shutil.copytree(built[0].root, tmp_path / "damaged")
     damage(tmp_path / "damaged" / file)
     with pytest.raises(OvocrError, match=message):
-        anew(tmp_path / "damaged", tmp_path / "out")
+        relabel_to(tmp_path / "damaged", tmp_path / "out")
     assert not list(LabelledDataSet(tmp_path / "out").shard_files())
     assert not list((tmp_path / "out").rglob("*.partial"))
 
@@ -158,25 +158,27 @@ def test_damage_is_named_and_nothing_is_half_written(
     ("change", "message"),
     [
         ({"format": 9}, "manifest.json: format 9; this version of ovocr reads format 2"),
-        ({"options": {}}, "manifest.json: options.tags: should be a whole number from 1 to 100000, is None"),
+        ({"options": {}}, "manifest.json: options.tags: expected a whole number from 1 to 100000, found None"),
         ({"vocabulary": {"size": 12, "sha256": "0"}}, "vocab.txt: is not the vocabulary that manifest.json names"),
     ],
 )
-def test_a_manifest_that_lacks_something_is_named(built: Built, tmp_path: Path, change: dict[str, Any], message: str):
+def test_error_names_the_invalid_value_of_the_manifest(
+    built: Built, tmp_path: Path, change: dict[str, Any], message: str
+):
     shutil.copytree(built[0].root, tmp_path / "odd")
     path = tmp_path / "odd" / "manifest.json"
     path.write_text(json.dumps({**read_object(built[0].manifest_path), **change}))
     with pytest.raises(OvocrError, match=message):
-        anew(tmp_path / "odd", tmp_path / "out")
+        relabel_to(tmp_path / "odd", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_changed_frequencies_are_named(built: Built, tmp_path: Path):
+def test_error_names_changed_frequencies(built: Built, tmp_path: Path):
     out = tmp_path / "out"
-    anew(built[0].root, out, policy="idf")
+    relabel_to(built[0].root, out, policy="idf")
     (out / "stats" / "00000.json").unlink()
     WordFrequencies(9, {"fox": 1}).save(out / "frequencies.tsv")
     with pytest.raises(OvocrError, match=r"out: made with another configuration: frequencies\.images is 6 there, 9"):
-        anew(built[0].root, out, policy="idf")
+        relabel_to(built[0].root, out, policy="idf")
     with pytest.raises(OvocrError, match=r"frequencies\.tsv: is not the file that manifest\.json names"):
         LineLabeller.load(LabelledDataSet(out), TagPolicy(tags=5, seed=7, weighting="idf"))

@@ -1,4 +1,4 @@
-"""Data sets relabelled from the stored text of real builds: the same bytes as a build, pictures had from sources."""
+"""Relabelling gives the same bytes as a build. Dropped images are read from their sources."""
 
 import dataclasses
 import hashlib
@@ -27,7 +27,7 @@ from ovocr.recordio import RecordReader, RecordWriter
 from ovocr.vocab import Vocabulary
 
 Built = tuple[LabelledDataSet, Totals]
-# "violin" and "quartz" stand in pictures that the first vocabulary dropped; "the" and others are left out.
+# "violin" and "quartz" occur in images that the first vocabulary dropped. "the" and other words are left out.
 OTHER_WORDS = ["quartz", "fox", "window", "violin", "stone", "river"]
 
 
@@ -36,12 +36,12 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 
 def digests(root: Path) -> dict[str, str]:
-    """Hash of every file of shards but the statistics, which hold times."""
+    """Returns the hash of each file of the shards except statistics, which contain times."""
     paths = [path for folder in ("rec", "ocr", "records") for path in (root / folder).iterdir()]
     return {path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
-def anew(source: Path, out: Path, **options: Any) -> RelabelTotals:
+def relabel_to(source: Path, out: Path, **options: Any) -> RelabelTotals:
     return relabel(RelabelOptions(source=source, out=out, **options), progress=False)
 
 
@@ -60,7 +60,7 @@ def mixed(
     encoded: Callable[..., bytes],
     tar: Callable[..., Path],
 ) -> BuildOptions:
-    """A shard from each kind of source; in each a picture with tags, one without, and one that is none."""
+    """Returns options with a source of each kind. Each has an ok, a dropped and a quarantined image."""
     folder = tmp_path_factory.mktemp("mixed")
     fox = encoded(drawn("the quick brown fox"))
     many = encoded(drawn("river stone garden\nwindow lazy dog", (420, 120)), "PNG")
@@ -99,16 +99,16 @@ def labelled(mixed: BuildOptions) -> LabelledDataSet:
 
 @pytest.fixture(scope="module")
 def fresh(mixed: BuildOptions, other: Path) -> dict[str, str]:
-    """What a build with the other vocabulary writes."""
+    """Returns the hashes of a build with the other vocabulary."""
     out = mixed.out.parent / "fresh"
     build_labels(dataclasses.replace(mixed, out=out, vocab=str(other)), progress=False)
     return digests(out)
 
 
-def test_the_same_vocabulary_gives_the_same_bytes(labelled: LabelledDataSet, built: Built, tmp_path: Path):
+def test_same_vocabulary_gives_the_same_bytes(labelled: LabelledDataSet, built: Built, tmp_path: Path):
     for number, data_set in enumerate((labelled, built[0])):
         out = tmp_path / str(number)
-        totals = anew(data_set.root, out)
+        totals = relabel_to(data_set.root, out)
         assert digests(out) == digests(data_set.root)
         assert {path.name for path in out.iterdir()} == {path.name for path in data_set.root.iterdir()}
         for name in ("vocab.txt", "vocab.txt.json"):
@@ -117,13 +117,13 @@ def test_the_same_vocabulary_gives_the_same_bytes(labelled: LabelledDataSet, bui
         assert (totals.changes.mean_jaccard, totals.changes.gained, totals.changes.lost) == (1.0, {}, {})
 
 
-def test_another_vocabulary_gives_the_bytes_of_a_fresh_build(
+def test_different_vocabulary_gives_the_bytes_of_a_build(
     labelled: LabelledDataSet, fresh: dict[str, str], other: Path, tmp_path: Path
 ):
-    totals = anew(labelled.root, tmp_path / "out", vocab=str(other))
+    totals = relabel_to(labelled.root, tmp_path / "out", vocab=str(other))
     assert digests(tmp_path / "out") == fresh
     assert len(fresh) == 16
-    # One picture of each source was dropped and has a record now.
+    # One image of each source was dropped and now has a record.
     assert (totals.changes.gained_all, totals.changes.lost_all) == (4, 0)
     found = LabelledDataSet(tmp_path / "out")
     stats = [read_object(found.stats_path(number)) for number in range(4)]
@@ -135,11 +135,11 @@ def test_another_vocabulary_gives_the_bytes_of_a_fresh_build(
         assert records.ids.tolist() == [0, 1]
 
 
-def test_a_relabelled_data_set_can_be_relabelled(
+def test_relabelled_data_set_can_be_relabelled(
     labelled: LabelledDataSet, fresh: dict[str, str], other: Path, vocabulary: Path, tmp_path: Path
 ):
-    anew(labelled.root, tmp_path / "first", vocab=str(other))
-    again = anew(tmp_path / "first", tmp_path / "second", vocab=str(vocabulary))
+    relabel_to(labelled.root, tmp_path / "first", vocab=str(other))
+    again = relabel_to(tmp_path / "first", tmp_path / "second", vocab=str(vocabulary))
     assert digests(tmp_path / "second") == digests(labelled.root)
     assert (again.changes.gained_all, again.changes.lost_all) == (0, 4)
     manifest = read_object(LabelledDataSet(tmp_path / "second").manifest_path)
@@ -148,15 +148,15 @@ def test_a_relabelled_data_set_can_be_relabelled(
     assert manifest == read_object(labelled.manifest_path)
 
 
-def test_processes_give_the_same_bytes(
+def test_several_processes_give_the_same_bytes(
     labelled: LabelledDataSet, fresh: dict[str, str], other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     for name in ("RELABELLED_AT_LEAST", "COMPARED_AT_LEAST"):
         monkeypatch.setattr(f"ovocr.labelgen.relabel.relabel.{name}", 1)
     monkeypatch.setattr("ovocr.labelgen.shards.worker_count.available_cores", lambda: 2)
-    totals = anew(labelled.root, tmp_path / "out", vocab=str(other), workers=2)
+    totals = relabel_to(labelled.root, tmp_path / "out", vocab=str(other), workers=2)
     assert digests(tmp_path / "out") == fresh
-    alone = anew(labelled.root, tmp_path / "alone", vocab=str(other), workers=1)
+    alone = relabel_to(labelled.root, tmp_path / "alone", vocab=str(other), workers=1)
     assert totals.changes == alone.changes
 
 
@@ -164,14 +164,14 @@ KINDS = {"files": 0, "pages.tar": 1, "records.rec": 2, "table.parquet": 3}
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_pictures_of_a_source_that_is_gone_stay_dropped_until_it_is_back(
+def test_images_of_a_missing_source_stay_dropped_until_it_is_restored(
     labelled: LabelledDataSet, fresh: dict[str, str], other: Path, mixed: BuildOptions, tmp_path: Path, name: str
 ):
     source = mixed.out.parent / name
     aside = source.with_name("aside")
     source.rename(aside)
     try:
-        totals = anew(labelled.root, tmp_path / "out", vocab=str(other))
+        totals = relabel_to(labelled.root, tmp_path / "out", vocab=str(other))
     finally:
         aside.rename(source)
     assert totals.counts["reasons"]["source-out-of-reach"] == 1
@@ -181,9 +181,9 @@ def test_pictures_of_a_source_that_is_gone_stay_dropped_until_it_is_back(
     assert (row["reason"], row["record_id"], row["tags"]) == ("source-out-of-reach", None, [])
     assert (row["words_found"], row["words_in_vocabulary"]) == (2, 2)
     assert row["detail"]
-    # Without being asked for, the shard is not done again.
-    assert anew(labelled.root, tmp_path / "out", vocab=str(other)).built == 0
-    retried = anew(labelled.root, tmp_path / "out", vocab=str(other), retry_out_of_reach=True)
+    # The shard is rebuilt only with the option.
+    assert relabel_to(labelled.root, tmp_path / "out", vocab=str(other)).built == 0
+    retried = relabel_to(labelled.root, tmp_path / "out", vocab=str(other), retry_out_of_reach=True)
     assert (retried.built, retried.counts["dropped"]) == (1, 0)
     assert digests(tmp_path / "out") == fresh
 
@@ -194,11 +194,11 @@ def test_pictures_of_a_source_that_is_gone_stay_dropped_until_it_is_back(
         ("size", "421x90 pixels, 420x90 when it was read"),
         ("name", "has another image in its place"),
         ("cut", "has another image in its place"),
-        ("no picture", "not-an-image: "),
+        ("not an image", "not-an-image: "),
         ("compressed", "has another image in its place"),
     ],
 )
-def test_a_source_that_has_changed_is_out_of_reach(
+def test_changed_source_is_out_of_reach(
     labelled: LabelledDataSet,
     other: Path,
     mixed: BuildOptions,
@@ -216,25 +216,25 @@ def test_a_source_that_has_changed_is_out_of_reach(
         "size": [("cut.jpg", b""), ("v.png", violin)],
         "name": [("v.png", violin), ("cut.jpg", b"")],
         "cut": [("cut.jpg", b"")],
-        "no picture": [("cut.jpg", b""), ("v.png", b"none")],
+        "not an image": [("cut.jpg", b""), ("v.png", b"none")],
     }
     try:
         if change in members:
             tar(source, members[change])
         else:
             source.write_bytes(b"\x1f\x8b" + source.read_bytes())
-        anew(labelled.root, tmp_path / "out", vocab=str(other))
+        relabel_to(labelled.root, tmp_path / "out", vocab=str(other))
     finally:
         shutil.copy(aside, source)
     found = rows(LabelledDataSet(tmp_path / "out").records_path(1))
     (row,) = [row for row in found if row["key"] == "v.png"]
     assert (row["status"], row["reason"]) == ("dropped", "source-out-of-reach")
     assert detail in row["detail"]
-    # Pictures with records need no source.
+    # Images with records need no source.
     assert [row["record_id"] for row in found if row["status"] == "ok"] == [0, 1]
 
 
-def test_sources_are_read_only_where_a_dropped_picture_gets_tags(
+def test_sources_are_read_only_for_dropped_images_that_get_tags(
     labelled: LabelledDataSet, mixed: BuildOptions, vocabulary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     def refuse(shard: Any) -> Any:
@@ -242,10 +242,10 @@ def test_sources_are_read_only_where_a_dropped_picture_gets_tags(
 
     monkeypatch.setattr("ovocr.labelgen.images.source_images.read_shard", refuse)
     Vocabulary(["fox", "garden"]).save(tmp_path / "v.txt")
-    assert anew(labelled.root, tmp_path / "out", vocab=str(tmp_path / "v.txt")).counts["ok"] == 5
+    assert relabel_to(labelled.root, tmp_path / "out", vocab=str(tmp_path / "v.txt")).counts["ok"] == 5
 
 
-def test_a_key_does_not_lead_out_of_the_folder(labelled: LabelledDataSet, other: Path, tmp_path: Path):
+def test_key_cannot_leave_the_source_folder(labelled: LabelledDataSet, other: Path, tmp_path: Path):
     hostile = tmp_path / "hostile"
     shutil.copytree(labelled.root, hostile)
     data_set = LabelledDataSet(hostile)
@@ -261,12 +261,12 @@ def test_a_key_does_not_lead_out_of_the_folder(labelled: LabelledDataSet, other:
             place = table.schema.get_field_index("key")
             pq.write_table(table.set_column(place, table.schema.field("key"), [pa.array(keys)]), path)
         out = tmp_path / f"out{len(key)}"
-        anew(hostile, out, vocab=str(other))
+        relabel_to(hostile, out, vocab=str(other))
         reasons = {row["key"]: row["reason"] for row in rows(LabelledDataSet(out).records_path(0))}
         assert reasons[key] == "source-out-of-reach"
 
 
-def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
+def test_killed_run_resumes_and_gives_the_same_bytes(
     labelled: LabelledDataSet, fresh: dict[str, str], other: Path, tmp_path: Path
 ):
     out = tmp_path / "killed"
@@ -277,11 +277,11 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
         "from ovocr.labelgen.options import RelabelOptions\n"
         "from ovocr.labelgen.relabel.relabel import relabel\n"
         "original = shard._relabel\n"
-        "def die_at_the_last_of_the_second_shard(image, labeller, pictures):\n"
+        "def die_at_the_last_image_of_the_second_shard(image, labeller, images):\n"
         "    if image.key == 'last.jpg':\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return original(image, labeller, pictures)\n"
-        "shard._relabel = die_at_the_last_of_the_second_shard\n"
+        "    return original(image, labeller, images)\n"
+        "shard._relabel = die_at_the_last_image_of_the_second_shard\n"
         f"relabel(RelabelOptions(source=Path({str(labelled.root)!r}), out=Path({str(out)!r}),\n"
         f"    vocab={str(other)!r}), progress=False)\n"
     )
@@ -291,14 +291,14 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(
     assert not LabelledDataSet(out).records_path(1).exists()
     assert list(out.rglob("00001.*.partial"))
     first = (out / "stats" / "00000.json").stat().st_mtime_ns
-    totals = anew(labelled.root, out, vocab=str(other))
+    totals = relabel_to(labelled.root, out, vocab=str(other))
     assert totals.built == 3
     assert (out / "stats" / "00000.json").stat().st_mtime_ns == first
     assert digests(out) == fresh
     assert not list(out.rglob("*.partial"))
 
 
-def test_slices_and_shards_that_are_finished_later_give_the_same_bytes(
+def test_slices_and_later_shards_give_the_same_bytes(
     labelled: LabelledDataSet, fresh: dict[str, str], other: Path, tmp_path: Path
 ):
     growing, out = tmp_path / "growing", tmp_path / "out"
@@ -306,12 +306,12 @@ def test_slices_and_shards_that_are_finished_later_give_the_same_bytes(
     stats = LabelledDataSet(growing).stats_path(3)
     later = stats.read_bytes()
     stats.unlink()
-    sliced = anew(growing, out, vocab=str(other), shard_slice=(1, 2))
+    sliced = relabel_to(growing, out, vocab=str(other), shard_slice=(1, 2))
     assert (sliced.shards, sliced.built, sliced.unfinished) == (1, 1, 1)
     assert "1 shards of the old data set are not finished" in sliced.format()
-    anew(growing, out, vocab=str(other))
+    relabel_to(growing, out, vocab=str(other))
     assert LabelledDataSet(out).finished_shards() == [0, 1, 2]
     stats.write_bytes(later)
-    last = anew(growing, out, vocab=str(other))
+    last = relabel_to(growing, out, vocab=str(other))
     assert (last.built, last.unfinished) == (1, 0)
     assert digests(out) == fresh

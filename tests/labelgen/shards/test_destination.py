@@ -1,4 +1,4 @@
-"""Where a data set begins: what is refused before anything is written, and what a failed beginning leaves."""
+"""The start of a data set: destinations that are refused, and interrupted starts."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ MODELS = Path(rapidocr.__file__).with_name("models")
 
 
 def contents(root: Path) -> dict[str, bytes]:
-    """Every file but the statistics, which hold times."""
+    """Returns all files except statistics, which contain times."""
     paths = (path for path in root.rglob("*") if path.is_file() and path.parent.name != "stats")
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in paths}
 
@@ -33,44 +33,44 @@ def copy_models(folder: Path, det: str, rec: str) -> Path:
     return folder
 
 
-def test_what_cannot_be_written_is_one_line(built: Built, options: BuildOptions, tmp_path: Path):
+def test_unwritable_destination_is_one_line(built: Built, options: BuildOptions, tmp_path: Path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OvocrError, match=r"^--out .*/file/out: .*/file is not a folder; choose another --out$"):
         build_labels(replace(options, out=tmp_path / "file" / "out"), progress=False)
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     with pytest.raises(OvocrError, match=r"^--out .*/link: .*/link is not a folder; choose another --out$"):
         build_labels(replace(options, out=tmp_path / "link"), progress=False)
-    with pytest.raises(OvocrError, match=r"^--out /proc/x: .*cannot be written to"):  # not even by root
+    with pytest.raises(OvocrError, match=r"^--out /proc/x: .*is not writable"):  # not even by root
         build_labels(replace(options, out=Path("/proc/x")), progress=False)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="everything can be written by root")
-def test_a_folder_that_may_not_be_written_is_named_before_work_begins(options: BuildOptions, tmp_path: Path):
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can write to any folder")
+def test_read_only_folder_is_refused_before_work_starts(options: BuildOptions, tmp_path: Path):
     (tmp_path / "fixed").mkdir(mode=0o555)
     for out in (tmp_path / "fixed", tmp_path / "fixed" / "a" / "b"):
-        with pytest.raises(OvocrError, match=f"^--out {out}: .*/fixed cannot be written to; allow it or choose"):
+        with pytest.raises(
+            OvocrError, match=f"^--out {out}: .*/fixed is not writable; change its permissions or choose"
+        ):
             build_labels(replace(options, out=out, vocab="nowhere.txt"), progress=False)
 
 
-def test_finished_shards_without_a_manifest_are_refused(built: Built, options: BuildOptions, tmp_path: Path):
+def test_shards_without_a_manifest_are_refused(built: Built, options: BuildOptions, tmp_path: Path):
     shutil.copytree(built[0].root, tmp_path / "copy")
     (tmp_path / "copy" / "manifest.json").unlink()
-    with pytest.raises(OvocrError, match="copy: has .*/0000.*, but no manifest.json to say how it was made"):
+    with pytest.raises(OvocrError, match="copy: contains .*/0000.* but no manifest.json"):
         build_labels(replace(options, out=tmp_path / "copy", tags=7), progress=False)
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("rec/00000.rec", "out: has rec/00000.rec, but no manifest.json to say how it was made; put that back or"),
-        ("ocr/00007.parquet", "out: has ocr/00007.parquet, but no manifest.json to say how it was made"),
-        ("vocab.txt", "out: has another vocab.txt, and no manifest.json to say what it is for; move it away or"),
-        ("vocab.txt.json", "out: has another vocab.txt.json, and no manifest.json"),
+        ("rec/00000.rec", "out: contains rec/00000.rec but no manifest.json; restore manifest.json or"),
+        ("ocr/00007.parquet", "out: contains ocr/00007.parquet but no manifest.json"),
+        ("vocab.txt", "out: contains a different vocab.txt but no manifest.json; move it away or"),
+        ("vocab.txt.json", "out: contains a different vocab.txt.json but no manifest.json"),
     ],
 )
-def test_a_file_that_is_not_of_the_data_set_is_not_replaced(
-    options: BuildOptions, tmp_path: Path, name: str, message: str
-):
+def test_unrelated_file_is_not_replaced(options: BuildOptions, tmp_path: Path, name: str, message: str):
     out = tmp_path / "out"
     (out / name).parent.mkdir(parents=True)
     (out / name).write_text("mine\n")
@@ -80,31 +80,27 @@ def test_a_file_that_is_not_of_the_data_set_is_not_replaced(
 
 
 @pytest.mark.parametrize("names", [["vocab.txt.json"], ["vocab.txt.json", "vocab.txt"]])
-def test_a_run_that_was_killed_before_its_manifest_goes_on(
-    built: Built, options: BuildOptions, tmp_path: Path, names: list[str]
-):
+def test_run_killed_before_its_manifest_resumes(built: Built, options: BuildOptions, tmp_path: Path, names: list[str]):
     for name in names:
         shutil.copy(built[0].root / name, tmp_path / name)
     build_labels(replace(options, out=tmp_path), progress=False)
     assert contents(tmp_path) == contents(built[0].root)
 
 
-def test_a_source_among_the_files_to_be_written_is_refused(built: Built, options: BuildOptions, tmp_path: Path):
+def test_source_inside_the_folder_of_records_is_refused(built: Built, options: BuildOptions, tmp_path: Path):
     out = tmp_path / "out"
     shutil.copytree(built[0].root / "rec", out / "rec")
     before = contents(out)
     (tmp_path / "link").symlink_to(out / "rec")
     for source in (out / "rec" / "00001.rec", out / "rec" / "*.rec", tmp_path / "link" / "00000.rec"):
         with pytest.raises(
-            OvocrError, match=r"^--out .*/0000[01]\.rec lies where its shards are written; choose another"
+            OvocrError, match=r"^--out .*/0000[01]\.rec is in a folder where shards are written; choose another"
         ):
             build_labels(replace(options, sources=(str(source),), out=out), progress=False)
     assert contents(out) == before
 
 
-def test_models_that_do_not_work_leave_nothing_behind(
-    options: BuildOptions, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-):
+def test_invalid_models_leave_no_files(options: BuildOptions, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     models = copy_models(tmp_path / "m", det="rec", rec="rec")
     own = replace(options, sources=options.sources[1:], out=tmp_path / "out", model_dir=models, workers=2)
     with pytest.raises(OvocrError, match=r"det/x\.onnx: not a text detection model"):
@@ -112,10 +108,10 @@ def test_models_that_do_not_work_leave_nothing_behind(
     assert not own.out.exists()
     copy_models(models, det="det", rec="rec")
     assert build_labels(own, progress=False).counts["ok"] == 1
-    assert capfd.readouterr().err == ""  # workers print nothing either
+    assert capfd.readouterr().err == ""  # workers print nothing
 
 
-def test_a_model_that_vanishes_while_workers_start_is_one_line(
+def test_model_that_disappears_while_workers_start_is_one_line(
     options: BuildOptions, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     models = copy_models(tmp_path / "m", det="det", rec="rec")
@@ -126,7 +122,7 @@ def test_a_model_that_vanishes_while_workers_start_is_one_line(
         return start(*arguments)
 
     monkeypatch.setattr(LabelTask, "start_workers", remove_first)
-    # The lexicon takes long to make: workers have failed before the file is missed where models are hashed, too.
+    # Building the lexicon takes long, so workers fail before the models are hashed.
     own = replace(options, vocab="lexicon", out=tmp_path / "out", model_dir=models, workers=2)
     with pytest.raises(OvocrError, match=r"det/x\.onnx: [Nn]o such file"):
         build_labels(own, progress=False)

@@ -1,4 +1,4 @@
-"""Statistics describe the files of their shard as they are on the disk."""
+"""Statistics describe the files of their shard."""
 
 import hashlib
 
@@ -7,7 +7,7 @@ from ovocr.dataset.layout import LabelledDataSet
 from ovocr.labelgen.shards.totals import Totals
 
 
-def test_statistics_have_size_and_hash_of_every_file_of_the_shard(built: tuple[LabelledDataSet, Totals]):
+def test_statistics_contain_size_and_hash_of_each_file(built: tuple[LabelledDataSet, Totals]):
     data_set, _ = built
     for number in data_set.finished_shards():
         paths = data_set.data_files(number, with_text=True)

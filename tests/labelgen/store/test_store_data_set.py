@@ -161,7 +161,7 @@ def test_of_two_concurrent_starts_the_first_configuration_wins(options: BuildOpt
     ("key", "message"),
     [
         ("out/rec/00003.rec", "/out: has rec/00003.rec, but no manifest.json to say how it was made"),
-        ("out/vocab.txt", "/out: has another vocab.txt, and no manifest.json to say what it is for"),
+        ("out/vocab.txt", "/out: contains a different vocab.txt but no manifest.json"),
     ],
 )
 def test_foreign_objects_are_not_replaced(options: BuildOptions, bucket: Any, key: str, message: str):
@@ -182,7 +182,9 @@ def test_a_missing_bucket_is_a_one_line_error(options: BuildOptions, bucket: Any
 
 def test_a_source_in_the_output_folder_is_refused(options: BuildOptions, bucket: Any):
     source = bucket.put("out/rec/a.tar", Path(options.sources[1]).read_bytes())
-    with pytest.raises(OvocrError, match="a.tar lies where its shards are written|has rec/a.tar, but no manifest"):
+    with pytest.raises(
+        OvocrError, match="a.tar is in a folder where shards are written|contains rec/a.tar but no manifest"
+    ):
         build_labels(in_bucket(options, bucket, sources=(source,)), progress=False)
 
 

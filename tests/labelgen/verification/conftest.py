@@ -1,4 +1,4 @@
-"""Data sets to damage, and new hashes for damaged files so that the other checks are tested."""
+"""Data sets to damage. New hashes for damaged files test the other checks."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Statistics that do not count what is there, or are of another shard or data set."""
+"""Statistics with wrong counts, or of a different shard or data set."""
 
 import json
 import shutil
@@ -25,44 +25,44 @@ def found(report: VerificationReport) -> list[str]:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("input", "input: should be 7, as the rows add up to, is 8"),
-        ("ok", "ok: should be 3, as the rows add up to, is 4"),
-        ("lines", "lines: should be 5, as the rows add up to, is 6"),
-        ("words_found", "words_found: should be 20, as the rows add up to, is 21"),
-        ("tags", "tags: should be 14, as the rows add up to, is 15"),
+        ("input", "input: expected 7 (sum over the rows), found 8"),
+        ("ok", "ok: expected 3 (sum over the rows), found 4"),
+        ("lines", "lines: expected 5 (sum over the rows), found 6"),
+        ("words_found", "words_found: expected 20 (sum over the rows), found 21"),
+        ("tags", "tags: expected 14 (sum over the rows), found 15"),
     ],
 )
-def test_an_edited_count_is_caught(copy: LabelledDataSet, check: Check, name: str, words: str):
+def test_changed_count_is_found(copy: LabelledDataSet, check: Check, name: str, words: str):
     stats = read_object(copy.stats_path(0))
     stats[name] += 1
     copy.stats_path(0).write_text(json.dumps(stats))
     for quick in (True, False):
         lines = found(check(copy.root, quick=quick))
         assert f"stats/00000.json: {words}" in lines
-        # Where images are counted, they must also be each in one of three counts.
+        # A wrong count of images also breaks the sum of ok, dropped and quarantined.
         assert len(lines) == (2 if name in ("input", "ok") else 1)
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"ok": "3"}, "ok: should be a count, is '3'"),
-        ({"ignored": -1}, "ignored: should be a count, is -1"),
-        ({"reasons": {}}, "reasons: should be {'empty': 1"),
-        ({"source": "x"}, "source: should be"),
-        ({"kind": "rec"}, "kind: should be 'tar' as in manifest.json, is 'rec'"),
-        ({"start": 0}, "start: should be None as in manifest.json, is 0"),
-        ({"files": {"rec": 1}}, "files: should be size and sha256 of rec, idx, ocr, records"),
+        ({"ok": "3"}, "ok: expected a count, found '3'"),
+        ({"ignored": -1}, "ignored: expected a count, found -1"),
+        ({"reasons": {}}, "reasons: expected {'empty': 1"),
+        ({"source": "x"}, "source: expected"),
+        ({"kind": "rec"}, "kind: expected 'tar' (from manifest.json), found 'rec'"),
+        ({"start": 0}, "start: expected None (from manifest.json), found 0"),
+        ({"files": {"rec": 1}}, "files: expected size and sha256 of rec, idx, ocr, records"),
     ],
 )
-def test_statistics_that_are_not_of_the_shard_are_caught(
+def test_statistics_that_do_not_match_the_shard_are_found(
     copy: LabelledDataSet, check: Check, change: dict[str, Any], words: str
 ):
     copy.stats_path(0).write_text(json.dumps({**read_object(copy.stats_path(0)), **change}))
     assert any(line.startswith(f"stats/00000.json: {words}") for line in found(check(copy.root)))
 
 
-def test_statistics_of_another_data_set_are_caught(
+def test_statistics_of_a_different_data_set_are_found(
     copy: LabelledDataSet, check: Check, rehash: Any, built: Any, tmp_path: Path
 ):
     Vocabulary(["fox", "river"]).save(tmp_path / "few.txt")
@@ -70,8 +70,8 @@ def test_statistics_of_another_data_set_are_caught(
     relabel(options, progress=False)
     shutil.copy(LabelledDataSet(options.out).stats_path(0), copy.stats_path(0))
     lines = found(check(copy.root))
-    assert sum("sha256" in line for line in lines) == 2  # text and index are the same
+    assert sum("sha256" in line for line in lines) == 2  # text and index are equal
     rehash(copy)
     lines = found(check(copy.root))
-    assert "stats/00000.json: tags: should be 14, as the rows add up to, is 3" in lines
+    assert "stats/00000.json: tags: expected 14 (sum over the rows), found 3" in lines
     assert not any("sha256" in line for line in lines)

@@ -1,4 +1,4 @@
-"""The vocabulary of a data set and what describes it: another one, other rules, none at all."""
+"""The vocabulary of a data set and its description: different, invalid or missing."""
 
 import hashlib
 import json
@@ -21,14 +21,14 @@ def found(report: VerificationReport) -> list[str]:
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("vocab.txt", b"a\na\n", "vocab.txt: should be of sha256 "),
-        ("vocab.txt", None, "vocab.txt: should be a file, is missing"),
-        ("vocab.txt.json", b"[", "vocab.txt.json: should be a JSON object, is no JSON: Expecting value"),
-        ("vocab.txt.json", b"{}", "vocab.txt.json: should be of size 12, is None"),
-        ("vocab.txt.json", None, "vocab.txt.json: should be a file, is missing"),
+        ("vocab.txt", b"a\na\n", "vocab.txt: expected sha256 "),
+        ("vocab.txt", None, "vocab.txt: expected a file, found nothing"),
+        ("vocab.txt.json", b"[", "vocab.txt.json: expected a JSON object, found invalid JSON: Expecting value"),
+        ("vocab.txt.json", b"{}", "vocab.txt.json: expected size 12, found None"),
+        ("vocab.txt.json", None, "vocab.txt.json: expected a file, found nothing"),
     ],
 )
-def test_vocabulary_files_that_are_none_are_findings(
+def test_invalid_vocabulary_files_are_findings(
     copy: LabelledDataSet, check: Check, name: str, content: bytes | None, words: str
 ):
     path = copy.root / name
@@ -45,12 +45,12 @@ def describe_vocabulary(data_set: LabelledDataSet, **settings: Any) -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"segmenter": {"han": "simplified"}}, "should be of segmenter.han 'as-read', as segmentation.han of manifest"),
-        ({"segmenter": 3}, "should be of segmenter that is an object, is 3"),
-        ({"normalisation": "NFKC"}, "should be of normalisation that is an object, is 'NFKC'"),
+        ({"segmenter": {"han": "simplified"}}, "expected segmenter.han 'as-read' (segmentation.han of manifest"),
+        ({"segmenter": 3}, "expected an object as segmenter, found 3"),
+        ({"normalisation": "NFKC"}, "expected an object as normalisation, found 'NFKC'"),
     ],
 )
-def test_a_vocabulary_of_other_rules_than_the_manifest_is_a_finding(
+def test_vocabulary_with_different_rules_is_a_finding(
     copy: LabelledDataSet, check: Check, settings: dict[str, Any], words: str
 ):
     describe_vocabulary(copy, **settings)
@@ -59,27 +59,29 @@ def test_a_vocabulary_of_other_rules_than_the_manifest_is_a_finding(
         assert line.startswith(f"vocab.txt.json: {words}")
 
 
-def test_a_vocabulary_of_another_version_is_a_notice(copy: LabelledDataSet, check: Check):
-    """Its words may have been counted before the installed rules, with which the lines were cut."""
+def test_vocabulary_with_a_different_version_of_the_rules_is_a_notice(copy: LabelledDataSet, check: Check):
+    """The vocabulary may be older than the rules that segmented the lines."""
     describe_vocabulary(copy, segmenter={**read_object(copy.manifest_path)["segmentation"], "version": 1})
     report = check(copy.root)
     assert (report.broken, report.notices) == (
         0,
-        ["the vocabulary's words were made with other rules than the lines were cut with: version 1, of the lines 2"],
+        ["vocabulary and lines were segmented with different rules: version 1 (vocabulary), 2 (lines)"],
     )
 
 
 @pytest.mark.parametrize(("words", "size"), [(b"a\na\n", 2), (b"a\nb\n", 3), (b"a", 1), (b"\xff\n", 1)])
-def test_what_the_manifest_names_must_be_a_vocabulary(copy: LabelledDataSet, check: Check, words: bytes, size: int):
+def test_invalid_vocabulary_with_the_expected_hash_is_a_finding(
+    copy: LabelledDataSet, check: Check, words: bytes, size: int
+):
     copy.vocabulary_path.write_bytes(words)
     named = {"size": size, "sha256": hashlib.sha256(words).hexdigest()}
     (copy.root / "vocab.txt.json").write_text(json.dumps(named))
     copy.manifest_path.write_text(json.dumps({**read_object(copy.manifest_path), "vocabulary": named}))
-    assert found(check(copy.root))[0].startswith("vocab.txt: should be a vocabulary, is ")
+    assert found(check(copy.root))[0].startswith("vocab.txt: expected a valid vocabulary, found ")
 
 
 @pytest.mark.parametrize("change", [{"segmentation": {"version": 1}}, {"versions": {"jieba": "0"}}])
-def test_text_that_other_rules_cut_is_not_compared(
+def test_text_segmented_with_different_rules_is_not_compared(
     copy: LabelledDataSet, check: Check, edited: Any, rehash: Any, change: dict[str, Any]
 ):
     manifest = read_object(copy.manifest_path)
@@ -87,8 +89,10 @@ def test_text_that_other_rules_cut_is_not_compared(
     report = check(copy.root)
     assert report.broken == 0
     (notice,) = report.notices
-    assert notice.startswith("words and tags were not compared with the text, which other rules cut into words: ")
-    # What the row's tags give needs no rules.
+    assert notice.startswith(
+        "words and tags were not compared with the text, which was segmented with different rules: "
+    )
+    # The labels follow from the row's tags, which needs no rules.
     edited(copy.records_path(0), lambda rows: rows[0]["tags"][0].update(id=9))
     rehash(copy)
     assert ["label 0" in line for line in found(check(copy.root))] == [True]

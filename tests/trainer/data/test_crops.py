@@ -222,7 +222,7 @@ def test_boxes_are_read_without_a_cache(samples: RecordSamples, tmp_path: Path, 
 def test_tags_without_boxes_raise(tmp_path: Path):
     root = write_placed(tmp_path / "set", [(encoded(painted()), [1, 2], None)])
     samples = RecordSamples([root], labels_stored=2, num_classes=9, image_size=64, crops=POLICY)
-    with pytest.raises(OvocrError, match=r"00000\.parquet: has tags without boxes"):
+    with pytest.raises(OvocrError, match=r"00000\.parquet: contains tags without boxes"):
         samples.load(0, 2)
     whole = RecordSamples([root], labels_stored=2, num_classes=9, image_size=64, crops=POLICY, crop_drops_tags=False)
     assert whole.load(0, 2).labels.tolist() == [1, 2]

@@ -74,7 +74,9 @@ def test_name_contains_the_source_image(make_data_set: Maker) -> None:
 
 def test_every_data_set_is_checked_at_the_start(make_data_set: Maker) -> None:
     first, second = make_data_set("first", [3]), make_data_set("second", [0, 2], tags=4)
-    with pytest.raises(OvocrError, match=r"second/rec/00001.rec id 0: 4 tags, but tags 0 to 9 are asked for"):
+    with pytest.raises(
+        OvocrError, match=r"second/rec/00001.rec id 0: 4 slots, but label_select and labels_stored select slots 0 to 9"
+    ):
         RecordSamples([first, second], labels_stored=10, num_classes=50)
 
 
@@ -85,7 +87,7 @@ def test_samples_can_be_pickled_after_use(make_data_set: Maker) -> None:
 
 
 def test_more_shards_than_open_files(make_data_set: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records, "_OPEN_READERS", 2)
+    monkeypatch.setattr(records, "_MAX_OPEN_READERS", 2)
     root = make_data_set("set", [1] * 5)
     samples = RecordSamples([root], labels_stored=1, num_classes=50)
     open_files = []
@@ -100,14 +102,14 @@ def test_unfinished_data_set_raises(make_data_set: Maker) -> None:
     root = make_data_set("set", [2, 2, 2], finished=1)
     with pytest.raises(OvocrError) as caught:
         RecordSamples([root], labels_stored=10, num_classes=50)
-    assert str(caught.value) == f"{root}: 1 of 3 shards finished; let `ovocr build-labels` finish it"
+    assert str(caught.value) == f"{root}: only 1 of 3 shards are finished; finish it with `ovocr build-labels`"
 
 
 def test_vocabulary_that_differs_from_the_manifest_raises(make_data_set: Maker) -> None:
     root = make_data_set("swapped", [1])
     manifest = json.loads((root / "manifest.json").read_text())
     (root / "manifest.json").write_text(json.dumps({**manifest, "vocabulary": {"size": 50, "sha256": "0" * 64}}))
-    with pytest.raises(OvocrError, match=r"vocab.txt: not the vocabulary that manifest.json names"):
+    with pytest.raises(OvocrError, match=r"vocab.txt: does not match manifest.json"):
         RecordSamples([root], labels_stored=10, num_classes=50)
 
 
@@ -116,8 +118,8 @@ def test_data_sets_with_two_vocabularies_raise(make_data_set: Maker) -> None:
     with pytest.raises(OvocrError) as caught:
         RecordSamples([first, second], labels_stored=10, num_classes=50)
     assert str(caught.value) == (
-        f"{second}: made with another vocabulary than {first}; "
-        "train on them with a head each, or label one again with the other's vocab.txt"
+        f"{second}: has a different vocabulary than {first}; "
+        "use one head per data set, or relabel one with the vocab.txt of the other"
     )
 
 
@@ -126,7 +128,7 @@ def test_too_few_tags_raise_at_the_start(make_data_set: Maker) -> None:
     with pytest.raises(OvocrError) as caught:
         RecordSamples([root], labels_stored=8, label_select=3, num_classes=50)
     assert str(caught.value) == (
-        f"{root}/rec/00000.rec id 0: 10 tags, but tags 3 to 10 are asked for: see label_select and labels_stored"
+        f"{root}/rec/00000.rec id 0: 10 slots, but label_select and labels_stored select slots 3 to 10"
     )
 
 
@@ -136,7 +138,7 @@ def test_error_of_an_invalid_tag_names_its_record(make_data_set: Maker) -> None:
     assert samples[10][1].max() == 19
     with pytest.raises(OvocrError) as caught:
         samples[11]
-    assert str(caught.value) == f"{root}/rec/00000.rec id 11: tag 20 is no class: there are 20, from 0"
+    assert str(caught.value) == f"{root}/rec/00000.rec id 11: tag 20 is not a class id from 0 to 19"
 
 
 @pytest.mark.parametrize(
@@ -163,7 +165,7 @@ def test_error_of_a_damaged_data_set_names_the_file(
 
 def test_no_records_or_no_data_sets_raise(make_data_set: Maker) -> None:
     root = make_data_set("set", [0, 0])
-    with pytest.raises(OvocrError, match=f"{root}: no records"):
+    with pytest.raises(OvocrError, match=f"{root}: contains no records"):
         RecordSamples([root], labels_stored=10, num_classes=50)
     with pytest.raises(OvocrError, match="no data sets"):
         RecordSamples([], labels_stored=10, num_classes=50)

@@ -94,7 +94,7 @@ def test_record_with_an_invalid_tag_is_skipped(make_data_set: Maker, tag: float)
     data[start : start + 4] = np.float32(tag).tobytes()
     path.write_bytes(data)
     reasons = {reason for batch in batches_of(root) for reason in batch.skipped}
-    assert reasons == {f"{root}/rec/00000.rec id 4: tag {tag:g} is no class: there are 50, from 0"}
+    assert reasons == {f"{root}/rec/00000.rec id 4: tag {tag:g} is not a class id from 0 to 49"}
 
 
 def test_only_damaged_samples_raise(make_data_set: Maker) -> None:

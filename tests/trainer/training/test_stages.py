@@ -243,7 +243,10 @@ def test_compiled_layers_give_the_same_run(stages: tuple[Path, Path], tmp_path: 
         ),
         (["heads.video.num_classes=37"], r"videos.txt:6: 37 is not a class; class ids are 0 to 36"),
         (["heads.video.labels_stored=11"], r"videos.txt:2: has 10 class ids, but ids 0 to 10 are needed"),
-        (["heads.ocr.labels_stored=9"], r"pages/rec/00000.rec id 0: 10 tags, but tags 2 to 10 are asked for"),
+        (
+            ["heads.ocr.labels_stored=9"],
+            r"pages/rec/00000.rec id 0: 10 slots, but label_select and labels_stored select slots 2 to 10",
+        ),
         (
             ["heads.ocr.init_from=ROOT/stage1"],
             "heads.ocr.init_from: ROOT/stage1 has no head of this name; it has image",

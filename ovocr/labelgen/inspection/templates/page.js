@@ -5,7 +5,7 @@
   const fold = (words) => words.normalize("NFKC").toLowerCase();
   const root = document.documentElement;
 
-  // The elements of each image that the search looks at, with their text.
+  // The searchable elements of each image, with their text.
   const parts = new Map(
     articles.map((article) => [
       article,
@@ -43,7 +43,7 @@
   const inSight = new Set();
   const revealHit = (article) => reveal(article.querySelector(".lines li.hit"));
 
-  // The browser lays out images near the window only. Reading the size of another one would force its layout.
+  // The browser lays out only images near the window. Reading the size of any other image would force its layout.
   const sight = new IntersectionObserver((changes) =>
     changes.forEach(({target, isIntersecting}) => {
       inSight[isIntersecting ? "add" : "delete"](target);
@@ -124,7 +124,7 @@
 
   switches.forEach(([, box]) => box.addEventListener("change", showBoxes));
 
-  // --- Highlighting of boxes and list items that belong together ---
+  // --- Highlighting a box with its list items ---
   let lit = [];
 
   const unlight = () => {
