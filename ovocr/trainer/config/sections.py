@@ -13,7 +13,7 @@ from ovocr.trainer.config.settings import SettingPath, Settings
 HEAD_DIM_MULTIPLE = 32
 # The resolved configuration in the folder of a run.
 RUN_CONFIG = "config.toml"
-# Base, Large and Huge of ViT.
+# ViT-Base, ViT-Large and ViT-Huge.
 PRESETS: dict[str, dict[str, int]] = {
     name: {
         "hidden_size": hidden,
@@ -60,7 +60,7 @@ class LoopConfig(Settings):
 
 
 class BackboneConfig(Settings):
-    """[backbone]: the vision transformer. The names are those of the released checkpoints' config.json."""
+    """[backbone]: the vision transformer. Keys are named as in config.json of the released checkpoints."""
 
     preset: Literal["base", "large", "huge"] | None = Field(
         default=None, description="base, large or huge: sets the six sizes below; a size that is given takes precedence"
@@ -88,7 +88,7 @@ class BackboneConfig(Settings):
         return {**PRESETS[table["preset"]], **{key: value for key, value in table.items() if key != "preset"}}
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
-        """Yields sizes that are not divisible as they must be."""
+        """Yields an error for each size that is not divisible by another one as required."""
         if self.hidden_size % self.num_attention_heads:
             heads = self.num_attention_heads
             yield "hidden_size", f"{self.hidden_size} is not divisible by num_attention_heads, {heads}"
@@ -151,12 +151,12 @@ class RunConfig(Settings):
     heads: dict[str, AnyHeadConfig]
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
-        """Yields settings of different sections that do not fit each other."""
+        """Yields an error for each setting that contradicts a setting of another section."""
         if not self.heads:
             yield "heads", "at least one section [heads.NAME] is needed"
         for name, head in self.heads.items():
             if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-                yield f"heads.{name}", "a name starts with a lower-case letter, then has lower-case letters, digits, _"
+                yield f"heads.{name}", "a name consists of lower-case letters, digits and _, and starts with a letter"
             problems = [
                 *self._head_conflicts(head),
                 *(self._dali_conflicts(head) if self.loader.kind == "dali" else ()),

@@ -109,9 +109,9 @@ class PartialFC(nn.Module):
         embeddings: [b, D], any length (they are normalised here) and any floating dtype.
         labels: int64 [b, T], T >= K, on any device; preferably on the CPU, where their range is checked.
 
-        Every rank calls this the same number of times; b may differ between ranks and may be 0. Gradients are those of
-        the global mean, so the wrapper of the backbone must sum them over ranks. In training mode each call advances
-        the step of the draws.
+        Every rank calls this the same number of times; b may differ between ranks and may be 0. Gradients are computed
+        for the global mean, so the wrapper of the backbone must sum them over ranks. In training mode each call
+        advances the step of the draws.
 
         Raises ValueError for wrong shapes and, if the labels are on the CPU, for labels out of range.
         """
@@ -131,7 +131,8 @@ class PartialFC(nn.Module):
         return loss
 
     def embed(self, embeddings: Tensor) -> Tensor:
-        """Returns embeddings [b, D] as the class centers are compared with them: after ``embedding_norm``, if any."""
+        """Returns embeddings [b, D] as they are compared with the class centers: after ``embedding_norm``, if it is
+        set."""
         return embeddings if self.embedding_norm is None else self.embedding_norm(embeddings, self.ranks)
 
     def get_extra_state(self) -> dict[str, Any]:
@@ -160,7 +161,7 @@ class PartialFC(nn.Module):
 
     @property
     def negatives_step(self) -> int:
-        """Counter of the current draw of negatives, shared by all passes of a step."""
+        """The counter of the current draw of negatives, shared by all passes of a step."""
         return self.step // self.passes_per_step
 
     def _loss_inputs(self, labels_BT: Tensor, sizes: list[int], softmax: SoftmaxFactory) -> LossInputs:
@@ -261,8 +262,8 @@ class PartialFC(nn.Module):
     def _drawn_negatives(self, drawn_BK: Tensor) -> Tensor:
         """Returns whether drawn tag j of image b is a negative of its slot k, bool [B, K (tag j), K (slot k)].
 
-        It is if it is in slot k's sample and is not slot k's own positive. A tag that is drawn twice counts once, at
-        its first slot.
+        It is a negative if it is in slot k's sample and is not slot k's own positive. A tag that is drawn twice counts
+        once, at its first slot.
         """
         same_BKK = drawn_BK.unsqueeze(2) == drawn_BK.unsqueeze(1)
         repeated_BK = torch.tril(same_BKK, diagonal=-1).any(2)

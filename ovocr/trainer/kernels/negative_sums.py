@@ -1,4 +1,4 @@
-"""Forward pass: sums of exponentials of the negatives, for all slots at once; no logit is written to memory."""
+"""Forward pass: sums of exponentials of the negatives, for all slots together; no logit is written to memory."""
 
 import torch
 import triton

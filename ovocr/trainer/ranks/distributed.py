@@ -26,7 +26,7 @@ class Ranks:
 
     @classmethod
     def of(cls, group: dist.ProcessGroup | None) -> "Ranks":
-        """Returns the ranks of ``group``; for None those of the default group if it exists, else a single rank."""
+        """Returns the ranks of ``group``. None selects the default group if it exists, else a single rank."""
         if group is None:
             if not (dist.is_available() and dist.is_initialized()):
                 return cls()

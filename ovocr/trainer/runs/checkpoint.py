@@ -86,7 +86,8 @@ def save_checkpoint(folder: Path, tensors: Tensors, state: dict[str, Any], ranks
 
 
 def load_checkpoint(folder: Path, tensors: Tensors, ranks: Ranks) -> None:
-    """Fills the given tensors in place from a checkpoint. Raises OvocrError naming what is missing or differs."""
+    """Fills the given tensors in place from a checkpoint. Raises OvocrError naming a tensor or file that does not
+    match."""
     _check_metadata(folder)
     _check_files(folder, ranks)
     try:
@@ -106,7 +107,8 @@ def load_checkpoint(folder: Path, tensors: Tensors, ranks: Ranks) -> None:
 
 @torch.no_grad()
 def fill(tensors: Tensors, whole: Mapping[str, Tensor], *, prefix: str) -> None:
-    """Copies whole tensors, found by name without the prefix, into this rank's tensors: all of each, or its rows."""
+    """Copies whole tensors, or this rank's rows of them, into this rank's tensors. Names in ``whole`` have no
+    prefix."""
     for name, value in tensors.items():
         source = whole[name.removeprefix(prefix)]
         if isinstance(value, RowShard):
@@ -136,12 +138,12 @@ def complete_checkpoints(folder: Path) -> list[Path]:
 
 
 def incomplete_checkpoints(folder: Path) -> list[Path]:
-    """Returns what interrupted saves have left; it is never loaded."""
+    """Returns the folders left by interrupted saves; they are never loaded."""
     return sorted({*folder.glob("[0-9]*")} - {*complete_checkpoints(folder)})
 
 
 def prune_checkpoints(folder: Path, keep: int) -> None:
-    """Removes all but the newest ``keep`` complete checkpoints, and the remains of interrupted saves."""
+    """Removes all complete checkpoints except the newest ``keep``, and the folders left by interrupted saves."""
     for path in complete_checkpoints(folder)[:-keep]:
         # Renaming first ensures that a half-removed folder is never taken for a checkpoint.
         partial = partial_path(path)
@@ -186,7 +188,7 @@ _PATHS = {"PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath"}
 
 
 def _check_metadata(folder: Path) -> None:
-    """Raises OvocrError if the index is missing, damaged, or names anything that must not be run."""
+    """Raises OvocrError if the index is missing, damaged, or names code that is not allowed."""
     try:
         with (folder / ".metadata").open("rb") as file:
             metadata = _MetadataUnpickler(file).load()
@@ -315,7 +317,7 @@ class _LoadPlanner(DefaultLoadPlanner):
             if not isinstance(found, TensorStorageMetadata):
                 raise OvocrError(f"{self.folder}: the checkpoint has no {name}")
             if found.size != whole:
-                raise OvocrError(f"{self.folder}: {name} is {list(found.size)}, expected {list(whole)}")
+                raise OvocrError(f"{self.folder}: {name}: expected shape {list(whole)}, found {list(found.size)}")
             if not shard.local.numel() and shard.local.dim():
                 continue  # more ranks than rows: this rank has none
             chunk = ChunkStorageMetadata(offsets=_offsets(shard) if whole else whole, sizes=shard.local.size())

@@ -100,7 +100,7 @@ def _head_line(name: str, config: RunConfig, data: HeadData, ranks: Ranks) -> st
 
 
 def _initial_centers_line(name: str, head: HeadConfig, num_classes: int) -> Iterator[str]:
-    """Describes the source of the centers, as far as known: the other run and the map may not exist yet."""
+    """Returns a line about the source of the initial centers; the other run and the map may not exist yet."""
     if head.init_map is None:
         if head.init_from is not None:
             yield f"head {name}: initial centers from {head.init_from}"
