@@ -158,7 +158,7 @@ def measure_memory(case: Case, embeddings: Tensor, labels: Tensor, device: torch
     """Measures the peak memory of a step, and the part of it that is the gradient of the rows."""
     leaf = embeddings.detach().requires_grad_()
     if case.head is not None:
-        case.head._gradient_memory = ReusableMemory()  # memory held for the gradient must count as newly allocated
+        case.head._gradient_memory = ReusableMemory()  # the gradient's memory must count as newly allocated
     with peak_memory(device) as peak:
         case.forward(leaf, labels).backward()
         gradient = touched_rows(case.weight.grad)

@@ -137,7 +137,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
     parser.add_argument("--truth", type=Path, metavar="FOLDER", help="folder with NNN.txt for the images NNN.jpg")
-    parser.add_argument("--paddle-python", type=Path, metavar="PYTHON", help="Python with PaddleOCR, to measure it too")
+    parser.add_argument(
+        "--paddle-python", type=Path, metavar="PYTHON", help="Python with PaddleOCR, to measure PaddleOCR as well"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, metavar="FILE")
     arguments = parser.parse_args()

@@ -1,6 +1,6 @@
 """The published multi-label Partial FC, loaded from the user's checkout of OneVision-Encoder.
 
-This repository contains none of its code. Its source uses the device "cuda" throughout; for another device, the name is
+This repository does not contain its code. Its source uses the device "cuda" throughout; for another device, the name is
 replaced in memory before the module runs. Without CUDA its autocast is off, so it computes in float32.
 """
 

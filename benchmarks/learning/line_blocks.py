@@ -1,4 +1,4 @@
-"""Cuts labelled images into blocks of four readable lines: makes a data set from another one.
+"""Cuts labelled images into blocks of four readable lines: makes a new data set.
 
 A block shows four lines, each straightened to the same height, one below the other, on the background colour of a
 letterbox. The paper of each line gets the same colour, and the ink the same darkness, so blocks differ only in their
@@ -117,7 +117,7 @@ def _compose(block: list[Line]) -> NDArray[np.uint8]:
 def _lines_of_images(
     data_set: LabelledDataSet, shard: int, vocabulary: Vocabulary, counts: Counter[str]
 ) -> Iterator[list[Line]]:
-    """Yields the lines of each image of a shard that fit, in the order in which OCR read them."""
+    """Yields the usable lines of each image of a shard, in the order in which OCR read them."""
     read = {row["key"]: row["lines"] for row in pq.read_table(data_set.ocr_path(shard)).to_pylist()}
     records = pq.read_table(data_set.records_path(shard), columns=["key", "record_id"]).to_pylist()
     keys = {row["record_id"]: row["key"] for row in records if row["record_id"] is not None}

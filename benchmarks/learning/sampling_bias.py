@@ -3,10 +3,10 @@
     python benchmarks/learning/sampling_bias.py FOLDER
 
 A word that is a tag of any image of the batch is in every softmax of the step, any other word only if it is drawn. So
-the logits of frequent words are pushed down more often than those of rare words, and a sampled softmax learns, up to a
-constant, ln P(word | image) - ln P(word is in the softmax) (Bengio and Senecal, 2008). FOLDER is the folder of
-experiment.py. The printed table has the recall of the plain cosines, and with that logarithm added:
-scale * cosine + ln(q + (1 - q) * rate), q = 1 - (1 - p)^batch, p = share of the training samples with the word.
+the logits of frequent words are pushed down more often than the logits of rare words, and a sampled softmax learns, up
+to a constant, ln P(word | image) - ln P(word is in the softmax) (Bengio and Senecal, 2008). FOLDER is the folder of
+experiment.py. The printed table has the recall of the plain cosines, and with that logarithm added: scale * cosine +
+ln(q + (1 - q) * rate), q = 1 - (1 - p)^batch, p = share of the training samples with the word.
 """
 
 import argparse

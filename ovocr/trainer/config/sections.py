@@ -1,4 +1,4 @@
-"""The configuration of a training run: one class per section. Fields hold defaults, bounds and documentation."""
+"""The configuration of a training run: one class per section, with defaults, bounds and documentation."""
 
 import re
 from collections.abc import Iterator
@@ -43,10 +43,12 @@ class LoopConfig(Settings):
         default="auto", description="Device to train on; auto: CUDA if available"
     )
     passes_per_step: int = Field(
-        default=1, ge=1, description="Passes per step, whose gradients are summed; each takes an equal part of a batch"
+        default=1,
+        ge=1,
+        description="Passes per step, whose gradients are summed; each processes an equal part of a batch",
     )
     backbone_parallel: Literal["ddp", "fsdp2"] = Field(
-        default="ddp", description="ddp: each rank holds the whole backbone; fsdp2: its parameters are sharded"
+        default="ddp", description="ddp: each rank stores the whole backbone; fsdp2: its parameters are sharded"
     )
     compile: bool = Field(default=False, description="Compile the backbone's layers with torch.compile")
     freeze_backbone: bool = Field(default=False, description="Train only the class centers, not the backbone")

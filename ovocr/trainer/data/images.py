@@ -67,8 +67,8 @@ def _decode(data: bytes, size: tuple[int, int], at_least: int | None) -> NDArray
         raise DecodeError(f"an image of {width} x {height} pixels; the limit is {MAX_PIXELS}")
     mode = cv2.IMREAD_COLOR
     if at_least is not None and data.startswith(_JPEG_START):
-        fitting = (scale for scale in _REDUCED if max(width, height) >= scale * at_least)
-        mode = _REDUCED.get(next(fitting, 1), mode)
+        scales = (scale for scale in _REDUCED if max(width, height) >= scale * at_least)
+        mode = _REDUCED.get(next(scales, 1), mode)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), mode)
     except cv2.error as error:

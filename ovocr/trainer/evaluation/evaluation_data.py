@@ -62,9 +62,9 @@ def choose_heads(run: Path, heads: dict[str, HeadClasses], data: Sequence[Path],
         raise UsageError(f"--head: {wanted!r} is not a head of this run; it has {', '.join(heads)}")
     candidates = list(heads) if wanted is None else [wanted]
     problems = {name: next(filter(None, (_problem(heads[name], root) for root in data)), "") for name in candidates}
-    fitting = [name for name, problem in problems.items() if not problem]
-    if fitting:
-        return fitting
+    matching = [name for name, problem in problems.items() if not problem]
+    if matching:
+        return matching
     if len(problems) == 1:
         ((name, problem),) = problems.items()
         raise OvocrError(f"{problem} (head {name})")
@@ -98,9 +98,9 @@ def open_evaluation_data(
 def _problem(head: HeadClasses, root: Path) -> str:
     """Returns the reason why a data set does not match a head; empty if it matches."""
     if head.kind == "video":
-        return "" if root.is_file() else f"{root}: not a file; heads of kind video take lists of videos"
+        return "" if root.is_file() else f"{root}: not a file; heads of kind video need lists of videos"
     if root.is_file():
-        return f"{root}: a file; heads of kind {head.kind} take labelled data sets, which are folders"
+        return f"{root}: a file; heads of kind {head.kind} need labelled data sets, which are folders"
     data_set = LabelledDataSet.open(root)
     found, wanted = vocabulary_sha256(data_set), head.vocabulary_sha256
     if found != wanted:

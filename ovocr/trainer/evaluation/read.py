@@ -32,7 +32,7 @@ def read_words(
 ) -> Iterator[Reading | OvocrError]:
     """Reads JPEG, PNG and WebP files with the newest checkpoint of a run; yields words or an error for each.
 
-    head: name of the head; None selects the only head with a vocabulary. A head without one answers class ids.
+    head: name of the head; None selects the only head with a vocabulary. A head without a vocabulary answers class ids.
 
     Raises OvocrError if the run cannot be read, UsageError for an unknown head.
     """

@@ -118,7 +118,7 @@ class PartialFC(nn.Module):
         self._check(embeddings, labels)
         labels = labels.to(embeddings.device, non_blocking=True)
         dtype = torch.promote_types(embeddings.dtype, torch.float32)
-        # The caller's autocast would round the products of the forward pass but not those of the backward pass.
+        # The caller's autocast would round the products of the forward pass but not of the backward pass.
         with torch.autocast(embeddings.device.type, enabled=False):
             embeddings_bD = _unit(self.embed(embeddings.to(dtype)))
             sizes = self.ranks.sizes(embeddings.shape[0], embeddings.device)
@@ -201,7 +201,7 @@ class PartialFC(nn.Module):
 
         def before(gradient: Tensor) -> None:
             incoming.clear()
-            if gradient.is_sparse and gradient.is_coalesced():  # otherwise it already holds several passes
+            if gradient.is_sparse and gradient.is_coalesced():  # otherwise it already contains several passes
                 incoming.append(gradient._indices()[0])
                 parameter = weight()
                 if parameter is not None:

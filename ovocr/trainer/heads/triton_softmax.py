@@ -6,8 +6,8 @@ once although, with 1,024 images, eight programs use each center.
 
 In the forward pass one kernel multiplies a chunk with the embeddings and sums the exponentials for all slots, without
 writing logits. In the backward pass one kernel recomputes the cosines and writes their gradients in the products'
-dtype; two more kernels multiply those with the embeddings and with the centers. Besides the gradient itself, only a few
-chunks and one bit per pair of image and center are stored.
+dtype; two more kernels multiply these gradients with the embeddings and with the centers. Besides the gradient itself,
+only a few chunks and one bit per pair of image and center are stored.
 
 Products are in bfloat16 if the embeddings were, or if ``torch.set_float32_matmul_precision`` is "medium"; in tf32 if it
 is "high"; else in float32. All sums are in float32 and in a fixed order.

@@ -61,7 +61,7 @@ class Ranks:
         return tensor
 
     def gather_rows(self, tensor: Tensor, sizes: list[int]) -> Tensor:
-        """Concatenates every rank's rows in rank order; ``sizes`` holds the number of rows of each rank."""
+        """Concatenates every rank's rows in rank order; ``sizes`` contains the number of rows of each rank."""
         if self.world == 1:
             return tensor
         longest = max(sizes)

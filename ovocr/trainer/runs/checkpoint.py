@@ -38,7 +38,7 @@ STATE_FILE = "state.json"
 
 @dataclass(frozen=True)
 class RowShard:
-    """A rank's rows of a tensor that is split by rows: ``local`` holds rows from ``first`` on, of ``total``."""
+    """A rank's rows of a tensor that is split by rows: ``local`` contains rows from ``first`` on, of ``total``."""
 
     local: Tensor
     first: int
@@ -132,7 +132,8 @@ def read_state(folder: Path) -> dict[str, Any]:
 
 
 def complete_checkpoints(folder: Path) -> list[Path]:
-    """Returns the complete checkpoints in a folder, oldest first; partial ones have another name and are excluded."""
+    """Returns the complete checkpoints in a folder, oldest first; partial checkpoints have a different name and are
+    excluded."""
     found = [path for path in folder.glob("[0-9]*") if path.name.isdecimal() and (path / STATE_FILE).is_file()]
     return sorted(found, key=lambda path: int(path.name))
 
@@ -319,7 +320,7 @@ class _LoadPlanner(DefaultLoadPlanner):
             if found.size != whole:
                 raise OvocrError(f"{self.folder}: {name}: expected shape {list(whole)}, found {list(found.size)}")
             if not shard.local.numel() and shard.local.dim():
-                continue  # more ranks than rows: this rank has none
+                continue  # more ranks than rows: this rank has no rows
             chunk = ChunkStorageMetadata(offsets=_offsets(shard) if whole else whole, sizes=shard.local.size())
             requests += create_read_items_for_chunk_list(name, found, [chunk])
         return LoadPlan(requests)

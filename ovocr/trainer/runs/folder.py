@@ -137,7 +137,7 @@ def _versions() -> dict[str, str]:
 
 
 def _difference(old: RunConfig, new: RunConfig) -> str:
-    """Describes the first differing setting that affects what a step computes; empty if there is none."""
+    """Describes the first different setting that affects what a step computes; empty if all are equal."""
     old_settings, new_settings = (_flat(_relevant_to_steps(config).model_dump()) for config in (old, new))
     for key in {**old_settings, **new_settings}:
         if old_settings.get(key) != new_settings.get(key):

@@ -94,7 +94,7 @@ def load_class_map(name: str, path: Path, num_classes: int) -> ClassMap:
 def copy_mapped_rows(source: SourceHead, class_map: ClassMap, head: PartialFC) -> None:
     """Fills the rows of ``head.weight`` whose class has an old class in the map; every rank calls this.
 
-    Each rank reads its share of the old centers and broadcasts it block by block, so no rank holds them all.
+    Each rank reads its share of the old centers and broadcasts it block by block, so no rank loads them all.
     """
     weight, ranks = head.weight, head.ranks
     first, last = row_range(source.num_classes, ranks.rank, ranks.world)

@@ -104,7 +104,8 @@ class Optimizers:
 
 
 def build_model(config: RunConfig, num_classes: dict[str, int], ranks: Ranks, device: torch.device) -> Model:
-    """Creates the model with its initial weights, the same for any number of ranks. num_classes: by head name."""
+    """Creates the model with its initial weights, the same for any number of ranks. num_classes: maps head to
+    number."""
     torch.manual_seed(config.run.seed)
     backbone = Backbone(config.backbone).to(device)
     backbone.encoder.recompute = config.run.activation_checkpointing

@@ -4,7 +4,7 @@
     OVOCR_PUBLISHED_CHECKOUT=path/to/OneVision-Encoder python -m pytest
     tests/trainer/backbone/test_published_backbone.py
 
-This repository contains none of it. Both networks compute in float32 on the CPU, the published one with its "eager"
+This repository does not contain it. Both networks compute in float32 on the CPU, the published one with its "eager"
 attention. A difference is the largest absolute difference of a tensor divided by the largest absolute value of the
 published one.
 

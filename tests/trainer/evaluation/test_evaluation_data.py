@@ -62,8 +62,8 @@ def test_matching_heads_are_chosen(
         (["words"], "image", "/words: its tags are words, but the head's are class ids without words"),
         (["numbers"], "ocr", "/n: its tags are class ids without words, but the head's are words"),
         (["numbers"], "small", "/n: it has 20 classes, but the head has 19"),
-        (["words"], "video", "/words: not a file; heads of kind video take lists of videos"),
-        (["list"], "image", "list.txt: a file; heads of kind image take labelled data sets, which are folders"),
+        (["words"], "video", "/words: not a file; heads of kind video need lists of videos"),
+        (["list"], "image", "list.txt: a file; heads of kind image need labelled data sets, which are folders"),
         (
             ["others"],
             None,

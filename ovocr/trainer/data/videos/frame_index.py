@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ovocr.trainer.data.images import DecodeError
 
-# Larger videos are refused: their index alone takes tens of megabytes.
+# Larger videos are refused: their index alone needs tens of megabytes.
 MAX_PACKETS = 1_000_000
 
 _NO_TIME = np.iinfo(np.int64).min
