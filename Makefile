@@ -15,7 +15,7 @@ INTEROP = OVOCR_MXNET_PYTHON="$$(test -f $(MXNET_VENV)/installed && echo $(CURDI
 # A folder of images NNN.jpg with their text in NNN.txt.
 TRUTH ?= ../shared/data/receipts
 # Folders of images for bench-ocr.
-PICTURES ?= $(TRUTH) ../shared/data/web
+IMAGES ?= $(TRUTH) ../shared/data/web
 
 # Numbers of classes for bench-heads, and a checkout of OneVision-Encoder for comparison with its published head.
 CLASSES ?= 100000 365187 2000000
@@ -55,7 +55,7 @@ demo: $(VENV)/installed  ## Label the example pages, train a small encoder on th
 check: lint  ## Run lint and the fast tests of all rooms, in under two minutes
 	$(BIN)/python -m pytest -q $(PARALLEL) -m "not slow"
 
-test: $(VENV)/installed-test $(MXNET_VENV)/installed  ## Run all tests except those of DALI (a wheel of 424 MB) and PaddleOCR
+test: $(VENV)/installed-test $(MXNET_VENV)/installed  ## Run all tests except the DALI tests (a wheel of 424 MB) and the PaddleOCR tests
 	$(INTEROP) $(BIN)/python -m pytest $(PARALLEL)
 
 test-paddle: $(PADDLE_VENV)/installed  ## Test the PaddleOCR engine with PaddlePaddle and ONNX Runtime (packages of 1 GB)
@@ -77,8 +77,8 @@ bench-accuracy: $(VENV)/installed  ## Measure word precision and recall of label
 	$(BIN)/ovocr build-labels $(TRUTH) --out demo/accuracy
 	$(BIN)/python benchmarks/ocr_accuracy.py demo/accuracy $(TRUTH)
 
-bench-ocr: $(VENV)/installed-test $(PADDLE_VENV)/installed  ## Compare images per second with RapidOCR and PaddleOCR (PICTURES, TRUTH)
-	$(BIN)/python benchmarks/ocr_speed.py $(PICTURES) --truth $(TRUTH) --paddle-python $(PADDLE_VENV)/bin/python
+bench-ocr: $(VENV)/installed-test $(PADDLE_VENV)/installed  ## Compare images per second with RapidOCR and PaddleOCR (IMAGES, TRUTH)
+	$(BIN)/python benchmarks/ocr_speed.py $(IMAGES) --truth $(TRUTH) --paddle-python $(PADDLE_VENV)/bin/python
 
 bench-profile: $(VENV)/installed  ## Profile a labelling worker by stage and operator (TRUTH)
 	$(BIN)/python benchmarks/ocr_profile.py $(TRUTH)

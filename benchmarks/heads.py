@@ -2,9 +2,9 @@
 
     python benchmarks/heads.py [--classes N...] [--batch N...] [--rates R...] [--reference CHECKOUT] [--rounds N] ...
 
-A step is forward, backward and the row-sparse AdamW. All cases run in the same process, in turn, ``--rounds`` times
-after one unmeasured step; the script prints the median of each phase. Workspace is the peak memory of a separate step
-beyond centers, optimizer state and the gradient of the rows.
+A step is forward, backward and the row-sparse AdamW. All cases run in one process, one after another in each of
+``--rounds`` rounds, after one unmeasured step; the script prints the median of each phase. Workspace is the peak memory
+of a separate step beyond centers, optimizer state and the gradient of the rows.
 
 --reference CHECKOUT: a checkout of OneVision-Encoder. Its published head runs in the same rounds at a rate of 0.1, with
 torch's dense AdamW, and each case also gets a ratio to it, the median over rounds. Before that, both heads are compared
@@ -158,7 +158,7 @@ def measure_memory(case: Case, embeddings: Tensor, labels: Tensor, device: torch
     """Measures the peak memory of a step, and the part of it that is the gradient of the rows."""
     leaf = embeddings.detach().requires_grad_()
     if case.head is not None:
-        case.head._gradient_memory = ReusableMemory()  # memory held for the gradient must count as newly allocated
+        case.head._gradient_memory = ReusableMemory()  # the gradient's memory must count as newly allocated
     with peak_memory(device) as peak:
         case.forward(leaf, labels).backward()
         gradient = touched_rows(case.weight.grad)
@@ -214,7 +214,8 @@ def compare_with_published(checkout: Path, device: torch.device) -> Iterator[str
             results.append((loss.detach(), leaf.grad * factor, weight.grad * factor))
         found = [((a - b).abs().max() / a.abs().max()).item() for a, b in zip(*results, strict=True)]
         parts = zip(("loss", "embeddings' gradient", "centers' gradient"), found, strict=True)
-        yield f"beside the published head at rate 1.0, {name}: " + ", ".join(f"{p} {value:.1e}" for p, value in parts)
+        differences = ", ".join(f"{p} {value:.1e}" for p, value in parts)
+        yield f"compared with the published head at rate 1.0, {name}: {differences}"
 
 
 def now(device: torch.device) -> float:

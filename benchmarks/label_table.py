@@ -24,7 +24,7 @@ from ovocr.labelgen.options import MAX_CLASSES
 
 IDS = 10  # a key
 CLASSES = 1_000_000
-LOOK_UPS = 20_000
+LOOKUPS = 20_000
 _PIECE = 500_000
 
 
@@ -66,14 +66,14 @@ def load(path: Path) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     resting = int(status["VmRSS"].split()[0]) / 2**20
-    keys = next(pieces(table.count_keys([])[0]))[0].to_pylist()[:LOOK_UPS]
+    keys = next(pieces(table.count_keys([])[0]))[0].to_pylist()[:LOOKUPS]
     before = time.process_time()
     found = sum(len(table.ids(key)) for key in keys)
     each = (time.process_time() - before) / len(keys) * 1e6
     assert found > 9 * len(keys)
     print(
         f"{path.name}: read in {seconds:.1f} s ({busy:.1f} s of processor time), peak {peak:.2f} GiB, "
-        f"then {resting:.2f} GiB; {each:.0f} us a look-up"
+        f"then {resting:.2f} GiB; {each:.0f} us per lookup"
     )
 
 

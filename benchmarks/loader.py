@@ -3,7 +3,7 @@
     python benchmarks/loader.py DATA_SET --dali-python .venv-dali/bin/python --mxnet-python .venv-mxnet/bin/python
 
 The plain loader is torch's DataLoader over mxnet's MXIndexedRecordIO; OpenCV decodes and letterboxes each image at full
-size. Each side runs in its own process, one at a time and in turn, with the same number of worker processes (DALI:
+size. The loaders alternate, each in its own process, with the same number of worker processes (DALI:
 threads). A round is a fixed number of seconds of batches, without the start of workers.
 
     python benchmarks/loader.py --run RUN      prints the share of time that a training run waited for its data

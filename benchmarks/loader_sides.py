@@ -89,17 +89,17 @@ def plain(settings: dict[str, Any]) -> Iterable[Any]:
             prefixes = sorted(path.with_suffix("") for path in Path(settings["data_set"], "rec").glob("*.rec"))
             self.prefixes = [str(prefix) for prefix in prefixes]
             self.readers: dict[int, Any] = {}
-            self.places = [
+            self.entries = [
                 (number, int(line.split()[0]))
                 for number, prefix in enumerate(prefixes)
                 for line in prefix.with_suffix(".idx").read_text().splitlines()
             ]
 
         def __len__(self) -> int:
-            return len(self.places)
+            return len(self.entries)
 
         def __getitem__(self, index: int) -> tuple[Any, Any]:
-            number, key = self.places[index]
+            number, key = self.entries[index]
             if number not in self.readers:
                 prefix = self.prefixes[number]
                 self.readers[number] = mxnet.recordio.MXIndexedRecordIO(prefix + ".idx", prefix + ".rec", "r")

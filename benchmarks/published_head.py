@@ -1,6 +1,6 @@
 """The published multi-label Partial FC, loaded from the user's checkout of OneVision-Encoder.
 
-This repository contains none of its code. Its source uses the device "cuda" throughout; for another device, the name is
+This repository does not contain its code. Its source uses the device "cuda" throughout; for another device, the name is
 replaced in memory before the module runs. Without CUDA its autocast is off, so it computes in float32.
 """
 
@@ -45,7 +45,7 @@ class PublishedHead:
         return self.head.weight
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """Returns its loss. It modifies its labels, so it gets a copy."""
+        """Returns the published head's loss. The head modifies its labels, so it gets a copy."""
         return self.head(embeddings, labels.clone(), labels.shape[1])
 
     def step(self) -> None:
@@ -57,10 +57,10 @@ class PublishedHead:
 
 
 def load(checkout: Path, device: torch.device) -> types.ModuleType:
-    """Returns the module of the checkout. Raises SystemExit with one line if it is missing."""
+    """Returns the checkout's module. Raises SystemExit with one line if it is missing."""
     path = checkout / MODULE
     if not path.is_file():
-        raise SystemExit(f"--reference {checkout}: there is no {MODULE} in it")
+        raise SystemExit(f"--reference {checkout}: it does not contain {MODULE}")
     source = path.read_text()
     if device.type != "cuda":
         source = source.replace('"cuda"', f'"{device}"')

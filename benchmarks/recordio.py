@@ -3,8 +3,8 @@
     python benchmarks/recordio.py --mxnet-python .venv-mxnet/bin/python
 
 Each side runs in its own process and executes commands of this script, so both see the same machine at nearly the same
-time. Both read the same file from the page cache, in a new random order each round, and take labels and image from
-every record. Both write the same records, and the two files are compared byte for byte.
+time. Both read the same file from the page cache, in a new random order each round, and read labels and image of every
+record. Both write the same records, and the two files are compared byte for byte.
 """
 
 import argparse

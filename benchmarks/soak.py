@@ -40,7 +40,7 @@ WORDS = """
 
 @dataclass(frozen=True)
 class Sample:
-    """seconds: since the start of the run. Bytes of memory: of the parent, of all workers, of the largest worker."""
+    """A measurement. seconds: time since the start. parent, workers, largest_worker: resident memory, in bytes."""
 
     seconds: float
     images: int
@@ -145,7 +145,7 @@ def plot(samples: list[Sample], path: Path) -> None:
 def run(options: argparse.Namespace) -> tuple[list[Sample], dict[str, Any]]:
     out, totals = options.folder / "labels", options.folder / "totals.json"
     if out.exists():
-        sys.exit(f"{out}: is there already, and a run that goes on measures nothing; remove it")
+        sys.exit(f"{out}: already exists, and resuming a run measures nothing; remove it")
     sources = sorted(str(path) for path in (options.folder / "images").iterdir())
     command = [sys.executable, "-m", "ovocr", "build-labels", *sources, "--out", str(out), "--json", str(totals)]
     for option in ("workers", "worker_images", "worker_memory"):

@@ -94,7 +94,7 @@ def make(data: Path, tokens: int, distinct: int, part_share: float) -> tuple[Pat
 
 
 def _describe(data_set: LabelledDataSet) -> None:
-    """Write a manifest: reading the text needs one."""
+    """Writes a manifest, which is needed to read the text."""
     words = WordsEntry(size=1, sha256="", segmentation={})
     manifest = Manifest(
         policy=TagPolicy(tags=1, seed=0), shard_size=1, max_pixels=1, words=words, engine={}, versions={}, shards=()
@@ -103,7 +103,7 @@ def _describe(data_set: LabelledDataSet) -> None:
 
 
 def count_plainly(root: Path) -> None:
-    """Counts words in the obvious way: one Counter."""
+    """Counts words with one Counter."""
     start = time.monotonic()
     counter: Counter[str] = Counter()
     for shard in find_shards([root]):
@@ -115,8 +115,9 @@ def count_plainly(root: Path) -> None:
 
 @dataclass
 class Watch:
-    """seconds: of the command; busy: of processor time; counting: until the merge began.
+    """Measurements of a command.
 
+    seconds: wall time. busy: processor time, in seconds. counting: seconds until the merge began.
     peak: resident bytes of all processes together.
     """
 
@@ -152,14 +153,14 @@ def run(out: Path, *arguments: object) -> Watch:
     watch = Watch(0.0, 0.0, 0.0, 0, "")
     done = threading.Event()
 
-    def look() -> None:
+    def sample() -> None:
         merging = out.with_name(out.name + ".building") / "merged" / "words.duckdb"
         while not done.wait(0.1):
             watch.peak = max(watch.peak, sum(map(resident, tree(process.pid))))
             if not watch.counting and merging.exists():
                 watch.counting = time.monotonic() - start
 
-    thread = threading.Thread(target=look)
+    thread = threading.Thread(target=sample)
     thread.start()
     before = busy_children()
     watch.output, _ = process.communicate()

@@ -38,13 +38,13 @@ PRIOR_SIZE = 10
 
 
 def load_pages() -> list[dict[str, Any]]:
-    """Returns the pages in shard order: one of each layout in turn, each with its number among its kind."""
+    """Returns the pages in shard order, cycling through the layouts, each with its number within its layout."""
     seen: Counter[str] = Counter()
     pages = tomllib.loads(PAGES_FILE.read_text(encoding="utf-8"))["page"]
     for page in pages:
         page["occurrence"] = seen[page["layout"]]
         seen[page["layout"]] += 1
-    return sorted(pages, key=lambda page: page["occurrence"])  # stable sort: keeps the file's order within a turn
+    return sorted(pages, key=lambda page: page["occurrence"])  # stable sort: keeps the file's order within a cycle
 
 
 def encode(number: int, image: Image.Image) -> tuple[str, bytes]:

@@ -36,7 +36,7 @@ ANGLES = (2.4, -1.8, 3.2, -2.9, 1.4)
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """A drawing function and the values that its pages use in turn: sizes in pixels, fonts, backgrounds, colours."""
+    """A drawing function and the values that its pages use cyclically: sizes in pixels, fonts, backgrounds, colours."""
 
     draw: Callable[[Sheet, Page], None]
     sizes: tuple[tuple[int, int], ...]
@@ -193,7 +193,7 @@ def draw_page(number: int, page: Page) -> tuple[Image.Image, list[str]]:
         palette=layout.palettes[(turn + len(page["layout"])) % len(layout.palettes)],
         title_font=layout.title_fonts[turn % len(layout.title_fonts)],
         body_font=layout.body_fonts[turn % len(layout.body_fonts)],
-        # English and Chinese pages alternate: every second turn the next Chinese font.
+        # English and Chinese pages alternate: every second page gets the next Chinese font.
         chinese_font=layout.chinese_fonts[turn // 2 % len(layout.chinese_fonts)],
         ground=layout.grounds[turn % len(layout.grounds)],
     )

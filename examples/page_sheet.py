@@ -21,7 +21,7 @@ FONT_FOLDERS = (
 
 
 class MissingFontError(Exception):
-    """A font file is in none of the font folders."""
+    """A font file is missing from the font folders."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +149,8 @@ class Sheet:
         width: float | None = None,
         heading: bool = False,
     ) -> None:
-        """Writes one line, centred on the height ``at[1]``; ``align`` (l, m or r): the part of it at ``at[0]``.
+        """Writes one line, centred on the height ``at[1]``, with its left end, middle or right end at ``at[0]``
+        (``align``: l, m or r).
 
         Raises ValueError if it does not fit into ``width`` (the whole sheet if None).
         """

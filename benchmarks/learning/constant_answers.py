@@ -14,10 +14,10 @@ from ovocr.trainer.evaluation.recall import most_frequent_tags
 
 
 def constant_recall(folder: Path, name: str, ks: Sequence[int]) -> dict[str, dict[str, float]]:
-    """Returns recall@k on the blocks of ``name`` of always answering the k tags that most blocks have
+    """Returns recall@k on the blocks of ``name`` for two constant answers: the k most frequent tags of
 
-    - "of the trained receipts": of the real receipts that encoders are trained on,
-    - "of the evaluated blocks": of the evaluated blocks themselves, which no encoder can know.
+    - "of the trained receipts": the real receipts that encoders are trained on,
+    - "of the evaluated blocks": the blocks of ``name`` themselves, which an encoder cannot know.
     """
     evaluated = _tags(folder / "blocks" / name)
     return {

@@ -1,4 +1,4 @@
-"""Does an encoder learn to read? Trains a small one on rendered pages and labelled receipts and evaluates it on others.
+"""Trains a small encoder on rendered pages and labelled receipts, and evaluates whether it reads held-out ones.
 
     python benchmarks/learning/experiment.py RECEIPTS FOLDER [--samples N] [--seeds N] [--shards N]
 
@@ -9,7 +9,7 @@ centers, runs that take as long as the fastest one, one with all words of the le
 with and without normalised embeddings. `ovocr eval` evaluates each checkpoint. The results are FOLDER/learning.json,
 learning.svg (recall by samples) and learning.md (the tables).
 
-A stopped command resumes with the run that it was at.
+If the command is stopped, the same command resumes with the unfinished run.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from learning_report import plot, tables
 
 CONFIG = Path(__file__).with_name("learning.toml")
 BATCH = 32
-LOOKS = 6  # number of checkpoints of a run that are evaluated
+EVALUATIONS = 6  # number of checkpoints of a run that are evaluated
 KS = (1, 5, 10)
 SAMPLINGS = {
     "shared": ['heads.ocr.sampling="shared"', "heads.ocr.sample_rate=0.1"],
@@ -38,7 +38,7 @@ SAMPLINGS = {
 
 
 @dataclass
-class Look:
+class EvaluatedCheckpoint:
     """A checkpoint: samples and seconds of training so far, and the results of `ovocr eval` on each data set."""
 
     samples: int
@@ -58,7 +58,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     data = make_data(folder, options.receipts, options.shards)
     steps = options.samples // BATCH
-    runs: dict[str, list[list[Look]]] = defaultdict(list)  # looks, by name and seed
+    runs: dict[str, list[list[EvaluatedCheckpoint]]] = defaultdict(list)  # checkpoints, by name and seed
     for seed in range(options.seeds):
         frozen = [*SAMPLINGS["shared"], "run.freeze_backbone=true"]
         runs["untrained"].append(run(folder, "untrained", seed, steps, frozen))
@@ -77,7 +77,9 @@ def main() -> None:
         "data": data,
         "samples": options.samples,
         "constant answers": {name: constant_recall(folder, name, KS) for name in HELD_OUT},
-        "runs": {name: [[asdict(look) for look in looks] for looks in seeds] for name, seeds in runs.items()},
+        "runs": {
+            name: [[asdict(each) for each in checkpoints] for checkpoints in seeds] for name, seeds in runs.items()
+        },
     }
     (folder / "learning.json").write_text(json.dumps(result, indent=1) + "\n")
     plot(result, folder / "learning.svg")
@@ -85,18 +87,20 @@ def main() -> None:
     print(tables(result))
 
 
-def run(folder: Path, name: str, seed: int, steps: int, settings: list[str], blocks: str = "blocks") -> list[Look]:
-    """Trains or resumes, and evaluates the checkpoints; deletes all but the newest after evaluation."""
+def run(
+    folder: Path, name: str, seed: int, steps: int, settings: list[str], blocks: str = "blocks"
+) -> list[EvaluatedCheckpoint]:
+    """Trains or resumes, and evaluates the checkpoints; deletes all except the newest after evaluation."""
     output = folder / "runs" / f"{name}-{seed}"
     kept = output.with_suffix(".json")
     if kept.exists():
-        return [Look(**look) for look in json.loads(kept.read_text())]
+        return [EvaluatedCheckpoint(**fields) for fields in json.loads(kept.read_text())]
     data = [str(folder / blocks / name) for name in TRAINED_ON]
     every = [
         f"run.output={output}",
         f"run.seed={seed}",
         f"run.steps={steps}",
-        f"run.checkpoint_every={-(-steps // LOOKS)}",
+        f"run.checkpoint_every={-(-steps // EVALUATIONS)}",
         f"heads.ocr.global_batch={BATCH}",
         f"heads.ocr.data={json.dumps(data)}",
     ]
@@ -106,19 +110,19 @@ def run(folder: Path, name: str, seed: int, steps: int, settings: list[str], blo
     subprocess.run(command, check=True)
     lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
     checkpoints = sorted((output / "checkpoints").iterdir())
-    looks = []
+    evaluated = []
     for checkpoint in checkpoints:
         step = int(checkpoint.name)
         seconds = sum(BATCH / line["images_per_s"] for line in lines[:step])
-        found = {data: look(output, folder / blocks / data, step) for data in HELD_OUT}
-        looks.append(Look(step * BATCH, round(seconds, 1), found))
-    kept.write_text(json.dumps([asdict(look) for look in looks]))
+        found = {data: evaluate(output, folder / blocks / data, step) for data in HELD_OUT}
+        evaluated.append(EvaluatedCheckpoint(step * BATCH, round(seconds, 1), found))
+    kept.write_text(json.dumps([asdict(each) for each in evaluated]))
     for checkpoint in checkpoints[:-1]:
         shutil.rmtree(checkpoint)
-    return looks
+    return evaluated
 
 
-def look(output: Path, data: Path, step: int) -> dict[str, Any]:
+def evaluate(output: Path, data: Path, step: int) -> dict[str, Any]:
     """Returns the results of `ovocr eval` for a checkpoint on held-out blocks."""
     command = [sys.executable, "-m", "ovocr", "eval", str(output), "--data", str(data), "--step", str(step)]
     command += ["--json", "-"]

@@ -30,7 +30,7 @@ from ovocr.vocab import Vocabulary, segment_lines
 PAGES_IN_SHARD = 250
 LONGEST_PHRASE = 24  # characters
 LEAST_COUNT = 4  # minimum count in the training data of a word of the vocabulary
-TURNS = 6  # number of blocks with the same training line
+BLOCKS_PER_LINE = 6  # number of blocks with the same training line
 TRAINED_ON, HELD_OUT = ("pages", "receipts"), ("held-out-receipts", "held-out-pages")
 
 
@@ -56,7 +56,7 @@ def make_data(folder: Path, receipts: Path, shards: int) -> dict[str, Any]:
         "held-out-pages": [str(tars[-1].relative_to(folder))],
         **{half: [f"receipts/{half}"] for half in halves},
     }
-    told: dict[str, Any] = {
+    report: dict[str, Any] = {
         "split": halves,
         "phrases of the pages": len(text.phrases),
         "words of the pages": len(text.words),
@@ -68,19 +68,19 @@ def make_data(folder: Path, receipts: Path, shards: int) -> dict[str, Any]:
         every = [f"labels/{name}" for name in TRAINED_ON]
         ovocr(folder, "vocab", "build", *every, "--min-count", str(LEAST_COUNT), "--out", words.name)
     read, lexicon = Vocabulary.load(words), Vocabulary.load("lexicon")
-    told["vocabulary"] = len(read)
-    told["words that the lexicon has"] = sum(read.word(number) in lexicon for number in range(len(read)))
+    report["vocabulary"] = len(read)
+    report["words that the lexicon has"] = sum(read.word(number) in lexicon for number in range(len(read)))
     for blocks, classes in (("blocks", read), ("lexicon-blocks", lexicon)):
         for name in inputs:
             counts = folder / blocks / f"{name}.json"
             if not counts.exists():
-                turns = TURNS if name in TRAINED_ON else 0
+                shuffled = BLOCKS_PER_LINE if name in TRAINED_ON else 0
                 cut = cut_blocks(
-                    folder / "labels" / name, counts.with_suffix(""), read, classes=classes, shuffled=turns
+                    folder / "labels" / name, counts.with_suffix(""), read, classes=classes, shuffled=shuffled
                 )
                 counts.write_text(json.dumps(cut) + "\n")
-            told[f"{blocks}/{name}"] = json.loads(counts.read_text())
-    return told
+            report[f"{blocks}/{name}"] = json.loads(counts.read_text())
+    return report
 
 
 def ovocr(folder: Path, *arguments: str) -> None:

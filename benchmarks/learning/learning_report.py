@@ -49,8 +49,8 @@ def _draw(panel: Axes, result: dict[str, Any], data: str, measure: str) -> None:
         panel.axhline(values[measure], color=CONSTANTS[name], linestyle=":", label=f"constant: most frequent {name}")
     for name, seeds in result["runs"].items():
         kind, _, rest = name.partition(",")
-        samples = [look["samples"] for look in seeds[0]]
-        found = [[look["found"][data][measure] for look in looks] for looks in seeds]
+        samples = [checkpoint["samples"] for checkpoint in seeds[0]]
+        found = [[checkpoint["found"][data][measure] for checkpoint in checkpoints] for checkpoints in seeds]
         each = list(zip(*found, strict=True))
         mean = [sum(values) / len(values) for values in each]
         style = "--" if rest else "-"

@@ -1,8 +1,8 @@
-"""Cuts labelled images into blocks of four readable lines: makes a data set from another one.
+"""Cuts labelled images into blocks of four readable lines: makes a new data set.
 
 A block shows four lines, each straightened to the same height, one below the other, on the background colour of a
-letterbox. The paper of a line gets that colour too, and its ink equal darkness, so blocks differ only in their text.
-Their tags are the words of these lines that are in the vocabulary, as OCR read them.
+letterbox. The paper of each line gets the same colour, and the ink the same darkness, so blocks differ only in their
+text. Their tags are the words of these lines that are in the vocabulary, as OCR read them.
 
 The task is meant to be easy: lines that are too long for a block or have more than MOST_WORDS words are left out, and
 so are most lines without a word (prices, dates), which would take up half of the space.
@@ -58,9 +58,9 @@ class Line(NamedTuple):
 def cut_blocks(labels: Path, out: Path, words: Vocabulary, *, classes: Vocabulary, shuffled: int = 0) -> Counter[str]:
     """Writes the blocks of the data set ``labels`` as the data set ``out``, with tags in the vocabulary ``words``.
 
-    classes: numbers the tags; words that it lacks are not tags. Images do not depend on it.
+    classes: vocabulary that numbers the tags; words that it does not contain are not tags. Images do not depend on it.
     shuffled: 0 for consecutive lines of an image, each in one block; else the number of blocks with each line, every
-    time with other lines of its shard, so that only the word's appearance is common to them.
+        time with other lines of its shard, so the blocks of a word share only its appearance.
 
     Blocks without any word are left out. Returns the numbers of images, lines, lines left out (by reason) and blocks.
     """
@@ -109,20 +109,20 @@ def _shuffled(lines: Iterator[list[Line]], times: int) -> Iterator[list[Line]]:
 def _compose(block: list[Line]) -> NDArray[np.uint8]:
     """Returns lines one below the other on the background colour, uint8 [LONGEST, LONGEST, 3]."""
     pixels = np.full((LONGEST, LONGEST, 3), GROUND_RGB, np.uint8)
-    for place, line in enumerate(block):
-        pixels[place * PITCH : (place + 1) * PITCH] = line.pixels
+    for index, line in enumerate(block):
+        pixels[index * PITCH : (index + 1) * PITCH] = line.pixels
     return pixels
 
 
 def _lines_of_images(
     data_set: LabelledDataSet, shard: int, vocabulary: Vocabulary, counts: Counter[str]
 ) -> Iterator[list[Line]]:
-    """Yields the lines of each image of a shard that fit, in the order in which OCR read them."""
+    """Yields the usable lines of each image of a shard, in the order in which OCR read them."""
     read = {row["key"]: row["lines"] for row in pq.read_table(data_set.ocr_path(shard)).to_pylist()}
     records = pq.read_table(data_set.records_path(shard), columns=["key", "record_id"]).to_pylist()
     keys = {row["record_id"]: row["key"] for row in records if row["record_id"] is not None}
     for record in RecordReader(data_set.rec_prefix(shard)):
-        counts["pictures"] += 1
+        counts["images"] += 1
         yield list(_lines(decode(record.image), read[keys[record.id]], vocabulary, counts))
 
 
@@ -161,7 +161,7 @@ def _lines(
 
 
 def _even_contrast(line: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Returns a line in grey, uint8 [H, W, 3], its paper in the background colour and its ink _DARKNESS below."""
+    """Returns a line in grey, uint8 [H, W, 3]: paper in the background colour, ink darker by _DARKNESS."""
     grey = line.mean(axis=2, dtype=np.float32)
     paper, ink = np.percentile(grey, (_PAPER_PERCENTILE, _INK_PERCENTILE))
     darker = (grey - paper) * (_DARKNESS / max(paper - ink, _FAINTEST))

@@ -1,7 +1,7 @@
 """Rendered pages of receipt-like text for the learning experiment; the same phrases and number give the same page.
 
 The fonts are those inside Matplotlib, OpenCV and Pillow, so no font needs to be installed. Every line of a page has its
-own typeface, width and size, some with a fixed pitch or in coarse dots like receipt printers. Then the page is tilted,
+own typeface, width and size, some monospaced or dot-matrix, as receipt printers produce. Then the page is tilted,
 unevenly lit, blurred and given noise.
 """
 
@@ -37,11 +37,11 @@ class Phrases:
 
     @classmethod
     def of(cls, phrases: Sequence[str], weights: Mapping[str, float]) -> "Phrases":
-        """weights: of each word, above 0; they need not sum to 1."""
+        """Creates phrases and words. weights: weight of each word, above 0, with any sum."""
         return cls(phrases, list(weights), list(accumulate(weights.values())))
 
     def draw_phrase(self, dice: random.Random) -> str:
-        """Returns one phrase with other digits."""
+        """Returns a random phrase with random digits."""
         return re.sub("[0-9]", lambda _: str(dice.randrange(10)), dice.choice(self.phrases))
 
     def draw_words(self, dice: random.Random, count: int) -> list[str]:
@@ -61,9 +61,9 @@ def render_page(number: int, text: Phrases) -> Image.Image:
     while top + 2 * size < height:
         line_size = size * dice.choice((1, 1, 1, 1, 1.3))
         taken = margin  # columns of this line that already have text
-        for shown, place in _make_line(dice, text, letter_case):
+        for shown, position in _make_line(dice, text, letter_case):
             mask = _scaled(pen(shown), line_size, stretch)
-            left = margin + round(place * (width - 2 * margin - mask.shape[1]))
+            left = margin + round(position * (width - 2 * margin - mask.shape[1]))
             if left >= taken:  # text that does not fit is left out
                 _put(ink, mask, left, round(top))
                 taken = left + mask.shape[1] + round(line_size / 2)
@@ -84,7 +84,7 @@ def _make_line(dice: random.Random, text: Phrases, letter_case: Callable[[str], 
 
 
 def _choose_pen(dice: random.Random) -> Pen:
-    """Returns a typeface, with its own or a fixed pitch, smooth or in dots."""
+    """Returns a typeface, proportional or monospaced, smooth or dot-matrix."""
     kind = dice.choice(("truetype", "truetype", "pillow", "outlines", "strokes"))
     if kind == "truetype":
         face = Path(matplotlib.get_data_path(), "fonts", "ttf", f"{dice.choice(_TRUETYPE)}.ttf")
@@ -97,8 +97,8 @@ def _choose_pen(dice: random.Random) -> Pen:
     else:
         pen = partial(_with_strokes, hershey=dice.choice(_HERSHEY), thickness=dice.randint(2, 5))
     if dice.random() < 0.5:
-        pen = partial(_on_fixed_pitch, pen=pen, pitch=dice.uniform(0.58, 0.72))
-    return partial(_in_dots, pen=pen, dots=dice.randint(20, 32)) if dice.random() < 0.35 else pen
+        pen = partial(_monospaced, pen=pen, pitch=dice.uniform(0.58, 0.72))
+    return partial(_dot_matrix, pen=pen, dots=dice.randint(20, 32)) if dice.random() < 0.35 else pen
 
 
 def _canvas(letters: int) -> Mask:
@@ -123,22 +123,22 @@ def _with_strokes(text: str, hershey: int, thickness: int) -> Mask:
     return _trimmed(canvas)
 
 
-def _on_fixed_pitch(text: str, pen: Pen, pitch: float) -> Mask:
+def _monospaced(text: str, pen: Pen, pitch: float) -> Mask:
     """Draws each letter in its own cell; letters that are too wide are narrowed."""
     cell = round(pitch * _DRAWN_SIZE)
     row = np.zeros((2 * _DRAWN_SIZE, cell * len(text)), np.uint8)
-    for place, letter in enumerate(text):
+    for index, letter in enumerate(text):
         if letter == " ":
             continue
         mask = pen(letter)
         if mask.shape[1] > cell - 2:
             mask = cv2.resize(mask, (cell - 2, mask.shape[0]), interpolation=cv2.INTER_AREA)
-        left = place * cell + (cell - mask.shape[1]) // 2
+        left = index * cell + (cell - mask.shape[1]) // 2
         row[:, left : left + mask.shape[1]] = mask
     return row
 
 
-def _in_dots(text: str, pen: Pen, dots: int) -> Mask:
+def _dot_matrix(text: str, pen: Pen, dots: int) -> Mask:
     """Draws full or empty dots, with a fixed number per letter height."""
     smooth = pen(text)
     scale = dots / _DRAWN_SIZE
@@ -163,8 +163,8 @@ def _put(ink: Mask, mask: Mask, left: int, top: int) -> None:
     """Adds the letters of a mask, whose upper third is empty."""
     top -= mask.shape[0] // 6
     first, last = max(0, -top), min(mask.shape[0], ink.shape[0] - top)
-    place = ink[top + first : top + last, left : left + mask.shape[1]]
-    np.maximum(place, mask[first:last, : place.shape[1]], out=place)
+    target = ink[top + first : top + last, left : left + mask.shape[1]]
+    np.maximum(target, mask[first:last, : target.shape[1]], out=target)
 
 
 def _photograph(ink: Mask, dice: random.Random, noise: np.random.Generator) -> Image.Image:

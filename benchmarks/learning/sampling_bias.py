@@ -3,10 +3,10 @@
     python benchmarks/learning/sampling_bias.py FOLDER
 
 A word that is a tag of any image of the batch is in every softmax of the step, any other word only if it is drawn. So
-the logits of frequent words are pushed down more often than those of rare words, and a sampled softmax learns, up to a
-constant, ln P(word | image) - ln P(word is in the softmax) (Bengio and Senecal, 2008). FOLDER is the folder of
-experiment.py. The printed table has the recall of the plain cosines, and with that logarithm added:
-scale * cosine + ln(q + (1 - q) * rate), q = 1 - (1 - p)^batch, p = share of the training samples with the word.
+the logits of frequent words are pushed down more often than the logits of rare words, and a sampled softmax learns, up
+to a constant, ln P(word | image) - ln P(word is in the softmax) (Bengio and Senecal, 2008). FOLDER is the folder of
+experiment.py. The printed table has the recall of the plain cosines, and with that logarithm added: scale * cosine +
+ln(q + (1 - q) * rate), q = 1 - (1 - p)^batch, p = share of the training samples with the word.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from ovocr.trainer.data.head_data import open_samples
 from ovocr.trainer.data.samples import Samples
 from ovocr.trainer.training.model import TrainedRun
 
-_AT_ONCE = 64  # images per forward pass of the backbone
+_BATCH = 64  # images per forward pass of the backbone
 
 
 @torch.no_grad()
@@ -76,8 +76,8 @@ def _cosines(trained: TrainedRun, samples: Samples) -> tuple[NDArray[np.float32]
     """Returns the cosines of every image to every class center [N, C], and its distinct tags."""
     embeddings: list[Tensor] = []
     tags = []
-    for first in range(0, len(samples), _AT_ONCE):
-        loaded = [samples.load(number) for number in range(first, min(first + _AT_ONCE, len(samples)))]
+    for first in range(0, len(samples), _BATCH):
+        loaded = [samples.load(number) for number in range(first, min(first + _BATCH, len(samples)))]
         embeddings.append(trained.embed("ocr", torch.from_numpy(np.stack([sample.pixels for sample in loaded]))))
         tags += [np.unique(sample.labels) for sample in loaded]
     units_ND = normalize(torch.cat(embeddings).float(), dim=1)

@@ -99,7 +99,7 @@ def write_data_set(
 
 @pytest.fixture
 def make_data_set(tmp_path: Path) -> Callable[..., Path]:
-    """make_data_set("name", [3, 2]) writes a data set of two shards below tmp_path: see write_data_set."""
+    """Returns write_data_set below tmp_path, as in make_data_set("name", [3, 2]) for a data set of two shards."""
     return lambda name, shard_sizes, **options: write_data_set(tmp_path / name, shard_sizes, **options)
 
 
@@ -126,10 +126,10 @@ def write_video(
 
     Args:
         size: width and height.
-        key_every: most frames from one key frame to the next.
+        key_every: maximum distance of key frames, in frames.
         times_ms: presentation time of each frame, instead of ``frames`` at ``fps``.
-        options: options of the encoder.
-        paint: makes the frame of a number and a size.
+        options: the encoder's options.
+        paint: function that returns the frame for a number and a size.
     """
     av = pytest.importorskip("av", reason="PyAV is not installed")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -151,7 +151,7 @@ def write_video(
 
 @pytest.fixture
 def make_video(tmp_path: Path) -> Callable[..., Path]:
-    """make_video("clips/a.mp4", frames=64, size=(64, 48), fps=25) writes a video below tmp_path: see write_video."""
+    """Returns write_video below tmp_path, as in make_video("clips/a.mp4", frames=64, size=(64, 48), fps=25)."""
     return lambda name, **options: write_video(tmp_path / name, **options)
 
 
@@ -260,5 +260,5 @@ class Runs:
 
 @pytest.fixture
 def runs() -> type[Runs]:
-    """Starts training runs and compares their metrics."""
+    """Returns an object that starts training runs and compares their metrics."""
     return Runs

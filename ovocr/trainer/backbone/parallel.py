@@ -1,6 +1,6 @@
 """The backbone on several ranks: replicated (DDP), or with its parameters split over the ranks (FSDP2).
 
-Gradients are summed over the ranks, not averaged, because the heads' gradients are already those of the global batch's
+Gradients are summed over the ranks, not averaged, because the heads already compute the gradients of the global batch's
 mean. Only the last backward pass of a step communicates.
 """
 
@@ -18,7 +18,7 @@ from ovocr.trainer.ranks.distributed import Ranks
 
 
 class ParallelBackbone:
-    """The backbone run on all ranks together; ``sharded``: whether this rank holds only a part of each parameter."""
+    """The backbone on all ranks together. ``sharded``: whether this rank stores only a part of each parameter."""
 
     def __init__(self, backbone: Backbone, kind: Literal["ddp", "fsdp2"], ranks: Ranks) -> None:
         self.sharded = kind == "fsdp2" and ranks.world > 1
@@ -37,7 +37,7 @@ class ParallelBackbone:
             self._module = wrapped
 
     def __call__(self, pixels: Tensor, positions: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Returns tokens and pooled, see ``Backbone``."""
+        """Returns tokens and pooled embeddings, see ``Backbone``."""
         tokens, pooled = self._module(pixels, positions)
         return tokens, pooled
 

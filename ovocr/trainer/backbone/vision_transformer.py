@@ -1,7 +1,7 @@
 """The vision transformer: pre-norm, rotary (t, h, w) positions, attention pooling.
 
-Parameter names and config.json keys are those of the released OneVision encoders (Hugging Face layout), so weights can
-be exchanged without conversion.
+Parameters and config.json keys have the same names as in the released OneVision encoders (Hugging Face layout), so
+weights can be exchanged without conversion.
 
 Shape suffixes: B images or videos, T frames, L patches (of all frames), D channels, N heads, E channels of a head.
 """
@@ -26,7 +26,7 @@ from ovocr.trainer.config.sections import BackboneConfig
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
-# Fixed entries of config.json besides the sizes. Other values describe another network.
+# Entries of config.json with fixed values, besides the sizes. Other values describe a different network.
 _FIXED_KEYS: dict[str, Any] = {
     "layer_norm_type": "layer_norm",
     "use_head": True,
@@ -52,7 +52,7 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(config.hidden_size, config.hidden_size)
 
     def forward(self, x_BLD: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """[B, L, D] -> [B, L, D]; cos and sin broadcast to [B, N, L, E]."""
+        """Maps [B, L, D] to [B, L, D]; cos and sin broadcast to [B, N, L, E]."""
         q_BNLE, k_BNLE, v_BNLE = (
             projection(x_BLD).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
             for projection in (self.q_proj, self.k_proj, self.v_proj)
@@ -71,7 +71,7 @@ class MLP(nn.Module):
         self.fc2 = nn.Linear(config.intermediate_size, config.hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[..., D] -> [..., D]."""
+        """Maps [..., D] to [..., D]."""
         return self.fc2(F.gelu(self.fc1(x)))
 
 
@@ -86,7 +86,7 @@ class Layer(nn.Module):
         self.mlp = MLP(config)
 
     def forward(self, x_BLD: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """[B, L, D] -> [B, L, D]."""
+        """Maps [B, L, D] to [B, L, D]."""
         x_BLD = x_BLD + self.self_attn(self.layer_norm1(x_BLD), cos, sin)
         return x_BLD + self.mlp(self.layer_norm2(x_BLD))
 
@@ -100,14 +100,14 @@ class PatchEmbedding(nn.Module):
         self.patch_embedding = nn.Conv2d(3, config.hidden_size, kernel_size=size, stride=size, bias=False)
 
     def forward(self, pixels_BCTHW: Tensor) -> Tensor:
-        """[B, 3, T, H, W] -> [B, L, D], frame by frame, row by row."""
+        """Maps [B, 3, T, H, W] to [B, L, D], frame by frame, row by row."""
         batch, _, frames, _, _ = pixels_BCTHW.shape
         maps = self.patch_embedding(pixels_BCTHW.transpose(1, 2).flatten(0, 1))
         return maps.flatten(2).transpose(1, 2).unflatten(0, (batch, frames)).flatten(1, 2)
 
 
 class Encoder(nn.Module):
-    """The stack of layers; ``recompute``: recompute activations in the backward pass instead of keeping them."""
+    """The stack of layers; ``recompute``: recompute activations in the backward pass instead of storing them."""
 
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ class Encoder(nn.Module):
         self.recompute = False
 
     def forward(self, x_BLD: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """[B, L, D] -> [B, L, D]."""
+        """Maps [B, L, D] to [B, L, D]."""
         for layer in self.layers:
             if self.recompute and torch.is_grad_enabled():
                 x_BLD = checkpoint(layer, x_BLD, cos, sin, use_reentrant=False, preserve_rng_state=False)
@@ -124,7 +124,7 @@ class Encoder(nn.Module):
         return x_BLD
 
     def compile_layers(self) -> None:
-        """Compiles the layers with torch.compile; all have one shape, so this is done once."""
+        """Compiles the layers with torch.compile. All layers have the same shape and share one compilation."""
         for layer in self.layers:
             layer.forward = torch.compile(layer.forward, dynamic=False)
 
@@ -140,7 +140,7 @@ class PoolingHead(nn.Module):
         self.mlp = MLP(config)
 
     def forward(self, tokens_BLD: Tensor) -> Tensor:
-        """[B, L, D] -> [B, D]."""
+        """Maps [B, L, D] to [B, D]."""
         probe_B1D = self.probe.expand(tokens_BLD.shape[0], -1, -1)
         pooled_BD = self.attention(probe_B1D, tokens_BLD, tokens_BLD, need_weights=False)[0][:, 0]
         pooled_BD = pooled_BD.to(self.norm.weight.dtype)  # autocast made it bfloat16; sums and norms stay in float32
@@ -188,7 +188,7 @@ class Backbone(nn.Module):
         positions: int64 [B, L, 3], the (t, h, w) of each patch, L = T * H/p * W/p, frame by frame, row by row. None
             uses the indices of frame, row and column; an image has t = 0.
 
-        Returns tokens [B, L, D], after the last norm, and pooled [B, D]. Raises ValueError for shapes that do not fit.
+        Returns tokens [B, L, D], after the last norm, and pooled [B, D]. Raises ValueError if the shapes do not match.
         """
         if pixels.ndim == 4:
             pixels = pixels.unsqueeze(2)
@@ -224,16 +224,16 @@ class Backbone(nn.Module):
         return backbone
 
     def load_weights(self, folder: str | Path) -> None:
-        """Loads the weights of a folder with config.json and model.safetensors, whatever its image size.
+        """Loads the weights of a folder with config.json and model.safetensors, for any image size.
 
-        Raises OvocrError, before anything changes, if they are those of another network.
+        Raises OvocrError, before it changes anything, if the weights belong to a different network.
         """
         self.load_state_dict(self.read_weights(folder))
 
     def read_weights(self, folder: str | Path) -> dict[str, Tensor]:
-        """Returns the tensors of a folder with config.json and model.safetensors by name, whatever its image size.
+        """Returns the tensors of a folder with config.json and model.safetensors by name, for any image size.
 
-        Raises OvocrError if they are those of another network.
+        Raises OvocrError if the weights belong to a different network.
         """
         check_same_network(read_config(Path(folder)), self.config, Path(folder) / CONFIG_NAME)
         path = Path(folder) / WEIGHTS_NAME
@@ -245,7 +245,7 @@ class Backbone(nn.Module):
             raise OvocrError(f"{path}: cannot be read as safetensors: {error}") from error
         problem = _mismatch(self.state_dict(), tensors)
         if problem:
-            raise OvocrError(f"{path}: does not fit this backbone: {problem}")
+            raise OvocrError(f"{path}: does not match this backbone: {problem}")
         return tensors
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -264,7 +264,7 @@ class Backbone(nn.Module):
 
 
 def check_same_network(theirs: BackboneConfig, ours: BackboneConfig, source: Path) -> None:
-    """Raises OvocrError, naming the file that describes ``theirs``, if weights differ in meaning."""
+    """Raises OvocrError naming ``source``, the file that describes ``theirs``, if weights have different meanings."""
     for key in _SIZE_KEYS:
         their_value, our_value = getattr(theirs, key), getattr(ours, key)
         if their_value != our_value and key not in _FREE_KEYS:
@@ -272,7 +272,7 @@ def check_same_network(theirs: BackboneConfig, ours: BackboneConfig, source: Pat
 
 
 def read_config(folder: Path) -> BackboneConfig:
-    """Returns the sizes in a folder's config.json. Raises OvocrError if it is absent or describes another network."""
+    """Returns the sizes in a folder's config.json. Raises OvocrError if it is missing or of a different network."""
     path = folder / CONFIG_NAME
     try:
         keys = json.loads(path.read_text(encoding="utf-8"))
@@ -292,11 +292,11 @@ def read_config(folder: Path) -> BackboneConfig:
 
 
 def _mismatch(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
-    """Names tensors that are missing, unexpected or of another shape, a few of each; empty if all fit."""
+    """Names tensors that are missing, unexpected or of a different shape, a few of each; empty if all match."""
     problems = {
         "missing": sorted(expected.keys() - found.keys()),
         "unexpected": sorted(found.keys() - expected.keys()),
-        "of another shape": [
+        "of a different shape": [
             f"{name} {list(found[name].shape)} for {list(expected[name].shape)}"
             for name in sorted(expected.keys() & found.keys())
             if found[name].shape != expected[name].shape

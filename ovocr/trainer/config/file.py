@@ -22,16 +22,16 @@ def load_config(path: str | Path, overrides: Iterable[str] = (), *, check_paths:
     """Returns the checked configuration of a run.
 
     path: a TOML file.
-    overrides: ``section.key=value`` each; they replace values of the file. A value is TOML, or else text.
-    check_paths: require the data sets, and the weights to start from, to exist. Evaluation of a finished run on other
-        data does not need them.
+    overrides: settings as ``section.key=value``, which replace values of the file. A value that is not TOML is text.
+    check_paths: whether data sets and initial weights must exist. Evaluating a finished run on other data does not need
+        them.
 
     Raises UsageError: one line with the file (or --set), the key and the allowed values.
     """
     tables = _read_toml(Path(path))
     overridden = [_override(tables, override) for override in overrides]
     for section in RunConfig.model_fields:
-        tables.setdefault(section, {})  # a required key is missing then, not the section
+        tables.setdefault(section, {})  # reports a missing key instead of a missing section
     try:
         config = parse(RunConfig, tables)
         if check_paths:
@@ -56,7 +56,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 def _override(tables: dict[str, Any], override: str) -> str:
-    """Puts one ``section.key=value`` into the parsed tables. Returns the key, or the section if it added one."""
+    """Sets one ``section.key=value`` in the parsed tables. Returns the key, or the section if it created one."""
     key, equals, text = (part.strip() for part in override.partition("="))
     *sections, name = key.split(".")
     if not equals or not sections or not all((*sections, name)):
@@ -84,7 +84,7 @@ def _override_value(text: str) -> Any:
 
 def _check_paths(config: RunConfig) -> None:
     output = config.run.output
-    resumes = (output / RUN_CONFIG).is_file()  # from its own checkpoints
+    resumes = (output / RUN_CONFIG).is_file()  # and uses its own checkpoints
     if output.exists() and not output.is_dir():
         raise SettingError("run.output", f"{output}: is a file; choose a folder")
     if LabelledDataSet(output).manifest_path.exists():

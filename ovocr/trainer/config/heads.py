@@ -82,11 +82,11 @@ class HeadConfig(Settings):
     margin: MarginConfig = Field(default_factory=MarginConfig, description="Margin of the positives")
 
     def unused(self) -> dict[str, str]:
-        """Returns momentum, which needs sgd."""
+        """Returns momentum if the optimizer is not sgd."""
         return {} if self.optimizer == "sgd" else {"momentum": f'needs optimizer = "sgd", not "{self.optimizer}"'}
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
-        """Yields numbers that do not fit each other, and a class map without its run."""
+        """Yields an error for each number that contradicts another, and for a class map without init_from."""
         if self.labels_per_sample > self.labels_stored:
             yield "labels_per_sample", f"{self.labels_per_sample} is more than labels_stored, {self.labels_stored}"
         if self.mixing_weights is not None and len(self.mixing_weights) != len(self.data):
@@ -109,12 +109,12 @@ class RecordHeadConfig(HeadConfig):
     crop_share: float = Field(default=1.0, gt=0, le=1, description="Share of the samples that are cropped")
 
     def unused(self) -> dict[str, str]:
-        """Returns the other settings of crops when images are not cropped."""
+        """Also returns the other crop settings if crop_scale is not set."""
         crops = [] if self.crop_scale else [key for key in type(self).model_fields if key.startswith("crop_")]
         return {**super().unused(), **{key: "needs crop_scale" for key in crops if key != "crop_scale"}}
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
-        """Yields ranges of crops that are upside down, too."""
+        """Also yields an error for each crop range whose larger value comes first."""
         yield from super().conflicts()
         for key, (low, high) in {"crop_scale": self.crop_scale or (0, 1), "crop_ratio": self.crop_ratio}.items():
             if low > high:
@@ -143,14 +143,14 @@ class VideoHeadConfig(HeadConfig):
     kind: Literal["video"] = Field(default="video", description="videos with class ids")
     num_classes: int = Field(ge=1, le=2**24, description="Number of class centers; a list of videos does not state it")
     frames: int = Field(
-        default=8, ge=1, description="Frames of a clip, one drawn from each of as many equal bins of sampled_frames"
+        default=8, ge=1, description="Frames per clip, one drawn from each of this many equal bins of sampled_frames"
     )
     sampled_frames: int = Field(
         default=64, ge=1, description="Virtual frames, spread evenly over a video, from which a clip is drawn"
     )
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
-        """Yields frames that do not divide into equal bins, too."""
+        """Also yields an error if sampled_frames cannot be divided into equal bins."""
         yield from super().conflicts()
         if self.sampled_frames % self.frames:
             yield "sampled_frames", f"{self.sampled_frames} is not divisible by frames, {self.frames}"

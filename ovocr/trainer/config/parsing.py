@@ -1,4 +1,4 @@
-"""Parsed TOML tables to sections; an error is one line that names the key."""
+"""Converts parsed TOML tables to sections; an error is one line that names the key."""
 
 import difflib
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ from ovocr.trainer.config.toml import format_value
 class SettingError(UsageError):
     """A setting that is unknown, missing, of the wrong type or impossible.
 
-    key: its dotted name.
+    key: the setting's dotted name.
     """
 
     def __init__(self, key: str, problem: str) -> None:
@@ -50,12 +50,12 @@ def _explain(cls: type[Settings], details: ErrorDetails) -> SettingError:
         key, value, allowed = f"{key}.kind", value["kind"], f"be one of {context['expected_tags']}"
     else:  # "Input should be ...", "Tuple should have at least 1 item after validation, not 0"
         allowed = details["msg"].split(" should ", 1)[1].split(" after ")[0].replace("valid tuple", "list")
-    allowed = allowed.replace("'", '"')  # allowed texts, as TOML spells them
+    allowed = allowed.replace("'", '"')  # allowed texts, in TOML syntax
     return SettingError(key, f"must {allowed}, not {format_value(value)}")
 
 
 def _locate(cls: type[Settings], location: tuple[int | str, ...]) -> tuple[type[Settings], str, str]:
-    """Returns the section that an error lies in, its dotted key, and the last name of that key."""
+    """Returns the section that contains an error, the error's dotted key, and the last name of that key."""
     section, key, name = cls, "", ""
     for depth, part in enumerate(location):
         if isinstance(part, int):

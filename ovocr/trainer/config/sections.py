@@ -1,4 +1,4 @@
-"""The configuration of a training run: one class per section. Fields hold defaults, bounds and documentation."""
+"""The configuration of a training run: one class per section, with defaults, bounds and documentation."""
 
 import re
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from ovocr.trainer.config.settings import SettingPath, Settings
 HEAD_DIM_MULTIPLE = 32
 # The resolved configuration in the folder of a run.
 RUN_CONFIG = "config.toml"
-# Base, Large and Huge of ViT.
+# ViT-Base, ViT-Large and ViT-Huge.
 PRESETS: dict[str, dict[str, int]] = {
     name: {
         "hidden_size": hidden,
@@ -43,10 +43,12 @@ class LoopConfig(Settings):
         default="auto", description="Device to train on; auto: CUDA if available"
     )
     passes_per_step: int = Field(
-        default=1, ge=1, description="Passes per step, whose gradients are summed; each takes an equal part of a batch"
+        default=1,
+        ge=1,
+        description="Passes per step, whose gradients are summed; each processes an equal part of a batch",
     )
     backbone_parallel: Literal["ddp", "fsdp2"] = Field(
-        default="ddp", description="ddp: each rank holds the whole backbone; fsdp2: its parameters are sharded"
+        default="ddp", description="ddp: each rank stores the whole backbone; fsdp2: its parameters are sharded"
     )
     compile: bool = Field(default=False, description="Compile the backbone's layers with torch.compile")
     freeze_backbone: bool = Field(default=False, description="Train only the class centers, not the backbone")
@@ -60,7 +62,7 @@ class LoopConfig(Settings):
 
 
 class BackboneConfig(Settings):
-    """[backbone]: the vision transformer. The names are those of the released checkpoints' config.json."""
+    """[backbone]: the vision transformer. Keys are named as in config.json of the released checkpoints."""
 
     preset: Literal["base", "large", "huge"] | None = Field(
         default=None, description="base, large or huge: sets the six sizes below; a size that is given takes precedence"
@@ -88,7 +90,7 @@ class BackboneConfig(Settings):
         return {**PRESETS[table["preset"]], **{key: value for key, value in table.items() if key != "preset"}}
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
-        """Yields sizes that are not divisible as they must be."""
+        """Yields an error for each size that is not divisible by another one as required."""
         if self.hidden_size % self.num_attention_heads:
             heads = self.num_attention_heads
             yield "hidden_size", f"{self.hidden_size} is not divisible by num_attention_heads, {heads}"
@@ -151,12 +153,12 @@ class RunConfig(Settings):
     heads: dict[str, AnyHeadConfig]
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
-        """Yields settings of different sections that do not fit each other."""
+        """Yields an error for each setting that contradicts a setting of another section."""
         if not self.heads:
             yield "heads", "at least one section [heads.NAME] is needed"
         for name, head in self.heads.items():
             if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-                yield f"heads.{name}", "a name starts with a lower-case letter, then has lower-case letters, digits, _"
+                yield f"heads.{name}", "a name consists of lower-case letters, digits and _, and starts with a letter"
             problems = [
                 *self._head_conflicts(head),
                 *(self._dali_conflicts(head) if self.loader.kind == "dali" else ()),

@@ -11,16 +11,16 @@ SettingsT = TypeVar("SettingsT", bound="Settings")
 
 
 class Settings(BaseModel):
-    """A section: frozen, without unknown keys, with exact types. Raises ValidationError for an impossible value."""
+    """A section: immutable, without unknown keys, with strict types. Raises ValidationError for an invalid value."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     def conflicts(self) -> Iterable[tuple[str, str]]:
-        """Yields each key whose value does not fit the others, with the problem."""
+        """Yields each key whose value contradicts other settings, with an error message."""
         return ()
 
     def unused(self) -> dict[str, str]:
-        """Returns the keys that have no effect beside the others, each with the reason. They must not be given."""
+        """Returns the keys that have no effect with these settings, each with the reason. Setting one is an error."""
         return {}
 
     @model_validator(mode="after")

@@ -39,7 +39,7 @@ def _rows(section: type[Settings]) -> Iterator[str]:
 
 
 def _head_rows() -> Iterator[str]:
-    """Yields a row for each setting; several for one whose default or description depends on the kind."""
+    """Yields a row for each setting, or several rows if its default or description depends on the kind."""
     meanings = (f"{kind}: {section.model_fields['kind'].description}" for kind, section in HEAD_KINDS.items())
     yield f'| `kind` | | "ocr" | {"; ".join(meanings)} |'
     kinds: dict[tuple[str, str, str | None], list[str]] = {}

@@ -1,4 +1,4 @@
-"""Sections as TOML text, with the documentation of each setting as a comment."""
+"""Converts sections to TOML text, with the documentation of each setting as a comment."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -9,9 +9,9 @@ from ovocr.trainer.config.settings import Settings
 
 
 def dump_config(settings: Settings) -> str:
-    """Returns every setting as TOML, defaults included. ``load_config`` reads it back equal.
+    """Returns every setting as TOML, including defaults. ``load_config`` of this text returns an equal configuration.
 
-    Settings without a value or an effect are left out.
+    Omits settings that have no value or no effect.
     """
     return "\n".join(_lines(settings, "")).lstrip("\n") + "\n"
 
@@ -34,7 +34,7 @@ def _lines(settings: Settings, section: str) -> Iterator[str]:
 
 
 def format_value(value: Any) -> str:
-    """Returns a value as TOML spells it. JSON's escapes are valid in TOML, except that JSON does not escape DEL."""
+    """Returns a value in TOML syntax. JSON's escapes are valid in TOML, except that JSON does not escape DEL."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str | Path):

@@ -24,7 +24,7 @@ class Crop(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class CropPolicy:
-    """How crops are drawn, and how much of a word must remain visible.
+    """Settings of random crops, and the share of a word that must remain visible.
 
     share: share of the samples that are cropped; the others show the whole image.
     scale: smallest and largest share of the image's area.
@@ -41,11 +41,11 @@ class CropPolicy:
 
 
 def draw_crops(width: int, height: int, policy: CropPolicy, position: int) -> Iterator[Crop]:
-    """Yields crops of an image of this size in pixels, a function of (seed, position) on every worker and rank.
+    """Yields crops of an image of this size in pixels, a function of (seed, position) on all workers and ranks.
 
-    As in torchvision's RandomResizedCrop, the area and the logarithm of the ratio are drawn uniformly, then the place.
-    Yields the fitting ones of ten draws, or nothing if the sample is not to be cropped. The first crop is the sample's;
-    the others replace it if it shows no tag.
+    As in torchvision's RandomResizedCrop, the area and the logarithm of the ratio are drawn uniformly, then the
+    position. Of ten draws, yields the crops that are inside the image, or nothing if the sample is shown whole. The
+    first crop is the default; the others replace it if it shows no tag.
     """
     chance, *drawn = _uniform(policy.seed, position, 1 + 4 * _ATTEMPTS).tolist()
     if chance >= policy.share:
@@ -63,8 +63,8 @@ def draw_crops(width: int, height: int, policy: CropPolicy, position: int) -> It
 def visible_shares(boxes: NDArray[np.int16], crop: Crop) -> NDArray[np.float64]:
     """Returns the share of each box's area that the crop shows, from 0 to 1: float64 [M].
 
-    boxes: [M, 8], the corners x1, y1 .. x4, y4 of convex quadrilaterals in pixels. A box without area counts as its
-        center point, which is inside or not.
+    boxes: [M, 8], the corners x1, y1 .. x4, y4 of convex quadrilaterals in pixels. A box without area has share 1 if
+        its center is inside the crop, else 0.
     """
     shares = np.empty(len(boxes))
     corners_M42 = boxes.reshape(-1, 4, 2).astype(np.float32)
@@ -88,7 +88,7 @@ def visible_shares(boxes: NDArray[np.int16], crop: Crop) -> NDArray[np.float64]:
 
 
 def refill(labels: NDArray[np.int64], kept: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Repeats the kept labels in turn to the previous number: int64 [T]. kept: bool [T], True at least once."""
+    """Repeats the kept labels cyclically up to the original number: int64 [T]. kept: bool [T], True at least once."""
     return np.resize(labels[kept], len(labels))
 
 

@@ -1,7 +1,7 @@
-"""Loads the same shards through NVIDIA DALI: decoded by nvJPEG on a GPU, letterboxed alike, in an unknown order.
+"""Loads shards with NVIDIA DALI: nvJPEG decodes on a GPU, images are letterboxed as usual, in an unknown order.
 
-DALI has no access to samples by number. Therefore there are no tag-aware crops and no sample ids, the order depends on
-the number of ranks, and a resumed run draws a new order.
+DALI gives no access to samples by number. Therefore there are no tag-aware crops and no sample ids, the order depends
+on the number of ranks, and a resumed run draws a new order.
 """
 
 import importlib
@@ -42,11 +42,11 @@ def dali_batches(
 ) -> Generator[Batch, None, None]:
     """Yields batches of ``batch`` samples for these passes: pixels on ``device``, sample ids -1.
 
-    rank, world: DALI starts with this part of the records and continues with the next part.
-    threads: decoding threads.
+    rank, world: DALI's shard_id and num_shards; DALI reads this part of the records first, then the next part.
+    threads: number of decoding threads.
     seed: seed of the order, combined with the first pass.
 
-    Raises MissingExtraError without DALI, OvocrError for a record that DALI cannot read or decode: it skips none.
+    Raises MissingExtraError if DALI is not installed, and OvocrError for a record that DALI cannot read or decode.
     """
     try:
         importlib.import_module("nvidia.dali")
@@ -89,7 +89,7 @@ def _batches(
 
 
 def _one_index(samples: RecordSamples, path: Path) -> tuple[list[str], Path]:
-    """Returns the .rec files, and one index of all of them at ``path``: DALI reads several files as one."""
+    """Writes one index of all .rec files to ``path``, because DALI reads them as one; returns both."""
     records, start, number = [], 0, 0
     with path.open("w", encoding="ascii") as file:
         for prefix, reader in zip(samples.prefixes, samples.readers, strict=True):

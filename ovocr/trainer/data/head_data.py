@@ -27,9 +27,9 @@ from ovocr.vocab import Vocabulary
 class HeadData:
     """The training data of a head.
 
-    vocabulary: None if the class ids have none.
-    pass_batch: samples of a pass over all ranks.
-    passes: passes per step.
+    vocabulary: None if the class ids are not words.
+    pass_batch: number of samples per pass, over all ranks.
+    passes: number of passes per step.
     """
 
     name: str
@@ -44,10 +44,10 @@ class HeadData:
     def open(cls, name: str, head: HeadConfig, *, image_size: int, passes: int, seed: int) -> "HeadData":
         """Opens the data that a head's settings name.
 
-        image_size: used if the head's settings give none.
-        passes: passes per step.
+        image_size: default if the head's settings have no image_size.
+        passes: number of passes per step.
 
-        Raises OvocrError, or UsageError naming the setting, if data are missing or do not fit.
+        Raises OvocrError, or UsageError naming the setting, if data are missing or do not match.
         """
         vocabulary = _vocabulary_of(name, head)
         num_classes = _num_classes(name, head, vocabulary)
@@ -93,7 +93,7 @@ class HeadData:
     ) -> Generator[Batch, None, None]:
         share = len(rank_positions(0, self.pass_batch, ranks.rank, ranks.world))
         if self.pass_batch < ranks.world or not isinstance(self.samples, RecordSamples):
-            raise UsageError(f'heads.{self.name}: loader.kind = "dali" needs records, at least one per rank and pass')
+            raise UsageError(f'heads.{self.name}: loader.kind = "dali" needs records, at least one per rank per pass')
         return dali_batches(
             self.samples,
             batch=share,
@@ -106,7 +106,7 @@ class HeadData:
         )
 
     def pass_samples(self, number: int) -> NDArray[np.int64]:
-        """Returns the samples of a whole pass, over all ranks, by its number in the run."""
+        """Returns the sample numbers of a pass over all ranks. number: the pass's number in the run."""
         return self.order.samples_at(np.arange(number * self.pass_batch, (number + 1) * self.pass_batch))
 
 
@@ -139,7 +139,7 @@ def open_samples(
 
 
 def crop_policy(head: HeadConfig, seed: int) -> CropPolicy | None:
-    """Returns how a head's images are cropped; None: they are whole."""
+    """Returns the crop settings of a head, or None if its images are not cropped."""
     if not isinstance(head, RecordHeadConfig) or head.crop_scale is None:
         return None
     return CropPolicy(
@@ -162,7 +162,7 @@ def _vocabulary_of(name: str, head: HeadConfig) -> Vocabulary | None:
 
 
 def _num_classes(name: str, head: HeadConfig, vocabulary: Vocabulary | None) -> int:
-    """Returns the setting, or the number that the data state; larger class ids are detected when data are read."""
+    """Returns num_classes of the settings, or else of the data. Reading a larger class id raises an error."""
     if vocabulary is not None:
         if head.num_classes not in (None, len(vocabulary)):
             words = f"its vocabulary has {len(vocabulary)} words; leave it out"

@@ -30,7 +30,7 @@ _MARKERS_ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 
 
 class DecodeError(OvocrError):
-    """The data are not an image, or not one of a supported kind."""
+    """The data are not an image, or not an image of a supported format."""
 
 
 def load_image(data: bytes, size: int) -> NDArray[np.uint8]:
@@ -55,8 +55,8 @@ def load_crop(data: bytes, crop: Crop, size: int) -> NDArray[np.uint8]:
 def decode(data: bytes, *, at_least: int | None = None) -> NDArray[np.uint8]:
     """Decodes a JPEG, PNG or WebP: uint8 [H, W, 3], RGB. Raises DecodeError.
 
-    at_least: minimum length of the longer side in pixels. A JPEG with 2, 4 or 8 times as many is decoded at that
-        reduced scale, which saves most of the work. None decodes at full scale.
+    at_least: minimum length of the longer side in pixels. A JPEG whose longer side is 2, 4 or 8 times as long is
+        decoded at that reduced scale, which saves most of the work. None decodes at full scale.
     """
     return _decode(data, encoded_size(data), at_least)
 
@@ -67,8 +67,8 @@ def _decode(data: bytes, size: tuple[int, int], at_least: int | None) -> NDArray
         raise DecodeError(f"an image of {width} x {height} pixels; the limit is {MAX_PIXELS}")
     mode = cv2.IMREAD_COLOR
     if at_least is not None and data.startswith(_JPEG_START):
-        fitting = (scale for scale in _REDUCED if max(width, height) >= scale * at_least)
-        mode = _REDUCED.get(next(fitting, 1), mode)
+        scales = (scale for scale in _REDUCED if max(width, height) >= scale * at_least)
+        mode = _REDUCED.get(next(scales, 1), mode)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), mode)
     except cv2.error as error:

@@ -1,4 +1,4 @@
-"""The batches of a rank, pass by pass: independent of the number of worker processes, from any step on."""
+"""Loads the batches of a rank, pass by pass, from any step on, independent of the number of worker processes."""
 
 import re
 import signal
@@ -29,8 +29,8 @@ class Batch(NamedTuple):
 
     pixels: uint8 [b, 3, S, S], or [b, 3, F, S, S] for clips; letterboxed RGB.
     labels: int64 [b, T], the stored tags.
-    sample_ids: int64 [b], the samples' numbers.
-    times: int64 [b, F], the frames' places on the time axis; None for images.
+    sample_ids: int64 [b], the sample numbers.
+    times: int64 [b, F], the frames' positions on the time axis; None for images.
     skipped: name and damage of each damaged sample that was replaced.
     """
 
@@ -44,7 +44,7 @@ class Batch(NamedTuple):
 class PassBatches(Dataset[Batch | OvocrError]):
     """Map-style data set: maps the number of a pass in the run to the rank's batch, or to the error that occurred.
 
-    A damaged sample is replaced by another one, which depends only on its position.
+    A damaged sample is replaced by another sample, which depends only on the position.
     """
 
     def __init__(self, samples: Samples, order: SampleOrder, *, pass_batch: int, rank: int, world: int) -> None:
@@ -53,14 +53,14 @@ class PassBatches(Dataset[Batch | OvocrError]):
         self._shapes = _first_undamaged(samples)
 
     def __getitem__(self, number: int) -> Batch | OvocrError:
-        """Returns the batch of a pass, or the error: raised in a worker it would lose its one-line message."""
+        """Returns the batch of a pass, or the error, which would lose its one-line message if a worker raised it."""
         positions = rank_positions(number, self._pass_batch, self._rank, self._world)
         ids = self._order.samples_at(np.asarray(positions, np.int64))
         try:
             pixels = np.empty((len(ids), *self._shapes.pixels.shape), np.uint8)
         except MemoryError:
             gigabytes = len(ids) * self._shapes.pixels.nbytes / 1e9
-            return OvocrError(f"{len(ids):,} samples per rank and pass take {gigabytes:,.0f} GB; reduce global_batch")
+            return OvocrError(f"{len(ids):,} samples per rank per pass need {gigabytes:,.0f} GB; reduce global_batch")
         labels = np.empty((len(ids), *self._shapes.labels.shape), np.int64)
         times = None if self._shapes.times is None else np.empty((len(ids), *self._shapes.times.shape), np.int64)
         skipped: list[str] = []
@@ -80,7 +80,7 @@ class PassBatches(Dataset[Batch | OvocrError]):
         )
 
     def _load(self, index: int, position: int, skipped: list[str]) -> Sample:
-        """Returns the sample, or the first undamaged one of its replacements. Raises OvocrError."""
+        """Returns the sample, or its first undamaged replacement. Raises OvocrError."""
         for attempt in range(1, _MAX_ATTEMPTS + 1):
             found = load_unless_damaged(self._samples, index, position)
             if isinstance(found, Sample):
@@ -91,12 +91,12 @@ class PassBatches(Dataset[Batch | OvocrError]):
 
 
 def _first_undamaged(samples: Samples) -> Sample:
-    """Returns the first undamaged sample of the first few. Raises OvocrError."""
+    """Returns the first undamaged sample. Raises OvocrError if the first few samples are damaged."""
     for index in range(min(len(samples), _MAX_ATTEMPTS)):
         found = load_unless_damaged(samples, index)
         if isinstance(found, Sample):
             return found
-    raise OvocrError(f"no undamaged sample among the first {index + 1}, the last one: {found}")
+    raise OvocrError(f"the first {index + 1} samples are all damaged, the last one: {found}")
 
 
 class PassLoader:
@@ -110,7 +110,7 @@ class PassLoader:
         return len(self._loader)
 
     def __iter__(self) -> Generator[Batch, None, None]:
-        """Yields the batches; worker processes end with the iteration. Re-raises errors of building a batch."""
+        """Yields the batches, or raises the error of a batch; worker processes end with the iteration."""
         for item in self._loader:
             if isinstance(item, OvocrError):
                 raise item
@@ -131,10 +131,10 @@ def build_loader(
 ) -> PassLoader:
     """Creates the loader of rank ``rank`` of ``world`` for these passes of a run.
 
-    order: the sample at each position.
-    pass_batch: images of a pass over all ranks; pass n has the positions [n * pass_batch, (n + 1) * pass_batch).
-    workers: processes that each build whole batches; 0 uses this process.
-    prefetch: batches that each worker builds ahead.
+    order: the sample number at each position.
+    pass_batch: images per pass, over all ranks; pass n has the positions [n * pass_batch, (n + 1) * pass_batch).
+    workers: number of processes, each of which builds whole batches; 0 uses this process.
+    prefetch: number of batches that each worker builds in advance.
     pin_memory: returns page-locked tensors, for non-blocking copies to a GPU.
 
     Iterating raises OvocrError naming the record if a sample cannot be read; a damaged sample is skipped.
@@ -174,6 +174,6 @@ def worker_deaths_as_ovocr_errors() -> Iterator[None]:
             raise
         pids, how = found.groups()
         how = how.splitlines()[0].rstrip(". ")
-        raise OvocrError(f"loader worker, process {pids}: {how}; was there enough memory?") from None
+        raise OvocrError(f"loader worker, process {pids}: {how}; a possible cause is a lack of memory") from None
     except (ConnectionError, EOFError):  # the worker died while sending a batch
-        raise OvocrError("a loader worker died while sending a batch; was there enough memory?") from None
+        raise OvocrError("a loader worker died while sending a batch; a possible cause is a lack of memory") from None

@@ -1,8 +1,8 @@
 """The order of a run's samples over one or several data sets.
 
 Without weights the data sets form one list with one permutation per epoch. With weights each data set has its own
-permutations, and a fixed pattern of turns decides which data set is next. Both orders are functions of the position: no
-sample is lost or repeated, whatever the number of ranks and workers, and a run can resume at any position.
+permutations, and a fixed, repeating pattern selects the next data set. Both orders are functions of the position: no
+sample is lost or repeated for any number of ranks and workers, and a run can resume at any position.
 """
 
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from ovocr.trainer.data.order import sample_index
 
-# Approximate length of the pattern, and so the precision of the weights.
-_TURNS = 10_000
+# Approximate length of the pattern, which limits the precision of the weights.
+_PATTERN_LENGTH = 10_000
 
 
 class SampleOrder(Protocol):
@@ -25,7 +25,7 @@ class SampleOrder(Protocol):
 
 
 class ShuffledList:
-    """All samples in one list, shuffled anew for each epoch."""
+    """All samples in one list, reshuffled in each epoch."""
 
     def __init__(self, size: int, seed: int) -> None:
         self._size, self._seed = size, seed
@@ -36,31 +36,31 @@ class ShuffledList:
 
 
 class WeightedMixture:
-    """Data sets in turn, by weight; each is repeated as often as needed, shuffled anew each time.
+    """Data sets interleaved by weight; each is repeated as often as needed and reshuffled each time.
 
-    sizes: samples of each data set; their numbers are consecutive.
+    sizes: number of samples of each data set; sample numbers are consecutive.
     weights: relative frequency of each data set, with any sum.
     seed: seed of the orders.
 
-    In any range of positions each data set has its share to within a turn or two: the j-th of its n turns is at (j +
-    1/2) / n of the pattern. Raises ValueError for weights that are not more than 0.
+    In any range of positions each data set has its share of samples, plus or minus two: the j-th of its n entries is at
+    (j + 1/2) / n of the pattern. Raises ValueError if a weight is not greater than 0.
     """
 
     def __init__(self, sizes: Sequence[int], weights: Sequence[float], seed: int) -> None:
         self._sizes, self._seed = list(sizes), seed
         self._first = np.cumsum([0, *sizes])
-        self._turns = _turns_of(weights)
-        data_set = np.repeat(np.arange(len(sizes)), self._turns)
-        earlier = np.concatenate([np.arange(turns) for turns in self._turns])
-        pattern = np.lexsort((data_set, (earlier + 0.5) / self._turns[data_set]))
+        self._frequencies = _integer_frequencies(weights)
+        data_set = np.repeat(np.arange(len(sizes)), self._frequencies)
+        earlier = np.concatenate([np.arange(frequency) for frequency in self._frequencies])
+        pattern = np.lexsort((data_set, (earlier + 0.5) / self._frequencies[data_set]))
         self._data_set, self._earlier = data_set[pattern], earlier[pattern]
 
     def samples_at(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Returns, for each position, the next sample of the data set whose turn it is."""
+        """Returns, for each position, the next sample of the data set that the pattern selects."""
         positions = np.asarray(positions, dtype=np.int64)
-        rounds, turns = np.divmod(positions.ravel(), len(self._data_set))
-        data_sets = self._data_set[turns]
-        own = rounds * self._turns[data_sets] + self._earlier[turns]
+        rounds, entries = np.divmod(positions.ravel(), len(self._data_set))
+        data_sets = self._data_set[entries]
+        own = rounds * self._frequencies[data_sets] + self._earlier[entries]
         samples = np.empty_like(own)
         for number, size in enumerate(self._sizes):
             mine = data_sets == number
@@ -68,13 +68,13 @@ class WeightedMixture:
         return samples.reshape(positions.shape)
 
 
-def _turns_of(weights: Sequence[float]) -> NDArray[np.int64]:
-    """Returns integer turns in proportion to the weights, at least one each; their sum is about _TURNS."""
+def _integer_frequencies(weights: Sequence[float]) -> NDArray[np.int64]:
+    """Returns integer frequencies proportional to the weights, at least 1 each; their sum is about _PATTERN_LENGTH."""
     if not all(weight > 0 for weight in weights):
         raise ValueError(f"weights must be more than 0: {list(weights)}")
     shares = np.asarray(weights, dtype=np.float64) / sum(weights)
-    turns = np.maximum(1, np.rint(shares * _TURNS)).astype(np.int64)
-    return turns // np.gcd.reduce(turns)
+    frequencies = np.maximum(1, np.rint(shares * _PATTERN_LENGTH)).astype(np.int64)
+    return frequencies // np.gcd.reduce(frequencies)
 
 
 def make_order(sizes: Sequence[int], weights: Sequence[float] | None, seed: int) -> SampleOrder:

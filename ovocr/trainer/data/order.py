@@ -53,7 +53,7 @@ def rank_positions(step: int, global_batch: int, rank: int, world: int) -> range
 
 
 def _permute(cells: NDArray[np.uint64], keys: NDArray[np.uint64], rows: int, columns: int) -> NDArray[np.uint64]:
-    """Permutes [0, rows * columns) by keys: row and column are shifted in turn by a hash of the other."""
+    """Permutes [0, rows * columns) by keys: row and column are shifted alternately by a hash of the other."""
     row, column = np.divmod(cells, np.uint64(columns))
     for number in range(_ROUNDS):
         round_keys = mix(keys + np.uint64((number + 1) * GOLDEN & 0xFFFFFFFFFFFFFFFF))

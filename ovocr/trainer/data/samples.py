@@ -12,7 +12,7 @@ class Sample(NamedTuple):
 
     pixels: uint8 [3, S, S] or [3, F, S, S], letterboxed RGB.
     labels: int64 [T], the stored class ids that the head uses.
-    times: int64 [F], each frame's place on the backbone's time axis; None for an image.
+    times: int64 [F], each frame's position on the backbone's time axis; None for an image.
     """
 
     pixels: NDArray[np.uint8]
@@ -27,7 +27,7 @@ class Samples(Protocol):
     """Number of samples of each data set, in order."""
 
     vocabulary_path: Path | None
-    """Vocabulary of the class ids; None if they have none."""
+    """Vocabulary of the class ids; None if they are not words."""
 
     def __len__(self) -> int:
         """Returns the number of samples."""
@@ -39,7 +39,7 @@ class Samples(Protocol):
         """
 
     def name(self, index: int) -> str:
-        """Returns where the sample comes from, for messages."""
+        """Returns the sample's origin, for messages."""
 
     def class_counts(self) -> NDArray[np.int64]:
         """Returns the number of samples with each class, from id 0 to the largest one stored."""

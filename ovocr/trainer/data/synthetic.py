@@ -1,4 +1,4 @@
-"""Random samples in the shape of a head's data, to try out a configuration without its data."""
+"""Random samples with the shape of a head's data, for trying out a configuration without its data."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ _SAMPLES = 1_000_000
 
 
 class SyntheticSamples:
-    """Random pixels and class ids, reproducible by sample number; image_size: used if the head's settings give none."""
+    """Random pixels and class ids, reproducible by sample number; image_size: the head's default."""
 
     def __init__(self, head: HeadConfig, *, num_classes: int, image_size: int) -> None:
         self._head, self._num_classes, self._size = head, num_classes, head.image_size or image_size

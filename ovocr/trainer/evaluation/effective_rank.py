@@ -31,7 +31,7 @@ class EffectiveRank:
         self._products_DD += unit_BD.T @ unit_BD
 
     def result(self) -> float | None:
-        """Returns 1 to D, 0 if the embeddings do not differ, None if there are fewer than two."""
+        """Returns a number from 1 to D, 0 if the embeddings do not differ, or None if there are fewer than two."""
         if self._count < 2:
             return None
         mean_D = self._sum_D / self._count

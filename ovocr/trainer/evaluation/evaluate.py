@@ -52,7 +52,7 @@ class HeadRecall:
     training_images: number of samples from which prior and bands are counted.
     image_size: side of the encoder's input, pixels.
     embedding_dim: width of the embeddings.
-    effective_rank: in how many directions the embeddings differ, see effective_rank.py; None for a single image.
+    effective_rank: number of directions in which the embeddings differ; None for a single image.
     every: recall of all tags.
     scripts: recall by script, for scripts that occur; empty if the head has no vocabulary.
     bands: recall by number of training images, for bands that occur.
@@ -71,7 +71,8 @@ class HeadRecall:
     examples: tuple[Example, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Returns counts, effective rank, and recall@k and prior_recall@k for each k, also by script and band."""
+        """Returns counts, effective rank, and recall@k and prior_recall@k for each k, in total and by script and
+        band."""
         return {
             "images": self.images,
             "classes": self.classes,
@@ -101,7 +102,7 @@ class Evaluation:
 
     @property
     def headline_k(self) -> int:
-        """The k of the first line: 10, or the smallest."""
+        """The k of the first line: 10 if it is in top_k, else the smallest."""
         return 10 if 10 in self.top_k else self.top_k[0]
 
     def to_json(self) -> dict[str, Any]:
@@ -142,18 +143,18 @@ def evaluate(
 ) -> Evaluation:
     """Evaluates a checkpoint of a run on labelled data, next to the prior of its training data.
 
-    head: name of a head; None selects every head whose vocabulary is that of the data.
+    head: name of a head; None selects every head that matches the data.
     step: number of steps of the checkpoint; None selects the newest.
-    crops: crops per image, drawn by the head's crop_scale, with the tags in them; 0 uses whole images.
+    crops: crops per image, drawn by the head's crop_scale, with the tags that they keep; 0 uses whole images.
     top_k: numbers of answers to evaluate.
-    examples: images of each head to keep with their answers.
+    examples: number of example images per head.
     workers: processes that decode images; 0 uses this process.
 
-    The prior is counted here, so the training data must be at the configured path. Memory: the model and a fixed number
-    of batches.
+    The prior is counted here, so the training data must be at the configured path. Memory use: the model and a fixed
+    number of batches.
 
-    Raises OvocrError if data are missing or do not fit or the checkpoint does not exist, UsageError if crops are
-    requested for a head without them.
+    Raises OvocrError if data are missing or do not match or the checkpoint does not exist, and UsageError if crops are
+    requested for a head that was trained on whole images.
     """
     ks = tuple(sorted(set(top_k)))
     trained = TrainedRun.load(run, choose_device(device), step)
@@ -235,7 +236,7 @@ def _evaluate_head(
 
 
 def _words(trained: TrainedRun, name: str) -> tuple[Callable[[int], str], Callable[[int], int] | None]:
-    """Returns functions from a class id to its word and its script's number; to #id and None without a vocabulary."""
+    """Returns functions that map a class id to its word and its script's number (#id and None without a vocabulary)."""
     vocabulary = trained.vocabularies.get(name)
     if vocabulary is None:
         return lambda class_id: f"#{class_id}", None
@@ -255,7 +256,7 @@ def _rank(
 ) -> Iterator[_Ranked]:
     """Yields every sample in order with the k nearest centers of a head; shows a progress bar.
 
-    effective_rank: all embeddings are added to it.
+    effective_rank: collects all embeddings.
     """
     weight = trained.model.heads[name].weight
     first, unranked = 0, _UnrankedSamples()
@@ -301,7 +302,7 @@ def _embed(trained: TrainedRun, name: str, batch: Batch) -> Tensor:
 class _Batches(Dataset[Batch | OvocrError]):
     """Map-style data set: maps a batch number to its samples in file order, or to the error of reading one.
 
-    Errors are returned: raised in a worker process they would lose their one-line message.
+    Errors are returned, because an error raised in a worker process would lose its one-line message.
     """
 
     def __init__(self, samples: Samples) -> None:

@@ -1,4 +1,4 @@
-"""Selects the heads of a run that fit the evaluation data, and opens those data as samples."""
+"""Selects the heads of a run that match the evaluation data, and opens the data as samples."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class HeadClasses:
 
     kind: image, ocr or video.
     number: number of class centers.
-    vocabulary_sha256: hash of its vocabulary; empty if it has none.
+    vocabulary_sha256: hash of the vocabulary; empty if the head has no vocabulary.
     """
 
     kind: str
@@ -30,7 +30,7 @@ class HeadClasses:
 
 
 class CroppedSamples:
-    """Samples repeated ``count`` times, each time with another crop drawn by the head's settings."""
+    """Samples repeated ``count`` times, each time with a different crop drawn by the head's settings."""
 
     def __init__(self, whole: Samples, count: int) -> None:
         self._whole, self._count = whole, count
@@ -54,22 +54,22 @@ class CroppedSamples:
 
 
 def choose_heads(run: Path, heads: dict[str, HeadClasses], data: Sequence[Path], wanted: str | None) -> list[str]:
-    """Returns the names of the heads that fit all data: the wanted one, or for None every fitting head.
+    """Returns the names of the heads that match all data: ``wanted``, or every matching head if it is None.
 
-    Raises UsageError for an unknown head, OvocrError if no head fits, with the reasons, or data cannot be read.
+    Raises UsageError for an unknown head, and OvocrError if no head matches (with the reasons) or data cannot be read.
     """
     if wanted is not None and wanted not in heads:
         raise UsageError(f"--head: {wanted!r} is not a head of this run; it has {', '.join(heads)}")
     candidates = list(heads) if wanted is None else [wanted]
     problems = {name: next(filter(None, (_problem(heads[name], root) for root in data)), "") for name in candidates}
-    fitting = [name for name, problem in problems.items() if not problem]
-    if fitting:
-        return fitting
+    matching = [name for name, problem in problems.items() if not problem]
+    if matching:
+        return matching
     if len(problems) == 1:
         ((name, problem),) = problems.items()
         raise OvocrError(f"{problem} (head {name})")
     reasons = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
-    raise OvocrError(f"{run}: no head fits the data: {reasons}")
+    raise OvocrError(f"{run}: no head matches the data: {reasons}")
 
 
 def open_evaluation_data(
@@ -83,7 +83,7 @@ def open_evaluation_data(
 ) -> Samples:
     """Opens the data of a head as samples, letterboxed to image_size pixels.
 
-    crops: crops per image, drawn as in training but not by the run's seed; 0 uses whole images.
+    crops: crops per image, drawn as in training but independent of the run's seed; 0 uses whole images.
     label: name of the data in messages.
 
     Raises OvocrError if the data cannot be read.
@@ -96,18 +96,18 @@ def open_evaluation_data(
 
 
 def _problem(head: HeadClasses, root: Path) -> str:
-    """Returns why a data set does not fit a head; empty if it fits."""
+    """Returns the reason why a data set does not match a head; empty if it matches."""
     if head.kind == "video":
-        return "" if root.is_file() else f"{root}: not a file; heads of kind video take lists of videos"
+        return "" if root.is_file() else f"{root}: not a file; heads of kind video need lists of videos"
     if root.is_file():
-        return f"{root}: a file; heads of kind {head.kind} take labelled data sets, which are folders"
+        return f"{root}: a file; heads of kind {head.kind} need labelled data sets, which are folders"
     data_set = LabelledDataSet.open(root)
     found, wanted = vocabulary_sha256(data_set), head.vocabulary_sha256
     if found != wanted:
         if not found:
-            return f"{root}: its tags are class ids without a vocabulary, but the head's are words"
+            return f"{root}: its tags are class ids without words, but the head's are words"
         if not wanted:
-            return f"{root}: its tags are words of a vocabulary, but the head's are class ids without one"
+            return f"{root}: its tags are words, but the head's are class ids without words"
         return f"{root}: its vocabulary ({found[:12]}…) is not the run's ({wanted[:12]}…)"
     classes = data_set.manifest().num_classes
     if not wanted and classes > head.number:

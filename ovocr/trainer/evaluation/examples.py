@@ -15,7 +15,7 @@ ANSWERS_SHOWN = 10
 
 
 class TrueTag(NamedTuple):
-    """A tag of an image; rank: its place among the encoder's answers, from 1; None beyond the largest k."""
+    """A tag of an image. rank: its rank among the encoder's answers, from 1; None beyond the largest k."""
 
     word: str
     rank: int | None

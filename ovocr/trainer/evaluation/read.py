@@ -32,7 +32,7 @@ def read_words(
 ) -> Iterator[Reading | OvocrError]:
     """Reads JPEG, PNG and WebP files with the newest checkpoint of a run; yields words or an error for each.
 
-    head: the head to use (class ids if it has no vocabulary); if omitted, the only head with a vocabulary.
+    head: name of the head; None selects the only head with a vocabulary. A head without a vocabulary answers class ids.
 
     Raises OvocrError if the run cannot be read, UsageError for an unknown head.
     """
@@ -65,7 +65,7 @@ def _read(trained: TrainedRun, head: str, image: Path, top_k: int) -> Reading:
 
 
 def _head_with_words(trained: TrainedRun) -> str:
-    """Returns the head to use if none is named. Raises UsageError if there are several."""
+    """Returns the default head. Raises UsageError if there are several candidates."""
     heads = list(trained.vocabularies) or list(trained.config.heads)
     if len(heads) > 1:
         raise UsageError(f"--head: the run has several heads; choose one of {', '.join(heads)}")

@@ -3,8 +3,8 @@
     recall@k          = mean over images                      of |top-k ∩ tags|      / min(k, |tags|)
     recall@k of group = mean over images with tags of a group of |top-k ∩ its tags|  / min(k, |its tags|)
 
-tags: an image's distinct tags. top-k: the first k answers among all classes, also for groups, so leaving out other
-    classes does not make a group easier.
+tags: an image's distinct tags. top-k: the first k answers among all classes, even for a group, so a group is not easier
+    because it has fewer classes.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ class GroupRecall:
 
 
 class RecallTally:
-    """Accumulates recall image by image, for groups numbered by their place in ``names``."""
+    """Accumulates recall image by image, for groups numbered by their index in ``names``."""
 
     def __init__(self, names: Sequence[str], ks: Sequence[int]) -> None:
         self._names, self._ks = tuple(names), tuple(ks)
@@ -73,7 +73,7 @@ class RecallTally:
 
 
 def ranks_of(tags: NDArray[np.int64], answers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Returns the place of each tag [n] among the answers [K], from 0; NOT_FOUND if it is not among them."""
+    """Returns the rank of each tag [n] among the answers [K], from 0; NOT_FOUND if it is not among them."""
     same = tags[:, None] == answers[None, :]
     return np.where(same.any(axis=1), same.argmax(axis=1) if len(answers) else 0, NOT_FOUND)
 
@@ -87,7 +87,7 @@ def most_frequent_tags(counts: NDArray[np.int64], k: int) -> NDArray[np.int64]:
 def frequency_bands(counts: NDArray[np.int64], num_classes: int) -> NDArray[np.int64]:
     """Returns each class's number in ``BANDS``, [num_classes].
 
-    counts: training images by class id; 0 beyond its end.
+    counts: number of training images by class id; classes beyond its end have 0.
     """
     every = np.zeros(num_classes, np.int64)
     every[: len(counts)] = counts[:num_classes]

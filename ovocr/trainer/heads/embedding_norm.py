@@ -24,7 +24,7 @@ _SHIFT = 0.25
 class EmbeddingNorm(nn.Module):
     """Computes (x - mean) / sqrt(variance + 1e-5) + 0.25 per channel.
 
-    Statistics are those of the global batch in training mode, else the running statistics.
+    Uses the statistics of the global batch in training mode, else the running statistics.
 
     running_mean, running_variance: float32 [D], the same on every rank.
     """

@@ -34,14 +34,15 @@ class Softmax(Protocol):
         """Returns sums of exponentials over the negatives."""
 
     def gradients(self, weight_BK: Tensor, grad_SD: Tensor) -> Tensor:
-        """Writes the negatives' part of the centers' gradients into grad_SD; returns that of the embeddings."""
+        """Writes the negatives' part of the centers' gradients to grad_SD; returns their part of the embeddings'
+        gradients."""
 
 
 class SoftmaxFactory(Protocol):
     """Creates an implementation for one step."""
 
     def __call__(self, embeddings_BD: Tensor, weight_CD: Tensor, sample: SampledCenters, margin: Margin) -> Softmax:
-        """embeddings_BD: unit rows. weight_CD: this rank's centers."""
+        """Returns the implementation. embeddings_BD: unit rows. weight_CD: this rank's centers."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class LossInputs:
     """Inputs of the loss besides embeddings and centers.
 
     sizes: number of images of each rank.
-    row_buffer: returns memory for a gradient [rows, D] of the given dtype.
+    row_buffer: function that returns memory for a gradient [rows, D] of the given dtype.
     drawn_BK: local rows of the drawn tags; -1 for a class of another rank.
     skipped_BT: local rows of the tags that are not negatives of their image.
     drawn_negatives_BKK: whether tag j of an image is a negative of its slot k, bool [B, K (tag j), K (slot k)]; needed
@@ -124,7 +125,7 @@ class MultiLabelLoss(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, _report: None) -> tuple[Tensor | None, ...]:
-        """Passes over the centers again, with the weight of each negative and each positive."""
+        """Computes the gradients in a second pass over the centers."""
         if torch.is_grad_enabled():  # create_graph=True
             raise RuntimeError("PartialFC's loss has no second derivative: backward with create_graph=False")
         inputs: LossInputs = ctx.inputs
@@ -150,7 +151,7 @@ class MultiLabelLoss(torch.autograd.Function):
 
 
 def _sum_over_ranks(negatives: NegativeSums, cos_BK: Tensor, ranks: Ranks) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Returns summed exponentials, drawn tags' cosines, and sum and number of negatives' cosines, in one all-reduce."""
+    """Sums exponentials, drawn tags' cosines, and sum and number of negatives' cosines over ranks in one all-reduce."""
     parts = [negatives.exp_BK, cos_BK, negatives.cosine, negatives.pairs]
     packed = ranks.sum(torch.cat([part.flatten() for part in parts]))
     exp, cos, cosine, pairs = packed.split([part.numel() for part in parts])

@@ -2,8 +2,8 @@
 
 Each negative c of an image b has one exponential, exp(s * cos_bc), used by all K slots; a slot's sum includes the
 negatives in its sample. Logits are bounded by the scale s, so a fixed shift max(0, s - 64) replaces a running maximum:
-exp(64) times two million classes fits float32, and for s up to 75 no term is flushed to zero. At 100, the maximum of
-``Margin``, terms with a cosine below -0.51 are.
+exp(64) times two million classes fits float32, and for s up to 75 no term is flushed to zero. For s = 100, the maximum
+of ``Margin``, terms with a cosine below -0.51 are flushed.
 
 Shape suffixes: B images of the global batch, K slots (1 if all slots share one sample).
 """

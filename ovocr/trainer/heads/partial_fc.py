@@ -109,16 +109,16 @@ class PartialFC(nn.Module):
         embeddings: [b, D], any length (they are normalised here) and any floating dtype.
         labels: int64 [b, T], T >= K, on any device; preferably on the CPU, where their range is checked.
 
-        Every rank calls this the same number of times; b may differ between ranks and may be 0. Gradients are those of
-        the global mean, so the wrapper of the backbone must sum them over ranks. In training mode each call advances
-        the step of the draws.
+        Every rank calls this the same number of times; b may differ between ranks and may be 0. Gradients are computed
+        for the global mean, so the wrapper of the backbone must sum them over ranks. In training mode each call
+        advances the step of the draws.
 
         Raises ValueError for wrong shapes and, if the labels are on the CPU, for labels out of range.
         """
         self._check(embeddings, labels)
         labels = labels.to(embeddings.device, non_blocking=True)
         dtype = torch.promote_types(embeddings.dtype, torch.float32)
-        # The caller's autocast would round the products of the forward pass but not those of the backward pass.
+        # The caller's autocast would round the products of the forward pass but not of the backward pass.
         with torch.autocast(embeddings.device.type, enabled=False):
             embeddings_bD = _unit(self.embed(embeddings.to(dtype)))
             sizes = self.ranks.sizes(embeddings.shape[0], embeddings.device)
@@ -131,7 +131,8 @@ class PartialFC(nn.Module):
         return loss
 
     def embed(self, embeddings: Tensor) -> Tensor:
-        """Returns embeddings [b, D] as the class centers are compared with them: after ``embedding_norm``, if any."""
+        """Returns embeddings [b, D] as they are compared with the class centers: after ``embedding_norm``, if it is
+        set."""
         return embeddings if self.embedding_norm is None else self.embedding_norm(embeddings, self.ranks)
 
     def get_extra_state(self) -> dict[str, Any]:
@@ -160,7 +161,7 @@ class PartialFC(nn.Module):
 
     @property
     def negatives_step(self) -> int:
-        """Counter of the current draw of negatives, shared by all passes of a step."""
+        """The counter of the current draw of negatives, shared by all passes of a step."""
         return self.step // self.passes_per_step
 
     def _loss_inputs(self, labels_BT: Tensor, sizes: list[int], softmax: SoftmaxFactory) -> LossInputs:
@@ -200,7 +201,7 @@ class PartialFC(nn.Module):
 
         def before(gradient: Tensor) -> None:
             incoming.clear()
-            if gradient.is_sparse and gradient.is_coalesced():  # otherwise it already holds several passes
+            if gradient.is_sparse and gradient.is_coalesced():  # otherwise it already contains several passes
                 incoming.append(gradient._indices()[0])
                 parameter = weight()
                 if parameter is not None:
@@ -261,8 +262,8 @@ class PartialFC(nn.Module):
     def _drawn_negatives(self, drawn_BK: Tensor) -> Tensor:
         """Returns whether drawn tag j of image b is a negative of its slot k, bool [B, K (tag j), K (slot k)].
 
-        It is if it is in slot k's sample and is not slot k's own positive. A tag that is drawn twice counts once, at
-        its first slot.
+        It is a negative if it is in slot k's sample and is not slot k's own positive. A tag that is drawn twice counts
+        once, at its first slot.
         """
         same_BKK = drawn_BK.unsqueeze(2) == drawn_BK.unsqueeze(1)
         repeated_BK = torch.tril(same_BKK, diagonal=-1).any(2)

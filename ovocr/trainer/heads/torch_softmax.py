@@ -23,7 +23,7 @@ _CPU_TILE_ELEMENTS = 1 << 20
 _DEVICE_TILE_ELEMENTS = 1 << 24
 # Memory for cosines of the first centers, which the backward pass reuses. A fixed limit, independent of batch and
 # sample.
-_KEPT_BYTES = 64 << 20
+_CACHE_BYTES = 64 << 20
 
 
 class TorchSoftmax:
@@ -39,8 +39,8 @@ class TorchSoftmax:
         elements = _CPU_TILE_ELEMENTS if embeddings_BD.device.type == "cpu" else _DEVICE_TILE_ELEMENTS
         width = max(1, elements // max(embeddings_BD.shape))
         self.tiles = [(first, min(first + width, sample.size)) for first in range(0, sample.size, width)]
-        self._kept = _KEPT_BYTES // max(1, embeddings_BD.element_size() * embeddings_BD.shape[0])
-        self._cos = embeddings_BD.new_empty((min(self._kept, sample.size), embeddings_BD.shape[0]))
+        self._cached = _CACHE_BYTES // max(1, embeddings_BD.element_size() * embeddings_BD.shape[0])
+        self._cos = embeddings_BD.new_empty((min(self._cached, sample.size), embeddings_BD.shape[0]))
         self._rows = Workspace(weight_CD.device, weight_CD.dtype)
         self._workspace = Workspace(embeddings_BD.device, embeddings_BD.dtype)
         self._inverse_length_S1 = embeddings_BD.new_empty((sample.size, 1))
@@ -76,8 +76,8 @@ class TorchSoftmax:
         return NegativeSums(exp_KB.T, cosine, cosine.new_tensor(count))
 
     def gradients(self, weight_BK: Tensor, grad_SD: Tensor) -> Tensor:
-        """Computes the negatives' part of the gradients: writes that of the rows, returns that of the unit embeddings
-        [B, D].
+        """Computes the negatives' part of the gradients: writes it for the rows, returns it for the unit embeddings [B,
+        D].
 
         weight_BK: d loss / d cos of a negative of slot k divided by its exp(logit - shift); [B, 1] if all slots share a
             sample.
@@ -88,15 +88,15 @@ class TorchSoftmax:
         grad_BD = torch.zeros_like(embeddings_BD)
         for (first, last), pairs in self._tiles():
             centers_ND, inverse_N1 = self._centers(first, last), self._inverse_length_S1[first:last]
-            cos_NB = self._cos[first:last] if last <= self._kept else self._cosines(first, last, centers_ND)
+            cos_NB = self._cos[first:last] if last <= self._cached else self._cosines(first, last, centers_ND)
             grad_NB = self._exponentials(cos_NB)
             if self.margin.filter_threshold is not None:
                 grad_NB.masked_fill_(cos_NB > self.margin.filter_threshold, 0.0)
             grad_NB *= weight_KB if members_SK is None else members_SK[first:last] @ weight_KB
             if pairs is not None:
                 grad_NB[pairs] = 0.0
-            # The gradient of a unit row has no component along the row; subtract that of the product, sum over b of g
-            # cos.
+            # The gradient of a unit row has no component along the row; subtract the product's component, the sum over
+            # b of g cos.
             product_NB = torch.mul(cos_NB, grad_NB, out=self._workspace.matrix("products", *cos_NB.shape))
             along_N1 = product_NB.sum(1, keepdim=True).mul_(inverse_N1).mul_(inverse_N1)
             grad_NB *= inverse_N1
@@ -105,7 +105,7 @@ class TorchSoftmax:
         return grad_BD
 
     def _tiles(self) -> Iterator[tuple[tuple[int, int], tuple[Tensor, Tensor] | None]]:
-        """Yields each tile's range of the sample and the pairs to exclude in it, None if there are none."""
+        """Yields each tile's range of the sample and the pairs to exclude in it, or None if there are no pairs."""
         skipped = self._skipped
         for tile, (start, stop) in zip(self.tiles, skipped.cuts(self.tiles), strict=True):
             pairs = (skipped.positions[start:stop] - tile[0], skipped.images[start:stop]) if start < stop else None
@@ -121,10 +121,10 @@ class TorchSoftmax:
         return rows.to(self.embeddings_BD.dtype)
 
     def _cosines(self, first: int, last: int, centers_ND: Tensor) -> Tensor:
-        """Returns the cosines of a tile [N, B], in kept memory if it is large enough, else in a buffer."""
-        kept = last <= self._kept
+        """Returns the cosines of a tile [N, B], in the cache if it is large enough, else in a buffer."""
+        cached = last <= self._cached
         batch = self.embeddings_BD.shape[0]
-        cos_NB = self._cos[first:last] if kept else self._workspace.matrix("cosines", last - first, batch)
+        cos_NB = self._cos[first:last] if cached else self._workspace.matrix("cosines", last - first, batch)
         return torch.mm(centers_ND, self.embeddings_BD.T, out=cos_NB).mul_(self._inverse_length_S1[first:last])
 
     def _exponentials(self, cos_NB: Tensor) -> Tensor:

@@ -6,8 +6,8 @@ once although, with 1,024 images, eight programs use each center.
 
 In the forward pass one kernel multiplies a chunk with the embeddings and sums the exponentials for all slots, without
 writing logits. In the backward pass one kernel recomputes the cosines and writes their gradients in the products'
-dtype; two more kernels multiply those with the embeddings and with the centers. Besides the gradient itself, only a few
-chunks and one bit per pair of image and center are held in memory.
+dtype; two more kernels multiply these gradients with the embeddings and with the centers. Besides the gradient itself,
+only a few chunks and one bit per pair of image and center are stored.
 
 Products are in bfloat16 if the embeddings were, or if ``torch.set_float32_matmul_precision`` is "medium"; in tf32 if it
 is "high"; else in float32. All sums are in float32 and in a fixed order.
@@ -34,7 +34,7 @@ from ovocr.trainer.kernels.unit_rows import gather_unit_rows
 
 _CHUNK_BYTES = 48 << 20  # maximum size of a chunk's unit rows and of its gradients
 _PARTIALS = 8  # programs that share a tile of the sums, because few images make few tiles
-_MOST_SLOTS = 31  # one bit each, in an int32
+_MAX_SLOTS = 31  # one bit each, in an int32
 
 
 class TritonSoftmax:
@@ -52,9 +52,11 @@ class TritonSoftmax:
     ) -> None:
         for name, tensor in (("embeddings", embeddings_BD), ("centers", weight_CD)):
             if tensor.dtype != torch.float32:
-                raise ValueError(f"Triton kernels take float32 {name}, not {tensor.dtype}; use implementation='torch'")
-        if sample.members is not None and sample.members.shape[1] > _MOST_SLOTS:
-            raise ValueError(f"Triton kernels take at most {_MOST_SLOTS} independent slots; use implementation='torch'")
+                raise ValueError(f"Triton kernels need float32 {name}, not {tensor.dtype}; use implementation='torch'")
+        if sample.members is not None and sample.members.shape[1] > _MAX_SLOTS:
+            raise ValueError(
+                f"Triton kernels support at most {_MAX_SLOTS} independent slots; use implementation='torch'"
+            )
         self.weight_CD, self.sample, self.margin = weight_CD.contiguous(), sample, margin
         self.shift = logit_shift(margin)
         self.embeddings_BD = embeddings_BD.to(products).contiguous()

@@ -36,7 +36,7 @@ def choose_implementation(wanted: Implementation, tensor: Tensor) -> Literal["to
             f"implementation 'triton' needs CUDA tensors, not {tensor.device.type} (or TRITON_INTERPRET=1)"
         )
     if tensor.dtype != torch.float32:
-        raise ValueError(f"implementation 'triton' takes float32, not {tensor.dtype}; use 'torch'")
+        raise ValueError(f"implementation 'triton' needs float32, not {tensor.dtype}; use 'torch'")
     return "triton"
 
 

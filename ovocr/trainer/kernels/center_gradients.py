@@ -43,13 +43,13 @@ def center_gradients_kernel(
         )
         sum_SD = add_product(sum_SD, gradient_SB, embeddings_BD, PRECISION)
     inside_SD = (s_S < count)[:, None] & (d_D < dim)[None, :]
-    place_SD = s_S.to(tl.int64)[:, None] * dim + d_D[None, :]
-    unit_SD = tl.load(unit_ptr + place_SD, mask=inside_SD, other=0.0).to(tl.float32)
+    offset_SD = s_S.to(tl.int64)[:, None] * dim + d_D[None, :]
+    unit_SD = tl.load(unit_ptr + offset_SD, mask=inside_SD, other=0.0).to(tl.float32)
     along_S = tl.load(along_ptr + s_S, mask=s_S < count, other=0.0)
     inverse_S = tl.load(inverse_ptr + s_S, mask=s_S < count, other=0.0)
     # Remove the component along the row: it only changes the length, which a unit row does not have.
     out_SD = (sum_SD - along_S[:, None] * unit_SD) * inverse_S[:, None]
-    tl.store(out_ptr + place_SD, out_SD, mask=inside_SD)
+    tl.store(out_ptr + offset_SD, out_SD, mask=inside_SD)
 
 
 def center_gradients(

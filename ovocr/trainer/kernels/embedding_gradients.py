@@ -43,8 +43,8 @@ def embedding_gradients_kernel(
         )
         sum_BD = add_product(sum_BD, gradient_BS, unit_SD, PRECISION)
     inside_BD = (b_B < batch)[:, None] & (d_D < dim)[None, :]
-    place_BD = out_ptr + split.to(tl.int64) * batch * dim + b_B[:, None] * dim + d_D[None, :]
-    tl.store(place_BD, tl.load(place_BD, mask=inside_BD) + sum_BD, mask=inside_BD)
+    target_BD = out_ptr + split.to(tl.int64) * batch * dim + b_B[:, None] * dim + d_D[None, :]
+    tl.store(target_BD, tl.load(target_BD, mask=inside_BD) + sum_BD, mask=inside_BD)
 
 
 def add_embedding_gradients(gradient_NB: Tensor, unit_ND: Tensor, partial_PBD: Tensor, *, tiling: Tiling) -> None:

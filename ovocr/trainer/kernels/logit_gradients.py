@@ -56,8 +56,8 @@ def logit_gradients_kernel(
     gradient_SB = tl.where(counts_SB, gradient_SB, 0.0)
     along_S = tl.sum(gradient_SB * cos_SB, axis=1)
     tl.store(along_ptr + tl.program_id(1) * count + s_S, along_S, mask=s_S < count)
-    place_SB = s_S.to(tl.int64)[:, None] * batch + b_B[None, :]
-    tl.store(gradient_ptr + place_SB, gradient_SB.to(gradient_ptr.dtype.element_ty), mask=inside_SB)
+    offset_SB = s_S.to(tl.int64)[:, None] * batch + b_B[None, :]
+    tl.store(gradient_ptr + offset_SB, gradient_SB.to(gradient_ptr.dtype.element_ty), mask=inside_SB)
 
 
 def logit_gradients(
@@ -76,7 +76,7 @@ def logit_gradients(
 
     weight_KB: d loss / d cosine divided by exp(logit - shift), float32.
 
-    The other arguments are those of ``negative_sums``.
+    The other arguments are the same as in ``negative_sums``.
     """
     count, dim = unit_ND.shape
     batch = embeddings_BD.shape[0]

@@ -1,4 +1,4 @@
-"""Forward pass: sums of exponentials of the negatives, for all slots at once; no logit is written to memory."""
+"""Forward pass: sums of exponentials of the negatives, for all slots together; no logit is written to memory."""
 
 import torch
 import triton
@@ -50,7 +50,8 @@ def negative_sums_kernel(
     if SLOTS == 1:
         tl.store(exp_ptr + block * batch + b_B, tl.sum(exp_BS, axis=1), mask=inside_B)
     else:
-        # Uses plain additions: a product with the memberships would need the exponentials in another layout, and spill.
+        # Uses plain additions: a product with the memberships would need the exponentials in a different layout, and
+        # spill.
         members_S = tl.load(members_ptr + s_S, mask=s_S < count, other=0)
         for slot in tl.static_range(SLOTS):
             member_BS = ((members_S >> slot) & 1)[None, :] != 0

@@ -35,7 +35,7 @@ class Tiling:
         return self.constants() | {"num_warps": self.num_warps, "num_stages": self.num_stages}
 
     def fitting(self, count: int, batch: int, dim: int) -> "Tiling":
-        """Returns this tiling with no axis longer than the data need."""
+        """Returns this tiling with each axis limited to the size of the data."""
         return replace(
             self,
             block_s=_fit(self.block_s, count),

@@ -40,8 +40,8 @@ def unit_rows_kernel(
         d_D = first + tl.arange(0, BLOCK_D)
         inside_SD = inside_S[:, None] & (d_D < dim)[None, :]
         value_SD = tl.load(weight_ptr + row_S[:, None] * dim + d_D[None, :], mask=inside_SD, other=0.0).to(tl.float32)
-        place_SD = s_S.to(tl.int64)[:, None] * dim + d_D[None, :]
-        tl.store(unit_ptr + place_SD, (value_SD * inverse_S[:, None]).to(unit_ptr.dtype.element_ty), mask=inside_SD)
+        offset_SD = s_S.to(tl.int64)[:, None] * dim + d_D[None, :]
+        tl.store(unit_ptr + offset_SD, (value_SD * inverse_S[:, None]).to(unit_ptr.dtype.element_ty), mask=inside_SD)
 
 
 def gather_unit_rows(

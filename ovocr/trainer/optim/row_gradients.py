@@ -1,7 +1,7 @@
 """Gradients over rows, sparse COO or dense, and their accumulation over several backward passes.
 
-Autograd concatenates the rows of several sparse gradients, so four passes would hold four gradients. Here they are
-merged after each pass. Once they touch more than half of the rows, they are kept as one dense tensor, which takes no
+Autograd concatenates the rows of several sparse gradients, so four passes would store four gradients. Here they are
+merged after each pass. Once they touch more than half of the rows, they are stored as one dense tensor, which needs no
 more memory and is accumulated in place. This tensor is marked, so an optimizer skips rows that are all zeros.
 """
 

@@ -42,7 +42,7 @@ class RowOptimizer(torch.optim.Optimizer, ABC):
         super().add_param_group(param_group)
         if any(parameter.dim() != 2 for parameter in self.param_groups[-1]["params"]):
             self.param_groups.pop()
-            raise ValueError(f"{type(self).__name__} takes matrices only")
+            raise ValueError(f"{type(self).__name__} accepts only matrices")
 
     @abstractmethod
     def init_state(self, parameter: Tensor) -> dict[str, Tensor]:
@@ -66,7 +66,7 @@ class RowOptimizer(torch.optim.Optimizer, ABC):
     ) -> None:
         if choose_implementation(self.implementation, parameter) == "triton":
             if not parameter.is_contiguous():
-                raise ValueError("implementation 'triton' takes contiguous parameters only; use 'torch'")
+                raise ValueError("implementation 'triton' needs contiguous parameters; use 'torch'")
             gradient = RowGradient(gradient.rows, gradient.values.contiguous(), gradient.by_row)
             self._step_by_kernel(parameter, gradient, state, group)
             return
@@ -101,7 +101,7 @@ class RowOptimizer(torch.optim.Optimizer, ABC):
     def _step_by_kernel(
         self, parameter: nn.Parameter, gradient: RowGradient, state: dict[str, Tensor], group: dict[str, Any]
     ) -> None:
-        """Updates all touched rows at once by a Triton kernel."""
+        """Updates all touched rows with a Triton kernel."""
 
 
 class RowChunk:

@@ -36,8 +36,9 @@ class PreviewedSample:
     shown: the encoder's input, as JPEG.
     whole: the stored image, as JPEG; None for a video.
     aspect: width / height of the stored image.
-    part: the crop as left, top, right, bottom in shares of the image's sides; None without a crop.
-    part_used: whether the crop is shown because it contains a tag. If no crop does, ``part`` is the first one drawn.
+    part: the crop as left, top, right, bottom in shares of the image's sides; None if the sample is not cropped.
+    part_used: whether the encoder gets the crop. False if no crop contains a tag; ``part`` is then the first crop
+        drawn.
     """
 
     position: int
@@ -58,7 +59,7 @@ def preview(config: RunConfig, count: int) -> dict[str, list[PreviewedSample]]:
 def _samples(data: HeadData, count: int) -> Iterator[PreviewedSample]:
     for position, index in enumerate(data.order.samples_at(np.arange(count)).tolist()):
         sample = load_unless_damaged(data.samples, index, position)
-        if not isinstance(sample, Sample):  # a training run skips it, too
+        if not isinstance(sample, Sample):  # a training run also skips it
             print(f"ovocr: position {position}: skipped: {for_terminal(sample)}", file=sys.stderr)
         elif isinstance(data.samples, RecordSamples):
             yield _preview_record(data, data.samples, index, position, sample)

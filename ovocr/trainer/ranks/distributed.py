@@ -26,7 +26,7 @@ class Ranks:
 
     @classmethod
     def of(cls, group: dist.ProcessGroup | None) -> "Ranks":
-        """Returns the ranks of ``group``; for None those of the default group if it exists, else a single rank."""
+        """Returns the ranks of ``group``. None selects the default group if it exists, else a single rank."""
         if group is None:
             if not (dist.is_available() and dist.is_initialized()):
                 return cls()
@@ -61,7 +61,7 @@ class Ranks:
         return tensor
 
     def gather_rows(self, tensor: Tensor, sizes: list[int]) -> Tensor:
-        """Concatenates every rank's rows in rank order; ``sizes`` holds the number of rows of each rank."""
+        """Concatenates every rank's rows in rank order; ``sizes`` contains the number of rows of each rank."""
         if self.world == 1:
             return tensor
         longest = max(sizes)

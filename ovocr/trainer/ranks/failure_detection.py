@@ -44,7 +44,8 @@ class FailureDetector:
                 raise explained from error
 
     def explain(self, error: BaseException) -> BaseException:
-        """Publishes the error and returns the error to raise: the same one, or one that names the failed rank."""
+        """Publishes the error and returns the error to raise: the same error, or an OvocrError that names the failed
+        rank."""
         if not _is_collective_failure(error):
             return self._own_failure(error)
         self._publish(_LOST_CONTACT)

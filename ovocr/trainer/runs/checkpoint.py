@@ -38,7 +38,7 @@ STATE_FILE = "state.json"
 
 @dataclass(frozen=True)
 class RowShard:
-    """A rank's rows of a tensor that is split by rows: ``local`` holds rows from ``first`` on, of ``total``."""
+    """A rank's rows of a tensor that is split by rows: ``local`` contains rows from ``first`` on, of ``total``."""
 
     local: Tensor
     first: int
@@ -86,7 +86,8 @@ def save_checkpoint(folder: Path, tensors: Tensors, state: dict[str, Any], ranks
 
 
 def load_checkpoint(folder: Path, tensors: Tensors, ranks: Ranks) -> None:
-    """Fills the given tensors in place from a checkpoint. Raises OvocrError naming what is missing or differs."""
+    """Fills the given tensors in place from a checkpoint. Raises OvocrError naming a tensor or file that does not
+    match."""
     _check_metadata(folder)
     _check_files(folder, ranks)
     try:
@@ -106,7 +107,8 @@ def load_checkpoint(folder: Path, tensors: Tensors, ranks: Ranks) -> None:
 
 @torch.no_grad()
 def fill(tensors: Tensors, whole: Mapping[str, Tensor], *, prefix: str) -> None:
-    """Copies whole tensors, found by name without the prefix, into this rank's tensors: all of each, or its rows."""
+    """Copies whole tensors, or this rank's rows of them, into this rank's tensors. Names in ``whole`` have no
+    prefix."""
     for name, value in tensors.items():
         source = whole[name.removeprefix(prefix)]
         if isinstance(value, RowShard):
@@ -130,18 +132,19 @@ def read_state(folder: Path) -> dict[str, Any]:
 
 
 def complete_checkpoints(folder: Path) -> list[Path]:
-    """Returns the complete checkpoints in a folder, oldest first; partial ones have another name and are excluded."""
+    """Returns the complete checkpoints in a folder, oldest first; partial checkpoints have a different name and are
+    excluded."""
     found = [path for path in folder.glob("[0-9]*") if path.name.isdecimal() and (path / STATE_FILE).is_file()]
     return sorted(found, key=lambda path: int(path.name))
 
 
 def incomplete_checkpoints(folder: Path) -> list[Path]:
-    """Returns what interrupted saves have left; it is never loaded."""
+    """Returns the folders left by interrupted saves; they are never loaded."""
     return sorted({*folder.glob("[0-9]*")} - {*complete_checkpoints(folder)})
 
 
 def prune_checkpoints(folder: Path, keep: int) -> None:
-    """Removes all but the newest ``keep`` complete checkpoints, and the remains of interrupted saves."""
+    """Removes all complete checkpoints except the newest ``keep``, and the folders left by interrupted saves."""
     for path in complete_checkpoints(folder)[:-keep]:
         # Renaming first ensures that a half-removed folder is never taken for a checkpoint.
         partial = partial_path(path)
@@ -186,7 +189,7 @@ _PATHS = {"PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath"}
 
 
 def _check_metadata(folder: Path) -> None:
-    """Raises OvocrError if the index is missing, damaged, or names anything that must not be run."""
+    """Raises OvocrError if the index is missing, damaged, or names code that is not allowed."""
     try:
         with (folder / ".metadata").open("rb") as file:
             metadata = _MetadataUnpickler(file).load()
@@ -315,9 +318,9 @@ class _LoadPlanner(DefaultLoadPlanner):
             if not isinstance(found, TensorStorageMetadata):
                 raise OvocrError(f"{self.folder}: the checkpoint has no {name}")
             if found.size != whole:
-                raise OvocrError(f"{self.folder}: {name} is {list(found.size)}, expected {list(whole)}")
+                raise OvocrError(f"{self.folder}: {name}: expected shape {list(whole)}, found {list(found.size)}")
             if not shard.local.numel() and shard.local.dim():
-                continue  # more ranks than rows: this rank has none
+                continue  # more ranks than rows: this rank has no rows
             chunk = ChunkStorageMetadata(offsets=_offsets(shard) if whole else whole, sizes=shard.local.size())
             requests += create_read_items_for_chunk_list(name, found, [chunk])
         return LoadPlan(requests)

@@ -100,7 +100,7 @@ class RunFolder:
             difference = _difference(self.config(), config)
             if difference:
                 raise OvocrError(
-                    f"{self.root}: contains a run with another configuration ({difference}); "
+                    f"{self.root}: contains a run with a different configuration ({difference}); "
                     "choose another run.output, or restore the old settings to resume it"
                 )
             for head, vocabulary in vocabularies.items():
@@ -121,7 +121,7 @@ class RunFolder:
         before = Vocabulary.load(path).sha256 if path.is_file() else None
         if before != (None if vocabulary is None else vocabulary.sha256):
             raise OvocrError(
-                f"{self.root}: head {head} was trained with another vocabulary than its data have now; "
+                f"{self.root}: head {head} was trained with a different vocabulary than its data have now; "
                 "choose another run.output, or restore the old data to resume it"
             )
 
@@ -137,12 +137,12 @@ def _versions() -> dict[str, str]:
 
 
 def _difference(old: RunConfig, new: RunConfig) -> str:
-    """Describes the first differing setting that affects what a step computes; empty if there is none."""
+    """Describes the first different setting that affects what a step computes; empty if all are equal."""
     old_settings, new_settings = (_flat(_relevant_to_steps(config).model_dump()) for config in (old, new))
     for key in {**old_settings, **new_settings}:
         if old_settings.get(key) != new_settings.get(key):
             old_value, new_value = (_format_setting(key, settings) for settings in (old_settings, new_settings))
-            return f"{key}: there {old_value}, here {new_value}"
+            return f"{key} was {old_value}, is now {new_value}"
     return ""
 
 
@@ -158,7 +158,7 @@ def _format_setting(key: str, settings: dict[str, object]) -> str:
     value = settings.get(key)
     if isinstance(value, tuple):
         return f"[{', '.join(map(str, value))}]"
-    return "nothing" if value is None else str(value)
+    return "not set" if value is None else str(value)
 
 
 def _relevant_to_steps(config: RunConfig) -> RunConfig:

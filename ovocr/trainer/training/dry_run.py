@@ -87,12 +87,12 @@ def _synthetic_data(name: str, head: HeadConfig, config: RunConfig) -> HeadData:
 def _head_line(name: str, config: RunConfig, data: HeadData, ranks: Ranks) -> str:
     head, width = config.heads[name], config.backbone.hidden_size
     rows = -(-data.num_classes // ranks.world)
-    held = rows * width * _BYTES * (1 + _MOMENTS[head.optimizer])
+    needed = rows * width * _BYTES * (1 + _MOMENTS[head.optimizer])
     side = head.image_size or config.backbone.image_size
     frames = f"{head.frames} frames of " if isinstance(head, VideoHeadConfig) else ""
     passes = f"{data.passes} {'pass' if data.passes == 1 else 'passes'}"
     share = f"{data.pass_batch / ranks.world:g} x {passes} x {counted(ranks.world, 'rank')}"
-    memory = f"{rows:,} per rank: {held / 1e9:.2f} GB with optimizer state"
+    memory = f"{rows:,} per rank: {needed / 1e9:.2f} GB with optimizer state"
     return (
         f"head {name}: {frames}{side} x {side} pixels, {counted(head.global_batch, 'sample')} per step = {share}; "
         f"{data.num_classes:,} centers of {width} dimensions, {memory}"
@@ -100,7 +100,7 @@ def _head_line(name: str, config: RunConfig, data: HeadData, ranks: Ranks) -> st
 
 
 def _initial_centers_line(name: str, head: HeadConfig, num_classes: int) -> Iterator[str]:
-    """Describes the source of the centers, as far as known: the other run and the map may not exist yet."""
+    """Returns a line about the source of the initial centers; the other run and the map may not exist yet."""
     if head.init_map is None:
         if head.init_from is not None:
             yield f"head {name}: initial centers from {head.init_from}"
@@ -115,9 +115,9 @@ def _initial_centers_line(name: str, head: HeadConfig, num_classes: int) -> Iter
 
 def _backbone_line(model: Model, config: RunConfig) -> str:
     parameters = sum(parameter.numel() for parameter in model.backbone.parameters())
-    held = parameters * _BYTES * (2 + _MOMENTS["adamw"])
+    needed = parameters * _BYTES * (2 + _MOMENTS["adamw"])
     placement = ", split over the ranks" if model.parallel.sharded else " on every rank"
     return (
-        f"backbone: {parameters:,} parameters, {held / 1e9:.2f} GB with gradients and optimizer state{placement}; "
+        f"backbone: {parameters:,} parameters, {needed / 1e9:.2f} GB with gradients and optimizer state{placement}; "
         f"{counted(config.backbone.num_hidden_layers, 'layer')} of {config.backbone.hidden_size} channels"
     )

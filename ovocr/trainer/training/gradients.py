@@ -9,7 +9,7 @@ from ovocr.trainer.optim.row_gradients import touched_rows
 
 
 def squared_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
-    """Returns the sum of squares of all gradients that this rank holds, float32 [1]."""
+    """Returns the sum of squares of all gradients on this rank, float32 [1]."""
     squares = []
     for parameter in parameters:
         if parameter.grad is not None:

@@ -55,10 +55,10 @@ class SourceHead:
 
 
 def load_initial_centers(source: SourceHead, head: HeadConfig, data: HeadData, model: Model) -> str:
-    """Fills the class centers of a head as its settings say; returns a line for the log.
+    """Fills the class centers of a head according to its settings; returns a line for the log.
 
     Rows of classes that the other run does not have are left unchanged. Every rank calls this. Raises OvocrError if
-    something does not fit: a center must keep standing for the same word.
+    vocabularies or sizes do not match, because a center must keep its word.
     """
     name = source.name
     if head.init_map is None:
@@ -79,7 +79,8 @@ def load_initial_centers(source: SourceHead, head: HeadConfig, data: HeadData, m
 
 
 def load_class_map(name: str, path: Path, num_classes: int) -> ClassMap:
-    """Loads the map of a head with this many classes. Raises OvocrError if it cannot be read or has another size."""
+    """Loads the map of a head with this many classes. Raises OvocrError if it cannot be read or has a different
+    size."""
     try:
         class_map = ClassMap.load(path)
         if len(class_map.old_ids) != num_classes:
@@ -93,7 +94,7 @@ def load_class_map(name: str, path: Path, num_classes: int) -> ClassMap:
 def copy_mapped_rows(source: SourceHead, class_map: ClassMap, head: PartialFC) -> None:
     """Fills the rows of ``head.weight`` whose class has an old class in the map; every rank calls this.
 
-    Each rank reads its share of the old centers and broadcasts it block by block, so no rank holds them all.
+    Each rank reads its share of the old centers and broadcasts it block by block, so no rank loads them all.
     """
     weight, ranks = head.weight, head.ranks
     first, last = row_range(source.num_classes, ranks.rank, ranks.world)
@@ -122,7 +123,7 @@ def _check_same_classes(source: SourceHead, data: HeadData) -> None:
     where = f"heads.{source.name}.init_from: {source.run.root}"
     if source.vocabulary_sha256 != _sha256(data):
         raise OvocrError(
-            f"{where} was trained with another vocabulary than this head's data; use `ovocr vocab map` and "
+            f"{where} was trained with a different vocabulary than this head's data; use `ovocr vocab map` and "
             "init_map to copy its centers"
         )
     if source.num_classes != data.num_classes:
@@ -132,16 +133,16 @@ def _check_same_classes(source: SourceHead, data: HeadData) -> None:
 
 
 def _check_vocabularies(class_map: ClassMap, source: SourceHead, data: HeadData, path: Path) -> None:
-    """Raises OvocrError if the map records other vocabularies than those of the two heads."""
+    """Raises OvocrError if the map was made from different vocabularies than the two heads have."""
     old_path, new_path = source.run.vocabulary_path(source.name), data.samples.vocabulary_path
     for stamp, found, expected in (
-        (class_map.old, source.vocabulary_sha256, f"that of {source.run.root}"),
-        (class_map.new, _sha256(data), "that of this head's data"),
+        (class_map.old, source.vocabulary_sha256, f"the vocabulary of {source.run.root}"),
+        (class_map.new, _sha256(data), "the vocabulary of this head's data"),
     ):
         if stamp is not None and stamp.sha256 != found:
             both_known = source.vocabulary_sha256 and new_path is not None
             command = f" with: ovocr vocab map {old_path} {new_path} --out {path}" if both_known else ""
-            raise OvocrError(f"{path}: made from another vocabulary than {expected}; make it again{command}")
+            raise OvocrError(f"{path}: not made from {expected}; make it again{command}")
 
 
 def _check_old_ids(class_map: ClassMap, source: SourceHead, path: Path) -> None:
@@ -150,7 +151,7 @@ def _check_old_ids(class_map: ClassMap, source: SourceHead, path: Path) -> None:
     if wrong.size:
         old_id = class_map.old_ids[wrong[0]]
         raise OvocrError(
-            f"{path}: class {wrong[0]} was {old_id}, but the class ids of {source.run.root} are 0 to "
+            f"{path}: class {wrong[0]} maps to {old_id}, but the class ids of {source.run.root} are 0 to "
             f"{source.num_classes - 1}; {NO_OLD_CLASS} marks a new class"
         )
 

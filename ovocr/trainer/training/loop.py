@@ -53,7 +53,7 @@ def train(config: RunConfig) -> Summary:
     """Trains as configured, resuming from the newest checkpoint of the run's folder if there is one.
 
     Every rank calls this; torchrun's environment variables make it one of several. Raises OvocrError for user errors,
-    if a loss is not finite, if another rank does not answer, and after SIGTERM or Ctrl-C, when all steps so far are
+    if a loss is not finite, if another rank does not answer, and after SIGTERM or Ctrl-C; all steps so far are then
     saved.
     """
     device = choose_device(config.run.device)
@@ -73,7 +73,7 @@ def limit_torch_threads() -> None:
 
 
 def open_data(config: RunConfig) -> dict[str, HeadData]:
-    """Opens the data of every head. Raises OvocrError, or UsageError naming the setting, if they do not fit."""
+    """Opens the data of every head. Raises OvocrError, or UsageError naming the setting, if they do not match."""
     return {
         name: HeadData.open(
             name,

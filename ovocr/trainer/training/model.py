@@ -39,7 +39,7 @@ class Model:
     parallel: ParallelBackbone
 
     def tensors(self) -> Tensors:
-        """Returns everything that is trained, by its name in a checkpoint."""
+        """Returns all trained tensors by their names in a checkpoint."""
         tensors = self.backbone_tensors()
         for name, head in self.heads.items():
             tensors |= self.head_tensors(name)
@@ -104,7 +104,8 @@ class Optimizers:
 
 
 def build_model(config: RunConfig, num_classes: dict[str, int], ranks: Ranks, device: torch.device) -> Model:
-    """Creates the model with its initial weights, the same for any number of ranks; num_classes is by head name."""
+    """Creates the model with its initial weights, the same for any number of ranks. num_classes: maps head to
+    number."""
     torch.manual_seed(config.run.seed)
     backbone = Backbone(config.backbone).to(device)
     backbone.encoder.recompute = config.run.activation_checkpointing
@@ -172,7 +173,7 @@ def _head_optimizer(config: RunConfig, name: str, head: PartialFC) -> RowOptimiz
 class TrainedRun:
     """A finished or unfinished run at one of its checkpoints, with all class centers in one process.
 
-    vocabularies: of the heads whose class ids stand for words.
+    vocabularies: vocabulary by head name, for heads whose class ids are words.
     """
 
     folder: RunFolder
@@ -186,7 +187,7 @@ class TrainedRun:
     def load(cls, root: Path, device: torch.device, step: int | None = None) -> "TrainedRun":
         """Loads a run's checkpoint after ``step`` steps, or its newest one, outside any process group.
 
-        Raises OvocrError if it does not exist or does not fit.
+        Raises OvocrError if it does not exist or does not match the configuration.
         """
         folder = RunFolder.open(root)
         config = folder.config()
@@ -212,7 +213,7 @@ class TrainedRun:
 
 
 def saved_per_head(checkpoint: Path, name: str, config: RunConfig) -> dict[str, int]:
-    """Returns an integer that a checkpoint's state holds for each head. Raises OvocrError if one is missing."""
+    """Returns an integer that a checkpoint's state contains for each head. Raises OvocrError if one is missing."""
     values = read_state(checkpoint).get(name)
     if not isinstance(values, dict) or not all(isinstance(values.get(head), int) for head in config.heads):
         raise OvocrError(f"{checkpoint}: the checkpoint's state lacks {name} of {', '.join(config.heads)}")
@@ -237,7 +238,7 @@ def _rows_of(head: PartialFC, local: Tensor) -> RowShard:
 def as_checkpoint_tensor(tensor: Tensor, ranks: Ranks) -> Tensor | RowShard:
     """Returns a tensor as a checkpoint stores it: a RowShard if FSDP2 split it over the ranks by rows, else the tensor.
 
-    FSDP2 gives every rank as many rows as the first one; the last ranks get what is left.
+    FSDP2 gives every rank as many rows as the first one; the last ranks get the remaining rows.
     """
     local = local_part(tensor)
     if local is tensor:

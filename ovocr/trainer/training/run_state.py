@@ -22,7 +22,7 @@ from ovocr.trainer.training.model import Model, Optimizers, saved_per_head
 
 @dataclass(frozen=True)
 class RunState:
-    """Everything that a checkpoint is written from and restored into: folder, model, optimizers and data of a run."""
+    """The folder, model, optimizers and data of a run, which checkpoints save and restore."""
 
     folder: RunFolder
     config: RunConfig
@@ -35,7 +35,8 @@ class RunState:
     def start_or_resume(self) -> int:
         """Loads the newest checkpoint, or else the initial weights that the configuration names.
 
-        Returns the number of finished steps. Raises OvocrError naming what is missing or does not fit.
+        Returns the number of finished steps. Raises OvocrError naming the file or setting that is missing or does not
+        match.
         """
         newest = self.folder.newest_checkpoint() if self.ranks.rank == 0 else None
         done = self.ranks.from_first_rank(0 if newest is None else read_state(newest)["step"], self.device)
@@ -70,7 +71,7 @@ class RunState:
                 raise OvocrError(
                     f"{self.folder.root}: head {name} was trained on {counted(count, 'sample')}, but its data have "
                     f"{found:,} now; choose another run.output, or restore the old data to resume "
-                    "(in a list of videos, replace the line of a broken video by that of another)"
+                    "(in a list of videos, replace the line of a broken video by another video's line)"
                 )
         load_checkpoint(checkpoint, self.model.tensors() | self.optimizers.tensors(self.model), self.ranks)
         for name, draws in saved_per_head(checkpoint, "draws", self.config).items():

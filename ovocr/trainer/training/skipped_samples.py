@@ -28,7 +28,7 @@ class SkippedSamples:
             return
         lines = [json.dumps({"step": step, "head": head, "sample": reason}, ensure_ascii=False) for reason in reasons]
         with self._path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write("".join(f"{line}\n" for line in lines))  # one write, because other ranks write too
+            file.write("".join(f"{line}\n" for line in lines))  # one write, because other ranks also write
         shown = reasons[: max(0, _MAX_SHOWN - self._shown)]
         for reason in shown:
             print(f"ovocr: step {step}, head {head}: skipped: {for_terminal(reason)}", file=sys.stderr, flush=True)

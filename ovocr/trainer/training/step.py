@@ -37,7 +37,7 @@ class HeadResult:
 class StepResult:
     """Numbers of one step, still on the device; they are read while the next step is in progress.
 
-    squared_norms: of the gradients: the backbone's first, then each head's.
+    squared_norms: squared norms of the gradients, of the backbone first, then of each head.
     skipped: number of replaced samples on all ranks.
     stops: number of ranks that were asked to stop.
     """

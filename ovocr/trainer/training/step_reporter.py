@@ -20,9 +20,9 @@ _HEAD_METRICS = ("loss", "positive_cosine", "negative_cosine", "grad_norm")
 
 
 class StepReporter:
-    """Takes the results of steps on every rank.
+    """Checks the results of steps on every rank and logs them on rank 0.
 
-    log: where rank 0 writes; None on the other ranks.
+    log: rank 0's metrics log; None on the other ranks.
 
     last_loss: weighted loss of the latest step. stops: whether any rank was asked to stop.
     """

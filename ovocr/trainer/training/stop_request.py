@@ -18,7 +18,7 @@ class StopRequest:
 
     signalled: whether a signal has arrived.
     signalled_at: its time on the monotonic clock.
-    launcher: process id of torchrun, without which nobody would end this rank; None if there is no launcher.
+    launcher: process id of torchrun, whose death is also a request to stop; None if there is no launcher.
     """
 
     signalled: bool = False

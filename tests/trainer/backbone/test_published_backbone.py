@@ -4,13 +4,13 @@
     OVOCR_PUBLISHED_CHECKOUT=path/to/OneVision-Encoder python -m pytest
     tests/trainer/backbone/test_published_backbone.py
 
-This repository contains none of it. Both networks compute in float32 on the CPU, the published one with its "eager"
+This repository does not contain it. Both networks compute in float32 on the CPU, the published one with its "eager"
 attention. A difference is the largest absolute difference of a tensor divided by the largest absolute value of the
 published one.
 
-The published encoder takes the places of patches in one of two ways: ``patch_positions``, their (t, h, w), or
-``visible_indices``, their numbers in a video of 64 frames, (t * rows + h) * columns + w. Given as many indices as there
-are patches in the pixels, it takes only positions from them.
+The published encoder accepts the positions of patches in two forms: ``patch_positions``, their (t, h, w), or
+``visible_indices``, their numbers in a video of 64 frames, (t * rows + h) * columns + w. If there are as many indices
+as patches in the pixels, it uses them only as positions.
 """
 
 import importlib.util
@@ -28,7 +28,7 @@ from ovocr.trainer.config.sections import BackboneConfig
 CHECKOUT = os.environ.get("OVOCR_PUBLISHED_CHECKOUT", "")
 PACKAGE = "onevision_encoder"
 pytestmark = [
-    pytest.mark.skipif(not CHECKOUT, reason="OVOCR_PUBLISHED_CHECKOUT names no checkout of OneVision-Encoder"),
+    pytest.mark.skipif(not CHECKOUT, reason="OVOCR_PUBLISHED_CHECKOUT does not name a checkout of OneVision-Encoder"),
     pytest.mark.skipif(
         importlib.util.find_spec("transformers") is None,
         reason="transformers, which the published encoder is written with, is not installed",
@@ -37,7 +37,7 @@ pytestmark = [
 
 TOLERANCE = 1e-5
 VIRTUAL_FRAMES = 64
-# Unusual base and epsilon, so a configuration that is not read shows.
+# Unusual base and epsilon, so the tests fail if the configuration is not read.
 SIZES = {
     "heads of 32, patch 14": BackboneConfig(
         hidden_size=64,
@@ -73,7 +73,7 @@ TIMES = [
 def published() -> Any:
     """Imports the published package from the checkout."""
     if not (Path(CHECKOUT) / PACKAGE / "__init__.py").is_file():
-        pytest.fail(f"OVOCR_PUBLISHED_CHECKOUT is {CHECKOUT}: there is no {PACKAGE} in it")
+        pytest.fail(f"OVOCR_PUBLISHED_CHECKOUT is {CHECKOUT}: it does not contain {PACKAGE}")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(CHECKOUT)
         return importlib.import_module(PACKAGE)
@@ -81,13 +81,13 @@ def published() -> Any:
 
 @pytest.fixture(scope="module", params=["our weights", "published weights"])
 def source(request: pytest.FixtureRequest) -> str:
-    """Selects whose ``save_pretrained`` writes the weights; the other's ``from_pretrained`` reads them."""
+    """Selects the backbone that writes the weights with ``save_pretrained``; the other one reads them."""
     return request.param
 
 
 @pytest.fixture(scope="module", params=SIZES)
 def config(request: pytest.FixtureRequest) -> BackboneConfig:
-    """The sizes of both backbones."""
+    """Returns the sizes of both backbones."""
     return SIZES[request.param]
 
 
@@ -95,7 +95,7 @@ def config(request: pytest.FixtureRequest) -> BackboneConfig:
 def pair(
     published: Any, config: BackboneConfig, source: str, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Backbone, Any]:
-    """Our backbone and the published one, one of them loaded from the folder that the other has written."""
+    """Returns our backbone and the published one; one of them is loaded from the folder that the other wrote."""
     folder = tmp_path_factory.mktemp("weights")
     if source == "our weights":
         ours = Backbone(config)
@@ -133,7 +133,7 @@ def pixels(*shape: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(len(shape)))
 
 
-def places(indices: Tensor, rows: int, columns: int) -> Tensor:
+def positions_of(indices: Tensor, rows: int, columns: int) -> Tensor:
     """Returns the (t, h, w) of patches from their numbers in a video: [..., L] -> [..., L, 3]."""
     return torch.stack((indices // (rows * columns), indices // columns % rows, indices % columns), dim=-1)
 
@@ -188,7 +188,7 @@ def test_videos_with_explicit_times(pair: tuple[Backbone, Any], given: str) -> N
     times = torch.tensor(TIMES)
     videos = pixels(*times.shape[:1], 3, times.shape[1], rows * patch, columns * patch)
     indices = whole_frames(times, rows * columns)
-    positions = places(indices, rows, columns)
+    positions = positions_of(indices, rows, columns)
     assert positions[1, 7].tolist() == [15, 0, 1]  # second video, second frame, second patch
     argument = {"patch_positions": positions, "visible_indices": indices}[given]
     with torch.no_grad():
@@ -198,7 +198,7 @@ def test_videos_with_explicit_times(pair: tuple[Backbone, Any], given: str) -> N
 
 
 def test_videos_of_arbitrary_patches(pair: tuple[Backbone, Any]) -> None:
-    """As selected by a codec: patches packed into eight frames, each with its original place."""
+    """As selected by a codec: patches packed into eight frames, each with its original position."""
     ours, theirs = pair
     rows, columns, patch = 2, 3, ours.config.patch_size
     packed = pixels(2, 3, 8, rows * patch, columns * patch)
@@ -206,8 +206,8 @@ def test_videos_of_arbitrary_patches(pair: tuple[Backbone, Any]) -> None:
     count = VIRTUAL_FRAMES * rows * columns
     indices = torch.stack([torch.randperm(count, generator=generator)[: 8 * rows * columns] for _ in packed])
     with torch.no_grad():
-        result = ours(packed, places(indices, rows, columns))
-        assert_same(result, theirs(packed, visible_indices=indices), "videos of patches from anywhere")
+        result = ours(packed, positions_of(indices, rows, columns))
+        assert_same(result, theirs(packed, visible_indices=indices), "videos of arbitrary patches")
 
 
 @pytest.mark.parametrize("frames", [1, 8])

@@ -88,13 +88,13 @@ def mlp(x: Array, weights: dict[str, Array], name: str) -> Array:
     return linear(gelu.reshape(hidden.shape), weights, f"{name}fc2.")
 
 
-def turned(vector: Array, position: tuple[int, int, int]) -> Array:
+def rotated(vector: Array, position: tuple[int, int, int]) -> Array:
     """Returns the rotated vector of one head, channel by channel: angles [f, f], neighbours (2i, 2i + 1) paired."""
     half = len(vector) // 2
     angles = []
-    for place, share in zip(position, (4, 6, 6), strict=True):
+    for coordinate, share in zip(position, (4, 6, 6), strict=True):
         count = half * share // 16
-        angles += [place * 10000.0 ** (-i / count) for i in range(count)]
+        angles += [coordinate * 10000.0 ** (-i / count) for i in range(count)]
     angles = angles * 2
     result = np.empty_like(vector)
     for i in range(0, len(vector), 2):
@@ -116,9 +116,9 @@ def self_attention(x: Array, weights: dict[str, Array], name: str, positions: li
     size = x.shape[1] // CONFIG.num_attention_heads
     for start in range(0, x.shape[1], size):
         head = slice(start, start + size)
-        keys = [turned(key[head], position) for key, position in zip(k, positions, strict=True)]
+        keys = [rotated(key[head], position) for key, position in zip(k, positions, strict=True)]
         for token, position in enumerate(positions):
-            result[token, head] = attend(turned(q[token, head], position), keys, [value[head] for value in v])
+            result[token, head] = attend(rotated(q[token, head], position), keys, [value[head] for value in v])
     return linear(result, weights, f"{name}out_proj.")
 
 
@@ -286,7 +286,7 @@ def test_weights_of_half_precision_become_float32(tmp_path: Path) -> None:
     assert torch.equal(again.head.probe, backbone.head.probe.bfloat16().float())
 
 
-def test_error_of_other_weights_names_the_tensors(tmp_path: Path) -> None:
+def test_error_of_mismatched_weights_names_the_tensors(tmp_path: Path) -> None:
     backbone = random_backbone()
     backbone.save_pretrained(tmp_path)
     path = tmp_path / "model.safetensors"
@@ -299,13 +299,13 @@ def test_error_of_other_weights_names_the_tensors(tmp_path: Path) -> None:
     with pytest.raises(OvocrError) as caught:
         backbone.load_weights(tmp_path)
     assert str(caught.value) == (
-        f"{path}: does not fit this backbone: 1 missing: head.probe; 1 unexpected: head.extra; "
-        "1 of another shape: layernorm_pre.bias [65] for [64]"
+        f"{path}: does not match this backbone: 1 missing: head.probe; 1 unexpected: head.extra; "
+        "1 of a different shape: layernorm_pre.bias [65] for [64]"
     )
     assert all(torch.equal(tensor, before[name]) for name, tensor in backbone.state_dict().items())
 
 
-def test_weights_with_another_number_of_heads_raise(tmp_path: Path) -> None:
+def test_weights_with_a_different_number_of_heads_raise(tmp_path: Path) -> None:
     Backbone(CONFIG).save_pretrained(tmp_path)
     with pytest.raises(OvocrError) as caught:
         Backbone(CONFIG.model_copy(update={"num_attention_heads": 1})).load_weights(tmp_path)
@@ -345,7 +345,7 @@ def test_unreadable_weights_raise(tmp_path: Path) -> None:
         ({"num_attention_heads": 4}, "config.json: num_attention_heads: 4 heads of 16 channels"),
     ],
 )
-def test_configuration_of_another_network_raises(tmp_path: Path, change: dict[str, object], message: str) -> None:
+def test_configuration_of_a_different_network_raises(tmp_path: Path, change: dict[str, object], message: str) -> None:
     Backbone(CONFIG).save_pretrained(tmp_path)
     path = tmp_path / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))

@@ -40,7 +40,7 @@ global_batch = 16
 
 @pytest.fixture
 def config_file(tmp_path: Path) -> Path:
-    """A small valid configuration beside an empty data set."""
+    """Writes a small valid configuration next to an empty data set."""
     data = tmp_path / "data"
     data.mkdir()
     (data / "manifest.json").write_text("{}")
@@ -94,7 +94,7 @@ def test_a_size_takes_precedence_over_the_preset(config_file: Path, preset: str,
     assert backbone.patch_size == 14
 
 
-def test_override_is_toml_or_else_text(config_file: Path) -> None:
+def test_override_that_is_not_toml_is_text(config_file: Path) -> None:
     config = load_config(
         config_file,
         [
@@ -282,7 +282,7 @@ def test_mistake_in_an_override_is_one_line(config_file: Path, override: str) ->
     assert mistake(config_file, override) == f"{config_file if in_file else '--set'}: {problem}"
 
 
-# Several --set beside those that make it a video head, with the error.
+# Several --set, in addition to the ones that make it a video head, with the error.
 VIDEO_MISTAKES = [
     ((), "heads.ocr.data: DATA: no such file; a list of videos is a text file with a path and class ids per line"),
     (("heads.ocr.sampled_frames=60",), "heads.ocr.sampled_frames: 60 is not divisible by frames, 8"),
@@ -340,7 +340,7 @@ FILE_MISTAKES = [
     (
         "heads.ocr",
         "heads.OCR",
-        "heads.OCR: a name starts with a lower-case letter, then has lower-case letters, digits, _",
+        "heads.OCR: a name consists of lower-case letters, digits and _, and starts with a letter",
     ),
     ("[heads.ocr]", "[head.ocr]", "head: unknown key; did you mean heads?"),
     ("[run]", "run = 3\n[other]", "other: unknown key; known are run, backbone, optimizer, loader, heads"),
@@ -363,7 +363,7 @@ def test_mistake_in_the_file_is_one_line(config_file: Path, old: str, new: str, 
     assert "\n" not in message
 
 
-def test_no_heads_are_refused(config_file: Path) -> None:
+def test_configuration_without_heads_raises(config_file: Path) -> None:
     config_file.write_text(config_file.read_text().split("[heads.ocr]")[0])
     assert mistake(config_file) == f"{config_file}: heads: at least one section [heads.NAME] is needed"
 

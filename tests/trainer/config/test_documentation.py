@@ -1,4 +1,4 @@
-"""The tables in docs/training.md are those of the sections. The example in docs/partial_fc.md runs."""
+"""Checks the tables of settings in docs/training.md and runs the example in docs/partial_fc.md."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""Tag-aware crops of images whose words are at known places, each in its own colour."""
+"""Tag-aware crops of images whose words are at known positions, each in its own colour."""
 
 import os
 import pickle
@@ -72,7 +72,7 @@ def test_kept_tags_match_the_visible_pixels(samples: RecordSamples):
     assert seen["whole"] < 30
 
 
-def test_kept_tags_fill_all_slots_in_turn(samples: RecordSamples):
+def test_kept_tags_fill_all_slots_cyclically(samples: RecordSamples):
     for position in range(50):
         labels = samples.load(0, position).labels
         assert labels.shape == (8,)
@@ -106,8 +106,8 @@ def test_whole_image_is_used_if_no_crop_has_a_word(tmp_path: Path):
     whole = load_image(encoded(painted()), 64)
     loaded = [samples.load(0, position) for position in range(40)]
     assert all(sample.labels.tolist() == [7, 7] for sample in loaded)
-    fallen_back = sum(np.array_equal(sample.pixels, whole) for sample in loaded)
-    assert 5 < fallen_back <= 40
+    shown_whole = sum(np.array_equal(sample.pixels, whole) for sample in loaded)
+    assert 5 < shown_whole <= 40
 
 
 def test_crop_without_a_word_is_redrawn(tmp_path: Path):
@@ -117,18 +117,18 @@ def test_crop_without_a_word_is_redrawn(tmp_path: Path):
     policy = CropPolicy(**{**vars(POLICY), "scale": (0.3, 0.6)})
     samples = RecordSamples([root], labels_stored=2, num_classes=9, image_size=64, crops=policy)
     whole = load_image(encoded(painted()), 64)
-    first = again = fallen_back = 0
+    first = again = shown_whole = 0
     for position in range(200):
         shown = samples.load(0, position).pixels
         parts = list(draw_crops(SIDE, SIDE, policy, position))
         with_word = [part for part in parts if samples.kept_tags(0, np.array([7]), part).any()]
         if not with_word:
             assert np.array_equal(shown, whole)
-            fallen_back += 1
+            shown_whole += 1
             continue
         assert np.array_equal(shown, load_crop(encoded(painted()), with_word[0], 64))
         first, again = first + (with_word[0] == parts[0]), again + (with_word[0] != parts[0])
-    assert min(first, again, fallen_back) > 0, (first, again, fallen_back)
+    assert min(first, again, shown_whole) > 0, (first, again, shown_whole)
     assert again > first
 
 
@@ -143,7 +143,7 @@ def test_crops_have_the_requested_sizes():
     assert 0.8 < shares.max() < 0.905
     assert 0.74 < ratios.min() < 0.78
     assert 1.29 < ratios.max() < 1.345
-    # The place is uniform, so each quarter of the free space has about as many crops.
+    # The position is uniform, so each quarter of the free space has about as many crops.
     free = 1200 - width
     assert 0.2 < (inside[:, 0] < free / 4).mean() < 0.3
     whole = CropPolicy(**{**vars(POLICY), "share": 0.25})
@@ -170,7 +170,7 @@ def test_visible_shares_match_counted_pixels():
     assert ((shares > 0.2) & (shares < 0.8)).any()
 
 
-def test_box_without_area_is_inside_or_not():
+def test_box_without_area_counts_as_its_center():
     point, line = [70, 60] * 4, [200, 10, 220, 10, 220, 10, 200, 10]
     shares = visible_shares(np.array([point, line, [50, 60] * 4], np.int16), Crop(60, 50, 160, 170))
     assert shares.tolist() == [1, 0, 0]
@@ -186,10 +186,10 @@ def test_reduced_jpeg_shows_the_same_crop():
     crop = Crop(301, 203, 901, 763)
     fast = load_crop(data.tobytes(), crop, 64).astype(int)
     exact = load_crop(encoded(cv2.cvtColor(cv2.imdecode(data, 1), cv2.COLOR_BGR2RGB)), crop, 64).astype(int)
-    beside = load_crop(data.tobytes(), Crop(341, 203, 941, 763), 64).astype(int)
+    shifted = load_crop(data.tobytes(), Crop(341, 203, 941, 763), 64).astype(int)
     # Its edges are rounded to pixels of the reduced image, which are small compared with a word.
     assert np.abs(fast - exact).mean() < 6
-    assert np.abs(beside - exact).mean() > 15
+    assert np.abs(shifted - exact).mean() > 15
 
 
 def test_repeated_tags_keep_repeating():

@@ -1,4 +1,4 @@
-"""Data sets in turn by weight: each has its own epochs, no sample is lost or repeated, from any position."""
+"""Data sets interleaved by weight: each has its own epochs, no sample is lost or repeated, from any position."""
 
 import numpy as np
 import pytest

@@ -49,12 +49,12 @@ def test_every_order_of_few_samples_is_equally_likely() -> None:
     assert sum((count - 200) ** 2 / 200 for count in orders.values()) < 119 + 4 * 15.4
 
 
-def test_places_and_neighbours_look_random() -> None:
+def test_positions_and_neighbours_look_random() -> None:
     n = 1000
     orders = sample_index(np.arange(2000 * n), n, seed=11).reshape(-1, n)
-    # Over epochs any sample may be at any place: 999 degrees of freedom, standard deviation 45.
-    for place in (0, 1, 499, 999):
-        counts = np.bincount(orders[:, place], minlength=n)
+    # Over epochs any sample may be at any position: 999 degrees of freedom, standard deviation 45.
+    for position in (0, 1, 499, 999):
+        counts = np.bincount(orders[:, position], minlength=n)
         assert ((counts - 2) ** 2 / 2).sum() < 999 + 4 * 45
     steps = np.bincount(((orders[:, 1:] - orders[:, :-1]) % n).ravel(), minlength=n)
     assert steps[0] == 0

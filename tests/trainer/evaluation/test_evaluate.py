@@ -65,9 +65,9 @@ def plant(model: Model, pixels: torch.Tensor, order: NDArray[np.int64]) -> None:
     cosines = torch.from_numpy(-np.argsort(order, axis=1).astype(np.float64))  # [images, classes]: minus the rank
     centers = (torch.linalg.pinv(unit) @ cosines).T  # center . unit = cosine, up to the length of the center
     # A component orthogonal to all embeddings makes the lengths equal without changing cosines' order.
-    beside = torch.linalg.svd(unit, full_matrices=True).Vh[-1]
+    orthogonal = torch.linalg.svd(unit, full_matrices=True).Vh[-1]
     lengths = centers.norm(dim=1)
-    centers = centers + beside * ((1.01 * lengths.max()) ** 2 - lengths**2).sqrt()[:, None]
+    centers = centers + orthogonal * ((1.01 * lengths.max()) ** 2 - lengths**2).sqrt()[:, None]
     model.heads["ocr"].weight.copy_(centers / lengths.max())
 
 
@@ -323,7 +323,7 @@ def test_command(planted: NDArray[np.int64], tmp_path: Path, monkeypatch: pytest
     assert figures["top_k"] == [2, 5]
     assert figures == evaluate(tmp_path / "run", [tmp_path / "labels"], top_k=[2, 5]).to_json()
     assert (tmp_path / "f.html").read_text().count("<article>") == 2
-    for option, place in (("--html", "."), ("--html", "none/f.html"), ("--json", "none/f.json")):
-        refused = CliRunner().invoke(main, [*command, option, place])
+    for option, path in (("--html", "."), ("--html", "none/f.html"), ("--json", "none/f.json")):
+        refused = CliRunner().invoke(main, [*command, option, path])
         assert refused.exit_code == 2
-        assert f"{option} {place}: is a folder, or in a folder that does not exist" in refused.output
+        assert f"{option} {path}: is a folder, or in a folder that does not exist" in refused.output

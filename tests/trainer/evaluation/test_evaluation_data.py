@@ -1,4 +1,4 @@
-"""Choosing the heads that fit the evaluation data."""
+"""Choosing the heads that match the evaluation data."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -48,7 +48,7 @@ def heads(data: dict[str, Path]) -> dict[str, HeadClasses]:
         (["list"], "video", ["video"]),
     ],
 )
-def test_fitting_heads_are_chosen(
+def test_matching_heads_are_chosen(
     data: dict[str, Path], heads: dict[str, HeadClasses], names: list[str], wanted: str | None, chosen: list[str]
 ) -> None:
     assert choose_heads(RUN, heads, [data[name] for name in names], wanted) == chosen
@@ -59,20 +59,20 @@ def test_fitting_heads_are_chosen(
     [
         (["others"], "ocr", r"/others: its vocabulary \(\w{12}…\) is not the run's .* \(head ocr\)$"),
         (["words", "others"], "ocr", r"/others: its vocabulary \(\w{12}…\) is not the run's"),
-        (["words"], "image", "/words: its tags are words of a vocabulary, but the head's are class ids without one"),
-        (["numbers"], "ocr", "/n: its tags are class ids without a vocabulary, but the head's are words"),
+        (["words"], "image", "/words: its tags are words, but the head's are class ids without words"),
+        (["numbers"], "ocr", "/n: its tags are class ids without words, but the head's are words"),
         (["numbers"], "small", "/n: it has 20 classes, but the head has 19"),
-        (["words"], "video", "/words: not a file; heads of kind video take lists of videos"),
-        (["list"], "image", "list.txt: a file; heads of kind image take labelled data sets, which are folders"),
+        (["words"], "video", "/words: not a file; heads of kind video need lists of videos"),
+        (["list"], "image", "list.txt: a file; heads of kind image need labelled data sets, which are folders"),
         (
             ["others"],
             None,
-            "^run: no head fits the data: ocr: .*/others: .*; again: .*; image: .*; small: .*; video: .*",
+            "^run: no head matches the data: ocr: .*/others: .*; again: .*; image: .*; small: .*; video: .*",
         ),
-        (["words", "numbers"], None, "^run: no head fits the data: ocr: .*/n: .*; image: .*/words: "),
+        (["words", "numbers"], None, "^run: no head matches the data: ocr: .*/n: .*; image: .*/words: "),
     ],
 )
-def test_error_says_why_no_head_fits(
+def test_error_says_why_no_head_matches(
     data: dict[str, Path], heads: dict[str, HeadClasses], names: list[str], wanted: str | None, message: str
 ) -> None:
     with pytest.raises(OvocrError, match=message):

@@ -59,7 +59,7 @@ def evaluation() -> Evaluation:
 
 def test_hostile_words_stay_text() -> None:
     text = evaluation_page(evaluation())
-    text.encode("utf-8")  # a file name's stray bytes are shown, too
+    text.encode("utf-8")  # invalid bytes of a file name are escaped
     page = Page(text)
     assert page.open == []
     assert page.comments == 0
@@ -115,7 +115,7 @@ def test_page_shows_the_figures() -> None:
     assert "Tags: 2 of 10 among the first 10 answers" in page.text
 
 
-def test_a_page_without_scripts_and_examples() -> None:
+def test_page_without_scripts_and_examples() -> None:
     plain = evaluation()
     head = HeadRecall(3, 5, 9, 32, 16, 0.0, group(), {}, {"never": group()}, ())
     page = Page(evaluation_page(Evaluation(plain.run, plain.data, 1, (1, 10, 100), {"a": head, "b": head})))

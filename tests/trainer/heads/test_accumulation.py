@@ -66,9 +66,9 @@ def test_gradients_of_passes_are_summed_row_by_row(rate: float, sampling: str, d
 
 @pytest.mark.parametrize("rate", [0.03, 0.3])
 def test_optimizer_updates_only_touched_rows(rate: float, implementation: str) -> None:
-    """Also if the gradient has become dense: one step of the sum, and no state changes for other rows."""
+    """Even with a dense gradient, a step uses the sum and does not change the state of other rows."""
     if implementation == "triton" and torch.cuda.is_available():
-        pytest.skip("on CUDA the kernels take CUDA tensors: test_row_adamw.py runs them there")
+        pytest.skip("on CUDA the kernels need CUDA tensors: see test_row_adamw.py")
     head = head_with(rate, "independent")
     head.weight = torch.nn.Parameter(head.weight.detach().float())
     start = head.weight.detach().clone()
@@ -126,7 +126,7 @@ def test_exact_gradients_accumulate_like_dense_ones() -> None:
     assert touched_rows(head.weight.grad).rows is None
 
 
-def test_zeroed_gradients_touch_nothing() -> None:
+def test_zeroed_gradients_move_no_row() -> None:
     """zero_grad(set_to_none=False) keeps a tensor of zeros, which must not move any row."""
     head = head_with(0.3, "independent")
     for embeddings, labels in batches(PASSES):

@@ -24,7 +24,7 @@ def test_values_and_gradients_match_torch():
     ours.eval()
     theirs.eval()
     torch.testing.assert_close(ours.running_mean, theirs.running_mean)
-    # torch's running variance is unbiased, n / (n - 1) times that of the batch, and starts at 1.
+    # torch's running variance is unbiased, n / (n - 1) times the batch's variance, and starts at 1.
     started = 0.7**40
     torch.testing.assert_close(ours.running_variance - started, (theirs.running_var - started) * 8 / 9)
     batch = torch.randn(4, 6, generator=generator, dtype=torch.float64)
@@ -57,7 +57,7 @@ def test_head_separates_close_embeddings():
 
 
 def test_center_can_be_close_to_every_embedding():
-    """As for a class that most images have: along one direction the mean cosine is well above zero."""
+    """A class of most images needs such a center: along one direction the mean cosine is well above zero."""
     norm = EmbeddingNorm(64)
     normed = norm(torch.randn(500, 64, generator=torch.Generator().manual_seed(0)), Ranks())
     cosines = torch.nn.functional.normalize(normed, dim=1) @ torch.nn.functional.normalize(normed.mean(0), dim=0)

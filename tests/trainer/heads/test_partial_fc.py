@@ -47,7 +47,7 @@ def check(
     dense: Callable[..., Tensor],
     tolerance: float | None = None,
 ) -> None:
-    """Checks loss and gradients of a step; tolerance: relative, by default that of the head's precision."""
+    """Checks loss and gradients of a step; tolerance: relative, by default the tolerance for the head's precision."""
     if tolerance is None:
         tolerance = 1e-10 if head.weight.dtype == torch.float64 else 2e-5
     if head.weight.dtype == torch.float32 and embeddings.dtype == torch.float64:
@@ -110,12 +110,12 @@ def test_many_tiles_give_the_same_result(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Many tiles or chunks of centers, the last one shorter; more images and channels than a kernel's block."""
-    monkeypatch.setattr(torch_softmax, "_CPU_TILE_ELEMENTS", 64)  # 4 centers a tile
+    monkeypatch.setattr(torch_softmax, "_CPU_TILE_ELEMENTS", 64)  # 4 centers per tile
     embeddings, weight, labels = random_inputs()
     if implementation == "triton":
         from ovocr.trainer.heads import triton_softmax
 
-        monkeypatch.setattr(triton_softmax, "_CHUNK_BYTES", 70 * 4 * 90)  # 90 centers a chunk, two blocks
+        monkeypatch.setattr(triton_softmax, "_CHUNK_BYTES", 70 * 4 * 90)  # 90 centers per chunk, two blocks
         embeddings, weight, labels = random_inputs(batch=67, dim=70, classes=401)
     head = head_with(weight, implementation=implementation, sampling=sampling, sample_rate=rate, mask_own_tags=mask)
     check(head, embeddings, labels, dense)
@@ -134,8 +134,8 @@ def test_embeddings_of_other_dtypes(
     check(head, embeddings.to(dtype), labels, dense, tolerance)
 
 
-def test_bf16_error_is_at_most_that_of_autocast(dense: Callable[..., Tensor]) -> None:
-    """Compares the kernels' error with that of the plain loss under torch's bfloat16 autocast."""
+def test_bf16_error_is_at_most_the_error_of_autocast(dense: Callable[..., Tensor]) -> None:
+    """Compares the errors of the kernels and of the plain loss under torch's bfloat16 autocast."""
     pytest.importorskip("triton", reason="Triton is not installed")
     embeddings, weight, labels = random_inputs(batch=16, dim=64, classes=307)
     embeddings = embeddings.bfloat16()
@@ -181,7 +181,7 @@ def test_float32_is_exact_when_own_tags_are_learnt(
 
 
 def test_small_losses_keep_their_digits(dense: Callable[..., Tensor]) -> None:
-    """If tags are learnt the loss is tiny; its error must not exceed that of float32 cross_entropy."""
+    """If tags are learnt the loss is tiny; its error must not exceed the error of float32 cross_entropy."""
     generator = torch.Generator().manual_seed(0)
     weight = torch.nn.functional.normalize(torch.randn(200, 64, generator=generator, dtype=torch.float64), dim=1)
     labels = torch.randint(0, 200, (8, 1), generator=generator)
@@ -219,13 +219,13 @@ def test_a_callers_autocast_changes_nothing() -> None:
         assert torch.equal(plain, inside)
 
 
-@pytest.mark.parametrize("kept_centers", [0, 50])
+@pytest.mark.parametrize("cached_centers", [0, 50])
 @pytest.mark.parametrize("margin", [ARCFACE, Margin(m2=0.0, m3=0.3, filter_threshold=0.2)], ids=["arcface", "filter"])
-def test_cosines_that_are_not_kept_are_recomputed(
-    margin: Margin, kept_centers: int, dense: Callable[..., Tensor], monkeypatch: pytest.MonkeyPatch
+def test_uncached_cosines_are_recomputed(
+    margin: Margin, cached_centers: int, dense: Callable[..., Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch_softmax, "_CPU_TILE_ELEMENTS", 13 * 9)  # 9 centers a tile
-    monkeypatch.setattr(torch_softmax, "_KEPT_BYTES", 8 * 7 * kept_centers)
+    monkeypatch.setattr(torch_softmax, "_CPU_TILE_ELEMENTS", 13 * 9)  # 9 centers per tile
+    monkeypatch.setattr(torch_softmax, "_CACHE_BYTES", 8 * 7 * cached_centers)
     embeddings, weight, labels = random_inputs()
     check(head_with(weight, sample_rate=1.0, margin=margin), embeddings, labels, dense)
 

@@ -78,7 +78,7 @@ def test_every_class_is_drawn_equally_often() -> None:
     counts = torch.zeros(103)
     for step in range(steps):
         counts[drawn_classes(sampler, 0, 103, seed=9, step=step, slot=3)] += 1
-    # Blocks hold 3 or 4 classes, so a class is drawn once in 3 or 4 steps.
+    # Blocks contain 3 or 4 classes, so a class is drawn once in 3 or 4 steps.
     assert (counts / steps).min() > 0.22
     assert (counts / steps).max() < 0.37
 

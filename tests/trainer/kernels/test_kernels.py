@@ -49,7 +49,7 @@ def test_float64_uses_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("triton", reason="Triton is not installed")
     monkeypatch.setenv("TRITON_INTERPRET", "1")
     assert choose_implementation("auto", torch.zeros(1)) == "torch"
-    with pytest.raises(ValueError, match="takes float32, not torch.float64"):
+    with pytest.raises(ValueError, match="needs float32, not torch.float64"):
         choose_implementation("triton", torch.zeros(1, dtype=torch.float64))
 
 

@@ -16,11 +16,11 @@ def test_name_keeps_its_memory() -> None:
 def test_unreferenced_memory_is_reused() -> None:
     memory = ReusableMemory()
     first = memory.matrix(100, 7, torch.float32)
-    place = first.data_ptr()
-    assert place % 64 == 0
+    address = first.data_ptr()
+    assert address % 64 == 0
     del first
-    assert memory.matrix(90, 7, torch.float32).data_ptr() == place
-    assert memory.matrix(30, 7, torch.float64).data_ptr() == place
+    assert memory.matrix(90, 7, torch.float32).data_ptr() == address
+    assert memory.matrix(30, 7, torch.float64).data_ptr() == address
 
 
 def test_referenced_memory_is_not_reused() -> None:

@@ -164,10 +164,10 @@ def test_invalid_arguments_raise() -> None:
     with pytest.raises(ValueError, match="lr=nan"):
         RowAdamW([torch.nn.Parameter(torch.zeros(3, 3))], lr=float("nan"))
     optimizer = RowAdamW([torch.nn.Parameter(torch.zeros(3, 3))])
-    with pytest.raises(ValueError, match="RowAdamW takes matrices only"):
+    with pytest.raises(ValueError, match="RowAdamW accepts only matrices"):
         optimizer.add_param_group({"params": [torch.nn.Parameter(torch.zeros(3))]})
     assert len(optimizer.param_groups) == 1
-    with pytest.raises(ValueError, match="RowAdamW takes matrices only"):
+    with pytest.raises(ValueError, match="RowAdamW accepts only matrices"):
         RowAdamW([torch.nn.Parameter(torch.zeros(3))])
     with pytest.raises(ValueError, match="lr=-1"):
         RowAdamW([torch.nn.Parameter(torch.zeros(3, 3))], lr=-1)

@@ -66,7 +66,7 @@ def test_state_is_saved_and_restored() -> None:
 
 
 def test_invalid_arguments_raise() -> None:
-    with pytest.raises(ValueError, match="RowSGD takes matrices only"):
+    with pytest.raises(ValueError, match="RowSGD accepts only matrices"):
         RowSGD([torch.nn.Parameter(torch.zeros(3))])
     with pytest.raises(ValueError, match="momentum=1"):
         RowSGD([torch.nn.Parameter(torch.zeros(3, 3))], momentum=1.0)

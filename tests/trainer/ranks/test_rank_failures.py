@@ -126,7 +126,7 @@ def test_killed_loader_worker_is_named(config_file: Path, runs: Any) -> None:
     os.kill(worker, signal.SIGKILL)
     lines = error_lines(process)
     death = f"loader worker, process {worker}: (is killed by signal: Killed|exited unexpectedly)"
-    message = f"ovocr: ({death}|a loader worker died while sending).*; was there enough memory"
+    message = f"ovocr: ({death}|a loader worker died while sending).*; a possible cause is a lack of memory"
     assert re.match(message, lines[-1]), lines
     assert not [line for line in lines if "Traceback" in line]
 

@@ -1,4 +1,4 @@
-"""Initial centers from a run with another vocabulary: mapped rows are copied bit-exactly, the others stay fresh."""
+"""Initial centers from a run with a different vocabulary: mapped rows are copied bit-exactly, the others stay fresh."""
 
 import json
 import shutil
@@ -37,7 +37,7 @@ KEPT = ("run.steps=1", "optimizer.warmup_steps=0", "optimizer.lr=1e-30", "optimi
 
 
 def relabelled(old: Path, new: Path, words: list[str]) -> Path:
-    """Writes a data set with the same images and tags of another vocabulary; missing words become other ones."""
+    """Writes a data set with the same images and tags of a different vocabulary; missing words are replaced."""
     source, target = LabelledDataSet.open(old), LabelledDataSet(new)
     before, after = Vocabulary.load(source.vocabulary_path), Vocabulary(words)
     for shard in source.finished_shards():
@@ -61,7 +61,7 @@ def relabelled(old: Path, new: Path, words: list[str]) -> Path:
 
 
 class Stages:
-    """A trained run on 50 words, and the settings of a run on another vocabulary that starts from its centers.
+    """A trained run on 50 words, and the settings of a run on a different vocabulary that starts from its centers.
 
     old_ids: the expected map between the vocabularies.
     """
@@ -71,8 +71,8 @@ class Stages:
         self.old, self.out, self.map = root / "run", root / "next", root / "map.npy"
         old_words = [f"word{number}" for number in range(50)]
         words = [word for number, word in enumerate(reversed(old_words)) if number % 7 != 3]
-        for place in (0, 9, 20, len(words) + 3):
-            words.insert(place, f"new{place}")
+        for index in (0, 9, 20, len(words) + 3):
+            words.insert(index, f"new{index}")
         self.data = relabelled(root / "labels", root / "relabelled", words)
         self.old_ids = [old_words.index(word) if word in old_words else -1 for word in words]
         main(
@@ -201,8 +201,10 @@ def test_mapped_run_reads_the_same_words(stages: Stages) -> None:
     assert {word: new_words[word] for word in common} == pytest.approx({w: old_words[w] for w in common}, abs=1e-6)
 
     without = stages.root / "without"
-    anew = [setting for setting in stages.settings if "heads.ocr.init" not in setting and "output" not in setting]
-    train(load_config(stages.config_file, [*anew, *KEPT, f"run.output={without}"]))
+    uninitialised = [
+        setting for setting in stages.settings if "heads.ocr.init" not in setting and "output" not in setting
+    ]
+    train(load_config(stages.config_file, [*uninitialised, *KEPT, f"run.output={without}"]))
     recalls = [
         evaluate(run, [data], top_k=[10]).heads["ocr"].every.recall[10]
         for run, data in (
@@ -294,11 +296,12 @@ def mistakes() -> dict[str, tuple[Callable[[Stages], list[str]], str]]:
         ),
         "ids": (
             array(np.array([*range(4, 50), 50])),
-            r"^heads.ocr.init_map: ROOT/hand.npy: class 46 was 50, but the class ids of ROOT/run are 0 to 49; -1 marks",
+            r"^heads.ocr.init_map: ROOT/hand.npy: class 46 maps to 50, but the class ids of ROOT/run are 0 to 49; "
+            "-1 marks a new class",
         ),
         "negative": (array(np.full(47, -2)), r"hand.npy: not a class map: -2 is neither a class id nor -1$"),
-        "old": (another_old, rf"other.npy: made from another vocabulary than that of ROOT/run; {command}"),
-        "new": (another_new, rf"other.npy: made from another vocabulary than that of this head's data; {command}"),
+        "old": (another_old, rf"other.npy: not made from the vocabulary of ROOT/run; {command}"),
+        "new": (another_new, rf"other.npy: not made from the vocabulary of this head's data; {command}"),
         "changed": (changed, r"map.npy: not the class map that ROOT/map.npy.json describes; make both again$"),
     }
 
@@ -316,7 +319,7 @@ def test_mismatch_is_a_one_line_error(stages: Stages) -> None:
 def test_error_without_a_map_names_the_command(stages: Stages) -> None:
     settings = [setting for setting in stages.settings if "init_map" not in setting]
     with pytest.raises(
-        OvocrError, match="another vocabulary than this head's data; use `ovocr vocab map` and init_map"
+        OvocrError, match="a different vocabulary than this head's data; use `ovocr vocab map` and init_map"
     ):
         train(load_config(stages.config_file, settings))
 

@@ -146,9 +146,11 @@ def test_ranks_start_next_to_a_folder_named_ovocr(config_file: Path, tmp_path: P
     assert len(metrics(tmp_path / "run")) == 2
 
 
-def test_resume_with_another_configuration_raises(config_file: Path) -> None:
+def test_resume_with_a_different_configuration_raises(config_file: Path) -> None:
     train(load_config(config_file, ["run.steps=4"]))
-    with pytest.raises(OvocrError, match=r"contains a run with another configuration \(run.steps: there 4, here 6\)"):
+    with pytest.raises(
+        OvocrError, match=r"contains a run with a different configuration \(run.steps was 4, is now 6\)"
+    ):
         train(load_config(config_file, ["run.steps=6"]))
     again = train(load_config(config_file, ["run.steps=4", "run.log_every=1", "loader.workers=1"]))
     assert again.first_step == 4
@@ -158,11 +160,11 @@ def test_differing_setting_is_named(config_file: Path, tmp_path: Path) -> None:
     train(load_config(config_file, ["run.steps=2"]))
     run = RunFolder(tmp_path / "run")
     for settings, difference in (
-        (["heads.ocr.lr_scale=2"], "heads.ocr.lr_scale: there 50.0, here 2.0"),
-        (["heads.ocr.mixing_weights=[1]"], r"heads.ocr.mixing_weights: there nothing, here \[1.0\]"),
-        (["heads.ocr.margin.m2=0.25"], "heads.ocr.margin.m2: there 0.5, here 0.25"),
+        (["heads.ocr.lr_scale=2"], "heads.ocr.lr_scale was 50.0, is now 2.0"),
+        (["heads.ocr.mixing_weights=[1]"], r"heads.ocr.mixing_weights was not set, is now \[1.0\]"),
+        (["heads.ocr.margin.m2=0.25"], "heads.ocr.margin.m2 was 0.5, is now 0.25"),
     ):
-        with pytest.raises(OvocrError, match=rf"another configuration \({difference}\)"):
+        with pytest.raises(OvocrError, match=rf"a different configuration \({difference}\)"):
             run.prepare(load_config(config_file, ["run.steps=2", *settings]), {})
     (tmp_path / "moved").mkdir()
     (tmp_path / "labels").rename(tmp_path / "moved" / "labels")
@@ -185,13 +187,13 @@ def test_incomplete_checkpoint_is_not_used(config_file: Path, tmp_path: Path) ->
         TrainedRun.load(tmp_path / "run", torch.device("cpu"))
 
 
-def test_resume_with_other_data_raises(config_file: Path, tmp_path: Path, make_data_set: Callable[..., Path]) -> None:
+def test_resume_with_changed_data_raises(config_file: Path, tmp_path: Path, make_data_set: Callable[..., Path]) -> None:
     train(load_config(config_file, ["run.steps=4"]))
     make_data_set("labels", [17, 8], patterned=True)
     with pytest.raises(OvocrError, match="head ocr was trained on 24 samples, but its data have 25 now"):
         train(load_config(config_file, ["run.steps=4"]))
     make_data_set("labels", [17, 7], words=[f"other{n}" for n in range(50)])
-    with pytest.raises(OvocrError, match="head ocr was trained with another vocabulary than its data have now"):
+    with pytest.raises(OvocrError, match="head ocr was trained with a different vocabulary than its data have now"):
         train(load_config(config_file, ["run.steps=4"]))
     assert (tmp_path / "run" / "vocab" / "ocr.txt").read_text().startswith("word0\n")
 

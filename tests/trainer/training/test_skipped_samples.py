@@ -101,7 +101,7 @@ def test_only_damaged_samples_raise(make_data_set: Maker) -> None:
     root = make_data_set("set", [3])
     damage_images(root, 0, 1, 2)
     with pytest.raises(
-        OvocrError, match=r"^no undamaged sample among the first 3, the last one: .*00000\.rec id 2: not a J"
+        OvocrError, match=r"^the first 3 samples are all damaged, the last one: .*00000\.rec id 2: not a J"
     ):
         batches_of(root)
     root = make_data_set("large", [40])

@@ -94,7 +94,7 @@ def stages(tmp_path: Path, make_data_set: Callable[..., Path], make_video: Calla
     lines = ["# five videos"]
     for number in range(5):
         make_video(f"clip {number}.mp4", frames=20 + number, size=(48, 32), fps=10)
-        lines.append(f"clip {number}.mp4\t" + " ".join(str(7 * number + place) for place in range(10)))
+        lines.append(f"clip {number}.mp4\t" + " ".join(str(7 * number + offset) for offset in range(10)))
     (tmp_path / "videos.txt").write_text("\n".join(lines))
     start = f'init_from = "{tmp_path}/stage1"'
     first, second = tmp_path / "stage1.toml", tmp_path / "stage2.toml"
@@ -166,7 +166,7 @@ def test_sharded_checkpoint_resumes_unsharded(stages: tuple[Path, Path], tmp_pat
 
 
 def test_exported_weights_start_a_run_on_several_ranks(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
-    """Also on two ranks that each hold a part of every parameter."""
+    """Starts a run on one rank, and on two ranks that each store a part of every parameter."""
     train(load_config(stages[0]))
     export_backbone(tmp_path / "stage1", tmp_path / "exported")
     kept = ("optimizer.lr=1e-30", "optimizer.weight_decay=0", f"backbone.init_from={tmp_path / 'exported'}")

@@ -1,4 +1,4 @@
-"""The frames of a video and the key frame to decode each from, found from the container's packets without decoding."""
+"""Finds each frame of a video and the key frame to decode it from in the container's packets, without decoding."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ovocr.trainer.data.images import DecodeError
 
-# Larger videos are refused: their index alone takes tens of megabytes.
+# Larger videos are refused: their index alone needs tens of megabytes.
 MAX_PACKETS = 1_000_000
 
 _NO_TIME = np.iinfo(np.int64).min
@@ -21,7 +21,7 @@ class Packets(NamedTuple):
 
     times: presentation time in units of the stream; the smallest int64 if the container does not give it.
     keys: whether decoding can start at the packet.
-    shown: whether its frame is shown; an edit list may cut it off.
+    shown: whether its frame is shown; an edit list may hide it.
     damaged: whether the packet is known to be incomplete.
     """
 
@@ -59,10 +59,10 @@ def list_packets(packets: Iterable[Packet], codec: str) -> Packets:
 
 
 def index_frames(packets: Packets) -> FrameIndex | None:
-    """Returns the frames if their times are distinct and each has a key frame; None means: decode from the start.
+    """Returns the frames if their times are distinct and each has a key frame, else None: decode from the start.
 
     A frame is decoded from the last key frame before it in decoding order. If it is shown before that key frame (an
-    open group of pictures, also predicted from the previous group), it is decoded from the key frame before.
+    open GOP, predicted from the previous one), it is decoded from the preceding key frame.
     """
     times, order = packets.times, np.arange(len(packets.times))
     if not packets.shown.any() or _NO_TIME in times or len(np.unique(times)) < len(times):

@@ -39,13 +39,13 @@ class _SeekingFailedError(Exception):
 
 
 def load_frames(path: Path, times: NDArray[np.int64], *, sampled_frames: int, size: int) -> NDArray[np.uint8]:
-    """Decodes the frames at these places of a video's time axis, upright and letterboxed.
+    """Decodes the frames at these positions of a video's time axis, upright and letterboxed.
 
     times: virtual frames, int64 [F], ascending, out of ``sampled_frames`` spread over the video's real frames.
     size: side of the square, pixels.
 
-    Returns uint8 [3, F, size, size], RGB. Pixels are assumed square. Of several video streams FFmpeg's best one is
-    used. Decoding uses one thread, so worker processes do not compete.
+    Returns uint8 [3, F, size, size], RGB. Pixels are assumed square. If a file has several video streams, FFmpeg's best
+    stream is used. Decoding uses one thread, so worker processes do not compete.
 
     Raises OvocrError, one line naming the file: DecodeError if it is not a complete video with at most MAX_PIXELS per
     frame.
@@ -78,7 +78,7 @@ def _load(path: Path, times: NDArray[np.int64], sampled_frames: int, size: int) 
         numbers = real_frames(times, sampled_frames, count).tolist()
         frames, found = _decode_in_sequence(path, set(numbers), size)
         if found == 0:
-            raise DecodeError("a video without a frame")
+            raise DecodeError("a video without frames")
         if found == count:
             return frames, numbers
         count = found
@@ -165,7 +165,7 @@ def _decode_in_sequence(path: Path, wanted: set[int], size: int) -> tuple[Frames
 
 
 def _upright(frame: VideoFrame) -> NDArray[np.uint8]:
-    """Returns a frame as players show it, uint8 [H, W, 3], RGB: rotated and mirrored as its display matrix says.
+    """Returns a frame as players show it, uint8 [H, W, 3], RGB: rotated and mirrored by its display matrix.
 
     The matrix (a, b, u; c, d, v; x, y, w) maps the stored pixel (p, q) to (a p + c q, b p + d q): ISO/IEC 14496-12,
     section 8.3.2. Other angles are rounded to a quarter turn.

@@ -9,8 +9,8 @@ import numpy as np
 
 from ovocr.base.errors import OvocrError
 
-_STRIDE = 64  # for 70 million lines the index takes 17 MB, and a lookup about 30 microseconds
-_CHUNK = 1 << 23  # bytes scanned at once
+_STRIDE = 64  # for 70 million lines the index needs 17 MB, and a lookup about 30 microseconds
+_CHUNK = 1 << 23  # bytes scanned together
 _BOM = b"\xef\xbb\xbf"
 
 

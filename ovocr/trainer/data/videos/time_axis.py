@@ -13,7 +13,7 @@ def clip_times(frames: int, sampled_frames: int, *, seed: int, position: int | N
     position: position of the sample in the run. The frame of each bin is drawn by a hash of (seed, position, bin). None
         selects the middle frame of each bin (the later one if the number is even).
 
-    Raises ValueError for numbers that do not fit each other.
+    Raises ValueError if sampled_frames is not a multiple of frames.
     """
     if frames < 1 or sampled_frames < 1 or sampled_frames % frames:
         raise ValueError(f"{sampled_frames} virtual frames cannot be put into {frames} equal bins")

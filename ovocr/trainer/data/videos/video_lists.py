@@ -16,8 +16,8 @@ from ovocr.trainer.data.videos.list_lines import ListLines
 from ovocr.trainer.data.videos.time_axis import clip_times
 
 _NUMBER = re.compile(rb"-?[0-9]+")
-_MOST_DIGITS = 18  # fits int64
-_COUNTED_AT_ONCE = 1 << 20
+_MAX_DIGITS = 18  # fits int64
+_COUNT_CHUNK = 1 << 20
 
 
 class VideoLine(NamedTuple):
@@ -46,7 +46,7 @@ def parse_line(line: bytes) -> VideoLine:
     if not path.strip():
         raise OvocrError("no path before the class ids")
     for field in fields:
-        if not _NUMBER.fullmatch(field) or len(field) > _MOST_DIGITS:
+        if not _NUMBER.fullmatch(field) or len(field) > _MAX_DIGITS:
             raise OvocrError(f"{field.decode()!r} is not a class id")
     return VideoLine(path.decode("utf-8"), [int(field) for field in fields])
 
@@ -57,14 +57,14 @@ class VideoSamples:
     lists: UTF-8 text files, one video per line; blank lines and lines that start with # are ignored. Relative paths are
         relative to the list's folder.
     labels_stored, label_select: the slice [label_select : label_select + labels_stored] of a line's ids is used.
-    num_classes: these ids must be less.
+    num_classes: number of classes; the used ids must be less.
     image_size: side of the letterboxed frames, pixels.
-    frames: frames of a clip, one drawn from each of this many equal bins of sampled_frames, which are spread evenly
-        over the video; see ``clip_times``.
+    frames: frames per clip, one drawn from each of this many equal bins of sampled_frames, which are spread evenly over
+        the video; see ``clip_times``.
     seed: seed of the draws, together with the position of a sample.
 
-    Raises MissingExtraError without PyAV, OvocrError naming the list, and on reading an OvocrError naming list and
-    line. Picklable, and usable on both sides of a fork.
+    Raises MissingExtraError if PyAV is not installed, and OvocrError naming the list, and the line if a sample is
+    invalid. Picklable, and usable on both sides of a fork.
     """
 
     vocabulary_path: Path | None = None
@@ -111,7 +111,7 @@ class VideoSamples:
         return Sample(pixels, labels, times)
 
     def name(self, index: int) -> str:
-        """Returns where a sample comes from, for messages: LIST:17 (clips/a.mp4)."""
+        """Returns the sample's origin, for messages: LIST:17 (clips/a.mp4)."""
         _, place, line = self._line(index)
         try:
             return f"{place} ({parse_line(line).path})"
@@ -128,7 +128,7 @@ class VideoSamples:
         for lines in self._lists:
             for number, line in lines:
                 waiting += set(self._used_ids(f"{lines.path}:{number}", line).ids)
-                if len(waiting) >= _COUNTED_AT_ONCE:
+                if len(waiting) >= _COUNT_CHUNK:
                     counts, waiting = _add_counts(counts, waiting), []
         return _add_counts(counts, waiting)
 
@@ -148,7 +148,7 @@ class VideoSamples:
         return place, folder / path, np.array(ids, dtype=np.int64)
 
     def _used_ids(self, place: str, line: bytes) -> VideoLine:
-        """Returns the line with the used ids only. Raises OvocrError, naming the place, unless all are classes."""
+        """Returns the line with the used ids only. Raises OvocrError naming ``place`` if an id is not a class."""
         try:
             path, ids = parse_line(line)
         except OvocrError as error:

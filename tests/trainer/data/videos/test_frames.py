@@ -114,7 +114,7 @@ def test_every_frame_equals_sequential_decoding(
     try:
         av.codec.Codec(codec, "w")
     except ValueError:
-        pytest.skip(f"FFmpeg without {codec}")
+        pytest.skip(f"FFmpeg has no encoder {codec}")
     path = make_video(name, frames=70, codec=codec, options=options, paint=textured)
     with av.open(str(path)) as container:
         expected = [letterbox(frame.to_ndarray(format="rgb24"), 64) for frame in container.decode(video=0)]
@@ -144,7 +144,7 @@ def test_short_videos_repeat_frames(make_video: Maker, frames: int, numbers: lis
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
-def test_frames_are_counted_not_timed(make_video: Maker, name: str) -> None:
+def test_frames_are_counted_regardless_of_their_times(make_video: Maker, name: str) -> None:
     """A variable frame rate, and with mkv a container that does not store the number of frames."""
     steps = np.random.default_rng(1).integers(10, 400, 150)
     path = make_video(name, frames=150, times_ms=np.cumsum(steps).tolist(), fps=1000)
@@ -199,7 +199,7 @@ def test_frames_are_letterboxed_and_not_mirrored(make_video: Maker, size: tuple[
 
 
 # The display matrix in a file (a, b, c, d), and the corner at which the stored frame's top left corner is shown.
-TURNS = [
+DISPLAY_MATRICES = [
     ((1, 0, 0, 1), (0, 0)),
     ((0, 1, -1, 0), (0, -1)),
     ((-1, 0, 0, -1), (-1, -1)),
@@ -211,7 +211,7 @@ TURNS = [
 ]
 
 
-@pytest.mark.parametrize(("matrix", "corner"), TURNS)
+@pytest.mark.parametrize(("matrix", "corner"), DISPLAY_MATRICES)
 def test_frames_are_oriented_by_the_display_matrix(
     make_video: Maker, matrix: tuple[int, int, int, int], corner: tuple[int, int]
 ) -> None:
@@ -270,7 +270,7 @@ def jpeg() -> bytes:
     ],
     ids=["empty", "text", "jpeg", "playlist", "concat"],
 )
-def test_other_files_are_not_opened(tmp_path: Path, make_video: Maker, data: bytes) -> None:
+def test_files_of_other_formats_raise(tmp_path: Path, make_video: Maker, data: bytes) -> None:
     make_video("a.mp4", frames=3)
     path = tmp_path / "b.mp4"
     path.write_bytes(data)

@@ -135,7 +135,7 @@ def test_clips_are_drawn_by_seed_and_position(videos_list: Path) -> None:
 
 
 def test_every_used_class_of_a_video_counts_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(video_lists, "_COUNTED_AT_ONCE", 3)
+    monkeypatch.setattr(video_lists, "_COUNT_CHUNK", 3)
     path = write_list(tmp_path / "list.txt", "".join(f"a.mp4 8 {n % 5} {n % 5} 9\n" for n in range(20)))
     assert VideoSamples([path], **CLASSES, label_select=1).class_counts().tolist() == [4] * 5
 
@@ -230,10 +230,10 @@ def test_workers_and_ranks_do_not_change_samples(videos_list: Path) -> None:
 
 def test_spawned_workers_read_the_same_samples(videos_list: Path) -> None:
     samples = VideoSamples([videos_list], **CLASSES, image_size=32)
-    here = samples.load(3, 4)
+    local = samples.load(3, 4)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        there = pool.apply(samples.load, (3, 4))
-    assert all(np.array_equal(x, y) for x, y in zip(here, there, strict=True))
+        remote = pool.apply(samples.load, (3, 4))
+    assert all(np.array_equal(x, y) for x, y in zip(local, remote, strict=True))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
