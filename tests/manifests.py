@@ -16,7 +16,7 @@ def make_manifest(
     kind: str = "tar",
     engine: str = "none",
 ) -> Manifest:
-    """The manifest of a labelled data set with a vocabulary, or of a packed one with ``num_classes``."""
+    """Returns the manifest of a labelled data set with a vocabulary, or of a packed one with ``num_classes``."""
     words = table = None
     if vocabulary is None:
         table = TableEntry(num_classes=num_classes, sha256="0", key_column="key", label_columns=("labels",))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from ovocr.base.plural import counted
 from ovocr.dataset.statistics import ShardCounts
 
 
@@ -30,9 +31,9 @@ _REPLACED = {
 class Totals:
     """The report of a run.
 
-    shards: of this run's slice. built: shards that this run wrote; the others were finished before.
-    counts: sums over all shards of the slice. seconds, images_built: of this run alone.
-    replaced: worker processes of this run that were replaced, by reason; None without such workers.
+    shards: number of shards of this run's slice. built: number of shards that this run wrote; the others were finished
+    before. counts: sums over all shards of the slice. seconds, images_built: duration and images of this run alone.
+    replaced: number of replaced worker processes by reason; None if the run has no such workers.
     """
 
     shards: int
@@ -90,19 +91,21 @@ class Totals:
         """Returns a few lines for a person."""
         counts = self.counts
         lines = [
-            f"{counts['input']} images in {self.shards} shards: {counts['ok']} ok, {counts['dropped']} dropped, "
-            f"{counts['quarantined']} quarantined; {counts['ignored']} other files ignored",
-            *(f"  {reason}: {count}" for reason, count in counts["reasons"].items()),
+            f"{counted(counts['input'], 'image')} in {counted(self.shards, 'shard')}: {counts['ok']:,} ok, "
+            f"{counts['dropped']:,} dropped, {counts['quarantined']:,} quarantined; "
+            f"{counted(counts['ignored'], 'other file')} ignored",
+            *(f"  {reason}: {count:,}" for reason, count in counts["reasons"].items()),
             *self._contents(),
         ]
         if not self.built:
             return "\n".join([*lines, "nothing to do: all shards are finished"])
         done_before = self.shards - self.built
-        before = f" ({done_before} shards were finished before)" if done_before else ""
+        before = f" ({counted(done_before, 'shard')} finished before)" if done_before else ""
         return "\n".join(
             [
                 *lines,
-                f"{self.images_built} images in {self.seconds:.1f} s: {self.images_per_s:.2f} images/s{before}",
+                f"{counted(self.images_built, 'image')} in {self.seconds:.1f} s: "
+                f"{self.images_per_s:.2f} images/s{before}",
                 *self._replaced_line(),
             ]
         )
@@ -115,6 +118,7 @@ class Totals:
         """Returns lines on the contents of the images that are ok."""
         counts = self.counts
         return [
-            f"{counts['lines']} lines, {counts['words_found']} words, {counts['words_in_vocabulary']} of them in the "
-            f"vocabulary, {counts['tags']} tags (distinct in each image)"
+            f"{counted(counts['lines'], 'line')}, {counted(counts['words_found'], 'word')}, "
+            f"{counts['words_in_vocabulary']:,} of them in the vocabulary, "
+            f"{counted(counts['tags'], 'tag')} (distinct in each image)"
         ]
