@@ -1,4 +1,4 @@
-"""The `ovocr` command: its group of commands, and the report of their errors."""
+"""The `ovocr` command line: the group of all commands, and the printing of their errors."""
 
 import traceback
 from typing import Any

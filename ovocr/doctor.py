@@ -1,4 +1,4 @@
-"""Checks of the installation for `ovocr doctor`. Each check uses what it reports as working."""
+"""Checks of the installation for `ovocr doctor`. A check reports a part as working only after using it."""
 
 import os
 import platform
@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import Literal
 
 from ovocr import __version__
-from ovocr.base.errors import MissingExtraError, OvocrError
+from ovocr.base.errors import MissingExtraError, OvocrError, how_to_install
 from ovocr.base.plural import counted
 from ovocr.processes.cores import available_cores
 
@@ -54,7 +54,7 @@ def examine() -> Iterator[Finding]:
 
 
 def examine_ranks() -> Finding:
-    """Returns the finding of a sum over all ranks that torchrun started, or over one rank without torchrun."""
+    """Checks a sum over all ranks that torchrun started, or over one rank without torchrun."""
     return _try("ranks", _check_ranks)
 
 
@@ -68,7 +68,7 @@ def _check_packages(extra: str, packages: tuple[str, ...]) -> Finding:
     name = f"extra {extra}" if extra else "packages"
     if not missing:
         return Finding(name, "ok", ", ".join(found))
-    install = f"pip install 'ovocr[{extra}]'" if extra else "pip install ovocr"
+    install = how_to_install(extra) if extra else "pip install . in a checkout of ovocr"
     return Finding(name, "missing" if extra else "failed", f"{', '.join(missing)}: {install}")
 
 
@@ -85,7 +85,7 @@ def _check_lexicon() -> str:
     from ovocr.vocab import Vocabulary
 
     vocabulary = Vocabulary.load("lexicon")
-    return f"{len(vocabulary):,} words, sha256 {vocabulary.sha256[:16]}…"
+    return f"{counted(len(vocabulary), 'word')}, sha256 {vocabulary.sha256[:16]}…"
 
 
 def _check_rapidocr() -> str:
@@ -112,7 +112,7 @@ def _check_paddleocr() -> str:
         raise MissingExtraError("--engine paddleocr", "paddle")
     found = f"{metadata.version('paddleocr')} on onnxruntime {metadata.version('onnxruntime')}"
     if find_spec("paddle") is None:
-        return f"{found}; for Paddle models and GPUs also pip install 'paddlepaddle<3.3' or its build for GPUs"
+        return f"{found}; for Paddle models and GPUs, also pip install 'paddlepaddle<3.3' or its build for GPUs"
     from ovocr.labelgen.engines.paddle_engine import name_runtime
     from ovocr.labelgen.engines.paddle_trial import try_out
 

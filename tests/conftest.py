@@ -1,4 +1,4 @@
-"""Shared by all tests: processes that run them side by side, the real images, and a browser."""
+"""Shared by all tests: parallel processes, the real images, and a browser."""
 
 import base64
 import contextlib
@@ -20,7 +20,7 @@ from ovocr.processes.cores import available_cores
 from ovocr.processes.memory import available_memory
 
 ROOT = Path(__file__).resolve().parent.parent
-# Real images with known text. They are kept beside the checkout and are not part of the repository.
+# Real images with known text. They are stored next to the checkout and are not part of the repository.
 SHARED_DATA = Path(os.environ.get("OVOCR_SHARED_DATA", ROOT.parent / "shared" / "data"))
 # Bytes that a pytest process and the processes under test need: torch, an OCR engine, a training run.
 MEMORY_PER_WORKER = 3 * 2**30
@@ -88,7 +88,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if worker is not None:
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, available_cores() // worker["workercount"])))
         return
-    # All processes of a run share a cache: the lexicon is made once and the user's cache stays as it is.
+    # All processes of a run share a cache: the lexicon is made once and the user's cache is not changed.
     cache = tempfile.TemporaryDirectory(prefix="ovocr-tests-cache-")
     config.add_cleanup(cache.cleanup)
     os.environ["XDG_CACHE_HOME"] = cache.name
@@ -125,20 +125,20 @@ class Browser:
 
     def __init__(self, program: str, profile: Path) -> None:
         # Chromium reads commands from descriptor 3 and writes answers to descriptor 4.
-        from_here, self._commands = os.pipe()
-        self._answers, from_there = os.pipe()
+        commands_in, self._commands = os.pipe()
+        self._answers, answers_out = os.pipe()
         options = ["--headless=new", "--disable-gpu", "--remote-debugging-pipe", f"--user-data-dir={profile}"]
         options += ["--disable-background-networking", "--disable-component-update", "--no-first-run"]
         options += ["--no-sandbox"] if os.geteuid() == 0 else []  # the sandbox does not run as root
-        command = f'exec "$@" 3<&{from_here} 4>&{from_there}'
+        command = f'exec "$@" 3<&{commands_in} 4>&{answers_out}'
         self._process = subprocess.Popen(
             ["bash", "-c", command, "bash", program, *options, "about:blank"],
-            pass_fds=(from_here, from_there),
+            pass_fds=(commands_in, answers_out),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        os.close(from_here)
-        os.close(from_there)
+        os.close(commands_in)
+        os.close(answers_out)
         self._read = b""
         self._last = 0
         self._session: str | None = None

@@ -113,7 +113,7 @@ def test_every_field_of_the_options_has_an_option_with_its_default_and_help(
 
 
 @pytest.mark.parametrize(("document", "path"), [("inspection.md", ("inspect",)), ("verification.md", ("verify",))])
-def test_documented_options_are_those_of_the_command(document: str, path: tuple[str, ...]) -> None:
+def test_documented_options_match_the_command(document: str, path: tuple[str, ...]) -> None:
     text = (Path(__file__).parents[1] / "docs" / document).read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| `(--[a-z-]+)[^|`]*(?:\\\|[^|`]*)*` \| (.*) \|$", text, re.MULTILINE))
     parameters = {name: parameter for parameter in command_at(path).params for name in parameter.opts}
@@ -202,27 +202,30 @@ def test_pipe_is_not_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "place", "message"),
+    ("option", "target", "message"),
     [
         ("--json", "set/manifest.json", "is inside a labelled data set"),
         ("--html", "set/page.html", "is inside a labelled data set"),
         ("--json", "set/stats/00000.json", "is inside a labelled data set"),
-        ("--html", "notes.txt", "would replace a file of another kind"),
-        ("--json", "notes.txt", "would replace a file of another kind"),
+        ("--html", "notes.txt", "would replace a file of a different kind"),
+        ("--json", "notes.txt", "would replace a file of a different kind"),
     ],
 )
 def test_files_of_other_programs_are_not_replaced(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, place: str, message: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, target: str, message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "set" / "stats").mkdir(parents=True)
     (tmp_path / "set" / "manifest.json").write_text("{}")
     (tmp_path / "notes.txt").write_text("mine")
-    code, _, errors = ovocr("vocab", "coverage", "set", option, place)
-    assert (code, errors.startswith(f"ovocr: {option} {place}: {message}")) == (2, True)
+    code, _, errors = ovocr("vocab", "coverage", "set", option, target)
+    assert (code, errors.startswith(f"ovocr: {option} {target}: {message}")) == (2, True)
     assert (tmp_path / "notes.txt").read_text() == "mine"
     code, _, errors = ovocr("train", "notes.txt", "--preview", "notes.txt")
-    assert (code, errors.startswith("ovocr: --preview notes.txt: would replace a file of another kind")) == (2, True)
+    assert (code, errors.startswith("ovocr: --preview notes.txt: would replace a file of a different kind")) == (
+        2,
+        True,
+    )
 
 
 @pytest.mark.parametrize("other", [["--dry-run"], ["--nproc-per-node", "2"]])

@@ -46,7 +46,9 @@ def test_missing_and_broken_parts_are_reported(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(doctor._PACKAGES, "train", ("torch", "no-such-package"))
     result = CliRunner().invoke(main, ["doctor"])
     assert result.exit_code == 1
-    assert "missing extra train    no-such-package: pip install 'ovocr[train]'" in result.output
+    assert (
+        "missing extra train    no-such-package: install the extra \"train\": pip install '.[train]'" in result.output
+    )
     assert "failed  rapidocr       RuntimeError: no such kernel\n" in result.output
     assert "missing paddleocr      --engine paddleocr needs packages that are not installed" in result.output
     assert "missing torch          training needs packages that are not installed" in result.output

@@ -29,7 +29,7 @@ def pages(make_pages: ModuleType, example_shards: Path) -> list[tuple[str, bytes
     return list(make_pages.read_shards(sorted(example_shards.glob("*.tar"))))
 
 
-def test_shards_are_small_and_hold_each_image_before_its_text(example_shards: Path) -> None:
+def test_shards_are_small_and_contain_each_image_before_its_text(example_shards: Path) -> None:
     shards = sorted(example_shards.iterdir())
     assert [shard.name for shard in shards] == ["pages-00000.tar", "pages-00001.tar"]
     assert sum(shard.stat().st_size for shard in shards) <= MOST_BYTES
@@ -102,7 +102,7 @@ def test_rendering_a_page_reproduces_the_committed_size_and_text(
             assert image.size == committed.size, name
             difference = np.abs(np.asarray(committed.convert("RGB"), np.int16) - np.asarray(image, np.int16))
         assert lines == committed_lines, name
-        assert difference.mean() < 12, name  # JPEG loss; another Pillow version may shift a letter by half a pixel
+        assert difference.mean() < 12, name  # JPEG loss; a different Pillow version may shift a letter by half a pixel
 
 
 def test_missing_font_names_the_packages_to_install(

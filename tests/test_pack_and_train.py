@@ -1,4 +1,4 @@
-"""From pictures and a table of class ids to a trained image head, by the commands alone."""
+"""From images and a table of class ids to a trained image head, with the commands alone."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ global_batch = 4
 """
 
 
-def test_packed_pictures_train_a_head(tmp_path: Path, example_shards: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_packed_images_train_a_head(tmp_path: Path, example_shards: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("PIL", reason="the extra ocr, whose decoders pack-labels uses, is not installed")
     keys = [f"{number:05d}.jpg" for number in range(6)]
     rows = [{"key": key, "labels": [number, number + 10, 500]} for number, key in enumerate(keys)]

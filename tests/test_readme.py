@@ -70,11 +70,11 @@ def test_readme_commands_run(workplace: Path) -> None:
     for command in COMMANDS:
         output = run(workplace, command)
         if "build-labels" in command:
-            assert f"{PAGES} images in 1 shards: {PAGES} ok" in output
+            assert f"{PAGES} images in 1 shard: {PAGES} ok" in output
             shutil.copytree(workplace / "labels", workplace / "demo" / "labels")
         elif "pack-labels" in command:
-            assert f"{PAGES} images in 1 shards: {PAGES} ok" in output
-            assert "4 keys in the table, 0 of them without an image" in output
+            assert f"{PAGES} images in 1 shard: {PAGES} ok" in output
+            assert "4 keys in the table, 0 without an image" in output
         elif " eval " in command:
             assert re.search(r"tag recall@10 [\d.]+ over all 365,187 centers, on 4 images", output)
         elif " read " in command:

@@ -68,7 +68,7 @@ def test_a_contract_orders_the_rooms() -> None:
 
 
 @pytest.mark.parametrize("room", ROOMS, ids=str)
-def test_a_room_is_small_and_says_what_lives_in_it(room: Path) -> None:
+def test_a_room_is_small_and_has_a_docstring(room: Path) -> None:
     modules = [path.name for path in (ROOT / room).glob("*.py") if path.name != "__init__.py"]
     assert len(modules) <= MOST_MODULES, sorted(modules)
     text = (ROOT / room / "__init__.py").read_text(encoding="utf-8")

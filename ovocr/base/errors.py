@@ -17,9 +17,14 @@ class MissingExtraError(UsageError):
     """A feature needs optional packages that are not installed."""
 
     def __init__(self, feature: str, extra: str) -> None:
-        super().__init__(f"{feature} needs packages that are not installed: pip install 'ovocr[{extra}]'")
+        super().__init__(f"{feature} needs packages that are not installed; {how_to_install(extra)}")
         self._arguments = feature, extra
 
     def __reduce__(self) -> tuple[type["MissingExtraError"], tuple[str, str]]:
         """Pickles the constructor's arguments, so the error can be raised in another process."""
         return type(self), self._arguments
+
+
+def how_to_install(extra: str) -> str:
+    """Returns the advice to install an extra of ovocr. No package registry has ovocr, only a checkout."""
+    return f"install the extra \"{extra}\": pip install '.[{extra}]' in a checkout of ovocr"

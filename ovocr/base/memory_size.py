@@ -13,7 +13,7 @@ def parse_memory(text: str, *, option: str, least: int) -> int:
 
     option: the option's name for messages. least: the smallest allowed amount, in bytes.
 
-    Raises UsageError if the text is no such amount or the amount is below ``least``.
+    Raises UsageError if the text is not an amount of memory or the amount is below ``least``.
     """
     match = _SIZE.fullmatch(text)
     if match is None:

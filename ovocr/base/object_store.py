@@ -10,7 +10,7 @@ from typing import Any
 from ovocr.base.errors import MissingExtraError, OvocrError, UsageError
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-# Errors that are no OSErrors, by module. Only modules that are already imported are looked at.
+# Errors that are not subclasses of OSError, by module. Modules that are not imported yet cannot have raised one.
 _FOREIGN_ERRORS = (
     ("botocore.exceptions", ("BotoCoreError", "ClientError")),
     ("aiohttp", ("ClientError",)),
@@ -20,7 +20,7 @@ _FOREIGN_ERRORS = (
 
 @dataclass(frozen=True)
 class StoreLocation:
-    """A place in an object store. path: inside the fsspec file system ``system``, with no slash at its end."""
+    """A file or folder in an object store. path: its path in the fsspec file system, without a trailing slash."""
 
     url: str
     system: Any
@@ -39,7 +39,7 @@ def is_url(name: str) -> bool:
 def connect(url: str) -> StoreLocation:
     """Opens the object store of a URL.
 
-    Raises UsageError for an unknown scheme, MissingExtraError if the packages for it are not installed.
+    Raises UsageError if the scheme is unknown, and MissingExtraError if the packages for it are not installed.
     """
     scheme = url.partition("://")[0]
     try:
@@ -73,7 +73,7 @@ def store_errors(url: str) -> Iterator[None]:
 
 
 def describe_error(error: BaseException) -> str:
-    """Returns the error as one line, also if it has no text or only a path as text."""
+    """Returns the error as one line, even if it has no text or only a path as text."""
     text = getattr(error, "strerror", None) or str(error)
     if isinstance(error, FileNotFoundError) and " " not in text:
         return "no such file"

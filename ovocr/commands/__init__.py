@@ -1,1 +1,4 @@
-"""The commands of `ovocr`: parse, call one function, print. A command imports heavy packages when it runs."""
+"""The commands of `ovocr`. Each parses its options, calls one function and prints the result.
+
+May import every other room, but loads heavy packages only when a command runs.
+"""

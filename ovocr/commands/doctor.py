@@ -13,7 +13,7 @@ import click
 def doctor(distributed: bool) -> None:
     """Check packages, OCR engines and devices.
 
-    Everything that is installed is tried. The exit code is 1 if something that is installed does not work.
+    Every installed part is tried. The exit code is 1 if an installed part does not work.
     """
     from ovocr.doctor import examine, examine_ranks
 

@@ -15,7 +15,7 @@ from ovocr.labelgen.options import EXECUTORS, PolicyOptions, RunOptions, ShardOp
 # A smaller limit is a mistake in the unit.
 LEAST_WORKER_MEMORY = 100 * 10**6
 
-_Decorator = Callable[[Any], Any]  # as click's
+_Decorator = Callable[[Any], Any]  # the type of click's own decorators
 
 
 class _OnDisk(click.Path):
@@ -48,7 +48,7 @@ def folder(ctx: click.Context, parameter: click.Parameter, value: str | None) ->
 
 
 def folder_or_url(ctx: click.Context, parameter: click.Parameter, value: str) -> Path | str | None:
-    """Returns an option's value as a folder, or as the URL of one in an object store. Raises UsageError if empty."""
+    """Returns an option's value as a folder, or as a URL in an object store. Raises UsageError if it is empty."""
     return value if is_url(value) else folder(ctx, parameter, value)
 
 
@@ -60,7 +60,8 @@ def _refuse_url(value: str, option: str = "") -> None:
 def field_option(options: type, flag: str, name: str | None = None, **settings: Any) -> _Decorator:
     """Returns a click option with the default and the help text of a dataclass's field.
 
-    flag: such as ``--shard-size``. name: of the field; by default from the flag. settings: of click.option.
+    flag: the option, such as ``--shard-size``. name: the field's name; by default made from the flag. settings: further
+    arguments of click.option.
     """
     name = name or flag.removeprefix("--").replace("-", "_")
     field = next(field for field in fields(options) if field.name == name)
@@ -78,7 +79,7 @@ def field_option(options: type, flag: str, name: str | None = None, **settings: 
 
 
 def count_option(flag: str, help: str, *, least: int = 1, **settings: Any) -> _Decorator:
-    """Returns a click option for a number of things. least: the smallest number. settings: of click.option."""
+    """Returns a click option for a count. least: its smallest value. settings: further arguments of click.option."""
     return click.option(flag, help=help, metavar="N", type=click.IntRange(min=least), **settings)
 
 
@@ -94,7 +95,7 @@ def stack(*options: _Decorator) -> _Decorator:
 
 
 def shard_options() -> _Decorator:
-    """The options of every run over shards."""
+    """Returns the options of every run over shards."""
     return stack(
         field_option(ShardOptions, "--workers", type=int),
         field_option(
@@ -108,7 +109,7 @@ def shard_options() -> _Decorator:
 
 
 def policy_options() -> _Decorator:
-    """The options that decide which words get tag slots."""
+    """Returns the options that decide which words get tag slots."""
     return stack(
         field_option(PolicyOptions, "--policy"),
         field_option(PolicyOptions, "--repeats"),
@@ -117,7 +118,7 @@ def policy_options() -> _Decorator:
 
 
 def run_options(options: type[RunOptions]) -> _Decorator:
-    """The options of every run that reads sources, with the defaults of ``options``."""
+    """Returns the options of every run that reads sources, with the defaults of ``options``."""
     return stack(
         field_option(options, "--executor", type=click.Choice(EXECUTORS)),
         shard_options(),

@@ -68,4 +68,4 @@ def _check_replaceable(what: str, path: Path, name: str | None) -> None:
         with path.open("rb") as file:
             start = file.read(64)
         if not start.startswith(begins[name]):
-            raise UsageError(f"{what}: would replace a file of another kind; choose another name")
+            raise UsageError(f"{what}: would replace a file of a different kind; choose another name")

@@ -9,6 +9,7 @@ import click
 
 from ovocr.base.errors import MissingExtraError, OvocrError, UsageError
 from ovocr.base.files import write_text
+from ovocr.base.plural import counted
 from ovocr.commands.options import FOLDER, JSON_OPTION, count_option
 from ovocr.commands.output import file_target, print_error, print_figures
 
@@ -45,7 +46,7 @@ def train(
 ) -> None:
     """Train a vision encoder on labelled data sets.
 
-    CONFIG.toml holds the settings of the run: see docs/training.md. Run the same command again to resume.
+    CONFIG.toml contains the settings of the run: see docs/training.md. Run the same command again to resume.
     """
     _require_torch()
     from ovocr.trainer.config.file import load_config
@@ -92,7 +93,7 @@ def train(
     metavar="DIR",
     help="Labelled data set; for video heads a list of videos; may be repeated.",
 )
-@click.option("--head", metavar="NAME", help="Name of a head; by default all heads that fit the data.")
+@click.option("--head", metavar="NAME", help="Name of a head; by default all heads that match the data.")
 @count_option(
     "--top-k", "Number of nearest centers that count as answers; may be repeated.", default=(1, 10, 100), multiple=True
 )
@@ -162,7 +163,7 @@ def export(run: Path, out: Path) -> None:
     _require_torch()
     from ovocr.trainer.training.model import export_backbone
 
-    click.echo(f"{out}: backbone after {export_backbone(run, out)} steps")
+    click.echo(f"{out}: backbone after {counted(export_backbone(run, out), 'step')}")
 
 
 def _require_torch() -> None:

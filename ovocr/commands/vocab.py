@@ -70,7 +70,7 @@ def vocab_coverage(
 def vocab_build(segmentation: str, memory: str, json_path: str | None, **options: Any) -> None:
     """Build a vocabulary from labelled data sets.
 
-    It has their most frequent words, from frequent to rare.
+    The vocabulary contains their most frequent words, from frequent to rare.
     """
     from ovocr.base.memory_size import parse_memory
     from ovocr.vocab import Segmentation
@@ -95,8 +95,8 @@ def vocab_build(segmentation: str, memory: str, json_path: str | None, **options
 def vocab_show(path: str, items: tuple[str, ...], json_path: str | None) -> None:
     """Look up words and class ids.
 
-    Show the class id of each WORD and the word of each ID in a vocabulary; without any, a description of it. A WORD is
-    normalised like text. The exit code is 1 if a WORD or ID is not in the vocabulary.
+    Show the class id of each WORD and the word of each ID in a vocabulary, or describe the vocabulary if none is given.
+    A WORD is normalised like text. The exit code is 1 if a WORD or ID is not in the vocabulary.
     """
     from ovocr.vocab import Vocabulary
     from ovocr.vocab.look_up import describe, format_description, look_up
@@ -123,7 +123,7 @@ def vocab_show(path: str, items: tuple[str, ...], json_path: str | None) -> None
 @click.option("--out", required=True, metavar="F", callback=file_target, help="File of the class map, such as map.npy.")
 @JSON_OPTION
 def vocab_map(old_path: str, new_path: str, out: str, json_path: str | None) -> None:
-    """Map class ids to those of an older vocabulary.
+    """Map the class ids of a vocabulary to those of an older vocabulary.
 
     With the map, a training run can reuse class centers that were trained with OLD (init_map).
     """

@@ -23,8 +23,8 @@ from ovocr.labelgen.workers.tasks import LabelTask, engine_choice
 def build_labels(options: BuildOptions, progress: bool) -> Totals:
     """Labels all images of the sources and writes the data set ``options.out``. Skips finished shards.
 
-    progress: show the progress on stderr. Raises OvocrError, also on Ctrl-C and SIGTERM; the same call then resumes
-    after the finished shards.
+    progress: show the progress on stderr. Raises OvocrError, including on Ctrl-C and SIGTERM; the same call then
+    resumes after the finished shards.
     """
     start = time.monotonic()
     with stoppable(options.out):
@@ -34,7 +34,7 @@ def build_labels(options: BuildOptions, progress: bool) -> Totals:
             run = ShardRun(options, shards, destination, with_text=True)
             if run.unfinished:
                 destination.check(shards)
-                # Workers start first: that takes as long as loading the vocabulary.
+                # Start the workers first: they load while this process loads the vocabulary.
                 with open_executor(options, task, run) as executor:
                     _write_configuration(options, destination, task, shards, executor)
                     executor.make_shards(run, progress)
@@ -60,7 +60,7 @@ def _write_configuration(
     shards: list[InputShard],
     executor: Executor | None = None,
 ) -> None:
-    """Writes manifest and vocabulary to a new data set, or checks that they are those of an existing one.
+    """Writes manifest and vocabulary to a new data set, or checks that an existing data set has the same ones.
 
     Waits for a worker first: models that do not load must not leave a data set behind.
     """
@@ -78,6 +78,6 @@ def _frequencies(options: BuildOptions, data_set: LabelledDataSet) -> WordFreque
     if options.idf is None and not data_set.frequencies_path.exists():
         raise UsageError(
             "--policy idf: needs --idf FILE, the frequencies.tsv of a data set made by `ovocr relabel --policy idf`; "
-            "without one, label with --policy uniform and relabel afterwards"
+            "if you have none, label with --policy uniform and relabel afterwards"
         )
     return WordFrequencies.load(options.idf or data_set.frequencies_path)

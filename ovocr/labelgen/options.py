@@ -81,7 +81,7 @@ class RunOptions(ShardOptions):
     worker_memory: int | None = field(
         default=None,
         metadata={
-            "help": "Replace a worker process that holds more memory, such as 4GB; by default an equal share of it."
+            "help": "Replace a worker process that uses more memory than this, such as 4GB; by default an equal share."
         },
     )
 
@@ -150,7 +150,7 @@ class PackOptions(RunOptions):
     label_columns: tuple[str, ...] = field(
         default=(),
         metadata={
-            "help": "Column of the table with class ids, may be repeated; by default labels, label, class and the like."
+            "help": "Column of the table with class ids, may be repeated; by default labels, label, class or similar."
         },
     )
     tags: int = field(default=10, metadata={"help": "Tag slots per image."})
@@ -175,7 +175,7 @@ class RelabelOptions(ShardOptions, PolicyOptions):
     han: str | None = field(
         default=None,
         metadata={
-            "help": "Han characters: as-read, or simplified to fold traditional ones; by default as the vocabulary."
+            "help": "Han characters: as-read, or simplified to fold traditional ones; by default as in the vocabulary."
         },
     )
     tags: int | None = field(default=None, metadata={"help": "Tag slots per image; by default as in the data set."})
@@ -203,7 +203,7 @@ class RelabelOptions(ShardOptions, PolicyOptions):
 
 
 def parse_shard_slice(text: str) -> tuple[int, int]:
-    """Parses ``I/N``. Raises UsageError if the text has another form; the options check the range."""
+    """Parses ``I/N``. Raises UsageError if the text has a different form; the options check the range."""
     index, slash, count = text.partition("/")
     if not (slash and index.isascii() and index.isdecimal() and count.isascii() and count.isdecimal()):
         raise UsageError(f"--shard-slice {text}: must be I/N, such as 0/8 for the first of 8 slices")

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from ovocr.base.errors import OvocrError
+from ovocr.base.plural import counted
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.record_columns import read_keys
 from ovocr.labelgen.executors.executor import check_executor, open_executor
@@ -24,7 +25,7 @@ from ovocr.labelgen.shards.totals import Totals
 from ovocr.labelgen.sources import Found, InputShard, plan_shards, read_shard
 from ovocr.labelgen.workers.tasks import PackTask, require_decoders
 
-# After this many images without a row, a line shows a key of both sides, long before the last image is read.
+# After this many images without a row, a message shows one key of an image and one of the table.
 UNUSUAL_START = 10_000
 
 
@@ -32,8 +33,9 @@ UNUSUAL_START = 10_000
 class PackTotals(Totals):
     """The totals of a packing run.
 
-    num_classes: class ids are smaller. keys: distinct keys of the table. keys_without_image: keys that no image has;
-    None if a shard is unfinished, or the data set is in an object store.
+    num_classes: number of classes; class ids are smaller. keys: number of distinct keys of the table.
+    keys_without_image: number of keys that no image has; None if a shard is unfinished or the data set is in an object
+    store.
     """
 
     num_classes: int
@@ -46,17 +48,18 @@ class PackTotals(Totals):
         return {**super().to_json(), **table}
 
     def _contents(self) -> list[str]:
-        lines = [f"{self.counts['tags']} tags (distinct in each image) of {self.num_classes} classes"]
+        tags, classes = counted(self.counts["tags"], "tag"), counted(self.num_classes, "class", "classes")
+        lines = [f"{tags} (distinct in each image) of {classes}"]
         if self.keys_without_image is not None:
-            lines.append(f"{self.keys} keys in the table, {self.keys_without_image} of them without an image")
+            lines.append(f"{counted(self.keys, 'key')} in the table, {self.keys_without_image:,} without an image")
         return lines
 
 
 def pack_labels(options: PackOptions, progress: bool) -> PackTotals:
     """Writes all images of the sources, with their class ids from a table, to the data set ``options.out``.
 
-    Skips finished shards. progress: show the progress on stderr. Raises OvocrError, also on Ctrl-C and SIGTERM; the
-    same call then resumes after the finished shards. Errors of the table are raised before anything is written.
+    Skips finished shards. progress: show the progress on stderr. Raises OvocrError, including on Ctrl-C and SIGTERM;
+    the same call then resumes after the finished shards. Errors of the table are raised before anything is written.
     """
     start = time.monotonic()
     with stoppable(options.out):
@@ -76,7 +79,7 @@ def _pack(
     progress: bool,
     start: float,
 ) -> PackTotals:
-    """start: time when the command began, on the monotonic clock."""
+    """Runs over the shards and returns the totals. start: time when the command began, on the monotonic clock."""
     table = task.table
     run = ShardRun(options, shards, destination, with_text=False)
     if run.unfinished:
@@ -114,11 +117,11 @@ def _check_keys_meet(shards: list[InputShard], table: LabelTable) -> None:
         images += 1
         difference = difference or f"an image's key is {item.key!r}, the table's first is {table.first_key()!r}"
         if images == UNUSUAL_START:
-            say(f"none of the first {images} images has a row in {table.name}: {difference}; looking at the others")
+            say(f"none of the first {images} images has a row in {table.name}: {difference}; checking the other images")
     if images:
         raise OvocrError(
-            f"--labels {table.name}: no image has a row with class ids in it: {difference}; "
-            "a key is the path inside the source, ending included"
+            f"--labels {table.name}: no image has a row with class ids: {difference}; "
+            "a key is the path inside the source, including the file extension"
         )
 
 

@@ -14,6 +14,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from ovocr.base.escape import for_terminal
+from ovocr.base.plural import counted
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -46,7 +47,7 @@ def render_page(package: str, *, script: bool = False, images: bool = False, **v
 
 
 def environment(package: str) -> "Environment":
-    """Returns the template environment of a package. Imports Jinja2, which nothing but a page needs."""
+    """Returns the template environment of a package. Imports Jinja2, which only pages need."""
     from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
     made = Environment(
@@ -58,18 +59,14 @@ def environment(package: str) -> "Environment":
         trim_blocks=True,
         undefined=StrictUndefined,
     )
-    made.filters.update(counted=_counted, data_url=_data_url, percent="{:.1%}".format, thousands="{:,}".format)
+    made.filters.update(counted=counted, data_url=_data_url, percent="{:.1%}".format, thousands="{:,}".format)
     made.filters.update(json_data=_json_data)
     return made
 
 
 def _show_hidden(value: Any) -> Any:
-    """Returns printed values as visible text; the output of macros and filters that is markup stays as it is."""
+    """Returns printed values as visible text. Markup, the output of macros and filters, is not changed."""
     return value if hasattr(value, "__html__") else for_terminal(str(value))
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _data_url(jpeg: bytes) -> "Markup":

@@ -1,1 +1,4 @@
-"""Processes: available cores and memory, termination signals and the setup of worker processes. Imports base."""
+"""Processes: available cores and memory, termination signals, worker processes and functions mapped over shards.
+
+Imports base.
+"""

@@ -1,4 +1,4 @@
-"""The memory that this process holds and may hold. A container may have less than the machine."""
+"""The memory that this process uses and may use. A container may have less than the machine."""
 
 import os
 import resource
@@ -29,7 +29,7 @@ def _cgroup_limit(cgroup: Path) -> int | None:
 
 
 def resident_memory(statm: Path = STATM) -> int:
-    """Returns the bytes that this process holds now, or its peak if the system has no /proc.
+    """Returns the bytes that this process uses now, or its peak if the system has no /proc.
 
     Format: proc(5), where the second number is the resident pages; getrusage(2), in kilobytes except on macOS.
     """

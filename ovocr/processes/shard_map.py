@@ -35,7 +35,7 @@ def map_shards(
     workers: number of processes; None for one per core. A single worker runs in this process.
     progress: title of the bar on a terminal's stderr; None for no bar.
 
-    Raises what ``work`` raises, and OvocrError if a process dies.
+    Raises the errors of ``work``, and OvocrError if a process dies.
     """
     count = min(workers or available_cores(), len(shards))
     with tqdm(total=len(shards), desc=progress, unit="shard", disable=not (progress and sys.stderr.isatty())) as bar:
@@ -52,7 +52,7 @@ def _map_in_processes(work: Callable[[Shard], Result], shards: list[Shard], coun
     executor = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=set_up_worker)
     try:
         while True:
-            # Results wait in memory for those of earlier shards: at most two per process.
+            # Results wait in memory for the results of earlier shards: at most two per process.
             for shard in islice(todo, 2 * count - len(waiting)):
                 with _block_ctrl_c():
                     waiting.append((shard, executor.submit(work, shard)))
@@ -63,7 +63,7 @@ def _map_in_processes(work: Callable[[Shard], Result], shards: list[Shard], coun
                 yield future.result()
             except BrokenProcessPool as error:
                 raise OvocrError(
-                    f"{shard}: a process that worked on this shard or one of the next was killed (out of memory?); "
+                    f"{shard}: a process that worked on this shard or a later one was killed (out of memory?); "
                     "use fewer --workers"
                 ) from error
     except BaseException:

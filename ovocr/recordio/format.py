@@ -29,7 +29,7 @@ UINT32 = np.dtype("<u4")
 
 
 class RecordError(OvocrError):
-    """A record cannot be written, or a .rec or .idx cannot be read; names the file and the place in it."""
+    """A record cannot be written, or a .rec or .idx cannot be read. The message names the file and the byte or line."""
 
 
 class Record(NamedTuple):
@@ -59,7 +59,7 @@ def decode_labels(data: bytes, label: float) -> npt.NDArray[np.float32]:
 def encode_record(id: int, labels: npt.ArrayLike, image: bytes) -> list[bytes]:
     """Returns the bytes of a record in pieces, which avoids copying the image.
 
-    Raises RecordError, without naming the record, for labels that are not class ids and for 2**29 bytes or more.
+    Raises RecordError, without naming the record, if a label is not a class id or the record has 2**29 bytes or more.
     """
     array = np.asarray(labels)
     _check_labels(array)

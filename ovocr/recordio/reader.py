@@ -21,7 +21,7 @@ class RecordReader:
 
     ``ids`` (uint64 [N]) and ``offsets`` (int64 [N]) are the index. Opens the .rec at the first read and again after
     ``close()``. Picklable; usable on both sides of a fork and by several threads. Raises RecordError if a file is
-    missing or broken, or if the index points to a place without a record or with another record.
+    missing or broken, or if the index points to a byte without a record or with a different record.
     """
 
     def __init__(self, prefix: str | os.PathLike[str]) -> None:
@@ -60,7 +60,7 @@ class RecordReader:
             yield self[position]
 
     def by_id(self, id: int) -> Record:
-        """Returns the record with this id, found by scanning the index. Raises RecordError if there is none."""
+        """Returns the record with this id, found by scanning the index. Raises RecordError if no record has it."""
         if 0 <= id <= MAX_RECORD_ID:
             positions = np.flatnonzero(self.ids == np.uint64(id))
             if len(positions):

@@ -39,7 +39,7 @@ class RecFile:
         self.path = path
 
     def __getstate__(self) -> dict[str, Any]:
-        """Returns everything but the mapping, which belongs to this process."""
+        """Returns everything except the mapping, which belongs to this process."""
         return {"path": self.path}
 
     def close(self) -> None:

@@ -14,13 +14,13 @@ from ovocr.recordio.index import format_index
 
 # Bytes per system call: one call per record takes 1.2 times as long, larger calls gain nothing.
 _FLUSH_BYTES = 256 * 1024
-_FLUSH_PIECES = 1000  # writev takes up to 1024
+_FLUSH_PIECES = 1000  # writev accepts up to 1024
 
 
 class RecordWriter:
     """Writes PREFIX.rec and PREFIX.idx; both appear, in this order, only when everything is written and on disk.
 
-    As a context manager it closes at the end of the block and leaves nothing if the block raises. Until then the
+    As a context manager it closes at the end of the block, or removes its files if the block raises. Until then the
     records are in PREFIX.rec.partial. Creates missing folders. Raises OSError like a file.
     """
 
@@ -61,7 +61,7 @@ class RecordWriter:
             the header as by mxnet's ``pack`` (flag 0) and read back as [1].
         image: the encoded image.
 
-        Raises RecordError for other values, or if the record would take 2**29 bytes or more; the writer is then
+        Raises RecordError if a value is not allowed or the record would have 2**29 bytes or more; the writer is then
         unchanged.
         """
         if self._rec.closed:

@@ -1,6 +1,6 @@
 """Words: segmentation of lines, vocabularies that number words, their building and their coverage of a corpus.
 
-Imports base, dataset and processes; the rooms building and coverage also import pages.
+Imports processes, dataset and base; the room coverage also imports pages.
 """
 
 from ovocr.vocab.segmentation.segmenter import (

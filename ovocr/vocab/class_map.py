@@ -1,7 +1,7 @@
 """Class maps: the old class id of every class of a new vocabulary.
 
 File format: a NumPy ``.npy`` file, int32 [new classes]: the old class id, or -1 if the old vocabulary does not have the
-class. The JSON file ``<file>.json`` holds the file's sha256, and size and sha256 of both vocabularies.
+class. The JSON file ``<file>.json`` contains the file's sha256, and size and sha256 of both vocabularies.
 """
 
 import hashlib
@@ -78,7 +78,7 @@ class ClassMap:
         if not description:
             return cls(old_ids=old_ids)
         if description.get("sha256") != _sha256(path):
-            raise OvocrError(f"{path}: not the class map that {described} describes; make both again")
+            raise OvocrError(f"{path}: not the class map that {described} describes; run `ovocr vocab map` again")
         return cls(
             old_ids=old_ids, old=_stamp(description, "old", described), new=_stamp(description, "new", described)
         )
@@ -124,7 +124,7 @@ def _read_array(path: Path) -> NDArray[np.int64]:
         raise OvocrError(f"{path}: not a class map of `ovocr vocab map` (.npy): {reason}") from error
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise OvocrError(
-            f"{path}: not a class map: an array [classes] of whole numbers is expected, not {list(array.shape)} of "
+            f"{path}: not a class map: expected an array [classes] of whole numbers, found {list(array.shape)} of "
             f"{array.dtype}"
         )
     for number in (int(array.min(initial=0)), int(array.max(initial=0))):
@@ -138,7 +138,7 @@ def _stamp(description: dict[str, Any], name: str, path: Path) -> VocabularyStam
     if value is None:
         return None
     if not isinstance(value, dict) or not isinstance(value.get("sha256"), str) or type(value.get("size")) is not int:
-        raise OvocrError(f"{path}: {name}: size and sha256 of a vocabulary are expected")
+        raise OvocrError(f"{path}: {name}: expected size and sha256 of a vocabulary")
     return VocabularyStamp(size=value["size"], sha256=value["sha256"])
 
 

@@ -40,7 +40,7 @@ class ClassMapReport:
 
     @classmethod
     def of(cls, class_map: ClassMap, old: Vocabulary, new: Vocabulary, *, names: tuple[str, str]) -> "ClassMapReport":
-        """Returns the report of a map between two vocabularies. names: of the old and the new vocabulary."""
+        """Returns the report of a map between two vocabularies. names: names of the old and the new vocabulary."""
         taken = np.zeros(len(old), dtype=bool)
         taken[class_map.old_ids[class_map.old_ids != NO_OLD_CLASS]] = True
         added, gone = len(new) - class_map.kept, int((~taken).sum())
@@ -61,7 +61,7 @@ class ClassMapReport:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the fields by name. Words are objects with id and word, and folded words also old_id and old_word."""
+        """Returns the fields by name. Words are objects with id and word, and old_id and old_word if folded."""
         names = ("id", "word", "old_id", "old_word")
         lists = {
             name: [dict(zip(names, entry, strict=False)) for entry in getattr(self, name)]

@@ -11,7 +11,7 @@ from ovocr.base.errors import MissingExtraError, OvocrError
 from ovocr.processes.cores import available_cores
 
 DEFAULT_MEMORY = 2 * 10**9
-# DuckDB fails with less: each of its threads holds blocks that it cannot spill to disk.
+# DuckDB fails with less: each of its threads keeps blocks that it cannot spill to disk.
 LEAST_MEMORY = 100 * 10**6
 _MEMORY_PER_THREAD = 100 * 10**6
 
@@ -38,8 +38,8 @@ def merged_counts(
     examples: adds the columns shard and example: the index in ``files`` of the first file with the word, and the word's
     example in that file.
 
-    Words are compared by their UTF-8 bytes, also by ``ORDER BY word``. Raises MissingExtraError if DuckDB is not
-    installed, and OvocrError, also inside the block, if memory or disk space runs out.
+    Words are compared by their UTF-8 bytes, including in ``ORDER BY word``. Raises MissingExtraError if DuckDB is not
+    installed, and OvocrError, including inside the block, if memory or disk space runs out.
     """
     duckdb = _import_duckdb()
     try:
@@ -56,7 +56,7 @@ def merged_counts(
 
 
 def fetch_rows(connection: Any, query: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-    """Returns all rows of a query. Ctrl-C interrupts it at once.
+    """Returns all rows of a query. Ctrl-C interrupts it immediately.
 
     The query runs in a thread: in the main thread DuckDB finishes a step of the query first, which takes up to 15 s.
     """

@@ -21,8 +21,8 @@ class WordCounts:
     """Word counts over the images that were added. Memory: the distinct words.
 
     images: number of images. images_without_text: number of images without a line.
-    tokens: word to its number of occurrences. in_images: word to the number of images with it.
-    examples: word to the key of the first image with it.
+    tokens: maps each word to its number of occurrences. in_images: maps each word to the number of images with it.
+    examples: maps each word to the key of the first image with it.
     """
 
     images: int = 0
@@ -47,5 +47,6 @@ class WordCounts:
     def write(self, path: Path) -> None:
         """Writes the Parquet file that the module describes. Raises OSError."""
         words = sorted(self.tokens)
-        columns = [words, *([of[word] for word in words] for of in (self.tokens, self.in_images, self.examples))]
+        values = (self.tokens, self.in_images, self.examples)
+        columns = [words, *([by_word[word] for word in words] for by_word in values)]
         pq.write_table(pa.table(columns, schema=COUNTS), path, compression="zstd")

@@ -33,7 +33,7 @@ _PACKAGES = {"jieba": JIEBA_VERSION, "wordfreq": WORDFREQ_VERSION}
 
 
 def load_lexicon() -> list[str]:
-    """Returns the words of the built-in vocabulary in class id order, from the user's cache folder if they are there.
+    """Returns the words of the built-in vocabulary in class id order, from the user's cache folder if possible.
 
     Raises OvocrError like ``build_lexicon``.
     """

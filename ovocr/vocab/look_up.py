@@ -15,7 +15,7 @@ _SHOWN = 10
 class Answer:
     """The result for a word or class id.
 
-    asked: the word or class id as the user wrote it. id, word: the matching class; None if there is none.
+    asked: the word or class id as the user wrote it. id, word: the matching class, or None.
     note: a remark in one line, or "".
     """
 
@@ -32,7 +32,7 @@ class Answer:
 def look_up(vocabulary: Vocabulary, item: str) -> list[Answer]:
     """Returns one or two answers for a word or class id.
 
-    Digits are a class id. If the vocabulary also has them as a word, that is a second answer.
+    Digits are a class id. If the vocabulary also has them as a word, there is a second answer.
     """
     if not (item.isascii() and item.isdecimal()):
         return [_look_up_word(vocabulary, item)]
@@ -42,8 +42,8 @@ def look_up(vocabulary: Vocabulary, item: str) -> list[Answer]:
     if as_id < len(vocabulary):
         answers.append(Answer(asked=item, id=as_id, word=vocabulary.word(as_id)))
     if as_word is not None:
-        also = "is a word of the vocabulary" + (" as well as a class id" if answers else ", not a class id of it")
-        answers.append(Answer(asked=item, id=as_word, word=item, note=also))
+        note = "is a word of the vocabulary" + (" as well as a class id" if answers else ", not a class id of it")
+        answers.append(Answer(asked=item, id=as_word, word=item, note=note))
     return answers or [Answer(asked=item, note=f"class ids go from 0 to {len(vocabulary) - 1}")]
 
 
@@ -85,8 +85,8 @@ def format_description(description: dict[str, Any]) -> str:
 def _rows(name: str, value: Any) -> Iterator[tuple[str, str]]:
     """Yields names and values. Nested names are joined with a dot; every data set in "source" has its own lines."""
     if isinstance(value, dict):
-        for inner, of_inner in value.items():
-            yield from _rows(f"{name}.{inner}" if name else inner, of_inner)
+        for inner, inner_value in value.items():
+            yield from _rows(f"{name}.{inner}" if name else inner, inner_value)
     elif isinstance(value, list) and any(isinstance(part, dict) for part in value):
         for number, part in enumerate(value, start=1):
             yield from _rows(f"{name}.{number}", part)

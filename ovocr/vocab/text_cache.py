@@ -11,10 +11,10 @@ from ovocr.base.user_cache import cache_folder
 
 
 def read_or_make(name: str, sha256: str, make: Callable[[], str]) -> str:
-    """Returns the text cached under ``name``; calls ``make`` and caches its result if there is none.
+    """Returns the text cached under ``name``; if it is not cached, calls ``make`` and caches the result.
 
     sha256: hex digest of the text's UTF-8 bytes. A cached file with another digest is replaced. A cache folder that
-    cannot be written is no error: the text is then made again next time.
+    cannot be written is not an error: the text is made again next time.
     """
     folder = cache_folder()
     path = None if folder is None else folder / f"{name}-{sha256[:16]}.txt"
@@ -37,7 +37,7 @@ def _read(path: Path, sha256: str) -> str | None:
 def _write(path: Path, text: str) -> None:
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A name of its own: processes that start together must not write to one file.
+        # A unique name: processes that start together must not write to one file.
         descriptor, partial_name = tempfile.mkstemp(dir=path.parent)
         os.close(descriptor)
         partial = Path(partial_name)

@@ -1,7 +1,7 @@
 """The vocabulary: a numbered list of words, and its file.
 
 File format: UTF-8, one word per line, each line ended by a line feed. The line number, from 0, is the class id. The
-JSON file ``<file>.json`` holds size, sha256 of the file's bytes, normalisation and segmenter settings, source and
+JSON file ``<file>.json`` contains size, sha256 of the file's bytes, normalisation and segmenter settings, source and
 counts.
 """
 
@@ -56,8 +56,8 @@ class Vocabulary:
         vocabulary = cls(words, description, name=str(path))
         if sha256 not in (None, vocabulary.sha256) or size not in (None, len(vocabulary)):
             raise OvocrError(
-                f"{path}: size {len(vocabulary)} and sha256 {vocabulary.sha256}, but {description_path(path)} "
-                f"says {size} and {sha256}; put back the file that it was written with"
+                f"{path}: expected size {size} and sha256 {sha256} as in {description_path(path)}, "
+                f"found size {len(vocabulary)} and sha256 {vocabulary.sha256}; restore the file"
             )
         return vocabulary
 
@@ -74,7 +74,7 @@ class Vocabulary:
             write_text(description_path(path), json.dumps(description, ensure_ascii=False, indent=2) + "\n")
 
     def __len__(self) -> int:
-        """Number of words, which is the number of classes."""
+        """Returns the number of words, which is the number of classes."""
         return len(self._words)
 
     def __contains__(self, word: object) -> bool:
@@ -82,7 +82,7 @@ class Vocabulary:
         return word in self._ids
 
     def id(self, word: str) -> int | None:
-        """Returns the class id of a word, in the form that ``segment`` returns, or None if there is none."""
+        """Returns the class id of a word, in the form that ``segment`` returns, or None if it has no class id."""
         return self._ids.get(word)
 
     def word(self, id: int) -> str:
@@ -111,7 +111,7 @@ def _read_words(path: Path) -> list[str]:
         line = data.count(b"\n", 0, error.start) + 1
         raise OvocrError(f"{path}:{line}: not UTF-8; save the vocabulary as UTF-8 text") from error
     if words.pop():
-        raise OvocrError(f"{path}:{len(words) + 1}: the last line has no line end; is the file truncated?")
+        raise OvocrError(f"{path}:{len(words) + 1}: the last line has no line end; the file may be truncated")
     return words
 
 
@@ -127,7 +127,7 @@ def read_description(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise OvocrError(f"{path}: cannot be read as JSON: {error}") from error
     if not isinstance(description, dict):
-        raise OvocrError(f"{path}: a JSON object was expected")
+        raise OvocrError(f"{path}: expected a JSON object")
     return description
 
 

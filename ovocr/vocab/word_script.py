@@ -41,7 +41,7 @@ def script_of(word: str) -> str:
 
 @lru_cache(maxsize=65536)
 def _letter_script(character: str) -> str | None:
-    """Returns None if the character is not a letter or if several scripts share it."""
+    """Returns the script of a letter, or None if the character is not a letter or several scripts share it."""
     if unicodedata.category(character) not in _LETTERS:
         return None
     name = unicodedata.name(character, "")

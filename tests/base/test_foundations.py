@@ -14,7 +14,10 @@ from ovocr.dataset.layout import LabelledDataSet
 
 def test_exit_codes() -> None:
     assert (OvocrError("x").exit_code, UsageError("x").exit_code) == (1, 2)
-    assert str(MissingExtraError("training", "train")).endswith("pip install 'ovocr[train]'")
+    assert str(MissingExtraError("training", "train")) == (
+        "training needs packages that are not installed; "
+        "install the extra \"train\": pip install '.[train]' in a checkout of ovocr"
+    )
 
 
 def test_errors_can_be_pickled() -> None:
@@ -64,7 +67,7 @@ def test_for_terminal_escapes_hidden_characters() -> None:
     assert for_terminal("a\x1b[31mb\nc\u202ed\ue000") == "a\\x1b[31mb\\nc\\u202ed\\ue000"
 
 
-def test_opening_a_folder_that_is_no_data_set(tmp_path: Path) -> None:
+def test_opening_a_folder_that_is_not_a_data_set_raises(tmp_path: Path) -> None:
     with pytest.raises(OvocrError, match=r"not a labelled data set \(no manifest.json\)"):
         LabelledDataSet.open(tmp_path)
     (tmp_path / "manifest.json").write_text("[1]")

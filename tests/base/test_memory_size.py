@@ -23,7 +23,7 @@ def test_parses_amounts_with_units(text: str, size: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "much", "-2GB", "2 apples", "GB", "1e9", "٢GB", "2GB; SET x = 1"])
-def test_refuses_other_texts(text: str) -> None:
+def test_refuses_text_that_is_not_an_amount(text: str) -> None:
     with pytest.raises(UsageError, match="^--memory .*: an amount such as 500MB, 2GB or 4GiB is needed$"):
         parse_memory(text, option="--memory", least=1)
 

@@ -1,4 +1,4 @@
-"""NVIDIA DALI's reader on shards of ours: 100 labels an image, JPEG images, records in several parts."""
+"""NVIDIA DALI's reader on our shards: 100 labels per image, JPEG images, records in several parts."""
 
 import pickle
 import struct
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.interop
 
 
 def jpeg(noise: np.random.Generator, width: int, height: int, comment: bytes) -> bytes:
-    """Noise, with a comment segment that starts at byte 2."""
+    """Returns a JPEG of noise with a comment segment that starts at byte 2."""
     done, encoded = cv2.imencode(".jpg", noise.integers(0, 256, (height, width, 3), dtype=np.uint8))
     assert done
     data: bytes = encoded.tobytes()

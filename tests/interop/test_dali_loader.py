@@ -1,4 +1,4 @@
-"""loader.kind = "dali": the samples of our own loader, in an order of DALI's, and whole runs."""
+"""loader.kind = "dali": the samples of our own loader in DALI's order, and whole runs."""
 
 import json
 import os
@@ -15,10 +15,12 @@ from tests.trainer.conftest import write_data_set
 pytestmark = pytest.mark.interop
 
 
-def test_dali_gives_every_sample_once_an_epoch_and_shows_what_we_show(
+def test_dali_yields_every_sample_once_per_epoch_with_the_pixels_of_our_loader(
     tmp_path: Path, dali_loader_side: Callable[..., None]
 ) -> None:
-    root = write_data_set(tmp_path / "set", [7, 0, 5], patterned=True)  # a shard without records between two with
+    root = write_data_set(
+        tmp_path / "set", [7, 0, 5], patterned=True
+    )  # a shard without records between two shards with records
     dali_loader_side(root, tmp_path / "result.json")
     result = json.loads((tmp_path / "result.json").read_text())
     numbers = [labels[0] for labels in result["labels"]]
@@ -30,7 +32,7 @@ def test_dali_gives_every_sample_once_an_epoch_and_shows_what_we_show(
     assert result["error"].startswith('loader "dali": ')
 
 
-def test_a_run_with_dali_trains_and_goes_on(tmp_path: Path, dali_python: str) -> None:
+def test_a_run_with_dali_trains_and_resumes(tmp_path: Path, dali_python: str) -> None:
     root = write_data_set(tmp_path / "set", [7, 5], patterned=True)
     config = tmp_path / "config.toml"
     config.write_text(
@@ -71,11 +73,14 @@ labels_per_sample = 4
     assert [line["step"] for line in lines] == list(range(6))
 
 
-def test_without_dali_the_command_that_installs_it_is_named(tmp_path: Path) -> None:
+def test_missing_dali_names_the_install_command(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['nvidia.dali'] = None\n"
         "from ovocr.trainer.data.dali_loader import dali_batches\n"
         "dali_batches(None, batch=1, rank=0, world=1, passes=range(1), seed=0, threads=1, device=None)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "loader.kind = \"dali\" needs packages that are not installed: pip install 'ovocr[dali]'" in done.stderr
+    assert (
+        'loader.kind = "dali" needs packages that are not installed; '
+        "install the extra \"dali\": pip install '.[dali]' in a checkout of ovocr"
+    ) in done.stderr

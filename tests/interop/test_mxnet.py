@@ -18,13 +18,13 @@ pytestmark = pytest.mark.interop
 
 
 def labels_of_any_length(noise: random.Random) -> Records:
-    """100 labels, few, one, a single number in the header; images of all lengths modulo 4, empty ones too."""
+    """Returns records with 100, few and one label or a number in the header; images of all lengths modulo 4."""
     kinds: list[list[float] | float] = [[float(2**24 - i) for i in range(100)], [0.0], [5.0, 2.0**24, 7.0], 11.0]
     return [(i, kinds[i // 8 % 4], noise.randbytes(i % 8 + (60_000 if i % 5 == 0 else 0))) for i in range(64)]
 
 
 def payloads_with_magics(noise: random.Random) -> Records:
-    """The magic at the start, the end, side by side, aligned or not, in the id; an image of nothing else."""
+    """Returns records with the magic in the id and the image: at both ends, repeated, aligned or not, alone."""
     images = [MAGIC, MAGIC * 2, b"x" + MAGIC, MAGIC + b"x", b"abcd" + MAGIC, MAGIC * 1000, b"abc" + MAGIC * 3 + b"z"]
     for _ in range(100):
         data = bytearray(noise.randbytes(noise.randrange(8, 200)))
@@ -49,7 +49,9 @@ def write_ours(prefix: Path, records: Records) -> None:
             writer.write(id, np.float32(labels) if isinstance(labels, list) else labels, image)
 
 
-def test_same_input_same_bytes(tmp_path: Path, mxnet_side: Callable[..., None], records: Records) -> None:
+def test_same_records_give_the_same_bytes_as_mxnet(
+    tmp_path: Path, mxnet_side: Callable[..., None], records: Records
+) -> None:
     (tmp_path / "records").write_bytes(pickle.dumps(records))
     mxnet_side("write", tmp_path / "records", tmp_path / "theirs")
     write_ours(tmp_path / "ours", records)
@@ -59,19 +61,24 @@ def test_same_input_same_bytes(tmp_path: Path, mxnet_side: Callable[..., None], 
     assert (tmp_path / "ours.idx").read_bytes() == (tmp_path / "theirs.idx").read_bytes()
 
 
-def test_mxnet_reads_ours(tmp_path: Path, mxnet_side: Callable[..., None], records: Records) -> None:
+def test_mxnet_reads_our_files(tmp_path: Path, mxnet_side: Callable[..., None], records: Records) -> None:
     write_ours(tmp_path / "ours", records)
     mxnet_side("read", tmp_path / "ours", tmp_path / "read")
     indexed, scanned = pickle.loads((tmp_path / "read").read_bytes())
     expected = [
-        (id, len(labels) if isinstance(labels, list) else 0, labels, image)  # flag: how many labels, 0 in the header
+        (
+            id,
+            len(labels) if isinstance(labels, list) else 0,
+            labels,
+            image,
+        )  # flag: number of labels; 0 if in the header
         for id, labels, image in records
     ]
     assert scanned == expected
     assert indexed == [(record[0], *record) for record in expected]
 
 
-def test_we_read_mxnets(tmp_path: Path, mxnet_side: Callable[..., None], records: Records) -> None:
+def test_reader_reads_files_of_mxnet(tmp_path: Path, mxnet_side: Callable[..., None], records: Records) -> None:
     (tmp_path / "records").write_bytes(pickle.dumps(records))
     mxnet_side("write", tmp_path / "records", tmp_path / "theirs")
     expected = [(id, labels if isinstance(labels, list) else [labels], image) for id, labels, image in records]
@@ -85,8 +92,8 @@ def test_we_read_mxnets(tmp_path: Path, mxnet_side: Callable[..., None], records
     assert (tmp_path / "theirs.idx").read_bytes() == index
 
 
-def test_we_read_labels_that_we_would_not_write(tmp_path: Path, mxnet_side: Callable[..., None]) -> None:
-    """Regression targets and the like in other people's files."""
+def test_reader_accepts_labels_that_the_writer_refuses(tmp_path: Path, mxnet_side: Callable[..., None]) -> None:
+    """Foreign files may have other labels, such as regression targets."""
     records: Records = [(0, [0.5, -1.0], b"image"), (1, 14.25, b""), (2, [3e9] * 3, b"\0")]
     (tmp_path / "records").write_bytes(pickle.dumps(records))
     mxnet_side("write", tmp_path / "records", tmp_path / "theirs")

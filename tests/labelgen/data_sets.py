@@ -21,7 +21,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 
 def digests(root: Path) -> dict[str, str]:
-    """Returns the hash of every file except the statistics, which hold times."""
+    """Returns the hash of every file except the statistics, which contain times."""
     paths = (path for path in root.rglob("*") if path.is_file() and path.parent.name != "stats")
     return {path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 

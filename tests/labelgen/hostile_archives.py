@@ -5,7 +5,7 @@ import tarfile
 
 from tests.labelgen.hostile_images import draw, encode
 
-SOUND = encode(draw())
+JPEG = encode(draw())
 END = bytes(1024)
 DAMAGED = ("", "damaged-source")
 FIRST = ("first.jpg", "ok")
@@ -22,7 +22,7 @@ def padded(data: bytes) -> bytes:
     return data + bytes(-len(data) % tarfile.BLOCKSIZE)
 
 
-def member(name: str, data: bytes = SOUND, kind: bytes = tarfile.REGTYPE) -> bytes:
+def member(name: str, data: bytes = JPEG, kind: bytes = tarfile.REGTYPE) -> bytes:
     return header(name, len(data), kind) + padded(data)
 
 
@@ -55,8 +55,8 @@ def between(*parts: bytes) -> bytes:
 # Bytes of an archive, and key and reason of each image in it.
 ARCHIVES: dict[str, tuple[bytes, list[tuple[str, str]]]] = {
     "zero bytes": (b"", [DAMAGED]),
-    "nothing but an end": (END, []),
-    "no archive": (SOUND, [DAMAGED]),
+    "only an end mark": (END, []),
+    "not an archive": (JPEG, [DAMAGED]),
     "cut in a header": (member("first.jpg") + member("last.jpg")[:300], [FIRST, DAMAGED]),
     "cut in a member": (member("first.jpg") + member("last.jpg")[:1000], [FIRST, ("last.jpg", "damaged-source")]),
     "cut before its end": (member("first.jpg"), [FIRST, DAMAGED]),
@@ -83,7 +83,7 @@ ARCHIVES: dict[str, tuple[bytes, list[tuple[str, str]]]] = {
     "a pipe": (between(special(tarfile.FIFOTYPE)), [FIRST, LAST]),
     "a device": (between(special(tarfile.CHRTYPE)), [FIRST, LAST]),
     "a folder": (between(special(tarfile.DIRTYPE)), [FIRST, LAST]),
-    "a kind that nobody knows": (between(member("z.jpg", kind=b"Z")), [FIRST, LAST]),
+    "an unknown kind": (between(member("z.jpg", kind=b"Z")), [FIRST, LAST]),
     "a sparse file without data": (
         between(header("s.jpg", 0, tarfile.GNUTYPE_SPARSE)),
         [FIRST, ("s.jpg", "empty"), LAST],

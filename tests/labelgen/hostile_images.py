@@ -43,7 +43,7 @@ def bomb(size: int = 200 * 2**20) -> bytes:
 
 
 def jpeg_of(width: int, height: int) -> bytes:
-    """Returns a JPEG whose header has another size than its pixels."""
+    """Returns a JPEG whose header has a different size than its pixels."""
     data = bytearray(encode(draw()))
     offset = data.index(b"\xff\xc0") + 5
     data[offset : offset + 4] = struct.pack(">HH", height, width)

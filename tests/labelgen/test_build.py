@@ -44,7 +44,7 @@ def test_every_image_has_a_row_with_its_status(built: Built, options: BuildOptio
     assert (records[3]["words_found"], records[3]["words_in_vocabulary"], records[3]["tags"]) == (2, 0, [])
 
 
-def test_the_columns_are_those_of_the_format(built: Built):
+def test_columns_match_the_format(built: Built):
     data_set, _ = built
     box = pa.list_(pa.float32(), 8)
     ocr = pq.read_schema(data_set.ocr_path(0))
@@ -64,7 +64,7 @@ def test_the_columns_are_those_of_the_format(built: Built):
     assert [(field.name, field.type) for field in tag] == [("id", pa.int32()), ("line", pa.int32()), ("box", box)]
 
 
-def test_records_hold_the_stored_image_and_the_tag_slots(
+def test_records_contain_the_stored_image_and_the_tag_slots(
     built: Built, options: BuildOptions, members: list[tuple[str, bytes]]
 ):
     data_set, _ = built
@@ -118,7 +118,7 @@ def test_counts_add_up(built: Built):
     report = totals.to_json()
     assert (report["input"], report["ok"], report["shards"], report["shards_built"]) == (8, 4, 2, 2)
     assert report["images_per_s"] > 0
-    assert totals.format().startswith("8 images in 2 shards: 4 ok, 2 dropped, 2 quarantined; 1 other files ignored\n")
+    assert totals.format().startswith("8 images in 2 shards: 4 ok, 2 dropped, 2 quarantined; 1 other file ignored\n")
 
 
 def test_the_manifest_is_configuration_only(built: Built, options: BuildOptions, vocabulary: Path):
@@ -162,7 +162,7 @@ def test_more_workers_than_cores_are_not_started(
     out = tmp_path / "capped"
     build_labels(again(options, sources=options.sources[1:], out=out, workers=64), progress=False)
     stderr = capsys.readouterr().err
-    assert stderr == "ovocr: --workers 64: this process may use 1 cores; starting 1 workers of one thread\n"
+    assert stderr == "ovocr: --workers 64: this process may use 1 core; starting 1 worker of one thread\n"
 
 
 def test_an_empty_vocabulary_is_refused(options: BuildOptions, tmp_path: Path):
@@ -218,4 +218,7 @@ def test_without_the_ocr_extra_the_error_names_the_install_command(options: Buil
         "    print(error)\n"
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert result.stdout == "--engine rapidocr needs packages that are not installed: pip install 'ovocr[ocr]'\n"
+    assert result.stdout == (
+        "--engine rapidocr needs packages that are not installed; "
+        "install the extra \"ocr\": pip install '.[ocr]' in a checkout of ovocr\n"
+    )

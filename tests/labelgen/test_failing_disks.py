@@ -34,7 +34,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory, drawn: Draw, encoded: Draw
 
 @pytest.fixture(scope="module")
 def whole(sources: Path, vocabulary: Path) -> dict[str, str]:
-    """Hashes of the files of an undisturbed run."""
+    """Returns the hashes of the files of an undisturbed run."""
     done = subprocess.run(command(sources, sources / "out", vocabulary), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return digests(sources / "out")
@@ -169,7 +169,7 @@ def test_removing_the_manifest_ends_the_run(sources: Path, vocabulary: Path, who
 def test_a_source_that_becomes_unreadable_ends_the_run(
     sources: Path, vocabulary: Path, whole: dict[str, str], tmp_path: Path, happens: Callable[[Path], None], reason: str
 ):
-    # The manifest has the paths of the sources, which must be those of the undisturbed run.
+    # The manifest has the paths of the sources, which must be the paths of the undisturbed run.
     out, last = tmp_path / "out", sources / "3.tar"
     arguments = command(sources, out, vocabulary)
     paused = PausedRun(arguments, out)

@@ -1,4 +1,4 @@
-"""A run whose processes are killed at random times, again and again, writes the bytes of an undisturbed run."""
+"""A run whose processes are killed at random times writes the same bytes as an undisturbed run."""
 
 import json
 import os
@@ -111,7 +111,7 @@ def finished_files(root: Path) -> dict[Path, int]:
 
 
 def phase_of(root: Path, since: float) -> str:
-    """Returns the phase of a run that began at ``since``. Older files are of earlier runs."""
+    """Returns the phase of a run that began at ``since``. Older files belong to earlier runs."""
     new = [path for path in root.rglob("[0-9]*") if path.is_file() and path.stat().st_mtime >= since]
     if any(path.suffix == ".partial" for path in new):
         return "in a shard"
@@ -122,7 +122,8 @@ def phase_of(root: Path, since: float) -> str:
 class Killing:
     """Starts and kills runs. A complete data set is compared with the reference, and a new one is started.
 
-    reference: files of a run that was not killed. starting, working: its seconds before the first shard, and after.
+    reference: files of a run that was not killed. starting, working: its seconds before and after
+    the start of its first shard.
     """
 
     arguments: list[str]

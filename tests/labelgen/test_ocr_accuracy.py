@@ -18,8 +18,8 @@ def test_the_accuracy_benchmark_counts_words(built: tuple[LabelledDataSet, Total
     report = tmp_path / "report.json"
     command = [sys.executable, script, built[0].root, tmp_path, "--json", report]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
-    pictures = json.loads(report.read_text())["pictures"]
-    assert [(picture["key"], picture["precision"], picture["recall"]) for picture in pictures] == [
+    images = json.loads(report.read_text())["pictures"]
+    assert [(image["key"], image["precision"], image["recall"]) for image in images] == [
         ("a/fox.jpg", 0.8333, 0.8333),
         ("b/unknown.png", 1.0, 0.5),
         ("a/fox.jpg", 0.8333, 0.8333),

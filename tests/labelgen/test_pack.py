@@ -60,7 +60,7 @@ def write_table(path: Path, table: dict[str, list[int]]) -> Path:
 def options(
     tmp_path_factory: pytest.TempPathFactory, members: list[tuple[str, bytes]], tar: Any, encoded: Any, drawn: Any
 ) -> PackOptions:
-    """Two archives, a table, four slots."""
+    """Returns options for two archives, a table and four slots."""
     folder = tmp_path_factory.mktemp("packing")
     first = tar(folder / "first.tar", members)
     second = tar(folder / "second.tar", [("c.jpg", encoded(drawn("c"))), ("d.jpg", encoded(drawn("d")))])
@@ -100,7 +100,7 @@ def test_every_image_has_a_row_with_its_status(packed: Packed, options: PackOpti
     assert columns.field("tags").type.value_type == pa.struct([("id", pa.int32())])
 
 
-def test_records_hold_the_stored_image_and_exactly_the_labels(
+def test_records_contain_the_stored_image_and_exactly_the_labels(
     packed: Packed, options: PackOptions, members: list[tuple[str, bytes]]
 ):
     with RecordReader(packed[0].rec_prefix(0)) as reader:
@@ -128,11 +128,11 @@ def test_counts_add_up_and_include_the_keys_of_the_table(packed: Packed):
     assert report.items() >= {**counts, "num_classes": 12, "keys": 6, "keys_without_image": 1}.items()
     assert not {"lines", "words_found", "words_in_vocabulary"} & set(report)
     assert totals.format().splitlines()[:-1] == [
-        "9 images in 2 shards: 4 ok, 4 dropped, 1 quarantined; 1 other files ignored",
+        "9 images in 2 shards: 4 ok, 4 dropped, 1 quarantined; 1 other file ignored",
         "  no-labels: 4",
         "  truncated: 1",
         "11 tags (distinct in each image) of 12 classes",
-        "6 keys in the table, 1 of them without an image",
+        "6 keys in the table, 1 without an image",
     ]
 
 
@@ -188,7 +188,7 @@ def test_a_rerun_leaves_a_finished_data_set_unchanged(packed: Packed, options: P
         ({"labels": {"a/fox.jpg": [1, 11]}}, "labels.sha256 is '"),
     ],
 )
-def test_another_configuration_is_refused(
+def test_a_different_configuration_is_refused(
     packed: Packed, options: PackOptions, tmp_path: Path, change: dict[str, Any], difference: str
 ):
     if "labels" in change:
@@ -267,8 +267,8 @@ def test_if_no_image_has_a_row_the_error_shows_a_key_of_both_sides(
     with pytest.raises(OvocrError) as error:
         pack_labels(dataclasses.replace(options, labels=str(labels), out=tmp_path / "out"), progress=False)
     assert str(error.value) == (
-        f"--labels {labels}: no image has a row with class ids in it: an image's key is 'a/fox.jpg', "
-        "the table's first is 'fox'; a key is the path inside the source, ending included"
+        f"--labels {labels}: no image has a row with class ids: an image's key is 'a/fox.jpg', "
+        "the table's first is 'fox'; a key is the path inside the source, including the file extension"
     )
     assert capsys.readouterr().err.startswith(
         f"ovocr: none of the first 3 images has a row in {labels}: an image's key"
@@ -354,7 +354,10 @@ def test_without_image_decoders_the_error_names_the_install_command(options: Pac
         f"main({['pack-labels', *options.sources, '--labels', options.labels, '--out', 'o']!r})\n"
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, env=os.environ)
-    assert result.stderr == "ovocr: pack-labels needs packages that are not installed: pip install 'ovocr[ocr]'\n"
+    assert result.stderr == (
+        "ovocr: pack-labels needs packages that are not installed; "
+        "install the extra \"ocr\": pip install '.[ocr]' in a checkout of ovocr\n"
+    )
     assert result.returncode == 2
 
 

@@ -41,7 +41,7 @@ def test_a_rerun_leaves_a_finished_data_set_unchanged(built: Built, options: Bui
         ({"sources": "reversed"}, r"shards\[0\]\.source is "),
     ],
 )
-def test_another_configuration_is_refused(
+def test_a_different_configuration_is_refused(
     built: Built, options: BuildOptions, tmp_path: Path, change: dict[str, Any], difference: str
 ):
     if change.get("vocab"):
@@ -163,7 +163,7 @@ def test_a_locked_shard_is_refused(built: Built, options: BuildOptions, tmp_path
     assert not list(data_set.root.rglob("*.lock"))
 
 
-def test_several_processes_may_create_a_data_set_at_once(built: Built, options: BuildOptions, tmp_path: Path):
+def test_several_processes_may_create_a_data_set_together(built: Built, options: BuildOptions, tmp_path: Path):
     out = tmp_path / "together"
     processes = [start(again(options, out=out, shard_slice=(number, 2))) for number in range(2)]
     assert [process.communicate(timeout=60)[1] for process in processes] == ["", ""]

@@ -86,7 +86,7 @@ def draw(text: str, size: tuple[int, int] = (420, 90)) -> Image.Image:
 
 @pytest.fixture(scope="session")
 def drawn() -> Callable[..., Pixels]:
-    """Draws a text and returns the pixels as engines take them, BGR."""
+    """Draws a text and returns the pixels in the order of engines, BGR."""
     return lambda *arguments: np.ascontiguousarray(np.asarray(draw(*arguments))[:, :, ::-1])
 
 

@@ -10,7 +10,7 @@ import pytest
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
-# PaddlePaddle 3.3 fails at the same place: on a CPU with oneDNN.
+# PaddlePaddle 3.3 fails in the same way: on a CPU with oneDNN.
 BROKEN_ONEDNN = """
 import os, warnings
 with warnings.catch_warnings():
@@ -24,7 +24,7 @@ BROKEN = BROKEN_ONEDNN + "paddle.inference.create_predictor = abort\n"
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """Returns the files of a data set without the stats, which hold times."""
+    """Returns the files of a data set without the stats, which contain times."""
     paths = [path for name in ("rec", "ocr", "records") for path in (folder / name).iterdir()]
     return {str(path.relative_to(folder)): path.read_bytes() for path in [*paths, folder / "manifest.json"]}
 

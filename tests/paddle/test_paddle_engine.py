@@ -151,9 +151,9 @@ def test_plan_describes_what_results_depend_on(plan: PaddlePlan, kind: str):
     assert all(len(digest) == 64 for digest in described["models"].values())
     assert plan.workers is None
     assert pickle.loads(pickle.dumps(plan)) == plan
-    place = {"paddle": "CPU with oneDNN", "onnx": "CPU"}[kind]
+    device = {"paddle": "CPU with oneDNN", "onnx": "CPU"}[kind]
     names = {"paddle": "PP-OCRv4_mobile_det + PP-OCRv4_mobile_rec", "onnx": "PP-OCRv6_small_det + PP-OCRv6_small_rec"}
-    assert plan.notice == f"paddleocr: {names[kind]} on {package} {described['versions'][package]}, {place}"
+    assert plan.notice == f"paddleocr: {names[kind]} on {package} {described['versions'][package]}, {device}"
 
 
 def test_model_hash_depends_on_its_files(plan: PaddlePlan, tmp_path: Path):

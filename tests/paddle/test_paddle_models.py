@@ -73,11 +73,11 @@ def two_kinds(folder: Path) -> None:
     (folder / "rec" / "inference.onnx").touch()
 
 
-def no_yaml(folder: Path) -> None:
+def not_yaml(folder: Path) -> None:
     (folder / "det" / "inference.yml").write_text("a: [")
 
 
-def another_yaml(folder: Path) -> None:
+def different_yaml(folder: Path) -> None:
     (folder / "det" / "inference.yml").write_text("a: 1")
 
 
@@ -105,12 +105,18 @@ def curved(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (without_network_file, "--model-dir: m/det holds no model; it needs inference.json or inference.pdmodel with"),
+        (
+            without_network_file,
+            "--model-dir: m/det contains no model; it needs inference.json or inference.pdmodel with",
+        ),
         (without_configuration, "--model-dir: m/rec/inference.yml: no such file"),
-        (both_kinds_in_one, "--model-dir: m/det holds a Paddle model and inference.onnx; keep only the one"),
-        (two_kinds, "--model-dir: m/det is for paddlepaddle, m/rec for onnxruntime; use two of one kind"),
-        (no_yaml, "m/det/inference.yml: not a YAML file"),
-        (another_yaml, "m/det/inference.yml: not a configuration that PaddleOCR writes for det/ (KeyError: 'Global')"),
+        (both_kinds_in_one, "--model-dir: m/det contains a Paddle model and inference.onnx; keep only one"),
+        (two_kinds, "--model-dir: m/det is for paddlepaddle, m/rec for onnxruntime; use models of one kind"),
+        (not_yaml, "m/det/inference.yml: not a YAML file"),
+        (
+            different_yaml,
+            "m/det/inference.yml: not a configuration that PaddleOCR writes for det/ (KeyError: 'Global')",
+        ),
         (swapped, "m/det/inference.yml: PostProcess is CTCLabelDecode, but det/ needs DBPostProcess"),
         (without_characters, "m/rec/inference.yml: PostProcess has no character_dict"),
         (code_as_scale, "m/det/inference.yml: NormalizeImage: scale"),
@@ -170,7 +176,7 @@ def test_missing_package_names_the_install_command(package: str, monkeypatch: py
     monkeypatch.setattr(
         "ovocr.labelgen.engines.paddleocr.find_spec", lambda name: None if name == package else find_spec(name)
     )
-    with pytest.raises(MissingExtraError, match=r"--engine paddleocr .* pip install 'ovocr\[paddle\]'"):
+    with pytest.raises(MissingExtraError, match=r"--engine paddleocr .* pip install '\.\[paddle\]'"):
         EngineChoice("paddleocr").plan()
 
 

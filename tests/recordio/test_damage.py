@@ -1,4 +1,4 @@
-"""Broken .rec and .idx files raise an error that names the file and the place, and never give a wrong record."""
+"""Broken .rec and .idx files raise an error that names the file and the byte or line, and never give a wrong record."""
 
 import re
 import struct
@@ -19,7 +19,7 @@ def write_shard(prefix: Path, records: list[tuple[int, object, bytes]]) -> bytes
 
 
 def simple_shard(prefix: Path) -> bytes:
-    """Six records of 52 bytes."""
+    """Writes six records of 52 bytes."""
     return write_shard(prefix, [(i, [float(i), 7.0], bytes([i]) * 12) for i in range(6)])
 
 
@@ -77,7 +77,7 @@ def test_scan_detects_damage(tmp_path: Path, damages: dict, offset: int, reason:
     prefix = damaged_shard(tmp_path, damages)
     records = scan_records(prefix)
     if offset == 64:
-        assert next(records)[1].id == 0, "what is before the damage can be read"
+        assert next(records)[1].id == 0, "the record before the damage can be read"
     with pytest.raises(RecordError, match=re.escape(f"{prefix}.rec: {reason}")):
         next(records)
 
@@ -136,7 +136,7 @@ def test_invalid_index_raises_on_opening(tmp_path: Path, index: bytes, reason: s
         RecordReader(tmp_path / "a")
 
 
-def test_index_that_points_to_another_record(tmp_path: Path) -> None:
+def test_index_that_points_to_a_different_record_raises(tmp_path: Path) -> None:
     prefix = tmp_path / "a"
     simple_shard(prefix)
     (tmp_path / "a.idx").write_bytes(b"0\t0\n5\t52\n2\t56\n")
@@ -151,14 +151,14 @@ def test_index_that_points_to_another_record(tmp_path: Path) -> None:
         reader[2]
 
 
-def test_index_that_points_to_a_later_part(tmp_path: Path) -> None:
+def test_index_that_points_to_a_later_part_raises(tmp_path: Path) -> None:
     prefix = damaged_shard(tmp_path, {})
     (tmp_path / "a.idx").write_bytes(b"0\t36\n")
     with pytest.raises(RecordError, match="continuation flag 2 at byte 36 must be 0 or 1"):
         RecordReader(prefix)[0]
 
 
-def test_missing_files(tmp_path: Path) -> None:
+def test_missing_files_raise(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match=re.escape(f"{tmp_path}/a.rec: cannot be opened: No such file")):
         RecordReader(tmp_path / "a")
     with pytest.raises(RecordError, match=re.escape(f"{tmp_path}/a.rec: cannot be opened: No such file")):

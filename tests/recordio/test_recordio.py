@@ -50,7 +50,7 @@ def same(record: Record, expected: tuple[int, object, bytes]) -> bool:
 
 
 def planted(noise: random.Random, length: int) -> bytes:
-    """Returns random bytes with the magic at random places: aligned or not, at the start, at the end, adjacent."""
+    """Returns random bytes with the magic at random positions: aligned or not, at the start, at the end, adjacent."""
     data = bytearray(noise.randbytes(length))
     for _ in range(noise.randrange(4)):
         at = noise.choice([0, length - 4, noise.randrange(length + 1), noise.randrange(length + 1) & ~3])

@@ -87,9 +87,9 @@ def test_load_accepts_an_array_without_json(tmp_path: Path, dtype: Any) -> None:
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.zeros((2, 2), np.int32), r"an array \[classes\] of whole numbers is expected, not \[2, 2\] of int32"),
-        (np.zeros(3), r"an array \[classes\] of whole numbers is expected, not \[3\] of float64"),
-        (np.array([True]), r"not \[1\] of bool"),
+        (np.zeros((2, 2), np.int32), r"expected an array \[classes\] of whole numbers, found \[2, 2\] of int32"),
+        (np.zeros(3), r"expected an array \[classes\] of whole numbers, found \[3\] of float64"),
+        (np.array([True]), r"found \[1\] of bool"),
         (np.array([0, -2]), "-2 is neither a class id nor -1"),
         (np.array([2**63], np.uint64), f"{2**63} is neither a class id nor -1"),
         (np.array([2**31]), f"{2**31} is neither a class id nor -1"),
@@ -141,7 +141,9 @@ def test_load_refuses_a_file_that_its_json_does_not_describe(tmp_path: Path) -> 
     path = tmp_path / "map.npy"
     ClassMap.between(vocabulary("a b"), vocabulary("b a")).save(path)
     np.save(path, np.array([0, 1], np.int32))
-    with pytest.raises(OvocrError, match=r"map.npy: not the class map that .*map.npy.json describes; make both again"):
+    with pytest.raises(
+        OvocrError, match=r"map.npy: not the class map that .*map.npy.json describes; run `ovocr vocab map` again"
+    ):
         ClassMap.load(path)
 
 
@@ -151,7 +153,7 @@ def test_load_refuses_json_without_a_vocabulary_stamp(tmp_path: Path, stamp: Any
     ClassMap.between(vocabulary("a b"), vocabulary("b a")).save(path)
     described = tmp_path / "map.npy.json"
     described.write_text(json.dumps({**json.loads(described.read_text()), "new": stamp}))
-    with pytest.raises(OvocrError, match="map.npy.json: new: size and sha256 of a vocabulary are expected"):
+    with pytest.raises(OvocrError, match="map.npy.json: new: expected size and sha256 of a vocabulary"):
         ClassMap.load(path)
 
 

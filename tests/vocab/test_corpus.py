@@ -1,4 +1,4 @@
-"""The stored text of data sets: what is read, what is refused, and work on shards by processes."""
+"""The stored text of data sets: reading, errors, and work on shards in processes."""
 
 import multiprocessing
 import os
@@ -45,18 +45,18 @@ def test_images_beyond_one_batch_stay_in_order(tmp_path: Path, write_shard: Writ
     assert list(read_images(TextShard(tmp_path, 0))) == expected
 
 
-def test_no_data_set(tmp_path: Path) -> None:
+def test_folder_that_is_not_a_data_set_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OvocrError, match="not a labelled data set"):
         find_shards([tmp_path])
 
 
-def test_no_finished_shard(tmp_path: Path, write_shard: WriteShard) -> None:
+def test_data_set_without_a_finished_shard_is_refused(tmp_path: Path, write_shard: WriteShard) -> None:
     write_shard(tmp_path, 0, [["a"]], finished=False)
     with pytest.raises(OvocrError, match=r"no finished shard yet; finish one with `ovocr build-labels`"):
         find_shards([tmp_path])
 
 
-def test_a_data_set_named_twice(tmp_path: Path, write_shard: WriteShard) -> None:
+def test_data_set_named_twice_is_refused(tmp_path: Path, write_shard: WriteShard) -> None:
     write_shard(tmp_path / "a", 0, [["a"]])
     with pytest.raises(OvocrError, match="given twice"):
         find_shards([tmp_path / "a", tmp_path / "a" / ".." / "a"])
@@ -77,7 +77,7 @@ def test_a_broken_shard_is_named(tmp_path: Path, write_shard: WriteShard, damage
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_work_on_shards_comes_back_in_their_order(tmp_path: Path, write_shard: WriteShard, workers: int) -> None:
+def test_results_are_in_the_order_of_the_shards(tmp_path: Path, write_shard: WriteShard, workers: int) -> None:
     for number in range(7):
         write_shard(tmp_path, number, [[f"shard {number}"]])
     results = list(map_shards(first_keys_and_process, find_shards([tmp_path]), workers=workers))
@@ -99,7 +99,7 @@ def sleep_at_the_second(shard: TextShard) -> int:
     return shard.number
 
 
-def test_nobody_waits_for_processes_whose_results_are_not_wanted(tmp_path: Path, write_shard: WriteShard) -> None:
+def test_closing_the_results_stops_the_processes(tmp_path: Path, write_shard: WriteShard) -> None:
     for number in range(2):
         write_shard(tmp_path, number, [["a"]])
     start = time.monotonic()
@@ -109,7 +109,7 @@ def test_nobody_waits_for_processes_whose_results_are_not_wanted(tmp_path: Path,
     assert multiprocessing.active_children() == []
 
 
-def test_a_process_that_dies_is_told_in_one_line(tmp_path: Path, write_shard: WriteShard) -> None:
+def test_a_process_that_dies_is_a_one_line_error(tmp_path: Path, write_shard: WriteShard) -> None:
     for number in range(3):
         write_shard(tmp_path, number, [["a"]])
     with pytest.raises(OvocrError, match="was killed"):

@@ -1,4 +1,4 @@
-"""Merging of word counts, compared with a Counter, also within little memory."""
+"""Merging of word counts, compared with a Counter, including within little memory."""
 
 import os
 import random
@@ -129,6 +129,6 @@ def test_ctrl_c_interrupts_a_query(tmp_path: Path, folder: Path) -> None:
 
 def test_missing_duckdb_names_the_extra(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "duckdb", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'ovocr\[vocab\]'"), merged_counts([], folder):
+    with pytest.raises(MissingExtraError, match=r"pip install '\.\[vocab\]'"), merged_counts([], folder):
         pass
     assert os.listdir(folder) == []

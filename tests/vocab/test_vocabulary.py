@@ -61,7 +61,7 @@ def test_pickle_gives_the_same_vocabulary() -> None:
     [
         (b"", ": no words"),
         (b"a\n\nb\n", ":2: an empty line; every line is one word"),
-        (b"a\nb\nc", ":3: the last line has no line end; is the file truncated?"),
+        (b"a\nb\nc", ":3: the last line has no line end; the file may be truncated"),
         (b"a\nb\n\xff\n", ":3: not UTF-8; save the vocabulary as UTF-8 text"),
         (b"a\nb\nc\nb\na\n", ':5: "a" is already on line 1'),
         (b"a\nnew york\n", ":2: white space or control character (' ') in \"new york\""),
@@ -71,7 +71,7 @@ def test_pickle_gives_the_same_vocabulary() -> None:
         (b"\xef\xbb\xbfa\n", ":1: white space or control character ('\\ufeff') in \"\\ufeffa\""),
     ],
 )
-def test_load_refuses_files_that_are_no_vocabulary(tmp_path: Path, data: bytes, message: str) -> None:
+def test_load_refuses_files_that_are_not_a_vocabulary(tmp_path: Path, data: bytes, message: str) -> None:
     path = tmp_path / "v.txt"
     path.write_bytes(data)
     with pytest.raises(OvocrError) as raised:
@@ -95,7 +95,9 @@ def test_load_refuses_a_file_that_its_json_does_not_describe(tmp_path: Path) -> 
     Vocabulary(["a", "b"]).save(path)
     path.write_bytes(b"a\nc\n")
     expected = hashlib.sha256(b"a\nb\n").hexdigest()
-    with pytest.raises(OvocrError, match=rf"v.txt: size 2 and sha256 .* but .*v.txt.json says 2 and {expected}"):
+    with pytest.raises(
+        OvocrError, match=rf"v.txt: expected size 2 and sha256 {expected} as in .*v.txt.json, found size 2 "
+    ):
         Vocabulary.load(path)
 
 
@@ -118,13 +120,15 @@ def test_load_refuses_the_files_of_a_killed_save(
         patched.setattr(os, "replace", replace_one)
         with pytest.raises(KeyboardInterrupt):
             Vocabulary(["a", "b"], {"segmenter": {"han": "simplified"}}).save(path)
-    with pytest.raises(OvocrError, match=r"v\.txt: (the vocabulary cannot be read|size 1 and .* says 2)"):
+    with pytest.raises(
+        OvocrError, match=r"v\.txt: (the vocabulary cannot be read|expected size 2 and .* found size 1 )"
+    ):
         Vocabulary.load(path)
     Vocabulary(["a", "b"]).save(path)
     assert len(Vocabulary.load(path)) == 2
 
 
-@pytest.mark.parametrize(("text", "message"), [("{", "cannot be read as JSON"), ("[]", "a JSON object was expected")])
+@pytest.mark.parametrize(("text", "message"), [("{", "cannot be read as JSON"), ("[]", "expected a JSON object")])
 def test_load_refuses_broken_json(tmp_path: Path, text: str, message: str) -> None:
     Vocabulary(["a"]).save(tmp_path / "v.txt")
     (tmp_path / "v.txt.json").write_text(text, encoding="utf-8")

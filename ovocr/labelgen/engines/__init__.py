@@ -1,1 +1,4 @@
-"""OCR engines: one interface, batching across images, RapidOCR, PaddleOCR and their models. Imports dataset, base."""
+"""OCR engines: one interface, batching across images, RapidOCR, PaddleOCR and their models.
+
+Imports dataset and base.
+"""

@@ -1,8 +1,8 @@
 """Reads lines of text in images: batches detection and recognition in the same way for every engine.
 
-Images with the same shape at the detector are detected together. The crops of all given images are sorted by their
-padded width and recognised in batches of one width. A crop is padded to its own width, rounded up, so padding costs
-little and the result never depends on the other crops in the batch.
+Images whose detector inputs have the same shape are detected together. The crops of all given images are sorted by
+their padded width and recognised in batches of one width. A crop is padded to its own width, rounded up, so padding
+costs little and the result never depends on the other crops in the batch.
 """
 
 import math
@@ -48,7 +48,7 @@ def read_lines(engine: Engine, images: Sequence[Pixels]) -> list[list[Line]]:
 
 
 def padded_width(crop: Pixels, batching: Batching) -> int:
-    """Returns the width in pixels, text and padding, at which the recogniser gets a crop."""
+    """Returns the width of the recogniser's input for a crop, including padding, in pixels."""
     text_width = math.ceil(batching.crop_height * crop.shape[1] / crop.shape[0])
     return max(MIN_CROP_WIDTH, math.ceil(text_width / batching.width_step) * batching.width_step)
 
@@ -79,7 +79,7 @@ def _in_batches(
 
 
 def _lines(regions: list[Region], readings: Iterator[Reading], min_score: float) -> list[Line]:
-    """Returns the lines of an image. Takes one reading per region from ``readings``."""
+    """Returns the lines of an image. Consumes one reading per region from ``readings``."""
     return [
         Line(reading.text, round(reading.score, SCORE_DECIMALS), region.box)
         for region, reading in zip(regions, readings, strict=False)

@@ -57,7 +57,7 @@ class Prepared:
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """A place where a detector finds text. box: in pixels of the image. crop: its pixels, text from left to right."""
+    """An area with text. box: its corners, in pixels of the image. crop: its pixels, with text from left to right."""
 
     box: Box
     crop: Pixels
@@ -109,7 +109,7 @@ class Engine(Protocol):
         """Returns the detector's input for an image; None if the image is too narrow for visible text."""
 
     def detect(self, images: Sequence[Prepared]) -> list[list[Region]]:
-        """Returns the regions of each image in reading order. images: of one shape."""
+        """Returns the regions of each image in reading order. images: inputs of one shape."""
 
     def recognise(self, crops: Sequence[Pixels], width: int) -> list[Reading]:
         """Returns the text of each crop. width: the padded width of all crops, in pixels."""
@@ -119,8 +119,8 @@ class EnginePlan(Protocol):
     """An engine whose packages and models have been found. Plans can be pickled; each worker loads its own engine.
 
     notice: a line for the user about the chosen models and device; None if there was no choice.
-    images_at_once: number of images that a worker should read at once, to fill batches.
-    workers: useful number of workers; None for one per core.
+    images_at_once: number of images that a worker should read together, to fill batches.
+    workers: useful number of workers, or None for one per core.
     gpus: number of usable GPUs; 0 for an engine on the CPU.
     """
 

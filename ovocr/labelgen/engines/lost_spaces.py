@@ -20,8 +20,8 @@ MIN_PROBABILITY = 0.1
 class LostSpaces:
     """Restores lost spaces in a recogniser's output.
 
-    characters: the network's characters in order; the last is the space. PaddleX's and RapidOCR's decoders have them as
-    ``character``.
+    characters: the network's characters in order; the last is the space. In PaddleX's and RapidOCR's decoders this is
+    the attribute ``character``.
     """
 
     def __init__(self, characters: Sequence[str]) -> None:
@@ -33,7 +33,7 @@ class LostSpaces:
 
         predictions: [crops, columns, characters], softmax over the last axis. Both results: [crops, columns].
 
-        Raises ValueError if the network has another number of characters.
+        Raises ValueError if the network has a different number of characters.
         """
         if predictions.shape[2] != self._count:
             raise ValueError(f"the network has {predictions.shape[2]} characters, its list has {self._count}")

@@ -19,14 +19,14 @@ _ADDED_CHARACTERS = 2
 
 
 def find_onnx_models(model_dir: Path) -> tuple[Path, Path]:
-    """Returns the .onnx files of detector and recogniser. Raises UsageError if there is not one of each; OSError."""
+    """Returns the .onnx files of detector and recogniser. Raises UsageError unless there is one of each, or OSError."""
     return _only_model(model_dir / "det"), _only_model(model_dir / "rec")
 
 
 def _only_model(folder: Path) -> Path:
     models = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".onnx")
     if len(models) != 1:
-        raise UsageError(f"--model-dir: {folder} must hold one .onnx file, but it holds {len(models)}")
+        raise UsageError(f"--model-dir: {folder} must contain one .onnx file, but contains {len(models)}")
     (model,) = models
     if not model.is_file():
         problem = f"a link to {os.readlink(model)}, which is not a file" if model.is_symlink() else "not a file"
@@ -66,7 +66,7 @@ def load_recogniser(path: Path) -> Any:
     if shape[2] != characters:
         raise UsageError(
             f"{path}: the network has {shape[2]} characters, but the list in its metadata (key {_CHARACTERS!r}) "
-            f"makes {characters}; use a model with its own list"
+            f"gives {characters}; use a model with its own list"
         )
     return session
 

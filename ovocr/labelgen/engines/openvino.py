@@ -1,6 +1,6 @@
 """Runs a network in bfloat16 with OpenVINO: half the time of float32 on processors with bfloat16 instructions.
 
-bfloat16 keeps 8 of the 24 bits of float32's precision, so single letters may differ, also between processors.
+bfloat16 keeps 8 of the 24 bits of float32's precision, so single letters may differ, even between processors.
 """
 
 import logging
@@ -19,7 +19,7 @@ _QUERY = "import openvino; print(*openvino.Core().get_property('CPU', 'OPTIMIZAT
 
 
 def check_bfloat16() -> None:
-    """Raises MissingExtraError without OpenVINO, and UsageError if the processor has no bfloat16 instructions.
+    """Raises MissingExtraError if OpenVINO is not installed, UsageError if the processor lacks bfloat16 instructions.
 
     Queries OpenVINO in a separate process: only workers, which can be replaced, load it.
     """
@@ -38,7 +38,7 @@ def check_bfloat16() -> None:
 
 
 class Bfloat16Session:
-    """A network on one thread that replaces a session of RapidOCR. path: of an .onnx file that has been checked."""
+    """A network on one thread that replaces a session of RapidOCR. path: a checked .onnx file."""
 
     def __init__(self, path: Path) -> None:
         import openvino

@@ -1,4 +1,4 @@
-"""PaddleOCR as an engine: its detector, recogniser and geometry on PaddlePaddle or ONNX Runtime, with own batching.
+"""The PaddleOCR engine: its detector, recogniser and geometry on PaddlePaddle or ONNX Runtime, with our batching.
 
 Source: PaddleOCR 3.7's modules TextDetection and TextRecognition, and PaddleX 3.7's ``pipelines/ocr`` (order of steps).
 """
@@ -23,7 +23,7 @@ from ovocr.labelgen.engines.paddle_models import Backend, PaddleModel
 DETECTION_SIDE = 960  # longer side of the detector's input, in pixels
 # Regions with a lower score are left out. PaddleOCR's 0.6 loses small words.
 DETECTION_SCORE = 0.4
-# Thinner regions hold no text, and can be empty at a border. PaddleOCR 2 also left them out (filter_tag_det_res).
+# Thinner regions contain no text, and can be empty at a border. PaddleOCR 2 also left them out (filter_tag_det_res).
 MIN_REGION_SIDE = 3
 MIN_SCORE = 0.5
 # On one thread batches save no time, and ONNX Runtime's last digits depend on the batch.
@@ -88,7 +88,7 @@ class PaddlePlan:
         }
 
     def load(self, worker: int = 0) -> "PaddleEngine":
-        """Loads the engine on one thread or one GPU. The models passed a trial, so a failure is not the user's."""
+        """Loads the engine on one thread or one GPU. The models passed a trial, so a failure is a bug."""
         return PaddleEngine(self, f"gpu:{worker % self.gpus}" if self.gpus else "cpu")
 
 
@@ -99,7 +99,7 @@ def name_runtime(backend: Backend) -> str:
 
 
 def _package(backend: Backend) -> str:
-    """Returns the name of the installed package that runs networks. Builds for GPUs have other names."""
+    """Returns the name of the installed package that runs networks. Builds for GPUs have different names."""
     module = {"paddlepaddle": "paddle", "onnxruntime": "onnxruntime"}[backend]
     names = packages_distributions().get(module)
     if not names:

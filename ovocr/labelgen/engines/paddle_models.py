@@ -31,8 +31,9 @@ DEFAULT_MODELS = {"det": "PP-OCRv6_medium_det", "rec": "PP-OCRv6_medium_rec"}
 
 @dataclass(frozen=True)
 class PaddleModel:
-    """A detector or recogniser on disk. name: PaddleOCR's name. files: in its folder, including inference.yml.
+    """A detector or recogniser on disk. name: PaddleOCR's name of it.
 
+    files: names of its files in ``folder``, including inference.yml.
     crop_height: height of a recogniser's input, in pixels; 0 for a detector.
     """
 
@@ -62,7 +63,7 @@ def find_paddle_models(choice: EngineChoice) -> tuple[PaddleModel, PaddleModel]:
         rec = _official_model("rec", choice.rec_model or DEFAULT_MODELS["rec"])
     if det.backend != rec.backend:
         raise UsageError(
-            f"--model-dir: {det.folder} is for {det.backend}, {rec.folder} for {rec.backend}; use two of one kind"
+            f"--model-dir: {det.folder} is for {det.backend}, {rec.folder} for {rec.backend}; use models of one kind"
         )
     return det, rec
 
@@ -71,9 +72,7 @@ def _read_model(part: str, folder: Path, option: str = "") -> PaddleModel:
     backend, files = _network_files(folder, option)
     path = folder / CONFIGURATION
     if not path.is_file():
-        raise UsageError(
-            f"{option}{path}: no such file; every PaddleOCR model folder has one, which belongs to the model"
-        )
+        raise UsageError(f"{option}{path}: no such file; copy the whole folder of the model, which has this file")
     config = _read_configuration(path)
     try:
         name = str(config["Global"]["model_name"])
@@ -102,9 +101,9 @@ def _network_files(folder: Path, option: str) -> tuple[Backend, tuple[str, ...]]
     if len(found) == 1:
         return found[0]
     if found:
-        raise UsageError(f"{option}{folder} holds a Paddle model and inference.onnx; keep only the one to be used")
+        raise UsageError(f"{option}{folder} contains a Paddle model and inference.onnx; keep only one of them")
     raise UsageError(
-        f"{option}{folder} holds no model; it needs inference.json or inference.pdmodel with inference.pdiparams, "
+        f"{option}{folder} contains no model; it needs inference.json or inference.pdmodel with inference.pdiparams, "
         "or inference.onnx"
     )
 
@@ -119,7 +118,7 @@ def _read_configuration(path: Path) -> Any:
 
 
 def _check_detector(path: Path, steps: dict[str, Any], decoding: dict[str, Any]) -> int:
-    """Refuses expressions that PaddleX would evaluate as Python, and polygons, which do not have four corners."""
+    """Rejects expressions that PaddleX would evaluate as Python, and polygons, which do not have four corners."""
     scale = steps["NormalizeImage"].get("scale", 1)
     if not re.fullmatch(r"[0-9.]+(/[0-9.]+)?", str(scale).replace(" ", "")):
         raise UsageError(f"{path}: NormalizeImage: scale {scale!r} is not a number; 1./255. is usual")
@@ -133,7 +132,7 @@ def _check_detector(path: Path, steps: dict[str, Any], decoding: dict[str, Any])
 def _check_recogniser(path: Path, steps: dict[str, Any], decoding: dict[str, Any]) -> int:
     """Returns the height of the recogniser's crops.
 
-    Refuses a model without characters, with which PaddleX would read digits and lowercase letters only.
+    Rejects a model without characters, with which PaddleX would read digits and lowercase letters only.
     """
     if not decoding.get("character_dict"):
         raise UsageError(f"{path}: PostProcess has no character_dict, the list of the model's characters")

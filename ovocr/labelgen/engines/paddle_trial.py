@@ -21,7 +21,7 @@ TIMEOUT_S = 300.0
 
 @dataclass(frozen=True)
 class Trial:
-    """The result of a trial. gpus: number of GPUs that PaddlePaddle can use. failure: a line, or None."""
+    """The result of a trial. gpus: number of GPUs that PaddlePaddle can use. failure: one line, or None."""
 
     gpus: int
     failure: str | None
@@ -71,7 +71,7 @@ def _count_gpus() -> int:
 
 
 def _read_image(plan: PaddlePlan) -> None:
-    """Detects and recognises. Ignores the text that is read: the recogniser may be for another script."""
+    """Detects and recognises text. Ignores the result: the recogniser may be for a different script."""
     import cv2
     import numpy as np
 

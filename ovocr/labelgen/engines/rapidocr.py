@@ -1,4 +1,4 @@
-"""RapidOCR on ONNX Runtime as an engine: its detector, recogniser and geometry, with own batching.
+"""The RapidOCR engine on ONNX Runtime: its detector, recogniser and geometry, with our batching.
 
 Source: RapidOCR 3.10, ``main.py`` (the order of the steps), ``ch_ppocr_det``, ``ch_ppocr_rec``, ``utils/process_img``.
 """
@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ovocr.base.errors import MissingExtraError, OvocrError, UsageError
+from ovocr.base.errors import MissingExtraError, OvocrError, UsageError, how_to_install
 from ovocr.labelgen.engines.batching import MIN_CROP_WIDTH
 from ovocr.labelgen.engines.interface import Batching, EngineChoice, EngineError, Pixels, Prepared, Reading, Region
 from ovocr.labelgen.engines.lost_spaces import MIN_PROBABILITY, SpacingDecoder
@@ -66,12 +66,12 @@ class RapidOcrPlan:
         }
 
     def load(self, worker: int = 0) -> "RapidOcrEngine":
-        """Loads the engine on one thread. Raises UsageError if a file is not the right model, else OvocrError."""
+        """Loads the engine on one thread. Raises UsageError if a file is not the right model, or OvocrError."""
         try:
             return RapidOcrEngine(self.det, self.rec, self.bfloat16)
         except ImportError as error:
             raise OvocrError(
-                f"--engine rapidocr: RapidOCR is installed but cannot be imported ({error}); pip install 'ovocr[ocr]'"
+                f"--engine rapidocr: RapidOCR is installed but cannot be imported ({error}); {how_to_install('ocr')}"
             ) from error
 
 
@@ -120,7 +120,7 @@ class RapidOcrEngine:
         # RapidOCR's logger writes to the terminal.
         logging.getLogger("RapidOCR").setLevel(logging.CRITICAL)
         config = ParseParams.load(Path(rapidocr.__file__).with_name("config.yaml"))
-        # RapidOCR takes existing sessions from the configuration.
+        # RapidOCR uses the sessions in its configuration.
         parts = OmegaConf.create({"Det": config.Det, "Rec": config.Rec}, flags={"allow_objects": True})
         parts.Det.session = load_detector(det)
         parts.Det.limit_type = "max"
@@ -198,7 +198,7 @@ def _with_spaces(recogniser: Any) -> Any:
 class _Source:
     """Data for boxes and crops. pixels: the image after ``steps``, from which crops are cut.
 
-    steps: in the form of map_boxes_to_original. height, width: of the given image.
+    steps: in the form of map_boxes_to_original. height, width: size of the given image, in pixels.
     """
 
     pixels: Pixels

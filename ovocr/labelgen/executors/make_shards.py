@@ -29,7 +29,7 @@ class _End:
     """Follows the last image of a shard."""
 
 
-# What the pool passes through beside a job: the image's key, and its outcome if it is known without a job.
+# The pool returns a note with each result: the image's key, and its outcome if it is known without a job.
 _Note = tuple[str, Outcome | None] | Ignored | _Begin | _End
 
 
@@ -68,7 +68,7 @@ def make_shards(
 def _skip_finished(results: Iterator[tuple[_Note, Any]], finished: bool) -> bool:
     """Returns True if another process finished the shard; drains its images.
 
-    finished: whether it is finished now. If it was before its images were read, there are none to drain.
+    finished: True if it is finished now. If it was finished before its images were read, there are none to drain.
     """
     begin, _ = next(results)
     if isinstance(begin, _Begin) and begin.finished:

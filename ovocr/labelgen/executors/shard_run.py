@@ -1,4 +1,4 @@
-"""The shards of a run: which are unfinished, and how many were made."""
+"""The shards of a run, the unfinished ones among them, and the counts of the run."""
 
 from collections import Counter
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from ovocr.labelgen.shards.manifest import remove_start_files
 from ovocr.labelgen.shards.totals import Replaced, Totals
 from ovocr.labelgen.sources import InputShard
 
-# An input shard and its number, which is also that of the output shard.
+# The number of a shard, which is the same for input and output, and its input shard.
 NumberedShard = tuple[int, InputShard]
 
 
@@ -25,8 +25,8 @@ class RunCounts(NamedTuple):
 class ShardRun:
     """The shards of one run and the destination that they are written to.
 
-    unfinished: numbers of the unfinished shards, in order. with_text: whether images are read; then each shard has a
-    file of their lines.
+    unfinished: numbers of the unfinished shards, in order. with_text: True if images are read; then each shard has
+    a file of their lines.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class ShardRun:
 
     @property
     def unfinished_shards(self) -> list[NumberedShard]:
-        """The shards ``unfinished`` with their numbers."""
+        """The unfinished shards with their numbers."""
         return [(number, self._shards[number]) for number in self.unfinished]
 
     def count(self, counts: RunCounts) -> None:
@@ -53,11 +53,11 @@ class ShardRun:
         self._counts = RunCounts(shards + counts.shards, images + counts.images, replaced + counts.replaced)
 
     def is_complete(self) -> bool:
-        """Returns True if all shards of the data set are finished, those of other slices too."""
+        """Returns True if all shards of the data set are finished, including the shards of other slices."""
         return len(self.data_set.finished_shards()) == len(self._shards)
 
     def remove_temporary_files(self) -> None:
-        """Removes what killed processes left behind, if the data set is complete."""
+        """Removes files left by killed processes, if the data set is complete."""
         if self.is_complete():
             remove_start_files(self.data_set)
 
@@ -74,7 +74,7 @@ class ShardRun:
 
 
 def is_finished(data_set: LabelledDataSet, number: int, retry_quarantined: bool) -> bool:
-    """Returns True if the shard is finished. retry_quarantined: a shard with quarantined images is not."""
+    """Returns True if the shard is finished. retry_quarantined: a shard with quarantined images is unfinished."""
     if not data_set.stats_path(number).exists():
         return False
     return not (retry_quarantined and data_set.counts(number).quarantined)

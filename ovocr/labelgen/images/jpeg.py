@@ -12,7 +12,7 @@ _JFIF, _ADOBE = 0xE0, 0xEE
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PLAIN_FRAMES = frozenset({0xC0, 0xC1, 0xC2})  # Huffman-coded: baseline, extended, progressive
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
-_PLAIN_SAMPLING = frozenset({0x11, 0x21, 0x12, 0x22})  # of luminance, horizontal and vertical; chrominance has 1x1
+_PLAIN_SAMPLING = frozenset({0x11, 0x21, 0x12, 0x22})  # factors of luminance; chrominance has 1x1
 
 
 def is_plain_jpeg(data: bytes) -> bool:
@@ -56,7 +56,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
 def _is_plain_frame(frame: bytes, jfif: bool, transform: int | None) -> bool:
     """Checks a frame header.
 
-    It holds precision, height, width, number of components, and id, sampling and quantisation table of each component.
+    It has precision, height, width, number of components, and id, sampling and quantisation table of each component.
     """
     if len(frame) < 6 or frame[0] != 8 or len(frame) < 6 + 3 * frame[5]:
         return False

@@ -17,21 +17,21 @@ class OutOfReachError(Exception):
 class SourceImages:
     """The images of one input shard, requested in the order of their indexes.
 
-    An archive is read from front to back, from the first requested image to the last one. Of a folder, only the
+    An archive is read from front to back, from the first requested image to the last one. In a folder, only the
     requested files are read.
     """
 
     def __init__(self, shard: InputShard, max_pixels: int) -> None:
-        # The caller compares every image, so another file with the same images is accepted.
+        # The caller compares every image, so a different file with the same images is accepted.
         self._shard = replace(shard, size=None)
         self._max_pixels = max_pixels
         self._items: Iterator[Found | Lost] | None = None
-        self._index = -1  # of the last item read
+        self._index = -1  # index of the last item read
 
     def get(self, index: int, key: str, width: int, height: int) -> StoredImage:
         """Returns the stored form of an image of the source. width, height: its size in pixels when it was labelled.
 
-        Raises OutOfReachError if the source is missing or has another image now.
+        Raises OutOfReachError if the source is missing or now has a different image.
         """
         image = self.get_any_size(index, key)
         if (image.width, image.height) != (width, height):

@@ -190,7 +190,7 @@ def _to_8_bits(values: npt.NDArray[Any], full_range: bool) -> npt.NDArray[np.uin
 
 
 def _flatten(image: Image.Image) -> Image.Image:
-    """Puts an RGBA image over black or white, whichever has more contrast to its visible pixels."""
+    """Puts an RGBA image over black or white: the one with more contrast to its visible pixels."""
     alpha = image.getchannel("A")
     opacity = np.asarray(alpha)
     visible = opacity >= 128
@@ -204,7 +204,7 @@ def _flatten(image: Image.Image) -> Image.Image:
 
 
 def _encode(image: Image.Image) -> StoredImage:
-    # From the pixels alone, without comment, profile or orientation of the original.
+    # Encode the pixels alone, without comment, profile or orientation of the original.
     buffer = io.BytesIO()
     Image.fromarray(np.asarray(image)).save(buffer, "JPEG", quality=JPEG_QUALITY)
     jpeg = buffer.getvalue()

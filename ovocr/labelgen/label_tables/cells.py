@@ -36,7 +36,7 @@ class WrongCellError(Exception):
 
 
 class WrongTypeError(Exception):
-    """A column of a type that cannot hold keys or class ids."""
+    """A column of a type that cannot contain keys or class ids."""
 
 
 def json_column(cells: list[Any]) -> Column:
@@ -109,9 +109,9 @@ def _check_ids(values: pa.Array, counts: npt.NDArray[np.int64], bound: int) -> n
     found = _as_numpy(pc.fill_null(values, 0))
     wrong = wrong | ~((found >= 0) & (found < bound) & (np.floor(found) == found if found.dtype.kind == "f" else True))
     if wrong.any():
-        place = int(np.flatnonzero(wrong)[0])
-        row = int(np.searchsorted(np.cumsum(counts), place, side="right"))
-        raise WrongCellError(row, wrong_id(shown[place].as_py(), bound))
+        first = int(np.flatnonzero(wrong)[0])
+        row = int(np.searchsorted(np.cumsum(counts), first, side="right"))
+        raise WrongCellError(row, wrong_id(shown[first].as_py(), bound))
     return found.astype(np.int32)
 
 

@@ -1,4 +1,4 @@
-"""The choice of a table's columns for keys and class ids."""
+"""Chooses a table's columns for keys and class ids."""
 
 import re
 from collections import Counter
@@ -16,7 +16,7 @@ _NAMES_SHOWN = 20
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the columns that are read. labels: in the order of a row's ids."""
+    """Names of the columns to read. labels: columns of class ids, in the order of a row's ids."""
 
     key: str
     labels: tuple[str, ...]

@@ -18,7 +18,9 @@ import pyarrow.parquet as pq
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.labelgen.label_tables.cells import Column, json_column
 
-KINDS = ".parquet, .csv, .tsv, .jsonl or .ndjson (all but the first also with .gz), a folder or a glob of such files"
+KINDS = (
+    ".parquet, .csv, .tsv, .jsonl or .ndjson (.gz is allowed for all except .parquet), a folder or a glob of such files"
+)
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _JSON_LINES = (".jsonl", ".ndjson")
 _BATCH_ROWS = 65_536
@@ -132,7 +134,7 @@ def _json_rows(path: str) -> Iterator[dict[str, Any]]:
             except (ValueError, RecursionError) as error:
                 raise OvocrError(f"{path}: line {number}: not JSON: {error}") from error
             if not isinstance(row, dict):
-                raise OvocrError(f"{path}: line {number}: must be a JSON object, is {line[:40]!r}")
+                raise OvocrError(f"{path}: line {number}: expected a JSON object, found {line[:40]!r}")
             yield row
 
 

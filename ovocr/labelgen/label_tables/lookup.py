@@ -24,8 +24,8 @@ _Rows = tuple[pa.Array, _Counts, _Ids]  # keys [R], numbers of ids [R], ids of a
 class LabelTable:
     """Class ids by key, in Arrow and numpy arrays. Memory: the keys, 28 bytes per row, and 4 bytes per id.
 
-    name: as the user gave it. columns: the columns that were read. sha256: of its files, concatenated. num_classes: ids
-    are smaller.
+    name: the user's name for it. columns: the columns that were read. sha256: hex digest of its files, concatenated.
+    num_classes: number of classes; ids are smaller.
     """
 
     def __init__(self, name: str, columns: Columns, sha256: str, num_classes: int, rows: list[_Rows]) -> None:
@@ -33,7 +33,7 @@ class LabelTable:
         self.columns = columns
         self.sha256 = sha256
         self.num_classes = num_classes
-        # In chunks: concatenating all keys would take a second copy.
+        # In chunks: concatenating all keys would need a second copy.
         self._keys = pa.chunked_array([keys for keys, _, _ in rows], pa.large_string())
         self._ends = np.cumsum(np.concatenate([counts for _, counts, _ in rows]))
         self._ids = np.concatenate([ids for _, _, ids in rows])
@@ -48,9 +48,10 @@ class LabelTable:
     ) -> "LabelTable":
         """Reads a table of one or several files (docs/packing.md has the rules).
 
-        key_column, label_columns: None and empty for the default names. num_classes: ids must be smaller; None for the
-        largest id + 1, at most ``limit``. Raises UsageError if it is not such a table, OvocrError, naming file, row and
-        key, for a wrong cell.
+        key_column: None for the default name. label_columns: empty for the default names.
+        num_classes: ids must be smaller; None for the largest id + 1, at most ``limit``.
+
+        Raises UsageError if it is not such a table, and OvocrError, naming file, row and key, if a cell is wrong.
         """
         files = [open_file(path) for path in find_files(name)]
         columns = choose_columns(files[0], key_column, label_columns)
@@ -65,7 +66,7 @@ class LabelTable:
         return cls(name, columns, _sha256(files), num_classes or largest + 1, rows)
 
     def ids(self, key: str) -> list[int]:
-        """Returns the distinct class ids of a key in the table's order; empty if it has no row or no ids."""
+        """Returns the distinct class ids of a key in the table's order; an empty list if it has no row or no ids."""
         ids: dict[int, None] = {}
         for row in self._rows_of(key):
             start = int(self._ends[row - 1]) if row else 0
@@ -74,12 +75,12 @@ class LabelTable:
 
     def _rows_of(self, key: str) -> Iterator[int]:
         wanted = hash(key)
-        place = int(self._hashes.searchsorted(wanted))
-        while place < len(self._hashes) and self._hashes[place] == wanted:
-            row = int(self._order[place])
+        position = int(self._hashes.searchsorted(wanted))
+        while position < len(self._hashes) and self._hashes[position] == wanted:
+            row = int(self._order[position])
             if self._keys[row].as_py() == key:
                 yield row
-            place += 1
+            position += 1
 
     def first_key(self) -> str:
         """Returns the key of the first row."""
@@ -87,7 +88,7 @@ class LabelTable:
         return key
 
     def count_keys(self, seen: Iterable[pa.Array]) -> tuple[int, int]:
-        """Returns the number of distinct keys, and of those that are in none of the arrays of texts ``seen``.
+        """Returns the number of distinct keys, and the number of keys that are in none of the arrays ``seen``.
 
         Compares 64-bit hashes: two of 20 million keys collide with a probability of 1 in 90,000.
         """
@@ -96,9 +97,9 @@ class LabelTable:
         unseen = is_first.copy()
         for keys in seen:
             hashes = np.unique(_hash(keys))
-            places = self._hashes.searchsorted(hashes)
-            places = places[places < len(self._hashes)]
-            unseen[places[np.isin(self._hashes[places], hashes)]] = False
+            positions = self._hashes.searchsorted(hashes)
+            positions = positions[positions < len(self._hashes)]
+            unseen[positions[np.isin(self._hashes[positions], hashes)]] = False
         return int(is_first.sum()), int(unseen.sum())
 
 
@@ -129,7 +130,7 @@ def _cell_errors(file: TableFile, column: str, start: int, keys: pa.Array | None
 
 
 def _join_columns(cells: list[tuple[_Counts, _Ids]]) -> tuple[_Counts, _Ids]:
-    """Joins the cells of several columns to one: in each row, the ids of the first column come first."""
+    """Joins the cells of several columns. In each row, the ids of the first column come first."""
     if len(cells) == 1:
         return cells[0]
     rows = np.concatenate([np.repeat(np.arange(len(counts)), counts) for counts, _ in cells])
@@ -158,7 +159,7 @@ def _sha256(files: list[TableFile]) -> str:
 
 
 def _hash(keys: pa.Array) -> npt.NDArray[np.int64]:
-    """Returns Python's hashes of texts, int64 [len(keys)]. They hold for this process only."""
+    """Returns Python's hashes of texts, int64 [len(keys)]. They are valid in this process only."""
     hashes = np.empty(len(keys), np.int64)
     for start in range(0, len(keys), _HASHED_ROWS):
         part = keys[start : start + _HASHED_ROWS].to_pylist()

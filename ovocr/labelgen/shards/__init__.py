@@ -1,1 +1,4 @@
-"""Writes shards: shard files, destinations (folder, object store), totals. Imports tagging, images and sources."""
+"""The shards of a run: destinations (folder, object store), the manifest, progress, interruption and totals.
+
+Imports options, label_tables, sources, tagging, processes, dataset and base.
+"""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from ovocr.base.plural import counted
 from ovocr.dataset.statistics import ShardCounts
 
 
@@ -92,19 +93,21 @@ class Totals:
         """Returns a few lines for the user."""
         counts = self.counts
         lines = [
-            f"{counts['input']} images in {self.shards} shards: {counts['ok']} ok, {counts['dropped']} dropped, "
-            f"{counts['quarantined']} quarantined; {counts['ignored']} other files ignored",
-            *(f"  {reason}: {count}" for reason, count in counts["reasons"].items()),
+            f"{counted(counts['input'], 'image')} in {counted(self.shards, 'shard')}: {counts['ok']:,} ok, "
+            f"{counts['dropped']:,} dropped, {counts['quarantined']:,} quarantined; "
+            f"{counted(counts['ignored'], 'other file')} ignored",
+            *(f"  {reason}: {count:,}" for reason, count in counts["reasons"].items()),
             *self._contents(),
         ]
         if not self.built:
             return "\n".join([*lines, "nothing to do: all shards are finished"])
         done_before = self.shards - self.built
-        before = f" ({done_before} shards were finished before)" if done_before else ""
+        before = f" ({counted(done_before, 'shard')} finished before)" if done_before else ""
         return "\n".join(
             [
                 *lines,
-                f"{self.images_built} images in {self.seconds:.1f} s: {self.images_per_s:.2f} images/s{before}",
+                f"{counted(self.images_built, 'image')} in {self.seconds:.1f} s: "
+                f"{self.images_per_s:.2f} images/s{before}",
                 *self._replaced_line(),
             ]
         )
@@ -117,6 +120,7 @@ class Totals:
         """Returns lines about the text and tags of the images."""
         counts = self.counts
         return [
-            f"{counts['lines']} lines, {counts['words_found']} words, {counts['words_in_vocabulary']} of them in the "
-            f"vocabulary, {counts['tags']} tags (distinct in each image)"
+            f"{counted(counts['lines'], 'line')}, {counted(counts['words_found'], 'word')}, "
+            f"{counts['words_in_vocabulary']:,} of them in the vocabulary, "
+            f"{counted(counts['tags'], 'tag')} (distinct in each image)"
         ]

@@ -30,10 +30,10 @@ class SourceKind(Protocol):
         """Yields the shard's images in order. Raises OvocrError if the source cannot be read at all."""
 
 
-# By name, one of SOURCE_KINDS of the manifest. A kind of file is recognised by its name as suffix.
+# The names are SOURCE_KINDS of the manifest. The name of a kind of file is also its suffix.
 KINDS: dict[str, SourceKind] = {"folder": folder, "tar": tar, "rec": rec, "parquet": parquet}
 _KINDS_TEXT = ".tar (not compressed), .rec, .parquet, a folder, or a glob of these"
-# A request to an object store takes tens of milliseconds whatever its size.
+# A request to an object store takes tens of milliseconds, even for few bytes.
 _PARALLEL_REQUESTS = 32
 
 
@@ -88,7 +88,7 @@ def _check_unchanged(path: SourcePath, size: int | None, items: Iterator[SourceI
     if before is not None and size not in (None, before.size):
         raise OvocrError(
             f"{path.name}: has {before.size} bytes, had {size} when the run was planned; "
-            "put it back, or choose another --out"
+            "restore the file or choose another --out"
         )
     yield from items
     if before is not None and before != _state(path):
@@ -96,7 +96,7 @@ def _check_unchanged(path: SourcePath, size: int | None, items: Iterator[SourceI
 
 
 def _state(path: SourcePath) -> FileState | None:
-    """Returns None if there is no file: reading it raises the error."""
+    """Returns the file's state, or None if there is no file: reading it raises the error."""
     try:
         return path.state()
     except OSError:

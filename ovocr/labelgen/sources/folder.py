@@ -11,7 +11,7 @@ from ovocr.labelgen.sources.source_path import SourcePath
 
 
 def plan(path: SourcePath, shard_size: int) -> list[InputShard]:
-    """Returns the folder's images as shards of ``shard_size`` images. Raises UsageError if it has none."""
+    """Returns the folder's images as shards of ``shard_size`` images. Raises UsageError if it has no images."""
     names, ignored = path.list_images()
     names.sort(key=os.fsencode)
     if not names:

@@ -11,10 +11,11 @@ from ovocr.labelgen.sources.source_path import SourcePath
 class InputShard:
     """The part of a source that becomes one shard of the data set. Picklable.
 
-    source: path or URL. kind: tar, rec, parquet or folder. images: their number; None if it is unknown before reading.
-    Of a file: size: bytes; None if the size must not be checked. Of a folder: start, stop: range in its sorted list of
-    images. names: the relative paths in that range. names_sha256: their hash. ignored: files that are not images,
-    counted at the first shard of the folder.
+    source: path or URL. kind: tar, rec, parquet or folder.
+    images: number of images; None if it is unknown before reading.
+    size: size of a file in bytes; None for a folder, or if the size must not be checked.
+    start, stop: range in a folder's sorted list of images. names: the relative paths in that range. names_sha256: hash
+    of these paths. ignored: number of the folder's files that are not images, counted at its first shard.
     """
 
     source: str
@@ -29,7 +30,7 @@ class InputShard:
 
     @property
     def entry(self) -> ShardEntry:
-        """The shard's entry in the manifest. Another size, or other names, mean another source."""
+        """The shard's entry in the manifest. A different size or different names mean a different source."""
         return ShardEntry(
             source=as_text(self.source),
             kind=self.kind,

@@ -1,4 +1,4 @@
-"""What reading a source yields: images, images that cannot be read, and other files."""
+"""The items of a source: images, images that cannot be read, and other files."""
 
 from dataclasses import dataclass
 from pathlib import PurePosixPath

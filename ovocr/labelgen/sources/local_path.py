@@ -42,7 +42,7 @@ class LocalPath(SourcePath):
         raise UsageError(f"{self.name}: neither a file nor a folder")
 
     def state(self) -> FileState:
-        """Its version is the time of the last change and the inode."""
+        """Returns the state; its version is the time of the last change and the inode."""
         status = os.stat(self.name)
         return FileState(status.st_size, f"{status.st_mtime_ns} {status.st_ino}")
 
@@ -60,7 +60,7 @@ class LocalPath(SourcePath):
         yield Path(self.name)
 
     def list_images(self) -> tuple[list[str], int]:
-        """Links to folders are not followed, since they may form a loop: each counts as one other file."""
+        """Does not follow links to folders, which may form a loop: each link counts as one other file."""
         names: list[str] = []
         others = 0
         for folder, subfolders, files in os.walk(self.name, onerror=_raise):

@@ -32,9 +32,9 @@ def plan(path: SourcePath, shard_size: int) -> list[InputShard]:
 def find_image_column(schema: pa.Schema, source: str) -> str:
     """Returns the name of the column with encoded images: binary, or a struct with a binary field ``bytes``.
 
-    Prefers the names in IMAGE_COLUMNS, then takes the only such column. Raises UsageError if there is none or several.
+    Prefers the names in IMAGE_COLUMNS, then takes the only such column. Raises UsageError unless there is exactly one.
     """
-    columns = [field.name for field in schema if _holds_images(field.type)]
+    columns = [field.name for field in schema if _contains_images(field.type)]
     for name in IMAGE_COLUMNS:
         if name in columns:
             return name
@@ -42,7 +42,7 @@ def find_image_column(schema: pa.Schema, source: str) -> str:
         return str(columns[0])
     found = f"several: {', '.join(columns)}" if columns else f"none among {', '.join(schema.names)}"
     raise UsageError(
-        f"{source}: needs one column of encoded images (binary, or struct<bytes, path>), has {found}; "
+        f"{source}: expected one column of encoded images (binary, or struct<bytes, path>), found {found}; "
         f"name it {IMAGE_COLUMNS[0]}"
     )
 
@@ -105,7 +105,7 @@ def _read_cell(key: str, cell: Any) -> SourceItem:
     return Found(key, value.as_buffer().to_pybytes() if value.is_valid else b"")
 
 
-def _holds_images(type: pa.DataType) -> bool:
+def _contains_images(type: pa.DataType) -> bool:
     if pa.types.is_struct(type):
         return any(field.name == "bytes" and _is_binary(field.type) for field in type)
     return _is_binary(type)

@@ -33,7 +33,7 @@ def plan(path: SourcePath, shard_size: int) -> list[InputShard]:
 def read(path: SourcePath, shard: InputShard) -> Iterator[SourceItem]:
     """Yields the records in the order of the index, with the id as key. A damaged record is one Lost item.
 
-    If the index does not fit the file, because either is truncated, the records are read from front to back up to the
+    If the index does not match the file, because either is truncated, the records are read from front to back up to the
     damage, which is one Lost item. Raises RecordError if the file cannot be read.
     """
     with path.on_disk(_INDEX) as local:

@@ -31,7 +31,7 @@ class SourcePath(ABC):
 
     @contextmanager
     def open(self) -> Iterator[IO[bytes]]:
-        """Opens the file for reading from front to back. Raises OvocrError, also for errors inside the block."""
+        """Opens the file for reading from front to back. Raises OvocrError, including for errors in the block."""
         try:
             with self._open() as file:
                 yield file
@@ -63,7 +63,7 @@ class SourcePath(ABC):
 
     @abstractmethod
     def on_disk(self, *siblings: str) -> AbstractContextManager[Path]:
-        """Yields a path of the file on disk, for random access, with its siblings of these suffixes beside it.
+        """Yields a path of the file on disk, for random access, with its siblings of these suffixes next to it.
 
         An object is copied to a temporary folder, which is removed at the end of the block. Raises OvocrError.
         """
@@ -74,7 +74,7 @@ class SourcePath(ABC):
 
     @abstractmethod
     def read_images(self, names: tuple[str, ...]) -> Iterator[SourceItem]:
-        """Yields the folder's images of these relative paths, in order, with the path as key.
+        """Yields the folder's images at these relative paths, in order, with the path as key.
 
         An image that cannot be read is a Lost item. Raises OvocrError if an object store fails.
         """

@@ -25,13 +25,13 @@ from ovocr.labelgen.sources.source_path import FileState, SourcePath
 
 # A file is read in blocks of this size, in the background and ahead of the reader.
 _BLOCK_BYTES = 8 * 2**20
-_BLOCKS_HELD = 4
-# A request takes tens of milliseconds whatever its size.
+_BLOCKS_CACHED = 4
+# A request takes tens of milliseconds, even for few bytes.
 _PARALLEL_REQUESTS = 16
 
 
 class StorePath(SourcePath):
-    """A file or a folder in an object store. Raises UsageError for an unknown scheme, MissingExtraError."""
+    """A file or a folder in an object store. Raises UsageError for an unknown scheme, or MissingExtraError."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
@@ -54,7 +54,7 @@ class StorePath(SourcePath):
             raise UsageError(f"{self.name}: {describe_error(error)}") from error
 
     def state(self) -> FileState:
-        """Its version is what the store says identifies the content."""
+        """Returns the state; its version is the store's own identifier of the content."""
         system, path = self._store.system, self._store.path
         with self._store.errors():
             return FileState(int(system.info(path)["size"]), str(system.ukey(path)))
@@ -62,7 +62,7 @@ class StorePath(SourcePath):
     @contextmanager
     def _open(self) -> Iterator[IO[bytes]]:
         # Fetches blocks ahead of the reader.
-        cache = {"cache_type": "background", "cache_options": {"maxblocks": _BLOCKS_HELD}}
+        cache = {"cache_type": "background", "cache_options": {"maxblocks": _BLOCKS_CACHED}}
         with (
             self._store.errors(),
             self._store.system.open(self._store.path, "rb", block_size=_BLOCK_BYTES, **cache) as file,
@@ -104,7 +104,7 @@ class StorePath(SourcePath):
         return images, len(names) - len(images)
 
     def read_images(self, names: tuple[str, ...]) -> Iterator[SourceItem]:
-        """Fetches several images at once, ahead of the reader."""
+        """Fetches several images in parallel, ahead of the reader."""
         waiting: deque[Future[SourceItem]] = deque()
         executor = ThreadPoolExecutor(_PARALLEL_REQUESTS, thread_name_prefix="ovocr-fetch")
         try:

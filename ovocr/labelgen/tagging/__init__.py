@@ -1,1 +1,4 @@
-"""Tagging: from the lines of an image to its words, tags and 100 slots. Imports dataset, vocab and base."""
+"""Tagging: from the lines of an image to its words, tags and slots.
+
+Imports vocab, processes, dataset, recordio and base.
+"""

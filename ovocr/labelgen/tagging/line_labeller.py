@@ -15,9 +15,9 @@ from ovocr.vocab import LocatedWord, Segmentation, Vocabulary, locate_words
 
 
 class LineLabeller:
-    """Turns the lines of an image into its outcome, which depends only on key and lines. Holds a vocabulary.
+    """Turns the lines of an image into its outcome, which depends only on key and lines.
 
-    frequencies: for the weighting "idf", else None.
+    frequencies: word frequencies for the weighting "idf"; None for other weightings.
     """
 
     def __init__(self, vocabulary: Vocabulary, policy: TagPolicy, frequencies: WordFrequencies | None = None) -> None:
@@ -36,7 +36,7 @@ class LineLabeller:
         return cls(stored_vocabulary(data_set), policy, frequencies)
 
     def __call__(self, key: str, width: int, height: int, lines: Sequence[Line]) -> Outcome:
-        """Returns the outcome of an image without the stored image. width, height: of the stored image, in pixels."""
+        """Returns the outcome of an image without the stored image. width, height: its size in pixels."""
         words = locate_words([line.text for line in lines], self._segmentation)
         known = [(id, word) for word in words if (id := self._vocabulary.id(word.text)) is not None]
         reason = None
@@ -56,12 +56,12 @@ class LineLabeller:
         )
 
     def slots(self, ids: list[int], key: str) -> list[int]:
-        """Returns the slots of an image. ids: class ids of its words, in order of appearance; no slots without them."""
+        """Returns the slots of an image, none if it has no ids. ids: class ids of its words, in order of appearance."""
         return tag_slots(ids, self._policy.tags, self._policy.seed, key, self._weight) if ids else []
 
 
 def distinct_tags(words: list[tuple[int, LocatedWord]], lines: Sequence[Line]) -> list[Tag]:
-    """Returns each class id once, in order of appearance, with the place of its first word."""
+    """Returns each class id once, in order of appearance, with line and box of its first word."""
     first: dict[int, LocatedWord] = {}
     for id, word in words:
         first.setdefault(id, word)

@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from ovocr.base.errors import OvocrError, UsageError
+from ovocr.base.plural import counted
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.manifest import WordsEntry
 from ovocr.labelgen.tagging.word_frequencies import WordFrequencies
@@ -17,7 +18,7 @@ from ovocr.vocab.segmentation.normalisation import normalise
 
 @dataclass(frozen=True)
 class Words:
-    """The words of a data set. frequencies: for the policy idf, else None."""
+    """The words of a data set. frequencies: None unless the policy is idf."""
 
     vocabulary: Vocabulary
     frequencies: WordFrequencies | None = None
@@ -42,23 +43,23 @@ def stored_words(data_set: LabelledDataSet) -> WordsEntry:
     """Returns the words' part of the manifest. Raises OvocrError if the data set is packed."""
     words = data_set.manifest().words
     if words is None:
-        raise OvocrError(f"{data_set}: packed with class ids from a table, it has no vocabulary")
+        raise OvocrError(f"{data_set}: has no vocabulary, because it was packed with class ids from a table")
     return words
 
 
 def stored_vocabulary(data_set: LabelledDataSet) -> Vocabulary:
-    """Returns the vocabulary of a data set, loaded once in a process; it must not be changed.
+    """Returns the vocabulary of a data set, cached per process. Callers must not change it.
 
-    Raises OvocrError if it is not the one that the manifest names.
+    Raises OvocrError if the file is not the vocabulary that the manifest names.
     """
     return _load_stored(data_set.vocabulary_path, stored_words(data_set).sha256)
 
 
 def stored_frequencies(data_set: LabelledDataSet) -> WordFrequencies:
-    """Returns the word frequencies of a data set. Raises OvocrError if the manifest names others."""
+    """Returns the word frequencies of a data set. Raises OvocrError if the manifest names a different file."""
     frequencies = WordFrequencies.load(data_set.frequencies_path)
     if frequencies.describe() != stored_words(data_set).frequencies:
-        raise OvocrError(f"{data_set.frequencies_path}: is not the file that manifest.json names; put that back")
+        raise OvocrError(f"{data_set.frequencies_path}: not the file that manifest.json names; restore that file")
     return frequencies
 
 
@@ -66,7 +67,7 @@ def stored_frequencies(data_set: LabelledDataSet) -> WordFrequencies:
 def _load_stored(path: Path, sha256: str) -> Vocabulary:
     vocabulary = Vocabulary.load(path)
     if vocabulary.sha256 != sha256:
-        raise OvocrError(f"{path}: is not the vocabulary that manifest.json names (sha256 {sha256}); put that back")
+        raise OvocrError(f"{path}: not the vocabulary that manifest.json names (sha256 {sha256}); restore that file")
     return vocabulary
 
 
@@ -74,14 +75,14 @@ def load_vocabulary(name: str | Path) -> Vocabulary:
     """Loads a vocabulary. Raises OvocrError if it cannot be read, UsageError if its words cannot be classes."""
     vocabulary = Vocabulary.load(name)
     if not 0 < len(vocabulary) <= MAX_CLASS_ID + 1:
-        raise UsageError(f"--vocab {name}: {len(vocabulary)} words; from 1 to {MAX_CLASS_ID + 1} are possible")
+        raise UsageError(f"--vocab {name}: {counted(len(vocabulary), 'word')}; must be from 1 to {MAX_CLASS_ID + 1:,}")
     if name != LEXICON:
         _check_words_can_occur(name, vocabulary)
     return vocabulary
 
 
 def with_han(vocabulary: Vocabulary, han: str | None) -> Vocabulary:
-    """Returns the same words with another ``han`` of ``Segmentation``; None keeps the vocabulary's own."""
+    """Returns the vocabulary with a different ``han`` of ``Segmentation``; None keeps its own."""
     own = Segmentation.of(vocabulary.settings)
     if han is None or han == own.han:
         return vocabulary
@@ -90,7 +91,7 @@ def with_han(vocabulary: Vocabulary, han: str | None) -> Vocabulary:
 
 
 def _check_words_can_occur(name: str | Path, vocabulary: Vocabulary) -> None:
-    """Words are looked up after normalisation: a word in another form would be a class without images."""
+    """Raises UsageError if a word is not normalised: it is never found, so its class would have no images."""
     for id in range(len(vocabulary)):
         word = vocabulary.word(id)
         if normalise(word) != word:

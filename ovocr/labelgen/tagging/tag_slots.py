@@ -9,10 +9,10 @@ from hashlib import blake2b
 def tag_slots(
     ids: Sequence[int], slots: int, seed: int, key: str, weight: Callable[[int], float] | None = None
 ) -> list[int]:
-    """Returns exactly ``slots`` class ids from those of an image.
+    """Returns exactly ``slots`` class ids for an image.
 
-    Fewer ids than slots are repeated in turn until the slots are full. Of more ids, the ``slots`` ids with the smallest
-    digests of seed, key and id are taken, in order of appearance, so the choice does not depend on other images or on a
+    Fewer ids than slots are repeated cyclically. If there are more ids than slots, the ids with the smallest digests of
+    seed, key and id are chosen and kept in order of appearance. The choice does not depend on other images or on a
     library's random numbers.
 
     ids: in order of appearance, possibly repeated.
@@ -25,19 +25,19 @@ def tag_slots(
         raise ValueError("an image without words has no tags")
     if len(ids) > slots:
         chosen = by_rank(ids, seed, key, weight)[:slots]
-        ids = [ids[place] for place in sorted(chosen)]
+        ids = [ids[index] for index in sorted(chosen)]
     return fill_slots(ids, slots)
 
 
 def fill_slots(ids: Sequence[int], slots: int) -> list[int]:
-    """Returns the first ``slots`` class ids; fewer ids are repeated in turn. ids: at least one."""
+    """Returns the first ``slots`` class ids; fewer ids are repeated cyclically. ids: at least one."""
     return [ids[slot % len(ids)] for slot in range(slots)]
 
 
 def by_rank(ids: Sequence[int], seed: int, key: str, weight: Callable[[int], float] | None = None) -> list[int]:
     """Returns the indices of ``ids`` in the order in which they are chosen if there are more ids than slots."""
     ranks = _ranks(ids, seed, key, weight)
-    return sorted(range(len(ids)), key=lambda place: (ranks[place], ids[place]))
+    return sorted(range(len(ids)), key=lambda index: (ranks[index], ids[index]))
 
 
 def _ranks(ids: Sequence[int], seed: int, key: str, weight: Callable[[int], float] | None) -> list[float]:

@@ -1,8 +1,8 @@
 """Word frequencies: the number of images with each word, from which ``--policy idf`` computes weights.
 
 File format: UTF-8, tab-separated, each line ended by a line feed: the line ``word<TAB>images``, then a line with an
-empty word and the number of all images, then a line for each word with its number of images, by falling number, then by
-word.
+empty word and the number of all images, then a line for each word with its number of images, in
+descending order of the number, then by word.
 """
 
 import hashlib
@@ -58,7 +58,7 @@ class WordFrequencies:
         if lines[0] != _HEADER:
             raise OvocrError(f"{path}:1: not word frequencies; give a file that `ovocr relabel --policy idf` wrote")
         if lines.pop():
-            raise OvocrError(f"{path}:{len(lines) + 1}: the last line has no line end; is the file truncated?")
+            raise OvocrError(f"{path}:{len(lines) + 1}: the last line has no line end; the file may be truncated")
         in_images: dict[str, int] = {}
         for number, line in enumerate(lines[1:], 2):
             word, tab, count = line.partition("\t")
@@ -89,7 +89,7 @@ class WordFrequencies:
         return "".join([f"{_HEADER}\n\t{self.images}\n", *(f"{word}\t{count}\n" for word, count in rows)])
 
     def describe(self) -> dict[str, Any]:
-        """Returns what identifies the frequencies in a manifest."""
+        """Returns the entry that identifies the frequencies in a manifest."""
         sha256 = hashlib.sha256(self.text.encode("utf-8")).hexdigest()
         return {"images": self.images, "words": len(self._in_images), "sha256": sha256}
 
@@ -101,7 +101,7 @@ def count_frequencies(shards: list[TextShard], vocabulary: Vocabulary, workers: 
     work = partial(_count_shard, Segmentation.of(vocabulary.settings))
     for count, words in map_shards(work, shards, workers=workers, progress="word frequencies"):
         images += count
-        in_images.update({word: of for word, of in words.items() if word in vocabulary})
+        in_images.update({word: number for word, number in words.items() if word in vocabulary})
     return WordFrequencies(images, in_images)
 
 

@@ -16,7 +16,7 @@ from ovocr.labelgen.engines.interface import EnginePlan
 class LabellerFactory:
     """Makes an ImageLabeller.
 
-    data_set: holds the vocabulary and word frequencies, from the first image on. max_pixels: as in BuildOptions.
+    data_set: has the vocabulary and word frequencies before the first image. max_pixels: as in BuildOptions.
     """
 
     engine: EnginePlan
@@ -33,7 +33,7 @@ class LabellerFactory:
 
 @dataclass(frozen=True, kw_only=True)
 class PackerFactory:
-    """Makes an ImagePacker. The fields are those of PackOptions."""
+    """Makes an ImagePacker. The fields are as in PackOptions."""
 
     tags: int
     max_pixels: int

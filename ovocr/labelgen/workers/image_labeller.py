@@ -15,18 +15,17 @@ from ovocr.labelgen.images.stored_image import StoredImage, store_image
 from ovocr.labelgen.tagging.line_labeller import LineLabeller
 from ovocr.vocab import load_segmenter
 
-# Images that are read together are held in memory together. A larger image is read alone.
+# Images that are read together are in memory together. A larger image is read alone.
 MAX_PIXELS_AT_ONCE = 2**25
 
-# Key of an image, and its stored form, or its outcome if it has none.
+# Key of an image, and its stored form, or its outcome if it cannot be stored.
 _Stored = tuple[str, StoredImage | Outcome]
 
 
 class ImageLabeller:
     """Turns a batch of (key, encoded image) into outcomes.
 
-    data_set: holds the vocabulary and word frequencies, from the first image on. max_pixels: larger images are
-    quarantined.
+    data_set: has the vocabulary and word frequencies before the first image. max_pixels: larger images are quarantined.
     """
 
     def __init__(self, engine: Engine, data_set: LabelledDataSet, policy: TagPolicy, max_pixels: int) -> None:
@@ -38,11 +37,11 @@ class ImageLabeller:
 
     @cached_property
     def _label_lines(self) -> LineLabeller:
-        # With the first image: the vocabulary may still be written while workers start.
+        # Loaded for the first image: the vocabulary may still be written while workers start.
         return LineLabeller.load(self._data_set, self._policy)
 
     def __call__(self, images: list[tuple[str, bytes]]) -> list[Outcome]:
-        """Returns the outcome of each image, which does not depend on the others. Raises OvocrError."""
+        """Returns the outcome of each image, which does not depend on the other images. Raises OvocrError."""
         stored = (self._store(key, data) for key, data in images)
         return [outcome for group in _group_by_memory(stored) for outcome in self._label_group(group)]
 

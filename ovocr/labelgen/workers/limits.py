@@ -1,4 +1,4 @@
-"""Limits after which a healthy worker process is replaced, to bound what leaks."""
+"""Limits after which a healthy worker process is replaced, to bound memory leaks."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from ovocr.labelgen.options import RunOptions
 from ovocr.labelgen.shards.totals import Replaced
 from ovocr.processes.memory import available_memory
 
-# A worker holds half of this before its first image: a lower limit would replace it too often.
+# A worker uses half of this before its first image: a lower limit would replace it too often.
 LEAST_SHARE = 10**9
 
 
@@ -15,7 +15,7 @@ LEAST_SHARE = 10**9
 class WorkerLimits:
     """A worker over one of these limits is replaced before its next batch.
 
-    items: items done. memory: bytes held. None for no limit.
+    items: number of processed items. memory: bytes of memory. None for no limit.
     """
 
     items: int | None = None
@@ -23,23 +23,23 @@ class WorkerLimits:
 
     @classmethod
     def of(cls, options: RunOptions, workers: int) -> "WorkerLimits":
-        """Returns the limits of a run with that many workers."""
+        """Returns the limits of a run with ``workers`` workers."""
         memory = memory_share(workers) if options.worker_memory is None else options.worker_memory
         return cls(items=options.worker_images, memory=memory)
 
     def check_start(self, resident: int) -> None:
         """Raises UsageError if a worker is over the memory limit before its first batch.
 
-        resident: bytes that it holds.
+        resident: bytes of memory that it uses.
         """
         if self.memory is not None and resident > self.memory:
             raise UsageError(
-                f"--worker-memory: a worker holds {format_gb(resident)} before its first image, but the limit is "
+                f"--worker-memory: a worker uses {format_gb(resident)} before its first image, but the limit is "
                 f"{format_gb(self.memory)}; set a higher limit, with fewer --workers if memory is short"
             )
 
     def exceeded(self, items: int, resident: int) -> Replaced | None:
-        """Returns the limit that a worker is over, memory first."""
+        """Returns the limit that a worker exceeds, memory first, or None."""
         if self.memory is not None and resident > self.memory:
             return Replaced.MEMORY
         if self.items is not None and items >= self.items:

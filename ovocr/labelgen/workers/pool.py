@@ -15,7 +15,7 @@ from ovocr.labelgen.workers.limits import WorkerLimits
 from ovocr.labelgen.workers.worker_loop import FAILED
 from ovocr.labelgen.workers.worker_process import START_TIMEOUT_S, STOP_TIMEOUT_S, Factory, WorkerProcess
 
-# Finished results wait in memory for those of earlier items. Reading ahead stops at either of these bounds.
+# Finished results wait in memory for the results of earlier items. Reading ahead stops at either of these bounds.
 WINDOW_BATCHES_PER_WORKER = 8
 WINDOW_BYTES = 512 * 2**20
 START_ATTEMPTS = 3
@@ -24,7 +24,7 @@ NO_LIMITS = WorkerLimits()
 
 @dataclass(frozen=True)
 class Job:
-    """An item for a worker. size: approximate bytes of the item, and of its result."""
+    """An item for a worker. size: approximate size of the item and of its result, in bytes."""
 
     item: Any
     size: int = 0
@@ -32,7 +32,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Failure:
-    """Stands for a missing result: the item took too long (TIMEOUT), or two workers died of it (WORKER_DIED)."""
+    """Replaces the result of an item that took too long (TIMEOUT) or killed two workers (WORKER_DIED)."""
 
     reason: Reason
     detail: str
@@ -64,12 +64,12 @@ _Worker = WorkerProcess[_Entry]
 
 
 class WorkerPool:
-    """``workers`` processes of one thread. A context manager; no worker is left at its end.
+    """``workers`` processes of one thread. A context manager that ends all workers.
 
-    factory is called in each worker with the worker's number. It returns a function that takes a batch, a list of at
-    most ``batch_size`` items, and returns the list of their results. Both must be picklable by name. A worker that
+    factory is called in each worker with the worker's number. It returns a function that maps a batch, a list of at
+    most ``batch_size`` items, to the list of their results. Both must be picklable by name. A worker that
     takes longer than ``job_timeout_s`` for a batch is killed and replaced, and each item is retried alone; an item that
-    takes that long alone is given up. A worker that dies is replaced, and each item of its batch is retried once, while
+    takes that long alone fails. A worker that dies is replaced, and each item of its batch is retried once, while
     no other item is processed. A worker over one of ``limits`` is replaced before its next batch. ``replaced`` counts
     all replacements.
     """
@@ -119,7 +119,7 @@ class WorkerPool:
             self._step()
 
     def run(self, items: Iterator[tuple[Any, Job | None]]) -> Iterator[tuple[Any, Any]]:
-        """Yields (note, result) for each (note, job), in order. A missing result is a Failure.
+        """Yields (note, result) for each (note, job), in order. The result is a Failure if the item failed.
 
         An item without a job passes through with the result None. Reads ahead of the results, within bounds. Raises
         OvocrError if workers cannot be started.
@@ -168,13 +168,13 @@ class WorkerPool:
                 busy += worker.batch
 
     def _has_work(self, busy: list[_Entry]) -> bool:
-        """Returns True if an item can be processed beside those that are."""
+        """Returns True if an item can be processed in addition to the busy ones."""
         if self._suspects:
             return not busy
         return bool(self._queue) and not any(entry.suspect for entry in busy)
 
     def _limit_exceeded(self, worker: _Worker) -> Replaced | None:
-        """Returns the limit that the worker is over, if it must be replaced now."""
+        """Returns the limit that the worker exceeds, or None if it need not be replaced now."""
         reason = self._limits.exceeded(worker.items, worker.resident)
         # Workers reach this limit together. They are replaced one at a time, to keep the others busy.
         if reason is Replaced.IMAGES and not all(other.ready for other in self._workers):
@@ -203,7 +203,7 @@ class WorkerPool:
         """Waits for the next event, a message, a death or a deadline, and handles it."""
         self._dispatch()
         deadlines = [worker.deadline for worker in self._workers if worker.is_due()]
-        # No worker is due only if one could not be sent its batch. Its closed connection is noticed at once.
+        # No worker is due only if one could not be sent its batch. Its closed connection is noticed immediately.
         left = min(deadlines) - time.monotonic() if deadlines else 0.0
         readable = wait([worker.connection for worker in self._workers], max(0.0, left))
         for worker in [worker for worker in self._workers if worker.connection in readable]:
@@ -218,7 +218,7 @@ class WorkerPool:
             self._handle_timeout(worker)
 
     def _handle_message(self, worker: _Worker, message: Any, resident: int) -> None:
-        """Takes the news of the worker's start, or the results of its batch. resident: bytes that the worker holds."""
+        """Handles the start of a worker or the results of its batch. resident: bytes of memory that it uses."""
         if not worker.ready:
             if message[0] == FAILED:
                 raise OvocrError(message[1])

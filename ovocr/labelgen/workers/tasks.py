@@ -27,21 +27,20 @@ _NO_LABELS = Outcome(status=Status.DROPPED, reason=Reason.NO_LABELS)
 
 
 class Task(Protocol):
-    """What a run does with its images. Every machine that takes part plans the task itself, from the options.
+    """The work of a run on each image. Every machine of the run plans the task itself, from the options.
 
-    with_text: whether images are read. gpus: number of GPUs that the task uses on this machine. useful_workers: number
-    of workers that are useful; None for one per core.
+    with_text: True if images are read.
     """
 
     with_text: bool
 
     @property
     def gpus(self) -> int:
-        """See above."""
+        """Number of GPUs that the task uses on this machine."""
 
     @property
     def useful_workers(self) -> int | None:
-        """See above."""
+        """Number of workers that are useful, or None for one per core."""
 
     def planner(self) -> Callable[[], "Task"]:
         """Returns a picklable function that plans the same task on another machine."""
@@ -50,10 +49,10 @@ class Task(Protocol):
         """Returns the parts of the manifest that depend on this machine."""
 
     def start_workers(self, count: int, data_set: LabelledDataSet, limits: WorkerLimits) -> WorkerPool:
-        """Returns a pool whose workers return an Outcome for each job of ``prepare``. data_set: on this machine."""
+        """Returns a pool whose workers return an Outcome for each job of ``prepare``. data_set: on this disk."""
 
     def prepare(self, image: Found) -> Job | Outcome:
-        """Returns the job for an image, or its outcome if that is known without a worker."""
+        """Returns the job for an image, or its outcome if it is known without a worker."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +75,11 @@ class LabelTask:
 
     @property
     def useful_workers(self) -> int | None:
-        """Number of workers that the engine asks for."""
+        """Number of workers that are useful for the engine, or None for one per core."""
         return self.engine.workers
 
     def planner(self) -> Callable[[], Task]:
-        """Plans from the options, because models and packages may lie in other places."""
+        """Returns a planner that uses the options, because models and packages may be in different folders."""
         return partial(LabelTask.plan, self.options)
 
     def describe(self) -> dict[str, Any]:
@@ -88,7 +87,7 @@ class LabelTask:
         return {"engine": self.engine.describe(), "versions": text_versions()}
 
     def start_workers(self, count: int, data_set: LabelledDataSet, limits: WorkerLimits) -> WorkerPool:
-        """Each worker has an engine. The vocabulary must be in the data set before the first job."""
+        """Starts workers with an engine each. The vocabulary must be in the data set before the first job."""
         prepare_word_costs()
         factory = LabellerFactory(
             engine=self.engine,
@@ -126,7 +125,7 @@ class PackTask:
 
     @classmethod
     def plan(cls, options: PackOptions) -> "PackTask":
-        """Loads the table. Raises OvocrError if it cannot be read, MissingExtraError without image decoders."""
+        """Loads the table. Raises OvocrError if it cannot be read, MissingExtraError if decoders are missing."""
         require_decoders()
         table = LabelTable.load(
             options.labels,
@@ -138,7 +137,7 @@ class PackTask:
         return cls(options, table)
 
     def planner(self) -> Callable[[], Task]:
-        """Loads the table on the other machine."""
+        """Returns a planner that loads the table on its own machine."""
         return partial(PackTask.plan, self.options)
 
     def describe(self) -> dict[str, Any]:
@@ -147,7 +146,7 @@ class PackTask:
         return {name: part for name, part in manifest.to_json().items() if name != "shards"}
 
     def start_workers(self, count: int, data_set: LabelledDataSet, limits: WorkerLimits) -> WorkerPool:
-        """Workers only decode and encode images."""
+        """Starts workers that only decode and encode images."""
         return WorkerPool(
             PackerFactory(tags=self.options.tags, max_pixels=self.options.max_pixels),
             workers=count,
@@ -157,7 +156,7 @@ class PackTask:
         )
 
     def prepare(self, image: Found) -> Job | Outcome:
-        """Returns the outcome of an image without class ids: it need not be decoded."""
+        """Returns a job, or the outcome of an image without class ids, which need not be decoded."""
         ids = self.table.ids(image.key)
         return Job((ids, image.data), len(image.data)) if ids else _NO_LABELS
 

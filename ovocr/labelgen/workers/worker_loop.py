@@ -16,7 +16,7 @@ OOM_SCORE = 300
 def serve(connection: Connection) -> None:
     """Receives a factory, calls it, then answers each message with the result of the function that the factory made.
 
-    Every answer is a pair: the answer itself, and the bytes of memory that the process holds. The first one is
+    Every answer is a pair: the answer itself, and the bytes of memory that the process uses. The first one is
     (READY, "") or, for an OvocrError of the factory, (FAILED, message). Any other exception ends the process with a
     traceback. The process also ends when its parent does.
     """

@@ -14,7 +14,7 @@ from ovocr.labelgen.workers.worker_loop import serve
 START_TIMEOUT_S = 300.0
 STOP_TIMEOUT_S = 5.0
 
-# Makes, in a worker of a given number, the function that turns a batch of items into the list of their results.
+# Called in a worker with its number; returns the function that turns a batch of items into the list of results.
 Factory = Callable[[int], Callable[[list[Any]], list[Any]]]
 _Item = TypeVar("_Item")
 
@@ -23,8 +23,9 @@ _Item = TypeVar("_Item")
 class WorkerProcess(Generic[_Item]):
     """A worker process and its pending batch.
 
-    deadline: when its next message is due, on the monotonic clock. starts: starts in a row, this one included, since
-    a worker of this number was last ready. items: items done. resident: bytes held after its last batch.
+    deadline: when its next message is due, on the monotonic clock. starts: number of consecutive starts, including
+    this one, since a worker of this number was last ready. items: number of processed items. resident: bytes of memory
+    that it used after its last batch.
     """
 
     number: int

@@ -1,4 +1,4 @@
 """Builds vocabularies from the stored text of data sets: counts the words of shards, merges and ranks them.
 
-Imports the modules of vocab, dataset, processes and base, but not vocab.coverage.
+Imports the other modules of vocab except coverage, and processes, dataset and base.
 """

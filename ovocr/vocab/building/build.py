@@ -30,7 +30,7 @@ def build_vocabulary(options: VocabularyOptions, *, progress: bool = False) -> B
 
     progress: show progress on stderr if it is a terminal.
 
-    Raises OvocrError, also on Ctrl-C and SIGTERM.
+    Raises OvocrError, including on Ctrl-C and SIGTERM.
     """
     check_duckdb()
     options.check_out()
@@ -83,7 +83,7 @@ def _why_empty(options: VocabularyOptions, counted: CountedShards, ranking: Rank
 def _settings(
     options: VocabularyOptions, shards: list[TextShard], dropped: list[str], counted: CountedShards, ranking: Ranking
 ) -> dict[str, Any]:
-    """Returns the settings for the JSON file. Without folder names and times, so equal inputs give equal files."""
+    """Returns the settings for the JSON file. They have no folder names and times, so equal inputs give equal files."""
     return {
         "normalisation": NORMALISATION,
         "segmenter": options.segmentation.describe(),
@@ -101,7 +101,7 @@ def _settings(
 
 
 def _describe_sources(shards: list[TextShard]) -> list[dict[str, Any]]:
-    """Returns manifest hash and number of finished shards of each data set, in an order independent of the input's."""
+    """Returns manifest hash and number of finished shards of each data set, sorted by these values."""
     described = [
         {"manifest_sha256": hashlib.sha256(LabelledDataSet(root).manifest_path.read_bytes()).hexdigest(), "shards": n}
         for root, n in Counter(shard.root for shard in shards).items()

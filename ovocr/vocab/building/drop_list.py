@@ -20,7 +20,7 @@ def read_drop_lists(paths: tuple[Path, ...], segmentation: Segmentation) -> list
     return sorted(words)
 
 
-def _only_word(line: str, segmentation: Segmentation, place: str) -> str:
+def _only_word(line: str, segmentation: Segmentation, location: str) -> str:
     words = segment(line, segmentation)
     if len(words) == 1:
         return words[0]
@@ -29,8 +29,8 @@ def _only_word(line: str, segmentation: Segmentation, place: str) -> str:
     if words and text == "".join(words) and script_of(text) != MIXED:
         return text
     if not words:
-        raise OvocrError(f'{place}: "{line}" is not a word, because it has no letter; remove the line')
-    raise OvocrError(f'{place}: "{line}" is {len(words)} words ({" ".join(words)}); write one word per line')
+        raise OvocrError(f'{location}: "{line}" is not a word, because it has no letter; remove the line')
+    raise OvocrError(f'{location}: "{line}" is {len(words)} words ({" ".join(words)}); write one word per line')
 
 
 def _read_lines(path: Path) -> list[str]:

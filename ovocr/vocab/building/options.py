@@ -17,15 +17,15 @@ LARGEST_SIZE = 2**24
 class VocabularyOptions:
     """Options of ``vocab build``. Raises UsageError, naming the option, if a value is not allowed.
 
-    memory: bytes for counting, and then for merging, beside the memory of the processes themselves.
+    memory: bytes for counting, and then for merging, in addition to the memory of the processes themselves.
     """
 
-    data_sets: tuple[Path, ...] = field(metadata={"help": "Folders of build-labels."})
-    out: Path = field(metadata={"help": "File of the vocabulary; PATH.json is written beside it."})
+    data_sets: tuple[Path, ...] = field(metadata={"help": "Folders of labelled data sets."})
+    out: Path = field(metadata={"help": "File of the vocabulary; PATH.json is written next to it."})
     force: bool = field(default=False, metadata={"help": "Replace an existing vocabulary."})
     # The size of the built-in lexicon.
     size: int = field(default=365_187, metadata={"help": "Maximum number of words."})
-    min_count: int = field(default=1, metadata={"help": "Leave out words that were read less than N times."})
+    min_count: int = field(default=1, metadata={"help": "Leave out words that were read fewer than N times."})
     drop_lists: tuple[Path, ...] = field(
         default=(), metadata={"help": "File of words to leave out, one per line; may be repeated."}
     )
@@ -57,5 +57,5 @@ def out_path(text: str) -> Path:
     if text == "-":
         raise UsageError("--out -: a vocabulary is two files; a file's path is needed")
     if text == LEXICON:
-        raise UsageError(f"--out {LEXICON}: is the name of the built-in vocabulary; ./{LEXICON} would be a file")
+        raise UsageError(f"--out {LEXICON}: is the name of the built-in vocabulary; write ./{LEXICON} for a file")
     return Path(text)

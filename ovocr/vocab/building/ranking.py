@@ -48,14 +48,16 @@ def rank_words(connection: Any, *, size: int, min_count: int, dropped: list[str]
     """Returns the ``size`` most frequent words in the table of ``merged_counts``.
 
     min_count: words with fewer occurrences are left out.
-    dropped: words to leave out. Memory: the words that are kept.
+    dropped: words to leave out.
+
+    Memory: the words that are kept.
     """
     connection.register("listed", pa.table({"word": pa.array(dropped, pa.string())}))
     (listed,) = fetch_rows(
         connection,
         "SELECT count(*), CAST(coalesce(sum(tokens), 0) AS BIGINT) FROM words SEMI JOIN listed USING (word)",
     )
-    # (tokens of a word, number of words with as many tokens), from frequent to rare.
+    # (n, number of words with n tokens), from frequent to rare.
     steps = fetch_rows(
         connection,
         "SELECT tokens, count(*) FROM words ANTI JOIN listed USING (word) GROUP BY tokens ORDER BY tokens DESC",

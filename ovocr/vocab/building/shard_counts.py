@@ -41,7 +41,7 @@ class CountedShards:
 
 @dataclass
 class _Words:
-    """Word counts. tokens: word to its number of occurrences. in_images: word to the number of images with it."""
+    """Word counts. tokens: maps each word to its number of occurrences. in_images: to its number of images."""
 
     tokens: Counter[str] = field(default_factory=Counter)
     in_images: Counter[str] = field(default_factory=Counter)
@@ -57,7 +57,7 @@ class _Words:
 
 @dataclass(frozen=True, kw_only=True)
 class ShardCounter:
-    """Counts shards in any process. folder: for the files. roots: the data sets, in order.
+    """Counts shards in any process. folder: folder of the files. roots: folders of the data sets, in order.
 
     most_words: number of distinct words at which a file is written and the next one begins.
     """
@@ -91,14 +91,14 @@ class ShardCounter:
         try:
             words.write(path)
         except OSError as error:
-            raise OvocrError(f"{self.folder}: word counts cannot be written: {error}; is the disk full?") from error
+            raise OvocrError(f"{self.folder}: word counts cannot be written: {error}; the disk may be full") from error
         return path
 
 
 def count_shards(
     shards: list[TextShard], folder: Path, segmentation: Segmentation, *, workers: int, memory: int, progress: bool
 ) -> CountedShards:
-    """Returns the sums over all shards and the files of their words. memory: bytes for all processes together.
+    """Returns the sums over all shards and the files of word counts. memory: bytes for all processes together.
 
     Raises OvocrError if a shard cannot be read.
     """

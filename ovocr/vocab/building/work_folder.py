@@ -35,7 +35,7 @@ class WorkFolder:
 
 @contextmanager
 def work_folder(out: Path) -> Iterator[WorkFolder]:
-    """Yields the empty folder ``<out>.building`` and removes it afterwards. Clears what a killed run left in it.
+    """Yields the empty folder ``<out>.building`` and removes it afterwards. Removes files left by a killed run.
 
     Raises OvocrError if another process builds the same vocabulary.
     """

@@ -1,6 +1,6 @@
 """Coverage: how well vocabularies suit the stored text of data sets, as figures, a terminal table and an HTML page.
 
-Imports the modules of vocab, dataset, pages, processes and base, but not vocab.building.
+Imports the other modules of vocab except building, and processes, dataset, pages and base.
 """
 
 from ovocr.vocab.coverage.figures import Coverage

@@ -27,7 +27,7 @@ def by_frequency(word: CorpusWord) -> tuple[int, str]:
 
 
 class TopWords:
-    """The ``limit`` most frequent of the added words. Memory: twice as many words."""
+    """The ``limit`` most frequent of the added words. Memory: up to twice as many words."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -55,7 +55,7 @@ class TopWords:
 
 
 def list_words(words: Iterable[CorpusWord], shards: Sequence[TextShard]) -> tuple[ListedWord, ...]:
-    """Returns the words in the form of reports. shards: of the corpus, in order."""
+    """Returns the words in the form of reports. shards: the corpus's shards, in order."""
     return tuple(
         ListedWord(
             word=found.word,

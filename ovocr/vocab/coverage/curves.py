@@ -25,8 +25,8 @@ def sizes_up_to(limit: int) -> list[int]:
 def size_curve(class_tokens: Counts, words_by_tokens: Mapping[int, int], tokens: int) -> tuple[SizePoint, ...]:
     """Returns the coverage of the first words of a vocabulary, by their number.
 
-    class_tokens: [classes], tokens of each class. words_by_tokens: number of tokens to the number of words of the
-    corpus with so many. tokens: of the corpus.
+    class_tokens: [classes], tokens of each class. words_by_tokens: maps n to the number of words of the corpus that
+    occur n times. tokens: number of tokens of the corpus.
     """
     sizes = sizes_up_to(len(class_tokens))
     covered = np.cumsum(class_tokens)
@@ -41,7 +41,7 @@ def _most_frequent(words_by_tokens: Mapping[int, int], sizes: Sequence[int]) -> 
     """Yields the tokens of the ``size`` most frequent words, for rising sizes."""
     remaining = iter(sorted(words_by_tokens.items(), reverse=True))
     frequency, words = next(remaining, (0, 0))
-    words_before = tokens_before = 0  # of words with a higher frequency
+    words_before = tokens_before = 0  # words with a higher frequency, and their tokens
     for size in sizes:
         while size > words_before + words and frequency:
             words_before, tokens_before = words_before + words, tokens_before + frequency * words
@@ -50,7 +50,7 @@ def _most_frequent(words_by_tokens: Mapping[int, int], sizes: Sequence[int]) -> 
 
 
 def rank_frequency(class_tokens: Counts, class_images: Counts) -> tuple[RankPoint, ...]:
-    """Returns points at ranks of occurring classes, a twelfth of a decade apart, with the first and the last rank."""
+    """Returns points at ranks of occurring classes, a twelfth of a decade apart, including the first and last rank."""
     tokens, images = (np.sort(counts[counts > 0])[::-1] for counts in (class_tokens, class_images))
     if not len(tokens):
         return ()
@@ -71,12 +71,12 @@ def class_frequency(class_tokens: Counts, class_images: Counts) -> tuple[Frequen
 
 
 def _count_bins(counts: Counts, least: Sequence[int]) -> list[int]:
-    places = np.searchsorted(np.array(least), counts, side="right") - 1
-    return [int(number) for number in np.bincount(places, minlength=len(least))]
+    bins = np.searchsorted(np.array(least), counts, side="right") - 1
+    return [int(number) for number in np.bincount(bins, minlength=len(least))]
 
 
 def words_per_image(images_by_words: Mapping[int, int]) -> WordsPerImage:
-    """Returns the figures of images_by_words: number of distinct in-vocabulary words to images with so many."""
+    """Returns the figures. images_by_words: maps n to the number of images with n distinct in-vocabulary words."""
     images = sum(images_by_words.values())
     bins = bin_images(images_by_words, HISTOGRAM_LEAST)
     names = bin_names([*HISTOGRAM_LEAST])
@@ -108,7 +108,7 @@ def bin_names(least: Sequence[int]) -> list[str]:
 
 
 def _percentile(images_by_words: Mapping[int, int], percent: int) -> int:
-    """Returns the least number of words that ``percent`` of the images do not exceed; 0 without images."""
+    """Returns the least number of words that ``percent`` of the images do not exceed; 0 if there are no images."""
     images, seen = sum(images_by_words.values()), 0
     for words in sorted(images_by_words):
         seen += images_by_words[words]

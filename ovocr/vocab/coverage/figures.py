@@ -14,7 +14,7 @@ def share(part: int, whole: int) -> float:
 
 
 def _as_json(figures: Any) -> dict[str, Any]:
-    """Returns the fields of a dataclass as JSON has them: tuples become lists."""
+    """Returns the fields of a dataclass in the types of JSON: tuples become lists."""
     value: dict[str, Any] = json.loads(json.dumps(asdict(figures)))
     return value
 
@@ -43,7 +43,7 @@ class FrequencyBand:
 
 @dataclass(frozen=True, kw_only=True)
 class RankPoint:
-    """A point of the rank curves. tokens: of the class of this rank by tokens. images: of the class by images."""
+    """A point of the rank curves: the tokens of the class with this rank by tokens, the images of that by images."""
 
     rank: int
     tokens: int
@@ -54,7 +54,7 @@ class RankPoint:
 class WordsPerImage:
     """Distinct in-vocabulary words per image, over all images.
 
-    percentiles: percent of the images to the least number of words that so many images do not exceed.
+    percentiles: maps a percentage of the images to the least number of words that these images do not exceed.
     histogram: number of images by their number of words, in bins such as "0" or "10-19".
     """
 
@@ -80,7 +80,7 @@ class ScriptCoverage:
 class SourceCoverage:
     """Coverage of a data set or of a part: a source, or a shard if all shards come from one source.
 
-    parts: the parts of a data set with several.
+    parts: coverage of each part of a data set; empty if it has only one.
     """
 
     name: str
@@ -108,15 +108,15 @@ class ListedWord:
 class Coverage:
     """The coverage of a corpus by one vocabulary, over all images.
 
-    vocabulary: the user's name for it. segmentation: the vocabulary's segmentation settings.
+    vocabulary: the user's name for the vocabulary. segmentation: the vocabulary's segmentation settings.
     images_without_text: images without a line. images_without_any_word: images with lines but without a word.
     images_outside_vocabulary: images with words, none of them in the vocabulary. images_without_words: images without a
     word in the vocabulary, the sum of these three.
     images_by_words: images by their number of distinct in-vocabulary words ("0", "1-9", "10-99", "100+").
-    tokens: words with multiplicity. distinct_words: words without multiplicity. ..._in_vocabulary: those with a class.
-    by_size: at 1, 2, 5, 10 ... words up to the vocabulary's size.
+    tokens: words with multiplicity. distinct_words: words without multiplicity. ..._in_vocabulary: words with a class.
+    by_size: coverage of the first 1, 2, 5, 10 ... words, up to the vocabulary's size.
     rank_frequency: classes that occur, at ranks a twelfth of a decade apart.
-    scripts, left_out: by falling tokens. data_sets: in the given order.
+    scripts, left_out: in descending order of tokens. data_sets: in the given order.
     """
 
     vocabulary: str
@@ -152,8 +152,9 @@ class Coverage:
 class Difference:
     """Words that one vocabulary has and the other lacks.
 
-    vocabulary: the name of the vocabulary that has them. classes: number of these words. words, tokens: distinct words
-    and tokens of them in the corpus, by this vocabulary's segmentation. listed: the most frequent.
+    vocabulary: the name of the vocabulary that has them. classes: number of these words.
+    words, tokens: number of these words in the corpus, and of their tokens, by this vocabulary's segmentation.
+    listed: the most frequent.
     """
 
     vocabulary: str

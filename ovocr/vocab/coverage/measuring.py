@@ -54,12 +54,12 @@ def measure(
     roots: folders of the data sets.
     vocabularies: one, or two to compare.
     workers: number of processes; None for one per core.
-    look_up: number of most frequent words that the report holds in addition to its lists.
+    look_up: number of most frequent words that the report contains in addition to its lists.
     progress: show a progress bar on stderr if it is a terminal.
 
     Memory: the distinct words of ``workers`` shards, the vocabularies and ``look_up`` words. Disk: the distinct words
     of every shard, in the folder for temporary files. Raises OvocrError if a root is not a data set, has no finished
-    shard or its stored text cannot be read. Raises UsageError for another number of vocabularies or two equal ones.
+    shard or its stored text cannot be read. Raises UsageError unless there are one or two different vocabularies.
     """
     _check_vocabularies(vocabularies)
     shards = find_shards(roots)
@@ -70,9 +70,9 @@ def measure(
     for segmentation in dict.fromkeys(segmentations):
         numbers = [number for number, own in enumerate(segmentations) if own == segmentation]
         done = _read(shards, segmentation, vocabularies, numbers, workers, look_up, progress)
-        for place, number in enumerate(numbers):
-            coverages[number] = _coverage(vocabularies[number], segmentation, done, place, shards)
-            tallies[number] = done.tallies[place]
+        for index, number in enumerate(numbers):
+            coverages[number] = _coverage(vocabularies[number], segmentation, done, index, shards)
+            tallies[number] = done.tallies[index]
         frequent.append(_frequent(done, vocabularies))
     return Report(
         coverages=tuple(coverages[number] for number in range(len(vocabularies))),
@@ -90,7 +90,7 @@ def _check_vocabularies(vocabularies: Sequence[NamedVocabulary]) -> None:
     }
     if len(alike) < len(vocabularies):
         first, second = vocabularies
-        raise UsageError(f"--vocab {second.name}: the same vocabulary as {first.name}; give another one to compare")
+        raise UsageError(f"--vocab {second.name}: the same vocabulary as {first.name}; give a different one to compare")
 
 
 def _read(
@@ -109,7 +109,7 @@ def _read(
         measurer = _measurer(Path(scratch), shards, segmentation, own)
         counts = list(map_shards(measurer, shards, workers=workers, progress="words" if progress else None))
         spill = Path(scratch) / "merging"
-        for found in merge_words([of_shard.words for of_shard in counts], spill):
+        for found in merge_words([shard.words for shard in counts], spill):
             corpus.add(found)
             for tally in tallies:
                 tally.add(found)
@@ -134,17 +134,17 @@ def _measurer(
 
 
 def _coverage(
-    named: NamedVocabulary, segmentation: Segmentation, done: _CorpusCounts, place: int, shards: Sequence[TextShard]
+    named: NamedVocabulary, segmentation: Segmentation, done: _CorpusCounts, index: int, shards: Sequence[TextShard]
 ) -> Coverage:
-    corpus, tally = done.corpus, done.tallies[place]
+    corpus, tally = done.corpus, done.tallies[index]
     without_text = sum(counts.without_text for counts in done.shards)
     without_any_word = sum(counts.without_any_word for counts in done.shards)
     images: Counter[int] = Counter({0: without_text + without_any_word})
     for counts in done.shards:
-        images.update(counts.words_per_image[place])
+        images.update(counts.words_per_image[index])
     tokens_in = int(tally.tokens.sum())
     words_in = int((tally.tokens > 0).sum())
-    scripts = [of_script.coverage(script, corpus.tokens) for script, of_script in tally.scripts.items()]
+    scripts = [sums.coverage(script, corpus.tokens) for script, sums in tally.scripts.items()]
     return Coverage(
         vocabulary=named.name,
         vocabulary_size=len(named.vocabulary),
@@ -166,8 +166,8 @@ def _coverage(
         by_size=size_curve(tally.tokens, corpus.words_by_tokens, corpus.tokens),
         class_frequency=class_frequency(tally.tokens, tally.images),
         rank_frequency=rank_frequency(tally.tokens, tally.images),
-        scripts=tuple(sorted(scripts, key=lambda of_script: (-of_script.tokens, of_script.script))),
-        data_sets=data_set_coverages(done.shards, place),
+        scripts=tuple(sorted(scripts, key=lambda script: (-script.tokens, script.script))),
+        data_sets=data_set_coverages(done.shards, index),
         left_out=list_words(tally.left_out.words(), shards),
     )
 
@@ -179,7 +179,7 @@ def _frequent(done: _CorpusCounts, vocabularies: Sequence[NamedVocabulary]) -> F
     others: set[CorpusWord] = {
         found
         for tally in done.tallies
-        for listed in (tally.left_out, tally.only_here)
+        for listed in (tally.left_out, tally.only_in_this)
         for found in listed.words()
         if found.word not in known
     }
@@ -204,9 +204,9 @@ def _compare(
         Difference(
             vocabulary=named.name,
             classes=len(named.vocabulary) - shared,
-            words=tallies[number].words_only_here,
-            tokens=tallies[number].tokens_only_here,
-            listed=list_words(tallies[number].only_here.words(), shards),
+            words=tallies[number].words_only_in_this,
+            tokens=tallies[number].tokens_only_in_this,
+            listed=list_words(tallies[number].only_in_this.words(), shards),
         )
         for number, named in enumerate(vocabularies)
     )

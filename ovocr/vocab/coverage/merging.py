@@ -1,4 +1,4 @@
-"""Merges the word counts of shards to the word counts of the corpus."""
+"""Merges the word counts of shards into the word counts of the corpus."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

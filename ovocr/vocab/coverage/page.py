@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import Any, TypeVar
 
+from ovocr.base.plural import counted
 from ovocr.pages.rendering import render_page
 from ovocr.vocab.coverage.figures import Coverage, SizePoint, SourceCoverage, share
 from ovocr.vocab.coverage.page_search import search_columns, search_extent
@@ -106,7 +107,7 @@ def _scripts(coverages: Sequence[Coverage]) -> list[_Row]:
 
 
 def _least_covered(data_sets: Sequence[SourceCoverage]) -> list[tuple[SourceCoverage, ...]]:
-    """Returns the parts of a data set for each vocabulary; of many parts those with the least coverage."""
+    """Returns the parts of a data set for each vocabulary; of many parts, only the parts with the least coverage."""
     parts = list(zip(*(data_set.parts for data_set in data_sets), strict=True))
     if len(parts) <= PARTS_SHOWN:
         return parts
@@ -143,8 +144,8 @@ def _rank_plot(coverages: Sequence[Coverage]) -> Plot:
     for kind, coverage in zip(KINDS, coverages, strict=False):
         points = coverage.rank_frequency
         name = coverage.vocabulary
-        images = [(p.rank, p.images, f"class {p.rank:,} of {name}: in {p.images:,} images") for p in points]
-        tokens = [(p.rank, p.tokens, f"class {p.rank:,} of {name}: read {p.tokens:,} times") for p in points]
+        images = [(p.rank, p.images, f"class {p.rank:,} of {name}: in {counted(p.images, 'image')}") for p in points]
+        tokens = [(p.rank, p.tokens, f"class {p.rank:,} of {name}: read {counted(p.tokens, 'time')}") for p in points]
         lines += [Series(kind=f"{kind} by-images", points=images), Series(kind=kind, points=tokens)]
     every = [point for coverage in coverages for point in coverage.rank_frequency]
     return line_plot(
@@ -161,7 +162,7 @@ def _words_plot(coverages: Sequence[Coverage]) -> Plot:
         Series(
             kind=kind,
             points=[
-                (number, images, f"{images:,} images with {name} words of {coverage.vocabulary}")
+                (number, images, f"{counted(images, 'image')} with {name} words of {coverage.vocabulary}")
                 for number, (name, images) in enumerate(coverage.words_per_image.histogram.items())
             ],
         )

@@ -7,17 +7,17 @@ from ovocr.dataset.text import TextShard
 from ovocr.vocab.coverage.report import FrequentWords
 from ovocr.vocab.word_script import SCRIPTS, script_of
 
-# Keys of example images on the page, in characters in total. A key may be as long as a URL.
+# Maximum total length of the example images' keys on the page, in characters. A key may be as long as a URL.
 KEY_CHARACTERS = 4_000_000
 
 
 def search_columns(frequent: FrequentWords, shards: Sequence[TextShard], names: Mapping[str, str]) -> dict[str, Any]:
-    """Returns columns of equal length, one row per word. -1 stands for none.
+    """Returns columns of equal length, one row per word. -1 means that a value is missing.
 
     names: the vocabularies' names on the page, by their full names.
     """
     data_sets = list(dict.fromkeys(shard.root for shard in shards))
-    of_shard = [data_sets.index(shard.root) for shard in shards]
+    data_set_of_shard = [data_sets.index(shard.root) for shard in shards]
     image_keys, key_of_word = _number_keys([found.example for found in frequent.words])
     return {
         "vocabularies": [names[named.name] for named in frequent.vocabularies],
@@ -33,7 +33,7 @@ def search_columns(frequent: FrequentWords, shards: Sequence[TextShard], names: 
         "scripts": SCRIPTS,
         "script": [SCRIPTS.index(script_of(found.word)) for found in frequent.words],
         "dataSets": [str(root) for root in data_sets],
-        "dataSet": [of_shard[found.shard] for found in frequent.words],
+        "dataSet": [data_set_of_shard[found.shard] for found in frequent.words],
         "keys": image_keys,
         "key": key_of_word,
     }
@@ -61,11 +61,11 @@ def _ranked(frequent: FrequentWords) -> int:
 def _number_keys(examples: Sequence[str]) -> tuple[list[str], list[int]]:
     """Returns the distinct keys and the number of each word's key; -1 after the keys reach ``KEY_CHARACTERS``."""
     numbers: dict[str, int] = {}
-    of_word = []
+    word_numbers = []
     left = KEY_CHARACTERS
     for key in examples:
         if key not in numbers and len(key) <= left:
             numbers[key] = len(numbers)
             left -= len(key)
-        of_word.append(numbers.get(key, -1))
-    return list(numbers), of_word
+        word_numbers.append(numbers.get(key, -1))
+    return list(numbers), word_numbers

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 _WIDTH, _HEIGHT = 460, 290
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 12, 10, 44
 _MAX_STEPS = 5
-_COLUMNS_SHARE = 0.76  # of the width of a group
+_COLUMNS_SHARE = 0.76  # fraction of a group's width that its columns fill
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,15 +20,15 @@ class Axis:
     log: bool
     ticks: Sequence[tuple[float, str]]
 
-    def place(self, value: float) -> float:
-        """Returns 0 for ``low``, 1 for ``high``."""
+    def position(self, value: float) -> float:
+        """Returns the position of a value on the axis: 0 for ``low``, 1 for ``high``."""
         scale: Callable[[float], float] = math.log10 if self.log else float
         return (scale(value) - scale(self.low)) / (scale(self.high) - scale(self.low))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """kind: the CSS classes of its colour and dashes. points: x, y, and the tooltip."""
+    """A series of points. kind: the CSS classes of its colour and dashes. points: x, y and tooltip of each point."""
 
     kind: str
     points: Sequence[tuple[float, float, str]]
@@ -98,7 +98,8 @@ def line_plot(x: Axis, y: Axis, series: Sequence[Series], *, label: str) -> Plot
     """Returns a plot of lines with a dot at each point."""
     lines = [
         Series(
-            kind=each.kind, points=[(_x(x.place(right)), _y(y.place(up)), title) for right, up, title in each.points]
+            kind=each.kind,
+            points=[(_x(x.position(right)), _y(y.position(up)), title) for right, up, title in each.points],
         )
         for each in series
     ]
@@ -109,12 +110,12 @@ def column_plot(names: Sequence[str], x_label: str, y: Axis, series: Sequence[Se
     """Returns a plot with a group of columns for each name, one column per series. The x of a point is its group."""
     ticks = [(number + 0.5, name.replace("-", "–")) for number, name in enumerate(names)]
     x = Axis(label=x_label, low=0, high=len(names), log=False, ticks=ticks)
-    width = _COLUMNS_SHARE * (_x(x.place(1)) - _x(0)) / len(series)
+    width = _COLUMNS_SHARE * (_x(x.position(1)) - _x(0)) / len(series)
     columns = []
     for number, each in enumerate(series):
         for group, value, title in each.points:
-            left = _x(x.place(group + (1 - _COLUMNS_SHARE) / 2)) + number * width
-            top = _y(y.place(value))
+            left = _x(x.position(group + (1 - _COLUMNS_SHARE) / 2)) + number * width
+            top = _y(y.position(value))
             columns.append(Column(kind=each.kind, x=left, y=top, width=0.94 * width, height=_y(0) - top, title=title))
     return _plot(x, y, label, columns=columns)
 
@@ -124,16 +125,16 @@ def _plot(x: Axis, y: Axis, label: str, *, lines: Sequence[Series] = (), columns
         label=label,
         x_label=x.label,
         y_label=y.label,
-        x_ticks=[(_x(x.place(value)), name) for value, name in x.ticks],
-        y_ticks=[(_y(y.place(value)), name) for value, name in y.ticks],
+        x_ticks=[(_x(x.position(value)), name) for value, name in x.ticks],
+        y_ticks=[(_y(y.position(value)), name) for value, name in y.ticks],
         lines=lines,
         columns=columns,
     )
 
 
-def _x(place: float) -> float:
-    return _LEFT + place * (_WIDTH - _LEFT - _RIGHT)
+def _x(position: float) -> float:
+    return _LEFT + position * (_WIDTH - _LEFT - _RIGHT)
 
 
-def _y(place: float) -> float:
-    return _HEIGHT - _BOTTOM - place * (_HEIGHT - _TOP - _BOTTOM)
+def _y(position: float) -> float:
+    return _HEIGHT - _BOTTOM - position * (_HEIGHT - _TOP - _BOTTOM)

@@ -22,9 +22,9 @@ class NamedVocabulary:
 class FrequentWords:
     """The most frequent words of the corpus, for lookup, and all words in the lists of the report.
 
-    vocabularies: the vocabularies with the segmentation of these words. words: by falling frequency.
+    vocabularies: the vocabularies with the segmentation of these words. words: in descending order of frequency.
     ranks: rank of each word among all words, from 1; None if the word is not among the most frequent.
-    distinct_words, tokens: of the whole corpus.
+    distinct_words, tokens: counts of the whole corpus.
     """
 
     vocabularies: tuple[NamedVocabulary, ...]
@@ -36,9 +36,9 @@ class FrequentWords:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """A coverage report. coverages: one per vocabulary. comparison: of two vocabularies, else None.
+    """A coverage report. coverages: one per vocabulary. comparison: None if there is only one vocabulary.
 
-    frequent: one per segmentation of the vocabularies. shards: of the corpus, in order.
+    frequent: one entry per segmentation of the vocabularies. shards: the corpus's shards, in order.
     """
 
     coverages: tuple[Coverage, ...]

@@ -11,12 +11,12 @@ from ovocr.vocab.segmentation.segmenter import Segmentation
 
 @dataclass(frozen=True, kw_only=True)
 class ShardCoverage:
-    """The word counts of one shard and its coverage. words: the file of ``ovocr.vocab.counting``.
+    """The word counts of one shard and its coverage. words: the Parquet file of ``ovocr.vocab.counting``.
 
     without_text: images without a line. without_any_word: images with lines but without a word.
-    tokens: of all words. tokens_in: per vocabulary, in the measurer's order, the tokens in the vocabulary.
-    words_per_image: per vocabulary, number of distinct in-vocabulary words to images with so many, for images with
-    words.
+    tokens: number of tokens. tokens_in: number of tokens in each vocabulary, in the measurer's order.
+    words_per_image: for each vocabulary, maps n to the number of images with n distinct in-vocabulary words; counts
+    only images with words.
     """
 
     shard: TextShard
@@ -35,7 +35,7 @@ class ShardCoverage:
 
 @dataclass(frozen=True, kw_only=True)
 class ShardMeasurer:
-    """Measures shards in any process. folder: for the files of words. roots: the data sets, in order.
+    """Measures shards in any process. folder: folder of the word counts. roots: folders of the data sets, in order.
 
     vocabularies: text files with one word per line, all made with ``segmentation``.
     """

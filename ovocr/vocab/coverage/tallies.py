@@ -13,7 +13,7 @@ from ovocr.vocab.word_script import script_of
 
 @dataclass
 class CorpusTally:
-    """Sums over all words. words_by_tokens: number of tokens to number of words with so many."""
+    """Sums over all words. words_by_tokens: maps n to the number of words that occur n times."""
 
     top: TopWords
     tokens: int = 0
@@ -30,7 +30,7 @@ class CorpusTally:
 
 @dataclass
 class ScriptTally:
-    """Sums over the words of one script. ..._in: over its words in the vocabulary."""
+    """Sums over the words of one script. tokens_in, words_in: sums over its words in the vocabulary."""
 
     tokens: int = 0
     tokens_in: int = 0
@@ -38,7 +38,7 @@ class ScriptTally:
     words_in: int = 0
 
     def coverage(self, script: str, all_tokens: int) -> ScriptCoverage:
-        """Returns the figures of the script. all_tokens: of the corpus."""
+        """Returns the figures of the script. all_tokens: number of tokens of the corpus."""
         return ScriptCoverage(
             script=script,
             tokens=self.tokens,
@@ -53,9 +53,9 @@ class ScriptTally:
 class VocabularyTally:
     """Sums over the words that a vocabulary has and lacks. Memory: two numbers per class and ``listed`` words.
 
-    tokens, images: int64 [classes], of each class. left_out: the most frequent words that the vocabulary lacks.
-    only_here: the most frequent words that it has and ``other`` lacks. words_only_here, tokens_only_here: sums over all
-    of them.
+    tokens, images: int64 [classes], counts of each class. left_out: the most frequent words that the vocabulary lacks.
+    only_in_this: the most frequent words that it has and ``other`` lacks. words_only_in_this, tokens_only_in_this: sums
+    over all such words.
     """
 
     def __init__(self, vocabulary: Vocabulary, other: Vocabulary | None, listed: int) -> None:
@@ -65,9 +65,9 @@ class VocabularyTally:
         self.images = np.zeros(len(vocabulary), np.int64)
         self.scripts: dict[str, ScriptTally] = {}
         self.left_out = TopWords(listed)
-        self.only_here = TopWords(listed)
-        self.words_only_here = 0
-        self.tokens_only_here = 0
+        self.only_in_this = TopWords(listed)
+        self.words_only_in_this = 0
+        self.tokens_only_in_this = 0
 
     def add(self, found: CorpusWord) -> None:
         """Adds a word."""
@@ -83,6 +83,6 @@ class VocabularyTally:
         self.tokens[class_id] = found.tokens
         self.images[class_id] = found.images
         if self._other is not None and found.word not in self._other:
-            self.only_here.add(found)
-            self.words_only_here += 1
-            self.tokens_only_here += found.tokens
+            self.only_in_this.add(found)
+            self.words_only_in_this += 1
+            self.tokens_only_in_this += found.tokens

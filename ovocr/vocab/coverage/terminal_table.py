@@ -11,7 +11,7 @@ WORDS_SHOWN = 20
 SCRIPTS_SHOWN = 8
 _LABEL = 34
 
-# A label, a vocabulary's count, and the count of which it is a share, or None.
+# A label, a vocabulary's count, and the whole of which the count is a share, or None.
 _Row = tuple[str, Callable[[Coverage], int], Callable[[Coverage], int] | None]
 
 
@@ -83,16 +83,16 @@ def _group(label: str, cells: Iterable[str]) -> str:
 def _by_size(coverages: Sequence[Coverage]) -> Iterator[str]:
     """Yields a line for the first thousand, ten thousand ... words of the vocabularies."""
     points = [{point.size: point for point in coverage.by_size} for coverage in coverages]
-    for size in sorted({size for of in points for size in of if size >= 1000 and str(size).strip("0") == "1"}):
-        best = next(of[size].best for of in points if size in of)
-        cells = (_cells(None, of[size].token_coverage if size in of else None) for of in points)
+    for size in sorted({size for curve in points for size in curve if size >= 1000 and str(size).strip("0") == "1"}):
+        best = next(curve[size].best for curve in points if size in curve)
+        cells = (_cells(None, curve[size].token_coverage if size in curve else None) for curve in points)
         yield f"{_group(f'first {size:,}', cells)}  at best {best:.1%}"
 
 
 def _by_script(coverages: Sequence[Coverage]) -> Iterator[str]:
-    of = [{script.script: script for script in coverage.scripts} for coverage in coverages]
-    for name in list(of[0])[:SCRIPTS_SHOWN]:
-        known = (scripts.get(name) for scripts in of)
+    by_name = [{script.script: script for script in coverage.scripts} for coverage in coverages]
+    for name in list(by_name[0])[:SCRIPTS_SHOWN]:
+        known = (scripts.get(name) for scripts in by_name)
         yield _group(
             name, (_cells(script.tokens, script.token_coverage) if script else _cells(None, None) for script in known)
         )

@@ -58,7 +58,7 @@ class ChineseCutter:
         self._cut_block("\u4e2d\u6587")
 
     def cut(self, run: str) -> list[str]:
-        """Returns the words of a run of Han characters. Joined, they are the run."""
+        """Returns the words of a run of Han characters. Joined, they give the run."""
         # Every character outside jieba's block is a word. jieba splits such runs itself; rjieba does not.
         return [
             word for block in _BLOCKS.findall(run) for word in (self._cut_block(block) if len(block) > 1 else [block])
@@ -87,7 +87,7 @@ def _dictionary_path(jieba: Any) -> Path:
 
 
 def import_rjieba() -> Any | None:
-    """Returns the package, or None if it is not installed or not the release that finds the same words as jieba."""
+    """Returns the package, or None unless the release that finds the same words as jieba is installed."""
     try:
         import rjieba
     except ImportError:

@@ -19,7 +19,7 @@ def opencc_version() -> str:
 
 
 def simplifying_table() -> dict[int, str]:
-    """Returns a table for ``str.translate``: code point of a traditional character to its simplified character.
+    """Returns a table for ``str.translate`` that maps each traditional character to its simplified character.
 
     Simplified characters are not keys of the table. Takes 0.1 s. Raises MissingExtraError if OpenCC is not installed.
     """

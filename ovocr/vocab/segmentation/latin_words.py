@@ -75,7 +75,7 @@ class LatinWords:
         return self._splitter.is_listed(letters) or len(self._splitter.split(letters, spaced=spaced)) > 1
 
     def group_parts(self, parts: list[str]) -> list[int]:
-        """Returns how many of the parts of a word broken at line ends form each word, in order; usually all form one.
+        """Groups the parts of a word broken at line ends. Returns the number of parts of each word, usually all.
 
         Chooses the likeliest grouping of neighbouring parts; of equally likely ones, the one with fewer words.
         """

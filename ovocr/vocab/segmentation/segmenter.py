@@ -29,7 +29,7 @@ class Segmentation:
 
     han: "as-read", or "simplified" to convert traditional characters to simplified ones before lines are cut.
 
-    Raises UsageError for another value of ``han``.
+    Raises UsageError if ``han`` has a different value.
     """
 
     han: str = "as-read"
@@ -45,7 +45,7 @@ class Segmentation:
         return cls(str(segmenter.get("han", cls.han))) if isinstance(segmenter, dict) else cls()
 
     def describe(self) -> dict[str, Any]:
-        """Returns what identifies the rules in vocabulary files and manifests."""
+        """Returns the entry that identifies the rules in vocabulary files and manifests."""
         described: dict[str, Any] = {"version": VERSION, "chinese": f"jieba {JIEBA_VERSION}", "hmm": HMM}
         if self.han != "as-read":
             described |= {"han": self.han, "opencc": opencc_version()}
@@ -57,7 +57,7 @@ DEFAULT = Segmentation()
 
 @dataclass(frozen=True)
 class LocatedWord:
-    """A word and its place.
+    """A word and its position.
 
     line: index of its line.
     start, end: fractions of the line's length along its reading direction, 0 <= start < end <= 1, measured in display
@@ -71,7 +71,7 @@ class LocatedWord:
 
 
 class Segmenter:
-    """Finds the words of a line. It holds jieba's dictionary; ``load_segmenter`` shares one per process."""
+    """Finds the words of a line. It contains jieba's dictionary; ``load_segmenter`` shares one per process."""
 
     def __init__(self, segmentation: Segmentation) -> None:
         self._chinese = ChineseCutter()
@@ -109,7 +109,7 @@ class Segmenter:
                 yield start, end
 
     def group_parts(self, parts: list[str]) -> list[int]:
-        """Returns how many of the parts of a word broken at line ends form each word; usually all form one."""
+        """Groups the parts of a word broken at line ends; see ``LatinWords.group_parts``."""
         return self._latin.group_parts(parts)
 
 
@@ -138,11 +138,11 @@ def find_words(lines: list[str], segmentation: Segmentation = DEFAULT) -> list["
 
 
 def locate_words(lines: list[str], segmentation: Segmentation = DEFAULT) -> list[LocatedWord]:
-    """Returns the words of consecutive lines, normalised, in reading order, with their places.
+    """Returns the words of consecutive lines, normalised, in reading order, with their positions.
 
     If a line ends with a Latin letter and a hyphen and the next line begins with a lowercase Latin letter, the parts
     are joined to one word without the hyphen, unless separate words are likelier (``well-``, ``known``). A joined word
-    has the place of its first part and counts once.
+    has the position of its first part and counts once.
     """
     segmenter = load_segmenter(segmentation)
     located = []
@@ -165,7 +165,7 @@ class FoundWord(NamedTuple):
 
 def _find_words(lines: list[str], segmenter: Segmenter) -> list[FoundWord]:
     words: list[FoundWord] = []
-    parts: list[FoundWord] = []  # of a word that continues after a hyphen at the end of its line
+    parts: list[FoundWord] = []  # parts of a word that continues in the next line
     for number, line in enumerate(lines):
         text = segmenter.normalise(line)
         found = [FoundWord(text[start:end], number, start, end) for start, end in segmenter.spans(text)]

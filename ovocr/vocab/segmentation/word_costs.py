@@ -34,7 +34,7 @@ _LISTED_WORD_PAIRS = frozenset({"aswell", "atleast", "happybirthday", "infact", 
 
 
 def prepare_word_costs() -> str:
-    """Returns the text of ``make_word_costs``, from the user's cache folder if it is there; else makes and caches it.
+    """Returns the text of ``make_word_costs``, from the user's cache folder if possible; else makes and caches it.
 
     Call it before starting worker processes; otherwise each of them makes the text. Raises OvocrError if wordfreq is
     missing or is another release.

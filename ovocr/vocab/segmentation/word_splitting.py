@@ -13,7 +13,7 @@ from math import inf
 from ovocr.vocab.segmentation.word_costs import load_word_costs
 
 SHORTEST_RUN = 4
-# Longer runs are not text: no line that was read has so many letters.
+# Longer runs are not text: no recognised line had this many letters.
 LONGEST_RUN = 400
 _LONGEST_PART = 24
 
@@ -24,7 +24,7 @@ _UNLISTED_LETTER_BEYOND = 3.0
 _COMMON_LETTERS = 8
 _POSSESSIVE = 5.0
 _ONE_LETTER = {"a": 3.0, "i": 5.0}
-_ANOTHER_LETTER = 10.0
+_OTHER_LETTER = 10.0
 _TWO_LETTERS = 2.0
 # The parts must be likelier than the whole by these margins, in nats.
 _LISTED_MARGIN = 2.0
@@ -41,7 +41,7 @@ class LatinSplitter:
             word: cost + _short_part_cost(word) for word, cost in self._costs.items() if len(word) <= 2
         }
         self._unlisted_parts = [_unlisted_cost(letters) for letters in range(_LONGEST_PART + 1)]
-        self._unlisted_parts[1] += _ANOTHER_LETTER
+        self._unlisted_parts[1] += _OTHER_LETTER
         self._unlisted_parts[2] += _TWO_LETTERS
         # Most runs are common words, which are repeated in every line.
         self._parts = lru_cache(maxsize=65536)(self._likeliest_parts)
@@ -51,7 +51,7 @@ class LatinSplitter:
         return word in self._costs or (word.endswith("'s") and word[:-2] in self._costs)
 
     def split(self, run: str, *, spaced: bool) -> tuple[str, ...]:
-        """Returns the words of a normalised run. Joined, they are the run. spaced: True if its line has spaces."""
+        """Returns the words of a normalised run. Joined, they give the run. spaced: True if its line has spaces."""
         if not SHORTEST_RUN <= len(run) <= LONGEST_RUN:
             return (run,)
         parts, gain = self._parts(run)
@@ -107,7 +107,7 @@ class LatinSplitter:
 def _short_part_cost(part: str) -> float:
     """Returns the extra cost of a part of one or two letters."""
     if len(part) == 1:
-        return _ONE_LETTER.get(part, _ANOTHER_LETTER)
+        return _ONE_LETTER.get(part, _OTHER_LETTER)
     return _TWO_LETTERS if len(part) == 2 else 0.0
 
 

@@ -52,7 +52,7 @@ def texts(engine: RecordingEngine, images: list[Pixels]) -> list[list[str]]:
     return [[line.text for line in lines] for lines in read_lines(engine, images)]
 
 
-def test_batches_hold_images_of_one_shape_and_crops_of_one_width():
+def test_batches_have_images_of_one_shape_and_crops_of_one_width():
     engine = RecordingEngine()
     assert texts(engine, IMAGES) == LINES
     assert engine.detected == [(1, 50, 99), (1, 60, 100), (2, 60, 201), (1, 60, 201)]
@@ -101,7 +101,7 @@ class ConstantEngine(RecordingEngine):
 @pytest.mark.parametrize(
     ("text", "score", "lines"), [("fox", 0.5, 2), ("fox", 0.4999, 0), ("  \u3000", 0.9, 0), ("fox", float("nan"), 0)]
 )
-def test_readings_with_low_score_or_without_text_are_no_lines(text: str, score: float, lines: int):
+def test_readings_with_low_score_or_without_text_give_no_lines(text: str, score: float, lines: int):
     assert [len(found) for found in read_lines(ConstantEngine(text, score), [image(200, 60, 0)] * 3)] == [lines] * 3
 
 

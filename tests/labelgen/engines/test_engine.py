@@ -102,14 +102,14 @@ def test_missing_package_names_the_install_command(package: str, monkeypatch: py
     monkeypatch.setattr(
         "ovocr.labelgen.engines.rapidocr.find_spec", lambda name: None if name == package else find_spec(name)
     )
-    with pytest.raises(MissingExtraError, match=r"pip install 'ovocr\[ocr\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install '\.\[ocr\]'"):
         EngineChoice("rapidocr").plan()
 
 
 def test_incomplete_installation_names_the_install_command(monkeypatch: pytest.MonkeyPatch):
     # `pip install --no-deps rapidocr` has the same effect.
     monkeypatch.setitem(sys.modules, "omegaconf", None)
-    with pytest.raises(OvocrError, match=r"cannot be imported \(.*omegaconf.*\); pip install 'ovocr\[ocr\]'"):
+    with pytest.raises(OvocrError, match=r"cannot be imported \(.*omegaconf.*\); install .* pip install '\.\[ocr\]'"):
         EngineChoice("rapidocr").plan().load()
 
 
@@ -175,8 +175,8 @@ def test_model_suffix_may_be_in_capitals(tmp_path: Path):
         (["m/det"], r"m/det: not a folder"),
         (["m/det/x.onnx"], r"m/rec: no such folder"),
         (["m/det/x.onnx", "m/rec"], r"m/rec: not a folder"),
-        (["m/det/x.txt", "m/rec/x.onnx"], r"m/det must hold one \.onnx file, but it holds 0"),
-        (["m/det/x.onnx", "m/det/y.ONNX", "m/rec/x.onnx"], r"m/det must hold one \.onnx file, but it holds 2"),
+        (["m/det/x.txt", "m/rec/x.onnx"], r"m/det must contain one \.onnx file, but contains 0"),
+        (["m/det/x.onnx", "m/det/y.ONNX", "m/rec/x.onnx"], r"m/det must contain one \.onnx file, but contains 2"),
         (["m/det/x.onnx/y", "m/rec/x.onnx"], r"m/det/x\.onnx: not a file"),
     ],
 )
@@ -201,7 +201,7 @@ def test_model_that_vanishes_after_planning_is_refused(tmp_path: Path):
         plan.load()
 
 
-def test_file_that_is_no_model_is_refused(tmp_path: Path):
+def test_file_that_is_not_a_model_is_refused(tmp_path: Path):
     (tmp_path / "none").write_bytes(b"no model")
     model_dir(tmp_path, tmp_path / "none", bundled().rec)
     with pytest.raises(
@@ -233,7 +233,7 @@ def test_file_that_is_no_model_is_refused(tmp_path: Path):
         ("detector", "sigmoid", r"rec/x\.onnx: not a text recognition model \(.* Invalid rank for input: x Got: 4 "),
     ],
 )
-def test_model_of_another_kind_is_refused(tmp_path: Path, det: str, rec: str, message: str):
+def test_model_of_a_different_kind_is_refused(tmp_path: Path, det: str, rec: str, message: str):
     models = other_models()
     with pytest.raises(UsageError, match=message) as raised:
         EngineChoice("rapidocr", model_dir(tmp_path, models[det], models[rec])).plan().load()
@@ -253,7 +253,7 @@ def test_recogniser_with_a_wrong_list_of_characters_is_refused(tmp_path: Path):
     metadata = onnxruntime.InferenceSession(bundled().rec).get_modelmeta().custom_metadata_map
     first, second = metadata["character"].splitlines()[100:102]
     rec = edited_recogniser(tmp_path / "rec.onnx", f"{first}\n{second}".encode(), f"{first}x{second}".encode())
-    with pytest.raises(UsageError, match=r"rec/x\.onnx: the network has 18710 characters, .* makes 18709;"):
+    with pytest.raises(UsageError, match=r"rec/x\.onnx: the network has 18710 characters, .* gives 18709;"):
         EngineChoice("rapidocr", model_dir(tmp_path / "m", bundled().det, rec)).plan().load()
 
 

@@ -12,7 +12,7 @@ LETTERS = "abc12中文のก한"
 def read(columns: str, space: dict[int, float]) -> tuple[str, float]:
     """Returns text and score for the likeliest character of each column (_ for blank).
 
-    space: column to the probability of a space.
+    space: maps columns to the probability of a space.
     """
     decoder = CTCLabelDecode(character=list(LETTERS))
     predictions = np.zeros((1, len(columns), len(decoder.character)), np.float32)

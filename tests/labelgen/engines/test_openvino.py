@@ -73,7 +73,7 @@ def test_main_process_does_not_load_openvino(images: Path):
 
 def test_missing_openvino_names_the_extra(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(openvino, "find_spec", lambda name: None if name == "openvino" else find_spec(name))
-    with pytest.raises(MissingExtraError, match=r"pip install 'ovocr\[openvino\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install '\.\[openvino\]'"):
         EngineChoice("rapidocr", precision="bfloat16").plan()
 
 

@@ -1,4 +1,4 @@
-"""A node that differs from the driver's refuses the task and says why. Each actor here is a process."""
+"""A node that differs from the driver's node refuses the task with a reason. Each actor in these tests is a process."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 from ovocr.labelgen.executors.ray.cluster import ActorResources
 from ovocr.labelgen.options import BuildOptions
 
-pytest.importorskip("ray", reason="Ray is not installed: pip install 'ovocr[ray]'")
+pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
 
 # Makes an actor with the settings of the driver, changed by {change}, and prints the result of {method}.
 ACTOR = """
@@ -45,42 +45,42 @@ def answer(options: BuildOptions, out: Path, change: str = "{}", method: str = "
 
 
 def test_a_node_that_does_not_see_a_source_is_an_error(options: BuildOptions, tmp_path: Path):
-    said = answer(options, tmp_path / "out", change="{'visible': ('/mnt/pictures/0.tar',)}")
-    assert said.startswith(f"node {os.uname().nodename} (")
-    assert said.endswith(
-        "): does not see /mnt/pictures/0.tar, which the command sees; put sources on a shared file system"
+    message = answer(options, tmp_path / "out", change="{'visible': ('/mnt/images/0.tar',)}")
+    assert message.startswith(f"node {os.uname().nodename} (")
+    assert message.endswith(
+        "): does not see /mnt/images/0.tar, which the command sees; put sources on a shared file system"
     )
 
 
 def test_relative_paths_start_in_the_folder_of_the_command(options: BuildOptions, tmp_path: Path):
     (tmp_path / "here.tar").touch()
-    said = answer(options, tmp_path / "out", change="{'visible': ('here.tar',), 'folder': Path('/')}")
-    assert "): does not see here.tar, which" in said
+    message = answer(options, tmp_path / "out", change="{'visible': ('here.tar',), 'folder': Path('/')}")
+    assert "): does not see here.tar, which" in message
 
 
-def test_a_node_with_another_version_is_refused(options: BuildOptions, tmp_path: Path):
+def test_a_node_with_a_different_version_is_refused(options: BuildOptions, tmp_path: Path):
     change = "{'description': {**task.describe(), 'versions': {**task.describe()['versions'], 'pillow': '0.1'}}}"
-    said = answer(options, tmp_path / "out", change=change)
-    assert "): would write other bytes: versions.pillow is '" in said
-    assert said.endswith("' there, '0.1' in this run; install the same there")
+    message = answer(options, tmp_path / "out", change=change)
+    assert "): would write different bytes: versions.pillow is '" in message
+    assert message.endswith("' there, '0.1' in this run; install the same there")
 
 
-def test_a_node_with_another_model_is_refused(options: BuildOptions, tmp_path: Path):
+def test_a_node_with_a_different_model_is_refused(options: BuildOptions, tmp_path: Path):
     change = "{'description': {**task.describe(), 'engine': {**task.describe()['engine'], 'models': {'det': 'x'}}}}"
-    assert "): would write other bytes: engine.models.det is '" in answer(options, tmp_path / "out", change=change)
+    assert "): would write different bytes: engine.models.det is '" in answer(options, tmp_path / "out", change=change)
 
 
 def test_a_node_that_does_not_see_the_output_folder_is_an_error(options: BuildOptions, tmp_path: Path):
     out = tmp_path / "out"
-    said = answer(options, out, method="actor.make((0, shards[0]), Path('nowhere/.starting-ray'), 0.0)")
-    assert said.endswith(f"): does not see what the command writes to {out}: no shared file system")
+    message = answer(options, out, method="actor.make((0, shards[0]), Path('nowhere/.starting-ray'), 0.0)")
+    assert message.endswith(f"): does not see what the command writes to {out}: no shared file system")
     assert not out.exists()
 
 
 def test_a_failing_disk_is_a_one_line_error(options: BuildOptions, tmp_path: Path):
     (tmp_path / "file").touch()
-    said = answer(options, tmp_path / "file", method="actor.make((0, shards[0]), Path('.'), 0.0)")
-    assert said == f"{tmp_path / 'file' / 'stats'}: Not a directory"
+    message = answer(options, tmp_path / "file", method="actor.make((0, shards[0]), Path('.'), 0.0)")
+    assert message == f"{tmp_path / 'file' / 'stats'}: Not a directory"
 
 
 @pytest.mark.parametrize(
@@ -108,5 +108,8 @@ def test_without_ray_the_error_names_the_install_command(options: BuildOptions, 
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=180)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "ovocr: --executor ray needs packages that are not installed: pip install 'ovocr[ray]'\n"
+    assert done.stderr == (
+        "ovocr: --executor ray needs packages that are not installed; "
+        "install the extra \"ray\": pip install '.[ray]' in a checkout of ovocr\n"
+    )
     assert not (tmp_path / "out").exists()

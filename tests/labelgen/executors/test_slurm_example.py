@@ -1,4 +1,4 @@
-"""The example array job makes one data set in slices. Scripts stand in for the commands of Slurm."""
+"""The example array job makes one data set in slices. Scripts replace the commands of Slurm."""
 
 import hashlib
 import os
@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from ovocr.base.plural import counted
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.labelgen.build import build_labels
 from ovocr.labelgen.options import BuildOptions
@@ -75,7 +76,7 @@ def job(tmp_path: Path, vocabulary: Path) -> Job:
 
 @pytest.fixture(scope="module")
 def sources(options: BuildOptions, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Five archives."""
+    """Returns five archives."""
     folder = tmp_path_factory.mktemp("archives")
     return [str(shutil.copy(options.sources[number % 2], folder / f"{number}.tar")) for number in range(5)]
 
@@ -94,7 +95,7 @@ def test_an_array_of_jobs_makes_the_data_set_of_one_run(
     for process, shards in zip(jobs, (2, 2, 1), strict=True):
         output, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors
-        assert f" images in {shards} shards: " in output
+        assert f" in {counted(shards, 'shard')}: " in output
     assert digests(tmp_path / "sliced") == digests(whole.out)
     assert not (tmp_path / "requeued").exists()
 

@@ -106,7 +106,7 @@ def is_two_halves(pixels: np.ndarray) -> bool:
         pytest.param(rotated(9), id="impossible orientation"),
         pytest.param(encode(two_halves(), comment=b"hello"), id="comment"),
         pytest.param(encode(two_halves()) + b"after the end", id="bytes after the end"),
-        pytest.param(encode(stripes(1167, 54)), id="sides that are no multiples of 8"),
+        pytest.param(encode(stripes(1167, 54)), id="sides that are not multiples of 8"),
         pytest.param(encode(stripes(300, 7)), id="lower than 8 pixels"),
         pytest.param(encode(noise(), quality=5), id="noise"),
     ],
@@ -225,12 +225,14 @@ def test_single_pixel_is_stored(mode: str):
         pytest.param(encode(two_halves(600, 400), "PNG")[:-600], Reason.TRUNCATED, "truncated", id="a cut PNG"),
         pytest.param(png_header(50_000, 50_000), Reason.TOO_MANY_PIXELS, "50000x50000", id="a bomb"),
         pytest.param(png_header(2_000_000_000, 2_000_000_000), Reason.TOO_MANY_PIXELS, "", id="a larger bomb"),
-        pytest.param(bmp_header(50_000, 30_000), Reason.TOO_MANY_PIXELS, "50000x30000", id="a BMP of a header"),
+        pytest.param(bmp_header(50_000, 30_000), Reason.TOO_MANY_PIXELS, "50000x30000", id="only the header of a BMP"),
         pytest.param(png_header(50_000, 20), Reason.SIDE_TOO_LONG, "50000x20", id="50,000 pixels wide"),
-        pytest.param(encode(Image.new("RGB", (50_000, 20)), "PNG"), Reason.SIDE_TOO_LONG, "", id="and really so"),
+        pytest.param(
+            encode(Image.new("RGB", (50_000, 20)), "PNG"), Reason.SIDE_TOO_LONG, "", id="50,000 pixels wide, complete"
+        ),
         pytest.param(encode(Image.new("RGB", (20, 50_000))), Reason.SIDE_TOO_LONG, "", id="50,000 pixels high"),
         pytest.param(encode(Image.new("RGB", (808, 8))), Reason.TOO_ELONGATED, "808x8", id="a thread"),
-        pytest.param(png_header(64, 32), Reason.TRUNCATED, "truncated", id="no pixels behind the header"),
+        pytest.param(png_header(64, 32), Reason.TRUNCATED, "truncated", id="no pixels after the header"),
         pytest.param(encode(two_halves(600, 400), "WEBP")[:300], Reason.UNDECODABLE, "", id="a cut WebP"),
         pytest.param(encode(two_halves(600, 400), "GIF")[:400], Reason.TRUNCATED, "truncated", id="a cut GIF"),
         pytest.param(bmp_header(64, 32), Reason.TRUNCATED, "truncated", id="a BMP without pixels"),
@@ -250,8 +252,8 @@ def test_randomly_damaged_image_is_stored_or_quarantined(format: str):
     random = np.random.default_rng(0)
     for _ in range(60):
         data = bytearray(whole[: random.integers(1, len(whole) + 1)])
-        for place in random.integers(0, len(data), 4):
-            data[place] = random.integers(0, 256)
+        for index in random.integers(0, len(data), 4):
+            data[index] = random.integers(0, 256)
         try:
             stored = store_image(bytes(data), MAX_PIXELS)
         except QuarantinedError:
@@ -285,7 +287,7 @@ def test_jpeg_with_common_colours_is_plain(change: Callable[[bytes], bytes], why
         pytest.param(encode(two_halves())[:-2], id="no end"),
         pytest.param(encode(two_halves(), keep_rgb=True), id="RGB components"),
         pytest.param(encode(two_halves().convert("CMYK")), id="CMYK"),
-        pytest.param(encode(two_halves(), "PNG"), id="no JPEG"),
+        pytest.param(encode(two_halves(), "PNG"), id="not a JPEG"),
         pytest.param(b"\xff\xd8\xff\xd9", id="no frame"),
         pytest.param(b"\xff\xd8\xff\xc0\xff", id="cut in a marker"),
     ],

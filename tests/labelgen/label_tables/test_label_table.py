@@ -51,7 +51,7 @@ def test_parquet_list_columns_of_any_type(tmp_path: Path):
     assert {key: table.ids(key) for key in keys} == WANTED
 
 
-def test_keys_of_other_types(tmp_path: Path):
+def test_keys_of_all_types(tmp_path: Path):
     labels = [[1], [2], [3]]
     assert load(parquet(tmp_path / "int.parquet", key=[5, 17, 0], labels=labels)).ids("17") == [2]
     coded = pa.array(["x", "y", "x"]).dictionary_encode()
@@ -246,7 +246,7 @@ def test_missing_columns_are_a_usage_error(tmp_path: Path, name: str, text: str,
         ("t.jsonl", '{"key": "a", "label": 1}\n\n{"key": \n', "line 3: not JSON"),
         ("t.csv", "key,label\na,1\n,2\n", "row 1.*: column 'key': the key is missing"),
         ("t.jsonl", '{"key": "\\ud800", "label": 1}\n', "row 0: column 'key': the key is '.ud800', which is not text"),
-        ("t.jsonl", "[1, 2]\n", r"line 1: must be a JSON object, is '\[1, 2\]"),
+        ("t.jsonl", "[1, 2]\n", r"line 1: expected a JSON object, found '\[1, 2\]"),
         ("t.jsonl", '{"key": "a", "label": 1}\n{"label": 2}\n', "row 1: column 'key': the key is missing"),
         ("t.jsonl", '{"key": 1.5, "label": 1}\n', "row 0: column 'key': the key is 1.5; must be text or an integer"),
     ],

@@ -35,7 +35,7 @@ def found(items: list[SourceItem]) -> list[SourceItem]:
     return [item for item in items if isinstance(item, Found)]
 
 
-def test_the_kinds_are_those_of_the_manifest():
+def test_kinds_match_the_manifest():
     assert set(KINDS) == set(SOURCE_KINDS)
 
 
@@ -172,7 +172,7 @@ def test_a_truncated_rec_yields_the_images_before_the_damage(tmp_path: Path):
     assert len(items) == 4
 
 
-def test_a_damaged_record_is_the_only_lost_one(tmp_path: Path):
+def test_only_the_damaged_record_is_lost(tmp_path: Path):
     path = write_rec(tmp_path / "a")
     offset = int(path.with_suffix(".idx").read_text().splitlines()[1].split("\t")[1])
     data = bytearray(path.read_bytes())

@@ -1,4 +1,4 @@
-"""Data sets in an object store have the same bytes as on disk, also after kills and resumes."""
+"""Data sets in an object store have the same bytes as on disk, even after kills and resumes."""
 
 import dataclasses
 import hashlib
@@ -30,7 +30,7 @@ Built = tuple[LabelledDataSet, Totals]
 
 @pytest.fixture(autouse=True)
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder for temporary files of this process and of those that it starts."""
+    """Yields the folder for temporary files of this process and its child processes."""
     folder = tmp_path / "temporary"
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))
@@ -99,7 +99,7 @@ def test_a_killed_run_resumes_with_the_same_bytes(built: Built, options: BuildOp
     wait_for(lambda: "out/stats/00000.json" in bucket.names(), process)
     process.kill()
     process.communicate()
-    bucket.remove("out/stats/00001.json")  # if it was that fast
+    bucket.remove("out/stats/00001.json")  # in case the run wrote it before the kill
     (left,) = temporary.iterdir()
     os.utime(left, (0, 0))
     first = bucket.version("out/stats/00000.json")
@@ -132,14 +132,14 @@ def test_a_shard_with_quarantined_images_can_be_redone(options: BuildOptions, bu
     assert in_store(bucket) == before
 
 
-def test_another_configuration_is_refused(options: BuildOptions, bucket: Any):
+def test_a_different_configuration_is_refused(options: BuildOptions, bucket: Any):
     build_labels(in_bucket(options, bucket), progress=False)
     message = f"^{bucket.url}/out: made with another configuration: options.seed is 7 there, 8 in this run"
     with pytest.raises(OvocrError, match=message):
         build_labels(in_bucket(options, bucket, seed=8), progress=False)
 
 
-def test_of_two_concurrent_starts_the_first_configuration_wins(options: BuildOptions, bucket: Any):
+def test_first_configuration_of_two_concurrent_starts_wins(options: BuildOptions, bucket: Any):
     """The other run uploads its manifest after this one found none, and before this one uploads its own."""
     from ovocr.labelgen.shards.store_destination import StoreDestination
 
@@ -238,7 +238,7 @@ def test_listings_are_not_cached(bucket: Any):
 
 
 def test_a_ray_cluster_writes_to_a_store(built: Built, options: BuildOptions, bucket: Any, temporary: Path):
-    """The actors share no folder: each uploads its shards, and the command fetches the counts."""
+    """The actors do not share a folder: each uploads its shards, and the command fetches the counts."""
     pytest.importorskip("ray", reason="Ray is not installed")
     sources = tuple(bucket.put(f"in/{Path(source).name}", Path(source).read_bytes()) for source in options.sources)
     code = (

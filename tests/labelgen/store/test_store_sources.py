@@ -30,7 +30,7 @@ def read(*sources: str, shard_size: int = 10) -> list[list[SourceItem]]:
 
 @pytest.fixture
 def archives(tmp_path: Path, tar: Callable[..., Path]) -> Path:
-    """One of each kind: a.tar, b.parquet, c.rec with its index."""
+    """Writes an archive of each kind: a.tar, b.parquet, c.rec with its index."""
     folder = tmp_path / "archives"
     folder.mkdir()
     tar(folder / "a.tar", MEMBERS)
@@ -157,5 +157,6 @@ def test_without_the_s3_extra_the_error_names_the_install_command(tmp_path: Path
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "ovocr: s3://x/a.tar: s3:// needs packages that are not installed: pip install 'ovocr[s3]'\n"
+        "ovocr: s3://x/a.tar: s3:// needs packages that are not installed; "
+        "install the extra \"s3\": pip install '.[s3]' in a checkout of ovocr\n"
     )

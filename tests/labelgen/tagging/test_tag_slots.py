@@ -8,7 +8,7 @@ import pytest
 from ovocr.labelgen.tagging.tag_slots import tag_slots
 
 
-def test_fewer_ids_than_slots_are_repeated_in_turn():
+def test_fewer_ids_than_slots_are_repeated_cyclically():
     assert tag_slots([7, 3, 5], 8, seed=0, key="a.jpg") == [7, 3, 5, 7, 3, 5, 7, 3]
 
 

@@ -11,7 +11,7 @@ from ovocr.labelgen.tagging.word_frequencies import WordFrequencies
 TEXT = "word\timages\n\t9\nthe\t9\nfox\t2\n不要\t2\nimages\t1\n"
 
 
-def test_file_holds_the_number_of_images_and_words_by_frequency(tmp_path: Path):
+def test_file_contains_the_number_of_images_and_words_by_frequency(tmp_path: Path):
     frequencies = WordFrequencies(9, {"不要": 2, "images": 1, "the": 9, "fox": 2})
     frequencies.save(tmp_path / "f.tsv")
     assert (tmp_path / "f.tsv").read_bytes().decode() == TEXT

@@ -1,4 +1,4 @@
-"""Factories for worker processes under test. Each item tells its worker what to do."""
+"""Factories for worker processes under test. Each item is an instruction to its worker."""
 
 import os
 import signal
@@ -15,59 +15,59 @@ hoard: list[bytes] = []
 
 
 @dataclass(frozen=True)
-class Obedient:
-    """Makes a worker that follows the orders in its items. folder: for its log and marks."""
+class Instructed:
+    """Makes a worker that executes its items. folder: folder of its log and markers."""
 
     folder: Path
 
     def __call__(self, worker: int) -> Callable[[list[Any]], list[Any]]:
-        return lambda batch: [self.obey(item, len(batch), worker) for item in batch]
+        return lambda batch: [self.execute(item, len(batch), worker) for item in batch]
 
-    def obey(self, item: tuple[str, Any], batch_size: int, worker: int) -> Any:
-        order, value = item
-        if order == "batch size":
+    def execute(self, item: tuple[str, Any], batch_size: int, worker: int) -> Any:
+        instruction, value = item
+        if instruction == "batch size":
             return batch_size
-        if order == "number":
+        if instruction == "number":
             time.sleep(0.3)
             return worker
-        if order == "hang":
+        if instruction == "hang":
             time.sleep(60)
-        if order == "die":
+        if instruction == "die":
             os.kill(os.getpid(), signal.SIGKILL)
-        if order == "raise":
+        if instruction == "raise":
             raise RuntimeError("unexpected")
-        if order == "die once":
+        if instruction == "die once":
             mark = self.folder / f"died-{value}"
             if not mark.exists():
                 mark.touch()
                 os.kill(os.getpid(), signal.SIGKILL)
-        if order == "slow":
+        if instruction == "slow":
             time.sleep(0.3)
-        if order in ("log", "die once"):
+        if instruction in ("log", "die once"):
             with (self.folder / "log").open("a") as log:
                 log.write(f"start {value}\n")
                 log.flush()
                 time.sleep(0.2)
                 log.write(f"end {value}\n")
-        if order == "hoard":
+        if instruction == "hoard":
             hoard.append(b"x" * value)
             return os.getpid()
-        if order == "use":
+        if instruction == "use":
             return os.getpid() if b"x" * value else None
-        if order == "slow pid":
+        if instruction == "slow pid":
             time.sleep(0.3)
             return os.getpid()
-        if order == "oom score":
+        if instruction == "oom score":
             return int(Path("/proc/self/oom_score_adj").read_text())
-        if order == "pid":
+        if instruction == "pid":
             return os.getpid()
-        if order == "threads":
+        if instruction == "threads":
             return os.environ["OMP_NUM_THREADS"]
         return value
 
 
 @dataclass(frozen=True)
-class Slow(Obedient):
+class Slow(Instructed):
     """Makes a worker that starts slowly. Its answers: process id, and times of its start, readiness and answer."""
 
     def __call__(self, worker: int) -> Callable[[list[Any]], list[Any]]:
@@ -82,7 +82,7 @@ class Slow(Obedient):
         return answer
 
 
-class Refuses:
+class RaisesAtStart:
     """A factory that raises an OvocrError."""
 
     def __call__(self, worker: int) -> Callable[[list[Any]], list[Any]]:

@@ -20,8 +20,8 @@ Draw = Callable[..., Image.Image]
 Encode = Callable[..., bytes]
 
 
-class Watched:
-    """The real engine, made to fail on images of one width."""
+class FailingEngine:
+    """The real engine, which fails on images of one width."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -41,17 +41,17 @@ class Watched:
 
 
 @pytest.fixture(scope="module")
-def watched() -> Watched:
-    return Watched(EngineChoice("rapidocr").plan().load())
+def failing_engine() -> FailingEngine:
+    return FailingEngine(EngineChoice("rapidocr").plan().load())
 
 
 @pytest.fixture
-def label(watched: Watched, tmp_path: Path) -> Callable[[list[bytes]], list[Outcome]]:
-    watched.fails_on_width = None
+def label(failing_engine: FailingEngine, tmp_path: Path) -> Callable[[list[bytes]], list[Outcome]]:
+    failing_engine.fails_on_width = None
     vocabulary = Vocabulary(["quick", "brown", "fox", "river"])
     vocabulary.save(tmp_path / "vocab.txt")
     make_manifest([], vocabulary=vocabulary).write(tmp_path / "manifest.json")
-    labeller = ImageLabeller(watched, LabelledDataSet(tmp_path), TagPolicy(tags=10, seed=0), max_pixels=10**6)
+    labeller = ImageLabeller(failing_engine, LabelledDataSet(tmp_path), TagPolicy(tags=10, seed=0), max_pixels=10**6)
     return lambda images: labeller([(f"{number}.jpg", data) for number, data in enumerate(images)])
 
 
@@ -82,10 +82,10 @@ def test_outcomes_do_not_depend_on_the_batch(label: Callable[[list[bytes]], list
 
 
 def test_only_the_image_that_the_engine_fails_on_is_quarantined(
-    label: Callable[[list[bytes]], list[Outcome]], images: list[bytes], watched: Watched
+    label: Callable[[list[bytes]], list[Outcome]], images: list[bytes], failing_engine: FailingEngine
 ):
     expected = label(images)
-    watched.fails_on_width = 300
+    failing_engine.fails_on_width = 300
     outcomes = label(images)
     assert (outcomes[2].status, outcomes[2].reason) == (Status.QUARANTINED, Reason.ENGINE_ERROR)
     assert outcomes[2].detail == "detection: no"
@@ -95,7 +95,7 @@ def test_only_the_image_that_the_engine_fails_on_is_quarantined(
 def test_large_images_are_read_in_smaller_groups(
     label: Callable[[list[bytes]], list[Outcome]],
     images: list[bytes],
-    watched: Watched,
+    failing_engine: FailingEngine,
     monkeypatch: pytest.MonkeyPatch,
 ):
     expected = label(images)

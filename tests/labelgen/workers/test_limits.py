@@ -1,4 +1,4 @@
-"""Worker processes that are replaced because they are over a limit, or died idle."""
+"""Worker processes that are replaced because they exceed a limit or die while idle."""
 
 import os
 import re
@@ -39,14 +39,14 @@ def run(
 
 
 def test_a_worker_over_its_item_limit_is_replaced_and_no_item_is_lost(handlers: ModuleType, tmp_path: Path):
-    results, replaced = run(handlers.Obedient(tmp_path), [("pid", None)] * 7, WorkerLimits(items=3))
+    results, replaced = run(handlers.Instructed(tmp_path), [("pid", None)] * 7, WorkerLimits(items=3))
     lives = [len([*same]) for _, same in groupby(results)]
     assert lives == [3, 3, 1]
     assert replaced == {Replaced.IMAGES: 2}
 
 
 def test_a_batch_is_not_split_at_the_limit(handlers: ModuleType, tmp_path: Path):
-    results, _ = run(handlers.Obedient(tmp_path), [("pid", None)] * 12, WorkerLimits(items=3), batch_size=4)
+    results, _ = run(handlers.Instructed(tmp_path), [("pid", None)] * 12, WorkerLimits(items=3), batch_size=4)
     assert [len([*same]) for _, same in groupby(results)][:2] == [4, 4]
 
 
@@ -62,7 +62,7 @@ def memory_of_a_worker() -> int:
 
 def test_a_worker_over_its_memory_limit_is_replaced(handlers: ModuleType, tmp_path: Path):
     limits = WorkerLimits(memory=memory_of_a_worker() + 250 * MB)
-    results, replaced = run(handlers.Obedient(tmp_path), [("hoard", 100 * MB)] * 12, limits)
+    results, replaced = run(handlers.Instructed(tmp_path), [("hoard", 100 * MB)] * 12, limits)
     assert replaced == {Replaced.MEMORY: len(set(results)) - 1}
     assert 3 <= len(set(results)) <= 6
 
@@ -70,11 +70,11 @@ def test_a_worker_over_its_memory_limit_is_replaced(handlers: ModuleType, tmp_pa
 def test_a_worker_may_exceed_its_memory_limit_during_a_batch(handlers: ModuleType, tmp_path: Path):
     # Memory that is freed before the end of the batch does not count.
     limits = WorkerLimits(memory=memory_of_a_worker() + 100 * MB)
-    results, replaced = run(handlers.Obedient(tmp_path), [("use", 300 * MB)] * 3, limits)
+    results, replaced = run(handlers.Instructed(tmp_path), [("use", 300 * MB)] * 3, limits)
     assert (len(set(results)), replaced) == (1, {})
 
 
-def test_workers_that_reach_their_item_limit_together_are_replaced_in_turn(handlers: ModuleType, tmp_path: Path):
+def test_workers_that_reach_their_item_limit_together_are_replaced_one_at_a_time(handlers: ModuleType, tmp_path: Path):
     results, replaced = run(handlers.Slow(tmp_path), [("interval", 0.05)] * 90, WorkerLimits(items=5), workers=3)
     starts = sorted({(began, ready) for _, began, ready, _ in results})
     # The last worker may find no item left.
@@ -89,21 +89,21 @@ def test_workers_that_reach_their_item_limit_together_are_replaced_in_turn(handl
 
 
 def test_an_idle_worker_is_not_replaced(handlers: ModuleType, tmp_path: Path):
-    _, replaced = run(handlers.Obedient(tmp_path), [("echo", 1)] * 3, WorkerLimits(items=3))
+    _, replaced = run(handlers.Instructed(tmp_path), [("echo", 1)] * 3, WorkerLimits(items=3))
     assert replaced == {}
 
 
 def test_a_memory_limit_that_is_too_low_is_an_error_before_the_first_item(handlers: ModuleType, tmp_path: Path):
-    message = r"^--worker-memory: a worker holds 0\.\d GB before its first image, but the limit is 0\.0 GB; set a"
+    message = r"^--worker-memory: a worker uses 0\.\d GB before its first image, but the limit is 0\.0 GB; set a"
     with (
         pytest.raises(UsageError, match=message),
-        WorkerPool(handlers.Obedient(tmp_path), workers=1, job_timeout_s=30, limits=WorkerLimits(memory=MB)) as pool,
+        WorkerPool(handlers.Instructed(tmp_path), workers=1, job_timeout_s=30, limits=WorkerLimits(memory=MB)) as pool,
     ):
         pool.wait_until_ready()
 
 
 def test_items_sent_to_a_worker_that_died_idle_are_not_suspects(handlers: ModuleType, tmp_path: Path):
-    with WorkerPool(handlers.Obedient(tmp_path), workers=1, job_timeout_s=30, batch_size=2) as pool:
+    with WorkerPool(handlers.Instructed(tmp_path), workers=1, job_timeout_s=30, batch_size=2) as pool:
         ((_, first),) = pool.run(iter([(0, Job(("pid", 0)))]))
         os.kill(first, signal.SIGKILL)
         time.sleep(0.3)
@@ -117,7 +117,7 @@ def test_a_worker_that_dies_idle_is_replaced_while_others_work(handlers: ModuleT
         yield 0, Job(("slow pid", None))  # the first worker's
         os.kill(idle, signal.SIGKILL)
 
-    with WorkerPool(handlers.Obedient(tmp_path), workers=2, job_timeout_s=30) as pool:
+    with WorkerPool(handlers.Instructed(tmp_path), workers=2, job_timeout_s=30) as pool:
         pids = {pid for _, pid in pool.run((n, Job(("slow pid", n))) for n in range(6))}
         ((_, first),) = pool.run(iter([(0, Job(("pid", 0)))]))
         (idle,) = pids - {first}
@@ -128,7 +128,7 @@ def test_a_worker_that_dies_idle_is_replaced_while_others_work(handlers: ModuleT
 @pytest.mark.skipif(not Path("/proc/self/oom_score_adj").exists(), reason="needs Linux")
 def test_the_kernel_kills_workers_before_their_parent(handlers: ModuleType, tmp_path: Path):
     own = int(Path("/proc/self/oom_score_adj").read_text())
-    results, _ = run(handlers.Obedient(tmp_path), [("oom score", None)], WorkerLimits())
+    results, _ = run(handlers.Instructed(tmp_path), [("oom score", None)], WorkerLimits())
     assert results == [min(1000, own + 300)]
 
 
@@ -153,7 +153,7 @@ def test_replaced_workers_give_the_same_bytes_and_are_counted(
         (["--worker-memory", "much"], "--worker-memory much: an amount such as 500MB, 2GB or 4GiB is needed"),
         (["--worker-memory", "4"], "--worker-memory 4: at least 100MB is needed"),
         (["--worker-images", "0"], "--worker-images 0: must be at least 1"),
-        (["--worker-memory", "100MB"], r"--worker-memory: a worker holds \d\.\d GB before its first image"),
+        (["--worker-memory", "100MB"], r"--worker-memory: a worker uses \d\.\d GB before its first image"),
     ],
 )
 def test_a_disallowed_limit_is_a_one_line_error_and_leaves_no_file(

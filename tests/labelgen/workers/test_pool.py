@@ -17,7 +17,7 @@ from ovocr.labelgen.workers.pool import Failure, Job, WorkerPool
 def run(
     handlers: ModuleType, folder: Path, items: list, workers: int = 2, timeout_s: float = 30.0, batch_size: int = 1
 ) -> list:
-    factory = handlers.Obedient(folder)
+    factory = handlers.Instructed(folder)
     with WorkerPool(factory, workers=workers, job_timeout_s=timeout_s, batch_size=batch_size) as pool:
         return list(pool.run((number, None if item is None else Job(item)) for number, item in enumerate(items)))
 
@@ -32,13 +32,13 @@ def test_no_items(handlers: ModuleType, tmp_path: Path):
 
 
 def test_wait_until_ready_waits_for_one_worker(handlers: ModuleType, tmp_path: Path):
-    with WorkerPool(handlers.Obedient(tmp_path), workers=2, job_timeout_s=30) as pool:
+    with WorkerPool(handlers.Instructed(tmp_path), workers=2, job_timeout_s=30) as pool:
         pool.wait_until_ready()
         pool.wait_until_ready()
         assert [result for _, result in pool.run((n, Job(("echo", n))) for n in range(4))] == [0, 1, 2, 3]
     with (
         pytest.raises(OvocrError, match="^models/rec: no model there$"),
-        WorkerPool(handlers.Refuses(), workers=2, job_timeout_s=30) as pool,
+        WorkerPool(handlers.RaisesAtStart(), workers=2, job_timeout_s=30) as pool,
     ):
         pool.wait_until_ready()
 
@@ -68,7 +68,7 @@ def test_an_item_whose_worker_died_is_retried_alone(handlers: ModuleType, tmp_pa
 
 
 def test_a_killed_worker_is_replaced(handlers: ModuleType, tmp_path: Path):
-    with WorkerPool(handlers.Obedient(tmp_path), workers=1, job_timeout_s=30) as pool:
+    with WorkerPool(handlers.Instructed(tmp_path), workers=1, job_timeout_s=30) as pool:
         (_, first), (_, second) = pool.run((n, Job(("pid", n))) for n in range(2))
         assert first == second
         os.kill(first, 9)
@@ -84,7 +84,7 @@ def test_reading_ahead_is_bounded(handlers: ModuleType, tmp_path: Path):
             taken.append(number)
             yield number, Job(("slow" if number == 0 else "echo", number))
 
-    with WorkerPool(handlers.Obedient(tmp_path), workers=1, job_timeout_s=30) as pool:
+    with WorkerPool(handlers.Instructed(tmp_path), workers=1, job_timeout_s=30) as pool:
         results = pool.run(source())
         assert next(results) == (0, 0)
         assert len(taken) <= 8
@@ -124,7 +124,7 @@ def test_workers_run_on_one_thread(handlers: ModuleType, tmp_path: Path):
 def test_an_error_of_the_factory_is_raised(handlers: ModuleType):
     with (
         pytest.raises(OvocrError, match=r"^models/rec: no model there$"),
-        WorkerPool(handlers.Refuses(), workers=1, job_timeout_s=30) as pool,
+        WorkerPool(handlers.RaisesAtStart(), workers=1, job_timeout_s=30) as pool,
     ):
         list(pool.run(iter([(0, Job("x"))])))
 
@@ -142,10 +142,10 @@ def test_workers_end_when_their_parent_is_killed(handlers: ModuleType, tmp_path:
     script.write_text(
         "import sys; from pathlib import Path\n"
         f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from pool_handlers import Obedient\n"
+        "from pool_handlers import Instructed\n"
         "from ovocr.labelgen.workers.pool import Job, WorkerPool\n"
         "if __name__ == '__main__':\n"
-        f"    with WorkerPool(Obedient(Path({str(tmp_path)!r})), workers=2, job_timeout_s=60) as pool:\n"
+        f"    with WorkerPool(Instructed(Path({str(tmp_path)!r})), workers=2, job_timeout_s=60) as pool:\n"
         "        items = [Job(('pid', 0)), Job(('hang', 0)), Job(('hang', 0))]\n"
         "        for _, pid in pool.run((n, item) for n, item in enumerate(items)):\n"
         "            print(pid, flush=True)\n"

@@ -302,7 +302,10 @@ def mistakes() -> dict[str, tuple[Callable[[Stages], list[str]], str]]:
         "negative": (array(np.full(47, -2)), r"hand.npy: not a class map: -2 is neither a class id nor -1$"),
         "old": (another_old, rf"other.npy: not made from the vocabulary of ROOT/run; {command}"),
         "new": (another_new, rf"other.npy: not made from the vocabulary of this head's data; {command}"),
-        "changed": (changed, r"map.npy: not the class map that ROOT/map.npy.json describes; make both again$"),
+        "changed": (
+            changed,
+            r"map.npy: not the class map that ROOT/map.npy.json describes; run `ovocr vocab map` again$",
+        ),
     }
 
 

@@ -26,7 +26,7 @@ from tests.manifests import make_manifest
 WriteShard = Callable[..., None]
 Images = list[list[str]]
 
-# UTF-16 code units or a locale would sort these in another order.
+# UTF-16 code units or a locale would sort these in a different order.
 SYLLABLES = [
     *("a", "n", "e", "st", "zé", "ﬀ", "Ｂ", "µ", "\U0001d4d0", "\U00020000", "中", "文", "不", "не", "ひ", "l'o"),
     *("c++ ", "\x1b[31m", '"; --', "\u202e"),
@@ -98,13 +98,13 @@ def test_size_min_count_and_drop_lists_leave_words_out(options: VocabularyOption
     assert [vocabulary.word(id) for id in range(len(vocabulary))] == left[:50]
     counts = vocabulary.settings["counts"]
     rare = [word for word in all_words if tokens[word] < 3]
-    for name, of in (
+    for name, group in (
         ("dropped", [all_words[1], all_words[7]]),
         ("below_min_count", rare),
         ("beyond_size", left[50:]),
         ("kept", left[:50]),
     ):
-        assert counts[name] == {"distinct": len(of), "tokens": sum(tokens[word] for word in of)}, name
+        assert counts[name] == {"distinct": len(group), "tokens": sum(tokens[word] for word in group)}, name
     assert counts["token_coverage"] == round(sum(tokens[word] for word in left[:50]) / len(words), 6)
     assert counts["tokens_of_last"] == tokens[left[49]]
     assert vocabulary.settings["options"]["drop"]["words"] == 3
@@ -128,7 +128,7 @@ def test_files_do_not_depend_on_order_workers_or_memory(
 ) -> None:
     build_vocabulary(replace(options, size=200))
     expected = files_of(options.out)
-    for number, images in enumerate(shards):  # the images in other shards and another order
+    for number, images in enumerate(shards):  # the images in other shards and in a different order
         write_shard(tmp_path / "ba"[number % 2] / "permuted", 3 - number // 2 if number % 2 else number, images)
     # The JSON file names data sets by their number of shards: four and two, as before.
     (tmp_path / "b" / "permuted" / "stats" / "00000.json").unlink()
@@ -214,7 +214,7 @@ def test_two_builds_of_one_vocabulary_are_refused(options: VocabularyOptions) ->
 
 def test_missing_duckdb_is_reported_first(options: VocabularyOptions, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "duckdb", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'ovocr\[vocab\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install '\.\[vocab\]'"):
         build_vocabulary(options)
     assert sorted(path.name for path in options.out.parent.iterdir()) == ["a", "b"]
 

@@ -57,7 +57,7 @@ def run(data_set: Path, workers: int) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_build_stops_at_once(data_set: Path, number: int, workers: int) -> None:
+def test_interrupted_build_stops_immediately(data_set: Path, number: int, workers: int) -> None:
     with run(data_set, workers) as process:
         process.send_signal(number)
         out, errors = process.communicate(timeout=15)

@@ -148,9 +148,9 @@ def count_independently(roots: list[Path], words: list[str]) -> dict[str, Any]:
     rows = [
         row for root in roots for path in sorted(root.glob("ocr/*.parquet")) for row in pq.read_table(path).to_pylist()
     ]
-    of_images = [segment_lines([line["text"] for line in row["lines"]]) for row in rows]
-    tokens = Counter(word for of_image in of_images for word in of_image)
-    distinct = [len(set(of_image) & set(words)) for of_image in of_images]
+    words_of_images = [segment_lines([line["text"] for line in row["lines"]]) for row in rows]
+    tokens = Counter(word for of_image in words_of_images for word in of_image)
+    distinct = [len(set(of_image) & set(words)) for of_image in words_of_images]
     frequent = sorted(tokens.values(), reverse=True)
     classes = [tokens[word] for word in words]
     return {
@@ -158,7 +158,7 @@ def count_independently(roots: list[Path], words: list[str]) -> dict[str, Any]:
         "images_without_text": sum(not row["lines"] for row in rows),
         "images_without_words": distinct.count(0),
         "images_without_any_word": sum(
-            not of_image and bool(row["lines"]) for of_image, row in zip(of_images, rows, strict=True)
+            not of_image and bool(row["lines"]) for of_image, row in zip(words_of_images, rows, strict=True)
         ),
         "tokens": sum(frequent),
         "tokens_in_vocabulary": sum(classes),

@@ -51,7 +51,7 @@ def test_merges_with_duckdb(files: list[Path], tmp_path: Path, monkeypatch: pyte
 def test_merging_beyond_memory_needs_duckdb(files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(merging, "ROWS_IN_MEMORY", 4)
     monkeypatch.setitem(sys.modules, "duckdb", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'ovocr\[vocab\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install '\.\[vocab\]'"):
         list(merge_words(files, tmp_path / "scratch"))
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ovocr.base.plural import counted
 from ovocr.vocab import Vocabulary
 from ovocr.vocab.coverage import NamedVocabulary, Report, measure
 from ovocr.vocab.coverage.page import coverage_page
@@ -40,7 +41,7 @@ ALLOWED = SHAPES | set(
 
 @pytest.fixture
 def report(tmp_path: Path, write_shard: Callable[..., None]) -> Report:
-    """A report of two vocabularies and two data sets."""
+    """Returns a report of two vocabularies and two data sets."""
     write_shard(tmp_path / "a", 0, [["Hello hello wide", "世界 c++ o'clock"], [], ["$5.00"], ["zzz zzz zzz"]])
     write_shard(tmp_path / "a", 1, [["hello yellow mellow"]])
     write_shard(tmp_path / "b", 0, [["hellish 世界"] + [f"w{n}" for n in range(120)]])
@@ -114,7 +115,7 @@ def test_page_shows_the_figures(report: Report) -> None:
     assert "1 word in both vocabularies." in text
     assert "Only in second.txt" in text
     titles = [coverage.words_per_image.histogram["2-4"] for coverage in report.coverages]
-    assert f"{titles[0]} images with 2-4 words of lexicon.txt" in page.text
+    assert f"{counted(titles[0], 'image')} with 2-4 words of lexicon.txt" in page.text
     assert f"the 2 most frequent words of the corpus: {first.by_size[1].best:.1%}" in page.text
     settings = "segmented with the settings of lexicon.txt and second.txt"
     assert f"The search knows all 129 distinct words of the corpus, {settings}." in text
@@ -139,17 +140,17 @@ def test_search_has_all_words(report: Report) -> None:
     words = data_of(Page(coverage_page(report)))
     columns = ("words", "ranks", "times", "images", "script", "dataSet", "key")
     assert {len(words[name]) for name in columns} | {len(ids) for ids in words["ids"]} == {129}
-    place = words["words"].index("世界")
-    assert words["times"][place] == 2
-    assert words["images"][place] == 2
-    assert [ids[place] for ids in words["ids"]] == [1, -1]
-    assert words["scripts"][words["script"][place]] == "Han"
-    assert words["keys"][words["key"][place]] == "0.jpg"
+    index = words["words"].index("世界")
+    assert words["times"][index] == 2
+    assert words["images"][index] == 2
+    assert [ids[index] for ids in words["ids"]] == [1, -1]
+    assert words["scripts"][words["script"][index]] == "Han"
+    assert words["keys"][words["key"][index]] == "0.jpg"
     assert words["ranks"] == list(range(1, 130))
     assert words["vocabularies"] == ["lexicon.txt", "second.txt"]
 
 
-def test_page_says_which_words_the_search_lacks(report: Report) -> None:
+def test_page_describes_the_words_that_the_search_lacks(report: Report) -> None:
     (frequent,) = report.frequent
     cut = replace(
         report, frequent=(replace(frequent, words=frequent.words[:4], ranks=[1, 2, 3, None], distinct_words=129),)

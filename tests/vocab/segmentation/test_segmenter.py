@@ -1,4 +1,4 @@
-"""Segmentation: a table of cases, the tables of docs/vocabulary.md, hyphenation and places."""
+"""Segmentation: a table of cases, the tables of docs/vocabulary.md, hyphenation and positions."""
 
 import re
 import subprocess
@@ -317,7 +317,7 @@ def test_hyphenation(lines: list[str], words: list[str]) -> None:
     assert segment_lines(lines) == words
 
 
-def test_places_are_fractions_of_the_display_width() -> None:
+def test_positions_are_fractions_of_the_display_width() -> None:
     # 北京 takes 4 of 8 columns, the space 1, abc 3.
     assert locate_words(["北京 abc"]) == [LocatedWord("北京", 0, 0.0, 4 / 8), LocatedWord("abc", 0, 5 / 8, 1.0)]
 
@@ -326,19 +326,19 @@ def test_combining_marks_have_no_width() -> None:
     assert locate_words(["x\u0323y zz"]) == [LocatedWord("x\u0323y", 0, 0.0, 2 / 5), LocatedWord("zz", 0, 3 / 5, 1.0)]
 
 
-def test_places_count_punctuation_but_not_invisible_characters() -> None:
+def test_positions_count_punctuation_but_not_invisible_characters() -> None:
     # Normalised: "$ab, cd!", 8 columns.
     assert locate_words(["$a\u200db, cd!"]) == [LocatedWord("ab", 0, 1 / 8, 3 / 8), LocatedWord("cd", 0, 5 / 8, 7 / 8)]
 
 
-def test_places_of_words_in_one_chinese_run() -> None:
+def test_positions_of_words_in_one_chinese_run() -> None:
     assert locate_words(["清华大学北京"]) == [
         LocatedWord("清华大学", 0, 0.0, 8 / 12),
         LocatedWord("北京", 0, 8 / 12, 1.0),
     ]
 
 
-def test_hyphenated_word_has_the_place_of_its_first_part() -> None:
+def test_hyphenated_word_has_the_position_of_its_first_part() -> None:
     assert locate_words(["x inter-", "national y"]) == [
         LocatedWord("x", 0, 0.0, 1 / 8),
         LocatedWord("international", 0, 2 / 8, 7 / 8),
@@ -346,7 +346,7 @@ def test_hyphenated_word_has_the_place_of_its_first_part() -> None:
     ]
 
 
-def test_places_are_within_the_line() -> None:
+def test_positions_are_within_the_line() -> None:
     for line, _ in table_cases():
         for word in locate_words([line]):
             assert 0.0 <= word.start < word.end <= 1.0

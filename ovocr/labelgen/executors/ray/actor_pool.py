@@ -1,4 +1,4 @@
-"""The actors of a run: started if the cluster has room, given one shard at a time, replaced if lost."""
+"""The actors of a run. They start if the cluster has room, make one shard at a time, and are replaced if lost."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class Actor:
-    """An actor. node: the name of its node, once it is ready. shard: number of the shard that it makes."""
+    """An actor. node: name of its node, known once it is ready. shard: number of the shard that it is making."""
 
     handle: Any
     node: str = "a node"
@@ -38,7 +38,10 @@ class Actor:
 
 @dataclass(frozen=True)
 class ShardResult:
-    """A shard that an actor on a node made, or was lost while making: ``lost`` is the reason."""
+    """The result for a shard.
+
+    node: name of the actor's node. counts: None if the actor was lost. lost: why it was lost.
+    """
 
     number: int
     node: str
@@ -47,7 +50,7 @@ class ShardResult:
 
 
 class ActorPool:
-    """Actors for the unfinished shards, as the cluster has room. A context manager; no actor is left at its end."""
+    """Actors for the unfinished shards, as many as the cluster has room for. A context manager that ends all actors."""
 
     def __init__(self, settings: ActorSettings, resources: ActorResources) -> None:
         import ray
@@ -61,7 +64,7 @@ class ActorPool:
         )(ShardActor)
         self._settings = settings
         self._resources = resources
-        self._busy: dict[Any, Actor] = {}  # by the pending result
+        self._busy: dict[Any, Actor] = {}  # pending result -> actor
         self._lost_at_start = 0
         self._last_resize = float("-inf")
         self._waiting_since = time.monotonic()
@@ -78,7 +81,7 @@ class ActorPool:
             _kill(actor)
 
     def resize(self, shards: int) -> None:
-        """Starts or ends actors to fit the cluster and the number of unfinished shards. Acts every STEP_S only."""
+        """Starts or ends actors to match the cluster and the number of unfinished shards, at most every STEP_S."""
         now = time.monotonic()
         if now - self._last_resize < STEP_S:
             return
@@ -92,13 +95,13 @@ class ActorPool:
         _close(spare)
 
     def start_shard(self, shard: NumberedShard, marker: Path | None, lock_timeout_s: float) -> None:
-        """Lets an idle actor make a shard; see ``ShardActor.make``."""
+        """Starts to make a shard on an idle actor; see ``ShardActor.make``."""
         actor = self.idle.pop()
         actor.shard = shard[0]
         self._busy[actor.handle.make.remote(shard, marker, lock_timeout_s)] = actor
 
     def step(self) -> Iterator[ShardResult]:
-        """Waits up to STEP_S for results. Raises the OvocrError of an actor, or if actors cannot be started."""
+        """Waits up to STEP_S and yields results. Raises OvocrError if an actor does or if actors cannot start."""
         import ray
 
         if not self._busy:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ovocr.base.errors import OvocrError, UsageError
+from ovocr.base.plural import counted
 from ovocr.labelgen.shards.progress import say
 from ovocr.processes.cores import available_cores
 from ovocr.processes.termination import terminable
@@ -21,13 +22,13 @@ _LONGEST_REASON = 300  # characters
 
 @dataclass(frozen=True)
 class ActorResources:
-    """What an actor occupies of its node."""
+    """The resources that an actor needs on its node."""
 
     cpus: int
     gpus: int = 0
 
     def count_in(self, resources: dict[str, float]) -> int:
-        """Returns how many such actors fit in a node's resources."""
+        """Returns the number of actors that fit in a node's resources."""
         count = int(resources.get("CPU", 0) // self.cpus)
         return min(count, int(resources.get("GPU", 0) // self.gpus)) if self.gpus else count
 
@@ -36,7 +37,7 @@ class ActorResources:
 def connected() -> Iterator[None]:
     """Connects to the cluster of RAY_ADDRESS, or of this machine, else starts one for this block.
 
-    Uses the connection of a program that is connected already. Raises UsageError if RAY_ADDRESS cannot be reached.
+    Keeps the connection if the program is already connected. Raises UsageError if RAY_ADDRESS cannot be reached.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
@@ -57,7 +58,7 @@ def connected() -> Iterator[None]:
 
 
 def actor_capacity(resources: ActorResources) -> int:
-    """Returns how many such actors fit in the cluster if nothing else runs on it."""
+    """Returns the number of actors that fit in the cluster if nothing else runs on it."""
     return sum(resources.count_in(node["Resources"]) for node in _nodes())
 
 
@@ -68,7 +69,7 @@ def check_capacity(resources: ActorResources) -> None:
     largest = max((int(node["Resources"].get("CPU", 0)) for node in _nodes()), default=0)
     raise UsageError(
         f"--executor ray: no node of the cluster has room for an actor (CPUs: {resources.cpus}, "
-        f"GPUs: {resources.gpus}; the largest node has {largest} CPUs); give fewer --workers or add nodes"
+        f"GPUs: {resources.gpus}; the largest node has {counted(largest, 'CPU')}); give fewer --workers or add nodes"
     )
 
 
@@ -100,7 +101,7 @@ def _connect() -> None:
 
 
 def _find_cluster() -> str | None:
-    """Returns HOST:PORT of the running cluster, None without one. Raises UsageError if RAY_ADDRESS names no cluster."""
+    """Returns HOST:PORT of the running cluster, or None. Raises UsageError if RAY_ADDRESS does not name a cluster."""
     from ray._private import services
 
     given = os.environ.get("RAY_ADDRESS", "")
@@ -144,4 +145,4 @@ def _report_cluster() -> None:
     nodes = _nodes()
     cpus = int(sum(node["Resources"].get("CPU", 0) for node in nodes))
     address = ray.get_runtime_context().gcs_address
-    say(f"ray: {len(nodes)} {'node' if len(nodes) == 1 else 'nodes'}, {cpus} CPUs at {address}")
+    say(f"ray: {counted(len(nodes), 'node')}, {counted(cpus, 'CPU')} at {address}")

@@ -23,9 +23,9 @@ from ovocr.labelgen.shards.progress import Progress, say
 from ovocr.labelgen.workers.tasks import Task
 
 SHARD_ATTEMPTS = 3
-# A run that was killed a moment ago may still hold a shard.
+# A run that was killed a moment ago may still hold the lock of a shard.
 LOCK_TIMEOUT_S = 10.0
-# So may a lost actor: NFS keeps the locks of a dead machine for 90 s (RFC 8881, lease time).
+# A lost actor may hold it longer: NFS keeps the locks of a dead machine for 90 s (RFC 8881, lease time).
 LOST_LOCK_TIMEOUT_S = 120.0
 CLEANUP_LOCK_TIMEOUT_S = 10.0
 VISIBLE_TIMEOUT_S = 60.0
@@ -35,7 +35,7 @@ VISIBLE_TIMEOUT_S = 60.0
 def open_ray_executor(options: RunOptions, task: Task, run: ShardRun) -> Iterator["RayExecutor"]:
     """Yields an executor with actors on the nodes of a Ray cluster. Raises OvocrError.
 
-    task: planned on this machine; every node must be able to plan the same.
+    task: the task as planned on this machine; every node must plan the same.
     """
     resources = _actor_resources(options, task)
     settings = ActorSettings(
@@ -70,12 +70,12 @@ class RayExecutor:
         self.started: set[int] = set()
 
     def wait_until_ready(self) -> None:
-        """Returns as soon as one actor is ready. Raises OvocrError if a node differs from the driver's."""
+        """Returns as soon as one actor is ready. Raises OvocrError if a node differs from the driver's node."""
         while not self._actors.idle:
             self._step()
 
     def make_shards(self, run: ShardRun, progress: bool) -> None:
-        """Makes the shards of the run. Raises OvocrError, also if a shard's actors are lost SHARD_ATTEMPTS times."""
+        """Makes the shards of the run. Raises OvocrError, including if a shard loses SHARD_ATTEMPTS actors."""
         with Progress([*self._shards.values()], progress) as bar, _marker_folder(run.destination) as marker:
             while self._unfinished:
                 while self._queue and self._actors.idle:
@@ -119,13 +119,13 @@ class RayExecutor:
 
 
 def _actor_resources(options: RunOptions, task: Task) -> ActorResources:
-    """Returns a CPU for each worker. If the engine uses GPUs: one GPU, and the workers that share it."""
+    """Returns one CPU per worker. If the engine uses GPUs, an actor gets one GPU and the workers that share it."""
     useful = task.useful_workers // task.gpus if task.useful_workers and task.gpus else 1
     return ActorResources(cpus=options.workers or useful, gpus=min(task.gpus, 1))
 
 
 def _visible_paths(shards: list[NumberedShard]) -> tuple[str, ...]:
-    """Returns one file of the shards per folder, if it is visible here: file systems are mounted at folders."""
+    """Returns one file per folder of the shards that is visible here: file systems are mounted at folders."""
     found: dict[str, str] = {}
     for _, shard in shards:
         path = os.path.join(shard.source, shard.names[0]) if shard.names else shard.source

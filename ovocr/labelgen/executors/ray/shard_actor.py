@@ -1,4 +1,4 @@
-"""The actor: holds a pool of workers on a node of the cluster, and makes one shard at a time."""
+"""The actor: a pool of workers on a node of the cluster, which makes one shard at a time."""
 
 import os
 import socket
@@ -34,8 +34,9 @@ _PARENT_CHECK_S = 0.2
 class ActorSettings:
     """Settings of an actor. Picklable.
 
-    plan: plans the task. description: of the driver's task, which the actor's must equal. options: of the run.
-    folder: the driver's current folder. visible: paths that the driver sees. workers: number of workers to start.
+    plan: function that plans the task. description: description of the driver's task; the actor's must be equal.
+    options: options of the run. folder: the driver's current folder. visible: paths that the driver sees.
+    workers: number of workers to start.
     """
 
     plan: Callable[[], Task]
@@ -70,7 +71,7 @@ class ShardActor:
             self._task = self._settings.plan()
             self._check_same()
             options, workers = self._settings.options, self._settings.workers
-            # By cores: other actors of the node hold as much memory.
+            # One share per core: other actors of the node use as much memory.
             limits = WorkerLimits.of(options, max(workers, available_cores()))
             pool = self._task.start_workers(workers, self._destination.data_set, limits)
             self._pool: WorkerPool = pool.__enter__()
@@ -84,8 +85,8 @@ class ShardActor:
     def make(self, shard: NumberedShard, marker: Path | None, lock_timeout_s: float) -> RunCounts | OvocrError:
         """Makes a shard.
 
-        marker: a path that the driver made in the data set, None in an object store. lock_timeout_s: how long another
-        process may hold the shard.
+        marker: a folder that the driver made in the data set; None if that is in an object store.
+        lock_timeout_s: seconds to wait while another process holds the shard.
         """
         out, destination = self._settings.options.out, self._destination
         try:
@@ -116,11 +117,11 @@ class ShardActor:
 
     def _check_same(self) -> None:
         if difference := find_difference(self._task.describe(), self._settings.description):
-            raise OvocrError(f"would write other bytes: {difference}; install the same there")
+            raise OvocrError(f"would write different bytes: {difference}; install the same there")
 
 
 def _end_with_parent(parent: int) -> None:
-    """Ends this process with its raylet: Ray takes the node for dead, but the actor would go on writing."""
+    """Ends this process when its raylet ends: Ray considers the node dead, but the actor would continue to write."""
     while os.getppid() == parent:
         time.sleep(_PARENT_CHECK_S)
     os._exit(1)

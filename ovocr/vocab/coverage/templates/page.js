@@ -28,34 +28,34 @@
     const exact = [];
     const begin = [];
     const contain = [];
-    list.words.forEach((word, place) => {
-      if (word === typed) exact.push(place);
-      else if (begin.length < SHOWN && word.startsWith(typed)) begin.push(place);
-      else if (contain.length < SHOWN && !word.startsWith(typed) && word.includes(typed)) contain.push(place);
+    list.words.forEach((word, index) => {
+      if (word === typed) exact.push(index);
+      else if (begin.length < SHOWN && word.startsWith(typed)) begin.push(index);
+      else if (contain.length < SHOWN && !word.startsWith(typed) && word.includes(typed)) contain.push(index);
     });
-    return {exact: exact.length > 0, places: [...exact, ...begin, ...contain].slice(0, SHOWN)};
+    return {exact: exact.length > 0, indexes: [...exact, ...begin, ...contain].slice(0, SHOWN)};
   };
 
   const cell = (content, kind) => element("td", content, kind);
 
-  const wordRow = (list, place, typed) => {
-    const row = element("tr", undefined, list.words[place] === typed ? "exact" : "");
+  const wordRow = (list, index, typed) => {
+    const row = element("tr", undefined, list.words[index] === typed ? "exact" : "");
     const head = element("th");
     head.scope = "row";
-    head.append(element("bdi", list.words[place]));
+    head.append(element("bdi", list.words[index]));
     row.append(head);
-    list.ids.forEach((ids) => row.append(ids[place] < 0 ? cell("none", "none") : cell(String(ids[place]))));
-    row.append(cell(number.format(list.times[place])), cell(number.format(list.images[place])));
-    row.append(cell(list.ranks[place] < 0 ? "–" : number.format(list.ranks[place])));
-    row.append(cell(list.scripts[list.script[place]], "text"));
+    list.ids.forEach((ids) => row.append(ids[index] < 0 ? cell("none", "none") : cell(String(ids[index]))));
+    row.append(cell(number.format(list.times[index])), cell(number.format(list.images[index])));
+    row.append(cell(list.ranks[index] < 0 ? "–" : number.format(list.ranks[index])));
+    row.append(cell(list.scripts[list.script[index]], "text"));
     const example = cell(undefined, "text faint");
-    if (list.key[place] >= 0) example.append(element("bdi", list.keys[list.key[place]]));
-    if (list.dataSets.length > 1) example.append(" in ", element("bdi", list.dataSets[list.dataSet[place]]));
+    if (list.key[index] >= 0) example.append(element("bdi", list.keys[list.key[index]]));
+    if (list.dataSets.length > 1) example.append(" in ", element("bdi", list.dataSets[list.dataSet[index]]));
     row.append(example);
     return row;
   };
 
-  const wordTable = (list, places, typed) => {
+  const wordTable = (list, indexes, typed) => {
     const several = list.vocabularies.length > 1;
     const heads = element("tr");
     const addHead = (name, kind) => {
@@ -65,8 +65,8 @@
       return head;
     };
     addHead("word");
-    list.vocabularies.forEach((name, place) => {
-      const head = addHead("class id", several ? `v${place + 1}` : "");
+    list.vocabularies.forEach((name, index) => {
+      const head = addHead("class id", several ? `v${index + 1}` : "");
       if (several) head.append(element("br"), element("bdi", name));
     });
     ["times read", "images", "rank"].forEach((name) => addHead(name));
@@ -75,7 +75,7 @@
     const top = element("thead");
     const body = element("tbody");
     top.append(heads);
-    body.append(...places.map((place) => wordRow(list, place, typed)));
+    body.append(...indexes.map((index) => wordRow(list, index, typed)));
     table.append(top, body);
     const scroll = element("div", undefined, "scroll");
     scroll.append(table);
@@ -94,9 +94,9 @@
     for (const list of lists) {
       const match = search(list, typed);
       exact ||= match.exact;
-      some ||= match.places.length > 0;
+      some ||= match.indexes.length > 0;
       if (several) results.append(element("h4", `Segmented with the settings of ${list.vocabularies.join(" and ")}`));
-      if (match.places.length) results.append(wordTable(list, match.places, typed));
+      if (match.indexes.length) results.append(wordTable(list, match.indexes, typed));
     }
     const complete = lists.every((list) => list.complete);
     const absent = complete ? "was never read" : "is not among the words of this page: it is rarer, or was never read";

@@ -191,7 +191,10 @@ def test_missing_pyav_names_the_extra(videos_list: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(video_lists, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError) as caught:
         VideoSamples([videos_list], **CLASSES)
-    assert str(caught.value) == "reading videos needs packages that are not installed: pip install 'ovocr[video]'"
+    assert str(caught.value) == (
+        "reading videos needs packages that are not installed; "
+        "install the extra \"video\": pip install '.[video]' in a checkout of ovocr"
+    )
 
 
 # ---- loader ----
