@@ -124,13 +124,22 @@ class RecordSamples:
         """
         encoded, labels = self[index]
         try:
-            for crop in self.draw_crops(encoded, position):
-                kept = self.kept_tags(index, labels, crop)
-                if kept.any():
-                    return Sample(load_crop(encoded, crop, self.image_size), refill(labels, kept))
+            if chosen := self.choose_crop(index, encoded, labels, position):
+                crop, kept = chosen
+                return Sample(load_crop(encoded, crop, self.image_size), refill(labels, kept))
             return Sample(load_image(encoded, self.image_size), labels)
         except DecodeError as error:
             raise DecodeError(f"{self.name(index)}: {error}") from error
+
+    def choose_crop(
+        self, index: int, encoded: bytes, labels: NDArray[np.int64], position: int | None
+    ) -> tuple[Crop, NDArray[np.bool_]] | None:
+        """Returns the first crop that contains a tag, and a mask of the labels in it; None if there is no such crop."""
+        for crop in self.draw_crops(encoded, position):
+            kept = self.kept_tags(index, labels, crop)
+            if kept.any():
+                return crop, kept
+        return None
 
     def draw_crops(self, encoded: bytes, position: int | None) -> Iterator[Crop]:
         """Yields the crops drawn for a position, to be tried in order. Raises DecodeError."""

@@ -75,9 +75,8 @@ def _preview_record(
 ) -> PreviewedSample:
     encoded, labels = samples[index]
     width, height = encoded_size(encoded)
-    crops = list(samples.draw_crops(encoded, position))
-    used = next((crop for crop in crops if samples.kept_tags(index, labels, crop).any()), None)
-    crop = used or next(iter(crops), None)
+    chosen = samples.choose_crop(index, encoded, labels, position)
+    crop = chosen[0] if chosen else next(samples.draw_crops(encoded, position), None)
     return PreviewedSample(
         position=position,
         name=samples.name(index),
@@ -86,7 +85,7 @@ def _preview_record(
         whole=small_jpeg(decode(encoded, at_least=THUMBNAIL_SIZE)),
         aspect=width / height,
         part=(crop.left / width, crop.top / height, crop.right / width, crop.bottom / height) if crop else None,
-        part_used=used is not None,
+        part_used=chosen is not None,
     )
 
 
