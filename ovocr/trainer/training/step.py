@@ -160,9 +160,8 @@ class TrainStep:
         parts = [list(self.model.backbone.parameters()), *([head.weight] for head in self.model.heads.values())]
         counts = torch.tensor([skipped, stop_requested], dtype=torch.float32, device=self.device)
         numbers = torch.cat([*(squared_norm(part) for part in parts), counts])
-        backbone_norm = numbers[
-            :1
-        ].clone()  # the backbone's gradient is the same on every rank, unless it is split over them
+        # The backbone's gradient is the same on every rank, unless it is split over the ranks.
+        backbone_norm = numbers[:1].clone()
         numbers = self.ranks.sum(numbers)
         if not self.model.parallel.sharded:
             numbers[:1] = backbone_norm

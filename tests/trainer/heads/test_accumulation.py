@@ -66,7 +66,7 @@ def test_gradients_of_passes_are_summed_row_by_row(rate: float, sampling: str, d
 
 @pytest.mark.parametrize("rate", [0.03, 0.3])
 def test_optimizer_updates_only_touched_rows(rate: float, implementation: str) -> None:
-    """Even with a dense gradient, a step uses the sum and does not change the state of other rows."""
+    """Even with a dense gradient, a step uses the sum and does not change the state of untouched rows."""
     if implementation == "triton" and torch.cuda.is_available():
         pytest.skip("on CUDA the kernels need CUDA tensors: see test_row_adamw.py")
     head = head_with(rate, "independent")
