@@ -62,7 +62,7 @@ def _write_configuration(
 ) -> None:
     """Writes manifest and vocabulary to a new data set, or checks that an existing data set has the same ones.
 
-    Waits for a worker first: models that do not load must not leave a data set behind.
+    Waits for a worker first, so that models that do not load leave no data set.
     """
     words = Words(load_vocabulary(options.vocab), _frequencies(options, destination.data_set))
     manifest = describe_build(options, shards, task.engine.describe(), words)

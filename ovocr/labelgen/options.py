@@ -132,7 +132,7 @@ class BuildOptions(RunOptions, PolicyOptions):
 
     @property
     def tag_policy(self) -> TagPolicy:
-        """How words are assigned to slots."""
+        """The policy that assigns words to slots."""
         return TagPolicy(tags=self.tags, seed=self.seed, weighting=self.policy, repeats=self.repeats)
 
 

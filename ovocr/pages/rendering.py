@@ -27,7 +27,7 @@ def render_page(package: str, *, script: bool = False, images: bool = False, **v
     """Returns the page of a report. The same values give the same bytes.
 
     Args:
-        package: the package whose folder ``templates`` holds the report's page.html.j2, page.css and page.js.
+        package: the package whose folder ``templates`` contains the report's page.html.j2, page.css and page.js.
         script: whether the page has a script, page.js.
         images: whether the page may show images that it contains (data URLs).
         values: variables of the template.

@@ -15,7 +15,7 @@ def available_cores(cgroup: Path = CGROUP) -> int:
 
 
 def _cgroup_quota(cgroup: Path) -> float | None:
-    """Returns the CPU quota in cores; None if there is no limit. Format: the kernel's cgroup-v2.rst, sched-bwc.rst."""
+    """Returns the CPU quota in cores, or None. Format: the kernel's cgroup-v2.rst, sched-bwc.rst."""
     try:
         quota, period = (cgroup / "cpu.max").read_text().split()
     except (OSError, ValueError):

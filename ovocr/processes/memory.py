@@ -18,7 +18,7 @@ def available_memory(cgroup: Path = CGROUP) -> int:
 
 
 def _cgroup_limit(cgroup: Path) -> int | None:
-    """Returns bytes; None if there is no limit. Format: the kernel's cgroup-v2.rst and cgroup-v1/memory.rst."""
+    """Returns the limit in bytes, or None. Format: the kernel's cgroup-v2.rst and cgroup-v1/memory.rst."""
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
         try:
             text = (cgroup / name).read_text().strip()

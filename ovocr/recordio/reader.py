@@ -1,4 +1,4 @@
-"""Reads a shard: with random access through its index, or sequentially without one."""
+"""Reads a shard: with random access through its index, or sequentially without the index."""
 
 import operator
 import os

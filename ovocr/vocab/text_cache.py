@@ -13,7 +13,7 @@ from ovocr.base.user_cache import cache_folder
 def read_or_make(name: str, sha256: str, make: Callable[[], str]) -> str:
     """Returns the text cached under ``name``; if it is not cached, calls ``make`` and caches the result.
 
-    sha256: hex digest of the text's UTF-8 bytes. A cached file with another digest is replaced. A cache folder that
+    sha256: hex digest of the text's UTF-8 bytes. A cached file with a different digest is replaced. A cache folder that
     cannot be written is not an error: the text is made again next time.
     """
     folder = cache_folder()

@@ -137,7 +137,7 @@ def _check_words(words: list[str], ids: dict[str, int], name: str) -> None:
     if "" in ids:
         raise OvocrError(f"{name}:{words.index('') + 1}: an empty line; every line is one word")
     if len(ids) < len(words):
-        # ids holds the last line of each word, so the first mismatch is the first line of a repeated word.
+        # ids maps each word to its last line, so the first mismatch is the first line of a repeated word.
         first = next(line for line, word in enumerate(words) if ids[word] != line)
         again = words.index(words[first], first + 1)
         raise OvocrError(f'{name}:{again + 1}: "{for_terminal(words[again])}" is already on line {first + 1}')

@@ -259,7 +259,7 @@ def test_keys_of_every_kind_of_source(options: PackOptions, tmp_path: Path, memb
     assert labels == [1, 2, 3, 4, 5, 6]
 
 
-def test_if_no_image_has_a_row_the_error_shows_a_key_of_both_sides(
+def test_error_shows_a_key_of_both_sides_if_no_image_has_a_row(
     options: PackOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setattr("ovocr.labelgen.pack.UNUSUAL_START", 3)
@@ -300,7 +300,7 @@ def test_quarantined_images_can_be_retried(options: PackOptions, tmp_path: Path,
     assert (again.counts["ok"], again.counts["quarantined"]) == (2, 0)
 
 
-def test_a_data_set_of_the_other_command_is_refused(packed: Packed, options: PackOptions, tmp_path: Path):
+def test_a_data_set_of_build_labels_is_refused(packed: Packed, options: PackOptions, tmp_path: Path):
     shutil.copytree(packed[0].root, tmp_path / "labelled")
     manifest = {**read_object(packed[0].manifest_path), "vocabulary": {"size": 1, "sha256": ""}}
     del manifest["num_classes"], manifest["labels"]

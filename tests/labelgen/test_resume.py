@@ -1,4 +1,4 @@
-"""Runs that are interrupted, killed, repeated or concurrent: what is kept, redone or refused."""
+"""Runs that are interrupted, killed, repeated or concurrent keep, redo or refuse shards."""
 
 import os
 import shutil
@@ -174,7 +174,7 @@ def test_several_processes_may_create_a_data_set_together(built: Built, options:
 def test_a_shard_that_another_run_finishes_meanwhile_is_skipped(
     built: Built, options: BuildOptions, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):
-    """Both start with no finished shard; one makes the first shard before the other reaches it."""
+    """Both runs start without a finished shard. One makes the first shard before the other reaches it."""
     out = tmp_path / "out"
     settle = build.Destination.settle
 

@@ -141,7 +141,7 @@ def test_engine_errors_name_the_step(engine: Engine):
         engine.recognise([np.zeros((0, 5, 3), np.uint8)], 32)
 
 
-def test_plan_describes_what_results_depend_on(plan: PaddlePlan, kind: str):
+def test_plan_describes_settings_models_and_versions(plan: PaddlePlan, kind: str):
     described = plan.describe()
     assert described["settings"]["device"] == "cpu"
     assert described["settings"]["onednn"] is (kind == "paddle")

@@ -339,7 +339,7 @@ def test_file_is_opened_on_first_read_and_closed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_reading_in_other_processes(tmp_path: Path, method: str) -> None:
+def test_reading_in_forked_and_spawned_processes(tmp_path: Path, method: str) -> None:
     records = simple_shard(tmp_path / "a", 40)
     reader = RecordReader(tmp_path / "a")
     assert same(reader[0], records[0])  # opened before the processes start

@@ -56,7 +56,7 @@ class PaddlePlan:
 
     @property
     def images_at_once(self) -> int:
-        """Number of images that a worker should read at once."""
+        """Number of images that a worker should read together."""
         return 32 if self.gpus else 4
 
     @property
@@ -168,7 +168,7 @@ class PaddleEngine:
 
 @dataclass(frozen=True, eq=False)
 class _Source:
-    """Data for boxes and crops. pixels: the given image. shape: in the form of DBPostProcess."""
+    """Data for boxes and crops. pixels: the given image. shape: its shape for DBPostProcess."""
 
     pixels: Pixels
     shape: npt.NDArray[np.float64]

@@ -38,7 +38,7 @@ def plan(choice: EngineChoice) -> PaddlePlan:
             return _with_notice(replace(plain, gpus=second.gpus), None if second.gpus else trial.failure)
     raise UsageError(
         f"--engine paddleocr: {det.name} and {rec.name} do not work on {name_runtime(wanted.backend)} "
-        f"({trial.failure}); give other models with --model-dir, or install another version of it"
+        f"({trial.failure}); give other models with --model-dir, or install a different version of it"
     )
 
 

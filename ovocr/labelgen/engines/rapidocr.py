@@ -198,7 +198,7 @@ def _with_spaces(recogniser: Any) -> Any:
 class _Source:
     """Data for boxes and crops. pixels: the image after ``steps``, from which crops are cut.
 
-    steps: in the form of map_boxes_to_original. height, width: size of the given image, in pixels.
+    steps: the steps for map_boxes_to_original. height, width: size of the given image, in pixels.
     """
 
     pixels: Pixels

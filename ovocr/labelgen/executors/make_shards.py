@@ -20,7 +20,7 @@ from ovocr.labelgen.workers.tasks import Task
 
 @dataclass(frozen=True)
 class _Begin:
-    """Precedes the first image of a shard. finished: another process made the shard; no images and no end follow."""
+    """Precedes the first image of a shard. finished: True if another process made the shard; nothing follows."""
 
     finished: bool
 

@@ -42,7 +42,7 @@ class SourcePath(ABC):
     def _open(self) -> AbstractContextManager[IO[bytes]]: ...
 
     def sibling(self: _Self, suffix: str) -> _Self:
-        """Returns the path of the file with another suffix."""
+        """Returns the path of the file with a different suffix."""
         return type(self)(os.path.splitext(self.name)[0] + suffix)
 
     @abstractmethod

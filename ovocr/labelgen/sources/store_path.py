@@ -46,7 +46,7 @@ class StorePath(SourcePath):
         return [str(self._store.system.unstrip_protocol(path)) for path in paths]
 
     def is_folder(self) -> bool:
-        """Raises UsageError if there is no such object."""
+        """Raises UsageError if the object does not exist."""
         try:
             with self._store.errors():
                 return bool(self._store.system.info(self._store.path)["type"] == "directory")

@@ -59,7 +59,7 @@ def stored_frequencies(data_set: LabelledDataSet) -> WordFrequencies:
     """Returns the word frequencies of a data set. Raises OvocrError if the manifest names a different file."""
     frequencies = WordFrequencies.load(data_set.frequencies_path)
     if frequencies.describe() != stored_words(data_set).frequencies:
-        raise OvocrError(f"{data_set.frequencies_path}: not the file that manifest.json names; restore that file")
+        raise OvocrError(f"{data_set.frequencies_path}: is not the file that manifest.json names; restore that file")
     return frequencies
 
 
@@ -67,7 +67,7 @@ def stored_frequencies(data_set: LabelledDataSet) -> WordFrequencies:
 def _load_stored(path: Path, sha256: str) -> Vocabulary:
     vocabulary = Vocabulary.load(path)
     if vocabulary.sha256 != sha256:
-        raise OvocrError(f"{path}: not the vocabulary that manifest.json names (sha256 {sha256}); restore that file")
+        raise OvocrError(f"{path}: is not the vocabulary that manifest.json names (sha256 {sha256}); restore that file")
     return vocabulary
 
 

@@ -15,7 +15,7 @@ def tag_slots(
     seed, key and id are chosen and kept in order of appearance. The choice does not depend on other images or on a
     library's random numbers.
 
-    ids: in order of appearance, possibly repeated.
+    ids: class ids in order of appearance, possibly repeated.
     weight: a number above 0 for each class id. Ids are then drawn without replacement, each with a probability in
     proportion to its weight among the remaining ids. Equal weights give the same choice as no weights.
 

@@ -143,8 +143,8 @@ class WorkerPool:
     def _has_room(self, entries: deque[_Entry]) -> bool:
         if entries and entries[0].done:
             return False
-        held = sum(entry.size for entry in entries)
-        return len(entries) < WINDOW_BATCHES_PER_WORKER * self._batch_size * self._count and held < WINDOW_BYTES
+        size = sum(entry.size for entry in entries)
+        return len(entries) < WINDOW_BATCHES_PER_WORKER * self._batch_size * self._count and size < WINDOW_BYTES
 
     def _accept(self, note: Any, job: Job | None) -> _Entry:
         if job is None:

@@ -54,7 +54,7 @@ class BuildReport:
         ]
         lines = [f"{'':<34}{'distinct':>14}{'read':>18}", *(self._row(*row) for row in rows)]
         if ranking.kept.distinct < self.options.size:
-            lines.append(f"Fewer words than --size {self.options.size:,}: there are no more.")
+            lines.append(f"Fewer words than --size {self.options.size:,}: the corpus has no more.")
         words = counted(len(self.vocabulary), "word")
         lines += [
             f"first words (with number of occurrences): {_listing(ranking, slice(0, _SHOWN))}",

@@ -37,7 +37,7 @@ def prepare_word_costs() -> str:
     """Returns the text of ``make_word_costs``, from the user's cache folder if possible; else makes and caches it.
 
     Call it before starting worker processes; otherwise each of them makes the text. Raises OvocrError if wordfreq is
-    missing or is another release.
+    missing or is a different release.
     """
     return read_or_make(_NAME, SHA256, _make_checked)
 
@@ -57,7 +57,7 @@ def load_word_costs() -> dict[str, float]:
     """Returns the cost of each listed word, in nats. Cached per process.
 
     Takes 0.2 s and 60 MB; 3 s if the text is not in the user's cache folder. Raises OvocrError if wordfreq is missing
-    or is another release.
+    or is a different release.
     """
     costs: dict[str, float] = {}
     for line in prepare_word_costs().split("\n")[:-1]:

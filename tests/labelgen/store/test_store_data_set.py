@@ -140,7 +140,7 @@ def test_a_different_configuration_is_refused(options: BuildOptions, bucket: Any
 
 
 def test_first_configuration_of_two_concurrent_starts_wins(options: BuildOptions, bucket: Any):
-    """The other run uploads its manifest after this one found none, and before this one uploads its own."""
+    """The other run uploads its manifest after this run found no manifest and before it uploads its own."""
     from ovocr.labelgen.shards.store_destination import StoreDestination
 
     with StoreDestination(f"{bucket.url}/out") as late:

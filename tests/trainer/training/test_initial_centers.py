@@ -288,8 +288,8 @@ def mistakes() -> dict[str, tuple[Callable[[Stages], list[str]], str]]:
             lambda stages: [f"heads.ocr.init_map={stages.root}/no.npy"],
             r"^--set: heads.ocr.init_map: ROOT/no.npy: the class map cannot be read: No such file or directory$",
         ),
-        "floats": (array(np.zeros(47)), r"hand.npy: not a class map: .* not \[47\] of float64$"),
-        "matrix": (array(np.zeros((47, 1), int)), r"hand.npy: not a class map: .* not \[47, 1\] of int64$"),
+        "floats": (array(np.zeros(47)), r"hand.npy: not a class map: .* found \[47\] of float64$"),
+        "matrix": (array(np.zeros((47, 1), int)), r"hand.npy: not a class map: .* found \[47, 1\] of int64$"),
         "length": (
             array(np.zeros(46, int)),
             r"^heads.ocr.init_map: ROOT/hand.npy: is for 46 classes, but this head has 47$",

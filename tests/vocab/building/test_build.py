@@ -270,4 +270,4 @@ def test_table_shows_words_left_out(options: VocabularyOptions) -> None:
     for name, label in (("dropped", "dropped, of 2 listed"), ("below_min_count", "rarer than 2"), ("kept", "kept")):
         share = counts[name]["tokens"] / counts["tokens"]
         assert rows[label] == [f"{counts[name]['distinct']:,}", f"{counts[name]['tokens']:,}", f"{share:.1%}"]
-    assert "Fewer words than --size 365,187: there are no more." in report.format_table()
+    assert "Fewer words than --size 365,187: the corpus has no more." in report.format_table()

@@ -88,7 +88,7 @@ def _connect() -> None:
         if address is None:
             _start_local(quiet)
         else:
-            # With another address Ray would not use the token that `ray start` left on this machine.
+            # With a different address, Ray would not use the token that `ray start` wrote on this machine.
             ray.init(address="auto", **quiet)
     except SystemExit:  # raised by Ray on SIGTERM
         raise KeyboardInterrupt from None
@@ -110,7 +110,7 @@ def _find_cluster() -> str | None:
     try:
         if "://" in given:
             raise ValueError("a client's address: the driver must run on a node")
-        address = services.canonicalize_bootstrap_address("auto") or ""  # RAY_ADDRESS, or what `ray start` left behind
+        address = services.canonicalize_bootstrap_address("auto") or ""  # RAY_ADDRESS, or the file of `ray start`
         host, _, port = address.rpartition(":")
         # Ray would try for two minutes.
         with socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S):
