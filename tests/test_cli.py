@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from dataclasses import MISSING, fields
+from inspect import signature
 from pathlib import Path
 
 import click
@@ -304,3 +305,17 @@ def test_json_alone_on_standard_output(tmp_path: Path, example_shards: Path) -> 
     code, text, _ = ovocr("build-labels", empty, "--out", out, "--json", tmp_path / "totals.json")
     assert "nothing to do: all shards are finished" in text
     assert json.loads((tmp_path / "totals.json").read_text())["shards_built"] == 0
+
+
+def test_eval_and_read_have_the_defaults_of_their_functions() -> None:
+    pytest.importorskip("torch")
+    from ovocr.trainer.evaluation.evaluate import evaluate
+    from ovocr.trainer.evaluation.read import read_words
+
+    for command, function, names in (
+        ("eval", evaluate, {"top_k", "device", "workers", "crops"}),
+        ("read", read_words, {"top_k", "device"}),
+    ):
+        options = {option.name: option.get_default(click.Context(main)) for option in main.commands[command].params}
+        parameters = signature(function).parameters
+        assert {name: options[name] for name in names} == {name: parameters[name].default for name in names}

@@ -1,17 +1,31 @@
 """Building models and optimizers from a configuration, and loading trained runs."""
 
+from dataclasses import fields
+from inspect import signature
 from pathlib import Path
 
 import pytest
 import torch
 
 from ovocr.base.errors import OvocrError
+from ovocr.trainer import Margin, PartialFC
 from ovocr.trainer.config.file import load_config
+from ovocr.trainer.config.heads import HeadConfig, MarginConfig
 from ovocr.trainer.ranks.distributed import Ranks
 from ovocr.trainer.training.loop import train
 from ovocr.trainer.training.model import TrainedRun, build_model, build_optimizers, export_backbone
 
 CPU = torch.device("cpu")
+
+
+def test_configured_heads_have_the_defaults_of_partial_fc() -> None:
+    names = {"labels_per_sample", "sample_rate", "sampling", "mask_own_tags", "implementation", "embedding_norm"}
+    parameters = signature(PartialFC).parameters
+    assert names | {"num_classes", "margin"} == set(HeadConfig.model_fields) & set(parameters)
+    assert {name: HeadConfig.model_fields[name].default for name in names} == {
+        name: parameters[name].default for name in names
+    }
+    assert MarginConfig().model_dump() == {field.name: getattr(Margin(), field.name) for field in fields(Margin)}
 
 
 def test_only_matrices_are_decayed(config_file: Path) -> None:
