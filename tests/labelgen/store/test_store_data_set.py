@@ -160,7 +160,7 @@ def test_first_configuration_of_two_concurrent_starts_wins(options: BuildOptions
 @pytest.mark.parametrize(
     ("key", "message"),
     [
-        ("out/rec/00003.rec", "/out: has rec/00003.rec, but no manifest.json to say how it was made"),
+        ("out/rec/00003.rec", "/out: contains rec/00003.rec but no manifest.json; restore manifest.json or"),
         ("out/vocab.txt", "/out: contains a different vocab.txt but no manifest.json"),
     ],
 )
