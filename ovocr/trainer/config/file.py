@@ -111,7 +111,7 @@ def _check_paths(config: RunConfig) -> None:
 
 def _check_data(kind: str, path: Path) -> None:
     if kind == "image" and not LabelledDataSet(path).manifest_path.is_file():
-        raise OvocrError(f"{path}: not a labelled data set (no manifest.json); make one with `ovocr pack-labels`")
+        raise OvocrError(f"{path}: not a labelled data set (no manifest.json); create one with `ovocr pack-labels`")
     if kind != "video":
         LabelledDataSet.open(path)
     elif not path.is_file():

@@ -233,7 +233,7 @@ OVERRIDE_MISTAKES = {
     "heads.ocr.data=[]": "heads.ocr.data: must have at least 1 item, not []",
     "heads.ocr.data=[1]": "heads.ocr.data[0]: must be a path: text that is not empty and has no NUL character, not 1",
     'heads.ocr.data=["/no/such"]': "heads.ocr.data: /no/such: not a labelled data set (no manifest.json); "
-    "make one with `ovocr build-labels`",
+    "create one with `ovocr build-labels`",
     "heads.ocr.global_batch=0": "heads.ocr.global_batch: must be greater than or equal to 1, not 0",
     "heads.ocr.labels_per_sample=101": "heads.ocr.labels_per_sample: 101 is more than labels_stored, 100",
     "heads.ocr.label_select=-1": "heads.ocr.label_select: must be greater than or equal to 0, not -1",

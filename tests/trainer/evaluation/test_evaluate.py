@@ -294,8 +294,8 @@ def test_crops_and_their_tags_match_training(
     with pytest.raises(UsageError, match=r"^--crops: head ocr was trained on whole images, without crop_scale$"):
         evaluate(run, [tmp_path / "labels"], crops=2)
     words = Vocabulary.load(run / "vocab" / "ocr.txt")
-    root = write_placed(tmp_path / "placed", [(encoded(painted()), [0, 1, 2, 3, 4], [flat(box) for box in BOXES])] * 3)
-    words.save(root / "vocab.txt")
+    records = [(encoded(painted()), [0, 1, 2, 3, 4], [flat(box) for box in BOXES])] * 3
+    root = write_placed(tmp_path / "placed", records, words=[words.word(number) for number in range(len(words))])
     config = load_config(run / "config.toml")
     settings = config.heads["ocr"].model_copy(update={"crop_scale": (0.2, 0.6), "labels_stored": 5})
     config = config.model_copy(update={"heads": {"ocr": settings}})
