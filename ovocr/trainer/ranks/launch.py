@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterable
 from pathlib import Path
 
+import ovocr
 from ovocr.base.errors import OvocrError
 from ovocr.processes.cores import available_cores
 
@@ -25,7 +26,7 @@ def launch_ranks(arguments: Iterable[str], ranks: int) -> None:
 
     # `-m ovocr` searches the current folder first, which may contain another folder of that name, such as a checkout.
     # With this package on the path, Python finds the right one.
-    path = os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH"))))
+    path = os.pathsep.join(filter(None, (str(Path(ovocr.__file__).parents[1]), os.environ.get("PYTHONPATH"))))
     os.environ["PYTHONPATH"] = path
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, available_cores() // ranks)))
     # The handlers below report failures in one line.
