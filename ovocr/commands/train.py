@@ -60,6 +60,7 @@ def train(
         from ovocr.trainer.preview.samples import SAMPLES, preview
 
         write_text(Path(preview_path), preview_page(config, preview(settings, SAMPLES)))
+        click.echo(f"{preview_path}: the first {SAMPLES} samples of each head")
         return
     if nproc_per_node > 1:
         from ovocr.trainer.ranks.launch import launch_ranks

@@ -38,7 +38,9 @@ class LabelledDataSet:
         """Returns the data set in ``root``. Raises OvocrError if the folder has no manifest."""
         data_set = cls(Path(root))
         if not data_set.manifest_path.is_file():
-            raise OvocrError(f"{root}: not a labelled data set (no {_MANIFEST}); create one with `ovocr build-labels`")
+            has_shards = next(data_set.shard_files(), None) is not None
+            advice = "restore the file" if has_shards else "create one with `ovocr build-labels`"
+            raise OvocrError(f"{root}: not a labelled data set (no {_MANIFEST}); {advice}")
         return data_set
 
     @property

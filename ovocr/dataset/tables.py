@@ -45,7 +45,7 @@ def open_table(path: Path, schema: pa.Schema | None = None) -> Iterator[pq.Parqu
             yield file
     except (OSError, pa.ArrowException, KeyError, ValueError, OverflowError) as error:
         reason = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
-        raise TableError(path, reason.splitlines()[0] if reason else type(error).__name__) from error
+        raise TableError(path, reason.splitlines()[0].rstrip(".") if reason else type(error).__name__) from error
 
 
 def read_batches(path: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:

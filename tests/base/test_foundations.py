@@ -70,6 +70,10 @@ def test_for_terminal_escapes_hidden_characters() -> None:
 def test_opening_a_folder_that_is_not_a_data_set_raises(tmp_path: Path) -> None:
     with pytest.raises(OvocrError, match=r"not a labelled data set \(no manifest.json\)"):
         LabelledDataSet.open(tmp_path)
+    (tmp_path / "rec").mkdir()
+    (tmp_path / "rec" / "00000.rec").touch()
+    with pytest.raises(OvocrError, match=r"not a labelled data set \(no manifest.json\); restore the file$"):
+        LabelledDataSet.open(tmp_path)
     (tmp_path / "manifest.json").write_text("[1]")
     with pytest.raises(OvocrError, match=r"manifest.json: expected a JSON object, found \[1\]"):
         LabelledDataSet.open(tmp_path).manifest()

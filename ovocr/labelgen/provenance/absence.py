@@ -2,6 +2,7 @@
 
 from difflib import get_close_matches
 
+from ovocr.base.plural import counted
 from ovocr.dataset.outcome import Status
 from ovocr.labelgen.provenance.reading import CutText
 from ovocr.labelgen.provenance.story import LineStory
@@ -42,7 +43,7 @@ def _explain(
         return f"its letters were read but segmented into other words: {shown}"
     close = get_close_matches(word, text.words(), 1)
     nearest = f"; the closest word is {close[0]}" if close else ""
-    return f"it was not read in any of the image's {len(text.lines)} lines{nearest}"
+    return f"it was not read in the image, which has {counted(len(text.lines), 'line')}{nearest}"
 
 
 def show_line(line: LineStory) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from ovocr.base.escape import for_terminal
+from ovocr.base.plural import counted
 from ovocr.dataset.layout import RELATIVE
 from ovocr.dataset.outcome import Status
 from ovocr.labelgen.provenance.absence import show_line
@@ -22,8 +23,8 @@ def _lines(story: ImageStory) -> Iterator[str]:
     yield f"  status  {_status(story)}"
     if story.size is not None:
         width, height = story.size
-        words = f"{story.words_found} words, {story.words_in_vocabulary} of them in the vocabulary"
-        yield f"  read    {width}x{height} pixels, {len(story.lines)} lines, {words}"
+        words = f"{counted(story.words_found or 0, 'word')}, {story.words_in_vocabulary} of them in the vocabulary"
+        yield f"  read    {width}x{height} pixels, {counted(len(story.lines), 'line')}, {words}"
     if story.rule:
         yield f"  slots   {story.slots} for {story.competing}: {story.rule}"
     for note in story.notes:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ovocr.base.escape import for_terminal
+from ovocr.base.plural import counted
 from ovocr.dataset.layout import RELATIVE
 from ovocr.labelgen.verification.finding import Finding
 
@@ -73,7 +74,7 @@ class VerificationReport:
         )
         if self.broken:
             damaged = {finding.shard for finding in self.findings} - {None}
-            yield f"{self.broken} problems found, in {len(damaged)} shards"
+            yield f"{counted(self.broken, 'problem')} found, in {counted(len(damaged), 'shard')}"
         elif not self.unfinished:
             yield "no problem found"
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag
 
+from ovocr.base.plural import counted
 from ovocr.trainer.config.settings import SettingPath, Settings
 
 _PositiveFloat = Annotated[float, Field(gt=0)]
@@ -90,7 +91,8 @@ class HeadConfig(Settings):
         if self.labels_per_sample > self.labels_stored:
             yield "labels_per_sample", f"{self.labels_per_sample} is more than labels_stored, {self.labels_stored}"
         if self.mixing_weights is not None and len(self.mixing_weights) != len(self.data):
-            yield "mixing_weights", f"{len(self.mixing_weights)} weights for {len(self.data)} data sets"
+            weights, sets = counted(len(self.mixing_weights), "weight"), counted(len(self.data), "data set")
+            yield "mixing_weights", f"{weights} for {sets}"
         if self.init_map is not None and self.init_from is None:
             yield "init_map", "needs init_from, the run with the old class centers"
 

@@ -106,10 +106,10 @@ def test_weights_and_repeats_are_shown(built: Built, tmp_path: Path):
 @pytest.mark.parametrize(
     ("key", "tag", "answer"),
     [
-        ("fox.jpg", "river", "river has class id 8; it was not read in any of the image's 1 lines"),
-        ("fox.jpg", "8", "river has class id 8; it was not read in any of the image's 1 lines"),
+        ("fox.jpg", "river", "river has class id 8; it was not read in the image, which has 1 line"),
+        ("fox.jpg", "8", "river has class id 8; it was not read in the image, which has 1 line"),
         ("fox.jpg", "12", "12: class ids go from 0 to 11"),
-        ("fox.jpg", "foxes", "foxes: not in the vocabulary; it was not read in any of the image's 1 lines; "),
+        ("fox.jpg", "foxes", "foxes: not in the vocabulary; it was not read in the image, which has 1 line; "),
         ("fox.jpg", "foxes", "the closest word is fox"),
         ("fox.jpg", "Laz", "(looked up as laz); its letters were read but segmented into other words: line 0 "),
         ("b/unknown.png", "violin", 'violin: not in the vocabulary; it was read: line 0 "violin quartz" = [violin] + '),
@@ -140,7 +140,7 @@ def test_images_without_a_record_are_shown(built: Built):
     _, lines, _ = why(built[0].root, "b/unknown.png")
     assert lines[2:4] == [
         "  status  dropped: no-word-in-vocabulary",
-        "  read    420x90 pixels, 1 lines, 2 words, 0 of them in the vocabulary",
+        "  read    420x90 pixels, 1 line, 2 words, 0 of them in the vocabulary",
     ]
     assert lines[4].startswith('  line 0 "violin quartz" = [violin] + [quartz], score ')
     assert lines[5:] == ["  (words in brackets are not in the vocabulary)"]

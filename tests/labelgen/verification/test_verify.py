@@ -257,7 +257,7 @@ def test_report_as_json(copy: LabelledDataSet, tmp_path: Path):
     assert len(report["fixes"]) == 1
     code, text, _ = command(copy.root, "--json", tmp_path / "f.json")
     assert json.loads((tmp_path / "f.json").read_text())["findings"] == report["findings"]
-    assert "problems found, in 1 shards" in text
+    assert "3 problems found, in 1 shard\n" in text
 
 
 def test_several_processes_give_the_same_findings(copy: LabelledDataSet, check: Check, monkeypatch: pytest.MonkeyPatch):

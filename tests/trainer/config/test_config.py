@@ -244,7 +244,7 @@ OVERRIDE_MISTAKES = {
     "heads.ocr.frames=8": 'heads.ocr.frames: only heads of kind "video" have it; this head is of kind "ocr"',
     "heads.ocr.sampled_frames=64": 'heads.ocr.sampled_frames: only heads of kind "video" have it; this head '
     'is of kind "ocr"',
-    "heads.ocr.mixing_weights=[1, 2]": "heads.ocr.mixing_weights: 2 weights for 1 data sets",
+    "heads.ocr.mixing_weights=[1, 2]": "heads.ocr.mixing_weights: 2 weights for 1 data set",
     "heads.ocr.mixing_weights=[0]": "heads.ocr.mixing_weights[0]: must be greater than 0, not 0",
     "heads.ocr.crop_scale=[0.5, 0.2]": "heads.ocr.crop_scale: [0.5, 0.2]: the smaller value comes first",
     "heads.ocr.crop_scale=[0, 1]": "heads.ocr.crop_scale[0]: must be greater than 0, not 0",

@@ -56,10 +56,13 @@ def test_page_shows_kept_and_dropped_tags(cropped: Path, tmp_path: Path) -> None
     assert preview_page(cropped, preview(load_config(cropped), 12)) == page
 
 
-def test_command_writes_a_page_without_training(cropped: Path, tmp_path: Path) -> None:
+def test_command_writes_a_page_without_training(
+    cropped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     train_command.main([str(cropped), "--preview", str(tmp_path / "page.html")], standalone_mode=False)
     assert len(re.findall("<article>", (tmp_path / "page.html").read_text())) == 24
     assert not (tmp_path / "run").exists()
+    assert capsys.readouterr().out == f"{tmp_path / 'page.html'}: the first 24 samples of each head\n"
 
 
 def test_images_whose_classes_have_no_boxes(config_file: Path, tmp_path: Path, make_data_set) -> None:
