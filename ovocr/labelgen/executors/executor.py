@@ -1,7 +1,6 @@
 """The interface of an executor, and the choice of one."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from typing import Protocol
 
@@ -28,14 +27,10 @@ def check_executor(name: str) -> None:
         raise MissingExtraError(f"--executor {RAY}", "ray")
 
 
-@contextmanager
-def open_executor(options: RunOptions, task: Task, run: ShardRun) -> Iterator[Executor]:
-    """Yields the executor that the options name, for the unfinished shards of the run. Raises OvocrError."""
+def open_executor(options: RunOptions, task: Task, run: ShardRun) -> AbstractContextManager[Executor]:
+    """Opens the executor that the options name, for the unfinished shards of the run. Raises OvocrError."""
     if options.executor == RAY:
         from ovocr.labelgen.executors.ray import open_ray_executor
 
-        with open_ray_executor(options, task, run) as executor:
-            yield executor
-    else:
-        with open_local_executor(options, task, run) as executor:
-            yield executor
+        return open_ray_executor(options, task, run)
+    return open_local_executor(options, task, run)

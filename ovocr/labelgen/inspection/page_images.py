@@ -12,7 +12,7 @@ from ovocr.dataset.reasons import QuarantinedError
 from ovocr.labelgen.images.source_images import OutOfReachError, SourceImages
 from ovocr.labelgen.images.stored_image import store_image
 from ovocr.labelgen.inspection.data_set import InspectedDataSet
-from ovocr.labelgen.shards.labelled_shard import find_input
+from ovocr.labelgen.sources.input_shard import find_input
 from ovocr.recordio import Record, RecordReader
 
 # JPEG qualities, tried in order until the size is within the limit. If none is, the image is shrunk further.

@@ -17,11 +17,11 @@ from ovocr.labelgen.relabel.comparison import Changes, compare_shard, merge
 from ovocr.labelgen.relabel.shard import RelabelSettings, relabel_shard
 from ovocr.labelgen.shards.destination import check_destination
 from ovocr.labelgen.shards.interruption import stoppable
-from ovocr.labelgen.shards.labelled_shard import find_input
 from ovocr.labelgen.shards.manifest import describe_relabel, remove_start_files, settle_configuration
 from ovocr.labelgen.shards.progress import Progress
 from ovocr.labelgen.shards.totals import Totals
 from ovocr.labelgen.shards.worker_count import worker_count
+from ovocr.labelgen.sources.input_shard import find_input
 from ovocr.labelgen.tagging.run_words import Words, load_vocabulary, stored_vocabulary, with_han
 from ovocr.labelgen.tagging.word_frequencies import WordFrequencies, count_frequencies
 from ovocr.processes.shard_map import map_shards
@@ -136,16 +136,10 @@ class _Relabelling:
     def make_shards(self, progress: bool) -> int:
         """Writes the unfinished shards and returns the number of their images."""
         inputs = [self._inputs[shard.number] for shard in self._todo]
-        images = 0
         with Progress(inputs, progress) as bar:
             work = partial(relabel_shard, self._settings)
             results = map_shards(work, self._todo, workers=self._processes(self._todo, RELABELLED_AT_LEAST))
-            for source in inputs:
-                bar.begin(source)
-                done = next(results)
-                bar.image(done)
-                bar.end(source)
-                images += done
+            images = sum(bar.track(results, int))
         if len(self._out.finished_shards()) == self._planned:
             remove_start_files(self._out)
         return images

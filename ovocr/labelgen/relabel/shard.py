@@ -13,7 +13,7 @@ from ovocr.dataset.reasons import Reason
 from ovocr.dataset.shard_writer import ShardWriter
 from ovocr.dataset.text import StoredText, TextShard
 from ovocr.labelgen.images.source_images import OutOfReachError, SourceImages
-from ovocr.labelgen.shards.labelled_shard import find_input
+from ovocr.labelgen.sources.input_shard import find_input
 from ovocr.labelgen.tagging.line_labeller import LineLabeller
 from ovocr.recordio import RecordReader
 

@@ -2,12 +2,16 @@
 
 import sys
 import time
+from collections.abc import Callable, Iterator
 from types import TracebackType
+from typing import TypeVar
 
 from tqdm import tqdm
 
 from ovocr.base.escape import for_terminal
 from ovocr.labelgen.sources import InputShard
+
+_Result = TypeVar("_Result")
 
 LOG_INTERVAL_S = 30.0
 # tqdm's default, except that the rate is always in images per second.
@@ -61,6 +65,15 @@ class Progress:
             self._in_tars[1] += shard.size or 0
             self._bar.total = self._estimate()
             self._bar.refresh()
+
+    def track(self, results: Iterator[_Result], images: Callable[[_Result], int]) -> Iterator[_Result]:
+        """Yields the result of each shard and counts its images. images: returns their number."""
+        for shard in self._shards:
+            self.begin(shard)
+            result = next(results)
+            self.image(images(result))
+            self.end(shard)
+            yield result
 
     def _estimate(self) -> int | None:
         known = sum(shard.images for shard in self._shards if shard.images is not None)

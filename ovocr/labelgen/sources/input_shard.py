@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass, field
 
+from ovocr.base.errors import OvocrError
 from ovocr.base.escape import as_text
-from ovocr.dataset.manifest import ShardEntry
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.manifest import Manifest, ShardEntry
 from ovocr.labelgen.sources.source_path import SourcePath
 
 
@@ -44,3 +46,17 @@ class InputShard:
 def file_shard(path: SourcePath, kind: str, images: int | None) -> InputShard:
     """Returns a whole file as one shard. Raises OSError, or OvocrError if an object store fails."""
     return InputShard(source=path.name, kind=kind, images=images, size=path.state().size)
+
+
+def find_input(data_set: LabelledDataSet, manifest: Manifest, number: int) -> InputShard:
+    """Returns the input of a finished shard. manifest: the data set's manifest.
+
+    Raises OvocrError if the manifest does not list the shard.
+    """
+    counts = data_set.counts(number)
+    if number >= len(manifest.shards):
+        raise OvocrError(
+            f"{data_set.manifest_path}: does not list shard {number}, but {data_set.stats_path(number)} exists; "
+            "restore both files"
+        )
+    return InputShard(**vars(manifest.shards[number]), ignored=counts.ignored, images=counts.input)

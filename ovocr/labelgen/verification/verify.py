@@ -123,16 +123,9 @@ def _check_shards(
     at_least = QUICKLY_CHECKED_AT_LEAST if options.quick else CHECKED_AT_LEAST
     images = sum(shard.images or 0 for shard in inputs)
     workers = max(1, min(worker_count(options.workers), images // at_least))
-    reports = []
     with Progress(inputs, progress) as bar:
         results = map_shards(partial(check_shard, plan), shards, workers=workers)
-        for shard in inputs:
-            bar.begin(shard)
-            report = next(results)
-            bar.image(report.images)
-            bar.end(shard)
-            reports.append(report)
-    return reports
+        return list(bar.track(results, lambda report: report.images))
 
 
 def _input(data_set: LabelledDataSet, manifest: Manifest, number: int) -> InputShard:
