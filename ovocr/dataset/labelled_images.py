@@ -8,6 +8,7 @@ from typing import Any
 from ovocr.base.errors import OvocrError
 from ovocr.base.escape import for_terminal
 from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.manifest import FORMAT
 from ovocr.dataset.outcome import Outcome, Status, quarantined
 from ovocr.dataset.reasons import Reason
 from ovocr.dataset.schemas import RECORDS
@@ -30,12 +31,13 @@ class LabelledImage:
     read: StoredText | Outcome
 
 
-def read_labelled_images(data_set: LabelledDataSet, number: int) -> Iterator[LabelledImage]:
+def read_labelled_images(data_set: LabelledDataSet, number: int, format: int = FORMAT) -> Iterator[LabelledImage]:
     """Yields the images of a finished shard in the order of the source; keeps a few in memory.
 
+    format: format of the data set; the places of its tags are not read.
     Raises OvocrError, naming the file, if a file of the shard cannot be read or does not match the others.
     """
-    texts = read_texts(data_set.ocr_path(number))
+    texts = read_texts(data_set.ocr_path(number), format)
     path = data_set.records_path(number)
     for position, row in enumerate(_read_rows(path)):
         if row["status"] == Status.QUARANTINED:

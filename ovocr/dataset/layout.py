@@ -2,12 +2,13 @@
 
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ovocr.base.errors import OvocrError
-from ovocr.dataset.manifest import Manifest
+from ovocr.dataset.manifest import FORMAT, OLD_FORMAT, Manifest, has_old_places
 from ovocr.dataset.statistics import ShardCounts, data_file_names, read_counts
 
 _MANIFEST = "manifest.json"
@@ -34,13 +35,21 @@ class LabelledDataSet:
         return self.url or str(self.root)
 
     @classmethod
-    def open(cls, root: Path) -> "LabelledDataSet":
-        """Returns the data set in ``root``. Raises OvocrError if the folder has no manifest."""
+    def open(cls, root: Path, *, old: bool = False) -> "LabelledDataSet":
+        """Returns the data set in ``root``. old: accept data sets of format 2, whose tags have one place.
+
+        Raises OvocrError if the folder has no manifest, or if the data set is of format 2.
+        """
         data_set = cls(Path(root))
         if not data_set.manifest_path.is_file():
             has_shards = next(data_set.shard_files(), None) is not None
             advice = "restore the file" if has_shards else "create one with `ovocr build-labels`"
             raise OvocrError(f"{root}: not a labelled data set (no {_MANIFEST}); {advice}")
+        if not old and has_old_places(data_set.manifest_path):
+            raise OvocrError(
+                f"{root}: format {OLD_FORMAT}; make a data set of format {FORMAT} from its stored text, without an "
+                f"engine: ovocr relabel {shlex.quote(str(root))} --out NEW_DIR"
+            )
         return data_set
 
     @property

@@ -9,7 +9,9 @@ from ovocr.base.errors import OvocrError
 from ovocr.base.files import write_text
 from ovocr.dataset.json_objects import DamagedFileError, ObjectReader, Problem, is_count, read_object
 
-FORMAT = 2
+FORMAT = 3
+# The format before: one place a tag, no edges of characters. Packed data sets have the same files in both.
+OLD_FORMAT = 2
 SOURCE_KINDS = ("tar", "rec", "parquet", "folder")
 UNIFORM, IDF = "uniform", "idf"
 WEIGHTINGS = (UNIFORM, IDF)
@@ -117,6 +119,7 @@ class Manifest:
     words, engine: words and engine of a labelled data set; None in a packed one.
     table: table of class ids of a packed data set; None in a labelled one.
     relabelled: hash and versions of the old manifest, if `ovocr relabel` wrote the data set.
+    format: FORMAT or OLD_FORMAT.
     """
 
     policy: TagPolicy
@@ -128,6 +131,7 @@ class Manifest:
     engine: dict[str, Any] | None = None
     table: TableEntry | None = None
     relabelled: dict[str, Any] | None = None
+    format: int = FORMAT
 
     @property
     def has_text(self) -> bool:
@@ -156,7 +160,7 @@ class Manifest:
         if self.table is not None:
             columns = {"key_column": self.table.key_column, "label_columns": list(self.table.label_columns)}
             return {
-                "format": FORMAT,
+                "format": self.format,
                 "num_classes": self.table.num_classes,
                 "options": {"tags": self.policy.tags, **sizes, **columns},
                 "labels": {"sha256": self.table.sha256},
@@ -165,7 +169,7 @@ class Manifest:
             }
         assert self.words is not None
         return {
-            "format": FORMAT,
+            "format": self.format,
             "options": {"tags": self.policy.tags, "seed": self.policy.seed, **sizes, **self.policy.describe()},
             **self.words.to_json(),
             "engine": self.engine,
@@ -182,7 +186,7 @@ class Manifest:
     def parse(cls, data: dict[str, Any]) -> "tuple[Manifest, list[Problem]]":
         """Returns the manifest and its problems. Invalid values are replaced by valid ones."""
         reader = ObjectReader(data)
-        reader.choice("format", None, (FORMAT,))
+        format = reader.choice("format", None, (FORMAT, OLD_FORMAT))
         for name in ("options", "versions"):
             reader.typed(name, dict, "an object")
         has_text = "labels" not in data
@@ -201,6 +205,7 @@ class Manifest:
             versions=reader.get("versions"),
             shards=_parse_shards(reader),
             relabelled=reader.typed("relabelled", dict, "an object") if has_text and "relabelled" in data else None,
+            format=format or FORMAT,
         )
         return manifest, reader.problems
 
@@ -213,6 +218,15 @@ class Manifest:
         if problems[0].name == "format":
             raise OvocrError(f"{path}: format {problems[0].found}; this version of ovocr reads format {FORMAT}")
         raise DamagedFileError(path, problems[0])
+
+
+def has_old_places(path: Path) -> bool:
+    """Returns True if the manifest is of a labelled data set of OLD_FORMAT. A damaged manifest is not."""
+    try:
+        data = read_object(path)
+    except DamagedFileError:
+        return False
+    return data.get("format") == OLD_FORMAT and "labels" not in data
 
 
 def _parse_words(reader: ObjectReader) -> WordsEntry:

@@ -1,10 +1,10 @@
 """The result for one image. This module imports no package that only workers need."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from ovocr.dataset.boxes import Box
+from ovocr.dataset.lines import Box
 from ovocr.dataset.lines import Line
 from ovocr.dataset.reasons import Reason
 
@@ -21,11 +21,11 @@ class Status(str, Enum):
 
 
 @dataclass(frozen=True)
-class Tag:
-    """A class id of an image.
+class Place:
+    """A place in an image where a word of the vocabulary stands. An image's tags are its distinct class ids.
 
-    line: index of the first line that contains the word. box: box of the word, interpolated along the line.
-    Both are None in a packed data set.
+    id: class id of the word. line: index of its line. box: box of the word.
+    In a packed data set, a tag without a place: line and box are None.
     """
 
     id: int
@@ -41,7 +41,7 @@ class Outcome:
     jpeg: the stored image, if the image is ok. slots: class ids in the record's slots, if the image is ok.
     width, height: size of the stored image in pixels, if the image was read. lines: its lines.
     words_found, words_in_vocabulary: numbers of words, counting repeats.
-    tags: distinct class ids, in reading order or in the order of the packed table.
+    places: places of the tags in reading order, or the tags in the order of the packed table.
     """
 
     status: Status
@@ -53,8 +53,18 @@ class Outcome:
     lines: Sequence[Line] = ()
     words_found: int = 0
     words_in_vocabulary: int = 0
-    tags: Sequence[Tag] = ()
+    places: Sequence[Place] = ()
     slots: Sequence[int] = ()
+
+    @property
+    def tags(self) -> list[int]:
+        """The distinct class ids, in order of appearance."""
+        return distinct_ids(self.places)
+
+
+def distinct_ids(places: Iterable[Place]) -> list[int]:
+    """Returns the tags of an image: the class ids of its places, each once, in order of appearance."""
+    return list(dict.fromkeys(place.id for place in places))
 
 
 def quarantined(reason: Reason, detail: str) -> Outcome:

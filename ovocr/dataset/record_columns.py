@@ -1,4 +1,4 @@
-"""Reads columns of a shard's records: keys, statuses, and the class ids and boxes of tags."""
+"""Reads columns of a shard's records: keys, statuses, and the class ids and boxes of places."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,10 +17,10 @@ from ovocr.dataset.tables import open_table, read_batches, read_columns
 _CORNERS = 8
 
 
-class TagColumns(NamedTuple):
-    """The tags of N records, concatenated.
+class PlaceColumns(NamedTuple):
+    """The places of N records, concatenated.
 
-    ends: int64 [N], end offset of each record's tags. ids: int32 [M], class ids.
+    ends: int64 [N], end offset of each record's places. ids: int32 [M], class ids, which repeat within a record.
     boxes: float32 [M, 8], x1, y1 .. x4, y4 in pixels.
     """
 
@@ -76,13 +76,22 @@ def find_image(path: Path, record_id: int) -> tuple[str, str] | None:
 def count_class_ids(path: Path) -> npt.NDArray[np.int64]:
     """Returns the number of images with each class id: int64 [largest class id + 1]. Raises TableError."""
     with open_table(path) as file:
-        tags = file.read(columns=["tags.list.element.id"])["tags"].combine_chunks()
-        ids = tags.flatten().field("id").to_numpy(zero_copy_only=False)
-        return np.bincount(ids.astype(np.int64))
+        return np.bincount(distinct_tags(file.read(columns=["tags.list.element.id"])["tags"].combine_chunks())[1])
 
 
-def read_tags(path: Path) -> TagColumns:
-    """Returns the tags of the shard's records with their boxes, in the order of record ids.
+def distinct_tags(tags: pa.ListArray) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Returns the distinct tags of each row of the column ``tags``: row numbers and class ids, int64 [M] each."""
+    rows = pc.list_parent_indices(tags).to_numpy().astype(np.int64)
+    ids = pc.list_flatten(tags).field("id").to_numpy(zero_copy_only=False).astype(np.int64)
+    order = np.lexsort((ids, rows))
+    rows, ids = rows[order], ids[order]
+    is_first = np.ones(len(ids), bool)
+    is_first[1:] = (rows[1:] != rows[:-1]) | (ids[1:] != ids[:-1])
+    return rows[is_first], ids[is_first]
+
+
+def read_places(path: Path) -> PlaceColumns:
+    """Returns the places of the tags of the shard's records, in the order of record ids.
 
     Raises OvocrError if the file cannot be read, a tag has no box, or record ids are not contiguous from 0.
     """
@@ -99,7 +108,7 @@ def read_tags(path: Path) -> TagColumns:
         raise OvocrError(f"{path}: contains tags without boxes, which crops need; disable crops")
     if not np.array_equal(record_ids, np.arange(len(record_ids))):
         raise OvocrError(f"{path}: record ids are not contiguous from 0; run `ovocr verify`")
-    return TagColumns(ends, ids, boxes.reshape(-1, _CORNERS))
+    return PlaceColumns(ends, ids, boxes.reshape(-1, _CORNERS))
 
 
 def _booleans(column: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bool_]:

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ovocr.base.escape import as_text
-from ovocr.dataset.outcome import Outcome, Status, Tag
+from ovocr.dataset.outcome import Outcome, Place, Status, distinct_ids
+from ovocr.dataset.record_columns import distinct_tags
 from ovocr.dataset.schemas import RECORDS, records_schema
 from ovocr.dataset.statistics import STATUSES, ShardCounts
 from ovocr.dataset.tables import open_table, read_batches, read_rows
@@ -23,7 +24,7 @@ class RecordRow:
     """The row of one image.
 
     position: index of the row, from 0. record_id: id of the image's record; None if it has no record.
-    words_found, words_in_vocabulary: None in a packed data set. tags: their boxes are not rounded.
+    words_found, words_in_vocabulary: None in a packed data set. places: their boxes are not rounded.
     """
 
     position: int
@@ -35,12 +36,17 @@ class RecordRow:
     record_id: int | None
     words_found: int | None
     words_in_vocabulary: int | None
-    tags: list[Tag]
+    places: list[Place]
 
     @property
     def name(self) -> str:
         """The row's position and key, for messages."""
         return f"row {named(self.position, self.key)}"
+
+    @property
+    def tags(self) -> list[int]:
+        """The image's tags: distinct class ids, in order of appearance."""
+        return distinct_ids(self.places)
 
     @property
     def was_read(self) -> bool:
@@ -74,19 +80,19 @@ def record_to_row(source: str, key: str, outcome: Outcome, record_id: int) -> di
         "record_id": record_id if outcome.status is Status.OK else None,
         "words_found": outcome.words_found,
         "words_in_vocabulary": outcome.words_in_vocabulary,
-        "tags": [{"id": tag.id, "line": tag.line, "box": tag.box} for tag in outcome.tags],
+        "tags": [{"id": place.id, "line": place.line, "box": place.box} for place in outcome.places],
     }
 
 
 def parse_records(rows: pa.RecordBatch | pa.Table, positions: Sequence[int]) -> Iterator[RecordRow]:
     """Yields the rows, whose nulls have been checked. positions: positions of the rows."""
     for position, row in zip(positions, rows.to_pylist(), strict=True):
-        tags = [Tag(tag["id"], tag.get("line"), tuple(tag["box"]) if "box" in tag else None) for tag in row["tags"]]
+        places = [Place(tag["id"], tag.get("line"), tuple(tag["box"]) if "box" in tag else None) for tag in row["tags"]]
         yield RecordRow(
             position=position,
             **{name: row[name] for name in ("source", "key", "status", "reason", "detail", "record_id")},
             **{name: row.get(name) for name in _WORD_COUNTS},
-            tags=tags,
+            places=places,
         )
 
 
@@ -119,7 +125,7 @@ def read_words(path: Path) -> Iterator[WordsRow]:
         columns = (batch.column(name).to_pylist() for name in ("status", *_WORD_COUNTS))
         start = 0
         for status, found, known, count in zip(*columns, tags.value_lengths().to_pylist(), strict=True):
-            yield WordsRow(status, found, known, ids[start : start + count])
+            yield WordsRow(status, found, known, list(dict.fromkeys(ids[start : start + count])))
             start += count
 
 
@@ -135,7 +141,7 @@ def count_records(counts: ShardCounts, batch: pa.RecordBatch) -> None:
     for name in _WORD_COUNTS:
         if name in batch.schema.names:
             setattr(counts, name, getattr(counts, name) + _sum(batch.column(name)))
-    counts.tags += _sum(batch.column("tags").value_lengths())
+    counts.tags += len(distinct_tags(batch.column("tags"))[1])
 
 
 def _sum(column: pa.Array) -> int:

@@ -3,19 +3,17 @@
 import pyarrow as pa
 
 _BOX = pa.list_(pa.float32(), 8)
-_LINE = pa.struct([("text", pa.string()), ("score", pa.float32()), ("box", _BOX)])
+_LINE_FORMAT_2 = pa.struct([("text", pa.string()), ("score", pa.float32()), ("box", _BOX)])
+_LINE = pa.struct([*_LINE_FORMAT_2, ("edges", pa.list_(pa.float32()))])
+# A place where a word of the vocabulary stands.
 _TAG = pa.struct([("id", pa.int32()), ("line", pa.int32()), ("box", _BOX)])
 # Columns that may contain nulls.
 NULLABLE = frozenset({"reason", "detail", "record_id"})
 
-OCR = pa.schema(
-    [
-        ("key", pa.string()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("lines", pa.list_(_LINE)),
-    ]
-)
+_IMAGE = [("key", pa.string()), ("width", pa.int32()), ("height", pa.int32())]
+OCR = pa.schema([*_IMAGE, ("lines", pa.list_(_LINE))])
+# Text of format 2, from which `ovocr relabel` makes a data set of the current format.
+OCR_FORMAT_2 = pa.schema([*_IMAGE, ("lines", pa.list_(_LINE_FORMAT_2))])
 RECORDS = pa.schema(
     [
         ("source", pa.string()),
@@ -29,7 +27,7 @@ RECORDS = pa.schema(
         ("tags", pa.list_(_TAG)),
     ]
 )
-# Records of a packed data set, whose tags have no lines and no boxes.
+# Records of a packed data set, whose tags have no places.
 PACKED_RECORDS = pa.schema([*list(RECORDS)[:6], pa.field("tags", pa.list_(pa.struct([("id", pa.int32())])))])
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ovocr.base.errors import OvocrError
-from ovocr.dataset.boxes import DECIMALS
 from ovocr.dataset.layout import LabelledDataSet
-from ovocr.dataset.lines import SCORE_DECIMALS, Line
+from ovocr.dataset.manifest import FORMAT
+from ovocr.dataset.lines import BOX_DECIMALS, EDGE_DECIMALS, SCORE_DECIMALS, Line
 from ovocr.dataset.outcome import Outcome
-from ovocr.dataset.schemas import OCR
+from ovocr.dataset.schemas import OCR, OCR_FORMAT_2
 from ovocr.dataset.tables import read_batches, read_rows
 
 
@@ -52,15 +52,15 @@ class StoredText:
     lines: list[Line]
 
 
-def find_shards(roots: Iterable[Path]) -> list[TextShard]:
-    """Returns the finished shards of labelled data sets, in order.
+def find_shards(roots: Iterable[Path], *, old: bool = False) -> list[TextShard]:
+    """Returns the finished shards of labelled data sets, in order. old: as in ``LabelledDataSet.open``.
 
     Raises OvocrError if a root is not a data set, is packed, has no finished shard, or is given twice.
     """
     shards: list[TextShard] = []
     seen: set[Path] = set()
     for root in roots:
-        data_set = LabelledDataSet.open(root)
+        data_set = LabelledDataSet.open(root, old=old)
         if root.resolve() in seen:
             raise OvocrError(f"{root}: given twice; its words would be counted twice")
         seen.add(root.resolve())
@@ -79,7 +79,7 @@ def text_to_row(key: str, outcome: Outcome) -> dict[str, Any]:
         "key": key,
         "width": outcome.width,
         "height": outcome.height,
-        "lines": [{"text": line.text, "score": line.score, "box": line.box} for line in outcome.lines],
+        "lines": [vars(line) for line in outcome.lines],
     }
 
 
@@ -93,9 +93,12 @@ def read_images(shard: TextShard) -> Iterator[ImageText]:
             yield ImageText(key, list(islice(texts, length)))
 
 
-def read_texts(path: Path) -> Iterator[tuple[str, StoredText]]:
-    """Yields key and text of each image that was read, in order; keeps a few in memory. Raises TableError."""
-    for batch in read_batches(path, OCR):
+def read_texts(path: Path, format: int = FORMAT) -> Iterator[tuple[str, StoredText]]:
+    """Yields key and text of each image that was read, in order; keeps a few in memory. Raises TableError.
+
+    format: format of the data set. Lines of format 2 have no edges.
+    """
+    for batch in read_batches(path, OCR if format == FORMAT else OCR_FORMAT_2):
         yield from parse_texts(batch)
 
 
@@ -123,14 +126,25 @@ def count_lines(batch: pa.RecordBatch) -> int:
 def _parse_lines(column: pa.StructArray) -> list[Line]:
     texts, scores, boxes = (column.field(name) for name in ("text", "score", "box"))
     return [
-        Line(text, score, tuple(box))
-        for text, score, box in zip(
+        Line(text, score, tuple(box), edges)
+        for text, score, box, edges in zip(
             texts.to_pylist(),
             _round(scores, SCORE_DECIMALS).tolist(),
-            _round(boxes.flatten(), DECIMALS).reshape(-1, 8).tolist(),
+            _round(boxes.flatten(), BOX_DECIMALS).reshape(-1, 8).tolist(),
+            _parse_edges(column),
             strict=True,
         )
     ]
+
+
+def _parse_edges(column: pa.StructArray) -> Iterator[tuple[float, ...]]:
+    if column.type.get_field_index("edges") < 0:  # format 2
+        yield from repeat((), len(column))
+        return
+    edges = column.field("edges")
+    all_edges = iter(_round(edges.flatten(), EDGE_DECIMALS).tolist())
+    for count in edges.value_lengths().to_pylist():
+        yield tuple(islice(all_edges, count))
 
 
 def _round(column: pa.Array, decimals: int) -> npt.NDArray[np.float64]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from ovocr.dataset.lines import SCORE_DECIMALS, Line
+from ovocr.labelgen.engines.character_edges import character_edges
 from ovocr.labelgen.engines.interface import Batching, Engine, Pixels, Reading, Region
 
 MIN_CROP_WIDTH = 32
@@ -81,7 +82,12 @@ def _in_batches(
 def _lines(regions: list[Region], readings: Iterator[Reading], min_score: float) -> list[Line]:
     """Returns the lines of an image. Consumes one reading per region from ``readings``."""
     return [
-        Line(reading.text, round(reading.score, SCORE_DECIMALS), region.box)
+        Line(
+            reading.text,
+            round(reading.score, SCORE_DECIMALS),
+            region.box,
+            character_edges(reading.text, reading.centers, region.crop),
+        )
         for region, reading in zip(regions, readings, strict=False)
         if reading.text.strip() and reading.score >= min_score
     ]

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ovocr.base.errors import UsageError
-from ovocr.dataset.boxes import DECIMALS, Box
+from ovocr.dataset.lines import BOX_DECIMALS, Box
 
 # uint8 [height, width, 3], blue-green-red.
 Pixels = npt.NDArray[np.uint8]
@@ -65,15 +65,19 @@ class Region:
     @classmethod
     def at(cls, corners: npt.NDArray[Any], crop: Pixels) -> "Region":
         """Returns the region at these corners, rounded. corners: [4, 2], x before y, in the order of a box."""
-        return cls(tuple(round(float(value), DECIMALS) for value in corners.reshape(-1)), crop)
+        return cls(tuple(round(float(value), BOX_DECIMALS) for value in corners.reshape(-1)), crop)
 
 
 @dataclass(frozen=True)
 class Reading:
-    """The text that a recogniser reads in a crop. score: 0 to 1."""
+    """The text that a recogniser reads in a crop.
+
+    score: 0 to 1. centers: the center of each character, as a fraction of the crop's width; empty if unknown.
+    """
 
     text: str
     score: float
+    centers: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

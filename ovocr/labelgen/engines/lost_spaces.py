@@ -1,4 +1,4 @@
-"""Restores spaces that a recogniser finds likely but does not output.
+"""Restores spaces that a recogniser finds likely but does not output, and finds the positions of characters.
 
 For each column of a crop, a CTC recogniser gives a probability to every character and to the blank ("no new
 character"). Between words that are close together, or far apart in a table, the blank is often slightly more likely
@@ -15,6 +15,8 @@ import numpy.typing as npt
 BLANK = 0  # the blank's number in PaddleOCR's and RapidOCR's recognisers
 # Chosen to separate words of printed text. Below 0.02, letters of one word are separated.
 MIN_PROBABILITY = 0.1
+# A character is read this much after its center, in columns. Measured on scanned forms: benchmarks/word_boxes.py.
+READING_LAG = 0.25
 
 
 class LostSpaces:
@@ -26,6 +28,7 @@ class LostSpaces:
 
     def __init__(self, characters: Sequence[str]) -> None:
         self._count = len(characters)
+        self._lengths = np.array([len(text) for text in characters])
         self._unspaced = np.array([_is_written_without_spaces(text) for text in characters])
 
     def restore(self, predictions: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
@@ -44,6 +47,18 @@ class LostSpaces:
             restore_spaces(crop_best, crop_predictions[:, space], space, self._unspaced)
         return best, probabilities
 
+    def positions(self, best: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+        """Returns the center of each character of a crop's text: float64 [len(text)], fractions of the input's width.
+
+        best: [columns], the character of each column.
+        """
+        starts = np.flatnonzero(np.diff(best, prepend=-1))
+        ends = np.append(starts[1:], len(best)) - 1
+        written = best[starts] != BLANK
+        middles = (starts[written] + ends[written]) / 2
+        centers = (middles + 0.5 - READING_LAG) / len(best)
+        return np.repeat(centers, self._lengths[best[starts[written]]])
+
 
 class SpacingDecoder:
     """RapidOCR's CTC decoder with lost spaces restored. decoder: a CTCLabelDecode."""
@@ -54,13 +69,14 @@ class SpacingDecoder:
 
     def __call__(
         self, predictions: npt.NDArray[np.float32], return_word_box: bool = False, **ratios: Any
-    ) -> tuple[list[tuple[str, float]], list[Any]]:
-        """Returns text and score of each crop of a batch. predictions: as in ``LostSpaces.restore``."""
+    ) -> tuple[list[tuple[str, float]], list[npt.NDArray[np.float64]]]:
+        """Returns text and score of each crop of a batch, and the positions of its characters.
+
+        RapidOCR passes the second list on without reading it. predictions: as in ``LostSpaces.restore``.
+        """
         best, probabilities = self._spaces.restore(predictions)
-        found: tuple[list[tuple[str, float]], list[Any]] = self._decoder.decode(
-            best, probabilities, return_word_box, remove_duplicate=True, **ratios
-        )
-        return found
+        lines, _ = self._decoder.decode(best, probabilities, remove_duplicate=True)
+        return lines, [self._spaces.positions(crop_best) for crop_best in best]
 
 
 def restore_spaces(

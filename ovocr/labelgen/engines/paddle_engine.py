@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from ovocr.base.errors import OvocrError
 from ovocr.labelgen.engines.batching import MIN_CROP_WIDTH
+from ovocr.labelgen.engines.character_edges import centers_in_crop
 from ovocr.labelgen.engines.interface import Batching, EngineError, Pixels, Prepared, Reading, Region
 from ovocr.labelgen.engines.lost_spaces import MIN_PROBABILITY, LostSpaces
 from ovocr.labelgen.engines.paddle_models import Backend, PaddleModel
@@ -163,7 +164,17 @@ class PaddleEngine:
             results = list(self._recogniser.predict(list(crops), batch_size=len(crops)))
         except self._errors as error:
             raise EngineError.at("recognition", error) from error
-        return [Reading(result["rec_text"], float(result["rec_score"])) for result in results]
+        return [
+            self._reading(result["rec_text"], float(result["rec_score"]), crop, width)
+            for result, crop in zip(results, crops, strict=True)
+        ]
+
+    def _reading(self, found: "tuple[str, _ReadText]", score: float, crop: Pixels, width: int) -> Reading:
+        """Returns a reading. PaddleX reorders Arabic text after it was read; its characters then have no centers."""
+        text, read = found
+        if text != read.text:
+            return Reading(text, score)
+        return Reading(text, score, centers_in_crop(read.positions, crop, width, self.batching.crop_height))
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,10 +192,28 @@ class _SpacingDecoder:
         self._decoder = decoder
         self._spaces = LostSpaces(decoder.character)
 
-    def __call__(self, outputs: list[npt.NDArray[np.float32]], **_: Any) -> tuple[list[str], list[float]]:
-        """Returns texts and scores of a batch. outputs: the recogniser's only output, as in ``LostSpaces.restore``."""
-        lines = self._decoder.decode(*self._spaces.restore(outputs[0]), is_remove_duplicate=True)
-        return [text for text, _ in lines], [score for _, score in lines]
+    def __call__(
+        self, outputs: list[npt.NDArray[np.float32]], **_: Any
+    ) -> tuple[list[tuple[str, "_ReadText"]], list[float]]:
+        """Returns texts and scores of a batch. PaddleX passes the second part of a text on without reading it.
+
+        outputs: the recogniser's only output, as in ``LostSpaces.restore``.
+        """
+        best, probabilities = self._spaces.restore(outputs[0])
+        lines = self._decoder.decode(best, probabilities, is_remove_duplicate=True)
+        texts = [
+            (text, _ReadText(text, self._spaces.positions(crop_best)))
+            for (text, _), crop_best in zip(lines, best, strict=True)
+        ]
+        return texts, [score for _, score in lines]
+
+
+@dataclass(frozen=True, eq=False)
+class _ReadText:
+    """The text of a crop as it was read. positions: as in ``LostSpaces.positions``."""
+
+    text: str
+    positions: npt.NDArray[np.float64]
 
 
 def _load_modules(plan: PaddlePlan, device: str) -> tuple[Any, Any]:

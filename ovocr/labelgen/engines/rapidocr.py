@@ -16,6 +16,7 @@ import numpy as np
 
 from ovocr.base.errors import MissingExtraError, OvocrError, UsageError, how_to_install
 from ovocr.labelgen.engines.batching import MIN_CROP_WIDTH
+from ovocr.labelgen.engines.character_edges import centers_in_crop
 from ovocr.labelgen.engines.interface import Batching, EngineChoice, EngineError, Pixels, Prepared, Reading, Region
 from ovocr.labelgen.engines.lost_spaces import MIN_PROBABILITY, SpacingDecoder
 from ovocr.labelgen.engines.onnx_models import CROP_HEIGHT, find_onnx_models, load_detector, load_recogniser
@@ -182,10 +183,14 @@ class RapidOcrEngine:
         # RapidOCR pads to this width. Its default is the widest crop of the batch, at least 320.
         self._recogniser.rec_image_shape = [3, BATCHING.crop_height, width]
         try:
-            result = self._recogniser(TextRecInput(img=list(crops)))
+            result = self._recogniser(TextRecInput(img=list(crops), return_word_box=True))
         except self._errors as error:
             raise EngineError.at("recognition", error) from error
-        return [Reading(text, float(score)) for text, score in zip(result.txts, result.scores, strict=True)]
+        found = zip(result.txts, result.scores, result.word_results, crops, strict=True)
+        return [
+            Reading(text, float(score), centers_in_crop(positions, crop, width, BATCHING.crop_height))
+            for text, score, positions, crop in found
+        ]
 
 
 def _with_spaces(recogniser: Any) -> Any:

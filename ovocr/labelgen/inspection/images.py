@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from ovocr.base.errors import OvocrError
-from ovocr.dataset.boxes import DECIMALS, Box
+from ovocr.dataset.lines import BOX_DECIMALS, Box
 from ovocr.dataset.labelled_images import text_mismatch
 from ovocr.dataset.lines import Line
 from ovocr.dataset.outcome import Status, Tag
@@ -18,8 +18,7 @@ from ovocr.labelgen.inspection.marked_lines import Piece, cut_line
 from ovocr.labelgen.inspection.page_images import NoImage, PageImage, ShardImages
 from ovocr.labelgen.tagging.word_boxes import word_box
 from ovocr.recordio import RecordError
-from ovocr.vocab import load_segmenter, locate_words
-from ovocr.vocab.segmentation.segmenter import find_words
+from ovocr.vocab import locate_words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +175,7 @@ def _name_tag(tag: Tag, data_set: InspectedDataSet, lines: int) -> ImageTag:
     if not 0 <= tag.line < lines:
         raise IndexError(f"a tag in line {tag.line} of {lines}")
     # Corners had fewer decimals than float32 stores.
-    box = tuple(round(corner, DECIMALS) for corner in tag.box)
+    box = tuple(round(corner, BOX_DECIMALS) for corner in tag.box)
     return ImageTag(id=tag.id, word=data_set.vocabulary.word(tag.id), slots=0, line=tag.line, box=box)
 
 

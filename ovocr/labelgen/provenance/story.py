@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ovocr.dataset.boxes import Box
+from ovocr.dataset.lines import Box
 from ovocr.dataset.slots import ForeignSlots
 
 

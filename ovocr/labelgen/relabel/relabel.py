@@ -78,10 +78,10 @@ class _Relabelling:
     def __init__(self, options: RelabelOptions) -> None:
         self._options = options
         self._workers = worker_count(options.workers)
-        self._source = LabelledDataSet.open(options.source)
+        self._source = LabelledDataSet.open(options.source, old=True)
         self._manifest = self._source.manifest()
         self._out = LabelledDataSet(options.out)
-        self._finished = find_shards([options.source])
+        self._finished = find_shards([options.source], old=True)
         self._inputs = {
             shard.number: find_input(self._source, self._manifest, shard.number) for shard in self._finished
         }

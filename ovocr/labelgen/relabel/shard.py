@@ -39,13 +39,14 @@ def relabel_shard(settings: RelabelSettings, shard: TextShard) -> int:
     """
     labeller = _labeller(settings)
     data_set = LabelledDataSet(shard.root)
-    source = find_input(data_set, data_set.manifest(), shard.number)
+    manifest = data_set.manifest()
+    source = find_input(data_set, manifest, shard.number)
     with (
         RecordReader(data_set.rec_prefix(shard.number)) as records,
         ShardWriter(LabelledDataSet(settings.out), shard.number, source.entry, ignored=source.ignored) as writer,
     ):
         images = _StoredImages(data_set.rec_prefix(shard.number), records, SourceImages(source, settings.max_pixels))
-        for image in read_labelled_images(data_set, shard.number):
+        for image in read_labelled_images(data_set, shard.number, manifest.format):
             writer.add(image.key, _relabel(image, labeller, images))
     return writer.counts.input
 
@@ -89,4 +90,4 @@ def _relabel(image: LabelledImage, labeller: LineLabeller, images: _StoredImages
         return replace(outcome, jpeg=images.jpeg(image, text))
     except OutOfReachError as error:
         dropped = replace(outcome, status=Status.DROPPED, reason=Reason.SOURCE_OUT_OF_REACH, detail=str(error))
-        return replace(dropped, tags=(), slots=())
+        return replace(dropped, places=(), slots=())

@@ -18,7 +18,7 @@ from ovocr.base.errors import OvocrError
 from ovocr.base.files import fsync
 from ovocr.dataset.json_objects import read_object
 from ovocr.dataset.layout import LabelledDataSet
-from ovocr.dataset.manifest import Manifest, TableEntry, TagPolicy
+from ovocr.dataset.manifest import FORMAT, Manifest, TableEntry, TagPolicy
 from ovocr.labelgen.label_tables import LabelTable
 from ovocr.labelgen.options import BuildOptions, PackOptions
 from ovocr.labelgen.sources import InputShard
@@ -50,6 +50,7 @@ def describe_relabel(source: LabelledDataSet, policy: TagPolicy, words: Words) -
         words=words.describe(),
         versions=text_versions(),
         relabelled={"manifest_sha256": sha256, "versions": manifest.versions},
+        format=FORMAT,
     )
 
 

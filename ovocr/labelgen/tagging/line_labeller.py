@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.lines import Line
 from ovocr.dataset.manifest import IDF, TagPolicy
-from ovocr.dataset.outcome import Outcome, Status, Tag
+from ovocr.dataset.outcome import Outcome, Place, Status, distinct_ids
 from ovocr.dataset.reasons import Reason
 from ovocr.labelgen.tagging.run_words import stored_frequencies, stored_vocabulary
 from ovocr.labelgen.tagging.tag_slots import tag_slots
-from ovocr.labelgen.tagging.word_boxes import word_box
+from ovocr.labelgen.tagging.word_boxes import LineBoxes
 from ovocr.labelgen.tagging.word_frequencies import WordFrequencies
-from ovocr.vocab import LocatedWord, Segmentation, Vocabulary, locate_words
+from ovocr.vocab import Segmentation, Vocabulary, locate_words
 
 
 class LineLabeller:
@@ -42,27 +42,21 @@ class LineLabeller:
         reason = None
         if not known:
             reason = Reason.NO_WORD_IN_VOCABULARY if words else Reason.NO_TEXT
-        tags = distinct_tags(known, lines)
+        boxes = LineBoxes(lines, width, height)
+        places = [Place(id, word.line, boxes.word(word.line, word.start, word.end)) for id, word in known]
+        ids = [place.id for place in places] if self._policy.repeats else distinct_ids(places)
         return Outcome(
-            status=Status.OK if tags else Status.DROPPED,
+            status=Status.OK if places else Status.DROPPED,
             reason=reason,
             width=width,
             height=height,
             lines=lines,
             words_found=len(words),
             words_in_vocabulary=len(known),
-            tags=tags,
-            slots=self.slots([id for id, _ in known] if self._policy.repeats else [tag.id for tag in tags], key),
+            places=places,
+            slots=self.slots(ids, key),
         )
 
     def slots(self, ids: list[int], key: str) -> list[int]:
         """Returns the slots of an image, none if it has no ids. ids: class ids of its words, in order of appearance."""
         return tag_slots(ids, self._policy.tags, self._policy.seed, key, self._weight) if ids else []
-
-
-def distinct_tags(words: list[tuple[int, LocatedWord]], lines: Sequence[Line]) -> list[Tag]:
-    """Returns each class id once, in order of appearance, with line and box of its first word."""
-    first: dict[int, LocatedWord] = {}
-    for id, word in words:
-        first.setdefault(id, word)
-    return [Tag(id, word.line, word_box(lines[word.line].box, word.start, word.end)) for id, word in first.items()]

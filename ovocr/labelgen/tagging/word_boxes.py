@@ -1,21 +1,98 @@
 """Cuts the box of a word out of its line's box."""
 
-from ovocr.dataset.boxes import DECIMALS, Box, runs_down
+import unicodedata
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import accumulate
+
+import numpy as np
+
+from ovocr.dataset.lines import BOX_DECIMALS, Box, Line, box_size, runs_down, whole_image
+
+# Detectors put a margin around the text. The box of a word is this share of the line's thickness thinner on each side,
+# and begins and ends this share before and after the ink of the word. Measured on scanned forms with known word boxes:
+# benchmarks/word_boxes.py.
+_MARGIN = 0.125
+_INK_MARGIN = 0.07
 
 
-def word_box(line: Box, start: float, end: float) -> Box:
-    """Returns the part of a line's box from ``start`` to ``end``: fractions of its length in reading direction."""
-    x1, y1, x2, y2, x3, y3, x4, y4 = line
-    if runs_down(line):
-        left_start, left_end = _between(x1, y1, x4, y4, start), _between(x1, y1, x4, y4, end)
-        right_start, right_end = _between(x2, y2, x3, y3, start), _between(x2, y2, x3, y3, end)
-        corners = (*left_start, *right_start, *right_end, *left_end)
+class LineBoxes:
+    """Finds the boxes of words in the lines of one image. width, height: its size in pixels."""
+
+    def __init__(self, lines: Sequence[Line], width: int, height: int) -> None:
+        self._lines = lines
+        self._whole = whole_image(width, height)
+
+    def word(self, line: int, start: float, end: float) -> Box:
+        """Returns the box of the characters from ``start`` to ``end``, offsets in the text of a line.
+
+        The edges of the line's characters are used if they are known. Otherwise the characters share the length of the
+        box by their display columns (wide 2, narrow 1, combining 0). In a line that is the whole image, every word has
+        the whole image as its box, because nobody said where in the image the text is.
+        """
+        found = self._lines[line]
+        if found.edges:
+            return _inside_margins(found, start, end)
+        if found.box == self._whole:
+            return found.box
+        edges = display_edges(found.text)
+        return cut_box(found.box, *_interpolate(edges, start, end))
+
+
+def display_edges(text: str) -> list[float]:
+    """Returns the edges of the characters, each as wide as its display columns, as fractions of the text's length."""
+    columns = [0, *accumulate(map(_display_columns, text))]
+    return [column / columns[-1] for column in columns] if columns[-1] else [0.0, *[1.0] * len(text)]
+
+
+def cut_box(box: Box, start: float, end: float, top: float = 0.0, bottom: float = 1.0) -> Box:
+    """Returns a part of a line's box.
+
+    start, end: fractions of its length in reading direction. top, bottom: fractions across that direction: from the top
+    for text that runs from left to right, from the right for text that runs down.
+    """
+    x1, y1, x2, y2, x3, y3, x4, y4 = box
+    if runs_down(box):  # from the top left of the text, which is the top right of the image
+        corners = _part(((x2, y2), (x3, y3), (x4, y4), (x1, y1)), start, end, top, bottom)
+        corners = [corners[3], *corners[:3]]
     else:
-        top_start, top_end = _between(x1, y1, x2, y2, start), _between(x1, y1, x2, y2, end)
-        bottom_start, bottom_end = _between(x4, y4, x3, y3, start), _between(x4, y4, x3, y3, end)
-        corners = (*top_start, *top_end, *bottom_end, *bottom_start)
-    return tuple(round(value, DECIMALS) for value in corners)
+        corners = _part(((x1, y1), (x2, y2), (x3, y3), (x4, y4)), start, end, top, bottom)
+    return tuple(round(value, BOX_DECIMALS) for corner in corners for value in corner)
 
 
-def _between(x1: float, y1: float, x2: float, y2: float, fraction: float) -> tuple[float, float]:
-    return x1 + (x2 - x1) * fraction, y1 + (y2 - y1) * fraction
+def _inside_margins(line: Line, start: float, end: float) -> Box:
+    """Returns the box of a word between the edges of its characters, without the detector's margin."""
+    across, down = box_size(line.box)
+    length, thickness = (down, across) if runs_down(line.box) else (across, down)
+    first, last = _interpolate(line.edges, start, end)
+    margin = _INK_MARGIN * thickness / length if length else 0.0
+    return cut_box(line.box, max(0.0, first - margin), min(1.0, last + margin), _MARGIN, 1 - _MARGIN)
+
+
+def _interpolate(edges: Sequence[float], start: float, end: float) -> list[float]:
+    found: list[float] = np.interp([start, end], np.arange(len(edges)), edges).tolist()
+    return found
+
+
+_Point = tuple[float, float]
+
+
+def _part(corners: Sequence[_Point], start: float, end: float, top: float, bottom: float) -> list[_Point]:
+    """Returns a part of a quadrilateral. corners: clockwise from the top left of its text."""
+    top_left, top_right, bottom_right, bottom_left = corners
+    upper, lower = (
+        (_between(top_left, bottom_left, share), _between(top_right, bottom_right, share)) for share in (top, bottom)
+    )
+    return [_between(*upper, start), _between(*upper, end), _between(*lower, end), _between(*lower, start)]
+
+
+def _between(start: _Point, end: _Point, share: float) -> _Point:
+    return start[0] + (end[0] - start[0]) * share, start[1] + (end[1] - start[1]) * share
+
+
+@lru_cache(maxsize=65_536)
+def _display_columns(character: str) -> int:
+    """Returns the character's terminal columns (Unicode's East_Asian_Width; ambiguous characters are narrow)."""
+    if unicodedata.category(character) in ("Mn", "Me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "FW" else 1

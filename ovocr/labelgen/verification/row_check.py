@@ -3,7 +3,7 @@
 import math
 from pathlib import Path
 
-from ovocr.dataset.boxes import Box
+from ovocr.dataset.lines import Box
 from ovocr.dataset.manifest import Manifest
 from ovocr.dataset.outcome import Status
 from ovocr.dataset.reasons import Reason

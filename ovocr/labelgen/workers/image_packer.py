@@ -1,6 +1,6 @@
 """Stores images with known class ids, in a worker process."""
 
-from ovocr.dataset.outcome import Outcome, Status, Tag, quarantined
+from ovocr.dataset.outcome import Outcome, Place, Status, quarantined
 from ovocr.dataset.reasons import QuarantinedError
 from ovocr.labelgen.images.stored_image import store_image
 from ovocr.labelgen.tagging.tag_slots import fill_slots
@@ -30,6 +30,6 @@ class ImagePacker:
             jpeg=image.jpeg,
             width=image.width,
             height=image.height,
-            tags=[Tag(id) for id in ids],
+            places=[Place(id) for id in ids],
             slots=fill_slots(ids, self._tags),
         )

@@ -30,8 +30,13 @@ _LOOK_ALIKES = {"\u2019": "'", "\u2018": "'", "\u201b": "'", "\u02bc": "'", "\u2
 
 def normalise(text: str) -> str:
     """Returns the normalised form of a line or word, without leading and trailing spaces. Rules: see the module."""
+    return normalise_inside(text).strip(" ")
+
+
+def normalise_inside(text: str) -> str:
+    """Returns the normalised form of a line with its leading and trailing spaces."""
     if text.isascii():  # most lines; NFKC and the other rules do not change ASCII
-        return _SEPARATING.sub(" ", text).strip(" ").lower()
+        return _SEPARATING.sub(" ", text).lower()
     previous = None
     while text != previous:  # two rounds for nearly all text; a case fold can allow another composition
         previous = text
@@ -39,7 +44,7 @@ def normalise(text: str) -> str:
         text = unicodedata.normalize("NFKC", text.casefold())
         for look_alike, plain in _LOOK_ALIKES.items():  # faster than str.translate
             text = text.replace(look_alike, plain)
-        text = _SEPARATING.sub(" ", text).strip(" ")
+        text = _SEPARATING.sub(" ", text)
     return text
 
 

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from itertools import accumulate, groupby, islice
+from itertools import groupby, islice
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from ovocr.vocab.segmentation.chinese import HMM, JIEBA_VERSION, ChineseCutter
 from ovocr.vocab.segmentation.han_folding import opencc_version, simplifying_table
 from ovocr.vocab.segmentation.latin_words import LatinWords
 from ovocr.vocab.segmentation.normalisation import normalise
+from ovocr.vocab.segmentation.offsets import line_offsets
 from ovocr.vocab.segmentation.word_patterns import compile_ascii_words, compile_words
 
 # Raise this when a rule changes the words of any line.
@@ -60,8 +61,8 @@ class LocatedWord:
     """A word and its position.
 
     line: index of its line.
-    start, end: fractions of the line's length along its reading direction, 0 <= start < end <= 1, measured in display
-    columns of the normalised characters (wide 2, narrow 1, combining 0).
+    start, end: offsets in the line as it was read, 0 <= start < end <= len(line). They have a fraction inside a
+        character that normalisation expands (½).
     """
 
     text: str
@@ -132,11 +133,6 @@ def segment_lines(lines: list[str], segmentation: Segmentation = DEFAULT) -> lis
     return [word.text for word in _find_words(lines, load_segmenter(segmentation))]
 
 
-def find_words(lines: list[str], segmentation: Segmentation = DEFAULT) -> list["FoundWord"]:
-    """Returns the words of ``locate_words`` with their offsets in the normalised lines."""
-    return _find_words(lines, load_segmenter(segmentation))
-
-
 def locate_words(lines: list[str], segmentation: Segmentation = DEFAULT) -> list[LocatedWord]:
     """Returns the words of consecutive lines, normalised, in reading order, with their positions.
 
@@ -147,10 +143,8 @@ def locate_words(lines: list[str], segmentation: Segmentation = DEFAULT) -> list
     segmenter = load_segmenter(segmentation)
     located = []
     for number, words in groupby(_find_words(lines, segmenter), key=attrgetter("line")):
-        edges = [0, *accumulate(map(_display_width, segmenter.normalise(lines[number])))]
-        located += [
-            LocatedWord(word.text, number, edges[word.start] / edges[-1], edges[word.end] / edges[-1]) for word in words
-        ]
+        offsets = line_offsets(lines[number], segmenter.normalise(lines[number]))
+        located += [LocatedWord(word.text, number, offsets[word.start], offsets[word.end]) for word in words]
     return located
 
 
@@ -199,10 +193,3 @@ def _starts_lowercase(line: str) -> bool:
 
 def _is_latin(char: str) -> bool:
     return unicodedata.name(char, "").startswith("LATIN ")
-
-
-def _display_width(char: str) -> int:
-    """Returns the character's terminal columns (Unicode's East_Asian_Width; ambiguous characters are narrow)."""
-    if unicodedata.category(char) in ("Mn", "Me"):
-        return 0
-    return 2 if unicodedata.east_asian_width(char) in "FW" else 1

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ovocr.dataset.boxes import runs_down
+from ovocr.dataset.lines import runs_down
 from ovocr.labelgen.tagging.word_boxes import word_box
 
 
