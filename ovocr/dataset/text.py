@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from ovocr.base.errors import OvocrError
 from ovocr.dataset.layout import LabelledDataSet
-from ovocr.dataset.manifest import FORMAT
 from ovocr.dataset.lines import BOX_DECIMALS, EDGE_DECIMALS, SCORE_DECIMALS, Line
+from ovocr.dataset.manifest import FORMAT
 from ovocr.dataset.outcome import Outcome
 from ovocr.dataset.schemas import OCR, OCR_FORMAT_2
 from ovocr.dataset.tables import read_batches, read_rows

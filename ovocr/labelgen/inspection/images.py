@@ -5,9 +5,8 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from ovocr.base.errors import OvocrError
-from ovocr.dataset.lines import BOX_DECIMALS, Box
 from ovocr.dataset.labelled_images import text_mismatch
-from ovocr.dataset.lines import Line
+from ovocr.dataset.lines import BOX_DECIMALS, Box, Line
 from ovocr.dataset.outcome import Status, Tag
 from ovocr.dataset.record_columns import find_text_positions
 from ovocr.dataset.records import RecordRow, read_records
