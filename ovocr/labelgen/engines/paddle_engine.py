@@ -33,6 +33,8 @@ from ovocr.labelgen.engines.paddle_models import Backend, PaddleModel
 
 # Regions with a lower score are left out. PaddleOCR's 0.6 loses small words.
 DETECTION_SCORE = 0.4
+# Margin that the detector leaves around text, as a share of a line's thickness: benchmarks/word_boxes.py.
+BOX_MARGIN = 0.03
 # Thinner regions contain no text, and can be empty at a border. PaddleOCR 2 also left them out (filter_tag_det_res).
 MIN_REGION_SIDE = 3
 MIN_SCORE = 0.5
@@ -82,6 +84,7 @@ class PaddlePlan:
             "device": "gpu" if self.gpus else "cpu",
             "onednn": self.onednn,
             "detection_score": DETECTION_SCORE,
+            "box_margin": BOX_MARGIN,
             **SETTINGS,
             "min_score": MIN_SCORE,
             "crop_width_step": batching.width_step,

@@ -39,6 +39,8 @@ PACKAGES = ("rapidocr", "onnxruntime")
 BUNDLED_MODELS = {"det": "PP-OCRv6_det_small.onnx", "rec": "PP-OCRv6_rec_small.onnx"}
 # Regions with a lower score are left out. RapidOCR's 0.5 loses isolated digits.
 DETECTION_SCORE = 0.4
+# Margin that the detector leaves around text, as a share of a line's thickness: benchmarks/word_boxes.py.
+BOX_MARGIN = 0.125
 # On one thread batches save no time, and the last bits of scores depend on the batch.
 BATCHING = Batching(images=1, crops=1, crop_height=CROP_HEIGHT, width_step=8)
 IMAGES_AT_ONCE = 4
@@ -68,6 +70,7 @@ class RapidOcrPlan:
             "models": {part: hashlib.sha256(path.read_bytes()).hexdigest() for part, path in models.items()},
             "settings": {
                 "detection_score": DETECTION_SCORE,
+                "box_margin": BOX_MARGIN,
                 **SETTINGS,
                 "crop_width_step": BATCHING.width_step,
                 "min_crop_width": MIN_CROP_WIDTH,

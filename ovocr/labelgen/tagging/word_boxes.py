@@ -9,18 +9,19 @@ import numpy as np
 
 from ovocr.dataset.lines import BOX_DECIMALS, Box, Line, box_size, runs_down, whole_image
 
-# Detectors put a margin around the text. The box of a word is this share of the line's thickness thinner on each side,
-# and begins and ends this share before and after the ink of the word. Measured on scanned forms with known word boxes:
-# benchmarks/word_boxes.py.
-_MARGIN = 0.125
+# A word's box begins and ends this share of the line's thickness beside its ink: benchmarks/word_boxes.py.
 _INK_MARGIN = 0.07
 
 
 class LineBoxes:
-    """Finds the boxes of words in the lines of one image. width, height: its size in pixels."""
+    """Finds the boxes of words in the lines of one image.
 
-    def __init__(self, lines: Sequence[Line], width: int, height: int) -> None:
+    width, height: size of the image in pixels. margin: as in ``Manifest.box_margin``.
+    """
+
+    def __init__(self, lines: Sequence[Line], width: int, height: int, margin: float) -> None:
         self._lines = lines
+        self._margin = margin
         self._whole = whole_image(width, height)
 
     def word(self, line: int, start: float, end: float) -> Box:
@@ -32,7 +33,7 @@ class LineBoxes:
         """
         found = self._lines[line]
         if found.edges:
-            return _inside_margins(found, start, end)
+            return _inside_margin(found, start, end, self._margin)
         if found.box == self._whole:
             return found.box
         edges = display_edges(found.text)
@@ -60,13 +61,13 @@ def cut_box(box: Box, start: float, end: float, top: float = 0.0, bottom: float 
     return tuple(round(value, BOX_DECIMALS) for corner in corners for value in corner)
 
 
-def _inside_margins(line: Line, start: float, end: float) -> Box:
+def _inside_margin(line: Line, start: float, end: float, margin: float) -> Box:
     """Returns the box of a word between the edges of its characters, without the detector's margin."""
     across, down = box_size(line.box)
     length, thickness = (down, across) if runs_down(line.box) else (across, down)
     first, last = _interpolate(line.edges, start, end)
-    margin = _INK_MARGIN * thickness / length if length else 0.0
-    return cut_box(line.box, max(0.0, first - margin), min(1.0, last + margin), _MARGIN, 1 - _MARGIN)
+    beside = _INK_MARGIN * thickness / length if length else 0.0
+    return cut_box(line.box, max(0.0, first - beside), min(1.0, last + beside), margin, 1 - margin)
 
 
 def _interpolate(edges: Sequence[float], start: float, end: float) -> list[float]:

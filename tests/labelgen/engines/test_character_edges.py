@@ -12,6 +12,7 @@ from ovocr.labelgen.engines.batching import read_lines
 from ovocr.labelgen.engines.character_edges import centers_in_crop, character_edges
 from ovocr.labelgen.engines.interface import EngineChoice
 from ovocr.labelgen.engines.lost_spaces import READING_LAG, LostSpaces
+from ovocr.labelgen.engines.rapidocr import BOX_MARGIN
 from ovocr.labelgen.tagging.word_boxes import LineBoxes
 from ovocr.vocab import locate_words
 
@@ -52,6 +53,11 @@ def test_several_spaces_share_the_gap() -> None:
 def test_ink_far_from_the_text_is_not_part_of_it() -> None:
     crop = crop_of([(0, 4), (40, 80), (140, 150)], 150)
     assert character_edges("ab", (50 / 150, 70 / 150), crop) == (round(40 / 150, 4), 0.4, round(80 / 150, 4))
+
+
+def test_noise_beside_the_text_is_cut_off() -> None:
+    """A character extends at most 0.6 heights of the crop from its center."""
+    assert character_edges("ab", (0.45, 0.55), crop_of([(0, 200)], 200)) == (0.33, 0.5, 0.67)
 
 
 def test_a_space_without_a_gap_keeps_the_middles() -> None:
@@ -134,8 +140,8 @@ def test_a_real_engine_places_words_of_proportional_type(
     """Narrow and wide letters: interpolation along the line misses the words by their width."""
     read, boxes, size = lines
     text = [line.text for line in read]
-    places = LineBoxes(read, *size)
-    plain = LineBoxes([Line(line.text, line.score, line.box) for line in read], *size)
+    places = LineBoxes(read, *size, BOX_MARGIN)
+    plain = LineBoxes([Line(line.text, line.score, line.box) for line in read], *size, BOX_MARGIN)
     found = locate_words(text)
     assert [word.text for word in found] == [word.lower() for word, _ in WORDS]
     known = [overlap(places.word(word.line, word.start, word.end), box) for word, box in zip(found, boxes, strict=True)]
@@ -150,7 +156,7 @@ def test_word_boxes_leave_out_the_margin_of_the_detector(
     lines: tuple[list[Line], list[list[int]], tuple[int, int]],
 ) -> None:
     read, boxes, size = lines
-    places = LineBoxes(read, *size)
+    places = LineBoxes(read, *size, BOX_MARGIN)
     for word, true in zip(locate_words([line.text for line in read]), boxes, strict=True):
         box, line = places.word(word.line, word.start, word.end), read[word.line].box
         assert min(line[1::2]) < min(box[1::2]) <= true[1] + 3
@@ -162,7 +168,7 @@ def test_a_real_engine_places_words_of_a_vertical_line() -> None:
     image, boxes = draw_words(WORDS, (90, 700))
     turned = np.ascontiguousarray(np.rot90(image, -1))  # reads from top to bottom
     read = read_lines(engine, [turned])[0]
-    places = LineBoxes(read, 90, 700)
+    places = LineBoxes(read, 90, 700, BOX_MARGIN)
     found = locate_words([line.text for line in read])
     assert [word.text for word in found] == [word.lower() for word, _ in WORDS]
     for word, (left, _, right, _) in zip(found, boxes, strict=True):
