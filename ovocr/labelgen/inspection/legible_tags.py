@@ -41,7 +41,12 @@ class LegibleTags:
 
     def to_json(self) -> dict[str, Any]:
         """Returns the values for ``--json``."""
-        return {**self.found.to_json(), "left_out": [f"shard {number}: {why}" for number, why in self.left_out.items()]}
+        return {**self.found.to_json(), "left_out": name_shards(self.left_out)}
+
+
+def name_shards(errors: dict[int, str]) -> list[str]:
+    """Returns a line for each shard that cannot be read. errors: maps numbers of shards to their errors."""
+    return [f"shard {number}: {why}" for number, why in errors.items()]
 
 
 def _count(shard: TextShard) -> Legibility | str:
