@@ -15,15 +15,15 @@ _BOX = pa.list_(pa.float32(), 8)
 _LINES = pa.list_(pa.struct([("text", pa.string()), ("score", pa.float32()), ("box", _BOX)]))
 
 
-def make_old(root: Path, *, records: bool = True) -> LabelledDataSet:
+def make_old(root: Path, *, rows: bool = True, records: bool = True) -> LabelledDataSet:
     """Rewrites a finished data set in format 2: a tag has its first place only, and a line has no edges.
 
-    records: whether the data set has records and hashes of its files.
+    rows: False changes only the manifest. records: whether the data set has records and hashes of its files.
     """
     data_set = LabelledDataSet(root)
     with_text = data_set.manifest().has_text
     data_set.manifest_path.write_text(json.dumps({**read_object(data_set.manifest_path), "format": 2}, indent=2) + "\n")
-    for number in data_set.finished_shards() if with_text else ():
+    for number in data_set.finished_shards() if with_text and rows else ():
         _rewrite(data_set.ocr_path(number), "lines", _LINES, _without_edges)
         if not records:
             continue
