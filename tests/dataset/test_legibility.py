@@ -21,6 +21,7 @@ from ovocr.dataset.shard_writer import ShardWriter
 from ovocr.dataset.text import TextShard
 from ovocr.labelgen.build import build_labels
 from ovocr.labelgen.options import BuildOptions
+from ovocr.trainer.data.images import GROUND_RGB, letterbox
 
 EDGES = (0.0, 0.5, 1.0)
 
@@ -131,13 +132,28 @@ def test_largest_place_counts(measure: Callable[..., Legibility]) -> None:
 
 
 def test_image_is_scaled_by_its_longer_side(measure: Callable[..., Legibility]) -> None:
-    """As by ``letterbox`` of the trainer, which enlarges small images."""
+    """Up or down, as the trainer does."""
     wide, tall, small = ((896, 100), (100, 896), (112, 50))
     found = measure(*(image(upright(40, 10), size=size) for size in (wide, tall, small)))
     assert legible(found, 448) == [1, 1, 1]  # 5, 5, 40
     assert legible(found, 672) == [1, 1, 1]  # 7.5, 7.5, 60
     assert legible(found, 896) == [3, 3, 1]  # 10, 10, 80
     assert medians(found)[4] == pytest.approx(10, abs=0.05)
+
+
+@pytest.mark.parametrize("size", [(896, 100), (100, 896), (112, 50), (448, 448)])
+@pytest.mark.parametrize("image_size", IMAGE_SIZES)
+def test_text_is_as_high_as_in_the_input_of_the_trainer(
+    size: tuple[int, int], image_size: int, measure: Callable[..., Legibility]
+) -> None:
+    width, height = size
+    pixels = np.full((height, width, 3), 255, np.uint8)
+    pixels[10:30] = 0  # a line across the image
+    shown = letterbox(pixels, image_size)[0, :, image_size // 2]
+    dark = np.count_nonzero(shown < GROUND_RGB[0])
+    found = measure(image((0, 10, width, 10, width, 30, 0, 30), size=size))
+    (row,) = (row for row in found.by_size if row.image_size == image_size)
+    assert row.median_height == pytest.approx(dark, abs=1)
 
 
 def test_line_without_a_box_is_counted_apart(measure: Callable[..., Legibility]) -> None:
