@@ -5,12 +5,14 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
 from ovocr.cli import main
-from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.layout import LabelledDataSet, OldFormatError
 from ovocr.labelgen.shards.totals import Totals
+from tests.old_format import make_old
 
 
 def inspect(*arguments: object) -> tuple[int, str, str]:
@@ -24,17 +26,49 @@ def test_page_and_json(built: tuple[LabelledDataSet, Totals], tmp_path: Path) ->
     page, figures = tmp_path / "page.html", tmp_path / "figures.json"
     code, text, errors = inspect(built[0].root, "--html", page, "--limit", 5, "--json", figures)
     assert (code, errors) == (0, "")
-    assert text.splitlines() == ["5 of 8 images, from 2 shards", "  images that cannot be shown: 2", f"{page}: 0.1 MB"]
+    lines = text.splitlines()
+    assert lines[:2] == ["5 of 8 images, from 2 shards", "  images that cannot be shown: 2"]
+    assert lines[2].startswith("18 tags by text height in the whole image ")
+    assert lines[-1] == f"{page}: 0.1 MB"
     assert page.read_text().count("<article") == 5
     value = json.loads(figures.read_text())
+    assert (value["legibility"]["tags"], value["legibility"]["images"]) == (18, 4)
+    assert (value["counts"]["tags"], value["counts"]["ok"]) == (18, 4)
     assert value["counts"]["reasons"] == {"empty": 1, "no-text": 1, "no-word-in-vocabulary": 1, "truncated": 1}
     assert (value["sample"]["images"], value["sample"]["matching"], value["sample"]["seed"]) == (5, 8, 0)
     last = value["images"][-1]
     assert (last["shard"], last["key"], last["status"], last["size"]) == (1, "fox.jpg", "ok", [420, 90])
     assert [tag["word"] for tag in last["tags"]] == ["over", "the", "lazy", "fox"]
     assert [tag["slots"] for tag in last["tags"]] == [2, 1, 1, 1]
+    assert [[place["line"] for place in tag["places"]] for tag in last["tags"]] == [[0]] * 4
     code, text, _ = inspect(built[0].root, "--html", page, "--limit", 5, "--json", "-")
     assert json.loads(text) == value
+
+
+def test_json_has_every_place(make_lines: Callable[..., Path], tmp_path: Path) -> None:
+    root = make_lines(["river stone", "a river"])
+    _, text, _ = inspect(root, "--html", tmp_path / "page.html", "--json", "-")
+    (image,) = json.loads(text)["images"]
+    stored = pq.read_table(root / "records" / "00000.parquet").to_pylist()[0]["tags"]
+    for tag in image["tags"]:
+        places = [(place["line"], place["box"]) for place in stored if place["id"] == tag["id"]]
+        assert [(place["line"], pytest.approx(place["box"])) for place in tag["places"]] == places
+    assert [len(tag["places"]) for tag in image["tags"]] == [2, 1]
+
+
+def test_labelled_data_set_of_format_2_is_refused_in_one_line(
+    make_data_set: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = make_old(make_data_set([2])).root
+    assert inspect(root, "--html", tmp_path / "page.html") == (1, "", f"ovocr: {OldFormatError(root)}\n")
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_packed_data_set_of_format_2_is_shown(make_data_set: Callable[..., Path], tmp_path: Path) -> None:
+    root = make_old(make_data_set([2], packed=True)).root
+    code, text, _ = inspect(root, "--html", tmp_path / "page.html", "--json", "-")
+    assert code == 0
+    assert [tag["places"] for tag in json.loads(text)["images"][0]["tags"]] == [[], []]
 
 
 @pytest.mark.parametrize(
@@ -109,13 +143,13 @@ def test_unreadable_shard_is_left_out_and_named(
     else:
         assert text.splitlines()[0] == "4 of 6 images, from 2 shards"
         assert [image["shard"] for image in value["images"]] == [0, 0, 2, 2]
-    if "--key" in options and file.startswith("ocr"):  # no image of the shard is requested
-        assert (errors, value["sample"]["left_out"]) == ("", [])
-        return
     (line,) = errors.splitlines()
     assert line.startswith(f"ovocr: left out: shard 1: {path}: cannot be read: ")
-    assert [f"ovocr: left out: {left_out}" for left_out in value["sample"]["left_out"]] == [line]
-    assert page.read_text().count("Left out, because they cannot be read:") == 1
+    left_out = [line.removeprefix("ovocr: left out: ")]
+    assert value["legibility"]["left_out"] == left_out
+    of_sample = [] if "--key" in options and file.startswith("ocr") else left_out  # --key: no image of the shard
+    assert value["sample"]["left_out"] == of_sample
+    assert page.read_text().count("Left out, because they cannot be read:") == 1 + len(of_sample)
 
 
 def test_shard_with_the_text_of_another_shard_is_left_out(make_data_set: Callable[..., Path], tmp_path: Path) -> None:
