@@ -154,7 +154,7 @@ class Manifest:
 
     @property
     def box_margin(self) -> float:
-        """Margin that the engine's detector leaves around text, as a share of a line's thickness; 0 if it is unknown."""
+        """The margin that the detector leaves around text, as a share of a line's thickness; 0 if unknown."""
         settings = (self.engine or {}).get("settings")
         margin = settings.get("box_margin") if isinstance(settings, dict) else None
         return float(margin) if isinstance(margin, int | float) and 0 <= margin < 0.5 else 0.0
