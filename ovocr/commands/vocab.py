@@ -40,8 +40,8 @@ def vocab_coverage(
 ) -> None:
     """Measure how much of a corpus a vocabulary covers.
 
-    Report the share of the words in labelled data sets that are in a vocabulary, and the most frequent ones that are
-    not.
+    Report the share of the words in labelled data sets that are in a vocabulary, the most frequent ones that are not,
+    and how many tags of the data sets are legible at which size of an encoder's input.
     """
     from ovocr.vocab import Vocabulary
     from ovocr.vocab.coverage import NamedVocabulary, measure

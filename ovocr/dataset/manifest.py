@@ -153,6 +153,13 @@ class Manifest:
         return self.words.size
 
     @property
+    def box_margin(self) -> float:
+        """The margin that the detector leaves around text, as a share of a line's thickness; 0 if unknown."""
+        settings = (self.engine or {}).get("settings")
+        margin = settings.get("box_margin") if isinstance(settings, dict) else None
+        return float(margin) if isinstance(margin, int | float) and 0 <= margin < 0.5 else 0.0
+
+    @property
     def command(self) -> str:
         """Name of the command that wrote the data set."""
         if not self.has_text:

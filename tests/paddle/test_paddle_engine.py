@@ -81,9 +81,11 @@ def test_boxes_match_paddleocr(engine: Engine, kind: str, models: dict[str, Path
     image = drawn("the quick brown fox\nlazy brown dog", (1500, 1200))
     module = TextDetection(model_dir=str(models[kind] / "det"), box_thresh=0.4, **own(kind, "det"))
     (result,) = module.predict(image, limit_side_len=960, limit_type="max")
-    (regions,) = engine.detect([engine.prepare(image)])
-    assert len(regions) == 2
-    assert sorted(region.box for region in regions) == sorted(tuple(box.reshape(-1)) for box in result["dt_polys"])
+    (found,) = engine.detect([engine.prepare(image)])
+    assert len(found.regions) == 2
+    assert sorted(region.box for region in found.regions) == sorted(
+        tuple(box.reshape(-1)) for box in result["dt_polys"]
+    )
 
 
 def test_text_and_score_match_paddleocr(engine: Engine, kind: str, models: dict[str, Path], drawn: Draw):

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from ovocr.dataset.layout import LabelledDataSet
-from ovocr.dataset.schemas import OCR
+from ovocr.dataset.lines import Box, Line
+from ovocr.dataset.manifest import ShardEntry
+from ovocr.dataset.outcome import Outcome, Place, Status
+from ovocr.dataset.reasons import Reason
+from ovocr.dataset.shard_writer import ShardWriter
 from ovocr.dataset.text import ImageText
 from ovocr.vocab import Segmentation, Vocabulary
 from ovocr.vocab.counting import WordCounts
@@ -18,26 +20,39 @@ from tests.manifests import make_manifest
 
 def _write_shard(root: Path, shard: int, images: list[list[str]], *, finished: bool = True) -> None:
     data_set = LabelledDataSet(root)
-    for path in (data_set.ocr_path(shard), data_set.stats_path(shard)):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    root.mkdir(parents=True, exist_ok=True)
     make_manifest([], vocabulary=Vocabulary(["word"])).write(data_set.manifest_path)
-    rows = [
-        {
-            "key": f"{number}.jpg",
-            "width": 10,
-            "height": 10,
-            "lines": [{"text": text, "score": 0.9, "box": [0.0] * 8, "edges": []} for text in lines],
-        }
-        for number, lines in enumerate(images)
-    ]
-    pq.write_table(pa.Table.from_pylist(rows, schema=OCR), data_set.ocr_path(shard))
-    if finished:
-        data_set.stats_path(shard).write_text("{}", encoding="utf-8")
+    with ShardWriter(data_set, shard, ShardEntry(source="x.tar", kind="tar")) as writer:
+        for number, lines in enumerate(images):
+            writer.add(f"{number}.jpg", _outcome(lines))
+    if not finished:
+        data_set.stats_path(shard).unlink()
+
+
+def _outcome(texts: list[str]) -> Outcome:
+    boxes = [_box(8.0 * (1 + number % 3)) for number in range(len(texts))]
+    return Outcome(
+        status=Status.OK if texts else Status.DROPPED,
+        reason=None if texts else Reason.NO_TEXT,
+        jpeg=b"j",
+        width=448,
+        height=448,
+        lines=[Line(text, 0.9, box) for text, box in zip(texts, boxes, strict=True)],
+        places=[Place(number, number, box) for number, box in enumerate(boxes)],
+        slots=[0],
+    )
+
+
+def _box(height: float) -> Box:
+    return (0.0, 0.0, 100.0, 0.0, 100.0, height, 0.0, height)
 
 
 @pytest.fixture
 def write_shard() -> Callable[..., None]:
-    """write_shard(root, number, images, *, finished=True) writes a shard of stored text. images: lines per image."""
+    """write_shard(root, number, images, *, finished=True) writes a shard of images of 448 x 448 pixels.
+
+    images: lines per image. Each line has a tag of its own. Text heights are 8, 16 and 24 pixels, in turn.
+    """
     return _write_shard
 
 

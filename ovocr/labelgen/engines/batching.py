@@ -1,6 +1,7 @@
 """Reads lines of text in images: batches detection and recognition in the same way for every engine.
 
-Images whose detector inputs have the same shape are detected together. The crops of all given images are sorted by
+Images whose detector inputs have the same shape are detected together. Images with small print are then detected again
+at a higher resolution (``closer_look``). The crops of all given images are sorted by
 their padded width and recognised in batches of one width. A crop is padded to its own width, rounded up, so padding
 costs little and the result never depends on the other crops in the batch.
 """
@@ -12,7 +13,8 @@ from typing import TypeVar
 
 from ovocr.dataset.lines import SCORE_DECIMALS, Line
 from ovocr.labelgen.engines.character_edges import character_edges
-from ovocr.labelgen.engines.interface import Batching, Engine, Pixels, Reading, Region
+from ovocr.labelgen.engines.closer_look import LOOKS, needs_closer_look
+from ovocr.labelgen.engines.interface import Batching, Detection, Engine, Pixels, Prepared, Reading, Region
 
 MIN_CROP_WIDTH = 32
 # The recogniser's output has about 18,000 probabilities per 8 pixels of width, so batches of long lines are smaller.
@@ -26,17 +28,14 @@ _Result = TypeVar("_Result")
 def read_lines(engine: Engine, images: Sequence[Pixels]) -> list[list[Line]]:
     """Returns the lines of each image in reading order; an empty list if it has no text. Raises EngineError."""
     batching = engine.batching
-    prepared = [engine.prepare(image) for image in images]
-    detected = iter(
-        _in_batches(
-            [image for image in prepared if image is not None],
-            lambda image: image.tensor.shape,
-            lambda shape: batching.images,
-            lambda batch, shape: engine.detect(batch),
-            batching.full,
-        )
-    )
-    found = [[] if image is None else next(detected) for image in prepared]
+    detections = _detect(engine, [engine.prepare(image) for image in images])
+    for look in range(1, LOOKS):
+        again = [
+            engine.prepare(image, look) if detection is not None and needs_closer_look(detection) else None
+            for image, detection in zip(images, detections, strict=True)
+        ]
+        detections = [new or old for new, old in zip(_detect(engine, again), detections, strict=True)]
+    found = [[] if detection is None else detection.regions for detection in detections]
     readings = _in_batches(
         [region.crop for regions in found for region in regions],
         lambda crop: padded_width(crop, batching),
@@ -46,6 +45,20 @@ def read_lines(engine: Engine, images: Sequence[Pixels]) -> list[list[Line]]:
     )
     remaining = iter(readings)
     return [_lines(regions, remaining, engine.min_score) for regions in found]
+
+
+def _detect(engine: Engine, prepared: Sequence[Prepared | None]) -> list[Detection | None]:
+    """Returns what the detector finds in each image; None for an image without an input."""
+    detected = iter(
+        _in_batches(
+            [image for image in prepared if image is not None],
+            lambda image: image.tensor.shape,
+            lambda shape: engine.batching.images,
+            lambda batch, shape: engine.detect(batch),
+            engine.batching.full,
+        )
+    )
+    return [None if image is None else next(detected) for image in prepared]
 
 
 def padded_width(crop: Pixels, batching: Batching) -> int:

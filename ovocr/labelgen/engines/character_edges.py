@@ -16,8 +16,8 @@ from ovocr.labelgen.engines.interface import Pixels
 
 # Share of the crop's height that is left out above and below: the detector's margin, and ink of other lines.
 _MARGIN = 1 / 8
-# The text of a line ends at a gap without ink that is wider than this share of the crop's height.
-_END_GAP = 0.35
+# The first and the last character extend at most this far from their centers, as a share of the crop's height.
+_REACH = 0.6
 
 
 def centers_in_crop(
@@ -43,7 +43,7 @@ def character_edges(text: str, centers: tuple[float, ...], crop: Pixels) -> tupl
     width = len(ink)
     middles = np.array(centers) * width
     edges = np.concatenate([[0.0], (middles[1:] + middles[:-1]) / 2, [float(width)]])
-    edges[0], edges[-1] = _text_ends(ink, middles[0], middles[-1], round(_END_GAP * crop.shape[0]))
+    edges[0], edges[-1] = _text_ends(ink, middles[0], middles[-1], _REACH * crop.shape[0])
     _move_to_gaps(edges, text, middles, ink)
     return tuple(np.round(np.maximum.accumulate(np.clip(edges / width, 0, 1)), EDGE_DECIMALS).tolist())
 
@@ -59,22 +59,17 @@ def _ink_columns(crop: Pixels) -> npt.NDArray[np.bool_]:
     return np.asarray(is_ink[margin : crop.shape[0] - margin].any(axis=0))
 
 
-def _text_ends(ink: npt.NDArray[np.bool_], first: float, last: float, gap: int) -> tuple[float, float]:
-    """Returns start and end of the ink around the first and the last character's center, in columns.
+def _text_ends(ink: npt.NDArray[np.bool_], first: float, last: float, reach: float) -> tuple[int, int]:
+    """Returns start and end of the ink around the centers of the first and the last character, in columns.
 
-    Ink beyond ``gap`` columns without ink is not text.
+    reach: ink further from a center does not belong to its character.
     """
-    before, after = ink[: int(first) + 1][::-1], ink[min(int(last), len(ink) - 1) :]
-    return int(first) + 1 - _reach(before, gap), min(int(last), len(ink) - 1) + _reach(after, gap)
-
-
-def _reach(ink: npt.NDArray[np.bool_], gap: int) -> int:
-    """Returns the number of columns up to the last column with ink before a gap wider than ``gap``; at least 1."""
-    found = np.flatnonzero(ink)
-    if not len(found) or found[0] > gap:
-        return 1
-    wide = np.flatnonzero(np.diff(found) > gap + 1)
-    return int(found[wide[0]] if len(wide) else found[-1]) + 1
+    left, right = max(0, int(first - reach)), min(len(ink), math.ceil(last + reach))
+    before = np.flatnonzero(ink[left : int(first) + 1])
+    after = np.flatnonzero(ink[int(last) : right])
+    start = left + before[0] if len(before) else int(first)
+    end = int(last) + 1 + after[-1] if len(after) else int(last) + 1
+    return int(start), int(end)
 
 
 def _move_to_gaps(
@@ -94,7 +89,7 @@ def _move_to_gaps(
 
 
 def _widest_gap(ink: npt.NDArray[np.bool_], start: int, end: int) -> tuple[int, int] | None:
-    """Returns start and end of the longest run of columns without ink from ``start`` to ``end``, or None."""
+    """Returns start and end of the longest run of columns without ink in [start, end); None if all have ink."""
     changes = np.flatnonzero(np.diff(np.concatenate([[True], ink[start:end], [True]])))
     if not len(changes):
         return None

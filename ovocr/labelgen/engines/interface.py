@@ -65,7 +65,25 @@ class Region:
     @classmethod
     def at(cls, corners: npt.NDArray[Any], crop: Pixels) -> "Region":
         """Returns the region at these corners, rounded. corners: [4, 2], x before y, in the order of a box."""
-        return cls(tuple(round(float(value), BOX_DECIMALS) for value in corners.reshape(-1)), crop)
+        return cls(box_at(corners), crop)
+
+
+def box_at(corners: npt.NDArray[Any]) -> Box:
+    """Returns the box at these corners, rounded. corners: [4, 2], x before y, in the order of a box."""
+    return tuple(round(float(value), BOX_DECIMALS) for value in corners.reshape(-1))
+
+
+@dataclass(frozen=True, eq=False)
+class Detection:
+    """What a detector finds in an image.
+
+    regions: areas with text, in reading order. rejected: boxes of areas whose score is a little too low.
+    scale: pixels of the detector's input per pixel of the image.
+    """
+
+    regions: list[Region]
+    rejected: list[Box]
+    scale: float
 
 
 @dataclass(frozen=True)
@@ -109,11 +127,15 @@ class Engine(Protocol):
     min_score: float
     batching: Batching
 
-    def prepare(self, image: Pixels) -> Prepared | None:
-        """Returns the detector's input for an image; None if the image is too narrow for visible text."""
+    def prepare(self, image: Pixels, look: int = 0) -> Prepared | None:
+        """Returns the detector's input for an image.
 
-    def detect(self, images: Sequence[Prepared]) -> list[list[Region]]:
-        """Returns the regions of each image in reading order. images: inputs of one shape."""
+        look: the larger, the higher its resolution (``engines/closer_look.py``).
+        Returns None if the image is too narrow for visible text, or a look would not enlarge it.
+        """
+
+    def detect(self, images: Sequence[Prepared]) -> list[Detection]:
+        """Returns the areas with text of each image. images: inputs of one shape."""
 
     def recognise(self, crops: Sequence[Pixels], width: int) -> list[Reading]:
         """Returns the text of each crop. width: the padded width of all crops, in pixels."""

@@ -17,13 +17,24 @@ import numpy.typing as npt
 from ovocr.base.errors import OvocrError
 from ovocr.labelgen.engines.batching import MIN_CROP_WIDTH
 from ovocr.labelgen.engines.character_edges import centers_in_crop
-from ovocr.labelgen.engines.interface import Batching, EngineError, Pixels, Prepared, Reading, Region
+from ovocr.labelgen.engines.closer_look import FIRST_SIDE, REJECTED_SCORE, SETTINGS, detector_side
+from ovocr.labelgen.engines.interface import (
+    Batching,
+    Detection,
+    EngineError,
+    Pixels,
+    Prepared,
+    Reading,
+    Region,
+    box_at,
+)
 from ovocr.labelgen.engines.lost_spaces import MIN_PROBABILITY, LostSpaces
 from ovocr.labelgen.engines.paddle_models import Backend, PaddleModel
 
-DETECTION_SIDE = 960  # longer side of the detector's input, in pixels
 # Regions with a lower score are left out. PaddleOCR's 0.6 loses small words.
 DETECTION_SCORE = 0.4
+# Margin that the detector leaves around text, as a share of a line's thickness: benchmarks/word_boxes.py.
+BOX_MARGIN = 0.03
 # Thinner regions contain no text, and can be empty at a border. PaddleOCR 2 also left them out (filter_tag_det_res).
 MIN_REGION_SIDE = 3
 MIN_SCORE = 0.5
@@ -72,8 +83,9 @@ class PaddlePlan:
             "backend": self.backend,
             "device": "gpu" if self.gpus else "cpu",
             "onednn": self.onednn,
-            "detection_side": DETECTION_SIDE,
             "detection_score": DETECTION_SCORE,
+            "box_margin": BOX_MARGIN,
+            **SETTINGS,
             "min_score": MIN_SCORE,
             "crop_width_step": batching.width_step,
             "min_crop_width": MIN_CROP_WIDTH,
@@ -129,29 +141,43 @@ class PaddleEngine:
         self._crop: Any = CropByPolys(det_box_type="quad")
         self._errors = _runtime_errors()
 
-    def prepare(self, image: Pixels) -> Prepared:
-        """Returns the detector's input for an image. Raises EngineError."""
+    def prepare(self, image: Pixels, look: int = 0) -> Prepared | None:
+        """Returns the detector's input for an image; None if a look would not enlarge it.
+
+        look: as in ``Engine``. Raises EngineError.
+        """
         steps = self._detector.pre_tfs
+        side = detector_side(max(image.shape[:2]), look)
+        if side is None:
+            return None
         try:
-            resized, shapes = steps["Resize"](steps["Read"]([image]))
+            resized, shapes = steps["Resize"](
+                steps["Read"]([image]), limit_side_len=side, limit_type="resize_long" if look else "max"
+            )
             (tensor,) = steps["ToBatch"](steps["ToCHW"](steps["Normalize"](resized)))
         except self._errors as error:
             raise EngineError.at("detection", error) from error
         return Prepared(tensor[0], _Source(image, shapes[0]))
 
-    def detect(self, images: Sequence[Prepared]) -> list[list[Region]]:
-        """Returns the regions of each image in reading order. Raises EngineError."""
+    def detect(self, images: Sequence[Prepared]) -> list[Detection]:
+        """Returns the areas with text of each image. Raises EngineError."""
         try:
             maps = self._detector.runner(x=[np.stack([image.tensor for image in images])])
-            found, _ = self._detector.post_op(maps, [image.source.shape for image in images])
-            return [self._regions(corners, image.source.pixels) for corners, image in zip(found, images, strict=True)]
+            found, scores = self._detector.post_op(maps, [image.source.shape for image in images])
+            return [self._detection(*result) for result in zip(found, scores, images, strict=True)]
         except self._errors as error:
             raise EngineError.at("detection", error) from error
 
-    def _regions(self, found: npt.NDArray[np.int16], pixels: Pixels) -> list[Region]:
-        """Returns the regions of one image. found: [regions, 4, 2], corners clockwise from the top left, x before y."""
-        corners = self._sort([box for box in found if _thickness(box) > MIN_REGION_SIDE])
-        return [Region.at(box, crop) for box, crop in zip(corners, self._crop(pixels, corners), strict=True)]
+    def _detection(self, found: npt.NDArray[np.int16], scores: Sequence[float], image: Prepared) -> Detection:
+        """Returns the areas of one image. found: [areas, 4, 2], corners clockwise from the top left, x before y."""
+        scored = [(box, score) for box, score in zip(found, scores, strict=True) if _thickness(box) > MIN_REGION_SIDE]
+        corners = self._sort([box for box, score in scored if score >= DETECTION_SCORE])
+        pixels = image.source.pixels
+        return Detection(
+            regions=[Region.at(box, crop) for box, crop in zip(corners, self._crop(pixels, corners), strict=True)],
+            rejected=[box_at(box) for box, score in scored if score < DETECTION_SCORE],
+            scale=image.tensor.shape[2] / pixels.shape[1],
+        )
 
     def recognise(self, crops: Sequence[Pixels], width: int) -> list[Reading]:
         """Returns the text of each crop. Raises EngineError."""
@@ -226,8 +252,8 @@ def _load_modules(plan: PaddlePlan, device: str) -> tuple[Any, Any]:
         model_name=plan.det.name,
         model_dir=str(plan.det.folder),
         limit_type="max",
-        limit_side_len=DETECTION_SIDE,
-        box_thresh=DETECTION_SCORE,
+        limit_side_len=FIRST_SIDE,
+        box_thresh=REJECTED_SCORE,
         **runtime,
     )
     rec = TextRecognition(model_name=plan.rec.name, model_dir=str(plan.rec.folder), **runtime)

@@ -13,11 +13,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ovocr.base.errors import MissingExtraError, OvocrError, UsageError, how_to_install
 from ovocr.labelgen.engines.batching import MIN_CROP_WIDTH
 from ovocr.labelgen.engines.character_edges import centers_in_crop
-from ovocr.labelgen.engines.interface import Batching, EngineChoice, EngineError, Pixels, Prepared, Reading, Region
+from ovocr.labelgen.engines.closer_look import FIRST_SIDE, REJECTED_SCORE, SETTINGS, detector_side
+from ovocr.labelgen.engines.interface import (
+    Batching,
+    Detection,
+    EngineChoice,
+    EngineError,
+    Pixels,
+    Prepared,
+    Reading,
+    Region,
+    box_at,
+)
 from ovocr.labelgen.engines.lost_spaces import MIN_PROBABILITY, SpacingDecoder
 from ovocr.labelgen.engines.onnx_models import CROP_HEIGHT, find_onnx_models, load_detector, load_recogniser
 from ovocr.labelgen.engines.openvino import Bfloat16Session, check_bfloat16
@@ -25,9 +37,10 @@ from ovocr.labelgen.engines.openvino import Bfloat16Session, check_bfloat16
 PACKAGES = ("rapidocr", "onnxruntime")
 # Inside RapidOCR's wheel. Named here so that its downloader is never used.
 BUNDLED_MODELS = {"det": "PP-OCRv6_det_small.onnx", "rec": "PP-OCRv6_rec_small.onnx"}
-DETECTION_SIDE = 960  # longer side of the detector's input, in pixels
 # Regions with a lower score are left out. RapidOCR's 0.5 loses isolated digits.
 DETECTION_SCORE = 0.4
+# Margin that the detector leaves around text, as a share of a line's thickness: benchmarks/word_boxes.py.
+BOX_MARGIN = 0.125
 # On one thread batches save no time, and the last bits of scores depend on the batch.
 BATCHING = Batching(images=1, crops=1, crop_height=CROP_HEIGHT, width_step=8)
 IMAGES_AT_ONCE = 4
@@ -56,8 +69,9 @@ class RapidOcrPlan:
             "name": "rapidocr",
             "models": {part: hashlib.sha256(path.read_bytes()).hexdigest() for part, path in models.items()},
             "settings": {
-                "detection_side": DETECTION_SIDE,
                 "detection_score": DETECTION_SCORE,
+                "box_margin": BOX_MARGIN,
+                **SETTINGS,
                 "crop_width_step": BATCHING.width_step,
                 "min_crop_width": MIN_CROP_WIDTH,
                 "space_probability": MIN_PROBABILITY,
@@ -125,8 +139,8 @@ class RapidOcrEngine:
         parts = OmegaConf.create({"Det": config.Det, "Rec": config.Rec}, flags={"allow_objects": True})
         parts.Det.session = load_detector(det)
         parts.Det.limit_type = "max"
-        parts.Det.limit_side_len = DETECTION_SIDE
-        parts.Det.box_thresh = DETECTION_SCORE
+        parts.Det.limit_side_len = FIRST_SIDE
+        parts.Det.box_thresh = REJECTED_SCORE
         parts.Rec.session = load_recogniser(rec)
         parts.Rec.rec_batch_num = BATCHING.crops
         parts.Rec.font_path = None
@@ -141,8 +155,11 @@ class RapidOcrEngine:
         self._scale.mean, self._scale.std = np.float32(self._scale.mean), np.float32(self._scale.std)
         self._errors = _runtime_errors()
 
-    def prepare(self, image: Pixels) -> Prepared | None:
-        """Returns the detector's input for an image; None if it shrinks to nothing. Raises EngineError."""
+    def prepare(self, image: Pixels, look: int = 0) -> Prepared | None:
+        """Returns the detector's input for an image; None if it shrinks to nothing or a look would not enlarge it.
+
+        look: as in ``Engine``. Raises EngineError.
+        """
         from rapidocr.utils.process_img import apply_vertical_padding, resize_image_within_bounds
 
         bounds = self._bounds
@@ -150,31 +167,47 @@ class RapidOcrEngine:
             resized, ratio_h, ratio_w = resize_image_within_bounds(image, bounds.min_side_len, bounds.max_side_len)
             steps: dict[str, Any] = {"preprocess": {"ratio_h": ratio_h, "ratio_w": ratio_w}}
             resized, steps = apply_vertical_padding(resized, steps, bounds.width_height_ratio, bounds.min_height)
-            tensors = self._scale(resized)
+            tensors = self._scale(resized) if self._set_side(*resized.shape[:2], look=look) else None
         except self._errors as error:
             raise EngineError.at("detection", error) from error
         if tensors is None:
             return None
         return Prepared(tensors[0], _Source(resized, steps, *image.shape[:2]))
 
-    def detect(self, images: Sequence[Prepared]) -> list[list[Region]]:
-        """Returns the regions of each image in reading order. Raises EngineError."""
+    def _set_side(self, height: int, width: int, *, look: int) -> bool:
+        """Sets the size to which the next image is scaled. Returns False if the look would not enlarge it."""
+        longer, shorter = max(height, width), min(height, width)
+        side = detector_side(longer, look)
+        if side is None:
+            return False
+        # RapidOCR shrinks an image to a longer side and enlarges it to a shorter one.
+        enlarges = side > longer
+        self._scale.limit_type = "min" if enlarges else "max"
+        self._scale.limit_side_len = round(side * shorter / longer) if enlarges else side
+        return True
+
+    def detect(self, images: Sequence[Prepared]) -> list[Detection]:
+        """Returns the areas with text of each image. Raises EngineError."""
         try:
             maps = self._detector.session(np.stack([image.tensor for image in images]))
-            return [self._regions(maps[number : number + 1], image.source) for number, image in enumerate(images)]
+            return [self._detection(maps[number : number + 1], image) for number, image in enumerate(images)]
         except self._errors as error:
             raise EngineError.at("detection", error) from error
 
-    def _regions(self, probability: Any, source: "_Source") -> list[Region]:
-        from rapidocr.utils.process_img import get_rotate_crop_image, map_boxes_to_original
+    def _detection(self, probability: Any, image: Prepared) -> Detection:
+        from rapidocr.utils.process_img import get_rotate_crop_image
 
-        found, _ = self._detector.postprocess_op(probability, source.pixels.shape[:2])
+        source: _Source = image.source
+        scale = image.tensor.shape[2] / source.width
+        found, scores = self._detector.postprocess_op(probability, source.pixels.shape[:2])
         if len(found) == 0:
-            return []
-        found = self._detector.sorted_boxes(found)
-        crops = [get_rotate_crop_image(source.pixels, box.copy()) for box in found]
-        boxes = map_boxes_to_original(found.copy(), source.steps, source.height, source.width)
-        return [Region.at(box, crop) for box, crop in zip(boxes, crops, strict=True)]
+            return Detection([], [], scale)
+        accepted = np.array(scores) >= DETECTION_SCORE
+        kept = self._detector.sorted_boxes(found[accepted])
+        crops = [get_rotate_crop_image(source.pixels, box.copy()) for box in kept]
+        regions = [Region.at(box, crop) for box, crop in zip(source.in_image(kept), crops, strict=True)]
+        rejected = [box_at(box) for box in source.in_image(found[~accepted])]
+        return Detection(regions, rejected, scale)
 
     def recognise(self, crops: Sequence[Pixels], width: int) -> list[Reading]:
         """Returns the text of each crop. Raises EngineError."""
@@ -210,6 +243,13 @@ class _Source:
     steps: dict[str, Any]
     height: int
     width: int
+
+    def in_image(self, boxes: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Returns the boxes [N, 4, 2] in pixels of the given image."""
+        from rapidocr.utils.process_img import map_boxes_to_original
+
+        mapped: npt.NDArray[Any] = map_boxes_to_original(boxes.copy(), self.steps, self.height, self.width)
+        return mapped
 
 
 def _runtime_errors() -> tuple[type[Exception], ...]:

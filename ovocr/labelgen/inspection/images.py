@@ -196,7 +196,7 @@ def _read_lines(text: StoredText, data_set: InspectedDataSet) -> Iterator[ReadLi
     words_of: dict[int, list[LocatedWord]] = defaultdict(list)
     for word in locate_words([line.text for line in text.lines], data_set.segmentation):
         words_of[word.line].append(word)
-    boxes = LineBoxes(text.lines, text.width, text.height)
+    boxes = LineBoxes(text.lines, text.width, text.height, data_set.manifest.box_margin)
     for number, line in enumerate(text.lines):
         words = words_of[number]
         yield ReadLine(

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from ovocr.base.errors import MissingExtraError, OvocrError
 from ovocr.labelgen.inspection.data_set import InspectedDataSet
 from ovocr.labelgen.inspection.images import InspectedImage, load_images
+from ovocr.labelgen.inspection.legible_tags import LegibleTags, name_shards
 from ovocr.labelgen.inspection.options import InspectOptions
 from ovocr.labelgen.inspection.page_images import NoImage
 from ovocr.labelgen.inspection.selection import Selection, Selector
@@ -18,31 +19,35 @@ from ovocr.labelgen.inspection.selection import Selection, Selector
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """A sample of a data set's images."""
+    """A sample of a data set's images. legible: the tags of all shards by text height; None for a packed data set."""
 
     data_set: InspectedDataSet
     options: InspectOptions
     selection: Selection
     images: tuple[InspectedImage, ...]
+    legible: LegibleTags | None
 
     def format(self) -> str:
-        """Returns one or two lines for the user."""
+        """Returns lines for the user: the size of the sample, and the tags of the data set by text height."""
         without = sum(isinstance(image.page_image, NoImage) for image in self.images)
         shards = len(self.selection.positions)
         of = f"{self.selection.matching} images, from {shards} shard{'s' if shards > 1 else ''}"
         lines = [f"{len(self.images)} of {of}"]
-        return "\n".join(lines + ([f"  images that cannot be shown: {without}"] if without else []))
+        lines += [f"  images that cannot be shown: {without}"] if without else []
+        return "\n".join(lines + (self.legible.found.format() if self.legible else []))
 
     @property
     def left_out(self) -> list[str]:
-        """A line for each shard that is left out because it cannot be read."""
-        return [f"shard {number}: {why}" for number, why in self.selection.left_out.items()]
+        """A line for each shard that is left out of the sample or of the counted tags because it cannot be read."""
+        uncounted = self.legible.left_out if self.legible else {}
+        return name_shards(dict(sorted({**uncounted, **self.selection.left_out}.items())))
 
     def to_json(self) -> dict[str, Any]:
         """Returns the values for ``--json``: counts of the data set, the selection, and a row for each image."""
         options = self.options
         return {
             "counts": self.data_set.counts,
+            "legibility": self.legible and self.legible.to_json(),
             "sample": {
                 "images": len(self.images),
                 "matching": self.selection.matching,
@@ -53,14 +58,14 @@ class Inspection:
                 "word": options.word,
                 "keys": list(options.keys),
                 "shard": options.shard,
-                "left_out": self.left_out,
+                "left_out": name_shards(self.selection.left_out),
             },
             "images": [_row(image) for image in self.images],
         }
 
 
 def inspect_labels(options: InspectOptions, progress: bool) -> Inspection:
-    """Selects images of a data set and loads them with their labels.
+    """Selects images of a data set and loads them with their labels, and counts the tags of all shards.
 
     progress: show a bar if stderr is a terminal. Raises OvocrError if there is no data set or no matching image, and
     MissingExtraError if the packages that decode images are not installed.
@@ -75,7 +80,11 @@ def inspect_labels(options: InspectOptions, progress: bool) -> Inspection:
         damaged = loaded.load(selection)
         if not damaged:
             return Inspection(
-                data_set=data_set, options=options, selection=selection, images=tuple(loaded.images(selection))
+                data_set=data_set,
+                options=options,
+                selection=selection,
+                images=tuple(loaded.images(selection)),
+                legible=LegibleTags.count(data_set, progress),
             )
         for shard, error in damaged.items():
             selector.leave_out(shard, error)

@@ -7,6 +7,7 @@ from typing import Any
 from ovocr.dataset.outcome import Status
 from ovocr.labelgen.inspection.images import InspectedImage, ReadLine
 from ovocr.labelgen.inspection.inspecting import Inspection
+from ovocr.labelgen.inspection.legible_tags import name_shards
 from ovocr.labelgen.inspection.page_images import NoImage
 from ovocr.pages.rendering import render_page
 from ovocr.vocab.segmentation.normalisation import normalise
@@ -34,7 +35,9 @@ def inspection_page(inspection: Inspection) -> str:
         shards=len(data_set.shards),
         planned_shards=len(data_set.manifest.shards),
         status_counts=data_set.status_counts(),
-        unreadable=inspection.left_out,
+        legible=inspection.legible,
+        unreadable=name_shards(selection.left_out),
+        uncounted=name_shards(inspection.legible.left_out) if inspection.legible else [],
         matching=selection.matching,
         matching_shards=selection.shards,
         options=options,

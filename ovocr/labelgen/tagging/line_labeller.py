@@ -18,12 +18,20 @@ class LineLabeller:
     """Turns the lines of an image into its outcome, which depends only on key and lines.
 
     frequencies: word frequencies for the weighting "idf"; None for other weightings.
+    box_margin: as in ``Manifest.box_margin``.
     """
 
-    def __init__(self, vocabulary: Vocabulary, policy: TagPolicy, frequencies: WordFrequencies | None = None) -> None:
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        policy: TagPolicy,
+        frequencies: WordFrequencies | None = None,
+        box_margin: float = 0.0,
+    ) -> None:
         self._vocabulary = vocabulary
         self._segmentation = Segmentation.of(vocabulary.settings)
         self._policy = policy
+        self._box_margin = box_margin
         self._weight = None if frequencies is None else lambda id: frequencies.weight(vocabulary.word(id))
 
     @classmethod
@@ -33,7 +41,7 @@ class LineLabeller:
         Raises OvocrError if a file cannot be read.
         """
         frequencies = stored_frequencies(data_set) if policy.weighting == IDF else None
-        return cls(stored_vocabulary(data_set), policy, frequencies)
+        return cls(stored_vocabulary(data_set), policy, frequencies, data_set.manifest().box_margin)
 
     def __call__(self, key: str, width: int, height: int, lines: Sequence[Line]) -> Outcome:
         """Returns the outcome of an image without the stored image. width, height: its size in pixels."""
@@ -42,7 +50,7 @@ class LineLabeller:
         reason = None
         if not known:
             reason = Reason.NO_WORD_IN_VOCABULARY if words else Reason.NO_TEXT
-        boxes = LineBoxes(lines, width, height)
+        boxes = LineBoxes(lines, width, height, self._box_margin)
         places = [Place(id, word.line, boxes.word(word.line, word.start, word.end)) for id, word in known]
         return Outcome(
             status=Status.OK if places else Status.DROPPED,

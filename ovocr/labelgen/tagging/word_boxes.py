@@ -10,10 +10,7 @@ import numpy as np
 
 from ovocr.dataset.lines import BOX_DECIMALS, Box, Line, box_size, runs_down, whole_image
 
-# Detectors put a margin around the text. The box of a word is this share of the line's thickness thinner on each side,
-# and begins and ends this share before and after the ink of the word. Measured on scanned forms with known word boxes:
-# benchmarks/word_boxes.py.
-_MARGIN = 0.125
+# A word's box begins and ends this share of the line's thickness beside its ink: benchmarks/word_boxes.py.
 _INK_MARGIN = 0.07
 
 
@@ -31,10 +28,14 @@ class BoxOrigin(str, Enum):
 
 
 class LineBoxes:
-    """Finds the boxes of words in the lines of one image. width, height: its size in pixels."""
+    """Finds the boxes of words in the lines of one image.
 
-    def __init__(self, lines: Sequence[Line], width: int, height: int) -> None:
+    width, height: size of the image in pixels. margin: as in ``Manifest.box_margin``.
+    """
+
+    def __init__(self, lines: Sequence[Line], width: int, height: int, margin: float = 0.0) -> None:
         self._lines = lines
+        self._margin = margin
         self._whole = whole_image(width, height)
 
     def origin(self, line: int) -> BoxOrigin:
@@ -61,7 +62,7 @@ class LineBoxes:
         if share is None:
             return self._whole
         if self.origin(line) is BoxOrigin.COLUMNS:
-            return _inside_margins(self._lines[line].box, *share)
+            return _inside_margin(self._lines[line].box, *share, self._margin)
         return cut_box(self._lines[line].box, *share)
 
 
@@ -86,12 +87,12 @@ def cut_box(box: Box, start: float, end: float, top: float = 0.0, bottom: float 
     return tuple(round(value, BOX_DECIMALS) for corner in corners for value in corner)
 
 
-def _inside_margins(line: Box, start: float, end: float) -> Box:
+def _inside_margin(line: Box, start: float, end: float, margin: float) -> Box:
     """Returns the box of a word without the detector's margin. start, end: as in ``cut_box``."""
     across, down = box_size(line)
     length, thickness = (down, across) if runs_down(line) else (across, down)
-    margin = _INK_MARGIN * thickness / length if length else 0.0
-    return cut_box(line, max(0.0, start - margin), min(1.0, end + margin), _MARGIN, 1 - _MARGIN)
+    beside = _INK_MARGIN * thickness / length if length else 0.0
+    return cut_box(line, max(0.0, start - beside), min(1.0, end + beside), margin, 1 - margin)
 
 
 _Point = tuple[float, float]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ovocr.base.errors import UsageError
+from ovocr.dataset.legibility import Legibility, measure_legibility
 from ovocr.dataset.text import TextShard, find_shards
 from ovocr.processes.shard_map import map_shards
 from ovocr.vocab.coverage.corpus_words import CorpusWord, TopWords, by_frequency, list_words
@@ -49,7 +50,7 @@ def measure(
     """Measures how well one or two vocabularies cover the stored text of all finished shards of data sets.
 
     Segments the text with each vocabulary's settings and looks up the words. The text is read once for vocabularies
-    with the same segmentation.
+    with the same segmentation. The stored tags are counted by the height of their text.
 
     roots: folders of the data sets.
     vocabularies: one, or two to compare.
@@ -59,10 +60,12 @@ def measure(
 
     Memory: the distinct words of ``workers`` shards, the vocabularies and ``look_up`` words. Disk: the distinct words
     of every shard, in the folder for temporary files. Raises OvocrError if a root is not a data set, has no finished
-    shard or its stored text cannot be read. Raises UsageError unless there are one or two different vocabularies.
+    shard or its stored text or tags cannot be read. Raises UsageError unless there are one or two different
+    vocabularies.
     """
     _check_vocabularies(vocabularies)
     shards = find_shards(roots)
+    legibility = _measure_legibility(shards, workers, progress)
     segmentations = [Segmentation.of(named.vocabulary.settings) for named in vocabularies]
     coverages: dict[int, Coverage] = {}
     tallies: dict[int, VocabularyTally] = {}
@@ -79,7 +82,17 @@ def measure(
         comparison=_compare(vocabularies, len(frequent) == 1, tallies, shards) if len(vocabularies) == 2 else None,
         frequent=tuple(frequent),
         shards=shards,
+        legibility=legibility,
     )
+
+
+def _measure_legibility(shards: list[TextShard], workers: int | None, progress: bool) -> dict[Path, Legibility]:
+    """Maps the folder of each data set to the counts of its tags."""
+    found: dict[Path, Legibility] = {}
+    counts = map_shards(measure_legibility, shards, workers=workers, progress="tags" if progress else None)
+    for shard, count in zip(shards, counts, strict=True):
+        found[shard.root] = found.get(shard.root, Legibility()) + count
+    return found
 
 
 def _check_vocabularies(vocabularies: Sequence[NamedVocabulary]) -> None:

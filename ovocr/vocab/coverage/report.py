@@ -1,13 +1,19 @@
 """A coverage report on one vocabulary or two."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from ovocr.base.escape import for_terminal
+from ovocr.dataset.legibility import Legibility
 from ovocr.dataset.text import TextShard
 from ovocr.vocab.coverage.corpus_words import CorpusWord
 from ovocr.vocab.coverage.figures import Comparison, Coverage
 from ovocr.vocab.vocabulary import Vocabulary
+
+# The text height, one of TEXT_HEIGHTS, of the table that compares data sets.
+COMPARED_HEIGHT = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,18 +45,31 @@ class Report:
     """A coverage report. coverages: one per vocabulary. comparison: None if there is only one vocabulary.
 
     frequent: one entry per segmentation of the vocabularies. shards: the corpus's shards, in order.
+    legibility: maps the folder of each data set to counts of its stored tags, words of its own vocabulary.
     """
 
     coverages: tuple[Coverage, ...]
     comparison: Comparison | None
     frequent: tuple[FrequentWords, ...]
     shards: Sequence[TextShard]
+    legibility: Mapping[Path, Legibility]
+
+    @property
+    def legibility_of_all(self) -> Legibility:
+        """Counts of the stored tags of all data sets."""
+        return sum(self.legibility.values(), Legibility())
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the figures of the vocabulary; for two, "vocabularies" with the figures of each, and "comparison"."""
+        """Returns the figures of the vocabulary; for two, "vocabularies" with the figures of each, and "comparison".
+
+        Both have "legibility": the figures of all data sets, and of each of them in "data_sets".
+        """
+        data_sets = [{"name": for_terminal(str(root)), **own.to_json()} for root, own in self.legibility.items()]
+        legibility = {**self.legibility_of_all.to_json(), "data_sets": data_sets}
         if self.comparison is None:
-            return self.coverages[0].to_json()
+            return {**self.coverages[0].to_json(), "legibility": legibility}
         return {
             "vocabularies": [coverage.to_json() for coverage in self.coverages],
             "comparison": self.comparison.to_json(),
+            "legibility": legibility,
         }

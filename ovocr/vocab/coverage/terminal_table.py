@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ovocr.base.escape import for_terminal
 from ovocr.base.plural import counted
+from ovocr.dataset.legibility import IMAGE_SIZES
 from ovocr.vocab.coverage.figures import Coverage, Difference, ListedWord, share
-from ovocr.vocab.coverage.report import Report
+from ovocr.vocab.coverage.report import COMPARED_HEIGHT, Report
 
 WORDS_SHOWN = 20
 SCRIPTS_SHOWN = 8
@@ -24,6 +25,7 @@ def format_table(report: Report) -> str:
     lines += _titled("words by script, and in vocabulary", _by_script(coverages))
     if len(coverages[0].data_sets) > 1:
         lines += _titled("words by data set, and in vocabulary", _by_data_set(coverages))
+    lines += _legibility(report)
     for coverage in coverages:
         title = f" by {for_terminal(coverage.vocabulary)}" if len(coverages) > 1 else ""
         lines += _words(f"most frequent words left out{title}", coverage.left_out)
@@ -101,6 +103,16 @@ def _by_script(coverages: Sequence[Coverage]) -> Iterator[str]:
 def _by_data_set(coverages: Sequence[Coverage]) -> Iterator[str]:
     for columns in zip(*(coverage.data_sets for coverage in coverages), strict=True):
         yield _group(_tail(columns[0].name, _LABEL - 4), (_cells(each.tokens, each.token_coverage) for each in columns))
+
+
+def _legibility(report: Report) -> Iterator[str]:
+    yield from report.legibility_of_all.format()
+    if len(report.legibility) > 1 and report.legibility_of_all.tags:
+        heads = "".join(f"{size:>5} px" for size in IMAGE_SIZES)
+        yield f"{f'tags of {COMPARED_HEIGHT}+ px by data set, scaled to':<38}{heads}"
+        for root, found in report.legibility.items():
+            shares = "".join(f"{row.shares[COMPARED_HEIGHT]:>8.1%}" for row in found.by_size)
+            yield f"  {for_terminal(_tail(str(root), 24)):<24}{found.tags:>12,}{shares}"
 
 
 def _words(title: str, words: Sequence[ListedWord]) -> list[str]:

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 
 from ovocr.labelgen.engines.batching import MAX_BATCH_WIDTH, padded_width, read_lines
-from ovocr.labelgen.engines.interface import Batching, Pixels, Prepared, Reading, Region
+from ovocr.labelgen.engines.interface import Batching, Detection, Pixels, Prepared, Reading, Region
 
 
 class RecordingEngine:
     """An engine that records the shapes of its batches.
 
     It finds w // 100 regions, w pixels wide and 48 high, in an image of w x h pixels. It reads in each crop the padded
-    width and the value of a pixel, which identifies the image.
+    width and the value of a pixel, which identifies the image. Regions are so thin that images with three of them get
+    closer looks, each with one pixel more on each side.
     """
 
     min_score = 0.5
@@ -23,14 +24,17 @@ class RecordingEngine:
         self.detected: list[tuple[int, ...]] = []
         self.recognised: list[tuple[int, int]] = []
 
-    def prepare(self, image: Pixels) -> Prepared:
-        return Prepared(np.zeros((3, *image.shape[:2]), np.float32), image)
+    def prepare(self, image: Pixels, look: int = 0) -> Prepared:
+        height, width = image.shape[:2]
+        return Prepared(np.zeros((3, height + look, width + look), np.float32), image)
 
-    def detect(self, images: Sequence[Prepared]) -> list[list[Region]]:
+    def detect(self, images: Sequence[Prepared]) -> list[Detection]:
         (shape,) = {image.tensor.shape for image in images}
         self.detected.append((len(images), *shape[1:]))
         return [
-            [Region((float(n),) * 8, image.source[:48]) for n in range(image.source.shape[1] // 100)]
+            Detection(
+                [Region((float(n),) * 8, image.source[:48]) for n in range(image.source.shape[1] // 100)], [], 1.0
+            )
             for image in images
         ]
 
@@ -57,6 +61,13 @@ def test_batches_have_images_of_one_shape_and_crops_of_one_width():
     assert texts(engine, IMAGES) == LINES
     assert engine.detected == [(1, 50, 99), (1, 60, 100), (2, 60, 201), (1, 60, 201)]
     assert engine.recognised == [(1, 104), (3, 208), (3, 208)]
+
+
+def test_images_that_need_it_are_detected_again():
+    engine = RecordingEngine()
+    images = [image(300, 60, 1), image(100, 60, 2), image(300, 60, 3)]
+    assert texts(engine, images) == [["304 1"] * 3, ["104 2"], ["304 3"] * 3]
+    assert engine.detected == [(1, 60, 100), (2, 60, 300), (2, 61, 301), (2, 62, 302)]
 
 
 def test_full_batches_have_a_constant_size():

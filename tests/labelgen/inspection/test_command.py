@@ -26,9 +26,14 @@ def test_page_and_json(built: tuple[LabelledDataSet, Totals], tmp_path: Path) ->
     page, figures = tmp_path / "page.html", tmp_path / "figures.json"
     code, text, errors = inspect(built[0].root, "--html", page, "--limit", 5, "--json", figures)
     assert (code, errors) == (0, "")
-    assert text.splitlines() == ["5 of 8 images, from 2 shards", "  images that cannot be shown: 2", f"{page}: 0.1 MB"]
+    lines = text.splitlines()
+    assert lines[:2] == ["5 of 8 images, from 2 shards", "  images that cannot be shown: 2"]
+    assert lines[2].startswith("18 tags by text height in the whole image ")
+    assert lines[-1] == f"{page}: 0.1 MB"
     assert page.read_text().count("<article") == 5
     value = json.loads(figures.read_text())
+    assert (value["legibility"]["tags"], value["legibility"]["images"]) == (18, 4)
+    assert (value["counts"]["tags"], value["counts"]["ok"]) == (18, 4)
     assert value["counts"]["reasons"] == {"empty": 1, "no-text": 1, "no-word-in-vocabulary": 1, "truncated": 1}
     assert (value["sample"]["images"], value["sample"]["matching"], value["sample"]["seed"]) == (5, 8, 0)
     last = value["images"][-1]
@@ -138,13 +143,13 @@ def test_unreadable_shard_is_left_out_and_named(
     else:
         assert text.splitlines()[0] == "4 of 6 images, from 2 shards"
         assert [image["shard"] for image in value["images"]] == [0, 0, 2, 2]
-    if "--key" in options and file.startswith("ocr"):  # no image of the shard is requested
-        assert (errors, value["sample"]["left_out"]) == ("", [])
-        return
     (line,) = errors.splitlines()
     assert line.startswith(f"ovocr: left out: shard 1: {path}: cannot be read: ")
-    assert [f"ovocr: left out: {left_out}" for left_out in value["sample"]["left_out"]] == [line]
-    assert page.read_text().count("Left out, because they cannot be read:") == 1
+    left_out = [line.removeprefix("ovocr: left out: ")]
+    assert value["legibility"]["left_out"] == left_out
+    of_sample = [] if "--key" in options and file.startswith("ocr") else left_out  # --key: no image of the shard
+    assert value["sample"]["left_out"] == of_sample
+    assert page.read_text().count("Left out, because they cannot be read:") == 1 + len(of_sample)
 
 
 def test_shard_with_the_text_of_another_shard_is_left_out(make_data_set: Callable[..., Path], tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ EDGES = (0.1, 0.2, 0.3, 0.4, 0.6, 0.8)  # of "ab cd"
 
 
 def boxes(text: str, box: Box, edges: tuple[float, ...] = ()) -> LineBoxes:
-    """Returns the boxes of an image of 400 x 300 pixels with one line."""
-    return LineBoxes([Line(text, 0.9, box, edges)], 400, 300)
+    """Returns the boxes of an image of 400 x 300 pixels with one line, whose detector has a margin of an eighth."""
+    return LineBoxes([Line(text, 0.9, box, edges)], 400, 300, 0.125)
 
 
 def test_cut_of_a_level_line():

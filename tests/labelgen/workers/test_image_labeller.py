@@ -10,7 +10,7 @@ from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.manifest import TagPolicy
 from ovocr.dataset.outcome import Outcome, Status
 from ovocr.dataset.reasons import Reason
-from ovocr.labelgen.engines.interface import Engine, EngineChoice, EngineError, Pixels, Prepared, Reading, Region
+from ovocr.labelgen.engines.interface import Detection, Engine, EngineChoice, EngineError, Pixels, Prepared, Reading
 from ovocr.labelgen.workers import image_labeller
 from ovocr.labelgen.workers.image_labeller import ImageLabeller
 from ovocr.vocab import Vocabulary
@@ -28,12 +28,12 @@ class FailingEngine:
         self.min_score, self.batching = engine.min_score, engine.batching
         self.fails_on_width: int | None = None
 
-    def prepare(self, image: Pixels) -> Prepared | None:
+    def prepare(self, image: Pixels, look: int = 0) -> Prepared | None:
         if image.shape[1] == self.fails_on_width:
             raise EngineError("detection: no")
-        return self._engine.prepare(image)
+        return self._engine.prepare(image, look)
 
-    def detect(self, images: Sequence[Prepared]) -> list[list[Region]]:
+    def detect(self, images: Sequence[Prepared]) -> list[Detection]:
         return self._engine.detect(images)
 
     def recognise(self, crops: Sequence[Pixels], width: int) -> list[Reading]:

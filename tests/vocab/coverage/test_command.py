@@ -31,6 +31,7 @@ def test_command_reports_one_vocabulary(folder: Path) -> None:
     figures = json.loads((folder / "x.json").read_text())
     assert (figures["vocabulary"], figures["images"], figures["images_without_words"]) == ("a.txt", 2, 0)
     assert (figures["token_coverage"], figures["distinct_coverage"]) == (0.5, 1 / 3)
+    assert (figures["legibility"]["tags"], figures["legibility"]["data_sets"][0]["name"]) == (3, "labels")
     page = (folder / "x.html").read_text()
     assert page.endswith("</html>\n")
     assert '"words":["one","three","two"]' in page

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from ovocr.base.errors import UsageError
+from ovocr.base.errors import OvocrError, UsageError
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.vocab import Vocabulary, segment_lines
 from ovocr.vocab.coverage import NamedVocabulary, measure, measure_coverage
@@ -128,6 +128,32 @@ def test_coverage_does_not_depend_on_workers(roots: list[Path], vocabulary: Voca
     assert measure_coverage(roots, vocabulary, workers=2) == alone
 
 
+def test_stored_tags_are_counted_by_text_height(roots: list[Path], vocabulary: Vocabulary) -> None:
+    """The tags are those of the data sets, whatever the vocabulary. Lines have 8, 16 and 24 pixels of 448."""
+    named = [NamedVocabulary(name="v", vocabulary=vocabulary), NamedVocabulary(name="o", vocabulary=Vocabulary(["a"]))]
+    found = measure(roots, named[:1], workers=1).to_json()["legibility"]
+    first, second = found.pop("data_sets")
+    assert [(own["name"], own["images"], own["tags"]) for own in (first, second)] == [
+        (str(roots[0]), 4, 7),
+        (str(roots[1]), 2, 2),
+    ]
+    assert (found["images"], found["tags"], found["tags_without_box"]) == (6, 9, 0)
+    by_size = {figures["image_size"]: figures["legible"] for figures in found["by_size"]}
+    assert by_size[224] == {"8": 3, "10": 1, "12": 1}  # 4 x 6, 8 x 2, 12 x 1
+    assert by_size[448] == {"8": 9, "10": 3, "12": 3}
+    assert by_size[336] == {"8": 3, "10": 3, "12": 3}
+    both = measure(roots, named, workers=2).to_json()
+    assert both["legibility"] == {**found, "data_sets": [first, second]}
+    assert "legibility" not in both["vocabularies"][0]
+
+
+def test_damaged_records_are_refused(roots: list[Path], vocabulary: Vocabulary) -> None:
+    path = LabelledDataSet(roots[0]).records_path(2)
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(OvocrError, match=f"{path}: cannot be read: .*; restore the file"):
+        measure_coverage(roots, vocabulary, workers=1)
+
+
 def test_left_out_lists_the_hundred_most_frequent_words(tmp_path: Path, write_shard: Callable[..., None]) -> None:
     words = [f"w{n}" for n in range(250)]
     write_shard(tmp_path, 0, [[word] * (1 + number % 5) for number, word in enumerate(words)])
@@ -211,7 +237,8 @@ def test_measure_compares_two_vocabularies(roots: list[Path], vocabulary: Vocabu
     report = measure(roots, named, workers=1, look_up=3)
     figures = report.to_json()
     assert [each["token_coverage"] for each in figures["vocabularies"]] == [115 / 122, 9 / 122]
-    assert figures["vocabularies"][0] == {**measure_coverage(roots, vocabulary, workers=1).to_json(), "vocabulary": "v"}
+    alone = measure_coverage(roots, vocabulary, workers=1).to_json()
+    assert figures["vocabularies"][0] == {**alone, "vocabulary": "v"}
     comparison = figures["comparison"]
     assert (comparison["same_segmentation"], comparison["shared_classes"]) == (True, 1)
     only_first, only_second = comparison["differences"]

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ovocr.base.plural import counted
+from ovocr.dataset.legibility import Legibility
 from ovocr.vocab import Vocabulary
 from ovocr.vocab.coverage import NamedVocabulary, Report, measure
 from ovocr.vocab.coverage.page import coverage_page
@@ -33,8 +34,8 @@ SHAPES = {"svg", "rect", "line", "polyline", "circle", "g", "text", "title"}
 ALLOWED = SHAPES | set(
     re.findall(
         r"\w+",
-        "html head meta style body header h1 h2 h3 main footer script div strong p ul li span bdi label input noscript "
-        "details summary table thead tbody tr th td dl dt dd code br",
+        "html head meta style body header h1 h2 h3 h4 main footer script div strong p ul li span bdi label input "
+        "noscript details summary table thead tbody tr th td dl dt dd code br",
     )
 )
 
@@ -84,6 +85,7 @@ def with_hostile_names(report: Report) -> Report:
     (frequent,) = report.frequent
     return replace(
         report,
+        legibility={Path(hostile(n)): found for n, found in enumerate(report.legibility.values())},
         coverages=coverages,
         comparison=replace(report.comparison, differences=differences),
         frequent=(
@@ -134,6 +136,33 @@ def test_a_page_of_one_vocabulary(report: Report) -> None:
     assert page.open == []
     assert "Two vocabularies" not in page.text
     assert "v2" not in {kind for _, attributes in page.elements for kind in (attributes.get("class") or "").split()}
+
+
+def test_page_shows_the_tags_by_text_height(report: Report) -> None:
+    """The 5 and 121 lines have 8, 16 and 24 pixels of 448 in turn, in each image."""
+    text = coverage_page(report)
+    section = text[text.index("<h3>Legible tags</h3>") : text.index("<h3>Classes by frequency</h3>")]
+    assert "126 tags of 5 images, as the data sets store them" in " ".join(section.split())
+    cells = re.findall(r"<t[hd][^>]*>(?:<bdi>)?([^<]*)", section)
+    high, low = f"{81 / 126:.1%}", f"{40 / 126:.1%}"
+    at = cells.index("448 px")
+    assert cells[at : at + 6] == ["448 px", "", "16.0 px", "100.0%", high, high]
+    assert cells[cells.index("224 px") :][1:6] == ["", "8.0 px", high, low, low]
+    assert f'<rect width="{100 * 81 / 126:.2f}" height="10"/>' in section
+    first, second = (cells.index(str(root)) for root in report.legibility)
+    assert cells[first + 1 : first + 7] == ["5", "0.0%", "20.0%", "20.0%", "100.0%", "100.0%"]
+    assert cells[second + 1 : second + 5] == ["121", f"{40 / 121:.1%}", f"{80 / 121:.1%}", f"{80 / 121:.1%}"]
+    no_tags = replace(report, legibility={root: Legibility() for root in report.legibility})
+    assert "Legible tags" not in coverage_page(no_tags)
+
+
+def test_page_counts_tags_without_a_box_of_their_own(report: Report) -> None:
+    (root, found), *_ = report.legibility.items()
+    text = " ".join(Page(coverage_page(replace(report, legibility={root: found}))).text.split())
+    assert "no box of their own" not in text
+    changed = replace(report, legibility={root: replace(found, tags_without_box=2)})
+    text = " ".join(Page(coverage_page(changed)).text.split())
+    assert "2 tags (40.0%) have no box of their own: " in text
 
 
 def test_search_has_all_words(report: Report) -> None:
