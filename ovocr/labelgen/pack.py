@@ -14,7 +14,6 @@ from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.record_columns import read_keys
 from ovocr.labelgen.executors.executor import check_executor, open_executor
 from ovocr.labelgen.executors.shard_run import ShardRun
-from ovocr.labelgen.label_tables import LabelTable
 from ovocr.labelgen.options import PackOptions
 from ovocr.labelgen.shards.destination import Destination
 from ovocr.labelgen.shards.interruption import stoppable
@@ -23,6 +22,7 @@ from ovocr.labelgen.shards.progress import say
 from ovocr.labelgen.shards.store_destination import open_destination
 from ovocr.labelgen.shards.totals import Totals
 from ovocr.labelgen.sources import Found, InputShard, plan_shards, read_shard
+from ovocr.labelgen.tables import LabelTable
 from ovocr.labelgen.workers.tasks import PackTask, require_decoders
 
 # After this many images without a row, a message shows one key of an image and one of the table.
@@ -93,7 +93,7 @@ def _pack(
     run.remove_temporary_files()
     totals = run.totals(time.monotonic() - start)
     complete = run.is_complete() and destination.keeps_shards
-    keys, unseen = table.count_keys(_keys_of_images(run.data_set) if complete else iter(()))
+    keys, unseen = table.keys.count(_keys_of_images(run.data_set) if complete else iter(()))
     return PackTotals(
         **vars(totals),
         num_classes=table.num_classes,
@@ -115,7 +115,7 @@ def _check_keys_meet(shards: list[InputShard], table: LabelTable) -> None:
         if table.ids(item.key):
             return
         images += 1
-        difference = difference or f"an image's key is {item.key!r}, the table's first is {table.first_key()!r}"
+        difference = difference or f"an image's key is {item.key!r}, the table's first is {table.keys.first()!r}"
         if images == UNUSUAL_START:
             say(f"none of the first {images} images has a row in {table.name}: {difference}; checking the other images")
     if images:

@@ -11,10 +11,10 @@ from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.outcome import Outcome, Status
 from ovocr.dataset.reasons import Reason
 from ovocr.labelgen.engines.interface import EngineChoice, EnginePlan
-from ovocr.labelgen.label_tables import LabelTable
 from ovocr.labelgen.options import MAX_CLASSES, BuildOptions, PackOptions
 from ovocr.labelgen.shards.manifest import describe_pack, text_versions
 from ovocr.labelgen.sources import Found
+from ovocr.labelgen.tables import LabelTable
 from ovocr.labelgen.workers.factories import LabellerFactory, PackerFactory
 from ovocr.labelgen.workers.limits import WorkerLimits
 from ovocr.labelgen.workers.pool import Job, WorkerPool

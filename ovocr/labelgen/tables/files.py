@@ -2,6 +2,7 @@
 
 import glob
 import gzip
+import hashlib
 import itertools
 import json
 import os
@@ -16,55 +17,80 @@ import pyarrow.csv as csv
 import pyarrow.parquet as pq
 
 from ovocr.base.errors import OvocrError, UsageError
-from ovocr.labelgen.label_tables.cells import Column, json_column
+from ovocr.labelgen.tables.cells import Column, json_column
 
-KINDS = (
-    ".parquet, .csv, .tsv, .jsonl or .ndjson (.gz is allowed for all except .parquet), a folder or a glob of such files"
-)
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _JSON_LINES = (".jsonl", ".ndjson")
-_BATCH_ROWS = 65_536
+# A row of JSON may omit a column, so the columns are the names in this many rows.
+_JSON_ROWS_SEEN = 65_536
 _CSV_BLOCK_BYTES = 16 * 2**20  # a row must fit in it
+
+
+@dataclass(frozen=True)
+class TableOption:
+    """An option that names a table. name: such as "--labels". kinds: suffixes of the files that it accepts."""
+
+    name: str
+    kinds: tuple[str, ...]
+
+    @property
+    def allowed(self) -> str:
+        """What the option accepts, for messages."""
+        kinds = f"{', '.join(self.kinds[:-1])} or {self.kinds[-1]}"
+        return f"{kinds} (.gz is allowed for all except .parquet), a folder or a glob of such files"
+
+    def kind(self, path: str) -> str | None:
+        """Returns the suffix of a file without .gz; None if the option does not accept it."""
+        path, compressed = (path[:-3], True) if path.endswith(".gz") else (path, False)
+        kind = Path(path).suffix
+        return kind if kind in self.kinds and not (compressed and kind == ".parquet") else None
 
 
 @dataclass(frozen=True)
 class TableFile:
     """One file of a table. kind: its suffix, without .gz. columns: names, in the order of the file."""
 
+    option: TableOption
     path: str
     kind: str
     columns: tuple[str, ...]
 
-    def batches(self, columns: list[str]) -> Iterator[list[Column]]:
-        """Yields the named columns in batches of rows. Raises OvocrError if the file is damaged."""
+    @property
+    def named(self) -> str:
+        """The option with the path, for messages."""
+        return f"{self.option.name} {self.path}"
+
+    def batches(self, columns: list[str], rows: int) -> Iterator[list[Column]]:
+        """Yields the named columns in batches of ``rows`` rows. Raises OvocrError if the file is damaged."""
         with _table_errors(self.path):
             if self.kind in _JSON_LINES:
-                yield from _json_batches(self.path, columns)
+                yield from _json_batches(self.path, columns, rows)
                 return
-            for batch in _arrow_batches(self.path, self.kind, columns):
+            for batch in _arrow_batches(self.path, self.kind, columns, rows):
                 yield [batch.column(name) for name in columns]
 
 
-def find_files(table: str) -> list[str]:
+def find_files(option: TableOption, table: str) -> list[str]:
     """Returns the paths of the table's files, sorted. Raises UsageError if there are none."""
     if os.path.isdir(table):
-        paths = sorted(str(path) for path in Path(table).iterdir() if _kind(path.name) and path.is_file())
+        paths = sorted(str(path) for path in Path(table).iterdir() if option.kind(path.name) and path.is_file())
     elif os.path.lexists(table) or not glob.has_magic(table):
         paths = [table]
     else:
         paths = sorted(glob.glob(table, recursive=True))
     if not paths:
-        raise UsageError(f"--labels {table}: no table found; allowed: {KINDS}")
+        raise UsageError(f"{option.name} {table}: no table found; allowed: {option.allowed}")
     return paths
 
 
-def open_file(path: str) -> TableFile:
+def open_file(option: TableOption, path: str) -> TableFile:
     """Reads the names of a file's columns. Raises UsageError for an unknown kind, OvocrError if it cannot be read."""
-    kind = _kind(path)
+    kind = option.kind(path)
     if not os.path.isfile(path):
-        raise UsageError(f"--labels {path}: {'not a file' if os.path.lexists(path) else 'no such file or folder'}")
+        what = "not a file" if os.path.lexists(path) else "no such file or folder"
+        raise UsageError(f"{option.name} {path}: {what}")
     if kind is None:
-        raise UsageError(f"--labels {path}: unknown kind of table; allowed: {KINDS}")
+        raise UsageError(f"{option.name} {path}: unknown kind of table; allowed: {option.allowed}")
     with _table_errors(path):
         if kind == ".parquet":
             names = list(pq.read_schema(path).names)
@@ -72,18 +98,19 @@ def open_file(path: str) -> TableFile:
             with _open_csv(path, kind, csv.ConvertOptions()) as reader:
                 names = list(reader.schema.names)
         else:
-            # A row may omit a column, so look at many rows.
-            rows = itertools.islice(_json_rows(path), _BATCH_ROWS)
+            rows = itertools.islice(_json_rows(path), _JSON_ROWS_SEEN)
             names = list(dict.fromkeys(name for row in rows for name in row))
-    return TableFile(path, kind, tuple(names))
+    return TableFile(option, path, kind, tuple(names))
 
 
-def _kind(path: str) -> str | None:
-    path, compressed = (path[:-3], True) if path.endswith(".gz") else (path, False)
-    kind = Path(path).suffix
-    if kind in _DELIMITERS or kind in _JSON_LINES or (kind == ".parquet" and not compressed):
-        return kind
-    return None
+def hash_files(files: list[TableFile]) -> str:
+    """Returns the SHA-256 of the files' concatenated bytes as a hex digest."""
+    digest = hashlib.sha256()
+    for file in files:
+        with open(file.path, "rb") as stream:
+            while part := stream.read(2**22):
+                digest.update(part)
+    return digest.hexdigest()
 
 
 @contextmanager
@@ -96,10 +123,10 @@ def _table_errors(path: str) -> Iterator[None]:
         raise OvocrError(f"{path}: this table cannot be read: {' '.join(str(reason).split())[:300]}") from error
 
 
-def _arrow_batches(path: str, kind: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
+def _arrow_batches(path: str, kind: str, columns: list[str], rows: int) -> Iterator[pa.RecordBatch]:
     if kind == ".parquet":
         with pq.ParquetFile(path) as file:
-            yield from file.iter_batches(_BATCH_ROWS, columns=columns)
+            yield from file.iter_batches(rows, columns=columns)
         return
     # As text: a key such as 0017 is not a number, and Arrow cannot guess the type of cells with several ids.
     options = csv.ConvertOptions(include_columns=columns, column_types=dict.fromkeys(columns, pa.string()))
@@ -116,9 +143,9 @@ def _open_csv(path: str, kind: str, options: csv.ConvertOptions) -> csv.CSVStrea
     )
 
 
-def _json_batches(path: str, columns: list[str]) -> Iterator[list[Column]]:
-    rows = _json_rows(path)
-    while batch := list(itertools.islice(rows, _BATCH_ROWS)):
+def _json_batches(path: str, columns: list[str], rows: int) -> Iterator[list[Column]]:
+    objects = _json_rows(path)
+    while batch := list(itertools.islice(objects, rows)):
         yield [json_column([row.get(name) for row in batch]) for name in columns]
 
 
