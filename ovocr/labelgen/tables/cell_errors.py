@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pyarrow as pa
 
@@ -18,6 +19,12 @@ class WrongCellError(Exception):
 
 class WrongTypeError(Exception):
     """A column of a type that cannot contain the wanted values."""
+
+
+def show(value: Any) -> str:
+    """Returns a value for a message; a long one is cut."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:60] + "…"
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ovocr.labelgen.tables.cell_errors import WrongCellError, WrongTypeError
+from ovocr.labelgen.tables.cell_errors import WrongCellError, WrongTypeError, show
 from ovocr.labelgen.tables.cells import Column, JsonColumn, as_numpy, is_list, is_text, plain
 
 # A class id as text. Programs write 17.0 for integers in a column that also has empty cells.
@@ -62,7 +62,7 @@ def _check_ids(values: pa.Array, counts: npt.NDArray[np.int64], bound: int) -> n
     if wrong.any():
         first = int(np.flatnonzero(wrong)[0])
         row = int(np.searchsorted(np.cumsum(counts), first, side="right"))
-        raise WrongCellError(row, wrong_id(shown[first].as_py(), bound))
+        raise WrongCellError(row, _wrong_id(shown[first].as_py(), bound))
     return found.astype(np.int32)
 
 
@@ -85,10 +85,9 @@ def _parse(texts: pa.Array) -> pa.Array:
     return pa.array(found)
 
 
-def wrong_id(value: Any, bound: int) -> str:
+def _wrong_id(value: Any, bound: int) -> str:
     """Returns the message for a value that is not a class id."""
-    shown = repr(value) if len(repr(value)) <= 60 else repr(value)[:60] + "…"
-    return f"{shown} is not a class id; must be an integer from 0 to {bound - 1}"
+    return f"{show(value)} is not a class id; must be an integer from 0 to {bound - 1}"
 
 
 def _read_json_ids(cells: Sequence[Any], bound: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
@@ -107,4 +106,4 @@ def _json_id(row: int, value: Any, bound: int) -> int:
         value = float(value)
     if type(value) in (int, float) and 0 <= value < bound and value == int(value):
         return int(value)
-    raise WrongCellError(row, wrong_id(value, bound))
+    raise WrongCellError(row, _wrong_id(value, bound))

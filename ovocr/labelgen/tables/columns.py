@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from ovocr.base.errors import UsageError
 from ovocr.labelgen.tables.files import TableFile
 
-KEY_COLUMN = "key"
 KEY_OPTION = "--key-column"
 _NAMES_SHOWN = 20
 

@@ -1,26 +1,24 @@
-"""The files of a table: Parquet, CSV, TSV and JSON lines, read in batches of rows."""
+"""The files of a table: Parquet, CSV, TSV, JSON and JSON lines, read in batches of rows."""
 
 import glob
-import gzip
 import hashlib
 import itertools
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.csv as csv
 import pyarrow.parquet as pq
 
 from ovocr.base.errors import OvocrError, UsageError
+from ovocr.base.object_store import is_url
 from ovocr.labelgen.tables.cells import Column, json_column
+from ovocr.labelgen.tables.json_rows import JSON, JSON_LINES, json_rows
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
-_JSON_LINES = (".jsonl", ".ndjson")
 # A row of JSON may omit a column, so the columns are the names in this many rows.
 _JSON_ROWS_SEEN = 65_536
 _CSV_BLOCK_BYTES = 16 * 2**20  # a row must fit in it
@@ -28,10 +26,15 @@ _CSV_BLOCK_BYTES = 16 * 2**20  # a row must fit in it
 
 @dataclass(frozen=True)
 class TableOption:
-    """An option that names a table. name: such as "--labels". kinds: suffixes of the files that it accepts."""
+    """An option that names a table.
+
+    name: such as "--labels". kinds: suffixes of the files that it accepts.
+    value_column: column of the values in a JSON file that is one object.
+    """
 
     name: str
     kinds: tuple[str, ...]
+    value_column: str = ""
 
     @property
     def allowed(self) -> str:
@@ -60,18 +63,30 @@ class TableFile:
         """The option with the path, for messages."""
         return f"{self.option.name} {self.path}"
 
+    @property
+    def is_json(self) -> bool:
+        """True if rows may have columns that are not in ``columns``."""
+        return self.kind in (JSON, *JSON_LINES)
+
     def batches(self, columns: list[str], rows: int) -> Iterator[list[Column]]:
         """Yields the named columns in batches of ``rows`` rows. Raises OvocrError if the file is damaged."""
         with _table_errors(self.path):
-            if self.kind in _JSON_LINES:
-                yield from _json_batches(self.path, columns, rows)
+            if self.is_json:
+                yield from self._json_batches(columns, rows)
                 return
             for batch in _arrow_batches(self.path, self.kind, columns, rows):
                 yield [batch.column(name) for name in columns]
 
+    def _json_batches(self, columns: list[str], rows: int) -> Iterator[list[Column]]:
+        objects = json_rows(self.path, self.kind, self.option.value_column)
+        while batch := list(itertools.islice(objects, rows)):
+            yield [json_column([row.get(name) for row in batch]) for name in columns]
+
 
 def find_files(option: TableOption, table: str) -> list[str]:
     """Returns the paths of the table's files, sorted. Raises UsageError if there are none."""
+    if is_url(table):
+        raise UsageError(f"{option.name} {table}: must be on a disk; copy it there first")
     if os.path.isdir(table):
         paths = sorted(str(path) for path in Path(table).iterdir() if option.kind(path.name) and path.is_file())
     elif os.path.lexists(table) or not glob.has_magic(table):
@@ -98,7 +113,7 @@ def open_file(option: TableOption, path: str) -> TableFile:
             with _open_csv(path, kind, csv.ConvertOptions()) as reader:
                 names = list(reader.schema.names)
         else:
-            rows = itertools.islice(_json_rows(path), _JSON_ROWS_SEEN)
+            rows = itertools.islice(json_rows(path, kind, option.value_column), _JSON_ROWS_SEEN)
             names = list(dict.fromkeys(name for row in rows for name in row))
     return TableFile(option, path, kind, tuple(names))
 
@@ -138,34 +153,6 @@ def _open_csv(path: str, kind: str, options: csv.ConvertOptions) -> csv.CSVStrea
     return csv.open_csv(
         pa.input_stream(path, compression="detect"),
         read_options=csv.ReadOptions(block_size=_CSV_BLOCK_BYTES),
-        parse_options=csv.ParseOptions(delimiter=_DELIMITERS[kind]),
+        parse_options=csv.ParseOptions(delimiter=_DELIMITERS[kind], newlines_in_values=True),
         convert_options=options,
     )
-
-
-def _json_batches(path: str, columns: list[str], rows: int) -> Iterator[list[Column]]:
-    objects = _json_rows(path)
-    while batch := list(itertools.islice(objects, rows)):
-        yield [json_column([row.get(name) for row in batch]) for name in columns]
-
-
-def _json_rows(path: str) -> Iterator[dict[str, Any]]:
-    """Yields one object per line, skipping empty lines. Raises OvocrError, naming the line, counted from 1."""
-    decode = json.JSONDecoder().decode  # json.loads takes twice as long, to check its arguments
-    with _open_lines(path) as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                row = decode(line)
-            except (ValueError, RecursionError) as error:
-                raise OvocrError(f"{path}: line {number}: not JSON: {error}") from error
-            if not isinstance(row, dict):
-                raise OvocrError(f"{path}: line {number}: expected a JSON object, found {line[:40]!r}")
-            yield row
-
-
-def _open_lines(path: str) -> IO[str]:
-    if path.endswith(".gz"):
-        return gzip.open(path, "rt", encoding="utf-8-sig")
-    return open(path, encoding="utf-8-sig")

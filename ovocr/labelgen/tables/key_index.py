@@ -41,6 +41,17 @@ class KeyIndex:
         key: str = self._keys[0].as_py()
         return key
 
+    def repeated(self) -> Iterator[tuple[str, list[int]]]:
+        """Yields each key with several rows, and these rows in the table's order."""
+        same = np.concatenate([[False], self._hashes[1:] == self._hashes[:-1], [False]])
+        # A run of equal hashes begins before the first of its differences and ends after the last one.
+        changes = np.flatnonzero(same[1:] != same[:-1])
+        for start, stop in zip(changes[0::2].tolist(), (changes[1::2] + 1).tolist(), strict=True):
+            rows: dict[str, list[int]] = {}
+            for row in self._order[start:stop].tolist():
+                rows.setdefault(self._keys[row].as_py(), []).append(row)
+            yield from ((key, of_key) for key, of_key in rows.items() if len(of_key) > 1)
+
     def count(self, seen: Iterable[pa.Array]) -> tuple[int, int]:
         """Returns the number of distinct keys, and the number of keys that are in none of the arrays ``seen``.
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ovocr.base.errors import UsageError
-from ovocr.labelgen.tables.columns import KEY_COLUMN, KEY_OPTION, check_unambiguous, require_column, show_columns
+from ovocr.labelgen.tables.columns import KEY_OPTION, check_unambiguous, require_column, show_columns
 from ovocr.labelgen.tables.files import TableFile
+from ovocr.labelgen.tables.json_rows import KEY_COLUMN
 
 LABEL_COLUMNS = ("labels", "label", "class_ids", "class_id", "classes", "class")
 _NUMBERED = re.compile(rf"({'|'.join(LABEL_COLUMNS)})_?[0-9]+")
