@@ -27,7 +27,11 @@ class LabelTable:
 
     name: the user's name for it. columns: the columns that were read. sha256: hex digest of its files, concatenated.
     num_classes: number of classes; ids are smaller. keys: the index of its keys.
+    row_name: what an image needs, for messages.
     """
+
+    option = OPTION
+    row_name = "row with class ids"
 
     def __init__(self, name: str, columns: LabelColumns, sha256: str, num_classes: int, rows: list[_Rows]) -> None:
         self.name = name
@@ -60,6 +64,10 @@ class LabelTable:
         if largest < 0:
             raise OvocrError(f"{name}: this table has no class id")
         return cls(name, columns, hash_files(files), num_classes or largest + 1, rows)
+
+    def has_row(self, key: str) -> bool:
+        """Returns True if the table has class ids for this key."""
+        return bool(self.ids(key))
 
     def ids(self, key: str) -> list[int]:
         """Returns the distinct class ids of a key in the table's order; an empty list if it has no row or no ids."""

@@ -45,8 +45,11 @@ class LineTable:
 
     name: the user's name for it. columns: the columns that were read. sha256: hex digest of its files, concatenated.
     keys: the index of its keys. without_text: number of lines that were left out because they have no text.
-    without_box: number of lines without a box.
+    without_box: number of lines without a box. row_name: what an image needs, for messages.
     """
+
+    option = OPTION
+    row_name = "row"
 
     def __init__(self, name: str, columns: LineColumns, sha256: str, rows: list[_Rows]) -> None:
         self.name = name
@@ -84,6 +87,10 @@ class LineTable:
     def describe(self) -> dict[str, Any]:
         """Returns everything about the table that results depend on, for the manifest."""
         return {"sha256": self.sha256, "key_column": self.columns.key, "text_column": self.columns.text}
+
+    def has_row(self, key: str) -> bool:
+        """Returns True if the table has a row with this key."""
+        return any(True for _ in self.keys.rows(key))
 
     def lines(self, key: str) -> list[GivenLine] | None:
         """Returns the lines of a key in the table's order; None if it has no row."""
