@@ -41,7 +41,7 @@ def pack_labels(options: PackOptions, progress: bool) -> PackTotals:
     start = time.monotonic()
     with stoppable(options.out):
         check_executor(options.executor)
-        require_decoders()
+        require_decoders("pack-labels")
         shards = plan_shards(options.sources, options.shard_size)
         task = PackTask.plan(options)
         with open_destination(options.out) as destination:
