@@ -352,6 +352,12 @@ def test_the_command_prints_figures_and_one_line_for_a_mistake(given_options: Bu
         f"ovocr: --lines {given_options.lines}: no column 'file'; name it with --key-column; "
         "its columns: key, text, box, score\n",
     )
+    for table, mistake in (
+        ("t.json", "no such file or folder"),
+        ("s3://x/t.json", "must be on a disk; copy it there first"),
+    ):
+        wrong = CliRunner().invoke(main, [*arguments, "--lines", table])
+        assert (wrong.exit_code, wrong.stderr) == (2, f"ovocr: --lines {table}: {mistake}\n")
     hostile = write_table(tmp_path / "h.jsonl", [{"key": "\x1b[2Jx", "text": "\u202e", "score": 7}])
     wrong = CliRunner().invoke(main, [*arguments, "--lines", str(hostile)])
     assert (wrong.exit_code, len(wrong.stderr.splitlines())) == (1, 1)
