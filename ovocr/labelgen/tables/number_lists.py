@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +26,7 @@ _POINTS = 4
 class NumberLists:
     """A list of numbers per cell. given: bool [cells], False for a null or an empty text. counts: int64 [cells].
 
-    values: the numbers of all cells in order, float64 [sum of counts]; NaN for a null among them.
+    values: the numbers of all cells in order, float64 [sum of counts]; NaN for one that is null or not a number.
     """
 
     given: npt.NDArray[np.bool_]
@@ -111,9 +112,17 @@ def _read_cells(cells: Sequence[Any], points: bool) -> NumberLists:
             if len(numbers) != _POINTS or any(len(point) != 2 for point in numbers):
                 raise WrongCellError(row, f"{show(cell)} is not four points [x, y]")
             numbers = [number for point in numbers for number in point]
-        values += [_parse_number(row, number, cell) for number in numbers]
+        values += _parse_numbers(row, numbers, cell)
         given[row], counts[row] = True, len(numbers)
     return NumberLists(given, counts, np.asarray(values, np.float64))
+
+
+def _parse_numbers(row: int, numbers: list[Any], cell: Any) -> list[float]:
+    """Returns the numbers of a cell. Raises WrongCellError; the message shows the cell."""
+    if {*map(type, numbers)} <= {int, float}:
+        with suppress(OverflowError):
+            return [*map(float, numbers)]
+    return [_parse_number(row, number, cell) for number in numbers]
 
 
 def _parse_number(row: int, value: Any, cell: Any) -> float:
