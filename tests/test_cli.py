@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from inspect import signature
 from pathlib import Path
 
@@ -14,9 +14,13 @@ import pytest
 from click.testing import CliRunner
 
 from ovocr.cli import main
+from ovocr.dataset.manifest import OLD_FORMAT
 from ovocr.labelgen.inspection.options import InspectOptions
 from ovocr.labelgen.options import BuildOptions, PackOptions, RelabelOptions
+from ovocr.vocab import Vocabulary
 from ovocr.vocab.building.options import VocabularyOptions
+from tests.conftest import ROOT
+from tests.manifests import make_manifest
 
 HEAVY = [
     "torch",
@@ -273,6 +277,35 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     assert code == 1
     assert "Traceback" in errors
     assert errors.splitlines()[-1].startswith("ovocr: ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["verify", "OLD"],
+        ["why", "OLD", "a.jpg"],
+        ["inspect", "OLD", "--html", "page.html"],
+        ["vocab", "build", "OLD", "--out", "v.txt"],
+        ["vocab", "coverage", "OLD"],
+        ["train", "config.toml", "--preview", "page.html"],
+        ["train", "config.toml"],
+    ],
+    ids=" ".join,
+)
+def test_labelled_data_set_of_format_2_is_refused_with_one_line(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if arguments[0] == "train":
+        pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    Path("OLD").mkdir()
+    manifest = make_manifest(["a.tar"], vocabulary=Vocabulary(["fox"]))
+    replace(manifest, format=OLD_FORMAT).write(tmp_path / "OLD" / "manifest.json")
+    config = (ROOT / "configs" / "demo.toml").read_text().replace("demo/labels", "OLD").replace("demo/run", "run")
+    Path("config.toml").write_text(config)
+    advice = "make a data set of format 3 from its stored text, without an engine: ovocr relabel OLD --out NEW_DIR"
+    assert ovocr(*arguments) == (1, "", f"ovocr: OLD: format 2; {advice}\n")
+    assert sorted(path.name for path in Path().iterdir()) == ["OLD", "config.toml"]
 
 
 def test_vocab_show_prints_words_and_ids(tmp_path: Path) -> None:

@@ -17,6 +17,21 @@ FOLDERS = tuple(_SUFFIXES)
 _SHARD_FILE = re.compile(r"([0-9]{5,9})(\.[a-z]+)")
 
 
+class OldFormatError(OvocrError):
+    """A labelled data set is of the format before. root: its folder."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(
+            f"{root}: format {OLD_FORMAT}; make a data set of format {FORMAT} from its stored text, without an engine: "
+            f"ovocr relabel {shlex.quote(str(root))} --out NEW_DIR"
+        )
+        self.root = root
+
+    def __reduce__(self) -> tuple[type["OldFormatError"], tuple[Path]]:
+        """Pickles the constructor's argument, so the error can be raised in another process."""
+        return type(self), (self.root,)
+
+
 @dataclass(frozen=True)
 class LabelledDataSet:
     """A folder with manifest.json, vocab.txt and, for each shard, files in rec/, ocr/, records/ and stats/.
@@ -38,7 +53,7 @@ class LabelledDataSet:
     def open(cls, root: Path, *, old: bool = False) -> "LabelledDataSet":
         """Returns the data set in ``root``. old: accept data sets of format 2, whose tags have one place.
 
-        Raises OvocrError if the folder has no manifest, or if the data set is of format 2.
+        Raises OvocrError if the folder has no manifest, and OldFormatError if the data set is of format 2.
         """
         data_set = cls(Path(root))
         if not data_set.manifest_path.is_file():
@@ -46,10 +61,7 @@ class LabelledDataSet:
             advice = "restore the file" if has_shards else "create one with `ovocr build-labels`"
             raise OvocrError(f"{root}: not a labelled data set (no {_MANIFEST}); {advice}")
         if not old and has_old_places(data_set.manifest_path):
-            raise OvocrError(
-                f"{root}: format {OLD_FORMAT}; make a data set of format {FORMAT} from its stored text, without an "
-                f"engine: ovocr relabel {shlex.quote(str(root))} --out NEW_DIR"
-            )
+            raise OldFormatError(root)
         return data_set
 
     @property

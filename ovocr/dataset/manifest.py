@@ -1,6 +1,7 @@
 """The manifest of a data set: the configuration that, with the input, determines the data set's bytes."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from ovocr.base.errors import OvocrError
 from ovocr.base.files import write_text
 from ovocr.dataset.json_objects import DamagedFileError, ObjectReader, Problem, is_count, read_object
+from ovocr.dataset.outcome import Place, distinct_ids
 
 FORMAT = 3
 # The format before: one place a tag, no edges of characters. Packed data sets have the same files in both.
@@ -36,6 +38,10 @@ class TagPolicy:
     seed: int
     weighting: str = UNIFORM
     repeats: bool = False
+
+    def competing(self, places: Sequence[Place]) -> list[int]:
+        """Returns the class ids that compete for the slots of an image, in order of appearance."""
+        return [place.id for place in places] if self.repeats else distinct_ids(places)
 
     def describe(self) -> dict[str, Any]:
         """Returns the manifest's options except tags and seed; defaults are left out."""

@@ -4,8 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from ovocr.dataset.lines import Box
-from ovocr.dataset.lines import Line
+from ovocr.dataset.lines import Box, Line
 from ovocr.dataset.reasons import Reason
 
 

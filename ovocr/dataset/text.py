@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from ovocr.base.errors import OvocrError
 from ovocr.dataset.layout import LabelledDataSet
-from ovocr.dataset.manifest import FORMAT
 from ovocr.dataset.lines import BOX_DECIMALS, EDGE_DECIMALS, SCORE_DECIMALS, Line
+from ovocr.dataset.manifest import FORMAT
 from ovocr.dataset.outcome import Outcome
 from ovocr.dataset.schemas import OCR, OCR_FORMAT_2
 from ovocr.dataset.tables import read_batches, read_rows
@@ -21,10 +21,11 @@ from ovocr.dataset.tables import read_batches, read_rows
 
 @dataclass(frozen=True)
 class TextShard:
-    """A finished shard. root: folder of its data set. number: number of the shard."""
+    """A finished shard. root: folder of its data set. number: number of the shard. format: format of the data set."""
 
     root: Path
     number: int
+    format: int = FORMAT
 
     @property
     def path(self) -> Path:
@@ -64,12 +65,13 @@ def find_shards(roots: Iterable[Path], *, old: bool = False) -> list[TextShard]:
         if root.resolve() in seen:
             raise OvocrError(f"{root}: given twice; its words would be counted twice")
         seen.add(root.resolve())
-        if not data_set.manifest().has_text:
+        manifest = data_set.manifest()
+        if not manifest.has_text:
             raise OvocrError(f"{root}: a packed data set has no text; use `ovocr build-labels`")
         finished = data_set.finished_shards()
         if not finished:
             raise OvocrError(f"{root}: no finished shard yet; finish one with `ovocr build-labels`")
-        shards += [TextShard(data_set.root, number) for number in finished]
+        shards += [TextShard(data_set.root, number, manifest.format) for number in finished]
     return shards
 
 
@@ -85,7 +87,7 @@ def text_to_row(key: str, outcome: Outcome) -> dict[str, Any]:
 
 def read_images(shard: TextShard) -> Iterator[ImageText]:
     """Yields the text of each image of a shard, in order; keeps a few in memory. Raises TableError."""
-    for batch in read_batches(shard.path, OCR, ["key", "lines.list.element.text"]):
+    for batch in read_batches(shard.path, _schema(shard.format), ["key", "lines.list.element.text"]):
         lines = batch.column("lines")
         texts = iter(lines.flatten().field("text").to_pylist())
         lengths = lines.value_lengths().to_pylist()
@@ -98,7 +100,7 @@ def read_texts(path: Path, format: int = FORMAT) -> Iterator[tuple[str, StoredTe
 
     format: format of the data set. Lines of format 2 have no edges.
     """
-    for batch in read_batches(path, OCR if format == FORMAT else OCR_FORMAT_2):
+    for batch in read_batches(path, _schema(format)):
         yield from parse_texts(batch)
 
 
@@ -116,6 +118,11 @@ def parse_texts(batch: pa.RecordBatch) -> Iterator[tuple[str, StoredText]]:
     for key, width, height, count in zip(keys, widths, heights, lines.value_lengths().to_pylist(), strict=True):
         yield key, StoredText(width=width, height=height, lines=all_lines[start : start + count])
         start += count
+
+
+def _schema(format: int) -> pa.Schema:
+    """Returns the schema of the text of a data set of this format."""
+    return OCR if format == FORMAT else OCR_FORMAT_2
 
 
 def count_lines(batch: pa.RecordBatch) -> int:

@@ -11,7 +11,7 @@ import pytest
 from ovocr.base.errors import OvocrError
 from ovocr.dataset.layout import LabelledDataSet, is_inside_data_set, shard_number
 from ovocr.dataset.manifest import ShardEntry
-from ovocr.dataset.outcome import Outcome, Status, Tag, quarantined
+from ovocr.dataset.outcome import Outcome, Place, Status, quarantined
 from ovocr.dataset.reasons import Reason
 from ovocr.dataset.record_columns import (
     count_class_ids,
@@ -19,9 +19,9 @@ from ovocr.dataset.record_columns import (
     find_positions,
     find_text_positions,
     read_keys,
-    read_tags,
+    read_places,
 )
-from ovocr.dataset.records import find_records, read_records
+from ovocr.dataset.records import find_records, read_records, read_words
 from ovocr.dataset.shard_writer import ShardWriter
 from ovocr.dataset.tables import TableError
 from ovocr.dataset.text import read_texts_at
@@ -35,12 +35,13 @@ def box(number: int) -> tuple[float, ...]:
 
 @pytest.fixture(scope="module")
 def data_set(tmp_path_factory: pytest.TempPathFactory) -> LabelledDataSet:
-    """Returns a data set in which every third image is quarantined and image n has the class ids n % 5 and 7."""
+    """Returns a data set in which every third image is quarantined. Image n has places of n % 5, 7 and again n % 5."""
     written = LabelledDataSet(tmp_path_factory.mktemp("set"))
     with ShardWriter(written, 0, ShardEntry(source="x.tar", kind="tar")) as writer:
         for number in range(IMAGES):
-            tags = [Tag(number % 5, 0, box(number)), Tag(7, 0, box(number + 1))]
-            ok = Outcome(status=Status.OK, jpeg=b"j", width=number + 1, height=1, tags=tags, slots=[7])
+            ids = (number % 5, 7, number % 5)
+            places = [Place(id, line, box(number + line)) for line, id in enumerate(ids)]
+            ok = Outcome(status=Status.OK, jpeg=b"j", width=number + 1, height=1, places=places, slots=[7])
             writer.add(f"{number:04d}.jpg", quarantined(Reason.EMPTY, "") if number % 3 == 2 else ok)
     return written
 
@@ -50,7 +51,8 @@ def test_rows_by_position(data_set: LabelledDataSet):
     rows = read_records(data_set.records_path(0), positions, with_text=True)
     assert [(row.position, row.key) for row in rows] == [(position, f"{position:04d}.jpg") for position in positions]
     assert [row.was_read for row in rows] == [True, False, True, True, True]
-    assert rows[2].tags == [Tag(4, 0, box(999)), Tag(7, 0, box(1000))]
+    assert rows[2].places == [Place(4, 0, box(999)), Place(7, 1, box(1000)), Place(4, 2, box(1001))]
+    assert (rows[1].tags, rows[2].tags) == ([], [4, 7])
     with pytest.raises(TableError, match="00000.parquet: cannot be read: there is no row 2500; restore the file"):
         read_records(data_set.records_path(0), [1, IMAGES], with_text=True)
 
@@ -72,16 +74,18 @@ def test_quarantined_images_have_no_row_of_text(data_set: LabelledDataSet):
     assert [(key, text.width) for key, text in texts] == [("0001.jpg", 2), ("0003.jpg", 4), ("2400.jpg", 2401)]
 
 
-def test_tags_of_records(data_set: LabelledDataSet):
+def test_tags_and_places_of_records(data_set: LabelledDataSet):
     path = data_set.records_path(0)
     records = [number for number in range(IMAGES) if number % 3 != 2]
     expected = np.bincount([number % 5 for number in records], minlength=8)
     expected[7] = len(records)
     assert np.array_equal(count_class_ids(path), expected)
-    tags = read_tags(path)
-    assert tags.ends.tolist() == list(range(2, 2 * len(records) + 1, 2))
-    assert tags.ids[:4].tolist() == [0, 7, 1, 7]
-    assert tags.boxes[2].tolist() == list(box(1))
+    places = read_places(path)
+    assert places.ends.tolist() == list(range(3, 3 * len(records) + 1, 3))
+    assert places.ids[:6].tolist() == [0, 7, 0, 1, 7, 1]
+    assert places.boxes[5].tolist() == list(box(3))
+    assert [row.class_ids for row in read_words(path)][:4] == [[0, 7], [1, 7], [], [3, 7]]
+    assert data_set.counts(0).tags == 2 * len(records)
     assert find_image(path, 2) == ("x.tar", "0003.jpg")
     assert find_image(path, IMAGES) is None
 

@@ -10,7 +10,7 @@ from ovocr.base.errors import OvocrError
 from ovocr.dataset.json_objects import read_object
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.manifest import ShardEntry
-from ovocr.dataset.outcome import Outcome, Status, Tag, quarantined
+from ovocr.dataset.outcome import Outcome, Place, Status, quarantined
 from ovocr.dataset.reasons import Reason
 from ovocr.dataset.shard_writer import ShardWriter
 from ovocr.dataset.statistics import ShardCounts, ShardStatistics
@@ -26,9 +26,10 @@ def with_text(request: pytest.FixtureRequest) -> bool:
 @pytest.fixture
 def data_set(tmp_path: Path, with_text: bool) -> LabelledDataSet:
     written = LabelledDataSet(tmp_path)
-    tags = [Tag(4, 0, (0.0,) * 8) if with_text else Tag(4)]
+    box = (0.0,) * 8
+    places = [Place(4, 0, box), Place(4, 1, box)] if with_text else [Place(4)]
     with ShardWriter(written, 0, ENTRY, ignored=2, with_text=with_text) as writer:
-        writer.add("a.jpg", Outcome(status=Status.OK, jpeg=b"j", tags=tags, slots=[4, 4]))
+        writer.add("a.jpg", Outcome(status=Status.OK, jpeg=b"j", places=places, slots=[4, 4]))
         writer.add("b.jpg", quarantined(Reason.EMPTY, "no bytes"))
         writer.ignore()
     return written

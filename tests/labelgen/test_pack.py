@@ -27,6 +27,7 @@ from ovocr.labelgen.images.stored_image import store_image
 from ovocr.labelgen.options import PackOptions
 from ovocr.labelgen.pack import PackTotals, pack_labels
 from ovocr.recordio import RecordReader, RecordWriter
+from tests.old_format import make_old
 
 Packed = tuple[LabelledDataSet, PackTotals]
 
@@ -199,6 +200,16 @@ def test_a_different_configuration_is_refused(
     with pytest.raises(OvocrError, match=f"made with another configuration: {difference}"):
         pack_labels(dataclasses.replace(options, **change), progress=False)
     assert digests(packed[0].root) == before
+
+
+def test_a_data_set_of_format_2_is_resumed_and_stays_of_format_2(packed: Packed, options: PackOptions, tmp_path: Path):
+    old = make_old(Path(shutil.copytree(packed[0].root, tmp_path / "old")))
+    before = digests(old.root)
+    old.stats_path(0).unlink()
+    assert pack_labels(dataclasses.replace(options, out=old.root), progress=False).built == 1
+    assert digests(old.root) == before
+    with pytest.raises(OvocrError, match=r"made with another configuration: options\.tags is 4 there, 6 in this run"):
+        pack_labels(dataclasses.replace(options, out=old.root, tags=6), progress=False)
 
 
 def test_a_killed_run_resumes_with_the_same_bytes(options: PackOptions, tmp_path: Path, tar: Any, encoded: Any):

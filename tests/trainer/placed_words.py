@@ -41,9 +41,17 @@ def encoded(image: NDArray[np.uint8]) -> bytes:
 
 
 def write_placed(
-    root: Path, records: Sequence[tuple[bytes, list[int], list[list[float]] | None]], words: Sequence[str] = WORDS
+    root: Path,
+    records: Sequence[tuple[bytes, list[int], list[list[float]] | None]],
+    words: Sequence[str] = WORDS,
+    *,
+    again: Sequence[tuple[int, list[float]]] = (),
 ) -> Path:
-    """Writes a data set of one shard. records: encoded image, slots, and boxes of the distinct tags in order."""
+    """Writes a data set of one shard.
+
+    records: encoded image, slots, and a box for each distinct tag in order. again: tags and boxes of more places, in
+    every record.
+    """
     data_set = LabelledDataSet(root)
     rows = [{"record_id": None, "tags": []}]  # the first row is a dropped image, so row and record numbers differ
     with RecordWriter(data_set.rec_prefix(0)) as writer:
@@ -52,6 +60,7 @@ def write_placed(
             distinct = list(dict.fromkeys(slots))
             places = boxes or [None] * len(distinct)
             tags = [{"id": tag, "box": box} for tag, box in zip(distinct, places, strict=True)]
+            tags += [{"id": tag, "box": box} for tag, box in again]
             rows.append({"record_id": number, "tags": tags})
     kind = pa.struct([("id", pa.int32()), ("box", pa.list_(pa.float32()))])
     schema = pa.schema([("record_id", pa.int64()), ("tags", pa.list_(kind))])

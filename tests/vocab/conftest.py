@@ -8,23 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.schemas import OCR
 from ovocr.dataset.text import ImageText
 from ovocr.vocab import Segmentation, Vocabulary
 from ovocr.vocab.counting import WordCounts
 from ovocr.vocab.lexicon import LEXICON, build_lexicon, lexicon_settings
 from tests.manifests import make_manifest
-
-SCHEMA = pa.schema(
-    [
-        ("key", pa.string()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        (
-            "lines",
-            pa.list_(pa.struct([("text", pa.string()), ("score", pa.float32()), ("box", pa.list_(pa.float32(), 8))])),
-        ),
-    ]
-)
 
 
 def _write_shard(root: Path, shard: int, images: list[list[str]], *, finished: bool = True) -> None:
@@ -37,11 +26,11 @@ def _write_shard(root: Path, shard: int, images: list[list[str]], *, finished: b
             "key": f"{number}.jpg",
             "width": 10,
             "height": 10,
-            "lines": [{"text": text, "score": 0.9, "box": [0.0] * 8} for text in lines],
+            "lines": [{"text": text, "score": 0.9, "box": [0.0] * 8, "edges": []} for text in lines],
         }
         for number, lines in enumerate(images)
     ]
-    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), data_set.ocr_path(shard))
+    pq.write_table(pa.Table.from_pylist(rows, schema=OCR), data_set.ocr_path(shard))
     if finished:
         data_set.stats_path(shard).write_text("{}", encoding="utf-8")
 

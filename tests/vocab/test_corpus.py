@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from ovocr.base.errors import OvocrError
-from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.layout import LabelledDataSet, OldFormatError
 from ovocr.dataset.text import ImageText, TextShard, find_shards, read_images
 from ovocr.processes.shard_map import map_shards
+from tests.old_format import make_old
 
 WriteShard = Callable[..., None]
 
@@ -43,6 +44,16 @@ def test_images_beyond_one_batch_stay_in_order(tmp_path: Path, write_shard: Writ
     write_shard(tmp_path, 0, images)
     expected = [ImageText(f"{number}.jpg", lines) for number, lines in enumerate(images)]
     assert list(read_images(TextShard(tmp_path, 0))) == expected
+
+
+def test_text_of_format_2_is_read_only_on_request(tmp_path: Path, write_shard: WriteShard) -> None:
+    write_shard(tmp_path, 0, [["a", "b"], []])
+    make_old(tmp_path, records=False)
+    with pytest.raises(OldFormatError, match="format 2; make a data set of format 3"):
+        find_shards([tmp_path])
+    (shard,) = find_shards([tmp_path], old=True)
+    assert shard == TextShard(tmp_path, 0, format=2)
+    assert list(read_images(shard)) == [ImageText("0.jpg", ["a", "b"]), ImageText("1.jpg", [])]
 
 
 def test_folder_that_is_not_a_data_set_is_refused(tmp_path: Path) -> None:

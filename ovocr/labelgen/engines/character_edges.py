@@ -1,8 +1,8 @@
 """Finds the edges of characters in the crop of a line.
 
 A CTC recogniser gives the column in which it read each character, which is near the middle of the character. Two
-characters meet halfway between their columns. At spaces, at punctuation and at the ends of the line, the edges are moved
-to the ink of the crop, between the columns of the two characters.
+characters meet halfway between their columns. At spaces, at punctuation and at the ends of the line, the edges are
+moved to the ink of the crop, between the columns of the two characters.
 """
 
 import math
@@ -93,7 +93,7 @@ def _move_to_gaps(
 
 
 def _widest_gap(ink: npt.NDArray[np.bool_], start: int, end: int) -> tuple[int, int] | None:
-    """Returns start and end of the longest run of columns without ink from ``start`` to ``end``; None if all have ink."""
+    """Returns start and end of the longest run of columns without ink from ``start`` to ``end``, or None."""
     changes = np.flatnonzero(np.diff(np.concatenate([[True], ink[start:end], [True]])))
     if not len(changes):
         return None

@@ -1,14 +1,13 @@
 """Loads selected images with their lines, words, tags and outcome."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import groupby
 
 from ovocr.base.errors import OvocrError
-from ovocr.dataset.lines import BOX_DECIMALS, Box
 from ovocr.dataset.labelled_images import text_mismatch
-from ovocr.dataset.lines import Line
-from ovocr.dataset.outcome import Status, Tag
+from ovocr.dataset.lines import BOX_DECIMALS, Box, Line
+from ovocr.dataset.outcome import Place, Status
 from ovocr.dataset.record_columns import find_text_positions
 from ovocr.dataset.records import RecordRow, read_records
 from ovocr.dataset.slots import ForeignSlots, StoredSlots
@@ -16,17 +15,14 @@ from ovocr.dataset.text import StoredText, read_texts_at
 from ovocr.labelgen.inspection.data_set import InspectedDataSet
 from ovocr.labelgen.inspection.marked_lines import Piece, cut_line
 from ovocr.labelgen.inspection.page_images import NoImage, PageImage, ShardImages
-from ovocr.labelgen.tagging.word_boxes import word_box
+from ovocr.labelgen.tagging.word_boxes import LineBoxes
 from ovocr.recordio import RecordError
-from ovocr.vocab import locate_words
+from ovocr.vocab import LocatedWord, locate_words
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReadWord:
-    """A word of a line.
-
-    id: class id; None if the word is not in the vocabulary. box: box of the word, interpolated along the line.
-    """
+    """A word of a line. id: class id; None if the word is not in the vocabulary."""
 
     text: str
     id: int | None
@@ -42,19 +38,31 @@ class ReadLine:
     pieces: tuple[Piece, ...]
 
 
+@dataclass(frozen=True)
+class TagPlace:
+    """A place of a tag. line: index of its line."""
+
+    line: int
+    box: Box
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImageTag:
     """A tag of an image.
 
     word: the word; None in a packed data set. slots: number of slots that contain the tag; 0 if there is no record.
-    line, box: line and box of the word's first occurrence; None in a packed data set.
+    places: in reading order; none in a packed data set.
     """
 
     id: int
     word: str | None
-    slots: int
-    line: int | None = None
-    box: Box | None = None
+    slots: int = 0
+    places: tuple[TagPlace, ...] = ()
+
+    @property
+    def lines(self) -> list[int]:
+        """The distinct lines of the places."""
+        return list(dict.fromkeys(place.line for place in self.places))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,10 +129,9 @@ class _Image:
         self._row = row
         self._slots = data_set.manifest.policy.tags
         self._status = Status(row.status)
-        lines = [] if text is None else text.lines
         self._size = None if text is None else (text.width, text.height)
-        self._lines = tuple(_read_lines(lines, data_set)) if lines else ()
-        self._tags = [_name_tag(tag, data_set, len(lines)) for tag in row.tags]
+        self._lines = () if text is None else tuple(_read_lines(text, data_set))
+        self._tags = [_read_tag(tag, row, data_set, len(self._lines)) for tag in row.tags]
 
     def load(self, shard: int, images: ShardImages) -> InspectedImage:
         row = self._row
@@ -166,38 +173,41 @@ class _Image:
                         *size, *self._size
                     )
                 )
-        return StoredSlots.of(record.labels, [tag.id for tag in self._tags]), page_image
+        return StoredSlots.of(record.labels, row.tags), page_image
 
 
-def _name_tag(tag: Tag, data_set: InspectedDataSet, lines: int) -> ImageTag:
-    if tag.line is None or tag.box is None:
-        return ImageTag(id=tag.id, word=None, slots=0)
-    if not 0 <= tag.line < lines:
-        raise IndexError(f"a tag in line {tag.line} of {lines}")
+def _read_tag(tag: int, row: RecordRow, data_set: InspectedDataSet, lines: int) -> ImageTag:
+    """Returns a tag without its slots. lines: number of lines of the image."""
+    if data_set.packed:
+        return ImageTag(id=tag, word=None)
+    places = tuple(_read_place(place, lines) for place in row.places if place.id == tag)
+    return ImageTag(id=tag, word=data_set.vocabulary.word(tag), places=places)
+
+
+def _read_place(place: Place, lines: int) -> TagPlace:
+    if place.line is None or place.box is None or not 0 <= place.line < lines:
+        raise IndexError(f"a place in line {place.line} of {lines}")
     # Corners had fewer decimals than float32 stores.
-    box = tuple(round(corner, BOX_DECIMALS) for corner in tag.box)
-    return ImageTag(id=tag.id, word=data_set.vocabulary.word(tag.id), slots=0, line=tag.line, box=box)
+    return TagPlace(place.line, tuple(round(corner, BOX_DECIMALS) for corner in place.box))
 
 
-def _read_lines(lines: list[Line], data_set: InspectedDataSet) -> Iterator[ReadLine]:
+def _read_lines(text: StoredText, data_set: InspectedDataSet) -> Iterator[ReadLine]:
     """Yields the lines with their words, segmented again with the vocabulary's rules."""
-    texts = [line.text for line in lines]
-    found = find_words(texts, data_set.segmentation)
-    located = locate_words(texts, data_set.segmentation)
-    pairs = groupby(zip(found, located, strict=True), key=lambda pair: pair[0].line)
-    of_line = {number: list(pair) for number, pair in pairs}
-    normalise = load_segmenter(data_set.segmentation).normalise
-    for number, line in enumerate(lines):
-        words = of_line.get(number, [])
+    words_of: dict[int, list[LocatedWord]] = defaultdict(list)
+    for word in locate_words([line.text for line in text.lines], data_set.segmentation):
+        words_of[word.line].append(word)
+    boxes = LineBoxes(text.lines, text.width, text.height)
+    for number, line in enumerate(text.lines):
+        words = words_of[number]
         yield ReadLine(
             line=line,
             words=tuple(
                 ReadWord(
                     text=word.text,
                     id=data_set.vocabulary.id(word.text),
-                    box=word_box(line.box, position.start, position.end),
+                    box=boxes.word(number, word.start, word.end),
                 )
-                for word, position in words
+                for word in words
             ),
-            pieces=tuple(cut_line(line.text, [word for word, _ in words], normalise)),
+            pieces=tuple(cut_line(line.text, words)),
         )

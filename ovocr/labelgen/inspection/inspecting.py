@@ -131,7 +131,7 @@ def _row(image: InspectedImage) -> dict[str, Any]:
         "lowest_score": min((line.line.score for line in image.lines), default=None),
         "words_found": image.words_found,
         "words_in_vocabulary": image.words_in_vocabulary,
-        "tags": [{"id": tag.id, "word": tag.word, "slots": tag.slots} for tag in image.tags],
+        "tags": [asdict(tag) for tag in image.tags],
         "foreign_slots": [asdict(foreign) for foreign in image.foreign_slots],
         "damage": list(image.damage),
         "picture": {"missing": page_image.why} if isinstance(page_image, NoImage) else {"bytes": len(page_image.jpeg)},

@@ -29,8 +29,7 @@ def _explain(
 ) -> str:
     if text is None:
         return f"the image was not read: {reason}"
-    if (found := text.find(word)) is not None:
-        line = text.lines[found[0]]
+    if (line := text.find(word)) is not None:
         if id is None:
             return f"it was read: {show_line(line)}"
         because = reason if status == Status.DROPPED else "the stored tags do not match the text, see `ovocr verify`"

@@ -7,9 +7,15 @@ from ovocr.base.plural import counted
 from ovocr.dataset.layout import RELATIVE
 from ovocr.dataset.outcome import Status
 from ovocr.labelgen.provenance.absence import show_line
-from ovocr.labelgen.provenance.story import ImageStory, TagStory
+from ovocr.labelgen.provenance.story import ImageStory, PlaceStory, TagStory
+from ovocr.labelgen.tagging.word_boxes import BoxOrigin
 
 _SLOTS_SHOWN = 8
+_ORIGINS = {
+    BoxOrigin.COLUMNS: "box from the recogniser's columns",
+    BoxOrigin.INTERPOLATED: "box interpolated",
+    BoxOrigin.WHOLE_IMAGE: "the whole image",
+}
 
 
 def format_stories(stories: list[ImageStory]) -> str:
@@ -50,7 +56,7 @@ def _status(story: ImageStory) -> str:
 
 
 def _has_brackets(story: ImageStory) -> bool:
-    lines = [tag.line for tag in story.tags if tag.line is not None]
+    lines = [place.line for tag in story.tags for place in tag.places]
     if story.status == Status.DROPPED and not story.answers:
         lines += story.lines
     shown = any(word.id is None for line in lines for word in line.words)
@@ -59,16 +65,22 @@ def _has_brackets(story: ImageStory) -> bool:
 
 def _tag_lines(tag: TagStory, story: ImageStory) -> Iterator[str]:
     yield f"  tag {tag.id}" + (f" {tag.word}" if tag.word is not None else "")
-    if tag.line is not None:
-        yield f"    {show_line(tag.line)}, score {tag.line.score:.4f}"
-        if tag.place is not None:
-            words = tag.line.words
-            start, end = words[tag.place].start, words[tag.place].end
-            yield f"    word {tag.place + 1} of {len(words)}, from {start:.1%} to {end:.1%} of the line"
-    if tag.box is not None:
-        corners = zip(tag.box[::2], tag.box[1::2], strict=True)
-        yield "    box " + " ".join(f"({x:g}, {y:g})" for x, y in corners)
+    for number, place in enumerate(tag.places, 1):
+        first, *others = _place_lines(place)
+        yield f"    place {number} of {len(tag.places)}: {first}" if len(tag.places) > 1 else f"    {first}"
+        for line in others:
+            yield f"      {line}" if len(tag.places) > 1 else f"    {line}"
     yield f"    {_slots(tag, story)}"
+
+
+def _place_lines(place: PlaceStory) -> Iterator[str]:
+    yield f"{show_line(place.line)}, score {place.line.score:.4f}"
+    if place.word is not None:
+        word = place.line.words[place.word]
+        span = "" if word.start is None else f", from {word.start:.1%} to {word.end:.1%} of the line"
+        yield f"word {place.word + 1} of {len(place.line.words)}{span}"
+    corners = " ".join(f"({x:g}, {y:g})" for x, y in zip(place.box[::2], place.box[1::2], strict=True))
+    yield f"{_ORIGINS[place.line.box_origin]}: {corners}"
 
 
 def _slots(tag: TagStory, story: ImageStory) -> str:

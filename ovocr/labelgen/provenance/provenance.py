@@ -1,19 +1,20 @@
 """``ovocr why``: explains the tags of images."""
 
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.base.escape import as_text
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.manifest import IDF, Manifest
-from ovocr.dataset.outcome import Tag
+from ovocr.dataset.outcome import Place
 from ovocr.dataset.records import RecordRow
 from ovocr.dataset.slots import StoredSlots
 from ovocr.labelgen.provenance.absence import explain_absence
 from ovocr.labelgen.provenance.reading import CutText
 from ovocr.labelgen.provenance.search import FoundImage, find_images
-from ovocr.labelgen.provenance.story import Explanation, ImageStory, TagStory
+from ovocr.labelgen.provenance.story import Explanation, ImageStory, LineStory, PlaceStory, TagStory
 from ovocr.labelgen.tagging.run_words import stored_frequencies, stored_vocabulary
 from ovocr.labelgen.tagging.tag_slots import by_rank
 from ovocr.recordio import RecordReader
@@ -80,9 +81,8 @@ class _Explainer:
         text = None
         if image.text is not None and self._vocabulary is not None:
             text = CutText(image.text, self._vocabulary)
-        ids = [tag.id for tag in row.tags]
-        stored = self._slots(image, ids)
-        competing = text.known if self._policy.repeats and text is not None and ids else ids
+        stored = self._slots(image)
+        competing = self._policy.competing(row.places)
         return ImageStory(
             key=row.key,
             source=row.source,
@@ -100,7 +100,7 @@ class _Explainer:
             rule=self._rule() if len(competing) > self._policy.tags else "",
             lines=text.lines if text is not None else [],
             tags=self._tags(image, competing, text, stored),
-            answers=self._absences(row, ids, text),
+            answers=self._absences(row, text),
             notes=self._notes,
             foreign_slots=stored.foreign if stored is not None else [],
             damage=stored.damage(self._policy.tags) if stored is not None else [],
@@ -111,34 +111,41 @@ class _Explainer:
     ) -> list[TagStory]:
         ranks = self._ranks(competing, image.row.key)
         asked = None if self._answers is None else {answer.id for answer in self._answers}
+        places: dict[int, list[Place]] = defaultdict(list)
+        for place in image.row.places:
+            places[place.id].append(place)
         return [
-            self._tag(tag, stored.of_tag[tag.id] if stored is not None else [], ranks[tag.id], text)
-            for tag in image.row.tags
-            if asked is None or tag.id in asked
+            self._tag(tag, own, stored.of_tag[tag] if stored is not None else [], ranks[tag], text)
+            for tag, own in places.items()
+            if asked is None or tag in asked
         ]
 
-    def _tag(self, tag: Tag, slots: list[int], ranks: list[int], text: CutText | None) -> TagStory:
-        id = tag.id
+    def _tag(self, tag: int, places: list[Place], slots: list[int], ranks: list[int], text: CutText | None) -> TagStory:
         if self._vocabulary is None or text is None:
-            return TagStory(id=id, word=None, line=None, box=None, place=None, slots=slots, ranks=ranks, weight=None)
-        line = tag.line
-        if line is None or not (0 <= id < len(self._vocabulary) and 0 <= line < len(text.lines)):
-            raise OvocrError(f"{self._data_set.root}: tag {id} in line {line} is invalid; see `ovocr verify`")
-        word = self._vocabulary.word(id)
-        found = text.find(word)
+            return TagStory(id=tag, word=None, places=[], slots=slots, ranks=ranks, weight=None)
+        if not 0 <= tag < len(self._vocabulary):
+            raise OvocrError(f"{self._data_set.root}: tag {tag} is not in the vocabulary; see `ovocr verify`")
         return TagStory(
-            id=id,
-            word=word,
-            line=text.lines[line],
-            box=tag.box,
-            place=found[1] if found is not None and found[0] == line else None,
+            id=tag,
+            word=self._vocabulary.word(tag),
+            places=list(self._places(places, text)),
             slots=slots,
             ranks=ranks,
-            weight=self._weight(id) if self._frequencies is not None else None,
+            weight=self._weight(tag) if self._frequencies is not None else None,
         )
 
-    def _slots(self, image: FoundImage, ids: list[int]) -> StoredSlots | None:
-        """Returns the content of the record's slots; None if there is no record. ids: class ids of the image's tags."""
+    def _places(self, places: list[Place], text: CutText) -> Iterator[PlaceStory]:
+        """Yields the places of a tag. Its n-th place in a line is the n-th such word of the line."""
+        words = {line.number: iter(_indexes_of(places[0].id, line)) for line in text.lines}
+        for place in places:
+            if place.line not in words or place.box is None:
+                raise OvocrError(
+                    f"{self._data_set.root}: tag {place.id} in line {place.line} is invalid; see `ovocr verify`"
+                )
+            yield PlaceStory(line=text.lines[place.line], word=next(words[place.line], None), box=place.box)
+
+    def _slots(self, image: FoundImage) -> StoredSlots | None:
+        """Returns the content of the record's slots; None if there is no record."""
         record_id = image.row.record_id
         if record_id is None:
             return None
@@ -146,7 +153,7 @@ class _Explainer:
         with RecordReader(prefix) as records:
             if not 0 <= record_id < len(records):
                 raise OvocrError(f"{prefix}.idx: does not contain record {record_id}; see `ovocr verify`")
-            return StoredSlots.of(records[record_id].labels, ids)
+            return StoredSlots.of(records[record_id].labels, image.row.tags)
 
     def _ranks(self, competing: list[int], key: str) -> dict[int, list[int]]:
         """Maps each class id to its ranks in the order in which words are kept; empty if all words are kept."""
@@ -173,9 +180,14 @@ class _Explainer:
             f"(seed {self._policy.seed}, key, id)"
         )
 
-    def _absences(self, row: RecordRow, ids: list[int], text: CutText | None) -> list[str]:
+    def _absences(self, row: RecordRow, text: CutText | None) -> list[str]:
         """Returns a sentence for each requested class id that is not a tag of the image."""
-        answers = [answer for answer in self._answers or () if answer.id not in ids]
+        answers = [answer for answer in self._answers or () if answer.id not in row.tags]
         if self._vocabulary is None:
             return [f"the table has no class id {answer.id} for the image" for answer in answers]
         return [explain_absence(answer, row.status, row.reason, text, self._vocabulary) for answer in answers]
+
+
+def _indexes_of(id: int, line: LineStory) -> list[int]:
+    """Returns the indexes of the words with a class id among the words of a line."""
+    return [index for index, word in enumerate(line.words) if word.id == id]

@@ -6,37 +6,57 @@ from typing import Any
 
 from ovocr.dataset.lines import Box
 from ovocr.dataset.slots import ForeignSlots
+from ovocr.labelgen.tagging.word_boxes import BoxOrigin
 
 
 @dataclass(frozen=True)
 class CutWord:
     """A normalised word of a line.
 
-    id: class id; None if the word is not in the vocabulary. start, end: fractions of the line's length.
+    id: class id; None if the word is not in the vocabulary.
+    start, end: fractions of the line's length; None if they are unknown, because the line is the whole image.
     """
 
     word: str
     id: int | None
-    start: float
-    end: float
+    start: float | None
+    end: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class LineStory:
-    """A line and its words. number: index of the line, from 0. score: 0 to 1. box: pixels of the stored image."""
+    """A line and its words.
+
+    number: index of the line, from 0. score: 0 to 1. box: pixels of the stored image.
+    box_origin: what the boxes of its words follow from.
+    """
 
     number: int
     text: str
     score: float
     box: Box
+    box_origin: BoxOrigin
     words: Sequence[CutWord]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceStory:
+    """A place of a tag. word: index of the word among the line's words, from 0; None if the line lacks the word."""
+
+    line: LineStory
+    word: int | None
+    box: Box
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the values for ``--json``. The line is its number."""
+        return {"line": self.line.number, "word": self.word, "box": self.box, "box_origin": self.line.box_origin}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TagStory:
     """A tag of an image.
 
-    word, line, box: None in a packed data set. place: index of the word among the line's words, from 0.
+    word: None in a packed data set. places: in reading order; none in a packed data set.
     slots: slots that contain the tag; empty if it was left out or there is no record.
     ranks: ranks of the word in the order in which words are kept, from 0; empty if there are enough slots.
     weight: weight of the word in the draw; None if the policy is not idf.
@@ -44,12 +64,25 @@ class TagStory:
 
     id: int
     word: str | None
-    line: LineStory | None
-    box: Box | None
-    place: int | None
+    places: list[PlaceStory]
     slots: list[int]
     ranks: list[int]
     weight: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the values for ``--json``: line, box and number of the word (``place``) are of the first place."""
+        first = self.places[0].to_json() if self.places else dict.fromkeys(("line", "word", "box"))
+        return {
+            "id": self.id,
+            "word": self.word,
+            "line": first["line"],
+            "box": first["box"],
+            "place": first["word"],
+            "places": [place.to_json() for place in self.places],
+            "slots": self.slots,
+            "ranks": self.ranks,
+            "weight": self.weight,
+        }
 
 
 @dataclass(frozen=True)
@@ -99,6 +132,5 @@ class ImageStory:
     damage: list[str]
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the values for ``--json``. A tag's line is the number of the line."""
-        tags = [{**asdict(tag), "line": None if tag.line is None else tag.line.number} for tag in self.tags]
-        return {**asdict(self), "tags": tags}
+        """Returns the values for ``--json``."""
+        return {**asdict(self), "tags": [tag.to_json() for tag in self.tags]}

@@ -39,14 +39,13 @@ def relabel_shard(settings: RelabelSettings, shard: TextShard) -> int:
     """
     labeller = _labeller(settings)
     data_set = LabelledDataSet(shard.root)
-    manifest = data_set.manifest()
-    source = find_input(data_set, manifest, shard.number)
+    source = find_input(data_set, data_set.manifest(), shard.number)
     with (
         RecordReader(data_set.rec_prefix(shard.number)) as records,
         ShardWriter(LabelledDataSet(settings.out), shard.number, source.entry, ignored=source.ignored) as writer,
     ):
         images = _StoredImages(data_set.rec_prefix(shard.number), records, SourceImages(source, settings.max_pixels))
-        for image in read_labelled_images(data_set, shard.number, manifest.format):
+        for image in read_labelled_images(data_set, shard.number, shard.format):
             writer.add(image.key, _relabel(image, labeller, images))
     return writer.counts.input
 

@@ -18,7 +18,7 @@ from ovocr.base.errors import OvocrError
 from ovocr.base.files import fsync
 from ovocr.dataset.json_objects import read_object
 from ovocr.dataset.layout import LabelledDataSet
-from ovocr.dataset.manifest import FORMAT, Manifest, TableEntry, TagPolicy
+from ovocr.dataset.manifest import FORMAT, OLD_FORMAT, Manifest, TableEntry, TagPolicy
 from ovocr.labelgen.options import BuildOptions, PackOptions
 from ovocr.labelgen.sources import InputShard
 from ovocr.labelgen.tables import LabelTable
@@ -172,7 +172,10 @@ def _place_first(partial: Path, path: Path) -> None:
 
 
 def _check_same(data_set: LabelledDataSet, manifest: Manifest) -> None:
-    difference = find_difference(read_object(data_set.manifest_path), json.loads(json.dumps(manifest.to_json())))
+    stored = read_object(data_set.manifest_path)
+    if not manifest.has_text and stored.get("format") == OLD_FORMAT:  # has the same files
+        manifest = replace(manifest, format=OLD_FORMAT)
+    difference = find_difference(stored, json.loads(json.dumps(manifest.to_json())))
     if difference:
         raise OvocrError(
             f"{data_set}: made with another configuration: {difference}; "

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.lines import Line
 from ovocr.dataset.manifest import IDF, TagPolicy
-from ovocr.dataset.outcome import Outcome, Place, Status, distinct_ids
+from ovocr.dataset.outcome import Outcome, Place, Status
 from ovocr.dataset.reasons import Reason
 from ovocr.labelgen.tagging.run_words import stored_frequencies, stored_vocabulary
 from ovocr.labelgen.tagging.tag_slots import tag_slots
@@ -44,7 +44,6 @@ class LineLabeller:
             reason = Reason.NO_WORD_IN_VOCABULARY if words else Reason.NO_TEXT
         boxes = LineBoxes(lines, width, height)
         places = [Place(id, word.line, boxes.word(word.line, word.start, word.end)) for id, word in known]
-        ids = [place.id for place in places] if self._policy.repeats else distinct_ids(places)
         return Outcome(
             status=Status.OK if places else Status.DROPPED,
             reason=reason,
@@ -54,9 +53,10 @@ class LineLabeller:
             words_found=len(words),
             words_in_vocabulary=len(known),
             places=places,
-            slots=self.slots(ids, key),
+            slots=self.slots(places, key),
         )
 
-    def slots(self, ids: list[int], key: str) -> list[int]:
-        """Returns the slots of an image, none if it has no ids. ids: class ids of its words, in order of appearance."""
+    def slots(self, places: Sequence[Place], key: str) -> list[int]:
+        """Returns the slots of an image, none if it has no places. places: its places in reading order."""
+        ids = self._policy.competing(places)
         return tag_slots(ids, self._policy.tags, self._policy.seed, key, self._weight) if ids else []

@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Sequence
+from enum import Enum
 from functools import lru_cache
 from itertools import accumulate
 
@@ -16,6 +17,19 @@ _MARGIN = 0.125
 _INK_MARGIN = 0.07
 
 
+class BoxOrigin(str, Enum):
+    """What the boxes of a line's words follow from.
+
+    columns: the edges of its characters, which come from the columns of the recogniser. interpolated: the display
+    columns of its characters (wide 2, narrow 1, combining 0), which share the length of the box. whole_image: nothing,
+    because nobody said where in the image the text is; each word has the whole image as its box.
+    """
+
+    COLUMNS = "columns"
+    INTERPOLATED = "interpolated"
+    WHOLE_IMAGE = "whole_image"
+
+
 class LineBoxes:
     """Finds the boxes of words in the lines of one image. width, height: its size in pixels."""
 
@@ -23,20 +37,32 @@ class LineBoxes:
         self._lines = lines
         self._whole = whole_image(width, height)
 
-    def word(self, line: int, start: float, end: float) -> Box:
-        """Returns the box of the characters from ``start`` to ``end``, offsets in the text of a line.
-
-        The edges of the line's characters are used if they are known. Otherwise the characters share the length of the
-        box by their display columns (wide 2, narrow 1, combining 0). In a line that is the whole image, every word has
-        the whole image as its box, because nobody said where in the image the text is.
-        """
+    def origin(self, line: int) -> BoxOrigin:
+        """Returns what the boxes of a line's words follow from."""
         found = self._lines[line]
         if found.edges:
-            return _inside_margins(found, start, end)
-        if found.box == self._whole:
-            return found.box
-        edges = display_edges(found.text)
-        return cut_box(found.box, *_interpolate(edges, start, end))
+            return BoxOrigin.COLUMNS
+        return BoxOrigin.WHOLE_IMAGE if found.box == self._whole else BoxOrigin.INTERPOLATED
+
+    def share(self, line: int, start: float, end: float) -> tuple[float, float] | None:
+        """Returns start and end of characters as fractions of the length of the line's box; None if they are unknown.
+
+        start, end: offsets in the text of the line.
+        """
+        if self.origin(line) is BoxOrigin.WHOLE_IMAGE:
+            return None
+        edges = self._lines[line].edges or display_edges(self._lines[line].text)
+        first, last = np.interp([start, end], np.arange(len(edges)), edges).tolist()
+        return first, last
+
+    def word(self, line: int, start: float, end: float) -> Box:
+        """Returns the box of the characters from ``start`` to ``end``, offsets in the text of a line."""
+        share = self.share(line, start, end)
+        if share is None:
+            return self._whole
+        if self.origin(line) is BoxOrigin.COLUMNS:
+            return _inside_margins(self._lines[line].box, *share)
+        return cut_box(self._lines[line].box, *share)
 
 
 def display_edges(text: str) -> list[float]:
@@ -60,18 +86,12 @@ def cut_box(box: Box, start: float, end: float, top: float = 0.0, bottom: float 
     return tuple(round(value, BOX_DECIMALS) for corner in corners for value in corner)
 
 
-def _inside_margins(line: Line, start: float, end: float) -> Box:
-    """Returns the box of a word between the edges of its characters, without the detector's margin."""
-    across, down = box_size(line.box)
-    length, thickness = (down, across) if runs_down(line.box) else (across, down)
-    first, last = _interpolate(line.edges, start, end)
+def _inside_margins(line: Box, start: float, end: float) -> Box:
+    """Returns the box of a word without the detector's margin. start, end: as in ``cut_box``."""
+    across, down = box_size(line)
+    length, thickness = (down, across) if runs_down(line) else (across, down)
     margin = _INK_MARGIN * thickness / length if length else 0.0
-    return cut_box(line.box, max(0.0, first - margin), min(1.0, last + margin), _MARGIN, 1 - _MARGIN)
-
-
-def _interpolate(edges: Sequence[float], start: float, end: float) -> list[float]:
-    found: list[float] = np.interp([start, end], np.arange(len(edges)), edges).tolist()
-    return found
+    return cut_box(line, max(0.0, start - margin), min(1.0, end + margin), _MARGIN, 1 - _MARGIN)
 
 
 _Point = tuple[float, float]

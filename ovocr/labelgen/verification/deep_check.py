@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from itertools import count
+from pathlib import Path
 
 from ovocr.dataset.layout import LabelledDataSet
-from ovocr.dataset.outcome import Outcome, Status
+from ovocr.dataset.outcome import Status
 from ovocr.dataset.records import RecordRow, parse_records
 from ovocr.dataset.text import StoredText
 from ovocr.labelgen.tagging.tag_slots import fill_slots
@@ -12,7 +13,7 @@ from ovocr.labelgen.verification.finding import Findings
 from ovocr.labelgen.verification.plan import Plan
 from ovocr.labelgen.verification.rec_check import StoredRecords
 from ovocr.labelgen.verification.record_check import RecordCheck
-from ovocr.labelgen.verification.row_check import RowCheck, check_tags, check_text
+from ovocr.labelgen.verification.row_check import RowCheck, check_places, check_text
 from ovocr.labelgen.verification.tables import StoredTable
 from ovocr.labelgen.verification.text_check import check_against_text
 from ovocr.labelgen.verification.text_rows import TextRows
@@ -54,30 +55,26 @@ class DeepCheck:
 
     def _check(self, row: RecordRow) -> None:
         self._check_row(row)
-        text = outcome = None
+        text = None
         if self._texts is not None and row.was_read:
             text = self._texts.find(row)
             if text is not None:
-                outcome = self._label(row, text, self._texts)
+                self._check_text(row, text, self._texts.path)
         if self._check_record is not None and row.status == Status.OK:
             size = (text.width, text.height) if text is not None else None
-            self._check_record(row, self._slots(row, outcome), size)
+            self._check_record(row, self._slots(row), size)
 
-    def _label(self, row: RecordRow, text: StoredText, texts: TextRows) -> Outcome | None:
-        """Returns the outcome that follows from the text; None if it is unknown."""
-        valid = check_text(texts.path, row, text, self._findings)
-        check_tags(self._rows.path, row, text, self._findings)
-        if not (valid and self._plan.same_rules and self._labeller is not None):
-            return None
-        return check_against_text(self._rows.path, row, text, self._labeller, self._findings)
+    def _check_text(self, row: RecordRow, text: StoredText, path: Path) -> None:
+        """Checks the text of a row, and the row against it. path: file with the texts."""
+        valid = check_text(path, row, text, self._findings)
+        check_places(self._rows.path, row, text, self._findings)
+        if valid and self._plan.same_rules and self._labeller is not None:
+            check_against_text(self._rows.path, row, text, self._labeller, self._findings)
 
-    def _slots(self, row: RecordRow, outcome: Outcome | None) -> Sequence[int] | None:
-        """Returns the labels that follow from the row's tags; None if they are unknown."""
-        ids = [tag.id for tag in row.tags]
-        if not ids or any(not 0 <= id < self._manifest.num_classes for id in ids):
+    def _slots(self, row: RecordRow) -> Sequence[int] | None:
+        """Returns the labels that follow from the row's places; None if they are unknown."""
+        if not row.places or any(not 0 <= tag < self._manifest.num_classes for tag in row.tags):
             return None
         if not self._manifest.has_text:
-            return fill_slots(ids, self._manifest.policy.tags)
-        if self._manifest.policy.repeats:  # only the text shows how often a word occurs
-            return outcome.slots if outcome is not None and outcome.slots else None
-        return self._labeller.slots(ids, row.key) if self._labeller is not None else None
+            return fill_slots(row.tags, self._manifest.policy.tags)
+        return self._labeller.slots(row.places, row.key) if self._labeller is not None else None

@@ -42,8 +42,7 @@ class RecordCheck:
         except (RecordError, OSError) as error:
             self._findings.add(self._records.path, where, "a readable record", error)
             return
-        ids = [tag.id for tag in row.tags]
-        if self._check_labels(where, record.labels, slots, ids):
+        if self._check_labels(where, record.labels, slots, row.tags):
             self._check_bytes(where, record, data)
         self._check_image(where, record.image, size)
 
@@ -54,12 +53,15 @@ class RecordCheck:
             self._findings.add(self._records.path, where, "a record with a row in records", "no such row")
 
     def _check_labels(
-        self, where: str, labels: npt.NDArray[np.float32], slots: Sequence[int] | None, ids: list[int]
+        self, where: str, labels: npt.NDArray[np.float32], slots: Sequence[int] | None, tags: list[int]
     ) -> bool:
-        """Returns True if the labels are class ids, one for each slot. Adds findings, including for wrong class ids."""
-        tags, classes = self._manifest.policy.tags, self._manifest.num_classes
-        if len(labels) != tags:
-            self._add(where, f"{tags} labels", str(len(labels)))
+        """Returns True if the labels are class ids, one for each slot. Adds findings, including for wrong class ids.
+
+        slots: expected labels; None if unknown. tags: the image's tags.
+        """
+        count, classes = self._manifest.policy.tags, self._manifest.num_classes
+        if len(labels) != count:
+            self._add(where, f"{count} labels", str(len(labels)))
             return False
         valid = (labels >= 0) & (labels < classes) & (labels == np.floor(labels))
         if not valid.all():
@@ -70,7 +72,7 @@ class RecordCheck:
             differs = labels != np.asarray(slots, np.float32)
             expected = "{} (from the image's tags and the policy)"
         else:
-            differs, slots = ~np.isin(labels, ids), ids
+            differs, slots = ~np.isin(labels, tags), tags
             expected = "one of the image's tags"
         if differs.any():
             slot = int(np.argmax(differs))

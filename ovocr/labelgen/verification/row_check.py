@@ -1,9 +1,10 @@
 """Checks a row of records, alone and against its text."""
 
 import math
+from itertools import pairwise
 from pathlib import Path
 
-from ovocr.dataset.lines import Box
+from ovocr.dataset.lines import Box, Line
 from ovocr.dataset.manifest import Manifest
 from ovocr.dataset.outcome import Status
 from ovocr.dataset.reasons import Reason
@@ -21,6 +22,8 @@ class RowCheck:
     def __init__(self, path: Path, manifest: Manifest, shard: int, findings: Findings) -> None:
         self._path = path
         self._classes = manifest.num_classes
+        self._has_text = manifest.has_text
+        self._entry = "place" if manifest.has_text else "tag"
         self._source = manifest.shards[shard].source
         self._reasons = _reasons(manifest.has_text)
         self._next_record = 0
@@ -36,10 +39,14 @@ class RowCheck:
             reasons = ", ".join(sorted(str(reason) for reason in self._reasons[row.status]))
             self._add(row, "reason", f"a reason for status {row.status} ({reasons})", repr(row.reason))
         self._check_record_id(row)
-        if (row.status == Status.OK) != bool(row.tags):
+        if (row.status == Status.OK) != bool(row.places):
             expected = "at least one" if row.status == Status.OK else f"none (status {row.status})"
-            self._add(row, "tags", expected, str(len(row.tags)))
+            self._add(row, f"{self._entry}s", expected, str(len(row.places)))
         self._check_ids(row)
+        if not self._has_text and len(row.tags) < len(row.places):
+            self._add(row, "tags", "distinct class ids", str([place.id for place in row.places]))
+        elif self._has_text and row.status == Status.OK and len(row.places) != row.words_in_vocabulary:
+            self._add(row, "places", f"{row.words_in_vocabulary} (words_in_vocabulary)", str(len(row.places)))
 
     def _check_record_id(self, row: RecordRow) -> None:
         """Checks that ids are contiguous. After a gap, the next id is expected to follow the found one."""
@@ -50,12 +57,9 @@ class RowCheck:
             self._next_record = (expected if row.record_id is None else row.record_id) + 1
 
     def _check_ids(self, row: RecordRow) -> None:
-        ids = [tag.id for tag in row.tags]
-        for number, id in enumerate(ids):
-            if not 0 <= id < self._classes:
-                self._add(row, f"tag {number}", f"a class id below {self._classes}", str(id))
-        if len(set(ids)) < len(ids):
-            self._add(row, "tags", "distinct class ids", str(ids))
+        for number, place in enumerate(row.places):
+            if not 0 <= place.id < self._classes:
+                self._add(row, f"{self._entry} {number}", f"a class id below {self._classes}", str(place.id))
 
     def _add(self, row: RecordRow, where: str, expected: str, found: str) -> None:
         self._findings.add(self._path, f"{row.name}, {where}", expected, found)
@@ -77,7 +81,7 @@ def _or_null(number: int | None) -> str:
 
 
 def check_text(path: Path, row: RecordRow, text: StoredText, findings: Findings) -> bool:
-    """Returns True if size, boxes and scores are valid; otherwise adds findings. path: file with the texts."""
+    """Returns True if size, boxes, scores and edges are valid; otherwise adds findings. path: file with the texts."""
     before = findings.count
     size = f"{text.width}x{text.height} pixels"
     if not (text.width > 0 and text.height > 0):
@@ -87,19 +91,20 @@ def check_text(path: Path, row: RecordRow, text: StoredText, findings: Findings)
             findings.add(path, f"{row.key}, line {number}", f"a box inside {size}", line.box)
         if not 0 <= line.score <= 1:
             findings.add(path, f"{row.key}, line {number}", "a score from 0 to 1", line.score)
+        if not _has_valid_edges(line):
+            expected = f"no edges or {len(line.text) + 1} ascending edges from 0 to 1"
+            findings.add(path, f"{row.key}, line {number}", expected, line.edges)
     return findings.count == before
 
 
-def check_tags(path: Path, row: RecordRow, text: StoredText, findings: Findings) -> None:
-    """Checks that the tags of a row have a line and a box inside the image. path: file with the records."""
-    for number, tag in enumerate(row.tags):
-        if tag.line is None or not 0 <= tag.line < len(text.lines):
-            findings.add(
-                path, f"{row.name}, tag {number}", f"a line from 0 to {len(text.lines) - 1}", f"line {tag.line}"
-            )
-        if tag.box is None or not _is_inside(tag.box, text):
-            size = f"{text.width}x{text.height} pixels"
-            findings.add(path, f"{row.name}, tag {number}", f"a box inside {size}", tag.box)
+def check_places(path: Path, row: RecordRow, text: StoredText, findings: Findings) -> None:
+    """Checks that the places of a row have a line and a box inside the image. path: file with the records."""
+    for number, place in enumerate(row.places):
+        where = f"{row.name}, place {number}"
+        if place.line is None or not 0 <= place.line < len(text.lines):
+            findings.add(path, where, f"a line from 0 to {len(text.lines) - 1}", f"line {place.line}")
+        if place.box is None or not _is_inside(place.box, text):
+            findings.add(path, where, f"a box inside {text.width}x{text.height} pixels", place.box)
 
 
 def _is_inside(box: Box, text: StoredText) -> bool:
@@ -108,3 +113,12 @@ def _is_inside(box: Box, text: StoredText) -> bool:
         math.isfinite(value) and -_EDGE_PIXELS <= value <= limit + _EDGE_PIXELS
         for value, limit in zip(box, limits, strict=True)
     )
+
+
+def _has_valid_edges(line: Line) -> bool:
+    edges = line.edges
+    if not edges:
+        return True
+    # A comparison with NaN is false.
+    ascending = all(before <= after for before, after in pairwise((0.0, *edges, 1.0)))
+    return len(edges) == len(line.text) + 1 and ascending

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ovocr.base.errors import OvocrError, UsageError
-from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.layout import LabelledDataSet, OldFormatError
 from ovocr.trainer.config.parsing import SettingError, parse
 from ovocr.trainer.config.sections import RUN_CONFIG, RunConfig
 from ovocr.vocab.class_map import ClassMap
@@ -93,6 +93,8 @@ def _check_paths(config: RunConfig) -> None:
         for root in head.data:
             try:
                 _check_data(head.kind, root)
+            except OldFormatError:  # the setting is right, the data set needs a new format
+                raise
             except OvocrError as error:
                 raise SettingError(f"heads.{name}.data", str(error)) from error
         if not resumes and head.init_from is not None and not (head.init_from / RUN_CONFIG).is_file():

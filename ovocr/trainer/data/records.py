@@ -14,8 +14,8 @@ from ovocr.dataset.statistics import FileDescription
 from ovocr.recordio import Record, RecordError, RecordReader
 from ovocr.trainer.data.crops import Crop, CropPolicy, draw_crops, refill, visible_shares
 from ovocr.trainer.data.images import DecodeError, encoded_size, load_crop, load_image
+from ovocr.trainer.data.place_boxes import PlaceBoxes, RecordPlaces
 from ovocr.trainer.data.samples import Sample
-from ovocr.trainer.data.tag_boxes import RecordTags, TagBoxes
 
 # Maximum number of open readers. A data set may have more shards than a process may open files (often 1024).
 _MAX_OPEN_READERS = 128
@@ -31,8 +31,8 @@ class RecordSamples:
     num_classes: number of classes; class ids are less.
     image_size: side of the letterboxed images, in pixels.
     crops: policy that draws crops; None for whole images.
-    crop_drops_tags: True keeps only the tags in the crop, if there are any. False keeps all tags, for class ids without
-        boxes.
+    crop_drops_tags: True keeps only the tags with a place in the crop, if there are any. False keeps all tags, for
+        class ids without places.
 
     Attributes:
         prefixes, readers: path prefix and reader of each shard, in order.
@@ -67,7 +67,7 @@ class RecordSamples:
         sizes = iter(self.readers)
         self.parts = [sum(len(next(sizes)) for _ in own_shards) for own_shards in shards]
         tables = [data_set.records_path(shard) for data_set, shard in self._shards]
-        self._crops, self._tag_boxes = crops, TagBoxes(tables) if crop_drops_tags else None
+        self._crops, self._place_boxes = crops, PlaceBoxes(tables) if crop_drops_tags else None
         self._ends = np.cumsum([len(reader) for reader in self.readers])
         self._open: OrderedDict[int, None] = OrderedDict()  # shards, least recently used first
         if len(self) == 0:
@@ -146,20 +146,24 @@ class RecordSamples:
         if self._crops is not None and position is not None:
             yield from draw_crops(*encoded_size(encoded), self._crops, position)
 
-    def tags_of(self, index: int) -> RecordTags | None:
-        """Returns the boxes of a record's tags; None if crops do not drop tags. Raises OvocrError."""
-        if self._tag_boxes is None:
+    def places_of(self, index: int) -> RecordPlaces | None:
+        """Returns the places of a record; None if crops do not drop tags. Raises OvocrError."""
+        if self._place_boxes is None:
             return None
         shard, position = self._locate(index)
-        return self._tag_boxes.of_record(shard, int(self.readers[shard].ids[position]))
+        return self._place_boxes.of_record(shard, int(self.readers[shard].ids[position]))
 
     def kept_tags(self, index: int, labels: NDArray[np.int64], crop: Crop) -> NDArray[np.bool_]:
-        """Returns a mask of the labels whose tags are in the crop: bool [labels_stored]."""
-        tags = self.tags_of(index)
-        if tags is None or self._crops is None:
+        """Returns a mask of the labels with a place in the crop: bool [labels_stored]."""
+        places = self.places_of(index)
+        if places is None:
             return np.ones(len(labels), np.bool_)
-        visible = visible_shares(tags.boxes, crop) >= self._crops.min_visible
-        return np.isin(labels, tags.ids[visible])
+        return np.isin(labels, places.ids[self.places_in(crop, places)])
+
+    def places_in(self, crop: Crop, places: RecordPlaces) -> NDArray[np.bool_]:
+        """Returns a mask of the places with enough of their box in the crop: bool [M]."""
+        least = 0.0 if self._crops is None else self._crops.min_visible
+        return visible_shares(places.boxes, crop) >= least
 
     def name(self, index: int) -> str:
         """Returns the origin of a sample for messages: DIR/rec/00003.rec id 17 (page/12.jpg of pages.tar)."""

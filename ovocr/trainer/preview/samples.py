@@ -1,14 +1,15 @@
 """The first samples of each head of a run as they are loaded, with the tags that crops keep and drop."""
 
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ovocr.base.escape import for_terminal
 from ovocr.trainer.config.sections import RunConfig
+from ovocr.trainer.data.crops import Crop
 from ovocr.trainer.data.damaged_samples import load_unless_damaged
 from ovocr.trainer.data.head_data import HeadData
 from ovocr.trainer.data.images import decode, encoded_size
@@ -20,13 +21,24 @@ from ovocr.trainer.training.loop import open_data
 SAMPLES = 24  # per head
 
 
+@dataclass(frozen=True)
+class PreviewedPlace:
+    """A place of a tag.
+
+    corners: x1, y1 .. x4, y4 as shares of the image's sides. shown: whether the sample shows enough of its box.
+    """
+
+    corners: tuple[float, ...]
+    shown: bool
+
+
 @dataclass(frozen=True, kw_only=True)
 class PreviewedTag:
-    """A tag of an image. corners: x1, y1 .. x4, y4 as shares of the image's sides; None if the tag has no box."""
+    """A tag of an image. kept: whether the head learns from it. places: in reading order; none if it has no boxes."""
 
     word: str
     kept: bool
-    corners: tuple[float, ...] | None = None
+    places: tuple[PreviewedPlace, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +89,16 @@ def _preview_record(
     width, height = encoded_size(encoded)
     chosen = samples.choose_crop(index, encoded, labels, position)
     crop = chosen[0] if chosen else next(samples.draw_crops(encoded, position), None)
+    kept = set(sample.labels.tolist())
+    places = _places(samples, index, (width, height), chosen[0] if chosen else None)
     return PreviewedSample(
         position=position,
         name=samples.name(index),
         shown=to_jpeg(sample),
-        tags=_tags(data, samples, index, labels, sample, (width, height)),
+        tags=tuple(
+            PreviewedTag(word=_word(data, tag), kept=tag in kept, places=tuple(places[tag]))
+            for tag in dict.fromkeys(labels.tolist())
+        ),
         whole=small_jpeg(decode(encoded, at_least=THUMBNAIL_SIZE)),
         aspect=width / height,
         part=(crop.left / width, crop.top / height, crop.right / width, crop.bottom / height) if crop else None,
@@ -89,23 +106,18 @@ def _preview_record(
     )
 
 
-def _tags(
-    data: HeadData,
-    samples: RecordSamples,
-    index: int,
-    labels: NDArray[np.int64],
-    sample: Sample,
-    size: tuple[int, int],
-) -> tuple[PreviewedTag, ...]:
-    places = samples.tags_of(index)
-    corners = {} if places is None else dict(zip(places.ids.tolist(), places.boxes / np.tile(size, 4), strict=True))
-    kept = set(sample.labels.tolist())
-    return tuple(
-        PreviewedTag(
-            word=_word(data, tag), kept=tag in kept, corners=tuple(corners[tag].tolist()) if tag in corners else None
-        )
-        for tag in dict.fromkeys(labels.tolist())
-    )
+def _places(
+    samples: RecordSamples, index: int, size: tuple[int, int], crop: Crop | None
+) -> defaultdict[int, list[PreviewedPlace]]:
+    """Maps the tags of a sample to their places. size: width and height of the image. crop: None for a whole image."""
+    of_tag: defaultdict[int, list[PreviewedPlace]] = defaultdict(list)
+    places = samples.places_of(index)
+    if places is not None:
+        corners = (places.boxes / np.tile(size, 4)).tolist()
+        shown = [True] * len(corners) if crop is None else samples.places_in(crop, places).tolist()
+        for tag, own_corners, is_shown in zip(places.ids.tolist(), corners, shown, strict=True):
+            of_tag[tag].append(PreviewedPlace(tuple(own_corners), is_shown))
+    return of_tag
 
 
 def _word(data: HeadData, tag: int) -> str:

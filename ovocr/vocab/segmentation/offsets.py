@@ -46,7 +46,10 @@ def _normalise_clusters(line: str) -> tuple[str, list[float]]:
 
 
 def _clusters(line: str) -> Iterator[str]:
-    """Yields the parts of a line that are normalised alone: a character with the marks that combine with it."""
+    """Yields the parts of a line that are normalised alone.
+
+    A part is a character with the marks that combine with it, and with the invisible characters that are removed.
+    """
     start = 0
     for end, character in enumerate(line[1:], 1):
         if not _combines(character):
@@ -62,6 +65,8 @@ def _normalise_cluster(cluster: str) -> str:
 
 @lru_cache(maxsize=65_536)
 def _combines(character: str) -> bool:
-    """Returns True for a character that normalisation may join with the one before it."""
+    """Returns True for a character that normalisation removes or may join with the one before it."""
+    if not _normalise_cluster(character):
+        return True
     first = unicodedata.normalize("NFKC", character)[0]
     return unicodedata.category(first).startswith("M") or ord(character) in _HANGUL_VOWELS_AND_FINALS

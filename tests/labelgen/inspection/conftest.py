@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.lines import Line
-from ovocr.dataset.manifest import ShardEntry
-from ovocr.dataset.outcome import Outcome, Status, Tag, quarantined
+from ovocr.dataset.manifest import ShardEntry, TagPolicy
+from ovocr.dataset.outcome import Outcome, Place, Status, quarantined
 from ovocr.dataset.reasons import Reason
 from ovocr.dataset.shard_writer import ShardWriter
+from ovocr.labelgen.tagging.line_labeller import LineLabeller
 from ovocr.vocab import Vocabulary
 from tests.manifests import make_manifest
 
@@ -68,7 +70,7 @@ def ok(*texts: str, size: tuple[int, int] = (420, 90), image: bytes | None = Non
         lines=lines,
         words_found=len(lines),
         words_in_vocabulary=1,
-        tags=[Tag(5, 0, (15.0, 20.0, 65.0, 20.0, 65.0, 46.0, 15.0, 46.0))],
+        places=[Place(5, 0, (15.0, 20.0, 65.0, 20.0, 65.0, 46.0, 15.0, 46.0))],
         slots=[5, 5, 5, 5],
     )
 
@@ -107,9 +109,29 @@ def make_data_set(tmp_path: Path) -> Callable[..., Path]:
         data_set = start_data_set(tmp_path / "labels", sources, packed=packed)
         image = jpeg("river", (64, 32))
         for number, (source, count) in enumerate(zip(sources, counts, strict=True)):
-            classes = Outcome(status=Status.OK, jpeg=image, tags=[Tag(7), Tag(2)], slots=[7, 2, 7, 2])
+            classes = Outcome(status=Status.OK, jpeg=image, places=[Place(7), Place(2)], slots=[7, 2, 7, 2])
             outcome = classes if packed else ok("river stone", size=(64, 32), image=image)
             write_shard(data_set, number, source, [(f"{number}-{position}.jpg", outcome) for position in range(count)])
+        return data_set.root
+
+    return make
+
+
+@pytest.fixture
+def make_lines(tmp_path: Path) -> Callable[[list[str]], Path]:
+    """Returns make(texts), which writes a data set of one image with these lines, labelled with WORDS."""
+
+    def make(texts: list[str]) -> Path:
+        source = str(tmp_path / "lines.tar")
+        data_set = start_data_set(tmp_path / "lines", [source])
+        size = (420, 60 * len(texts))
+        lines = []
+        for number, text in enumerate(texts):
+            top, bottom = 60.0 * number + 10, 60.0 * number + 40
+            lines.append(Line(text, 0.9, (10.0, top, 410.0, top, 410.0, bottom, 10.0, bottom)))
+        labeller = LineLabeller(Vocabulary(WORDS), TagPolicy(tags=4, seed=0))
+        outcome = replace(labeller("lines.jpg", *size, lines), jpeg=jpeg(size=size))
+        write_shard(data_set, 0, source, [("lines.jpg", outcome)])
         return data_set.root
 
     return make

@@ -109,9 +109,9 @@ def test_boxes_sit_on_their_words(
     scale = shown_width / image.width
     for word, position in positions.items():
         left, top, right, bottom = browser.value(
-            "((box) => [box.left, box.top, box.right, box.bottom])([...document.querySelectorAll('.tag-boxes polygon')]"
-            f"[[...document.querySelectorAll('.tag b')].findIndex((b) => b.textContent === '{word}')]"
-            ".getBoundingClientRect())"
+            "((box) => [box.left, box.top, box.right, box.bottom])(document.querySelector('.tag-boxes [data-tag=\"' + "
+            f"[...document.querySelectorAll('.tag b')].findIndex((b) => b.textContent === '{word}')"
+            " + '\"]').getBoundingClientRect())"
         )
         drawn = [a + scale * b for a, b in zip((x, y, x, y), draw.textbbox(position, word, font=font), strict=True)]
         slack = 45 * scale + 3  # the detector's margin around letters, and the stroke
@@ -134,6 +134,28 @@ def test_boxes_and_list_items_of_a_word_are_highlighted_together(
     )
     browser.point(1, 1)
     assert lit(browser) == []
+
+
+def test_every_box_and_word_of_a_tag_is_highlighted(make_lines: Callable[..., Path], show: Callable[..., Any]) -> None:
+    browser = show(make_lines(["river stone", "a river", "by the title", "river stone river"]))
+    boxes = ["polygon 0 "] * 4  # of the tag
+    listed = ["button 0 ", "li  0", "span 0 ", "li  1", "span 0 ", "li  3", "span 0 ", "span 0 "]
+    all_of_river = ["polygon  0", "polygon  1", "polygon  3", *boxes, *listed]
+    browser.point(*middle(browser, ".tags li:nth-child(1) button"))
+    assert lit(browser) == all_of_river
+    browser.point(1, 1)
+    browser.value("document.querySelector('.tags button').focus()")
+    assert lit(browser) == all_of_river
+    # A box or a word is in one line, so only this line is highlighted.
+    in_one_line = [*boxes, "button 0 ", "span 0 ", "li  1", "span 0 ", "span 0 ", "span 0 "]
+    browser.point(*middle(browser, '.tag-boxes [data-tag="0"][data-of="1"]'))
+    assert lit(browser) == ["polygon  1", *in_one_line]
+    browser.point(*middle(browser, '.lines li:nth-child(2) .w[data-tag="0"]'))
+    assert lit(browser) == ["polygon  1", *in_one_line]
+    browser.point(*middle(browser, ".lines li:nth-child(2) .score"))
+    assert browser.value("[...document.querySelectorAll('.near b')].map((b) => b.textContent).join()") == "river"
+    fill(browser, "query", "stone")
+    assert browser.value("document.querySelectorAll('polygon[data-tag].hit').length") == 2
 
 
 def test_filters_and_search(built: tuple[LabelledDataSet, Totals], show: Callable[..., Any]) -> None:

@@ -5,12 +5,14 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
 from ovocr.cli import main
-from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.layout import LabelledDataSet, OldFormatError
 from ovocr.labelgen.shards.totals import Totals
+from tests.old_format import make_old
 
 
 def inspect(*arguments: object) -> tuple[int, str, str]:
@@ -33,8 +35,35 @@ def test_page_and_json(built: tuple[LabelledDataSet, Totals], tmp_path: Path) ->
     assert (last["shard"], last["key"], last["status"], last["size"]) == (1, "fox.jpg", "ok", [420, 90])
     assert [tag["word"] for tag in last["tags"]] == ["over", "the", "lazy", "fox"]
     assert [tag["slots"] for tag in last["tags"]] == [2, 1, 1, 1]
+    assert [[place["line"] for place in tag["places"]] for tag in last["tags"]] == [[0]] * 4
     code, text, _ = inspect(built[0].root, "--html", page, "--limit", 5, "--json", "-")
     assert json.loads(text) == value
+
+
+def test_json_has_every_place(make_lines: Callable[..., Path], tmp_path: Path) -> None:
+    root = make_lines(["river stone", "a river"])
+    _, text, _ = inspect(root, "--html", tmp_path / "page.html", "--json", "-")
+    (image,) = json.loads(text)["images"]
+    stored = pq.read_table(root / "records" / "00000.parquet").to_pylist()[0]["tags"]
+    for tag in image["tags"]:
+        places = [(place["line"], place["box"]) for place in stored if place["id"] == tag["id"]]
+        assert [(place["line"], pytest.approx(place["box"])) for place in tag["places"]] == places
+    assert [len(tag["places"]) for tag in image["tags"]] == [2, 1]
+
+
+def test_labelled_data_set_of_format_2_is_refused_in_one_line(
+    make_data_set: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = make_old(make_data_set([2])).root
+    assert inspect(root, "--html", tmp_path / "page.html") == (1, "", f"ovocr: {OldFormatError(root)}\n")
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_packed_data_set_of_format_2_is_shown(make_data_set: Callable[..., Path], tmp_path: Path) -> None:
+    root = make_old(make_data_set([2], packed=True)).root
+    code, text, _ = inspect(root, "--html", tmp_path / "page.html", "--json", "-")
+    assert code == 0
+    assert [tag["places"] for tag in json.loads(text)["images"][0]["tags"]] == [[], []]
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,12 @@
 import pytest
 
 from ovocr.labelgen.inspection.marked_lines import Piece, cut_line
-from ovocr.vocab import load_segmenter
-from ovocr.vocab.segmentation.segmenter import find_words
+from ovocr.vocab import locate_words
 
 
 def cut(*lines: str) -> list[list[Piece]]:
-    words = find_words(list(lines))
-    normalise = load_segmenter().normalise
-    return [cut_line(line, [word for word in words if word.line == n], normalise) for n, line in enumerate(lines)]
+    words = locate_words(list(lines))
+    return [cut_line(line, [word for word in words if word.line == n]) for n, line in enumerate(lines)]
 
 
 def words(pieces: list[Piece]) -> list[tuple[str, str]]:
@@ -28,6 +26,9 @@ def words(pieces: list[Piece]) -> list[tuple[str, str]]:
         ("e\u0301te\u0301 noir", [("e\u0301te\u0301", "\u00e9t\u00e9"), ("noir", "noir")]),
         ("zero\u200bwidth", [("zero", "zero"), ("width", "width")]),
         ("<b>x</b>", [("b", "b"), ("x", "x"), ("b", "b")]),
+        ("the cat the", [("the", "the"), ("cat", "cat"), ("the", "the")]),
+        ("soft\u00ad", [("soft\u00ad", "soft")]),
+        ("ｶﾞｽ \u1112\u1161\u11ab\u1100\u1173\u11af", [("ｶﾞｽ", "ガス"), ("\u1112\u1161\u11ab\u1100\u1173\u11af", "한글")]),
     ],
 )
 def test_pieces_keep_the_line_and_mark_its_words(line: str, marked: list[tuple[str, str]]) -> None:
@@ -36,9 +37,10 @@ def test_pieces_keep_the_line_and_mark_its_words(line: str, marked: list[tuple[s
     assert words(pieces) == marked
 
 
-def test_words_follow_a_line_that_cannot_be_aligned() -> None:
-    (pieces,) = cut("soft\u00ad")  # a soft hyphen at the end counts as a hyphen
-    assert pieces == [Piece("soft\u00ad"), Piece(" "), Piece("soft", "soft")]
+def test_words_of_one_character_have_a_piece_each_and_the_first_has_the_character() -> None:
+    (pieces,) = cut("x \ufdfa y")  # its normalised form has four words
+    assert [piece.text for piece in pieces] == ["x", " ", "\ufdfa", "", "", "", " ", "y"]
+    assert [piece.word for piece in pieces if not piece.text] == ["الله", "عليه", "وسلم"]
 
 
 def test_a_word_across_two_lines_is_marked_on_the_first() -> None:

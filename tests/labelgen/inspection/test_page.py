@@ -51,7 +51,7 @@ def test_page_shows_the_data_set_and_each_image(built: tuple[LabelledDataSet, To
         assert row in text
     assert "All 8 images." in text
     assert "1 a/fox.jpg full size ok" in text
-    assert "Tags 4 in 5 slots the 0 ×2 quick 1 brown 2 fox 3" in text
+    assert "Tags 4 in 5 slots the 0 ×2 2 places quick 1 brown 2 fox 3 2 places" in text
     assert "image 3 420 × 90 pixels 2 words read, 0 in the vocabulary no-word-in-vocabulary" in text
     assert '<em class="w out" data-left-out="0" data-of="0">violin</em>' in page
     assert "The image could not be read." in text
@@ -76,6 +76,20 @@ def test_page_states_how_images_were_selected(
     options: dict[str, object], sentence: str, make_data_set: Callable[..., Path]
 ) -> None:
     assert sentence in words_of(page_of(make_data_set([8, 8, 8]), **options))
+
+
+def test_tag_has_a_box_at_each_of_its_places(make_lines: Callable[..., Path]) -> None:
+    page = page_of(make_lines(["river stone", "a river", "by the river stone"]))
+    boxes = re.findall(r'<polygon points="[^"]+" data-tag="([0-9]+)" data-of="([0-9]+)"/>', page)
+    assert boxes == [("0", "0"), ("0", "1"), ("0", "2"), ("1", "0"), ("1", "2")]
+    points = re.findall(r'<polygon points="([^"]+)" data-tag="0"', page)
+    assert len(set(points)) == 3
+    assert re.findall(r'<button [^>]*class="tag"[^>]*\sdata-tag="([0-9]+)" data-of="([0-9 ]+)"', page) == [
+        ("0", "0 1 2"),
+        ("1", "0 2"),
+    ]
+    assert re.findall(r'<span class="w" data-tag="([0-9]+)">', page) == ["0", "1", "0", "0", "1"]
+    assert "river 5 ×2 3 places stone 6 ×2 2 places" in words_of(page)
 
 
 def test_page_of_a_packed_data_set_has_class_ids_but_no_boxes(make_data_set: Callable[..., Path]) -> None:

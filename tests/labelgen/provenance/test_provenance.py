@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from click.testing import CliRunner
 
 from ovocr.cli import main
 from ovocr.dataset.json_objects import read_object
-from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.layout import LabelledDataSet, OldFormatError
 from ovocr.dataset.schemas import RECORDS
 from ovocr.dataset.tables import RowWriter
 from ovocr.labelgen.options import PackOptions, RelabelOptions
@@ -21,8 +22,10 @@ from ovocr.labelgen.pack import pack_labels
 from ovocr.labelgen.provenance.provenance import explain
 from ovocr.labelgen.relabel.relabel import relabel
 from ovocr.labelgen.shards.totals import Totals
+from ovocr.labelgen.tagging.word_boxes import BoxOrigin
 from ovocr.labelgen.tagging.word_frequencies import WordFrequencies
 from ovocr.recordio import RecordReader, RecordWriter
+from tests.old_format import make_old
 
 Built = tuple[LabelledDataSet, Totals]
 
@@ -33,48 +36,108 @@ def why(*arguments: object) -> tuple[int, list[str], str]:
     return result.exit_code, result.stdout.splitlines(), result.stderr
 
 
-def test_each_tag_has_a_line_a_place_and_slots(built: Built):
+def test_each_tag_has_places_and_slots(built: Built):
     (story,) = explain(built[0].root, "fox.jpg").stories
     assert (story.shard, story.row, story.record_id, story.status, story.size) == (1, 0, 0, "ok", (420, 90))
     assert (story.words_found, story.words_in_vocabulary, story.competing, story.rule) == (4, 4, 4, "")
-    assert [(tag.id, tag.word, tag.place) for tag in story.tags] == [
-        (5, "over", 0),
-        (0, "the", 1),
-        (6, "lazy", 2),
-        (3, "fox", 3),
+    assert [(tag.id, tag.word, [place.word for place in tag.places]) for tag in story.tags] == [
+        (5, "over", [0]),
+        (0, "the", [1]),
+        (6, "lazy", [2]),
+        (3, "fox", [3]),
     ]
     rows = pq.read_table(built[0].records_path(1)).to_pylist()
     text = pq.read_table(built[0].ocr_path(1)).to_pylist()
     for tag, stored in zip(story.tags, rows[0]["tags"], strict=True):
-        assert list(tag.box) == stored["box"]
-        assert tag.line.text == "over the lazy fox"
-        assert tag.line.score == pytest.approx(text[0]["lines"][0]["score"], abs=1e-6)
-        assert [word.word for word in tag.line.words] == ["over", "the", "lazy", "fox"]
+        (place,) = tag.places
+        assert list(place.box) == stored["box"]
+        assert place.line.text == "over the lazy fox"
+        assert place.line.score == pytest.approx(text[0]["lines"][0]["score"], abs=1e-6)
+        assert [word.word for word in place.line.words] == ["over", "the", "lazy", "fox"]
     with RecordReader(built[0].rec_prefix(1)) as records:
         labels = records[0].labels.tolist()
     assert {tag.id: tag.slots for tag in story.tags} == {
         id: [slot for slot, label in enumerate(labels) if label == id] for id in (5, 0, 6, 3)
     }
-    fox = story.tags[-1].line.words[-1]
-    assert (fox.start, fox.end) == (round(14 / 17, 4), 1.0)
+    fox = story.lines[0].words[-1]
+    edges = text[0]["lines"][0]["edges"]
+    assert [fox.start, fox.end] == pytest.approx([edges[14], edges[17]], abs=1e-4)
+    assert story.lines[0].box_origin is BoxOrigin.COLUMNS
 
 
 def test_all_images_with_the_key_are_shown(built: Built):
     code, lines, _ = why(built[0].root, "a/fox.jpg", "FOX")
     assert code == 0
     source = read_object(built[0].manifest_path)["shards"][0]["source"]
-    for block, row, record in ((lines[:9], 0, 0), (lines[10:], 5, 2)):
+    for block, row, record in ((lines[:12], 0, 0), (lines[13:], 5, 2)):
         assert block[:3] == [
             "a/fox.jpg",
             f"  source  {source}; row {row} of records/00000.parquet",
             f"  status  ok: record {record} of rec/00000.rec",
         ]
         assert block[4] == "  tag 3 fox"
-        line = '    line 0 "the quick brown fox the fox" = the + quick + brown + fox + the + fox, score '
-        assert block[5].startswith(line)
-        assert block[6] == "    word 4 of 6, from 59.3% to 70.4% of the line"
-        assert block[7].startswith("    box (")
-        assert block[8:] == ["    in 1 of 5 slots: 3"]
+        line = 'line 0 "the quick brown fox the fox" = the + quick + brown + fox + the + fox, score '
+        for number, word in ((1, 4), (2, 6)):
+            first, second, third = block[3 * number + 2 : 3 * number + 5]
+            assert first.startswith(f"    place {number} of 2: {line}")
+            assert re.fullmatch(rf"      word {word} of 6, from [0-9.]+% to [0-9.]+% of the line", second)
+            assert third.startswith("      box from the recogniser's columns: (")
+        assert block[11:] == ["    in 1 of 5 slots: 3"]
+
+
+def test_tag_with_one_place_is_compact(built: Built):
+    _, lines, _ = why(built[0].root, "fox.jpg", "lazy")
+    line = pq.read_table(built[0].ocr_path(1)).to_pylist()[0]["lines"][0]
+    start, end = line["edges"][9], line["edges"][13]
+    assert lines[4] == "  tag 6 lazy"
+    assert lines[5].startswith('    line 0 "over the lazy fox" = over + the + lazy + fox, score ')
+    assert lines[6] == f"    word 3 of 4, from {start:.1%} to {end:.1%} of the line"
+    assert lines[7].startswith("    box from the recogniser's columns: (")
+    assert lines[8] == "    in 1 of 5 slots: 2"
+
+
+def relabelled_lines(built: Built, root: Path, change: Any) -> Path:
+    """Changes each line of the second shard in place, and makes new places for the new text in another folder."""
+    copy = LabelledDataSet(Path(shutil.copytree(built[0].root, root / "copy")))
+    table = pq.read_table(copy.ocr_path(1))
+    rows = table.to_pylist()
+    for row in rows:
+        for line in row["lines"]:
+            change(line)
+    pq.write_table(pa.Table.from_pylist(rows, table.schema), copy.ocr_path(1))
+    relabel(RelabelOptions(source=copy.root, out=root / "out"), progress=False)
+    return root / "out"
+
+
+def test_box_of_a_line_without_edges_is_interpolated(built: Built, tmp_path: Path):
+    out = relabelled_lines(built, tmp_path, lambda line: line.update(edges=[]))
+    _, lines, _ = why(out, "fox.jpg", "fox")
+    assert lines[6] == "    word 4 of 4, from 82.3% to 100.0% of the line"
+    assert lines[7].startswith("    box interpolated: (")
+
+
+def test_word_of_a_line_without_a_position_has_the_whole_image(built: Built, tmp_path: Path):
+    whole = [0, 0, 420, 0, 420, 90, 0, 90]
+    out = relabelled_lines(built, tmp_path, lambda line: line.update(edges=[], box=whole))
+    _, lines, _ = why(out, "fox.jpg", "fox")
+    assert lines[6:8] == ["    word 4 of 4", "    the whole image: (0, 0) (420, 0) (420, 90) (0, 90)"]
+    _, lines, _ = why(out, "fox.jpg", "fox", "--json", "-")
+    (image,) = json.loads("\n".join(lines))["images"]
+    assert image["lines"][0]["words"][-1] == {"word": "fox", "id": 3, "start": None, "end": None}
+
+
+def test_places_in_the_text_of_other_rules_are_shown(built: Built, tmp_path: Path):
+    """A place whose word is no longer in its line has no number of the word."""
+    copy = LabelledDataSet(Path(shutil.copytree(built[0].root, tmp_path / "copy")))
+    table = pq.read_table(copy.ocr_path(0))
+    rows = table.to_pylist()
+    rows[0]["lines"][0]["text"] = "the quick brown fox the dog"
+    pq.write_table(pa.Table.from_pylist(rows, table.schema), copy.ocr_path(0))
+    story, _ = explain(copy.root, "a/fox.jpg", "fox").stories
+    assert [place.word for place in story.tags[0].places] == [3, None]
+    _, lines, _ = why(copy.root, "a/fox.jpg", "fox")
+    assert sum("word 4 of 6" in line for line in lines) == 2  # of the first place of both images
+    assert sum("word 6 of 6" in line for line in lines) == 1
 
 
 def test_left_out_words_and_the_rule_are_shown(built: Built):
@@ -240,6 +303,11 @@ def test_packed_labels_come_from_the_table(members: list[tuple[str, bytes]], tar
     assert code == 0
     assert lines[-1] == "  the table has no class id 5 for the image"
     assert any(line.startswith("  note    class ids come from the packed table (sha256 ") for line in lines)
+    assert story.tags[0].places == []
+    (tag,) = explain(options.out, "b/many.PNG", "7").to_json()["images"][0]["tags"]
+    assert (tag["line"], tag["box"], tag["place"], tag["places"]) == (None, None, None, [])
+    make_old(options.out)
+    assert why(options.out, "b/many.PNG", "5") == (code, lines, "")
     code, _, errors = why(options.out, "b/many.PNG", "fox")
     assert (code, errors) == (2, "ovocr: fox: a packed data set has no words; give a class id from 0 to 9\n")
 
@@ -249,11 +317,30 @@ def test_explanation_as_json(built: Built, tmp_path: Path):
     (image,) = json.loads("\n".join(lines))["images"]
     assert code == 0
     assert (image["key"], image["record_id"], image["competing"]) == ("b/many.PNG", 1, 6)
+    stone = image["tags"][1]
+    assert list(stone) == ["id", "word", "line", "box", "place", "places", "slots", "ranks", "weight"]
+    assert (stone["line"], stone["place"]) == (0, 1)
+    assert stone["places"] == [{"line": 0, "word": 1, "box": stone["box"], "box_origin": "columns"}]
     assert [line["text"] for line in image["lines"]] == ["river stone garden", "window lazy dog"]
     assert [tag["line"] for tag in image["tags"]] == [0, 0, 0, 1, 1, 1]
     assert image["lines"][0]["words"][0]["word"] == "river"
     why(built[0].root, "b/many.PNG", "--json", tmp_path / "f.json")
     assert json.loads((tmp_path / "f.json").read_text()) == {"images": [image], "left_out": []}
+
+
+def test_all_places_are_in_the_json(built: Built):
+    _, lines, _ = why(built[0].root, "a/fox.jpg", "the", "--json", "-")
+    image = json.loads("\n".join(lines))["images"][0]
+    (tag,) = image["tags"]
+    stored = pq.read_table(built[0].records_path(0)).to_pylist()[0]["tags"]
+    assert [place["box"] for place in tag["places"]] == [place["box"] for place in stored if place["id"] == 0]
+    assert [(place["line"], place["word"]) for place in tag["places"]] == [(0, 0), (0, 4)]
+    assert (tag["line"], tag["place"], tag["box"]) == (0, 0, stored[0]["box"])
+
+
+def test_labelled_data_set_of_format_2_is_refused_in_one_line(built: Built, tmp_path: Path):
+    root = make_old(Path(shutil.copytree(built[0].root, tmp_path / "copy"))).root
+    assert why(root, "fox.jpg") == (1, [], f"ovocr: {OldFormatError(root)}\n")
 
 
 def test_rows_are_found_in_several_row_groups(built: Built, tmp_path: Path):

@@ -157,7 +157,7 @@ def test_error_names_the_damaged_file_and_nothing_is_written(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": 9}, "manifest.json: format 9; this version of ovocr reads format 2"),
+        ({"format": 9}, "manifest.json: format 9; this version of ovocr reads format 3"),
         ({"options": {}}, "manifest.json: options.tags: expected a whole number from 1 to 100000, found None"),
         ({"vocabulary": {"size": 12, "sha256": "0"}}, "vocab.txt: is not the vocabulary that manifest.json names"),
     ],

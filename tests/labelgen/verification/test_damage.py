@@ -204,45 +204,70 @@ ROWS: dict[str, tuple[Callable[[LabelledDataSet, Any], None], str, str]] = {
         RECORDS,
         "words_in_vocabulary: expected 0 (from its text), found 1",
     ),
-    "tag": (
+    "class id of a place": (
         edit_table("records", lambda rows: rows[0]["tags"][1].update(id=9)),
         RECORDS,
-        "tag 1: expected class id 1 in line 0",
+        "row 0 (a/fox.jpg), place 1: expected class id 1 in line 0",
     ),
-    "tag out of range": (
+    "class id out of range": (
         edit_table("records", lambda rows: rows[0]["tags"][1].update(id=12)),
         RECORDS,
-        "tag 1: expected a class id below 12, found 12",
+        "place 1: expected a class id below 12, found 12",
     ),
-    "tag twice": (
+    "place too many": (
         edit_table("records", lambda rows: rows[0]["tags"].append(rows[0]["tags"][0])),
         RECORDS,
-        "tags: expected distinct class ids",
+        "places: expected 6 (words_in_vocabulary), found 7",
     ),
-    "tag in a missing line": (
-        edit_table("records", lambda rows: rows[0]["tags"][0].update(line=3)),
+    "place too many, against the text": (
+        edit_table("records", lambda rows: rows[0]["tags"].append(rows[0]["tags"][0])),
         RECORDS,
-        "tag 0: expected a line from 0 to 0, found line 3",
+        "place 6: expected none (from its text), found class id 0 in line 0",
+    ),
+    "second place of a word removed": (
+        edit_table("records", lambda rows: rows[0]["tags"].pop()),
+        RECORDS,
+        "row 0 (a/fox.jpg), places: expected 6 (words_in_vocabulary), found 5",
+    ),
+    "second place of a word removed, against the text": (
+        edit_table("records", lambda rows: rows[0]["tags"].pop()),
+        RECORDS,
+        "row 0 (a/fox.jpg), place 5: expected class id 3 in line 0",
+    ),
+    "order of places": (
+        edit_table("records", lambda rows: rows[0]["tags"].insert(0, rows[0]["tags"].pop())),
+        RECORDS,
+        "place 0: expected class id 0 in line 0",
+    ),
+    "place in a missing line": (
+        edit_table("records", lambda rows: rows[0]["tags"][5].update(line=3)),
+        RECORDS,
+        "place 5: expected a line from 0 to 0, found line 3",
+    ),
+    "place in another line": (
+        edit_table("records", lambda rows: rows[2]["tags"][0].update(line=1)),
+        RECORDS,
+        "row 2 (b/many.PNG), place 0: expected class id 8 in line 0 at",
     ),
     "box outside the image": (
-        edit_table("records", lambda rows: rows[0]["tags"][0]["box"].__setitem__(2, 500.0)),
+        edit_table("records", lambda rows: rows[0]["tags"][5]["box"].__setitem__(2, 500.0)),
         RECORDS,
-        "tag 0: expected a box inside 420x90 pixels",
+        "place 5: expected a box inside 420x90 pixels",
     ),
     "wrong box inside the image": (
-        edit_table("records", lambda rows: rows[0]["tags"][0]["box"].__setitem__(2, 50.0)),
+        edit_table("records", lambda rows: rows[0]["tags"][5]["box"].__setitem__(2, 50.0)),
         RECORDS,
-        "tag 0: expected class id 0 in line 0 at",
+        "place 5: expected class id 3 in line 0 at",
     ),
-    "tags of a dropped image": (
+    "places of a dropped image": (
         edit_table("records", lambda rows: rows[3]["tags"].extend(rows[0]["tags"][:1])),
         RECORDS,
-        "tags: expected none (status dropped), found 1",
+        "places: expected none (status dropped), found 1",
     ),
     "text": (
         edit_table("ocr", lambda rows: first_line(rows).update(text="the quick brown dog the dog")),
         RECORDS,
-        "tag 3: expected class id 7 in line 0",
+        "place 3: expected class id 7 in line 0",
     ),
     "box with nan": (
         edit_table("ocr", lambda rows: first_line(rows)["box"].__setitem__(0, float("nan"))),
@@ -250,6 +275,46 @@ ROWS: dict[str, tuple[Callable[[LabelledDataSet, Any], None], str, str]] = {
         "line 0: expected a box inside 420x90 pixels",
     ),
     "score": (edit_table("ocr", lambda rows: first_line(rows).update(score=1.5)), OCR, "expected a score from 0 to 1"),
+    "edge removed": (
+        edit_table("ocr", lambda rows: first_line(rows)["edges"].pop()),
+        OCR,
+        "a/fox.jpg, line 0: expected no edges or 28 ascending edges from 0 to 1, found (",
+    ),
+    "edges in another order": (
+        edit_table("ocr", lambda rows: first_line(rows)["edges"].reverse()),
+        OCR,
+        "expected no edges or 28 ascending edges",
+    ),
+    "edge beyond the line": (
+        edit_table("ocr", lambda rows: first_line(rows)["edges"].__setitem__(-1, 1.01)),
+        OCR,
+        "expected no edges or 28 ascending edges",
+    ),
+    "edge before the line": (
+        edit_table("ocr", lambda rows: first_line(rows)["edges"].__setitem__(0, -0.01)),
+        OCR,
+        "expected no edges or 28 ascending edges",
+    ),
+    "edge that is no number": (
+        edit_table("ocr", lambda rows: first_line(rows)["edges"].__setitem__(3, float("nan"))),
+        OCR,
+        "expected no edges or 28 ascending edges",
+    ),
+    "null edge": (
+        edit_table("ocr", lambda rows: first_line(rows)["edges"].__setitem__(3, None)),
+        OCR,
+        "a value in every lines, found null",
+    ),
+    "moved edge": (
+        edit_table("ocr", lambda rows: first_line(rows)["edges"].__setitem__(0, 0.0)),
+        RECORDS,
+        "row 0 (a/fox.jpg), place 0: expected class id 0 in line 0 at",
+    ),
+    "edges removed": (
+        edit_table("ocr", lambda rows: first_line(rows).update(edges=[])),
+        RECORDS,
+        "row 0 (a/fox.jpg), place 0: expected class id 0 in line 0 at",
+    ),
     "width": (edit_table("ocr", lambda rows: rows[0].update(width=421)), REC, "image: expected 421x90 pixels"),
     "size": (edit_table("ocr", lambda rows: rows[0].update(width=0)), OCR, "expected a width and height above 0"),
 }
@@ -307,7 +372,7 @@ def test_different_vocabulary_is_found_by_its_hash_and_by_the_tags(copy: Labelle
     manifest["vocabulary"]["sha256"] = Vocabulary.load(copy.vocabulary_path).sha256
     copy.manifest_path.write_text(json.dumps(manifest))
     lines = found(check(copy.root))
-    assert any("row 0 (a/fox.jpg), tag 0: expected class id 11 in line 0" in line for line in lines), lines
+    assert any("row 0 (a/fox.jpg), place 0: expected class id 11 in line 0" in line for line in lines), lines
 
 
 @pytest.mark.parametrize("name", [REC, IDX, OCR, RECORDS])

@@ -18,10 +18,13 @@ from click.testing import CliRunner
 from ovocr.base.errors import OvocrError
 from ovocr.cli import main
 from ovocr.dataset.json_objects import read_object
-from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.layout import LabelledDataSet, OldFormatError
+from ovocr.dataset.text import read_texts
 from ovocr.labelgen.shards.totals import Totals
+from ovocr.labelgen.tagging.line_labeller import LineLabeller
 from ovocr.labelgen.verification.report import VerificationReport
 from ovocr.recordio import RecordReader, RecordWriter
+from tests.old_format import make_old
 
 Check = Callable[..., VerificationReport]
 Built = tuple[LabelledDataSet, Totals]
@@ -66,7 +69,7 @@ def test_relabelled_and_packed_data_sets_are_valid(relabelled: LabelledDataSet, 
     assert (report.images, report.records) == (7, 3)
 
 
-def test_labels_with_repeats_are_compared_with_the_text(
+def test_labels_with_repeats_are_compared_with_the_places(
     relabelled: LabelledDataSet, check: Check, rehash: Any, tmp_path: Path
 ):
     copy = LabelledDataSet(Path(shutil.copytree(relabelled.root, tmp_path / "copy")))
@@ -77,8 +80,11 @@ def test_labels_with_repeats_are_compared_with_the_text(
         for record in records:
             writer.write(*record)
     rehash(copy)
-    (line,) = found(check(copy.root))
-    assert "from the image's tags and the policy" in line
+    for versions in ({}, {"jieba": "0"}):  # places give the labels even if the text cannot be segmented again
+        manifest = read_object(copy.manifest_path)
+        copy.manifest_path.write_text(json.dumps({**manifest, "versions": {**manifest["versions"], **versions}}))
+        (line,) = found(check(copy.root))
+        assert "from the image's tags and the policy" in line
     (copy.root / "frequencies.tsv").write_text("word\timages\n\t3\nfox\t2\n")
     lines = found(check(copy.root))
     assert lines[0].startswith("frequencies.tsv: expected the word frequencies in the manifest, found ")
@@ -89,6 +95,7 @@ def test_labels_with_repeats_are_compared_with_the_text(
     [
         (lambda row: row["tags"][0].update(id=6), "label 0: expected 6 (from the image's tags and the policy)"),
         (lambda row: row["tags"][0].update(id=10), "tag 0: expected a class id below 10, found 10"),
+        (lambda row: row["tags"].append(row["tags"][0]), "tags: expected distinct class ids, found [5, 3, 5]"),
         (lambda row: row.update(status="dropped", reason="no-text"), "reason: expected a reason for status dropped"),
     ],
 )
@@ -101,6 +108,39 @@ def test_packed_labels_are_checked(
     rehash(copy)
     lines = found(check(copy.root))
     assert any(words in line for line in lines), lines
+
+
+def test_line_without_edges_is_valid(copy: LabelledDataSet, check: Check, rehash: Any, edited: Any):
+    """Its places follow from the display columns of its characters."""
+    text = LineLabeller.load(copy, copy.manifest().policy)
+
+    def remove_edges(rows: list[dict[str, Any]]) -> None:
+        for row in rows:
+            for line in row["lines"]:
+                line["edges"] = []
+
+    edited(copy.ocr_path(1), remove_edges)
+    ((key, stored),) = read_texts(copy.ocr_path(1))
+    places = text(key, stored.width, stored.height, stored.lines).places
+    boxes = [list(place.box or ()) for place in places]
+    edited(copy.records_path(1), lambda rows: [a.update(box=b) for a, b in zip(rows[0]["tags"], boxes, strict=True)])
+    rehash(copy)
+    assert found(check(copy.root)) == []
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_labelled_data_set_of_format_2_is_refused_in_one_line(copy: LabelledDataSet, quick: bool):
+    make_old(copy.root)
+    code, text, errors = command(copy.root, *(["--quick"] if quick else []))
+    assert (code, text) == (1, "")
+    assert errors == f"ovocr: {OldFormatError(copy.root)}\n"
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_packed_data_set_of_format_2_is_valid(packed: LabelledDataSet, tmp_path: Path, check: Check, quick: bool):
+    root = make_old(Path(shutil.copytree(packed.root, tmp_path / "copy"))).root
+    report = check(root, quick=quick)
+    assert (found(report), report.notices, report.images) == ([], [], 7)
 
 
 def test_missing_shard_is_unfinished(copy: LabelledDataSet):
@@ -157,7 +197,7 @@ MANIFESTS: list[tuple[Any, str]] = [
     (b"\xff\xfe{", "manifest.json: expected a JSON object, found invalid JSON: 'utf-8' codec can't decode byte"),
     (b"[" * 200_000, "manifest.json: expected a JSON object, found invalid JSON: maximum recursion depth exceeded"),
     (b"[1]", "manifest.json: expected a JSON object, found [1]"),
-    ({"format": 1}, "manifest.json: format: expected one of 2, found 1"),
+    ({"format": 1}, "manifest.json: format: expected one of 3, 2, found 1"),
     ({"options": 3}, "manifest.json: options: expected an object, found 3"),
     ({"options": {"tags": True, "seed": 7, "max_pixels": 1}}, "options.tags: expected a whole number from 1 to"),
     ({"vocabulary": {"size": 12}}, "manifest.json: vocabulary.sha256: expected a hash, found None"),

@@ -92,7 +92,7 @@ def test_text_segmented_with_different_rules_is_not_compared(
     assert notice.startswith(
         "words and tags were not compared with the text, which was segmented with different rules: "
     )
-    # The labels follow from the row's tags, which needs no rules.
-    edited(copy.records_path(0), lambda rows: rows[0]["tags"][0].update(id=9))
+    # The labels follow from the row's places, which needs no rules.
+    edited(copy.records_path(0), lambda rows: [place.update(id=9) for place in rows[0]["tags"] if place["id"] == 0])
     rehash(copy)
     assert ["label 0" in line for line in found(check(copy.root))] == [True]

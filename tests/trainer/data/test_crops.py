@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import shutil
 from pathlib import Path
 
 import cv2
@@ -12,8 +13,8 @@ from numpy.typing import NDArray
 from ovocr.base.errors import OvocrError
 from ovocr.trainer.data.crops import Crop, CropPolicy, draw_crops, refill, visible_shares
 from ovocr.trainer.data.images import load_crop, load_image
+from ovocr.trainer.data.place_boxes import PlaceBoxes
 from ovocr.trainer.data.records import RecordSamples
-from ovocr.trainer.data.tag_boxes import TagBoxes
 from tests.trainer.placed_words import BOXES, COLOURS, SIDE, encoded, flat, painted, write_placed
 
 POLICY = CropPolicy(share=1.0, scale=(0.2, 0.9), ratio=(0.75, 4 / 3), min_visible=0.8, seed=3)
@@ -22,7 +23,7 @@ POLICY = CropPolicy(share=1.0, scale=(0.2, 0.9), ratio=(0.75, 4 / 3), min_visibl
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "ovocr" / "tag-boxes"
+    return tmp_path / "cache" / "ovocr" / "place-boxes"
 
 
 def draw_crop(width: int, height: int, policy: CropPolicy, position: int) -> Crop | None:
@@ -70,6 +71,33 @@ def test_kept_tags_match_the_visible_pixels(samples: RecordSamples):
     assert seen["kept"] > 150
     assert seen["dropped"] > 300
     assert seen["whole"] < 30
+
+
+def test_crop_that_shows_only_another_place_of_a_word_keeps_its_tag(tmp_path: Path):
+    """Word 0 stands at the first box and again at the fourth, word 1 only at the second."""
+    places = [flat(BOXES[0]), flat(BOXES[1])]
+    root = write_placed(tmp_path / "set", [(encoded(painted()), [0, 1, 0, 1], places)], again=[(0, flat(BOXES[3]))])
+    samples = RecordSamples([root], labels_stored=4, num_classes=9, image_size=SIDE, crops=POLICY)
+    labels = np.array([0, 1, 0, 1])
+    lower, upper = Crop(0, 120, SIDE, SIDE), Crop(0, 0, 120, 120)
+    assert samples.kept_tags(0, labels, lower).tolist() == [True, False, True, False]
+    assert samples.kept_tags(0, labels, upper).tolist() == [True, False, True, False]
+    assert samples.kept_tags(0, labels, Crop(0, 60, SIDE, 180)).tolist() == [False] * 4
+    found = samples.places_of(0)
+    assert found is not None
+    assert found.ids.tolist() == [0, 1, 0]
+    assert samples.places_in(lower, found).tolist() == [False, False, True]
+    assert samples.places_in(upper, found).tolist() == [True, False, False]
+    # A place is enough, so more crops show the word than show its first place.
+    first = RecordSamples(
+        [write_placed(tmp_path / "first", [(encoded(painted()), [0, 1, 0, 1], places)])],
+        labels_stored=4,
+        num_classes=9,
+        image_size=SIDE,
+        crops=POLICY,
+    )
+    kept = [sum(0 in each.load(0, position).labels for position in range(60)) for each in (first, samples)]
+    assert kept[0] < kept[1]
 
 
 def test_kept_tags_fill_all_slots_cyclically(samples: RecordSamples):
@@ -204,19 +232,34 @@ def test_boxes_are_cached_for_the_next_process(samples: RecordSamples, cache: Pa
     status = table.stat()
     table.write_bytes(bytes(status.st_size))  # same size and time, so it is not read again
     os.utime(table, ns=(status.st_atime_ns, status.st_mtime_ns))
-    tags = TagBoxes([table]).of_record(0, 0)
-    assert tags.ids.tolist() == [0, 1, 2, 3, 4]
-    assert tags.boxes[4].tolist() == flat(BOXES[4])
+    places = PlaceBoxes([table]).of_record(0, 0)
+    assert places.ids.tolist() == [0, 1, 2, 3, 4]
+    assert places.boxes[4].tolist() == flat(BOXES[4])
     os.utime(table, ns=(0, 0))
     with pytest.raises(OvocrError, match=r"00000\.parquet: cannot be read"):
-        TagBoxes([table]).of_record(0, 0)
+        PlaceBoxes([table]).of_record(0, 0)
+
+
+def test_cache_of_another_format_is_not_read(samples: RecordSamples, cache: Path):
+    """Older versions cached one place per tag in another folder, under the same name for the same table."""
+    samples.load(0, 1)
+    (kept,) = cache.iterdir()
+    old = cache.with_name("tag-boxes") / kept.name
+    old.mkdir(parents=True)
+    for name in ("ends", "ids", "boxes"):
+        np.save(old / f"{name}.npy", np.zeros(1, np.int64))
+    shutil.rmtree(cache)
+    found = pickle.loads(pickle.dumps(samples)).places_of(0)
+    assert found is not None
+    assert found.ids.tolist() == [0, 1, 2, 3, 4]
+    assert [path.name for path in cache.iterdir()] == [kept.name]
 
 
 def test_boxes_are_read_without_a_cache(samples: RecordSamples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     table = tmp_path / "set" / "records" / "00000.parquet"
-    assert TagBoxes([table]).of_record(0, 0).boxes.shape == (5, 8)
+    assert PlaceBoxes([table]).of_record(0, 0).boxes.shape == (5, 8)
 
 
 def test_tags_without_boxes_raise(tmp_path: Path):

@@ -16,12 +16,14 @@ import torch
 from numpy.typing import NDArray
 
 from ovocr.base.errors import OvocrError
+from ovocr.dataset.layout import OldFormatError
 from ovocr.trainer.data import images, records
 from ovocr.trainer.data.images import DecodeError, decode, encoded_size, letterbox, load_image, normalise
 from ovocr.trainer.data.loader import Batch, PassLoader, build_loader
 from ovocr.trainer.data.mixing import ShuffledList
 from ovocr.trainer.data.order import sample_index
 from ovocr.trainer.data.records import RecordSamples
+from tests.old_format import make_old
 
 Maker = Callable[..., Path]
 Image = NDArray[np.uint8]
@@ -132,6 +134,15 @@ def test_too_few_tags_raise_at_the_start(make_data_set: Maker) -> None:
     )
 
 
+def test_packed_data_set_of_format_2_is_read_and_a_labelled_one_is_refused(make_data_set: Maker) -> None:
+    packed = make_old(make_data_set("numbers", [3], words=None), rows=False).root
+    samples = RecordSamples([packed], labels_stored=10, num_classes=50)
+    assert samples[2][1].tolist() == list(range(2, 12))
+    assert samples.class_counts()[:4].tolist() == [1, 2, 3, 3]
+    with pytest.raises(OldFormatError, match="/set: format 2; make a data set of format 3 from its stored text"):
+        RecordSamples([make_old(make_data_set("set", [3]), rows=False).root], labels_stored=10, num_classes=50)
+
+
 def test_error_of_an_invalid_tag_names_its_record(make_data_set: Maker) -> None:
     root = make_data_set("set", [30], tags=10)
     samples = RecordSamples([root], labels_stored=10, num_classes=20)
@@ -148,7 +159,7 @@ def test_error_of_an_invalid_tag_names_its_record(make_data_set: Maker) -> None:
         (lambda root: (root / "manifest.json").unlink(), "not a labelled data set"),
         (
             lambda root: (root / "manifest.json").write_text("{}"),
-            "manifest.json: format None; this version of ovocr reads format 2",
+            "manifest.json: format None; this version of ovocr reads format 3",
         ),
         (lambda root: (root / "rec" / "00000.idx").unlink(), "00000.idx: no such file"),
         (lambda root: (root / "rec" / "00000.rec").write_bytes(b""), "00000.rec that has 0 bytes|00000.idx:1"),

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from ovocr.base.errors import OvocrError, UsageError
-from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.layout import LabelledDataSet, OldFormatError
 from ovocr.trainer.data.records import vocabulary_sha256
 from ovocr.trainer.evaluation.evaluation_data import HeadClasses, choose_heads
 from tests.manifests import make_manifest
+from tests.old_format import make_old
 
 RUN = Path("run")
 
@@ -77,6 +78,14 @@ def test_error_says_why_no_head_matches(
 ) -> None:
     with pytest.raises(OvocrError, match=message):
         choose_heads(RUN, heads, [data[name] for name in names], wanted)
+
+
+def test_labelled_data_of_format_2_are_refused(data: dict[str, Path], heads: dict[str, HeadClasses]) -> None:
+    for name in ("words", "numbers"):
+        make_old(data[name], rows=False)
+    with pytest.raises(OldFormatError, match="/words: format 2; make a data set of format 3 from its stored text"):
+        choose_heads(RUN, heads, [data["words"]], None)
+    assert choose_heads(RUN, heads, [data["numbers"]], None) == ["image"]
 
 
 def test_missing_head_or_data_raises(tmp_path: Path, heads: dict[str, HeadClasses]) -> None:

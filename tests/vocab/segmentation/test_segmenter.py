@@ -317,39 +317,38 @@ def test_hyphenation(lines: list[str], words: list[str]) -> None:
     assert segment_lines(lines) == words
 
 
-def test_positions_are_fractions_of_the_display_width() -> None:
-    # 北京 takes 4 of 8 columns, the space 1, abc 3.
-    assert locate_words(["北京 abc"]) == [LocatedWord("北京", 0, 0.0, 4 / 8), LocatedWord("abc", 0, 5 / 8, 1.0)]
+def test_positions_are_offsets_in_the_line_as_it_was_read() -> None:
+    assert locate_words(["\t北京  ABC!"]) == [LocatedWord("北京", 0, 1, 3), LocatedWord("abc", 0, 5, 8)]
+    assert locate_words(["x\u0323y zz"]) == [LocatedWord("x\u0323y", 0, 0, 3), LocatedWord("zz", 0, 4, 6)]
 
 
-def test_combining_marks_have_no_width() -> None:
-    assert locate_words(["x\u0323y zz"]) == [LocatedWord("x\u0323y", 0, 0.0, 2 / 5), LocatedWord("zz", 0, 3 / 5, 1.0)]
+def test_positions_count_punctuation_and_invisible_characters() -> None:
+    assert locate_words(["$a\u200db, cd!"]) == [LocatedWord("ab", 0, 1, 4), LocatedWord("cd", 0, 6, 8)]
 
 
-def test_positions_count_punctuation_but_not_invisible_characters() -> None:
-    # Normalised: "$ab, cd!", 8 columns.
-    assert locate_words(["$a\u200db, cd!"]) == [LocatedWord("ab", 0, 1 / 8, 3 / 8), LocatedWord("cd", 0, 5 / 8, 7 / 8)]
+def test_words_inside_one_character_have_positions_with_fractions() -> None:
+    words = locate_words(["x \ufdfa"])  # normalised to four words, 18 characters
+    assert [word.text for word in words] == ["x", "صلى", "الله", "عليه", "وسلم"]
+    assert [word.start for word in words[1:]] == pytest.approx([2, 2 + 4 / 18, 2 + 9 / 18, 2 + 14 / 18])
+    assert [word.end for word in words[1:]] == pytest.approx([2 + 3 / 18, 2 + 8 / 18, 2 + 13 / 18, 3])
 
 
 def test_positions_of_words_in_one_chinese_run() -> None:
-    assert locate_words(["清华大学北京"]) == [
-        LocatedWord("清华大学", 0, 0.0, 8 / 12),
-        LocatedWord("北京", 0, 8 / 12, 1.0),
-    ]
+    assert locate_words(["清华大学北京"]) == [LocatedWord("清华大学", 0, 0, 4), LocatedWord("北京", 0, 4, 6)]
 
 
 def test_hyphenated_word_has_the_position_of_its_first_part() -> None:
     assert locate_words(["x inter-", "national y"]) == [
-        LocatedWord("x", 0, 0.0, 1 / 8),
-        LocatedWord("international", 0, 2 / 8, 7 / 8),
-        LocatedWord("y", 1, 9 / 10, 1.0),
+        LocatedWord("x", 0, 0, 1),
+        LocatedWord("international", 0, 2, 7),
+        LocatedWord("y", 1, 9, 10),
     ]
 
 
 def test_positions_are_within_the_line() -> None:
     for line, _ in table_cases():
         for word in locate_words([line]):
-            assert 0.0 <= word.start < word.end <= 1.0
+            assert 0.0 <= word.start < word.end <= len(line)
 
 
 def test_most_words_of_the_lexicon_are_not_cut(lexicon: Vocabulary) -> None:

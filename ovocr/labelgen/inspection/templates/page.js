@@ -144,11 +144,11 @@
     const article = at?.closest("article");
     if (!article) return;
     const {tag, leftOut} = at.dataset;
-    const line = at.dataset.line ?? at.dataset.of ?? at.closest("[data-line]")?.dataset.line;
+    const lines = (at.dataset.line ?? at.dataset.of ?? at.closest("[data-line]")?.dataset.line)?.split(" ") ?? [];
     if (tag !== undefined) mark(article, `[data-tag="${tag}"]`, "lit");
     if (leftOut !== undefined) mark(article, `[data-left-out="${leftOut}"]`, "lit");
-    if (line !== undefined) mark(article, `[data-line="${line}"]`, "lit");
-    if (tag === undefined && leftOut === undefined) mark(article, `.tag[data-of="${line}"]`, "near");
+    lines.forEach((line) => mark(article, `[data-line="${line}"]`, "lit"));
+    if (tag === undefined && leftOut === undefined) mark(article, `.tag[data-of~="${lines[0]}"]`, "near");
     mark(article, "svg", "lighting");
     if (!at.closest(".lines")) reveal(article.querySelector(".lines li.lit"));
   };
