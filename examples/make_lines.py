@@ -3,9 +3,9 @@
     python examples/make_lines.py IMAGES --out lines.jsonl
     ovocr build-labels IMAGES --lines lines.jsonl --out labels
 
-IMAGES is a folder. The lines of NAME.jpg (or another image) are in NAME.json, a list of {"box": ..., "text": ...}, or in
-NAME.txt, one per line. Instead, IMAGES may be a .tsv without a header: each row has a file and a text in it, and files
-are named as in the folder of the .tsv. The table has one row per image: key, lines.
+IMAGES is a folder. The lines of NAME.jpg (or another image) are in NAME.json, a list of {"box": ..., "text": ...}, or
+in NAME.txt, one per line. Instead, the first argument may be a .tsv without a header: each row has a file in the folder
+of the images and a text in it. The table has one row per image: key, lines.
 """
 
 import argparse

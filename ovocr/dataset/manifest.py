@@ -148,6 +148,11 @@ class Manifest:
         return self.words is not None
 
     @property
+    def has_given_text(self) -> bool:
+        """True if a table gave the lines of a labelled data set; False if an engine read them."""
+        return self.engine is not None and self.engine.get("name") == GIVEN
+
+    @property
     def num_classes(self) -> int:
         """Number of classes; class ids are less."""
         if self.table is not None:

@@ -4,6 +4,8 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -20,7 +22,9 @@ from ovocr.cli import main
 from ovocr.dataset.json_objects import read_object
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.labelgen.build import GivenTextTotals, build_labels
-from ovocr.labelgen.options import BuildOptions
+from ovocr.labelgen.options import BuildOptions, RelabelOptions
+from ovocr.labelgen.relabel.relabel import relabel
+from ovocr.labelgen.verification.verify import VerifyOptions, verify
 from ovocr.recordio import RecordReader, RecordWriter
 from ovocr.vocab import Vocabulary
 from tests.labelgen.data_sets import FILES, Built, again, digests, rows
@@ -309,6 +313,46 @@ def test_a_wrong_table_leaves_no_file(given_options: BuildOptions, tmp_path: Pat
     ):
         build_labels(again(given_options, lines=str(table), out=tmp_path / "out"), progress=False)
     assert not (tmp_path / "out").exists()
+
+
+def test_verify_finds_nothing_and_knows_the_reasons_of_given_text(given: Built, tmp_path: Path):
+    assert verify(VerifyOptions(root=given[0].root, workers=1), progress=False).findings == []
+    other = tmp_path / "engine"
+    shutil.copytree(given[0].root, other)
+    manifest = json.loads((other / "manifest.json").read_text())
+    manifest["engine"] = {"name": "rapidocr"}
+    (other / "manifest.json").write_text(json.dumps(manifest))
+    found = {
+        (finding.where, finding.found)
+        for finding in verify(VerifyOptions(root=other, workers=1), progress=False).findings
+    }
+    assert found == {
+        ("row 3 (b/unknown.png), reason", "'no-lines-given'"),
+        ("row 0 (c.jpg), reason", "'lines-outside'"),
+    }
+
+
+def test_relabel_keeps_records_and_reasons(given: Built, given_options: BuildOptions, tmp_path: Path):
+    totals = relabel(RelabelOptions(source=given_options.out, out=tmp_path / "new", workers=1), progress=False)
+    assert totals.counts == given[1].counts
+    before, after = digests(given[0].root), digests(tmp_path / "new")
+    assert {name for name in before if before[name] != after[name]} == {"manifest.json"}
+    assert LabelledDataSet.open(tmp_path / "new").manifest().has_given_text
+
+
+def test_why_and_inspect_show_given_text(given: Built, tmp_path: Path):
+    result = CliRunner().invoke(main, ["why", str(given[0].root), "a/fox.jpg", "garden"])
+    assert result.exit_code == 0, result.stderr
+    assert "the whole image: (0, 0) (420, 0) (420, 90) (0, 90)" in result.stdout
+    result = CliRunner().invoke(main, ["why", str(given[0].root), "b/unknown.png"])
+    assert "no-lines-given" in result.stdout
+    page = tmp_path / "page.html"
+    result = CliRunner().invoke(main, ["inspect", str(given[0].root), "--html", str(page)])
+    assert result.exit_code == 0, result.stderr
+    text = page.read_text()
+    assert "text from a table" in text
+    assert "read by" not in text
+    assert {"lines-outside", "no-lines-given"} <= set(re.findall(r"lines-outside|no-lines-given", text))
 
 
 def test_quarantined_images_can_be_retried(

@@ -3,7 +3,7 @@
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.lines import Line, whole_image
 from ovocr.dataset.manifest import TagPolicy
-from ovocr.dataset.outcome import Outcome, Status, quarantined
+from ovocr.dataset.outcome import Outcome, quarantined
 from ovocr.dataset.reasons import QuarantinedError, Reason
 from ovocr.labelgen.tables.line_batch import GivenLine
 from ovocr.labelgen.workers.stored_image_labeller import StoredImageLabeller
@@ -28,13 +28,11 @@ class GivenTextLabeller:
         image = self._labeller.store(data)
         if isinstance(image, Outcome):
             return image
-        if lines is None:
-            return Outcome(status=Status.DROPPED, reason=Reason.NO_LINES_GIVEN, width=image.width, height=image.height)
         try:
-            placed = place_lines(lines, image.width, image.height)
+            placed = place_lines(lines or [], image.width, image.height)
         except QuarantinedError as error:
             return quarantined(error.reason, error.detail)
-        return self._labeller.label(key, image, placed)
+        return self._labeller.label(key, image, placed, lines_given=lines is not None)
 
 
 def place_lines(lines: list[GivenLine], width: int, height: int) -> list[Line]:

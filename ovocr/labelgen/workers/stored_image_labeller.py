@@ -37,7 +37,10 @@ class StoredImageLabeller:
         except QuarantinedError as error:
             return quarantined(error.reason, error.detail)
 
-    def label(self, key: str, image: StoredImage, lines: list[Line]) -> Outcome:
-        """Returns the outcome of a stored image with these lines. Raises OvocrError."""
-        outcome = self._label_lines(key, image.width, image.height, lines)
+    def label(self, key: str, image: StoredImage, lines: list[Line], *, lines_given: bool = True) -> Outcome:
+        """Returns the outcome of a stored image with these lines. Raises OvocrError.
+
+        lines_given: as in LineLabeller.
+        """
+        outcome = self._label_lines(key, image.width, image.height, lines, lines_given=lines_given)
         return replace(outcome, jpeg=image.jpeg) if outcome.status is Status.OK else outcome
