@@ -411,6 +411,60 @@ def test_the_command_prints_figures_and_one_line_for_a_mistake(given_options: Bu
     assert wrong.stderr.startswith("ovocr: --precision bfloat16: no engine reads the images with --lines")
 
 
+def test_the_documented_commands_run(tmp_path: Path):
+    root = Path(__file__).resolve().parents[2]
+    document = (root / "docs" / "given_text.md").read_text(encoding="utf-8")
+    commands = re.search(r"^    (echo .*)\n    (ovocr build-labels .*)$", document, re.MULTILINE)
+    (tmp_path / "examples").symlink_to(root / "examples")
+    output = [
+        subprocess.run(
+            ["bash", "-c", command.replace("ovocr ", f"{sys.executable} -m ovocr ")],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(root)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for command in commands.groups()
+    ][1]
+    assert (
+        "50 images in 1 shard: 1 ok, 49 dropped, 0 quarantined; 50 other files ignored\n  no-lines-given: 49" in output
+    )
+    assert ", 8 tags (distinct in each image)" in output
+
+
+@pytest.mark.parametrize(
+    ("folder", "names", "with_boxes"),
+    [
+        ("more_receipts", ".", True),
+        ("forms", ".", True),
+        ("scenes", ".", True),
+        ("words", "words.tsv", False),
+        ("chinese", ".", False),
+    ],
+)
+def test_transcribed_images(shared_data: Path, tmp_path: Path, folder: str, names: str, with_boxes: bool):
+    """Real images with text files beside them, converted by examples/make_lines.py."""
+    script = Path(__file__).resolve().parents[2] / "examples" / "make_lines.py"
+    source, table, out = shared_data / folder, tmp_path / "lines.jsonl", tmp_path / "out"
+    subprocess.run([sys.executable, script, source / names, "--out", table], check=True, capture_output=True)
+    given = [json.loads(line) for line in table.read_text(encoding="utf-8").splitlines()]
+    options = BuildOptions(sources=(str(source),), lines=str(table), out=out)
+    totals = build_labels(options, progress=False).to_json()
+    lines = [line["text"] if isinstance(line, dict) else line for row in given for line in row["lines"]]
+    texts = [line for line in lines if line and line.strip()]
+    assert (totals["input"], totals["keys"], totals["keys_without_image"]) == (len(given), len(given), 0)
+    assert (totals["lines_without_text"], totals["lines_without_box"]) == (
+        len(lines) - len(texts),
+        0 if with_boxes else len(texts),
+    )
+    if not totals["quarantined"]:
+        assert totals["lines"] == len(texts)
+    assert set(totals["reasons"]) <= {"no-text", "no-word-in-vocabulary", "truncated"}
+    assert totals["ok"] > 0.9 * len(given)
+    assert verify(VerifyOptions(root=out), progress=False).findings == []
+
+
 def test_neither_engine_nor_torch_is_imported(given_options: BuildOptions, tmp_path: Path):
     script = (
         "import sys\n"
