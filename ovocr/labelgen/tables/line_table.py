@@ -7,15 +7,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ovocr.base.errors import OvocrError
-from ovocr.labelgen.tables.cell_errors import cell_errors
-from ovocr.labelgen.tables.cells import read_keys
+from ovocr.labelgen.tables.cell_errors import WrongCellError, cell_errors, show
+from ovocr.labelgen.tables.cells import as_numpy, read_keys
 from ovocr.labelgen.tables.files import TableFile, TableOption, find_files, hash_files, open_file
 from ovocr.labelgen.tables.key_index import KeyIndex, merge_repeats
 from ovocr.labelgen.tables.line_batch import GivenLine, LineBatch, read_lines
 from ovocr.labelgen.tables.line_cells import BatchPlace, LineCells, lines_of_cells, lines_of_rows
-from ovocr.labelgen.tables.line_columns import LINES, LineColumns, choose_line_columns
+from ovocr.labelgen.tables.line_columns import LINES, TEXT, LineColumns, choose_line_columns
 
 OPTION = TableOption("--lines", (".parquet", ".json", ".jsonl", ".ndjson", ".csv", ".tsv"), value_column=LINES)
 # Lines that are Python objects at a time while a JSON table is read: a row may have hundreds.
@@ -135,10 +136,22 @@ def _read_rows(file: TableFile, columns: LineColumns) -> Iterator[_Rows]:
             cells = lines_of_cells(place, line_cells[0])
         else:
             cells = lines_of_rows(place, dict(zip(fields, line_cells, strict=True)))
+            if file.kind == ".tsv":
+                with cells.errors(TEXT):
+                    _check_quotes(line_cells[0])
         lines, counts, without_text = read_lines(cells)
         if not nested:
             keys, counts = merge_repeats(keys, counts)
         yield _Rows(keys, counts, lines, without_text)
+
+
+def _check_quotes(texts: pa.Array) -> None:
+    """Raises WrongCellError if a text has swallowed rows: many programs write a .tsv without quoting."""
+    swallowed = np.flatnonzero(as_numpy(pc.match_substring_regex(texts, r"\n[^\n]*\t")))
+    if len(swallowed):
+        raise WrongCellError(
+            int(swallowed[0]), f"{show(texts[swallowed[0]].as_py())} begins with a quotation mark that is not closed"
+        )
 
 
 def _check_pixels(name: str, batches: list[LineBatch]) -> None:

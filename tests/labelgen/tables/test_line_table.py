@@ -495,6 +495,11 @@ def test_missing_columns_are_a_usage_error(tmp_path: Path, name: str, text: str,
     [
         ("t.csv", "key,text\n", "this table has no row"),
         ("t.csv", "key,text\na,b,c\n", "cannot be read: CSV parse error: .*Expected 2 columns, got 3"),
+        (
+            "t.tsv",
+            'key\ttext\na\t"x\nb\ty\n',
+            r"row 0 \(key 'a'\): column 'text': 'x\\nb\\ty\\n' begins with a quotation mark that is not closed",
+        ),
         ("t.csv", "key,text\n,x\n", "row 0: column 'key': the key is missing"),
         ("t.parquet", "no parquet", "cannot be read: .*[Pp]arquet"),
         ("t.jsonl", '{"key": "a", "text": "x"}\n{"key', "line 2: not JSON"),
