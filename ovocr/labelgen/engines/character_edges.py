@@ -8,7 +8,6 @@ moved to the ink of the crop, between the columns of the two characters.
 import math
 from itertools import pairwise
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -51,6 +50,8 @@ def character_edges(text: str, centers: tuple[float, ...], crop: Pixels) -> tupl
 
 def _ink_columns(crop: Pixels) -> npt.NDArray[np.bool_]:
     """Returns True for each column of the crop with ink: bool [width]. Ink is the rarer of dark and light pixels."""
+    import cv2  # the plan of an engine imports this module, and reports that the extra `ocr` is not installed
+
     gray = cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY)
     _, light = cv2.threshold(gray, 0, 1, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     margin = int(_MARGIN * crop.shape[0])
