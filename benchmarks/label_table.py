@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ovocr.labelgen.label_tables import LabelTable
 from ovocr.labelgen.options import MAX_CLASSES
+from ovocr.labelgen.tables import LabelTable
 
 IDS = 10  # a key
 CLASSES = 1_000_000
@@ -66,7 +66,7 @@ def load(path: Path) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     resting = int(status["VmRSS"].split()[0]) / 2**20
-    keys = next(pieces(table.count_keys([])[0]))[0].to_pylist()[:LOOKUPS]
+    keys = next(pieces(table.keys.count([])[0]))[0].to_pylist()[:LOOKUPS]
     before = time.process_time()
     found = sum(len(table.ids(key)) for key in keys)
     each = (time.process_time() - before) / len(keys) * 1e6

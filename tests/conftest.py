@@ -42,6 +42,7 @@ SLOW_MODULES = frozenset(
         "labelgen/store/test_store_sources.py",
         "labelgen/test_build.py",
         "labelgen/test_failing_disks.py",
+        "labelgen/test_given_text.py",
         "labelgen/test_resume.py",
         "labelgen/test_hostile_input.py",
         "labelgen/test_kills.py",

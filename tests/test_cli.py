@@ -175,6 +175,18 @@ def test_documented_options_match_the_command(document: str, path: tuple[str, ..
         (["vocab", "coverage", ".", "--html", "-"], 2, "--html -: a page cannot be printed"),
         (["vocab", "coverage", ".", *["--vocab", "lexicon"] * 2], 2, "--vocab lexicon: the same vocabulary as lexicon"),
         (["build-labels", ".", "--out", "o", "--shard-slice", "3"], 2, "--shard-slice 3: must be I/N"),
+        (["build-labels", "none.tar", "--out", "o", "--lines", "none.json"], 2, "ovocr: none.tar: no such file or fol"),
+        (["build-labels", ".", "--out", "o", "--key-column", "k"], 2, "--key-column k: has no effect without --lines"),
+        (
+            ["build-labels", ".", "--out", "o", "--lines", "t.json", "--engine", "paddleocr"],
+            2,
+            "--engine paddleocr: no engine reads the images with --lines",
+        ),
+        (
+            ["build-labels", ".", "--out", "o", "--lines", "t.json", "--model-dir", "m"],
+            2,
+            "--model-dir m: no engine reads the images with --lines",
+        ),
         (["pack-labels", "none.tar", "--labels", "none.csv", "--out", "o"], 2, "none.tar: no such file or folder"),
         (["pack-labels", ".", "--labels", "t.csv", "--out", "o", "--tags", "0"], 2, "--tags 0: must be at least 1"),
         (

@@ -2,7 +2,10 @@
 
 import importlib
 import io
+import json
 import re
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ovocr.labelgen.tables import LineTable
 from ovocr.vocab import segment_lines
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
@@ -130,6 +134,42 @@ def test_unreadably_small_text_is_refused(make_pages: ModuleType) -> None:
             draw_page(0, page)
     except MissingFontError as error:
         pytest.skip(str(error))
+
+
+def make_lines(images: Path, out: Path) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, EXAMPLES / "make_lines.py", images, "--out", out]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_text_beside_images_becomes_a_table_of_lines(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    for name in ("a.jpg", "b.PNG", "c.webp", "sub/a.jpg"):
+        (tmp_path / name).touch()
+    box = [0, 0, 10, 0, 10, 5, 0, 5]
+    (tmp_path / "a.json").write_text(json.dumps([{"box": box, "text": "名"}, {"box": box, "text": None}]))
+    (tmp_path / "b.txt").write_text("\ufefffirst\r\n\nsecond", encoding="utf-8")
+    (tmp_path / "sub" / "a.json").write_text("[]")
+    (tmp_path / "list.tsv").write_text('c.webp\t"quoted\nsub/a.jpg\t\nc.webp\ttwo words\n')
+    done = make_lines(tmp_path, tmp_path / "lines.jsonl")
+    assert done.stdout == f"{tmp_path / 'lines.jsonl'}: 3 images, 5 lines\n"
+    table = LineTable.load(str(tmp_path / "lines.jsonl"), key_column=None)
+    found = {key: table.lines(key) for key in ("a.jpg", "b.PNG", "c.webp", "sub/a.jpg")}
+    assert [(line.text, line.box) for line in found["a.jpg"]] == [("名", tuple(map(float, box)))]
+    assert [line.text for line in found["b.PNG"]] == ["first", "second"]
+    assert (found["c.webp"], found["sub/a.jpg"]) == (None, [])
+    assert make_lines(tmp_path / "list.tsv", tmp_path / "list.jsonl").returncode == 0
+    table = LineTable.load(str(tmp_path / "list.jsonl"), key_column=None)
+    assert [line.text for line in table.lines("c.webp")] == ['"quoted', "two words"]
+    assert table.lines("sub/a.jpg") == []
+
+
+def test_mistakes_in_text_beside_images_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "list.tsv").write_text("a.jpg\tx\nb.jpg\n")
+    done = make_lines(tmp_path / "list.tsv", tmp_path / "lines.jsonl")
+    assert (done.returncode, done.stderr) == (1, f"{tmp_path / 'list.tsv'}: line 2: no tab between file and text\n")
+    done = make_lines(tmp_path, tmp_path / "lines.jsonl")
+    assert (done.returncode, done.stderr) == (1, f"{tmp_path}: no image has a text file\n")
+    assert not (tmp_path / "lines.jsonl").exists()
 
 
 def test_figure_of_the_readme_is_small() -> None:

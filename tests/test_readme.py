@@ -1,6 +1,7 @@
 """Runs every command of README.md as printed, in order, on a few example pages and a training run of two steps."""
 
 import io
+import json
 import os
 import re
 import shutil
@@ -40,6 +41,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, example_shards: Path) ->
     pq.write_table(
         pa.table({"key": [member.name for member in members], "labels": labels}), folder / "clusters.parquet"
     )
+    lines = [{"key": member.name, "text": "example page"} for member in members]
+    (folder / "lines.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lines))
     (folder / "configs").mkdir()
     config = (ROOT / "configs" / "demo.toml").read_text(encoding="utf-8")
     config = re.sub(r"^steps = \d+", "steps = 2", config, flags=re.MULTILINE)
@@ -71,6 +74,9 @@ def test_readme_commands_run(workplace: Path) -> None:
         output = run(workplace, command)
         if "build-labels" in command:
             assert f"{PAGES} images in 1 shard: {PAGES} ok" in output
+            if "--lines" in command:
+                assert f"{PAGES} lines, {2 * PAGES} words" in output
+                continue
             shutil.copytree(workplace / "labels", workplace / "demo" / "labels")
         elif "pack-labels" in command:
             assert f"{PAGES} images in 1 shard: {PAGES} ok" in output

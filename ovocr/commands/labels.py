@@ -22,6 +22,8 @@ from ovocr.labelgen.options import BuildOptions, PackOptions, RelabelOptions
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @field_option(BuildOptions, "--out", callback=folder_or_url, metavar="DIR")
 @field_option(BuildOptions, "--vocab", metavar="PATH")
+@field_option(BuildOptions, "--lines", metavar="TABLE")
+@field_option(BuildOptions, "--key-column", metavar="NAME")
 @field_option(BuildOptions, "--engine")
 @field_option(BuildOptions, "--model-dir", callback=folder, metavar="DIR")
 @field_option(BuildOptions, "--det-model", metavar="NAME")
@@ -35,8 +37,9 @@ def build_labels_command(json_path: str | None, **options: Any) -> None:
     """Label images with the words in them.
 
     SOURCE is a WebDataset .tar, a .rec with its .idx, a .parquet with a column of encoded images, a folder, or a glob
-    of these, on a disk or in an object store (s3://bucket/...). An OCR engine reads the text; its words become exactly
-    --tags tags per image, repeated if there are fewer words. Run the same command again to resume.
+    of these, on a disk or in an object store (s3://bucket/...). An OCR engine reads the text, or a table gives it
+    (--lines); its words become exactly --tags tags per image, repeated if there are fewer words. Run the same command
+    again to resume.
     """
     from ovocr.labelgen.build import build_labels
 

@@ -23,12 +23,14 @@ class LabelledImage:
     position: index among the images of its source, from 0.
     record_id: id of its record; None if it has no record.
     read: its text, or the outcome if it is quarantined.
+    lines_given: False if a table of lines has no row for the image.
     """
 
     position: int
     key: str
     record_id: int | None
     read: StoredText | Outcome
+    lines_given: bool = True
 
 
 def read_labelled_images(data_set: LabelledDataSet, number: int, format: int = FORMAT) -> Iterator[LabelledImage]:
@@ -47,7 +49,10 @@ def read_labelled_images(data_set: LabelledDataSet, number: int, format: int = F
             if text is None or text[0] != row["key"]:
                 raise text_mismatch(data_set, number)
             read = text[1]
-        yield LabelledImage(position=position, key=row["key"], record_id=row["record_id"], read=read)
+        lines_given = row["reason"] != Reason.NO_LINES_GIVEN
+        yield LabelledImage(
+            position=position, key=row["key"], record_id=row["record_id"], read=read, lines_given=lines_given
+        )
     if next(texts, None) is not None:
         raise text_mismatch(data_set, number)
 

@@ -17,6 +17,8 @@ OLD_FORMAT = 2
 SOURCE_KINDS = ("tar", "rec", "parquet", "folder")
 UNIFORM, IDF = "uniform", "idf"
 WEIGHTINGS = (UNIFORM, IDF)
+# The name of the engine of a data set whose text was given in a table.
+GIVEN = "given"
 MAX_TAGS = 100_000
 MAX_SEED = 2**63 - 1
 _MAX_SIZE = 2**63
@@ -122,7 +124,8 @@ class Manifest:
     policy: rule that fills the slots. A packed data set uses only its number of slots.
     shard_size: number of images per shard of a folder. max_pixels: maximum number of pixels of an image.
     versions: versions of the packages that affect the bytes.
-    words, engine: words and engine of a labelled data set; None in a packed one.
+    words, engine: words of a labelled data set, and the engine that read them or the table that gave them; None in a
+        packed one.
     table: table of class ids of a packed data set; None in a labelled one.
     relabelled: hash and versions of the old manifest, if `ovocr relabel` wrote the data set.
     format: FORMAT or OLD_FORMAT.
@@ -143,6 +146,11 @@ class Manifest:
     def has_text(self) -> bool:
         """True for a labelled data set; a packed one has no lines, words, boxes or vocabulary."""
         return self.words is not None
+
+    @property
+    def has_given_text(self) -> bool:
+        """True if a table gave the lines of a labelled data set; False if an engine read them."""
+        return self.engine is not None and self.engine.get("name") == GIVEN
 
     @property
     def num_classes(self) -> int:

@@ -4,7 +4,7 @@ from enum import Enum
 
 
 class Reason(str, Enum):
-    """The codes. docs/labelling.md and docs/packing.md explain them."""
+    """The codes. docs/labelling.md, docs/given_text.md and docs/packing.md explain them."""
 
     # Quarantined: the image could not be read.
     EMPTY = "empty"
@@ -18,6 +18,7 @@ class Reason(str, Enum):
     UNREADABLE = "unreadable"
     DAMAGED_SOURCE = "damaged-source"
     ENGINE_ERROR = "engine-error"
+    LINES_OUTSIDE = "lines-outside"
     TIMEOUT = "timeout"
     WORKER_DIED = "worker-died"
     # Dropped: the image was read but has no labels.
@@ -25,6 +26,8 @@ class Reason(str, Enum):
     NO_WORD_IN_VOCABULARY = "no-word-in-vocabulary"
     # Dropped: relabelling found tags, but the image could not be read from its source.
     SOURCE_OUT_OF_REACH = "source-out-of-reach"
+    # Dropped: the table of lines has no row for the image.
+    NO_LINES_GIVEN = "no-lines-given"
     # Dropped: the table of class ids has no row for the image.
     NO_LABELS = "no-labels"
 
@@ -34,7 +37,15 @@ class Reason(str, Enum):
         return self in _DROPPING
 
 
-_DROPPING = frozenset({Reason.NO_TEXT, Reason.NO_WORD_IN_VOCABULARY, Reason.SOURCE_OUT_OF_REACH, Reason.NO_LABELS})
+_DROPPING = frozenset(
+    {
+        Reason.NO_TEXT,
+        Reason.NO_WORD_IN_VOCABULARY,
+        Reason.SOURCE_OUT_OF_REACH,
+        Reason.NO_LINES_GIVEN,
+        Reason.NO_LABELS,
+    }
+)
 
 
 class QuarantinedError(Exception):

@@ -1,6 +1,8 @@
-"""Implements ``ovocr build-labels``: plans the engine and the sources, runs over the shards, returns totals."""
+"""Implements ``ovocr build-labels``: plans engine or table and the sources, runs over the shards, returns totals."""
 
 import time
+from dataclasses import dataclass
+from typing import Any
 
 from ovocr.base.errors import UsageError
 from ovocr.dataset.layout import LabelledDataSet
@@ -15,9 +17,34 @@ from ovocr.labelgen.shards.progress import say
 from ovocr.labelgen.shards.store_destination import open_destination
 from ovocr.labelgen.shards.totals import Totals
 from ovocr.labelgen.sources import InputShard, plan_shards
+from ovocr.labelgen.table_keys import TableTotals, check_keys_meet, count_keys
 from ovocr.labelgen.tagging.run_words import Words, load_vocabulary
 from ovocr.labelgen.tagging.word_frequencies import WordFrequencies
-from ovocr.labelgen.workers.tasks import LabelTask, engine_choice
+from ovocr.labelgen.workers.tasks import GivenTextTask, LabelTask, engine_choice, plan_labelling
+
+
+@dataclass(frozen=True, kw_only=True)
+class GivenTextTotals(TableTotals):
+    """The totals of a run with a table of lines.
+
+    lines_without_text, lines_without_box: number of the table's lines that were left out because they have no text, and
+    of lines with text whose box is unknown.
+    """
+
+    lines_without_text: int
+    lines_without_box: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the totals for ``--json``."""
+        names = ("lines_without_text", "lines_without_box")
+        return {**super().to_json(), **{name: getattr(self, name) for name in names}}
+
+    def _contents(self) -> list[str]:
+        return [
+            *super()._contents(),
+            f"lines without text: {self.lines_without_text:,} (left out); "
+            f"lines without a box: {self.lines_without_box:,} (the whole image)",
+        ]
 
 
 def build_labels(options: BuildOptions, progress: bool) -> Totals:
@@ -34,6 +61,8 @@ def build_labels(options: BuildOptions, progress: bool) -> Totals:
             run = ShardRun(options, shards, destination, with_text=True)
             if run.unfinished:
                 destination.check(shards)
+                if isinstance(task, GivenTextTask) and not run.data_set.finished_shards():
+                    check_keys_meet(shards, task.table)
                 # Start the workers first: they load while this process loads the vocabulary.
                 with open_executor(options, task, run) as executor:
                     _write_configuration(options, destination, task, shards, executor)
@@ -41,22 +70,36 @@ def build_labels(options: BuildOptions, progress: bool) -> Totals:
             else:
                 _write_configuration(options, destination, task, shards)
             run.remove_temporary_files()
-            return run.totals(time.monotonic() - start)
+            return _totals(run, task, time.monotonic() - start)
 
 
-def _plan(options: BuildOptions) -> tuple[LabelTask, list[InputShard]]:
+def _plan(options: BuildOptions) -> tuple[LabelTask | GivenTextTask, list[InputShard]]:
     engine_choice(options).check()
     shards = plan_shards(options.sources, options.shard_size)
-    task = LabelTask.plan(options)
-    if task.engine.notice:
-        say(task.engine.notice)
+    task = plan_labelling(options)
+    if task.notice:
+        say(task.notice)
     return task, shards
+
+
+def _totals(run: ShardRun, task: LabelTask | GivenTextTask, seconds: float) -> Totals:
+    totals = run.totals(seconds)
+    if not isinstance(task, GivenTextTask):
+        return totals
+    keys, unseen = count_keys(run, task.table)
+    return GivenTextTotals(
+        **vars(totals),
+        keys=keys,
+        keys_without_image=unseen,
+        lines_without_text=task.table.without_text,
+        lines_without_box=task.table.without_box,
+    )
 
 
 def _write_configuration(
     options: BuildOptions,
     destination: Destination,
-    task: LabelTask,
+    task: LabelTask | GivenTextTask,
     shards: list[InputShard],
     executor: Executor | None = None,
 ) -> None:
@@ -65,7 +108,7 @@ def _write_configuration(
     Waits for a worker first, so that models that do not load leave no data set.
     """
     words = Words(load_vocabulary(options.vocab), _frequencies(options, destination.data_set))
-    manifest = describe_build(options, shards, task.engine.describe(), words)
+    manifest = describe_build(options, shards, task.describe_engine(), words)
     if executor is not None:
         executor.wait_until_ready()
     destination.settle(manifest, words)

@@ -107,6 +107,15 @@ class BuildOptions(RunOptions, PolicyOptions):
     """Options of ``build-labels``. Raises UsageError, naming the option, if a value is not allowed."""
 
     vocab: str = field(default="lexicon", metadata={"help": "A vocabulary file, or the built-in 'lexicon'."})
+    lines: str | None = field(
+        default=None,
+        metadata={
+            "help": "Table of key -> lines of text, instead of an OCR engine: Parquet, JSON, JSON lines, CSV or TSV."
+        },
+    )
+    key_column: str | None = field(
+        default=None, metadata={"help": "Column of the --lines table with the images' keys; by default key."}
+    )
     engine: str = field(default="rapidocr", metadata={"help": "OCR engine: rapidocr or paddleocr."})
     model_dir: Path | None = field(
         default=None, metadata={"help": "Folder with det/ and rec/ models, instead of the engine's own models."}
@@ -129,6 +138,15 @@ class BuildOptions(RunOptions, PolicyOptions):
         PolicyOptions.__post_init__(self)
         _check_choice("--precision", self.precision, PRECISIONS)
         _check_seed(self.seed)
+        if self.lines is None:
+            if self.key_column is not None:
+                raise UsageError(f"--key-column {self.key_column}: has no effect without --lines")
+            return
+        for name in ("engine", "model_dir", "det_model", "rec_model", "precision"):
+            value, default = getattr(self, name), getattr(BuildOptions, name)
+            if value != default:
+                option = name.replace("_", "-")
+                raise UsageError(f"--{option} {value}: no engine reads the images with --lines; leave out --{option}")
 
     @property
     def tag_policy(self) -> TagPolicy:

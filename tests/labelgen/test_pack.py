@@ -273,7 +273,7 @@ def test_keys_of_every_kind_of_source(options: PackOptions, tmp_path: Path, memb
 def test_error_shows_a_key_of_both_sides_if_no_image_has_a_row(
     options: PackOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setattr("ovocr.labelgen.pack.UNUSUAL_START", 3)
+    monkeypatch.setattr("ovocr.labelgen.table_keys.UNUSUAL_START", 3)
     labels = write_table(tmp_path / "t.parquet", {"fox": [1], "b/unknown.png": []})
     with pytest.raises(OvocrError) as error:
         pack_labels(dataclasses.replace(options, labels=str(labels), out=tmp_path / "out"), progress=False)

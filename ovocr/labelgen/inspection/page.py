@@ -30,6 +30,7 @@ def inspection_page(inspection: Inspection) -> str:
         packed=data_set.packed,
         slots=data_set.manifest.policy.tags,
         vocabulary_size=None if data_set.packed else len(data_set.vocabulary),
+        given_text=data_set.manifest.has_given_text,
         engine=(data_set.manifest.engine or {}).get("name"),
         counts=data_set.counts,
         shards=len(data_set.shards),

@@ -82,7 +82,7 @@ def _relabel(image: LabelledImage, labeller: LineLabeller, images: _StoredImages
     text = image.read
     if isinstance(text, Outcome):
         return text
-    outcome = labeller(image.key, text.width, text.height, text.lines)
+    outcome = labeller(image.key, text.width, text.height, text.lines, lines_given=image.lines_given)
     if outcome.status is not Status.OK:
         return outcome
     try:

@@ -1,4 +1,4 @@
 """The shards of a run: destinations (folder, object store), the manifest, progress, interruption and totals.
 
-Imports options, label_tables, sources, tagging, processes, dataset and base.
+Imports options, tables, sources, tagging, processes, dataset and base.
 """

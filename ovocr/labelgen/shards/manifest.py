@@ -19,9 +19,9 @@ from ovocr.base.files import fsync
 from ovocr.dataset.json_objects import read_object
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.manifest import FORMAT, OLD_FORMAT, Manifest, TableEntry, TagPolicy
-from ovocr.labelgen.label_tables import LabelTable
 from ovocr.labelgen.options import BuildOptions, PackOptions
 from ovocr.labelgen.sources import InputShard
+from ovocr.labelgen.tables import LabelTable
 from ovocr.labelgen.tagging.run_words import Words
 
 STARTING = ".starting-"  # prefix of files that exist only while a run starts

@@ -43,13 +43,20 @@ class LineLabeller:
         frequencies = stored_frequencies(data_set) if policy.weighting == IDF else None
         return cls(stored_vocabulary(data_set), policy, frequencies, data_set.manifest().box_margin)
 
-    def __call__(self, key: str, width: int, height: int, lines: Sequence[Line]) -> Outcome:
-        """Returns the outcome of an image without the stored image. width, height: its size in pixels."""
+    def __call__(
+        self, key: str, width: int, height: int, lines: Sequence[Line], *, lines_given: bool = True
+    ) -> Outcome:
+        """Returns the outcome of an image without the stored image.
+
+        width, height: its size in pixels. lines_given: False if a table of lines has no row for the image.
+        """
         words = locate_words([line.text for line in lines], self._segmentation)
         known = [(id, word) for word in words if (id := self._vocabulary.id(word.text)) is not None]
         reason = None
         if not known:
             reason = Reason.NO_WORD_IN_VOCABULARY if words else Reason.NO_TEXT
+            if not (lines or lines_given):
+                reason = Reason.NO_LINES_GIVEN
         boxes = LineBoxes(lines, width, height, self._box_margin)
         places = [Place(id, word.line, boxes.word(word.line, word.start, word.end)) for id, word in known]
         return Outcome(

@@ -14,6 +14,8 @@ from ovocr.labelgen.verification.finding import Findings
 
 # Engines round corners to pixels, storage to hundredths.
 _EDGE_PIXELS = 1.0
+# Reasons that only images of one kind of data set have.
+_OF_ENGINES, _OF_GIVEN_TEXT = {Reason.ENGINE_ERROR}, {Reason.NO_LINES_GIVEN, Reason.LINES_OUTSIDE}
 
 
 class RowCheck:
@@ -25,7 +27,7 @@ class RowCheck:
         self._has_text = manifest.has_text
         self._entry = "place" if manifest.has_text else "tag"
         self._source = manifest.shards[shard].source
-        self._reasons = _reasons(manifest.has_text)
+        self._reasons = _reasons(manifest)
         self._next_record = 0
         self._findings = findings
 
@@ -65,14 +67,16 @@ class RowCheck:
         self._findings.add(self._path, f"{row.name}, {where}", expected, found)
 
 
-def _reasons(has_text: bool) -> dict[str, set[str | None]]:
+def _reasons(manifest: Manifest) -> dict[str, set[str | None]]:
     """Maps each status to its reasons."""
-    all_dropped = {reason for reason in Reason if reason.drops}
-    dropped = all_dropped - {Reason.NO_LABELS} if has_text else {Reason.NO_LABELS}
+    allowed = set(Reason) - (_OF_ENGINES if manifest.has_given_text else _OF_GIVEN_TEXT)
+    dropped = {reason for reason in allowed if reason.drops}
     return {
         Status.OK.value: {None},
-        Status.DROPPED.value: {reason.value for reason in dropped},
-        Status.QUARANTINED.value: {reason.value for reason in set(Reason) - all_dropped},
+        Status.DROPPED.value: {
+            reason.value for reason in dropped if (reason is Reason.NO_LABELS) is not manifest.has_text
+        },
+        Status.QUARANTINED.value: {reason.value for reason in allowed - dropped},
     }
 
 

@@ -16,7 +16,8 @@ def check_against_text(
     path: Path, row: RecordRow, text: StoredText, labeller: LineLabeller, findings: Findings
 ) -> None:
     """Adds findings if the row differs from the outcome that follows from the text. path: file with the records."""
-    outcome = labeller(row.key, text.width, text.height, text.lines)
+    lines_given = row.reason != Reason.NO_LINES_GIVEN
+    outcome = labeller(row.key, text.width, text.height, text.lines, lines_given=lines_given)
     for name in ("words_found", "words_in_vocabulary"):
         if getattr(row, name) != getattr(outcome, name):
             findings.add(path, f"{row.name}, {name}", f"{getattr(outcome, name)} (from its text)", getattr(row, name))

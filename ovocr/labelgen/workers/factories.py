@@ -5,11 +5,15 @@ Imports nothing heavy: the parent, which only reads and writes files, needs no i
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.manifest import TagPolicy
 from ovocr.dataset.outcome import Outcome
 from ovocr.labelgen.engines.interface import EnginePlan
+
+if TYPE_CHECKING:
+    from ovocr.labelgen.workers.given_text_labeller import GivenImage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +33,21 @@ class LabellerFactory:
         from ovocr.labelgen.workers.image_labeller import ImageLabeller
 
         return ImageLabeller(self.engine.load(worker), self.data_set, self.policy, self.max_pixels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GivenTextFactory:
+    """Makes a GivenTextLabeller. The fields are as in LabellerFactory."""
+
+    data_set: LabelledDataSet
+    policy: TagPolicy
+    max_pixels: int
+
+    def __call__(self, worker: int) -> Callable[[list["GivenImage"]], list[Outcome]]:
+        """Loads the image decoders and the segmenter. worker: number of the worker."""
+        from ovocr.labelgen.workers.given_text_labeller import GivenTextLabeller
+
+        return GivenTextLabeller(self.data_set, self.policy, self.max_pixels)
 
 
 @dataclass(frozen=True, kw_only=True)

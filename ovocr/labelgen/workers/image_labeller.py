@@ -1,19 +1,16 @@
 """Reads images with an OCR engine and gives them tags, in a worker process."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
-from functools import cached_property
 
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.lines import Line
 from ovocr.dataset.manifest import TagPolicy
-from ovocr.dataset.outcome import Outcome, Status, quarantined
-from ovocr.dataset.reasons import QuarantinedError, Reason
+from ovocr.dataset.outcome import Outcome, quarantined
+from ovocr.dataset.reasons import Reason
 from ovocr.labelgen.engines.batching import read_lines
 from ovocr.labelgen.engines.interface import Engine, EngineError, Pixels
-from ovocr.labelgen.images.stored_image import StoredImage, store_image
-from ovocr.labelgen.tagging.line_labeller import LineLabeller
-from ovocr.vocab import load_segmenter
+from ovocr.labelgen.images.stored_image import StoredImage
+from ovocr.labelgen.workers.stored_image_labeller import StoredImageLabeller
 
 # Images that are read together are in memory together. A larger image is read alone.
 MAX_PIXELS_AT_ONCE = 2**25
@@ -23,33 +20,16 @@ _Stored = tuple[str, StoredImage | Outcome]
 
 
 class ImageLabeller:
-    """Turns a batch of (key, encoded image) into outcomes.
-
-    data_set: has the vocabulary and word frequencies before the first image. max_pixels: larger images are quarantined.
-    """
+    """Turns a batch of (key, encoded image) into outcomes. The other arguments are as for StoredImageLabeller."""
 
     def __init__(self, engine: Engine, data_set: LabelledDataSet, policy: TagPolicy, max_pixels: int) -> None:
         self._engine = engine
-        self._data_set = data_set
-        self._policy = policy
-        self._max_pixels = max_pixels
-        load_segmenter().load()  # now, because the first image has a deadline
-
-    @cached_property
-    def _label_lines(self) -> LineLabeller:
-        # Loaded for the first image: the vocabulary may still be written while workers start.
-        return LineLabeller.load(self._data_set, self._policy)
+        self._labeller = StoredImageLabeller(data_set, policy, max_pixels)
 
     def __call__(self, images: list[tuple[str, bytes]]) -> list[Outcome]:
         """Returns the outcome of each image, which does not depend on the other images. Raises OvocrError."""
-        stored = (self._store(key, data) for key, data in images)
+        stored = ((key, self._labeller.store(data)) for key, data in images)
         return [outcome for group in _group_by_memory(stored) for outcome in self._label_group(group)]
-
-    def _store(self, key: str, data: bytes) -> _Stored:
-        try:
-            return key, store_image(data, self._max_pixels)
-        except QuarantinedError as error:
-            return key, quarantined(error.reason, error.detail)
 
     def _label_group(self, group: list[_Stored]) -> list[Outcome]:
         """Returns the outcomes of images that are read together."""
@@ -71,8 +51,7 @@ class ImageLabeller:
     def _label(self, key: str, image: StoredImage, lines: list[Line] | EngineError) -> Outcome:
         if isinstance(lines, EngineError):
             return quarantined(Reason.ENGINE_ERROR, str(lines))
-        outcome = self._label_lines(key, image.width, image.height, lines)
-        return replace(outcome, jpeg=image.jpeg) if outcome.status is Status.OK else outcome
+        return self._labeller.label(key, image, lines)
 
 
 def _group_by_memory(images: Iterable[_Stored]) -> Iterator[list[_Stored]]:

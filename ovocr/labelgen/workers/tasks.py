@@ -1,4 +1,4 @@
-"""The tasks of a run: label images, or pack them with known class ids."""
+"""The tasks of a run: label images with the text that an engine reads or a table gives, or pack them with class ids."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,19 +8,20 @@ from typing import Any, Protocol
 
 from ovocr.base.errors import MissingExtraError
 from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.manifest import GIVEN
 from ovocr.dataset.outcome import Outcome, Status
 from ovocr.dataset.reasons import Reason
 from ovocr.labelgen.engines.interface import EngineChoice, EnginePlan
-from ovocr.labelgen.label_tables import LabelTable
 from ovocr.labelgen.options import MAX_CLASSES, BuildOptions, PackOptions
 from ovocr.labelgen.shards.manifest import describe_pack, text_versions
 from ovocr.labelgen.sources import Found
-from ovocr.labelgen.workers.factories import LabellerFactory, PackerFactory
+from ovocr.labelgen.tables import LabelTable, LineTable
+from ovocr.labelgen.workers.factories import GivenTextFactory, LabellerFactory, PackerFactory
 from ovocr.labelgen.workers.limits import WorkerLimits
 from ovocr.labelgen.workers.pool import Job, WorkerPool
 from ovocr.vocab.segmentation.word_costs import prepare_word_costs
 
-# Packing takes milliseconds per image. Workers that get one image at a time would often wait for the next.
+# Without OCR, an image takes milliseconds. Workers that get one image at a time would often wait for the next.
 IMAGES_AT_ONCE = 8
 
 _NO_LABELS = Outcome(status=Status.DROPPED, reason=Reason.NO_LABELS)
@@ -82,9 +83,18 @@ class LabelTask:
         """Returns a planner that uses the options, because models and packages may be in different folders."""
         return partial(LabelTask.plan, self.options)
 
+    @property
+    def notice(self) -> str | None:
+        """A line for the user about the engine, or None."""
+        return self.engine.notice
+
+    def describe_engine(self) -> dict[str, Any]:
+        """Returns the engine's part of the manifest."""
+        return self.engine.describe()
+
     def describe(self) -> dict[str, Any]:
         """Returns the engine and the versions of the packages that find words."""
-        return {"engine": self.engine.describe(), "versions": text_versions()}
+        return {"engine": self.describe_engine(), "versions": text_versions()}
 
     def start_workers(self, count: int, data_set: LabelledDataSet, limits: WorkerLimits) -> WorkerPool:
         """Starts workers with an engine each. The vocabulary must be in the data set before the first job."""
@@ -114,6 +124,57 @@ def engine_choice(options: BuildOptions) -> EngineChoice:
 
 
 @dataclass(frozen=True)
+class GivenTextTask:
+    """Gives images tags from the lines of a table, for ``build-labels --lines``."""
+
+    options: BuildOptions
+    table: LineTable
+    with_text = True
+    gpus = 0
+    useful_workers = None
+    notice = None
+
+    @classmethod
+    def plan(cls, options: BuildOptions) -> "GivenTextTask":
+        """Loads the table. Raises OvocrError if it cannot be read, MissingExtraError if decoders are missing."""
+        assert options.lines is not None
+        require_decoders("build-labels --lines")
+        return cls(options, LineTable.load(options.lines, key_column=options.key_column))
+
+    def planner(self) -> Callable[[], Task]:
+        """Returns a planner that loads the table on its own machine."""
+        return partial(GivenTextTask.plan, self.options)
+
+    def describe_engine(self) -> dict[str, Any]:
+        """Returns what the manifest says in place of an engine."""
+        return {"name": GIVEN, "lines": self.table.describe()}
+
+    def describe(self) -> dict[str, Any]:
+        """Returns the table and the versions of the packages that find words."""
+        return {"engine": self.describe_engine(), "versions": text_versions()}
+
+    def start_workers(self, count: int, data_set: LabelledDataSet, limits: WorkerLimits) -> WorkerPool:
+        """Starts workers without an engine. The vocabulary must be in the data set before the first job."""
+        prepare_word_costs()
+        return WorkerPool(
+            GivenTextFactory(data_set=data_set, policy=self.options.tag_policy, max_pixels=self.options.max_pixels),
+            workers=count,
+            job_timeout_s=self.options.image_timeout_s,
+            batch_size=IMAGES_AT_ONCE,
+            limits=limits,
+        )
+
+    def prepare(self, image: Found) -> Job:
+        """Returns a job: every image is decoded, also one that has no row in the table."""
+        return Job((image.key, self.table.lines(image.key), image.data), len(image.data))
+
+
+def plan_labelling(options: BuildOptions) -> LabelTask | GivenTextTask:
+    """Returns the task of ``build-labels``. Raises OvocrError if the engine or the table is missing."""
+    return LabelTask.plan(options) if options.lines is None else GivenTextTask.plan(options)
+
+
+@dataclass(frozen=True)
 class PackTask:
     """Stores images with the class ids of a table, for ``pack-labels``."""
 
@@ -126,7 +187,7 @@ class PackTask:
     @classmethod
     def plan(cls, options: PackOptions) -> "PackTask":
         """Loads the table. Raises OvocrError if it cannot be read, MissingExtraError if decoders are missing."""
-        require_decoders()
+        require_decoders("pack-labels")
         table = LabelTable.load(
             options.labels,
             key_column=options.key_column,
@@ -161,7 +222,7 @@ class PackTask:
         return Job((ids, image.data), len(image.data)) if ids else _NO_LABELS
 
 
-def require_decoders() -> None:
-    """Raises MissingExtraError if the image decoders are not installed."""
+def require_decoders(feature: str) -> None:
+    """Raises MissingExtraError if the image decoders are not installed. feature: what needs them."""
     if any(find_spec(name) is None for name in ("cv2", "PIL")):
-        raise MissingExtraError("pack-labels", "ocr")
+        raise MissingExtraError(feature, "ocr")

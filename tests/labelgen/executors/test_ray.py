@@ -250,15 +250,27 @@ def test_without_a_cluster_a_loopback_cluster_is_started(
     wait_until_gone(programs, seconds=10)
 
 
-def test_packing_on_a_cluster_gives_the_same_bytes(
-    cluster: RayCluster, start: Start, sources: list[Path], temporary: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("command", "option", "column", "value"),
+    [("pack-labels", "--labels", "label", "7"), ("build-labels", "--lines", "text", "river stone")],
+)
+def test_a_table_on_a_cluster_gives_the_same_bytes(
+    cluster: RayCluster,
+    start: Start,
+    sources: list[Path],
+    temporary: Path,
+    tmp_path: Path,
+    command: str,
+    option: str,
+    column: str,
+    value: str,
 ):
-    (tmp_path / "labels.csv").write_text("key,label\n" + "".join(f"{n}.jpg,{n}\n" for n in range(9)))
+    (tmp_path / "table.csv").write_text(f"key,{column}\n" + "".join(f"{n}.jpg,{value}\n" for n in range(9)))
     for executor in ("local", "ray"):
-        command = [sys.executable, "-m", "ovocr", "pack-labels", *map(str, sources), "--labels", "labels.csv"]
+        arguments = [sys.executable, "-m", "ovocr", command, *map(str, sources), option, "table.csv"]
         # A table and a folder with relative paths.
         done = subprocess.run(
-            [*command, "--out", executor, "--executor", executor, "--workers", "1"],
+            [*arguments, "--out", executor, "--executor", executor, "--workers", "1"],
             env={**ENVIRONMENT, "RAY_TMPDIR": str(temporary), "RAY_ADDRESS": cluster.address},
             cwd=tmp_path,
             capture_output=True,

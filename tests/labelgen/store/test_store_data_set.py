@@ -228,6 +228,17 @@ def test_pack_labels_writes_to_a_store(
     assert (totals.keys, totals.keys_without_image) == (2, None)
 
 
+def test_given_text_is_written_to_a_store(options: BuildOptions, tmp_path: Path, bucket: Any):
+    source = bucket.put("in/first.tar", Path(options.sources[0]).read_bytes())
+    table = tmp_path / "lines.csv"
+    table.write_text("key,text\na/fox.jpg,the quick fox\nb/many.PNG,river\nx.jpg,stone\n")
+    local = dataclasses.replace(options, sources=(source,), lines=str(table), out=tmp_path / "out")
+    build_labels(local, progress=False)
+    totals = build_labels(in_bucket(local, bucket), progress=False).to_json()
+    assert in_store(bucket) == on_disk(tmp_path / "out")
+    assert (totals["ok"], totals["keys"], totals["keys_without_image"]) == (3, 3, None)
+
+
 def test_listings_are_not_cached(bucket: Any):
     """A listing shows what other processes write."""
     store = connect(f"{bucket.url}/x")

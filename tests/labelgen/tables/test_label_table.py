@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ovocr.base.errors import OvocrError, UsageError
-from ovocr.labelgen.label_tables import LabelTable
+from ovocr.labelgen.tables import LabelTable
 
 LIMIT = 2**24
 WANTED = {"a/1.jpg": [3, 1, 2], "b.png": [7], "empty.jpg": []}
@@ -68,8 +68,8 @@ def test_rows_of_one_key_are_merged_in_table_order(tmp_path: Path):
     keys = ["b", "a", "a", "b", "c", "a", "b"]
     table = load(parquet(tmp_path / "t.parquet", key=keys, label=[9, 5, 4, 8, 0, 5, 7]))
     assert [table.ids(key) for key in "abcd"] == [[5, 4], [9, 8, 7], [0], []]
-    assert table.count_keys([]) == (3, 3)
-    assert table.count_keys([pa.array(["a", "x"]), pa.array(["b", "b"])]) == (3, 1)
+    assert table.keys.count([]) == (3, 3)
+    assert table.keys.count([pa.array(["a", "x"]), pa.array(["b", "b"])]) == (3, 1)
 
 
 @pytest.mark.parametrize("ending", [".csv", ".tsv", ".csv.gz", ".tsv.gz"])
@@ -152,13 +152,13 @@ def test_many_rows_in_several_batches(tmp_path: Path):
     table = load(write(tmp_path / "t.csv", text))
     for key in list(expected)[::50]:
         assert table.ids(key) == list(expected[key])
-    assert table.count_keys([pa.array(list(expected)[:1000])]) == (150_000, 149_000)
+    assert table.keys.count([pa.array(list(expected)[:1000])]) == (150_000, 149_000)
     copy = load(parquet(tmp_path / "t.parquet", key=[f"{key % 150_000}.jpg" for key in keys], labels=ids))
     assert all(copy.ids(key) == table.ids(key) for key in list(expected)[::500])
 
 
 def test_hash_collisions_do_not_mix_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("ovocr.labelgen.label_tables.lookup.hash", lambda key: len(key), raising=False)
+    monkeypatch.setattr("ovocr.labelgen.tables.key_index.hash", lambda key: len(key), raising=False)
     table = load(parquet(tmp_path / "t.parquet", key=["a", "b", "a", "cc"], label=[1, 2, 3, 4]))
     assert [table.ids(key) for key in ("a", "b", "cc", "x")] == [[1, 3], [2], [4], []]
 

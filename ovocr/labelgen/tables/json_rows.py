@@ -1,0 +1,69 @@
+"""Rows of JSON tables: one object per line, a list of objects, or one object that maps keys to values."""
+
+import gzip
+import json
+from collections.abc import Iterator
+from typing import IO, Any
+
+from ovocr.base.errors import OvocrError
+
+JSON_LINES = (".jsonl", ".ndjson")
+JSON = ".json"
+KEY_COLUMN = "key"
+
+
+def json_rows(path: str, kind: str, value_column: str) -> Iterator[dict[str, Any]]:
+    """Yields the rows of a file. Raises OvocrError, naming the line or the row.
+
+    value_column: column of the values if the file is an object that maps keys to values.
+    """
+    return _read_lines(path) if kind in JSON_LINES else _read_document(path, value_column)
+
+
+def _read_lines(path: str) -> Iterator[dict[str, Any]]:
+    """Yields one object per line, skipping empty lines. Raises OvocrError, naming the line, counted from 1."""
+    decode = json.JSONDecoder().decode  # json.loads takes twice as long, to check its arguments
+    with _open(path) as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                row = decode(line)
+            except (ValueError, RecursionError) as error:
+                raise OvocrError(f"{path}: line {number}: not JSON: {error}") from error
+            if not isinstance(row, dict):
+                raise OvocrError(f"{path}: line {number}: expected a JSON object, found {line[:40]!r}")
+            yield row
+
+
+def _read_document(path: str, value_column: str) -> Iterator[dict[str, Any]]:
+    """Yields the rows of a file that is one list or one object. The whole file is in memory meanwhile."""
+    with _open(path) as file:
+        text = file.read()
+    outer: list[tuple[str, Any]] = []
+
+    def keep_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal outer
+        outer = pairs  # The outermost object is the last one. A dict would lose all but one of its equal keys.
+        return dict(pairs)
+
+    try:
+        document = json.loads(text, object_pairs_hook=keep_pairs)
+    except (ValueError, RecursionError) as error:
+        advice = "; a file with one object per line is named .jsonl" if "Extra data" in str(error) else ""
+        raise OvocrError(f"{path}: not JSON: {error}{advice}") from error
+    if isinstance(document, dict):
+        yield from ({KEY_COLUMN: key, value_column: value} for key, value in outer)
+        return
+    if not isinstance(document, list):
+        raise OvocrError(f"{path}: expected a list of objects, or an object that maps keys to {value_column}")
+    for number, row in enumerate(document):
+        if not isinstance(row, dict):
+            raise OvocrError(f"{path}: row {number}: expected a JSON object, found {repr(row)[:40]}")
+        yield row
+
+
+def _open(path: str) -> IO[str]:
+    if path.endswith(".gz"):
+        return gzip.open(path, "rt", encoding="utf-8-sig")
+    return open(path, encoding="utf-8-sig")
