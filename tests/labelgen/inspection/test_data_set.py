@@ -42,6 +42,7 @@ def test_status_counts_match_the_counts(built: tuple[LabelledDataSet, Totals]) -
         "no-text",
         "no-word-in-vocabulary",
         "source-out-of-reach",
+        "no-lines-given",
         "no-labels",
     }
 
