@@ -18,7 +18,7 @@ class Reason(str, Enum):
     UNREADABLE = "unreadable"
     DAMAGED_SOURCE = "damaged-source"
     ENGINE_ERROR = "engine-error"
-    LINES_OUTSIDE = "lines-outside"
+    WRONG_BOXES = "wrong-boxes"
     TIMEOUT = "timeout"
     WORKER_DIED = "worker-died"
     # Dropped: the image was read but has no labels.

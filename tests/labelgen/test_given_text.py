@@ -44,7 +44,7 @@ TABLE: list[dict[str, Any]] = [
     {"key": "nowhere.png", "text": "  "},
 ]
 REASONS = {
-    "lines-outside": 1,
+    "wrong-boxes": 1,
     "no-lines-given": 1,
     "no-text": 1,
     "no-word-in-vocabulary": 1,
@@ -99,7 +99,7 @@ def test_every_image_has_a_row_with_its_status(given: Built):
         ("b/cut.jpg", "quarantined", "truncated", None),
         ("a/fox.jpg", "ok", None, 1),
         ("b/zero.jpg", "quarantined", "empty", None),
-        ("c.jpg", "quarantined", "lines-outside", None),
+        ("c.jpg", "quarantined", "wrong-boxes", None),
         ("d.jpg", "ok", None, 0),
     ]
     assert records[7]["detail"] == (
@@ -337,7 +337,7 @@ def test_verify_finds_nothing_and_knows_the_reasons_of_given_text(given: Built, 
     }
     assert found == {
         ("row 3 (b/unknown.png), reason", "'no-lines-given'"),
-        ("row 0 (c.jpg), reason", "'lines-outside'"),
+        ("row 0 (c.jpg), reason", "'wrong-boxes'"),
     }
 
 
@@ -361,7 +361,7 @@ def test_why_and_inspect_show_given_text(given: Built, tmp_path: Path):
     text = page.read_text()
     assert "text from a table" in text
     assert "read by" not in text
-    assert {"lines-outside", "no-lines-given"} <= set(re.findall(r"lines-outside|no-lines-given", text))
+    assert {"wrong-boxes", "no-lines-given"} <= set(re.findall(r"wrong-boxes|no-lines-given", text))
 
 
 def test_quarantined_images_can_be_retried(

@@ -10,13 +10,16 @@ from ovocr.labelgen.tables.number_lists import NumberLists, read_number_lists
 _ALLOWED = "must have 8 numbers (x1, y1 ... x4, y4), 4 points, or 4 numbers (left, top, right, bottom)"
 # The corners of left, top, right, bottom, clockwise from the top left.
 _CORNERS = [0, 1, 2, 1, 2, 3, 0, 3]
+# The numbers of a box with its corners in the opposite order.
+_REVERSED = [0, 1, 6, 7, 4, 5, 2, 3]
 
 
 def read_boxes(column: Column) -> npt.NDArray[np.float32]:
     """Returns the box of each cell, float32 [cells, 8], in pixels; NaN for a cell without a box.
 
     A cell is a list of 8 numbers, of 4 points or of 4 numbers, text with 8 or 4 numbers, or null.
-    Raises WrongCellError if it is something else, if its corners do not run clockwise, or if it has no area.
+    Corners that run counter-clockwise are put in the order of a box; the first one stays the first. Boxes without area
+    are allowed here: they are no reason to refuse a table. Raises WrongCellError if a cell is something else.
     """
     cells = read_number_lists(column, points=True)
     _raise_at(cells, cells.given & ~np.isin(cells.counts, (4, 8)), f"is not a box; it {_ALLOWED}")
@@ -28,9 +31,10 @@ def read_boxes(column: Column) -> npt.NDArray[np.float32]:
         stored = boxes.astype(np.float32)
     _raise_at(cells, cells.given & ~np.isfinite(stored).all(axis=1), "is not a box; its numbers must be finite pixels")
     left, top, right, bottom = boxes[:, [0, 1, 2, 5]].T
-    turned = (cells.counts == 4) & ~((right > left) & (bottom > top))
+    turned = (cells.counts == 4) & ((right < left) | (bottom < top))
     _raise_at(cells, turned, "is not left, top, right, bottom; it looks like x, y, width, height")
-    _raise_at(cells, cells.given & ~(_area(boxes) > 0), "does not list the corners clockwise from the top left")
+    counter_clockwise = _area(boxes) < 0
+    stored[counter_clockwise] = stored[counter_clockwise][:, _REVERSED]
     return stored
 
 

@@ -15,7 +15,7 @@ from ovocr.labelgen.verification.finding import Findings
 # Engines round corners to pixels, storage to hundredths.
 _EDGE_PIXELS = 1.0
 # Reasons that only images of one kind of data set have.
-_OF_ENGINES, _OF_GIVEN_TEXT = {Reason.ENGINE_ERROR}, {Reason.NO_LINES_GIVEN, Reason.LINES_OUTSIDE}
+_OF_ENGINES, _OF_GIVEN_TEXT = {Reason.ENGINE_ERROR}, {Reason.NO_LINES_GIVEN, Reason.WRONG_BOXES}
 
 
 class RowCheck:

@@ -1,7 +1,7 @@
 """Stores images and labels their lines from a table, in a worker process."""
 
 from ovocr.dataset.layout import LabelledDataSet
-from ovocr.dataset.lines import Line, whole_image
+from ovocr.dataset.lines import Line, box_size, whole_image
 from ovocr.dataset.manifest import TagPolicy
 from ovocr.dataset.outcome import Outcome, quarantined
 from ovocr.dataset.reasons import QuarantinedError, Reason
@@ -39,7 +39,7 @@ def place_lines(lines: list[GivenLine], width: int, height: int) -> list[Line]:
     """Returns the lines with boxes inside the image. width, height: size of the stored image in pixels.
 
     A line without a box gets the whole image. A box that is partly outside is clipped; its edges, fractions of the box
-    as given, are then dropped. Raises QuarantinedError if the center of a box is outside.
+    as given, are then dropped. Raises QuarantinedError if the center of a box is outside, or a box has no area.
     """
     return [_place(number, line, width, height) for number, line in enumerate(lines)]
 
@@ -49,13 +49,20 @@ def _place(number: int, line: GivenLine, width: int, height: int) -> Line:
         return Line(line.text, line.score, whole_image(width, height))
     x, y = sum(line.box[0::2]) / 4, sum(line.box[1::2]) / 4
     if not (0 <= x <= width and 0 <= y <= height):
-        text = line.text if len(line.text) <= _SHOWN_CHARACTERS else f"{line.text[:_SHOWN_CHARACTERS]}…"
-        raise QuarantinedError(
-            Reason.LINES_OUTSIDE,
-            f"line {number} ({text!r}): the center of its box {list(line.box)} is outside the image of "
-            f"{width}x{height} pixels; its boxes may be for another size of the image",
+        raise _wrong_box(
+            number,
+            line,
+            f"the center of its box {list(line.box)} is outside the image of {width}x{height} pixels; "
+            "its boxes may be for another size of the image",
         )
     clipped = tuple(
         min(max(value, 0.0), float(limit)) for value, limit in zip(line.box, (width, height) * 4, strict=True)
     )
+    if not min(box_size(clipped)) > 0:
+        raise _wrong_box(number, line, f"its box {list(line.box)} has no area in the image of {width}x{height} pixels")
     return Line(line.text, line.score, clipped, line.edges if clipped == line.box else ())
+
+
+def _wrong_box(number: int, line: GivenLine, problem: str) -> QuarantinedError:
+    text = line.text if len(line.text) <= _SHOWN_CHARACTERS else f"{line.text[:_SHOWN_CHARACTERS]}…"
+    return QuarantinedError(Reason.WRONG_BOXES, f"line {number} ({text!r}): {problem}")

@@ -67,11 +67,17 @@ def test_edges_of_a_clipped_box_are_dropped():
 def test_a_box_whose_center_is_outside_is_an_error_with_line_box_and_size(at: Any):
     with pytest.raises(QuarantinedError) as error:
         place_lines([given("the river"), given("fox " * 20, at)], WIDTH, HEIGHT)
-    assert error.value.reason is Reason.LINES_OUTSIDE
+    assert error.value.reason is Reason.WRONG_BOXES
     assert error.value.detail == (
         f"line 1 ('{'fox ' * 10}…'): the center of its box {list(at)} is outside the image of 100x50 pixels; "
         "its boxes may be for another size of the image"
     )
+
+
+@pytest.mark.parametrize("at", [(5,) * 8, box(10, 20, 10, 30), box(10, 20, 90, 20)])
+def test_a_box_without_area_is_an_error(at: Any):
+    with pytest.raises(QuarantinedError, match=r"wrong-boxes: line 0 \('fox'\): its box .* has no area in the image"):
+        place_lines([given("fox", at)], WIDTH, HEIGHT)
 
 
 def test_outcomes_of_every_kind_do_not_depend_on_the_batch(label: GivenTextLabeller, jpeg: bytes):
@@ -91,7 +97,7 @@ def test_outcomes_of_every_kind_do_not_depend_on_the_batch(label: GivenTextLabel
         (Status.DROPPED, Reason.NO_TEXT),
         (Status.DROPPED, Reason.NO_WORD_IN_VOCABULARY),
         (Status.DROPPED, Reason.NO_LINES_GIVEN),
-        (Status.QUARANTINED, Reason.LINES_OUTSIDE),
+        (Status.QUARANTINED, Reason.WRONG_BOXES),
         (Status.QUARANTINED, Reason.NOT_AN_IMAGE),
         (Status.QUARANTINED, Reason.EMPTY),
         (Status.OK, None),
