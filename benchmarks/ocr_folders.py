@@ -1,6 +1,6 @@
 """Word precision, recall and images per second on folders of images: ovocr compared with RapidOCR's default call.
 
-    python benchmarks/ocr_folders.py FOLDER[:N]... [--before CHECKOUT] [--rounds N] [--json FILE]
+    python benchmarks/ocr_folders.py FOLDER[:N]... [--before CHECKOUT] [--only-ovocr] [--rounds N] [--json FILE]
 
 FOLDER has images and for each image NAME.txt (its text) or NAME.json (a list of {"text": ...}; null is text that nobody
 can read). :N takes the first N images. A folder without texts is timed only. Texts are segmented into words as
@@ -58,10 +58,13 @@ def read_with_ovocr(checkout: Path | None, folder: Path, paths: list[Path]) -> _
 
     checkout: folder with another version of the package; None for this one. folder: contains exactly ``paths``.
     """
-    environment = dict(os.environ) if checkout is None else {**os.environ, "PYTHONPATH": str(checkout)}
+    # `python -m` prefers the package of the working folder.
+    root = (checkout or Path(__file__).parents[1]).resolve()
+    environment = {**os.environ, "PYTHONPATH": str(root)}
     with tempfile.TemporaryDirectory() as out:
         command = [sys.executable, "-m", "ovocr", "build-labels", str(folder), "--out", out]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        subprocess.run(command, check=True, cwd=root, env=environment, **quiet)
         lines = {}
         for path in sorted(Path(out).glob("ocr/*.parquet")):
             for row in pq.read_table(path, columns=["key", "lines"]).to_pylist():
@@ -127,10 +130,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="+", metavar="FOLDER[:N]")
     parser.add_argument("--before", type=Path, metavar="CHECKOUT")
+    parser.add_argument("--only-ovocr", action="store_true", help="leave out RapidOCR")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, metavar="FILE")
     arguments = parser.parse_args()
-    systems: dict[str, _System] = {"RapidOCR, default call": read_with_rapidocr}
+    systems: dict[str, _System] = {} if arguments.only_ovocr else {"RapidOCR, default call": read_with_rapidocr}
     if arguments.before:
         systems["ovocr before"] = partial(read_with_ovocr, arguments.before)
     systems["ovocr"] = partial(read_with_ovocr, None)
