@@ -2,6 +2,9 @@
 
 The text height of a tag is the short side of its line's box, across the reading direction, in pixels of the input. The
 longer side of the image is scaled to the size of the input, up or down. Of several places, the largest height counts.
+
+A line that is the whole image was given without a box. If it is the only line, the image is a cut-out word or line, and
+has its height. If there are several such lines, their heights are unknown.
 """
 
 from collections import Counter
@@ -31,21 +34,21 @@ IMAGE_SIZES = (224, 336, 448, 672, 896)
 TEXT_HEIGHTS = (8, 10, 12)
 # Medians are exact to half of this share of the input's side, 0.045 pixels at 896.
 _STEP = 1e-4
+_UNKNOWN = -1.0
 _RECORD_COLUMNS = ("key", "status", "tags.list.element.id", "tags.list.element.line")
 _TEXT_COLUMNS = ("key", "width", "height", "lines.list.element.box", "lines.list.element.edges")
 
 _Integers = npt.NDArray[np.int64]
 _Floats = npt.NDArray[np.float64]
-_Booleans = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True)
 class SizeLegibility:
     """The tags at one size of the input.
 
-    image_size: side of the input in pixels. median_height: median text height in pixels; None if there are no tags.
+    image_size: side of the input in pixels. median_height: median text height in pixels; None if no height is known.
     legible: maps each of TEXT_HEIGHTS to the number of tags whose text is at least that high.
-    shares: the same as shares of all tags; 0 if there are no tags.
+    shares: the same as shares of the tags of known height; 0 if there are none.
     """
 
     image_size: int
@@ -68,21 +71,25 @@ class Legibility:
     """Counts of tags over the ok images of shards. Counts of several shards are added.
 
     images: number of ok images. tags: number of their tags, distinct in each image.
-    tags_without_box: tags whose line is the whole image, because its text was given without a box. Their height is that
-        of the image, which says nothing about the text unless the image is a cut-out word.
+    tags_of_unknown_height: tags without a place whose text height is known. They are not in the following counts.
     legible: maps an image size and a text height to the number of tags whose text is at least that high.
     heights: maps text heights, in units of 1/10,000 of the image's longer side, to numbers of tags.
     """
 
     images: int = 0
     tags: int = 0
-    tags_without_box: int = 0
+    tags_of_unknown_height: int = 0
     legible: Counter[tuple[int, int]] = field(default_factory=Counter)
     heights: Counter[int] = field(default_factory=Counter)
 
     def __add__(self, other: "Legibility") -> "Legibility":
         sums: dict[str, Any] = {name: value + vars(other)[name] for name, value in vars(self).items()}
         return Legibility(**sums)
+
+    @property
+    def known(self) -> int:
+        """Number of tags whose text height is known."""
+        return self.tags - self.tags_of_unknown_height
 
     @property
     def by_size(self) -> list[SizeLegibility]:
@@ -93,18 +100,18 @@ class Legibility:
                 image_size=size,
                 median_height=None if median is None else round(median * size, 2),
                 legible={height: self.legible[size, height] for height in TEXT_HEIGHTS},
-                shares={height: self.legible[size, height] / max(1, self.tags) for height in TEXT_HEIGHTS},
+                shares={height: self.legible[size, height] / max(1, self.known) for height in TEXT_HEIGHTS},
             )
             for size in IMAGE_SIZES
         ]
 
     def _median(self) -> float | None:
         """Returns the median text height as a share of the image's longer side."""
-        if not self.tags:
+        if not self.known:
             return None
         heights = np.array(sorted(self.heights))
         ends = np.cumsum([self.heights[height] for height in heights.tolist()])
-        middle = np.searchsorted(ends, [(self.tags - 1) // 2, self.tags // 2], side="right")
+        middle = np.searchsorted(ends, [(self.known - 1) // 2, self.known // 2], side="right")
         return float(heights[middle].mean()) * _STEP
 
     def to_json(self) -> dict[str, Any]:
@@ -112,7 +119,7 @@ class Legibility:
         return {
             "images": self.images,
             "tags": self.tags,
-            "tags_without_box": self.tags_without_box,
+            "tags_of_unknown_height": self.tags_of_unknown_height,
             "by_size": [row.to_json() for row in self.by_size],
         }
 
@@ -120,14 +127,15 @@ class Legibility:
         """Returns the lines of a table for a terminal; no lines if there are no tags."""
         if not self.tags:
             return []
-        title = f"{counted(self.tags, 'tag')} by text height in the whole image"
+        if not self.known:
+            return [f"{counted(self.tags, 'tag')} of unknown text height, given without boxes"]
+        title = f"{counted(self.known, 'tag')} by text height in the whole image"
         lines = [_format_line(title, "median", (f"{height}+ px" for height in TEXT_HEIGHTS))]
         for row in self.by_size:
             shares = (f"{share:.1%}" for share in row.shares.values())
             lines.append(_format_line(f"  scaled to {row.image_size} px", f"{row.median_height:.1f} px", shares))
-        if self.tags_without_box:
-            share = f"{self.tags_without_box / self.tags:.1%}"
-            lines.append(_format_line("  without a box of their own", f"{self.tags_without_box:,}", [share]))
+        if self.tags_of_unknown_height:
+            lines.append(f"{counted(self.tags_of_unknown_height, 'tag')} of unknown text height, given without boxes")
         return lines
 
 
@@ -139,14 +147,12 @@ class _Lines(NamedTuple):
     """The lines of N images, concatenated.
 
     sides: float64 [N], the longer side of each image in pixels. counts: int64 [N], the number of its lines.
-    heights: float64 [L], text heights in pixels of the stored images.
-    is_whole: bool [L], True for a line that is the whole image, whose text was given without a box.
+    heights: float64 [L], text heights in pixels of the stored images; _UNKNOWN if unknown.
     """
 
     sides: _Floats
     counts: _Integers
     heights: _Floats
-    is_whole: _Booleans
 
 
 class _Places(NamedTuple):
@@ -231,7 +237,8 @@ def _read_lines(path: Path, rows: pa.RecordBatch) -> _Lines:
     images = np.stack([zeros, zeros, widths, zeros, widths, heights, zeros, heights], axis=1)
     is_whole = (boxes == np.repeat(images, counts, axis=0)).all(axis=1)
     is_whole &= flat.field("edges").value_lengths().to_numpy() == 0
-    return _Lines(np.maximum(widths, heights), counts, text_heights(boxes), is_whole)
+    is_unknown = is_whole & (np.repeat(counts, counts) > 1)
+    return _Lines(np.maximum(widths, heights), counts, np.where(is_unknown, _UNKNOWN, text_heights(boxes)))
 
 
 def _find_places(path: Path, start: int, records: pa.RecordBatch, lines: _Lines) -> _Places:
@@ -259,17 +266,19 @@ def _find_places(path: Path, start: int, records: pa.RecordBatch, lines: _Lines)
 
 def _count(places: _Places, lines: _Lines) -> Legibility:
     """Counts the tags at the places; the images are not counted."""
-    heights, is_whole = lines.heights[places.lines], lines.is_whole[places.lines]
+    heights = lines.heights[places.lines]
     # Places of the same tag follow each other, the largest one is the last.
-    order = np.lexsort((is_whole, heights, places.ids, places.images))
+    order = np.lexsort((heights, places.ids, places.images))
     is_last = np.ones(len(order), bool)
     is_last[:-1] = (np.diff(places.images[order]) != 0) | (np.diff(places.ids[order]) != 0)
+    tags = int(is_last.sum())
     largest = order[is_last]
+    largest = largest[heights[largest] != _UNKNOWN]
     heights, sides = heights[largest], lines.sides[places.images[largest]]
-    steps, tags = np.unique(np.rint(heights / sides / _STEP).astype(np.int64), return_counts=True)
+    steps, numbers = np.unique(np.rint(heights / sides / _STEP).astype(np.int64), return_counts=True)
     return Legibility(
-        tags=len(largest),
-        tags_without_box=int(is_whole[largest].sum()),
+        tags=tags,
+        tags_of_unknown_height=tags - len(largest),
         legible=Counter(
             {
                 (size, least): int((heights * size / sides >= least).sum())
@@ -277,5 +286,5 @@ def _count(places: _Places, lines: _Lines) -> Legibility:
                 for least in TEXT_HEIGHTS
             }
         ),
-        heights=Counter(dict(zip(steps.tolist(), tags.tolist(), strict=True))),
+        heights=Counter(dict(zip(steps.tolist(), numbers.tolist(), strict=True))),
     )

@@ -98,7 +98,7 @@ def medians(found: Legibility) -> list[float | None]:
 )
 def test_height_of_a_line(box: Box, height: float, measure: Callable[..., Legibility]) -> None:
     found = measure(image(box))
-    assert (found.images, found.tags, found.tags_without_box) == (1, 1, 0)
+    assert (found.images, found.tags, found.tags_of_unknown_height) == (1, 1, 0)
     assert medians(found) == pytest.approx([height * size / 448 for size in IMAGE_SIZES], abs=0.05)
     slack = 0.01  # of boxes with 2 decimals
     assert legible(found, 896) == [int(2 * height >= least - slack) for least in TEXT_HEIGHTS]
@@ -156,15 +156,27 @@ def test_text_is_as_high_as_in_the_input_of_the_trainer(
     assert row.median_height == pytest.approx(dark, abs=1)
 
 
-def test_line_without_a_box_is_counted_apart(measure: Callable[..., Legibility]) -> None:
+def test_a_single_line_without_a_box_is_as_high_as_the_image(measure: Callable[..., Legibility]) -> None:
     size = (448, 30)
     given = image(whole_image(*size), places=[(1, 0), (2, 0)], size=size, edges=())
     read = image(whole_image(*size), size=size)  # an engine found a line that fills the image
     inside = image(upright(40, 9), size=size, edges=())  # given with a box
-    both = image(whole_image(*size), upright(40, 9), places=[(1, 0), (1, 1), (2, 1)], size=size, edges=())
-    found = measure(given, read, inside, both)
-    assert (found.tags, found.tags_without_box) == (6, 3)
-    assert legible(found, 448) == [6, 4, 4]
+    found = measure(given, read, inside)
+    assert (found.tags, found.tags_of_unknown_height) == (4, 0)
+    assert legible(found, 448) == [4, 3, 3]
+
+
+def test_several_lines_without_boxes_have_unknown_heights(measure: Callable[..., Legibility]) -> None:
+    size, whole = (448, 30), whole_image(448, 30)
+    page = image(whole, whole, places=[(1, 0), (2, 0), (2, 1)], size=size, edges=())
+    both = image(whole, upright(40, 9), places=[(1, 0), (1, 1), (2, 1), (3, 0)], size=size, edges=())
+    found = measure(page, both)
+    assert (found.tags, found.known, found.tags_of_unknown_height) == (5, 2, 3)
+    assert legible(found, 448) == [2, 0, 0]
+    assert found.by_size[2].shares[8] == 1.0
+    only = measure(page)
+    assert (only.known, only.by_size[0].median_height) == (0, None)
+    assert only.format() == ["2 tags of unknown text height, given without boxes"]
 
 
 def test_only_ok_images_are_counted(measure: Callable[..., Legibility]) -> None:
@@ -198,7 +210,7 @@ def test_json_has_shares_and_medians(measure: Callable[..., Legibility]) -> None
     found = measure(image(upright(90, 10), upright(90, 5)), image(upright(90, 12)))
     figures = found.to_json()
     assert [row.pop("image_size") for row in figures["by_size"]] == [224, 336, 448, 672, 896]
-    assert (figures["images"], figures["tags"], figures["tags_without_box"]) == (2, 3, 0)
+    assert (figures["images"], figures["tags"], figures["tags_of_unknown_height"]) == (2, 3, 0)
     assert figures["by_size"][2] == {
         "median_text_height": pytest.approx(10, abs=0.05),
         "legible": {"8": 2, "10": 2, "12": 1},
@@ -217,14 +229,15 @@ def test_json_has_shares_and_medians(measure: Callable[..., Legibility]) -> None
 def test_terminal_table(measure: Callable[..., Legibility]) -> None:
     size = (448, 30)
     given = image(whole_image(*size), size=size, edges=())
-    assert measure(given, image(upright(90, 5), size=size), image(upright(90, 9), size=size)).format() == [
+    page = image(whole_image(*size), whole_image(*size), size=size, edges=())
+    assert measure(given, image(upright(90, 5), size=size), image(upright(90, 9), size=size), page).format() == [
         "3 tags by text height in the whole image        median   8+ px  10+ px  12+ px",
         "  scaled to 224 px                              4.5 px   33.3%   33.3%   33.3%",
         "  scaled to 336 px                              6.8 px   33.3%   33.3%   33.3%",
         "  scaled to 448 px                              9.0 px   66.7%   33.3%   33.3%",
         "  scaled to 672 px                             13.5 px   66.7%   66.7%   66.7%",
         "  scaled to 896 px                             18.0 px  100.0%  100.0%   66.7%",
-        "  without a box of their own                         1   33.3%",
+        "2 tags of unknown text height, given without boxes",
     ]
     assert measure().format() == []
 
@@ -323,4 +336,4 @@ def test_real_receipts_match_an_independent_count(shared_data: Path, tmp_path: P
         own = [row.image_size * height for height in heights]
         assert row.median_height == pytest.approx(median(own), abs=0.05)
         assert row.legible == {least: sum(height >= least - 1e-9 for height in own) for least in TEXT_HEIGHTS}
-    assert found.tags_without_box == 0
+    assert found.tags_of_unknown_height == 0

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from ovocr.dataset.lines import whole_image
 from ovocr.dataset.outcome import Status
 from ovocr.labelgen.inspection.images import InspectedImage, ReadLine
 from ovocr.labelgen.inspection.inspecting import Inspection
@@ -70,6 +71,7 @@ def _card(number: int, image: InspectedImage) -> dict[str, Any]:
         "position": image.position,
         "record_id": image.record_id,
         "size": image.size,
+        "whole_image": None if image.size is None else whole_image(*image.size),
         "status": image.status.value,
         "was_read": image.status is not Status.QUARANTINED,
         "reason": image.reason or "",

@@ -173,8 +173,13 @@ def _place_first(partial: Path, path: Path) -> None:
 
 def _check_same(data_set: LabelledDataSet, manifest: Manifest) -> None:
     stored = read_object(data_set.manifest_path)
-    if not manifest.has_text and stored.get("format") == OLD_FORMAT:  # has the same files
-        manifest = replace(manifest, format=OLD_FORMAT)
+    if stored.get("format") == OLD_FORMAT:
+        if manifest.has_text:
+            raise OvocrError(
+                f"{data_set}: format {OLD_FORMAT}, which this version does not continue; finish it with the version "
+                "that began it and relabel it, or choose another --out"
+            )
+        manifest = replace(manifest, format=OLD_FORMAT)  # packed data sets have the same files
     difference = find_difference(stored, json.loads(json.dumps(manifest.to_json())))
     if difference:
         raise OvocrError(

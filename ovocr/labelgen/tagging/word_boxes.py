@@ -52,9 +52,11 @@ class LineBoxes:
         """
         if self.origin(line) is BoxOrigin.WHOLE_IMAGE:
             return None
-        edges = self._lines[line].edges or display_edges(self._lines[line].text)
+        found = self._lines[line]
+        edges = found.edges or display_edges(found.text)
         first, last = np.interp([start, end], np.arange(len(edges)), edges).tolist()
-        return first, last
+        # Engines read characters from left to right. Other text is in the order in which people read it.
+        return (1 - last, 1 - first) if not found.edges and runs_left(found.text) else (first, last)
 
     def word(self, line: int, start: float, end: float) -> Box:
         """Returns the box of the characters from ``start`` to ``end``, offsets in the text of a line."""
@@ -64,6 +66,12 @@ class LineBoxes:
         if self.origin(line) is BoxOrigin.COLUMNS:
             return _inside_margin(self._lines[line].box, *share, self._margin)
         return cut_box(self._lines[line].box, *share)
+
+
+def runs_left(text: str) -> bool:
+    """Returns True if a text runs from right to left: its first letter is Hebrew, Arabic or of a similar script."""
+    directions = map(unicodedata.bidirectional, text)
+    return next((direction for direction in directions if direction in ("L", "R", "AL")), "L") != "L"
 
 
 def display_edges(text: str) -> list[float]:

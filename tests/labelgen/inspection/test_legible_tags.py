@@ -52,7 +52,7 @@ def test_tags_of_all_shards_are_counted_whatever_is_shown(root: Path, tmp_path: 
     ]
     found = figures["legibility"]
     assert isinstance(found, dict)
-    assert (found["images"], found["tags"], found["tags_without_box"], found["left_out"]) == (8, 8, 0, [])
+    assert (found["images"], found["tags"], found["tags_of_unknown_height"], found["left_out"]) == (8, 8, 0, [])
     assert found["by_size"][2] == {
         "image_size": 448,
         "median_text_height": pytest.approx(26 * 448 / 1300, abs=0.05),

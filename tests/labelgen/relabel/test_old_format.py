@@ -1,16 +1,19 @@
 """A data set of format 2 is relabelled into a data set of the current format, without an engine."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
+from ovocr.base.errors import OvocrError
 from ovocr.dataset.json_objects import read_object
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.manifest import FORMAT, OLD_FORMAT
-from ovocr.labelgen.options import RelabelOptions
+from ovocr.labelgen.build import build_labels
+from ovocr.labelgen.options import BuildOptions, RelabelOptions
 from ovocr.labelgen.relabel.relabel import RelabelTotals, relabel
 from ovocr.labelgen.shards.totals import Totals
 from ovocr.labelgen.verification.verify import VerifyOptions, verify
@@ -97,3 +100,10 @@ def test_policy_and_vocabulary_give_the_records_of_a_new_data_set(
         tmp_path / "of-new" / "frequencies.tsv"
     ).read_bytes()
     assert totals.changes == expected.changes
+
+
+def test_build_labels_does_not_continue_a_data_set_of_format_2(old: LabelledDataSet, options: BuildOptions):
+    old.stats_path(1).unlink()
+    with pytest.raises(OvocrError, match=r"old: format 2, which this version does not continue; finish it with the"):
+        build_labels(replace(options, out=old.root), progress=False)
+    assert not old.stats_path(1).exists()

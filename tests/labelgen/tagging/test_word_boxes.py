@@ -3,7 +3,7 @@
 import pytest
 
 from ovocr.dataset.lines import Box, Line, runs_down, whole_image
-from ovocr.labelgen.tagging.word_boxes import BoxOrigin, LineBoxes, cut_box, display_edges
+from ovocr.labelgen.tagging.word_boxes import BoxOrigin, LineBoxes, cut_box, display_edges, runs_left
 
 LEVEL = (0.0, 0.0, 200.0, 0.0, 200.0, 40.0, 0.0, 40.0)
 COLUMN = (10.0, 0.0, 50.0, 0.0, 50.0, 200.0, 10.0, 200.0)
@@ -121,3 +121,19 @@ def test_edges_of_a_line_that_is_the_whole_image_are_used():
 def test_line_without_area_has_boxes_without_area():
     point = (7.0, 8.0) * 4
     assert boxes("ab cd", point).word(0, 0, 2) == boxes("ab cd", point, EDGES).word(0, 0, 2) == point
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [("שלום abc", True), ("123 مرحبا", True), ("abc שלום", False), ("12:30", False), ("", False), ("中文", False)],
+)
+def test_direction_of_a_text_is_that_of_its_first_letter(text: str, left: bool):
+    assert runs_left(text) is left
+
+
+def test_words_of_a_line_without_edges_that_runs_left_begin_at_the_right():
+    found = boxes("שלום ab", LEVEL)
+    assert found.share(0, 0, 4) == pytest.approx((3 / 7, 1.0))
+    assert found.share(0, 5, 7) == pytest.approx((0.0, 2 / 7))
+    with_edges = boxes("שלום", LEVEL, (0.0, 0.25, 0.5, 0.75, 1.0))  # an engine reads from left to right
+    assert with_edges.share(0, 0, 1) == (0.0, 0.25)

@@ -137,7 +137,7 @@ def test_stored_tags_are_counted_by_text_height(roots: list[Path], vocabulary: V
         (str(roots[0]), 4, 7),
         (str(roots[1]), 2, 2),
     ]
-    assert (found["images"], found["tags"], found["tags_without_box"]) == (6, 9, 0)
+    assert (found["images"], found["tags"], found["tags_of_unknown_height"]) == (6, 9, 0)
     by_size = {figures["image_size"]: figures["legible"] for figures in found["by_size"]}
     assert by_size[224] == {"8": 3, "10": 1, "12": 1}  # 4 x 6, 8 x 2, 12 x 1
     assert by_size[448] == {"8": 9, "10": 3, "12": 3}

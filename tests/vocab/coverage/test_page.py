@@ -156,13 +156,13 @@ def test_page_shows_the_tags_by_text_height(report: Report) -> None:
     assert "Legible tags" not in coverage_page(no_tags)
 
 
-def test_page_counts_tags_without_a_box_of_their_own(report: Report) -> None:
+def test_page_counts_tags_of_unknown_height(report: Report) -> None:
     (root, found), *_ = report.legibility.items()
     text = " ".join(Page(coverage_page(replace(report, legibility={root: found}))).text.split())
-    assert "no box of their own" not in text
-    changed = replace(report, legibility={root: replace(found, tags_without_box=2)})
+    assert "unknown text height" not in text
+    changed = replace(report, legibility={root: replace(found, tags_of_unknown_height=2)})
     text = " ".join(Page(coverage_page(changed)).text.split())
-    assert "2 tags (40.0%) have no box of their own: " in text
+    assert "2 tags of unknown text height, given without boxes, are left out." in text
 
 
 def test_search_has_all_words(report: Report) -> None:
