@@ -111,7 +111,8 @@ def _legibility(report: Report) -> Iterator[str]:
         heads = "".join(f"{size:>5} px" for size in IMAGE_SIZES)
         yield f"{f'tags of {COMPARED_HEIGHT}+ px by data set, scaled to':<38}{heads}"
         for root, found in report.legibility.items():
-            shares = "".join(f"{row.shares[COMPARED_HEIGHT]:>8.1%}" for row in found.by_size)
+            cells = (f"{row.shares[COMPARED_HEIGHT]:.1%}" if found.known else "-" for row in found.by_size)
+            shares = "".join(f"{cell:>8}" for cell in cells)
             yield f"  {for_terminal(_tail(str(root), 24)):<24}{found.tags:>12,}{shares}"
 
 
