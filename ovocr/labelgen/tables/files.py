@@ -1,6 +1,8 @@
 """The files of a table: Parquet, CSV, TSV, JSON and JSON lines, read in batches of rows."""
 
+import csv
 import glob
+import gzip
 import hashlib
 import itertools
 import os
@@ -8,9 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import pyarrow as pa
-import pyarrow.csv as csv
+import pyarrow.csv as arrow_csv
 import pyarrow.parquet as pq
 
 from ovocr.base.errors import OvocrError, UsageError
@@ -110,7 +113,8 @@ def open_file(option: TableOption, path: str) -> TableFile:
         if kind == ".parquet":
             names = list(pq.read_schema(path).names)
         elif kind in _DELIMITERS:
-            with _open_csv(path, kind, csv.ConvertOptions()) as reader:
+            _check_quotes(path, kind)
+            with _open_csv(path, kind, arrow_csv.ConvertOptions()) as reader:
                 names = list(reader.schema.names)
         else:
             rows = itertools.islice(json_rows(path, kind, option.value_column), _JSON_ROWS_SEEN)
@@ -133,7 +137,9 @@ def _table_errors(path: str) -> Iterator[None]:
     """Converts read errors inside the block to an OvocrError of one line."""
     try:
         yield
-    except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise OvocrError(f"{path}: not UTF-8; save the table as UTF-8") from error
+    except (pa.ArrowException, OSError, EOFError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.errno is not None else str(error)
         raise OvocrError(f"{path}: this table cannot be read: {' '.join(str(reason).split())[:300]}") from error
 
@@ -144,15 +150,43 @@ def _arrow_batches(path: str, kind: str, columns: list[str], rows: int) -> Itera
             yield from file.iter_batches(rows, columns=columns)
         return
     # As text: a key such as 0017 is not a number, and Arrow cannot guess the type of cells with several ids.
-    options = csv.ConvertOptions(include_columns=columns, column_types=dict.fromkeys(columns, pa.string()))
+    options = arrow_csv.ConvertOptions(include_columns=columns, column_types=dict.fromkeys(columns, pa.string()))
     with _open_csv(path, kind, options) as reader:
         yield from reader
 
 
-def _open_csv(path: str, kind: str, options: csv.ConvertOptions) -> csv.CSVStreamingReader:
-    return csv.open_csv(
+def _check_quotes(path: str, kind: str) -> None:
+    """Raises OvocrError for a field that begins with a quotation mark but does not end with one.
+
+    Arrow would make the following rows a part of it. Raises UnicodeDecodeError if the file is not UTF-8.
+    """
+    row = -1  # the header
+    limit = csv.field_size_limit(_CSV_BLOCK_BYTES)
+    try:
+        with _open_text(path) as lines:
+            for fields in csv.reader(lines, delimiter=_DELIMITERS[kind], strict=True):
+                row += bool(fields)
+    except csv.Error as error:
+        place = "the header" if row < 0 else f"row {row}"
+        raise OvocrError(
+            f"{path}: {place}: a field begins with a quotation mark that is not closed at its end; "
+            "enclose such a field in quotation marks and double those inside"
+        ) from error
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _open_text(path: str) -> IO[str]:
+    # With line breaks as they are: the csv module recognizes them.
+    if path.endswith(".gz"):
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+    return open(path, encoding="utf-8-sig", newline="")
+
+
+def _open_csv(path: str, kind: str, options: arrow_csv.ConvertOptions) -> arrow_csv.CSVStreamingReader:
+    return arrow_csv.open_csv(
         pa.input_stream(path, compression="detect"),
-        read_options=csv.ReadOptions(block_size=_CSV_BLOCK_BYTES),
-        parse_options=csv.ParseOptions(delimiter=_DELIMITERS[kind], newlines_in_values=True),
+        read_options=arrow_csv.ReadOptions(block_size=_CSV_BLOCK_BYTES),
+        parse_options=arrow_csv.ParseOptions(delimiter=_DELIMITERS[kind], newlines_in_values=True),
         convert_options=options,
     )

@@ -511,8 +511,8 @@ def test_missing_columns_are_a_usage_error(tmp_path: Path, name: str, text: str,
         ("t.csv", "key,text\na,b,c\n", "cannot be read: CSV parse error: .*Expected 2 columns, got 3"),
         (
             "t.tsv",
-            'key\ttext\na\t"x\nb\ty\n',
-            r"row 0 \(key 'a'\): column 'text': 'x\\nb\\ty\\n' begins with a quotation mark that is not closed",
+            'key\ttext\na\t"x\nb\t"\n',
+            r"row 0 \(key 'a'\): column 'text': 'x\\nb\\t' begins with a quotation mark that is not closed",
         ),
         ("t.csv", "key,text\n,x\n", "row 0: column 'key': the key is missing"),
         ("t.parquet", "no parquet", "cannot be read: .*[Pp]arquet"),
@@ -552,8 +552,42 @@ def test_other_mistakes_are_one_line_errors(tmp_path: Path):
     ):
         load(tmp_path)
     (tmp_path / "latin.json").write_bytes(b'{"a": "\xff"}')
-    with pytest.raises(OvocrError, match=r"latin\.json: this table cannot be read: 'utf-8' codec"):
+    with pytest.raises(OvocrError, match=r"latin\.json: not UTF-8; save the table as UTF-8$"):
         load(tmp_path / "latin.json")
+
+
+@pytest.mark.parametrize(
+    ("rows", "place"),
+    [
+        ('a,x\nb,"Hello\nc,Hi\n', "row 1"),
+        ('a,x\n\nb,"Hello\nc,"Hi\nd,y\n', "row 1"),  # the number of quotation marks is even
+        ('"a,x\nb,y\n', "row 0"),
+        ('a,"one\ntwo"\nb,"Hello" she said\n', "row 1"),
+        ('a,"' + "x,y\n" * 5_000_000, "row 0"),
+    ],
+)
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".csv.gz"])
+def test_a_quotation_mark_that_is_not_closed_is_an_error(tmp_path: Path, rows: str, place: str, ending: str):
+    text = f"key,text\n{rows}"
+    path = write(tmp_path / f"t{ending}", text.replace(",", "\t") if ending == ".tsv" else text)
+    with pytest.raises(OvocrError, match=rf"^{path}: {place}: a field begins with a quotation mark that is not closed"):
+        load(path)
+
+
+def test_quotation_marks_inside_a_field_are_kept(tmp_path: Path):
+    page = "line\n" * 50_000
+    path = write(tmp_path / "t.csv", f'key,text\n"a",5" pipe\nb,"6"" pipe"\nc,"{page}"\n')
+    table = load(path)
+    assert [texts(table, key) for key in "ab"] == [['5" pipe'], ['6" pipe']]
+    assert texts(table, "c") == ["line"] * 50_000
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.json", "t.jsonl"])
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_a_table_that_is_not_utf8_is_an_error(tmp_path: Path, name: str, encoding: str):
+    (tmp_path / name).write_bytes("key,text\nä,ö\n".encode(encoding))
+    with pytest.raises(OvocrError, match=rf"^{tmp_path / name}: not UTF-8; save the table as UTF-8$"):
+        load(tmp_path / name)
 
 
 def test_texts_of_hostile_content_are_kept(tmp_path: Path):
