@@ -505,6 +505,27 @@ def test_missing_columns_are_a_usage_error(tmp_path: Path, name: str, text: str,
 
 
 @pytest.mark.parametrize(
+    ("name", "text", "column"),
+    [
+        ("t.csv", "key,text,box\na,x,\n", "text"),
+        ("t.csv", "key,text,box\na,x,\n", "box"),
+        ("t.jsonl", '{"key": "a", "text": "x"}', "text"),
+        ("t.json", '{"a": "x"}', "lines"),
+    ],
+)
+def test_a_column_of_lines_for_keys_is_a_usage_error(tmp_path: Path, name: str, text: str, column: str):
+    path = write(tmp_path / name, text)
+    message = f"column '{column}' is named for keys and is the '{column}' of lines; name another column with --key"
+    with pytest.raises(UsageError, match=f"^--lines {path}: {message}"):
+        load(path, key_column=column)
+
+
+def test_a_row_per_image_may_have_its_key_in_a_column_named_like_a_field(tmp_path: Path):
+    path = json_lines(tmp_path / "t.jsonl", {"box": 7, "lines": ["x"]})
+    assert texts(load(path, key_column="box"), "7") == ["x"]
+
+
+@pytest.mark.parametrize(
     ("name", "text", "message"),
     [
         ("t.csv", "key,text\n", "this table has no row"),
