@@ -456,6 +456,20 @@ def test_a_wrong_column_of_parquet_is_an_error(tmp_path: Path, columns: Any, mes
         load(path)
 
 
+def test_objects_of_which_none_has_a_text_are_an_error(tmp_path: Path):
+    rows = [{"key": str(number), "lines": [{"description": "x", "box": BOX}]} for number in range(10_000)]
+    rows[1]["lines"] = [{"transcription": "y"}, None, "z"]
+    path = json_lines(tmp_path / "t.jsonl", *rows)
+    message = "column 'lines': its lines have no field 'text'; their fields: description, box, transcription$"
+    with pytest.raises(OvocrError, match=rf"^{path}: {message}"):
+        load(path)
+    with pytest.raises(OvocrError, match="column 'lines': its lines have no field 'text'; their fields: word$"):
+        load(write(tmp_path / "t.json", json.dumps({"a": [{"word": "x"}]})))
+    rows[-1]["lines"] = [{"word": "x"}, {"text": "y"}]
+    table = load(json_lines(path, *rows))
+    assert (texts(table, "9999"), table.without_text) == (["y"], 10_001)
+
+
 def test_bytes_that_are_not_utf8_are_an_error(tmp_path: Path):
     broken = pa.array([b"fine", b"caf\xe9"]).view(pa.string())
     path = parquet(tmp_path / "t.parquet", key=["a", "b"], text=broken)
