@@ -30,8 +30,8 @@ class LineCells:
     """The lines of a batch of rows, not yet checked.
 
     counts: number of lines of each row, int64 [rows]. columns: maps FIELDS to columns [sum of counts].
-    nested: True if the lines of a row are in one cell. object_fields: names of the fields of lines that are JSON objects,
-    up to the first that has TEXT.
+    nested: True if the lines of a row are in one cell.
+    object_fields: names of the fields of lines that are JSON objects, up to the first that has TEXT.
     """
 
     place: BatchPlace
