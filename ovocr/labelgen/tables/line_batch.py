@@ -84,9 +84,11 @@ class LineBatch:
         return len(self) if self.boxes is None else int(np.isnan(self.boxes[:, 0]).sum())
 
     @property
-    def farthest(self) -> float:
-        """The largest coordinate of a box, in pixels; -inf if there is no box."""
-        return float(np.nanmax(self.boxes)) if self.boxes is not None else -np.inf
+    def extent(self) -> tuple[float, float]:
+        """The smallest and the largest coordinate of a box, in pixels; inf and -inf if there is no box."""
+        if self.boxes is None:
+            return np.inf, -np.inf
+        return float(np.nanmin(self.boxes)), float(np.nanmax(self.boxes))
 
 
 def read_lines(cells: LineCells) -> tuple[LineBatch, _Counts, int]:

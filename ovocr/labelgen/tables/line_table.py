@@ -165,5 +165,6 @@ def _check_fields(name: str, rows: list[_Rows]) -> None:
 
 def _check_pixels(name: str, batches: list[LineBatch]) -> None:
     """Raises OvocrError if the boxes are fractions of the image."""
-    if -np.inf < max(batch.farthest for batch in batches) <= 1:
+    lowest, highest = zip(*(batch.extent for batch in batches), strict=True)
+    if 0 <= min(lowest) and -np.inf < max(highest) <= 1:
         raise OvocrError(f"{name}: no coordinate of a box is above 1; boxes are in pixels, not fractions of the image")

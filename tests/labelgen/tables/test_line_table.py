@@ -488,6 +488,11 @@ def test_boxes_in_fractions_of_the_image_are_an_error(tmp_path: Path):
     assert load(json_lines(tmp_path / "u.jsonl", *rows)).lines("b")[0].box == AS_BOX
 
 
+def test_boxes_beyond_the_top_left_of_the_image_are_no_fractions(tmp_path: Path):
+    path = json_lines(tmp_path / "t.jsonl", {"key": "a", "text": "x", "box": [-100, -100, -10, -40]})
+    assert load(path).lines("a")[0].box == (-100, -100, -10, -100, -10, -40, -100, -40)
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
