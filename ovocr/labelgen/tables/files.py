@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
@@ -91,7 +91,7 @@ def find_files(option: TableOption, table: str) -> list[str]:
     if is_url(table):
         raise UsageError(f"{option.name} {table}: must be on a disk; copy it there first")
     if os.path.isdir(table):
-        paths = sorted(str(path) for path in Path(table).iterdir() if option.kind(path.name) and path.is_file())
+        paths = sorted(str(path) for path in Path(table).iterdir() if _is_table(option, path))
     elif os.path.lexists(table) or not glob.has_magic(table):
         paths = [table]
     else:
@@ -99,6 +99,11 @@ def find_files(option: TableOption, table: str) -> list[str]:
     if not paths:
         raise UsageError(f"{option.name} {table}: no table found; allowed: {option.allowed}")
     return paths
+
+
+def _is_table(option: TableOption, path: Path) -> bool:
+    """Returns True for a file that a folder contributes to a table. Hidden files are those of programs."""
+    return not path.name.startswith(".") and option.kind(path.name) is not None and path.is_file()
 
 
 def open_file(option: TableOption, path: str) -> TableFile:
@@ -109,6 +114,8 @@ def open_file(option: TableOption, path: str) -> TableFile:
         raise UsageError(f"{option.name} {path}: {what}")
     if kind is None:
         raise UsageError(f"{option.name} {path}: unknown kind of table; allowed: {option.allowed}")
+    if not os.path.getsize(path):
+        raise no_row(path)
     with _table_errors(path):
         if kind == ".parquet":
             names = list(pq.read_schema(path).names)
@@ -118,8 +125,21 @@ def open_file(option: TableOption, path: str) -> TableFile:
                 names = list(reader.schema.names)
         else:
             rows = itertools.islice(json_rows(path, kind, option.value_column), _JSON_ROWS_SEEN)
-            names = list(dict.fromkeys(name for row in rows for name in row))
+            names = _json_names(path, rows)
     return TableFile(option, path, kind, tuple(names))
+
+
+def no_row(name: str) -> OvocrError:
+    """Returns the error for a table or one of its files without rows."""
+    return OvocrError(f"{name}: this table has no row")
+
+
+def _json_names(path: str, rows: Iterator[dict[str, Any]]) -> list[str]:
+    """Returns the names in rows. Raises OvocrError if there is no row."""
+    first = next(rows, None)
+    if first is None:
+        raise no_row(path)
+    return list(dict.fromkeys(name for row in itertools.chain([first], rows) for name in row))
 
 
 def hash_files(files: list[TableFile]) -> str:
@@ -156,9 +176,9 @@ def _arrow_batches(path: str, kind: str, columns: list[str], rows: int) -> Itera
 
 
 def _check_quotes(path: str, kind: str) -> None:
-    """Raises OvocrError for a field that begins with a quotation mark but does not end with one.
+    """Raises OvocrError if there is no header, and for a field that only begins with a quotation mark.
 
-    Arrow would make the following rows a part of it. Raises UnicodeDecodeError if the file is not UTF-8.
+    Arrow would make the following rows a part of such a field. Raises UnicodeDecodeError if the file is not UTF-8.
     """
     row = -1  # the header
     limit = csv.field_size_limit(_CSV_BLOCK_BYTES)
@@ -166,6 +186,8 @@ def _check_quotes(path: str, kind: str) -> None:
         with _open_text(path) as lines:
             for fields in csv.reader(lines, delimiter=_DELIMITERS[kind], strict=True):
                 row += bool(fields)
+        if row < 0:
+            raise no_row(path)
     except csv.Error as error:
         place = "the header" if row < 0 else f"row {row}"
         raise OvocrError(

@@ -40,6 +40,8 @@ def _read_document(path: str, value_column: str) -> Iterator[dict[str, Any]]:
     """Yields the rows of a file that is one list or one object. The whole file is in memory meanwhile."""
     with _open(path) as file:
         text = file.read()
+    if not text.strip():
+        return
     outer: list[tuple[str, Any]] = []
 
     def keep_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -19,7 +19,8 @@ def read_boxes(column: Column) -> npt.NDArray[np.float32]:
 
     A cell is a list of 8 numbers, of 4 points or of 4 numbers, text with 8 or 4 numbers, or null.
     Corners that run counter-clockwise are put in the order of a box; the first one stays the first. Boxes without area
-    and boxes whose corners cross are allowed here: they are no reason to refuse a table. Raises WrongCellError if a cell is something else.
+    and boxes whose corners cross are allowed here: they are no reason to refuse a table. Raises WrongCellError if a
+    cell is something else.
     """
     cells = read_number_lists(column, points=True)
     _raise_at(cells, cells.given & ~np.isin(cells.counts, (4, 8)), f"is not a box; it {_ALLOWED}")

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from ovocr.base.errors import OvocrError
 from ovocr.labelgen.tables.cell_errors import WrongCellError, cell_errors, show
 from ovocr.labelgen.tables.cells import as_numpy, read_keys
-from ovocr.labelgen.tables.files import TableFile, TableOption, find_files, hash_files, open_file
+from ovocr.labelgen.tables.files import TableFile, TableOption, find_files, hash_files, no_row, open_file
 from ovocr.labelgen.tables.key_index import KeyIndex, merge_repeats
 from ovocr.labelgen.tables.line_batch import GivenLine, LineBatch, read_lines
 from ovocr.labelgen.tables.line_cells import BatchPlace, LineCells, lines_of_cells, lines_of_rows, no_text
@@ -80,7 +80,7 @@ class LineTable:
         rows = [rows for file in files for rows in _read_rows(file, columns)]
         pa.default_memory_pool().release_unused()  # Arrow would keep the memory for reuse
         if not rows:
-            raise OvocrError(f"{name}: this table has no row")
+            raise no_row(name)
         _check_fields(name, rows)
         _check_pixels(name, [batch.lines for batch in rows])
         table = cls(name, columns, hash_files(files), rows)
@@ -166,5 +166,5 @@ def _check_fields(name: str, rows: list[_Rows]) -> None:
 def _check_pixels(name: str, batches: list[LineBatch]) -> None:
     """Raises OvocrError if the boxes are fractions of the image."""
     lowest, highest = zip(*(batch.extent for batch in batches), strict=True)
-    if 0 <= min(lowest) and -np.inf < max(highest) <= 1:
+    if min(lowest) >= 0 and -np.inf < max(highest) <= 1:
         raise OvocrError(f"{name}: no coordinate of a box is above 1; boxes are in pixels, not fractions of the image")

@@ -224,7 +224,7 @@ def test_a_wrong_class_id_in_json_is_an_error(tmp_path: Path, value: Any):
         ),
         ("t.csv", "key,key,label\na,b,1\n", "has two columns 'key'; rename one"),
         ("t.jsonl", '{"k": 1}\n', "no column 'key'; name it with --key-column; its columns: k$"),
-        ("t.jsonl", "", "its columns: none"),
+        ("t.jsonl", "{}", "its columns: none"),
         ("t.txt", "", "unknown kind of table; allowed: .parquet, .csv"),
         ("t.parquet.gz", "", "unknown kind of table"),
     ],
@@ -238,7 +238,7 @@ def test_missing_columns_are_a_usage_error(tmp_path: Path, name: str, text: str,
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("t.csv", "", "cannot be read: Empty CSV file"),
+        ("t.csv", "", "this table has no row$"),
         ("t.csv", "key,label\na,1,2\n", "cannot be read: CSV parse error: .*Expected 2 columns, got 3"),
         ("t.csv", "key,label\n", "has no class id"),
         ("t.csv", "key,label\na,\n", "has no class id"),

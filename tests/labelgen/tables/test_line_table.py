@@ -511,8 +511,7 @@ def test_boxes_beyond_the_top_left_of_the_image_are_no_fractions(tmp_path: Path)
         ("t.csv", "key,text,text\na,b,c\n", "has two columns 'text'; rename one"),
         ("t.jsonl", '{"text": "x"}', "no column 'key'"),
         ("t.json", '[{"text": "x"}]', "no column 'key'; name it with --key-column; its columns: text"),
-        ("t.json", "{}", "no column 'key'; .*; its columns: none"),
-        ("t.json", "[]", "no column 'key'"),
+        ("t.json", "[{}]", "no column 'key'; .*; its columns: none"),
         ("t.txt", "", "unknown kind of table; allowed: .parquet, .json, .jsonl, .ndjson, .csv or .tsv"),
     ],
 )
@@ -547,7 +546,6 @@ def test_a_row_per_image_may_have_its_key_in_a_column_named_like_a_field(tmp_pat
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("t.csv", "key,text\n", "this table has no row"),
         ("t.csv", "key,text\na,b,c\n", "cannot be read: CSV parse error: .*Expected 2 columns, got 3"),
         (
             "t.tsv",
@@ -620,6 +618,28 @@ def test_quotation_marks_inside_a_field_are_kept(tmp_path: Path):
     table = load(path)
     assert [texts(table, key) for key in "ab"] == [['5" pipe'], ['6" pipe']]
     assert texts(table, "c") == ["line"] * 50_000
+
+
+@pytest.mark.parametrize(
+    ("ending", "text"),
+    [
+        *((ending, "") for ending in (".parquet", ".csv", ".tsv", ".json", ".jsonl", ".ndjson")),
+        *((ending, "\n") for ending in (".csv", ".json", ".jsonl")),
+        *((ending, "") for ending in (".csv.gz", ".json.gz", ".jsonl.gz")),
+        *((".json", text) for text in ("{}", "[]")),
+        (".csv", "key,text\n"),
+    ],
+)
+def test_a_table_without_rows_is_an_error(tmp_path: Path, ending: str, text: str):
+    path = write(tmp_path / f"t{ending}", text)
+    with pytest.raises(OvocrError, match=rf"^{path}: this table has no row$"):
+        load(path)
+
+
+def test_hidden_files_of_a_folder_are_skipped(tmp_path: Path):
+    write(tmp_path / "t.csv", "key,text\na,x\n")
+    write(tmp_path / "._t.csv", "no table")
+    assert texts(load(tmp_path), "a") == ["x"]
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.tsv", "t.json", "t.jsonl"])
