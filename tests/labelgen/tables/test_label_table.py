@@ -68,8 +68,8 @@ def test_rows_of_one_key_are_merged_in_table_order(tmp_path: Path):
     keys = ["b", "a", "a", "b", "c", "a", "b"]
     table = load(parquet(tmp_path / "t.parquet", key=keys, label=[9, 5, 4, 8, 0, 5, 7]))
     assert [table.ids(key) for key in "abcd"] == [[5, 4], [9, 8, 7], [0], []]
-    assert table.keys.count([]) == (3, 3)
-    assert table.keys.count([pa.array(["a", "x"]), pa.array(["b", "b"])]) == (3, 1)
+    assert table.keys.count([])[:2] == (3, 3)
+    assert table.keys.count([pa.array(["a", "x"]), pa.array(["b", "b"])]) == (3, 1, ["c"])
 
 
 @pytest.mark.parametrize("ending", [".csv", ".tsv", ".csv.gz", ".tsv.gz"])
@@ -152,7 +152,7 @@ def test_many_rows_in_several_batches(tmp_path: Path):
     table = load(write(tmp_path / "t.csv", text))
     for key in list(expected)[::50]:
         assert table.ids(key) == list(expected[key])
-    assert table.keys.count([pa.array(list(expected)[:1000])]) == (150_000, 149_000)
+    assert table.keys.count([pa.array(list(expected)[:1000])]) == (150_000, 149_000, list(expected)[1000:1003])
     copy = load(parquet(tmp_path / "t.parquet", key=[f"{key % 150_000}.jpg" for key in keys], labels=ids))
     assert all(copy.ids(key) == table.ids(key) for key in list(expected)[::500])
 

@@ -70,7 +70,7 @@ def check(table: LineTable) -> None:
     assert lines(table, "b.jpg") == []
     assert table.lines("c.jpg") is None
     assert (table.without_text, table.without_box) == (1, 1)
-    assert table.keys.count([]) == (2, 2)
+    assert table.keys.count([])[:2] == (2, 2)
 
 
 @pytest.mark.parametrize("rows", [ROW_PER_LINE, ROW_PER_IMAGE])
@@ -162,7 +162,7 @@ def test_rows_of_one_key_are_its_lines_in_table_order(tmp_path: Path):
     keys, values = ["b", "a", "a", "b", "c", "a"], ["1", "2", "3", "4", "5", "6"]
     table = load(parquet(tmp_path / "t.parquet", key=keys, text=values))
     assert [texts(table, key) for key in "abcd"] == [["2", "3", "6"], ["1", "4"], ["5"], None]
-    assert table.keys.count([pa.array(["a", "x"])]) == (3, 2)
+    assert table.keys.count([pa.array(["a", "x"])]) == (3, 2, ["b", "c"])
     assert table.keys.first() == "b"
 
 
@@ -185,7 +185,7 @@ def test_the_text_of_a_data_set_is_a_table(tmp_path: Path):
         ("dog", 0.5, (0.0, 0.0, 99.99, 0.0, 99.99, 9.5, 0.0, 9.5), ()),
     ]
     assert lines(table, "b.jpg") == []
-    assert table.keys.count([]) == (2, 2)
+    assert table.keys.count([])[:2] == (2, 2)
 
 
 def test_equal_keys_of_a_json_object_are_rows(tmp_path: Path):
