@@ -32,12 +32,14 @@ class TableOption:
     """An option that names a table.
 
     name: such as "--labels". kinds: suffixes of the files that it accepts.
-    value_column: column of the values in a JSON file that is one object.
+    value_column: column of the values in a JSON file that is one object. row_columns: if that object has the key's
+    column and one of these, it is a single row, which is refused.
     """
 
     name: str
     kinds: tuple[str, ...]
     value_column: str = ""
+    row_columns: tuple[str, ...] = ()
 
     @property
     def allowed(self) -> str:
@@ -50,6 +52,10 @@ class TableOption:
         path, compressed = (path[:-3], True) if path.endswith(".gz") else (path, False)
         kind = Path(path).suffix
         return kind if kind in self.kinds and not (compressed and kind == ".parquet") else None
+
+    def json_rows(self, path: str, kind: str) -> Iterator[dict[str, Any]]:
+        """Yields the rows of a JSON file. Raises OvocrError, naming the line or the row."""
+        return json_rows(path, kind, self.value_column, self.row_columns)
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ class TableFile:
                 yield [batch.column(name) for name in columns]
 
     def _json_batches(self, columns: list[str], rows: int) -> Iterator[list[Column]]:
-        objects = json_rows(self.path, self.kind, self.option.value_column)
+        objects = self.option.json_rows(self.path, self.kind)
         while batch := list(itertools.islice(objects, rows)):
             yield [json_column([row.get(name) for row in batch]) for name in columns]
 
@@ -124,7 +130,7 @@ def open_file(option: TableOption, path: str) -> TableFile:
             with _open_csv(path, kind, arrow_csv.ConvertOptions()) as reader:
                 names = list(reader.schema.names)
         else:
-            rows = itertools.islice(json_rows(path, kind, option.value_column), _JSON_ROWS_SEEN)
+            rows = itertools.islice(option.json_rows(path, kind), _JSON_ROWS_SEEN)
             names = _json_names(path, rows)
     return TableFile(option, path, kind, tuple(names))
 

@@ -18,7 +18,12 @@ from ovocr.labelgen.tables.line_batch import GivenLine, LineBatch, read_lines
 from ovocr.labelgen.tables.line_cells import BatchPlace, LineCells, lines_of_cells, lines_of_rows, no_text
 from ovocr.labelgen.tables.line_columns import LINES, TEXT, LineColumns, choose_line_columns
 
-OPTION = TableOption("--lines", (".parquet", ".json", ".jsonl", ".ndjson", ".csv", ".tsv"), value_column=LINES)
+OPTION = TableOption(
+    "--lines",
+    (".parquet", ".json", ".jsonl", ".ndjson", ".csv", ".tsv"),
+    value_column=LINES,
+    row_columns=(LINES, TEXT),
+)
 # Lines that are Python objects at a time while a JSON table is read: a row may have hundreds.
 _BATCH_ROWS = 4_096
 

@@ -565,6 +565,8 @@ def test_a_row_per_image_may_have_its_key_in_a_column_named_like_a_field(tmp_pat
         ("t.json", "[" * 100_000, "not JSON: "),
         ("t.json", '"x"', "expected a list of objects, or an object that maps keys to lines"),
         ("t.json", '[{"key": "a", "text": "x"}, "y"]', "row 1: expected a JSON object, found 'y'"),
+        ("t.json", '{"key": "a.jpg", "text": "x"}', "this object is one row; put rows into a list$"),
+        ("t.json", '{"lines": ["x"], "key": "a.jpg"}', "this object is one row; put rows into a list$"),
         ("t.json", '{"a": 5}', r"row 0 \(key 'a'\): column 'lines': 5 is not a list of lines"),
         ("t.json", '{"": ["x"]}', "row 0: column 'key': the key is missing"),
     ],
