@@ -488,6 +488,19 @@ def test_boxes_in_fractions_of_the_image_are_an_error(tmp_path: Path):
     assert load(json_lines(tmp_path / "u.jsonl", *rows)).lines("b")[0].box == AS_BOX
 
 
+@pytest.mark.parametrize(
+    "box",
+    [
+        [23, 58, 356, 58, 22, 111, 356, 111],  # its signed area is below 0
+        [23, 58, 356, 58, 24, 111, 356, 111],
+        [10, 20, 110, 40, 110, 20, 10, 40],
+    ],
+)
+def test_a_box_whose_corners_cross_keeps_their_order(tmp_path: Path, box: list[int]):
+    path = json_lines(tmp_path / "t.jsonl", {"key": "a", "text": "x", "box": box})
+    assert load(path).lines("a")[0].box == tuple(map(float, box))
+
+
 def test_boxes_beyond_the_top_left_of_the_image_are_no_fractions(tmp_path: Path):
     path = json_lines(tmp_path / "t.jsonl", {"key": "a", "text": "x", "box": [-100, -100, -10, -40]})
     assert load(path).lines("a")[0].box == (-100, -100, -10, -100, -10, -40, -100, -40)
