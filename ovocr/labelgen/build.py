@@ -86,11 +86,9 @@ def _totals(run: ShardRun, task: LabelTask | GivenTextTask, seconds: float) -> T
     totals = run.totals(seconds)
     if not isinstance(task, GivenTextTask):
         return totals
-    keys, unseen = count_keys(run, task.table)
     return GivenTextTotals(
         **vars(totals),
-        keys=keys,
-        keys_without_image=unseen,
+        **count_keys(run, task.table),
         lines_without_text=task.table.without_text,
         lines_without_box=task.table.without_box,
     )

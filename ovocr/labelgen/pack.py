@@ -69,5 +69,4 @@ def _pack(
             executor.make_shards(run, progress)
     run.remove_temporary_files()
     totals = run.totals(time.monotonic() - start)
-    keys, unseen = count_keys(run, table)
-    return PackTotals(**vars(totals), keys=keys, keys_without_image=unseen, num_classes=table.num_classes)
+    return PackTotals(**vars(totals), **count_keys(run, table), num_classes=table.num_classes)

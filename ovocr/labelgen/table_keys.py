@@ -15,6 +15,7 @@ from ovocr.labelgen.shards.progress import say
 from ovocr.labelgen.shards.totals import Totals
 from ovocr.labelgen.sources import Found, InputShard, read_shard
 from ovocr.labelgen.tables import LabelTable, LineTable
+from ovocr.labelgen.tables.cell_errors import show
 
 # After this many images without a row, a message shows one key of an image and one of the table.
 UNUSUAL_START = 10_000
@@ -26,22 +27,28 @@ class TableTotals(Totals):
 
     keys: number of distinct keys of the table.
     keys_without_image: number of keys that no image has; None if a shard is unfinished or the data set is in an object
-    store.
+    store. keys_without_image_examples: the first of them in the table, at most three.
     """
 
     keys: int
     keys_without_image: int | None
+    keys_without_image_examples: list[str]
 
     def to_json(self) -> dict[str, Any]:
         """Returns the totals for ``--json``."""
-        return {**super().to_json(), "keys": self.keys, "keys_without_image": self.keys_without_image}
+        names = ("keys", "keys_without_image", "keys_without_image_examples")
+        return {**super().to_json(), **{name: getattr(self, name) for name in names}}
 
     def _contents(self) -> list[str]:
         if self.keys_without_image is None:
             return self._counts()
+        examples = ", ".join(map(show, self.keys_without_image_examples))
+        if examples:
+            some = self.keys_without_image > len(self.keys_without_image_examples)
+            examples = f", such as {examples}" if some else f": {examples}"
         return [
             *self._counts(),
-            f"{counted(self.keys, 'key')} in the table, {self.keys_without_image:,} without an image",
+            f"{counted(self.keys, 'key')} in the table, {self.keys_without_image:,} without an image{examples}",
         ]
 
     def _counts(self) -> list[str]:
@@ -72,11 +79,15 @@ def check_keys_meet(shards: list[InputShard], table: LabelTable | LineTable) -> 
         )
 
 
-def count_keys(run: ShardRun, table: LabelTable | LineTable) -> tuple[int, int | None]:
-    """Returns the number of keys of the table and the number of them without an image, as in TableTotals."""
+def count_keys(run: ShardRun, table: LabelTable | LineTable) -> dict[str, Any]:
+    """Returns the fields that TableTotals has of its own, by name."""
     complete = run.is_complete() and run.destination.keeps_shards
-    keys, unseen = table.keys.count(_keys_of_images(run) if complete else iter(()))
-    return keys, unseen if complete else None
+    keys, unseen, examples = table.keys.count(_keys_of_images(run) if complete else iter(()))
+    return {
+        "keys": keys,
+        "keys_without_image": unseen if complete else None,
+        "keys_without_image_examples": examples if complete else [],
+    }
 
 
 def _keys_of_images(run: ShardRun) -> Iterator[pa.Array]:

@@ -144,9 +144,10 @@ def test_counts_add_up_and_include_the_table(given: Built):
     report = totals.to_json()
     counts = {"shards": 2, "input": 9, "ok": 3, "dropped": 3, "quarantined": 3, "ignored": 1, "lines": 9}
     table = {"keys": 8, "keys_without_image": 2, "lines_without_text": 2, "lines_without_box": 6}
+    assert report["keys_without_image_examples"] == ["nowhere.jpg", "nowhere.png"]
     assert report.items() >= {**counts, **table, "reasons": dict(sorted(REASONS.items()))}.items()
     assert totals.format().splitlines()[-3:-1] == [
-        "8 keys in the table, 2 without an image",
+        "8 keys in the table, 2 without an image: 'nowhere.jpg', 'nowhere.png'",
         "lines without text: 2 (left out); lines without a box: 6 (the whole image)",
     ]
 

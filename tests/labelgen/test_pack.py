@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -133,8 +134,11 @@ def test_counts_add_up_and_include_the_keys_of_the_table(packed: Packed):
         "  no-labels: 4",
         "  truncated: 1",
         "11 tags (distinct in each image) of 12 classes",
-        "6 keys in the table, 1 without an image",
+        "6 keys in the table, 1 without an image: 'nowhere.jpg'",
     ]
+    assert report["keys_without_image_examples"] == ["nowhere.jpg"]
+    more = replace(totals, keys_without_image=4, keys_without_image_examples=["a", "b", "c"])
+    assert "6 keys in the table, 4 without an image, such as 'a', 'b', 'c'\n" in more.format()
 
 
 def test_the_manifest_is_configuration_only(packed: Packed, options: PackOptions):

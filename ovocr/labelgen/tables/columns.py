@@ -29,5 +29,10 @@ def check_unambiguous(file: TableFile, names: Sequence[str]) -> None:
 
 def show_columns(file: TableFile) -> str:
     """Returns the names of a file's columns for a message."""
-    more = f" and {len(file.columns) - _NAMES_SHOWN} more" if len(file.columns) > _NAMES_SHOWN else ""
-    return (", ".join(file.columns[:_NAMES_SHOWN]) or "none") + more
+    return show_names(file.columns)
+
+
+def show_names(names: Sequence[str]) -> str:
+    """Returns the first of the names for a message."""
+    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    return (", ".join(names[:_NAMES_SHOWN]) or "none") + more

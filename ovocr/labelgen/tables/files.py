@@ -1,6 +1,8 @@
 """The files of a table: Parquet, CSV, TSV, JSON and JSON lines, read in batches of rows."""
 
+import csv
 import glob
+import gzip
 import hashlib
 import itertools
 import os
@@ -8,9 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 import pyarrow as pa
-import pyarrow.csv as csv
+import pyarrow.csv as arrow_csv
 import pyarrow.parquet as pq
 
 from ovocr.base.errors import OvocrError, UsageError
@@ -29,12 +32,14 @@ class TableOption:
     """An option that names a table.
 
     name: such as "--labels". kinds: suffixes of the files that it accepts.
-    value_column: column of the values in a JSON file that is one object.
+    value_column: column of the values in a JSON file that is one object. row_columns: if that object has the key's
+    column and one of these, it is a single row, which is refused.
     """
 
     name: str
     kinds: tuple[str, ...]
     value_column: str = ""
+    row_columns: tuple[str, ...] = ()
 
     @property
     def allowed(self) -> str:
@@ -47,6 +52,10 @@ class TableOption:
         path, compressed = (path[:-3], True) if path.endswith(".gz") else (path, False)
         kind = Path(path).suffix
         return kind if kind in self.kinds and not (compressed and kind == ".parquet") else None
+
+    def json_rows(self, path: str, kind: str) -> Iterator[dict[str, Any]]:
+        """Yields the rows of a JSON file. Raises OvocrError, naming the line or the row."""
+        return json_rows(path, kind, self.value_column, self.row_columns)
 
 
 @dataclass(frozen=True)
@@ -78,7 +87,7 @@ class TableFile:
                 yield [batch.column(name) for name in columns]
 
     def _json_batches(self, columns: list[str], rows: int) -> Iterator[list[Column]]:
-        objects = json_rows(self.path, self.kind, self.option.value_column)
+        objects = self.option.json_rows(self.path, self.kind)
         while batch := list(itertools.islice(objects, rows)):
             yield [json_column([row.get(name) for row in batch]) for name in columns]
 
@@ -88,7 +97,7 @@ def find_files(option: TableOption, table: str) -> list[str]:
     if is_url(table):
         raise UsageError(f"{option.name} {table}: must be on a disk; copy it there first")
     if os.path.isdir(table):
-        paths = sorted(str(path) for path in Path(table).iterdir() if option.kind(path.name) and path.is_file())
+        paths = sorted(str(path) for path in Path(table).iterdir() if _is_table(option, path))
     elif os.path.lexists(table) or not glob.has_magic(table):
         paths = [table]
     else:
@@ -96,6 +105,11 @@ def find_files(option: TableOption, table: str) -> list[str]:
     if not paths:
         raise UsageError(f"{option.name} {table}: no table found; allowed: {option.allowed}")
     return paths
+
+
+def _is_table(option: TableOption, path: Path) -> bool:
+    """Returns True for a file that a folder contributes to a table. Hidden files are those of programs."""
+    return not path.name.startswith(".") and option.kind(path.name) is not None and path.is_file()
 
 
 def open_file(option: TableOption, path: str) -> TableFile:
@@ -106,16 +120,32 @@ def open_file(option: TableOption, path: str) -> TableFile:
         raise UsageError(f"{option.name} {path}: {what}")
     if kind is None:
         raise UsageError(f"{option.name} {path}: unknown kind of table; allowed: {option.allowed}")
+    if not os.path.getsize(path):
+        raise no_row(path)
     with _table_errors(path):
         if kind == ".parquet":
             names = list(pq.read_schema(path).names)
         elif kind in _DELIMITERS:
-            with _open_csv(path, kind, csv.ConvertOptions()) as reader:
+            _check_quotes(path, kind)
+            with _open_csv(path, kind, arrow_csv.ConvertOptions()) as reader:
                 names = list(reader.schema.names)
         else:
-            rows = itertools.islice(json_rows(path, kind, option.value_column), _JSON_ROWS_SEEN)
-            names = list(dict.fromkeys(name for row in rows for name in row))
+            rows = itertools.islice(option.json_rows(path, kind), _JSON_ROWS_SEEN)
+            names = _json_names(path, rows)
     return TableFile(option, path, kind, tuple(names))
+
+
+def no_row(name: str) -> OvocrError:
+    """Returns the error for a table or one of its files without rows."""
+    return OvocrError(f"{name}: this table has no row")
+
+
+def _json_names(path: str, rows: Iterator[dict[str, Any]]) -> list[str]:
+    """Returns the names in rows. Raises OvocrError if there is no row."""
+    first = next(rows, None)
+    if first is None:
+        raise no_row(path)
+    return list(dict.fromkeys(name for row in itertools.chain([first], rows) for name in row))
 
 
 def hash_files(files: list[TableFile]) -> str:
@@ -133,7 +163,9 @@ def _table_errors(path: str) -> Iterator[None]:
     """Converts read errors inside the block to an OvocrError of one line."""
     try:
         yield
-    except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise OvocrError(f"{path}: not UTF-8; save the table as UTF-8") from error
+    except (pa.ArrowException, OSError, EOFError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.errno is not None else str(error)
         raise OvocrError(f"{path}: this table cannot be read: {' '.join(str(reason).split())[:300]}") from error
 
@@ -144,15 +176,45 @@ def _arrow_batches(path: str, kind: str, columns: list[str], rows: int) -> Itera
             yield from file.iter_batches(rows, columns=columns)
         return
     # As text: a key such as 0017 is not a number, and Arrow cannot guess the type of cells with several ids.
-    options = csv.ConvertOptions(include_columns=columns, column_types=dict.fromkeys(columns, pa.string()))
+    options = arrow_csv.ConvertOptions(include_columns=columns, column_types=dict.fromkeys(columns, pa.string()))
     with _open_csv(path, kind, options) as reader:
         yield from reader
 
 
-def _open_csv(path: str, kind: str, options: csv.ConvertOptions) -> csv.CSVStreamingReader:
-    return csv.open_csv(
+def _check_quotes(path: str, kind: str) -> None:
+    """Raises OvocrError if there is no header, and for a field that only begins with a quotation mark.
+
+    Arrow would make the following rows a part of such a field. Raises UnicodeDecodeError if the file is not UTF-8.
+    """
+    row = -1  # the header
+    limit = csv.field_size_limit(_CSV_BLOCK_BYTES)
+    try:
+        with _open_text(path) as lines:
+            for fields in csv.reader(lines, delimiter=_DELIMITERS[kind], strict=True):
+                row += bool(fields)
+        if row < 0:
+            raise no_row(path)
+    except csv.Error as error:
+        place = "the header" if row < 0 else f"row {row}"
+        raise OvocrError(
+            f"{path}: {place}: a field begins with a quotation mark that is not closed at its end; "
+            "enclose such a field in quotation marks and double those inside"
+        ) from error
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _open_text(path: str) -> IO[str]:
+    # With line breaks as they are: the csv module recognizes them.
+    if path.endswith(".gz"):
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
+    return open(path, encoding="utf-8-sig", newline="")
+
+
+def _open_csv(path: str, kind: str, options: arrow_csv.ConvertOptions) -> arrow_csv.CSVStreamingReader:
+    return arrow_csv.open_csv(
         pa.input_stream(path, compression="detect"),
-        read_options=csv.ReadOptions(block_size=_CSV_BLOCK_BYTES),
-        parse_options=csv.ParseOptions(delimiter=_DELIMITERS[kind], newlines_in_values=True),
+        read_options=arrow_csv.ReadOptions(block_size=_CSV_BLOCK_BYTES),
+        parse_options=arrow_csv.ParseOptions(delimiter=_DELIMITERS[kind], newlines_in_values=True),
         convert_options=options,
     )

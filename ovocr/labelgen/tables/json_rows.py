@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
 from ovocr.base.errors import OvocrError
@@ -12,12 +12,13 @@ JSON = ".json"
 KEY_COLUMN = "key"
 
 
-def json_rows(path: str, kind: str, value_column: str) -> Iterator[dict[str, Any]]:
+def json_rows(path: str, kind: str, value_column: str, row_columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Yields the rows of a file. Raises OvocrError, naming the line or the row.
 
-    value_column: column of the values if the file is an object that maps keys to values.
+    value_column: column of the values if the file is an object that maps keys to values. row_columns: an object with
+    KEY_COLUMN and one of these is a row instead.
     """
-    return _read_lines(path) if kind in JSON_LINES else _read_document(path, value_column)
+    return _read_lines(path) if kind in JSON_LINES else _read_document(path, value_column, row_columns)
 
 
 def _read_lines(path: str) -> Iterator[dict[str, Any]]:
@@ -36,10 +37,12 @@ def _read_lines(path: str) -> Iterator[dict[str, Any]]:
             yield row
 
 
-def _read_document(path: str, value_column: str) -> Iterator[dict[str, Any]]:
+def _read_document(path: str, value_column: str, row_columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Yields the rows of a file that is one list or one object. The whole file is in memory meanwhile."""
     with _open(path) as file:
         text = file.read()
+    if not text.strip():
+        return
     outer: list[tuple[str, Any]] = []
 
     def keep_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -53,6 +56,8 @@ def _read_document(path: str, value_column: str) -> Iterator[dict[str, Any]]:
         advice = "; a file with one object per line is named .jsonl" if "Extra data" in str(error) else ""
         raise OvocrError(f"{path}: not JSON: {error}{advice}") from error
     if isinstance(document, dict):
+        if KEY_COLUMN in document and any(name in document for name in row_columns):
+            raise OvocrError(f"{path}: this object is one row; put rows into a list")
         yield from ({KEY_COLUMN: key, value_column: value} for key, value in outer)
         return
     if not isinstance(document, list):

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+_EXAMPLES = 3
 _HASHED_ROWS = 100_000  # rows that are Python strings at a time
 
 _Counts = npt.NDArray[np.int64]
@@ -52,8 +53,8 @@ class KeyIndex:
                 rows.setdefault(self._keys[row].as_py(), []).append(row)
             yield from ((key, of_key) for key, of_key in rows.items() if len(of_key) > 1)
 
-    def count(self, seen: Iterable[pa.Array]) -> tuple[int, int]:
-        """Returns the number of distinct keys, and the number of keys that are in none of the arrays ``seen``.
+    def count(self, seen: Iterable[pa.Array]) -> tuple[int, int, list[str]]:
+        """Returns the numbers of distinct keys and of keys in none of the arrays ``seen``, and the first of the latter.
 
         Compares 64-bit hashes: two of 20 million keys collide with a probability of 1 in 90,000.
         """
@@ -65,7 +66,9 @@ class KeyIndex:
             positions = self._hashes.searchsorted(hashes)
             positions = positions[positions < len(self._hashes)]
             unseen[positions[np.isin(self._hashes[positions], hashes)]] = False
-        return int(is_first.sum()), int(unseen.sum())
+        rows = self._order[unseen]
+        first = np.sort(np.partition(rows, _EXAMPLES)[:_EXAMPLES] if len(rows) > _EXAMPLES else rows)
+        return int(is_first.sum()), len(rows), [self._keys[row].as_py() for row in first.tolist()]
 
 
 def merge_repeats(keys: pa.Array, counts: _Counts) -> tuple[pa.Array, _Counts]:

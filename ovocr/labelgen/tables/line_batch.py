@@ -84,9 +84,11 @@ class LineBatch:
         return len(self) if self.boxes is None else int(np.isnan(self.boxes[:, 0]).sum())
 
     @property
-    def farthest(self) -> float:
-        """The largest coordinate of a box, in pixels; -inf if there is no box."""
-        return float(np.nanmax(self.boxes)) if self.boxes is not None else -np.inf
+    def extent(self) -> tuple[float, float]:
+        """The smallest and the largest coordinate of a box, in pixels; inf and -inf if there is no box."""
+        if self.boxes is None:
+            return np.inf, -np.inf
+        return float(np.nanmin(self.boxes)), float(np.nanmax(self.boxes))
 
 
 def read_lines(cells: LineCells) -> tuple[LineBatch, _Counts, int]:
@@ -157,11 +159,12 @@ class _KeptLines:
             return texts, np.arange(len(texts))
         self._read(TEXT, _check_boxes_of_parts, texts, has_break & has_box)
         lists = pc.split_pattern_regex(texts, _BREAKS)
-        parts = pc.utf8_trim_whitespace(pc.list_flatten(lists))
+        parts = pc.list_flatten(lists)
+        trimmed = pc.utf8_trim_whitespace(parts)
         texts_of_parts = np.repeat(np.arange(len(texts)), as_numpy(pc.list_value_length(lists)))
-        is_line = as_numpy(pc.not_equal(parts, "")).astype(bool)
+        is_line = as_numpy(pc.not_equal(trimmed, "")).astype(bool)
         # A text with edges is not split, so its white space is kept.
-        parts = pc.if_else(pa.array(has_break[texts_of_parts]), parts, pc.take(texts, pa.array(texts_of_parts)))
+        parts = pc.if_else(pa.array(has_break[texts_of_parts]), trimmed, parts)
         return parts.filter(pa.array(is_line)), texts_of_parts[is_line]
 
     def _column(self, field: str) -> Column | None:

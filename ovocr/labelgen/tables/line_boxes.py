@@ -19,7 +19,8 @@ def read_boxes(column: Column) -> npt.NDArray[np.float32]:
 
     A cell is a list of 8 numbers, of 4 points or of 4 numbers, text with 8 or 4 numbers, or null.
     Corners that run counter-clockwise are put in the order of a box; the first one stays the first. Boxes without area
-    are allowed here: they are no reason to refuse a table. Raises WrongCellError if a cell is something else.
+    and boxes whose corners cross stay as they are: they are no reason to refuse a table. Raises WrongCellError if a
+    cell is something else.
     """
     cells = read_number_lists(column, points=True)
     _raise_at(cells, cells.given & ~np.isin(cells.counts, (4, 8)), f"is not a box; it {_ALLOWED}")
@@ -33,7 +34,7 @@ def read_boxes(column: Column) -> npt.NDArray[np.float32]:
     left, top, right, bottom = boxes[:, [0, 1, 2, 5]].T
     turned = (cells.counts == 4) & ((right < left) | (bottom < top))
     _raise_at(cells, turned, "is not left, top, right, bottom; it looks like x, y, width, height")
-    counter_clockwise = _area(boxes) < 0
+    counter_clockwise = (_area(boxes) < 0) & ~_turns_both_ways(boxes)
     stored[counter_clockwise] = stored[counter_clockwise][:, _REVERSED]
     return stored
 
@@ -43,6 +44,16 @@ def _area(boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     x, y = boxes[:, 0::2], boxes[:, 1::2]
     area: npt.NDArray[np.float64] = (x * np.roll(y, -1, axis=1) - np.roll(x, -1, axis=1) * y).sum(axis=1) / 2
     return area
+
+
+def _turns_both_ways(boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Returns True for boxes with two turns to each side, [boxes]: their corners cross."""
+    corners = boxes.reshape(-1, 4, 2)
+    sides = np.roll(corners, -1, axis=1) - corners
+    after = np.roll(sides, -1, axis=1)
+    turns = sides[..., 0] * after[..., 1] - sides[..., 1] * after[..., 0]
+    both: npt.NDArray[np.bool_] = ((turns > 0).sum(axis=1) == 2) & ((turns < 0).sum(axis=1) == 2)
+    return both
 
 
 def _raise_at(cells: NumberLists, wrong: npt.NDArray[np.bool_], message: str) -> None:

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from ovocr.labelgen.tables.cell_errors import WrongCellError, WrongTypeError, cell_errors, show
 from ovocr.labelgen.tables.cells import Column, JsonColumn, as_numpy, is_list, is_text, json_column, plain
+from ovocr.labelgen.tables.columns import show_names
 from ovocr.labelgen.tables.line_columns import FIELDS, LINES, TEXT
 
 
@@ -30,12 +31,14 @@ class LineCells:
 
     counts: number of lines of each row, int64 [rows]. columns: maps FIELDS to columns [sum of counts].
     nested: True if the lines of a row are in one cell.
+    object_fields: names of the fields of lines that are JSON objects, up to the first that has TEXT.
     """
 
     place: BatchPlace
     counts: npt.NDArray[np.int64]
     columns: dict[str, Column]
     nested: bool
+    object_fields: tuple[str, ...] = ()
 
     @property
     def rows(self) -> npt.NDArray[np.int64]:
@@ -76,6 +79,11 @@ def lines_of_cells(place: BatchPlace, column: Column) -> LineCells:
         return _from_arrow(place, column)
 
 
+def no_text(fields: Sequence[str]) -> str:
+    """Returns the message for lines that are objects without TEXT. fields: the names of their fields."""
+    return f"its lines have no field {TEXT!r}; their fields: {show_names(fields)}"
+
+
 def _from_arrow(place: BatchPlace, column: pa.Array) -> LineCells:
     if is_text(column.type) or pa.types.is_null(column.type):
         counts = as_numpy(column.is_valid()).astype(np.int64)
@@ -88,7 +96,7 @@ def _from_arrow(place: BatchPlace, column: pa.Array) -> LineCells:
         return LineCells(place, counts, {TEXT: lines}, nested=True)
     names = [lines.type.field(number).name for number in range(lines.type.num_fields)]
     if TEXT not in names:
-        raise WrongTypeError(f"its lines have no field {TEXT!r}; their fields: {', '.join(names)}")
+        raise WrongTypeError(no_text(names))
     # struct_field, unlike field, takes a line that is null as a line whose fields are null.
     return LineCells(
         place, counts, {name: pc.struct_field(lines, name) for name in FIELDS if name in names}, nested=True
@@ -97,11 +105,16 @@ def _from_arrow(place: BatchPlace, column: pa.Array) -> LineCells:
 
 @dataclass
 class _Fields:
-    """The fields of lines, as JSON values."""
+    """The fields of lines, as JSON values. names: as object_fields of LineCells."""
 
     values: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in FIELDS})
+    names: dict[str, None] = field(default_factory=dict)
 
-    def add(self, line: dict[str, Any]) -> None:
+    def add(self, line: dict[str, Any] | str | None) -> None:
+        if not isinstance(line, dict):
+            line = {TEXT: line}
+        elif TEXT not in self.names:
+            self.names.update(dict.fromkeys(line))
         for name, values in self.values.items():
             values.append(line.get(name))
 
@@ -116,6 +129,7 @@ def _from_json(place: BatchPlace, cells: Sequence[Any]) -> LineCells:
         for number, line in enumerate(lines):
             if not (line is None or isinstance(line, str | dict)):
                 raise WrongCellError(row, f"line {number}: {show(line)} is not an object with {TEXT!r} or a text")
-            fields.add(line if isinstance(line, dict) else {TEXT: line})
+            fields.add(line)
         counts[row] = len(lines)
-    return LineCells(place, counts, {name: json_column(fields.values[name]) for name in FIELDS}, nested=True)
+    columns = {name: json_column(fields.values[name]) for name in FIELDS}
+    return LineCells(place, counts, columns, nested=True, object_fields=tuple(fields.names))

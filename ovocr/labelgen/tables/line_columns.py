@@ -55,5 +55,10 @@ def choose_line_columns(file: TableFile, key: str | None) -> LineColumns:
         raise UsageError(
             f"{file.named}: a column {LINES!r} needs Parquet or JSON; give a row and {TEXT!r} for each line"
         )
+    if key_column in (found if found == [LINES] else FIELDS):
+        raise UsageError(
+            f"{file.named}: column {key_column!r} is named for keys and is the {key_column!r} of lines; "
+            f"name another column with {KEY_OPTION}"
+        )
     check_unambiguous(file, [key_column, *FIELDS, LINES])
     return LineColumns(key_column, found[0])

@@ -12,13 +12,18 @@ import pyarrow.compute as pc
 from ovocr.base.errors import OvocrError
 from ovocr.labelgen.tables.cell_errors import WrongCellError, cell_errors, show
 from ovocr.labelgen.tables.cells import as_numpy, read_keys
-from ovocr.labelgen.tables.files import TableFile, TableOption, find_files, hash_files, open_file
+from ovocr.labelgen.tables.files import TableFile, TableOption, find_files, hash_files, no_row, open_file
 from ovocr.labelgen.tables.key_index import KeyIndex, merge_repeats
 from ovocr.labelgen.tables.line_batch import GivenLine, LineBatch, read_lines
-from ovocr.labelgen.tables.line_cells import BatchPlace, LineCells, lines_of_cells, lines_of_rows
+from ovocr.labelgen.tables.line_cells import BatchPlace, LineCells, lines_of_cells, lines_of_rows, no_text
 from ovocr.labelgen.tables.line_columns import LINES, TEXT, LineColumns, choose_line_columns
 
-OPTION = TableOption("--lines", (".parquet", ".json", ".jsonl", ".ndjson", ".csv", ".tsv"), value_column=LINES)
+OPTION = TableOption(
+    "--lines",
+    (".parquet", ".json", ".jsonl", ".ndjson", ".csv", ".tsv"),
+    value_column=LINES,
+    row_columns=(LINES, TEXT),
+)
 # Lines that are Python objects at a time while a JSON table is read: a row may have hundreds.
 _BATCH_ROWS = 4_096
 
@@ -28,13 +33,14 @@ class _Rows:
     """A batch of rows.
 
     keys: large_string [rows]. counts: number of lines of each row, int64 [rows]. without_text: number of lines that
-    were left out.
+    were left out. object_fields: as in LineCells.
     """
 
     keys: pa.Array
     counts: npt.NDArray[np.int64]
     lines: LineBatch
     without_text: int
+    object_fields: tuple[str, ...]
 
 
 class LineTable:
@@ -79,7 +85,8 @@ class LineTable:
         rows = [rows for file in files for rows in _read_rows(file, columns)]
         pa.default_memory_pool().release_unused()  # Arrow would keep the memory for reuse
         if not rows:
-            raise OvocrError(f"{name}: this table has no row")
+            raise no_row(name)
+        _check_fields(name, rows)
         _check_pixels(name, [batch.lines for batch in rows])
         table = cls(name, columns, hash_files(files), rows)
         table._check_repeats()
@@ -142,7 +149,7 @@ def _read_rows(file: TableFile, columns: LineColumns) -> Iterator[_Rows]:
         lines, counts, without_text = read_lines(cells)
         if not nested:
             keys, counts = merge_repeats(keys, counts)
-        yield _Rows(keys, counts, lines, without_text)
+        yield _Rows(keys, counts, lines, without_text, cells.object_fields)
 
 
 def _check_quotes(texts: pa.Array) -> None:
@@ -154,7 +161,15 @@ def _check_quotes(texts: pa.Array) -> None:
         )
 
 
+def _check_fields(name: str, rows: list[_Rows]) -> None:
+    """Raises OvocrError if lines are JSON objects, and none of them has TEXT."""
+    fields = list(dict.fromkeys(field for batch in rows for field in batch.object_fields))
+    if fields and TEXT not in fields:
+        raise OvocrError(f"{name}: column {LINES!r}: {no_text(fields)}")
+
+
 def _check_pixels(name: str, batches: list[LineBatch]) -> None:
     """Raises OvocrError if the boxes are fractions of the image."""
-    if -np.inf < max(batch.farthest for batch in batches) <= 1:
+    lowest, highest = zip(*(batch.extent for batch in batches), strict=True)
+    if min(lowest) >= 0 and -np.inf < max(highest) <= 1:
         raise OvocrError(f"{name}: no coordinate of a box is above 1; boxes are in pixels, not fractions of the image")

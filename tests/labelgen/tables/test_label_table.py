@@ -68,8 +68,8 @@ def test_rows_of_one_key_are_merged_in_table_order(tmp_path: Path):
     keys = ["b", "a", "a", "b", "c", "a", "b"]
     table = load(parquet(tmp_path / "t.parquet", key=keys, label=[9, 5, 4, 8, 0, 5, 7]))
     assert [table.ids(key) for key in "abcd"] == [[5, 4], [9, 8, 7], [0], []]
-    assert table.keys.count([]) == (3, 3)
-    assert table.keys.count([pa.array(["a", "x"]), pa.array(["b", "b"])]) == (3, 1)
+    assert table.keys.count([])[:2] == (3, 3)
+    assert table.keys.count([pa.array(["a", "x"]), pa.array(["b", "b"])]) == (3, 1, ["c"])
 
 
 @pytest.mark.parametrize("ending", [".csv", ".tsv", ".csv.gz", ".tsv.gz"])
@@ -152,7 +152,7 @@ def test_many_rows_in_several_batches(tmp_path: Path):
     table = load(write(tmp_path / "t.csv", text))
     for key in list(expected)[::50]:
         assert table.ids(key) == list(expected[key])
-    assert table.keys.count([pa.array(list(expected)[:1000])]) == (150_000, 149_000)
+    assert table.keys.count([pa.array(list(expected)[:1000])]) == (150_000, 149_000, list(expected)[1000:1003])
     copy = load(parquet(tmp_path / "t.parquet", key=[f"{key % 150_000}.jpg" for key in keys], labels=ids))
     assert all(copy.ids(key) == table.ids(key) for key in list(expected)[::500])
 
@@ -224,7 +224,7 @@ def test_a_wrong_class_id_in_json_is_an_error(tmp_path: Path, value: Any):
         ),
         ("t.csv", "key,key,label\na,b,1\n", "has two columns 'key'; rename one"),
         ("t.jsonl", '{"k": 1}\n', "no column 'key'; name it with --key-column; its columns: k$"),
-        ("t.jsonl", "", "its columns: none"),
+        ("t.jsonl", "{}", "its columns: none"),
         ("t.txt", "", "unknown kind of table; allowed: .parquet, .csv"),
         ("t.parquet.gz", "", "unknown kind of table"),
     ],
@@ -238,12 +238,13 @@ def test_missing_columns_are_a_usage_error(tmp_path: Path, name: str, text: str,
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("t.csv", "", "cannot be read: Empty CSV file"),
+        ("t.csv", "", "this table has no row$"),
         ("t.csv", "key,label\na,1,2\n", "cannot be read: CSV parse error: .*Expected 2 columns, got 3"),
         ("t.csv", "key,label\n", "has no class id"),
         ("t.csv", "key,label\na,\n", "has no class id"),
         ("t.parquet", "no parquet at all", "cannot be read: .*[Pp]arquet"),
         ("t.jsonl", '{"key": "a", "label": 1}\n\n{"key": \n', "line 3: not JSON"),
+        ("t.csv", 'key,label\na,1\nb,"2\nc,3\n', "row 1: a field begins with a quotation mark that is not closed"),
         ("t.csv", "key,label\na,1\n,2\n", "row 1.*: column 'key': the key is missing"),
         ("t.jsonl", '{"key": "\\ud800", "label": 1}\n', "row 0: column 'key': the key is '.ud800', which is not text"),
         ("t.jsonl", "[1, 2]\n", r"line 1: expected a JSON object, found '\[1, 2\]"),
@@ -267,10 +268,10 @@ def test_other_mistakes_are_one_line_errors(tmp_path: Path):
     with pytest.raises(UsageError, match="no table found; allowed: .parquet"):
         load(tmp_path)
     (tmp_path / "latin.csv").write_bytes(b"key,label\n\xff,1\n")
-    with pytest.raises(OvocrError, match=r"latin\.csv: this table cannot be read: .*UTF8"):
+    with pytest.raises(OvocrError, match=r"latin\.csv: not UTF-8; save the table as UTF-8$"):
         load(tmp_path / "latin.csv")
     (tmp_path / "latin.jsonl").write_bytes(b'{"key": "\xff", "label": 1}\n')
-    with pytest.raises(OvocrError, match=r"latin\.jsonl: this table cannot be read: 'utf-8' codec"):
+    with pytest.raises(OvocrError, match=r"latin\.jsonl: not UTF-8; save the table as UTF-8$"):
         load(tmp_path / "latin.jsonl")
     (tmp_path / "cut.csv.gz").write_bytes(gzip.compress(b"key,label\n" + b"a,1\n" * 100_000)[:-20])
     with pytest.raises(OvocrError, match=r"cut\.csv\.gz: this table cannot be read: "):

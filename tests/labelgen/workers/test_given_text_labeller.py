@@ -74,6 +74,29 @@ def test_a_box_whose_center_is_outside_is_an_error_with_line_box_and_size(at: An
     )
 
 
+@pytest.mark.parametrize(
+    "at",
+    [
+        (10, 20, 90, 20, 10, 30, 90, 30),  # TL, TR, BL, BR
+        (10, 20, 90, 30, 90, 20, 10, 30),  # TL, BR, TR, BL
+        (10, 20, 10, 30, 90, 20, 90, 30),
+        (10, 20, 90, 24, 12, 30, 90, 33),
+    ],
+)
+def test_a_box_whose_corners_cross_is_an_error(at: Any):
+    with pytest.raises(QuarantinedError) as error:
+        place_lines([given("fox", at)], WIDTH, HEIGHT)
+    assert error.value.reason is Reason.WRONG_BOXES
+    assert error.value.detail == (
+        f"line 0 ('fox'): the corners of its box {list(at)} cross; list them clockwise from the top left"
+    )
+
+
+def test_a_triangle_and_a_turned_box_do_not_cross():
+    boxes = [(10, 20, 90, 20, 90, 20, 10, 30), (50, 10, 60, 20, 50, 30, 40, 20), (90, 30, 10, 30, 10, 20, 90, 20)]
+    assert [line.box for line in place_lines([given("fox", at) for at in boxes], WIDTH, HEIGHT)] == boxes
+
+
 @pytest.mark.parametrize("at", [(5,) * 8, box(10, 20, 10, 30), box(10, 20, 90, 20)])
 def test_a_box_without_area_is_an_error(at: Any):
     with pytest.raises(QuarantinedError, match=r"wrong-boxes: line 0 \('fox'\): its box .* has no area in the image"):
