@@ -1,9 +1,9 @@
 """Reads lines of text in images: batches detection and recognition in the same way for every engine.
 
 Images whose detector inputs have the same shape are detected together. Images with small print are then detected again
-at a higher resolution (``closer_look``). The crops of all given images are sorted by
-their padded width and recognised in batches of one width. A crop is padded to its own width, rounded up, so padding
-costs little and the result never depends on the other crops in the batch.
+at a higher resolution (``closer_look``). The crops of all given images are sorted by their padded width and recognised
+in batches of one width. A crop is padded to its own width, rounded up, so padding costs little and the result never
+depends on the other crops in the batch.
 """
 
 import math
