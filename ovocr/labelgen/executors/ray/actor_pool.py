@@ -18,8 +18,8 @@ START_ATTEMPTS = 3
 STEP_S = 2.0
 # Interval of the message that no actor is ready.
 WAIT_NOTICE_S = 30.0
-# Time that actors get to remove their temporary files.
-CLOSE_S = 5.0
+# Time that actors get to remove their temporary files, after their start if need be.
+CLOSE_S = 10.0
 _CAUSES = ("The actor is dead because", "The actor died because")
 _LONGEST_REASON = 160  # characters
 
@@ -76,8 +76,12 @@ class ActorPool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        busy = list(self._busy.values())
+        if error is None:  # all shards are made, so the busy actors are starting: they close as soon as they have
+            _close([*self.idle, *busy])
+            return
         _close(self.idle)
-        for actor in self._busy.values():
+        for actor in busy:
             _kill(actor)
 
     def resize(self, shards: int) -> None:
@@ -166,7 +170,7 @@ def reason_of(error: "RayActorError") -> str:
 
 
 def _close(actors: Sequence[Actor]) -> None:
-    """Lets idle actors remove their temporary files, then ends them."""
+    """Lets actors remove their temporary files, then ends them."""
     import ray
 
     if actors:
