@@ -1,7 +1,9 @@
-"""Rows and file hashes of data sets, and changed options."""
+"""Rows and file hashes of data sets, changed options, and files of a running command."""
 
 import dataclasses
 import hashlib
+import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -28,3 +30,12 @@ def digests(root: Path) -> dict[str, str]:
 
 def again(options: BuildOptions, **changes: Any) -> BuildOptions:
     return dataclasses.replace(options, **changes)
+
+
+def wait_for(path: Path, process: subprocess.Popen[Any]) -> None:
+    """Returns as soon as the running process has made a file."""
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline, f"{path} did not appear"
+        time.sleep(0.005)

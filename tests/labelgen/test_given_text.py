@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from ovocr.labelgen.relabel.relabel import relabel
 from ovocr.labelgen.verification.verify import VerifyOptions, verify
 from ovocr.recordio import RecordReader, RecordWriter
 from ovocr.vocab import Vocabulary
-from tests.labelgen.data_sets import FILES, Built, again, digests, rows
+from tests.labelgen.data_sets import FILES, Built, again, digests, rows, wait_for
 
 # The lines of the images in ``members``, of 420x90 pixels or as named there. b/unknown.png has no row; two keys have no
 # image. c.jpg and d.jpg are in the second archive.
@@ -268,14 +267,6 @@ def start(options: BuildOptions) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "ovocr", "build-labels", *options.sources, *arguments], stderr=subprocess.PIPE
     )
-
-
-def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
-    while not path.exists():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline, f"{path} did not appear"
-        time.sleep(0.005)
 
 
 def test_keys_of_every_kind_of_source(given_options: BuildOptions, tmp_path: Path, members: list[tuple[str, bytes]]):

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from ovocr.labelgen.images.stored_image import store_image
 from ovocr.labelgen.options import PackOptions
 from ovocr.labelgen.pack import PackTotals, pack_labels
 from ovocr.recordio import RecordReader, RecordWriter
+from tests.labelgen.data_sets import wait_for
 from tests.old_format import make_old
 
 Packed = tuple[LabelledDataSet, PackTotals]
@@ -244,14 +244,6 @@ def start(options: PackOptions) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, *command, "--tags", str(options.tags), "--workers", "1"], stderr=subprocess.PIPE
     )
-
-
-def wait_for(path: Path, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 60
-    while not path.exists():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline, f"{path} did not appear"
-        time.sleep(0.005)
 
 
 def test_keys_of_every_kind_of_source(options: PackOptions, tmp_path: Path, members: list[tuple[str, bytes]]):

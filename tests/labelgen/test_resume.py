@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from ovocr.labelgen import build
 from ovocr.labelgen.build import build_labels
 from ovocr.labelgen.options import BuildOptions
 from ovocr.vocab import Vocabulary
-from tests.labelgen.data_sets import FILES, Built, again, digests, rows
+from tests.labelgen.data_sets import FILES, Built, again, digests, rows, wait_for
 
 
 def test_a_rerun_leaves_a_finished_data_set_unchanged(built: Built, options: BuildOptions):
@@ -122,14 +121,6 @@ def start(options: BuildOptions) -> subprocess.Popen[str]:
         "    sys.exit(str(error))\n"
     )
     return subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True)
-
-
-def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 60
-    while not path.exists():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline, f"{path} did not appear"
-        time.sleep(0.005)
 
 
 def test_an_image_that_times_out_is_quarantined_and_can_be_retried(built: Built, options: BuildOptions, tmp_path: Path):

@@ -63,8 +63,7 @@ def _detect(engine: Engine, prepared: Sequence[Prepared | None]) -> list[Detecti
 
 def padded_width(crop: Pixels, batching: Batching) -> int:
     """Returns the width of the recogniser's input for a crop, including padding, in pixels."""
-    text_width = math.ceil(batching.crop_height * crop.shape[1] / crop.shape[0])
-    return max(MIN_CROP_WIDTH, math.ceil(text_width / batching.width_step) * batching.width_step)
+    return max(MIN_CROP_WIDTH, math.ceil(batching.text_width(crop) / batching.width_step) * batching.width_step)
 
 
 def _in_batches(

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ovocr.dataset.lines import EDGE_DECIMALS
-from ovocr.labelgen.engines.interface import Pixels
+from ovocr.labelgen.engines.interface import Batching, Pixels
 
 # Share of the crop's height that is left out above and below: the detector's margin, and ink of other lines.
 _MARGIN = 1 / 8
@@ -21,15 +21,14 @@ _REACH = 0.6
 
 
 def centers_in_crop(
-    positions: npt.NDArray[np.float64], crop: Pixels, width: int, crop_height: int
+    positions: npt.NDArray[np.float64], crop: Pixels, width: int, batching: Batching
 ) -> tuple[float, ...]:
     """Returns the centers of characters as fractions of the crop's width.
 
     positions: [characters], fractions of the width of the recogniser's input. width: that width in pixels, padding
-    included. crop_height: its height in pixels, to which the crop is scaled.
+    included. batching: that of the engine.
     """
-    text_width = min(width, math.ceil(crop_height * crop.shape[1] / crop.shape[0]))
-    return tuple(np.clip(positions * width / text_width, 0, 1).tolist())
+    return tuple(np.clip(positions * width / min(width, batching.text_width(crop)), 0, 1).tolist())
 
 
 def character_edges(text: str, centers: tuple[float, ...], crop: Pixels) -> tuple[float, ...]:

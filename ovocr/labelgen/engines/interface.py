@@ -1,5 +1,6 @@
 """The interface of OCR engines: choice, plan, and detection and recognition on batches."""
 
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -114,6 +115,10 @@ class Batching:
     crop_height: int
     width_step: int
     full: bool = False
+
+    def text_width(self, crop: Pixels) -> int:
+        """Returns the width of a crop that is scaled to the recogniser's height, in pixels."""
+        return math.ceil(self.crop_height * crop.shape[1] / crop.shape[0])
 
 
 class Engine(Protocol):

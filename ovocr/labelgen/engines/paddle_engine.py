@@ -200,7 +200,7 @@ class PaddleEngine:
         text, read = found
         if text != read.text:
             return Reading(text, score)
-        return Reading(text, score, centers_in_crop(read.positions, crop, width, self.batching.crop_height))
+        return Reading(text, score, centers_in_crop(read.positions, crop, width, self.batching))
 
 
 @dataclass(frozen=True, eq=False)

@@ -221,7 +221,7 @@ class RapidOcrEngine:
             raise EngineError.at("recognition", error) from error
         found = zip(result.txts, result.scores, result.word_results, crops, strict=True)
         return [
-            Reading(text, float(score), centers_in_crop(positions, crop, width, BATCHING.crop_height))
+            Reading(text, float(score), centers_in_crop(positions, crop, width, BATCHING))
             for text, score, positions, crop in found
         ]
 

@@ -2,7 +2,6 @@
 
 import csv
 import glob
-import gzip
 import hashlib
 import itertools
 import os
@@ -10,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as arrow_csv
@@ -19,7 +18,7 @@ import pyarrow.parquet as pq
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.base.object_store import is_url
 from ovocr.labelgen.tables.cells import Column, json_column
-from ovocr.labelgen.tables.json_rows import JSON, JSON_LINES, json_rows
+from ovocr.labelgen.tables.json_rows import JSON, JSON_LINES, json_rows, open_text
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 # A row of JSON may omit a column, so the columns are the names in this many rows.
@@ -189,7 +188,7 @@ def _check_quotes(path: str, kind: str) -> None:
     row = -1  # the header
     limit = csv.field_size_limit(_CSV_BLOCK_BYTES)
     try:
-        with _open_text(path) as lines:
+        with open_text(path, newline="") as lines:  # the csv module recognizes line breaks
             for fields in csv.reader(lines, delimiter=_DELIMITERS[kind], strict=True):
                 row += bool(fields)
         if row < 0:
@@ -202,13 +201,6 @@ def _check_quotes(path: str, kind: str) -> None:
         ) from error
     finally:
         csv.field_size_limit(limit)
-
-
-def _open_text(path: str) -> IO[str]:
-    # With line breaks as they are: the csv module recognizes them.
-    if path.endswith(".gz"):
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return open(path, encoding="utf-8-sig", newline="")
 
 
 def _open_csv(path: str, kind: str, options: arrow_csv.ConvertOptions) -> arrow_csv.CSVStreamingReader:

@@ -24,7 +24,7 @@ def json_rows(path: str, kind: str, value_column: str, row_columns: Sequence[str
 def _read_lines(path: str) -> Iterator[dict[str, Any]]:
     """Yields one object per line, skipping empty lines. Raises OvocrError, naming the line, counted from 1."""
     decode = json.JSONDecoder().decode  # json.loads takes twice as long, to check its arguments
-    with _open(path) as lines:
+    with open_text(path) as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
@@ -39,7 +39,7 @@ def _read_lines(path: str) -> Iterator[dict[str, Any]]:
 
 def _read_document(path: str, value_column: str, row_columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Yields the rows of a file that is one list or one object. The whole file is in memory meanwhile."""
-    with _open(path) as file:
+    with open_text(path) as file:
         text = file.read()
     if not text.strip():
         return
@@ -68,7 +68,8 @@ def _read_document(path: str, value_column: str, row_columns: Sequence[str]) -> 
         yield row
 
 
-def _open(path: str) -> IO[str]:
+def open_text(path: str, newline: str | None = None) -> IO[str]:
+    """Opens a file of UTF-8 text, with or without compression. newline: as in Python's ``open``."""
     if path.endswith(".gz"):
-        return gzip.open(path, "rt", encoding="utf-8-sig")
-    return open(path, encoding="utf-8-sig")
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline=newline)
+    return open(path, encoding="utf-8-sig", newline=newline)

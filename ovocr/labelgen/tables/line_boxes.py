@@ -3,6 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
+from ovocr.dataset.lines import Box
 from ovocr.labelgen.tables.cell_errors import WrongCellError, show
 from ovocr.labelgen.tables.cells import Column
 from ovocr.labelgen.tables.number_lists import NumberLists, read_number_lists
@@ -12,6 +13,8 @@ _ALLOWED = "must have 8 numbers (x1, y1 ... x4, y4), 4 points, or 4 numbers (lef
 _CORNERS = [0, 1, 2, 1, 2, 3, 0, 3]
 # The numbers of a box with its corners in the opposite order.
 _REVERSED = [0, 1, 6, 7, 4, 5, 2, 3]
+
+_Point = tuple[float, float]
 
 
 def read_boxes(column: Column) -> npt.NDArray[np.float32]:
@@ -34,8 +37,9 @@ def read_boxes(column: Column) -> npt.NDArray[np.float32]:
     left, top, right, bottom = boxes[:, [0, 1, 2, 5]].T
     turned = (cells.counts == 4) & ((right < left) | (bottom < top))
     _raise_at(cells, turned, "is not left, top, right, bottom; it looks like x, y, width, height")
-    counter_clockwise = (_area(boxes) < 0) & ~_turns_both_ways(boxes)
-    stored[counter_clockwise] = stored[counter_clockwise][:, _REVERSED]
+    for row in np.flatnonzero(_area(boxes) < 0):
+        if not corners_cross(tuple(boxes[row].tolist())):
+            stored[row] = stored[row, _REVERSED]
     return stored
 
 
@@ -46,14 +50,20 @@ def _area(boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return area
 
 
-def _turns_both_ways(boxes: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-    """Returns True for boxes with two turns to each side, [boxes]: their corners cross."""
-    corners = boxes.reshape(-1, 4, 2)
-    sides = np.roll(corners, -1, axis=1) - corners
-    after = np.roll(sides, -1, axis=1)
-    turns = sides[..., 0] * after[..., 1] - sides[..., 1] * after[..., 0]
-    both: npt.NDArray[np.bool_] = ((turns > 0).sum(axis=1) == 2) & ((turns < 0).sum(axis=1) == 2)
-    return both
+def corners_cross(box: Box) -> bool:
+    """Returns True if two opposite sides of a box cross: its corners are not in their order around it."""
+    a, b, c, d = zip(box[0::2], box[1::2], strict=True)
+    return _cross(a, b, c, d) or _cross(b, c, d, a)
+
+
+def _cross(a: _Point, b: _Point, c: _Point, d: _Point) -> bool:
+    """Returns True if the sides from a to b and from c to d cross, which excludes touching."""
+    return _turn(a, b, c) * _turn(a, b, d) < 0 and _turn(c, d, a) * _turn(c, d, b) < 0
+
+
+def _turn(a: _Point, b: _Point, c: _Point) -> float:
+    """Returns which side of the line from a to b the point c is on: positive, negative, or 0 on the line."""
+    return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
 
 
 def _raise_at(cells: NumberLists, wrong: npt.NDArray[np.bool_], message: str) -> None:

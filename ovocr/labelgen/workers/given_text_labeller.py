@@ -1,16 +1,15 @@
 """Stores images and labels their lines from a table, in a worker process."""
 
 from ovocr.dataset.layout import LabelledDataSet
-from ovocr.dataset.lines import Box, Line, box_size, whole_image
+from ovocr.dataset.lines import Line, box_size, whole_image
 from ovocr.dataset.manifest import TagPolicy
 from ovocr.dataset.outcome import Outcome, quarantined
 from ovocr.dataset.reasons import QuarantinedError, Reason
 from ovocr.labelgen.tables.line_batch import GivenLine
+from ovocr.labelgen.tables.line_boxes import corners_cross
 from ovocr.labelgen.workers.stored_image_labeller import StoredImageLabeller
 
 _SHOWN_CHARACTERS = 40
-
-_Point = tuple[float, float]
 
 # Key of an image, its lines, None if the table has no row for it, and the encoded image.
 GivenImage = tuple[str, list[GivenLine] | None, bytes]
@@ -58,7 +57,7 @@ def _place(number: int, line: GivenLine, width: int, height: int) -> Line:
             f"the center of its box {list(line.box)} is outside the image of {width}x{height} pixels; "
             "its boxes may be for another size of the image",
         )
-    if _crosses(line.box):
+    if corners_cross(line.box):
         raise _wrong_box(
             number, line, f"the corners of its box {list(line.box)} cross; list them clockwise from the top left"
         )
@@ -68,22 +67,6 @@ def _place(number: int, line: GivenLine, width: int, height: int) -> Line:
     if not min(box_size(clipped)) > 0:
         raise _wrong_box(number, line, f"its box {list(line.box)} has no area in the image of {width}x{height} pixels")
     return Line(line.text, line.score, clipped, line.edges if clipped == line.box else ())
-
-
-def _crosses(box: Box) -> bool:
-    """Returns True if two opposite sides of a box cross: its corners are not in their order around it."""
-    a, b, c, d = zip(box[0::2], box[1::2], strict=True)
-    return _cross(a, b, c, d) or _cross(b, c, d, a)
-
-
-def _cross(a: _Point, b: _Point, c: _Point, d: _Point) -> bool:
-    """Returns True if the sides from a to b and from c to d cross, which excludes touching."""
-    return _turn(a, b, c) * _turn(a, b, d) < 0 and _turn(c, d, a) * _turn(c, d, b) < 0
-
-
-def _turn(a: _Point, b: _Point, c: _Point) -> float:
-    """Returns which side of the line from a to b the point c is on: positive, negative, or 0 on the line."""
-    return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
 
 
 def _wrong_box(number: int, line: GivenLine, problem: str) -> QuarantinedError:

@@ -12,7 +12,7 @@ from ovocr.labelgen.engines.batching import read_lines
 from ovocr.labelgen.engines.character_edges import centers_in_crop, character_edges
 from ovocr.labelgen.engines.interface import EngineChoice
 from ovocr.labelgen.engines.lost_spaces import READING_LAG, LostSpaces
-from ovocr.labelgen.engines.rapidocr import BOX_MARGIN
+from ovocr.labelgen.engines.rapidocr import BATCHING, BOX_MARGIN
 from ovocr.labelgen.tagging.word_boxes import LineBoxes
 from ovocr.vocab import locate_words
 
@@ -100,7 +100,7 @@ def test_positions_are_the_middles_of_runs_of_columns() -> None:
 
 def test_centers_are_fractions_of_the_crop_without_padding() -> None:
     crop = np.zeros((24, 100, 3), np.uint8)  # 200 of 208 columns of the input
-    assert np.allclose(centers_in_crop(np.array([0.25, 1.0]), crop, 208, 48), [0.26, 1.0])
+    assert np.allclose(centers_in_crop(np.array([0.25, 1.0]), crop, 208, BATCHING), [0.26, 1.0])
 
 
 def draw_words(
