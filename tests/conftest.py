@@ -57,6 +57,8 @@ SLOW_MODULES = frozenset(
         "trainer/evaluation/test_read.py",
         "trainer/heads/test_partial_fc_ranks.py",
         "trainer/kernels/test_kernels.py",
+        "trainer/measures/test_interval_coverage.py",
+        "trainer/measures/test_word_measures_ranks.py",
         "trainer/ranks/test_rank_failures.py",
         "trainer/ranks/test_slurm_example.py",
         "trainer/training/test_initial_centers.py",

@@ -1,4 +1,4 @@
 """Measures a trained run (recall, examples, HTML report) and reads words in images.
 
-Imports training, heads, backbone, data, config, ranks and pages.
+Imports training, measures, heads, backbone, data, config, ranks and pages.
 """

@@ -23,15 +23,9 @@ from ovocr.trainer.data.thumbnails import THUMBNAIL_SIZE, spread_evenly
 from ovocr.trainer.evaluation.effective_rank import EffectiveRank
 from ovocr.trainer.evaluation.evaluation_data import HeadClasses, choose_heads, open_evaluation_data
 from ovocr.trainer.evaluation.examples import Example, make_example
-from ovocr.trainer.evaluation.recall import (
-    BANDS,
-    GroupRecall,
-    RecallTally,
-    frequency_bands,
-    most_frequent_tags,
-    ranks_of,
-)
+from ovocr.trainer.evaluation.recall import GroupRecall, RecallTally, most_frequent_tags, ranks_of
 from ovocr.trainer.heads.ranking import nearest_centers
+from ovocr.trainer.measures.bands import FREQUENCY_BANDS, frequency_bands
 from ovocr.trainer.ranks.distributed import choose_device
 from ovocr.trainer.training.model import TrainedRun
 from ovocr.vocab.word_script import SCRIPTS, script_of
@@ -196,7 +190,7 @@ def _evaluate_head(
     shown = open_evaluation_data(settings, roots, num_classes=num_classes, image_size=THUMBNAIL_SIZE, crops=crops)
     prior, bands = most_frequent_tags(counts, ks[-1]), frequency_bands(counts, num_classes)
     word_of, script_number = _words(trained, name)
-    every, by_script, by_band = (RecallTally(names, ks) for names in (("all",), SCRIPTS, BANDS))
+    every, by_script, by_band = (RecallTally(names, ks) for names in (("all",), SCRIPTS, FREQUENCY_BANDS))
     chosen = set(spread_evenly(len(samples), examples)) if examples else set()
     embedding_dim = trained.model.heads[name].weight.shape[1]
     effective_rank = EffectiveRank(embedding_dim)

@@ -16,10 +16,6 @@ from numpy.typing import NDArray
 NOT_FOUND = np.iinfo(np.int64).max
 """Rank of a tag that is not among the answers."""
 
-# Bands of tags by number of training images: the smallest number, and the name.
-_BANDS = ((0, "never"), (1, "1"), (2, "2-9"), (10, "10-99"), (100, "100-999"), (1000, "1,000+"))
-BANDS = tuple(name for _, name in _BANDS)
-
 
 @dataclass(frozen=True)
 class GroupRecall:
@@ -82,13 +78,3 @@ def most_frequent_tags(counts: NDArray[np.int64], k: int) -> NDArray[np.int64]:
     """Returns the k most frequent class ids, by count, then id; fewer if fewer occur."""
     order = np.lexsort((np.arange(len(counts)), -counts))[:k]
     return order[counts[order] > 0]
-
-
-def frequency_bands(counts: NDArray[np.int64], num_classes: int) -> NDArray[np.int64]:
-    """Returns each class's number in ``BANDS``, [num_classes].
-
-    counts: number of training images by class id; classes beyond its end have 0.
-    """
-    every = np.zeros(num_classes, np.int64)
-    every[: len(counts)] = counts[:num_classes]
-    return np.digitize(every, [least for least, _ in _BANDS]) - 1

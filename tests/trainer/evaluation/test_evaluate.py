@@ -22,7 +22,7 @@ from ovocr.trainer.data.images import normalise
 from ovocr.trainer.data.records import RecordSamples
 from ovocr.trainer.data.samples import Sample
 from ovocr.trainer.evaluation.evaluate import evaluate
-from ovocr.trainer.evaluation.recall import BANDS
+from ovocr.trainer.measures.bands import FREQUENCY_BANDS
 from ovocr.trainer.ranks.distributed import Ranks
 from ovocr.trainer.runs.checkpoint import save_checkpoint
 from ovocr.trainer.runs.folder import RunFolder
@@ -81,7 +81,7 @@ def training_images(class_id: int) -> int:
 
 def band_of(class_id: int) -> str:
     least = {"never": 0, "1": 1, "2-9": 2, "10-99": 10}
-    return max((band for band in least if training_images(class_id) >= least[band]), key=BANDS.index)
+    return max((band for band in least if training_images(class_id) >= least[band]), key=FREQUENCY_BANDS.index)
 
 
 def expected(answers: list[list[int]], group: Callable[[int], bool]) -> dict[str, Any]:

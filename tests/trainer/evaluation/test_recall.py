@@ -1,14 +1,12 @@
-"""Recall@k and its groups by hand and against plain sets; the prior; the bands."""
+"""Recall@k and its groups by hand and against plain sets; the prior."""
 
 import numpy as np
 import pytest
 
 from ovocr.trainer.evaluation.recall import (
-    BANDS,
     NOT_FOUND,
     GroupRecall,
     RecallTally,
-    frequency_bands,
     most_frequent_tags,
     ranks_of,
 )
@@ -56,11 +54,3 @@ def test_prior_is_the_most_frequent_tags() -> None:
     counts = numbers(1, 4, 0, 4, 2)
     assert most_frequent_tags(counts, 3).tolist() == [1, 3, 4]  # a tie: the lower id
     assert most_frequent_tags(counts, 10).tolist() == [1, 3, 4, 0]  # never a tag that no image has
-
-
-def test_bands_by_hand() -> None:
-    counts = numbers(0, 1, 2, 9, 10, 99, 100, 999, 1000, 10**6)
-    assert [BANDS[band] for band in frequency_bands(counts, 12)] == [
-        *("never", "1", "2-9", "2-9", "10-99", "10-99", "100-999", "100-999", "1,000+", "1,000+"),
-        *("never", "never"),
-    ]
