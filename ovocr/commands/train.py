@@ -39,10 +39,16 @@ _DEVICE_OPTION = click.option(
     "preview_path",
     metavar="F",
     callback=file_target,
-    help="Write a page with the first samples as the encoder sees them; do not train.",
+    help="Write a page with samples as the encoder sees them; do not train.",
 )
+@count_option("--preview-step", "Step of the first sample of --preview.", default=0, least=0)
 def train(
-    config: Path, overrides: tuple[str, ...], nproc_per_node: int, dry_run: bool, preview_path: str | None
+    config: Path,
+    overrides: tuple[str, ...],
+    nproc_per_node: int,
+    dry_run: bool,
+    preview_path: str | None,
+    preview_step: int,
 ) -> None:
     """Train a vision encoder on labelled data sets.
 
@@ -59,8 +65,9 @@ def train(
         from ovocr.trainer.preview.page import preview_page
         from ovocr.trainer.preview.samples import SAMPLES, preview
 
-        write_text(Path(preview_path), preview_page(config, preview(settings, SAMPLES)))
-        click.echo(f"{preview_path}: the first {SAMPLES} samples of each head")
+        samples = preview(settings, SAMPLES, preview_step)
+        write_text(Path(preview_path), preview_page(config, samples, preview_step))
+        click.echo(f"{preview_path}: {SAMPLES} samples of each head, from step {preview_step} on")
         return
     if nproc_per_node > 1:
         from ovocr.trainer.ranks.launch import launch_ranks

@@ -1,6 +1,6 @@
 """Training: backbone, Partial FC heads, data, training loop, checkpoints and evaluation.
 
-Imports vocab, dataset, pages, processes, recordio and base; never labelgen or an OCR engine.
+Imports vocab, processes, views, dataset, pages, recordio and base; never labelgen or an OCR engine.
 """
 
 from ovocr.trainer.backbone.vision_transformer import Backbone

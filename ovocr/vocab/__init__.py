@@ -1,6 +1,6 @@
 """Words: segmentation of lines, vocabularies that number words, their building and their coverage of a corpus.
 
-Imports processes, dataset and base; the room coverage also imports pages.
+Imports processes, views, dataset and base; the room coverage also imports pages.
 """
 
 from ovocr.vocab.segmentation.segmenter import (

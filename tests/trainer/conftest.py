@@ -12,14 +12,15 @@ from typing import Any
 
 import cv2
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 from numpy.typing import NDArray
 
 from ovocr.dataset.layout import LabelledDataSet
-from ovocr.recordio import RecordWriter
+from ovocr.dataset.lines import Line
+from ovocr.dataset.manifest import ShardEntry
+from ovocr.dataset.outcome import Outcome, Place, Status
+from ovocr.dataset.shard_writer import ShardWriter
 from ovocr.trainer.runs.checkpoint import complete_checkpoints
 from ovocr.vocab import Vocabulary
 from tests.manifests import make_manifest
@@ -62,7 +63,7 @@ def write_data_set(
     The tags of record n are n, n + 1, ... modulo the number of classes.
 
     Args:
-        tags: slots per record.
+        tags: slots per record. All tags of a labelled record stand in one line, 12 pixels high.
         words: the vocabulary. None: a packed data set of ``num_classes`` classes.
         finished: number of finished shards. None: all.
         patterned: images are mosaics of 15 random colours. A normalising network cannot tell greys apart.
@@ -71,8 +72,8 @@ def write_data_set(
     classes = num_classes if words is None else len(words)
     number = 0
     for shard, size in enumerate(shard_sizes):
-        rows = []
-        with RecordWriter(data_set.rec_prefix(shard)) as writer:
+        entry = ShardEntry(source=f"source{shard}.tar", kind="tar")
+        with ShardWriter(data_set, shard, entry, with_text=words is not None) as writer:
             for record in range(size):
                 image = np.full((24, 40, 3), (first_colour + 3 * number) % 256, np.uint8)
                 if patterned:
@@ -80,15 +81,22 @@ def write_data_set(
                     image = np.kron(colours, np.ones((8, 8, 1), np.uint8))
                 encoded, data = cv2.imencode(".jpg", image)
                 assert encoded
-                labels = (number + np.arange(tags)) % classes
-                writer.write(record, labels.astype(np.float32), data.tobytes())
-                rows.append({"tags": [{"id": int(label)} for label in labels]})
+                labels = ((number + np.arange(tags)) % classes).tolist()
+                box = (0.0, 0.0, 40.0, 0.0, 40.0, 12.0, 0.0, 12.0)
+                has_text = words is not None
+                outcome = Outcome(
+                    status=Status.OK,
+                    jpeg=data.tobytes(),
+                    width=40,
+                    height=24,
+                    lines=[Line("line", 0.9, box, (0.0, 1.0))] if has_text else [],
+                    places=[Place(label, 0, box) if has_text else Place(label) for label in dict.fromkeys(labels)],
+                    slots=labels,
+                )
+                writer.add(f"{record}.jpg", outcome)
                 number += 1
-        data_set.records_path(shard).parent.mkdir(exist_ok=True)
-        pq.write_table(pa.Table.from_pylist(rows), data_set.records_path(shard))
-        if finished is None or shard < finished:
-            data_set.stats_path(shard).parent.mkdir(exist_ok=True)
-            data_set.stats_path(shard).write_text(json.dumps({"ok": size}))
+        if finished is not None and shard >= finished:
+            data_set.stats_path(shard).unlink()
     vocabulary = None if words is None else Vocabulary(words)
     if words is not None:
         data_set.vocabulary_path.write_text("".join(f"{word}\n" for word in words))

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ovocr.dataset.layout import LabelledDataSet
-from ovocr.recordio import RecordWriter
+from ovocr.dataset.lines import Line
+from ovocr.dataset.manifest import ShardEntry
+from ovocr.dataset.outcome import Outcome, Place, Status
+from ovocr.dataset.reasons import Reason
+from ovocr.dataset.shard_writer import ShardWriter
 from ovocr.vocab import Vocabulary
 from tests.manifests import make_manifest
 
@@ -42,32 +44,38 @@ def encoded(image: NDArray[np.uint8]) -> bytes:
 
 def write_placed(
     root: Path,
-    records: Sequence[tuple[bytes, list[int], list[list[float]] | None]],
+    records: Sequence[tuple[bytes, list[int], list[list[float]]]],
     words: Sequence[str] = WORDS,
     *,
     again: Sequence[tuple[int, list[float]]] = (),
+    line_boxes: Sequence[list[float]] | None = None,
+    size: tuple[int, int] = (SIDE, SIDE),
+    edges: Sequence[float] = (0.0, 1.0),
 ) -> Path:
     """Writes a data set of one shard.
 
     records: encoded image, slots, and a box for each distinct tag in order. again: tags and boxes of more places, in
-    every record.
+    every record. line_boxes: box of the line of each place; by default the box of its word. size: width and height of
+    the images. edges: edges of every line.
     """
     data_set = LabelledDataSet(root)
-    rows = [{"record_id": None, "tags": []}]  # the first row is a dropped image, so row and record numbers differ
-    with RecordWriter(data_set.rec_prefix(0)) as writer:
+    entry = ShardEntry(source="source.tar", kind="tar")
+    with ShardWriter(data_set, 0, entry) as writer:
+        # The first image is dropped, so row and record numbers differ.
+        writer.add("none.png", Outcome(status=Status.DROPPED, reason=Reason.NO_TEXT, width=size[0], height=size[1]))
         for number, (image, slots, boxes) in enumerate(records):
-            writer.write(number, np.array(slots, np.float32), image)
-            distinct = list(dict.fromkeys(slots))
-            places = boxes or [None] * len(distinct)
-            tags = [{"id": tag, "box": box} for tag, box in zip(distinct, places, strict=True)]
-            tags += [{"id": tag, "box": box} for tag, box in again]
-            rows.append({"record_id": number, "tags": tags})
-    kind = pa.struct([("id", pa.int32()), ("box", pa.list_(pa.float32()))])
-    schema = pa.schema([("record_id", pa.int64()), ("tags", pa.list_(kind))])
-    data_set.records_path(0).parent.mkdir()
-    pq.write_table(pa.Table.from_pylist(rows, schema), data_set.records_path(0))
-    data_set.stats_path(0).parent.mkdir()
-    data_set.stats_path(0).write_text("{}")
+            placed = [*zip(dict.fromkeys(slots), boxes, strict=True), *again]
+            of_lines = line_boxes or [box for _, box in placed]
+            outcome = Outcome(
+                status=Status.OK,
+                jpeg=image,
+                width=size[0],
+                height=size[1],
+                lines=[Line("word", 0.9, tuple(box), tuple(edges)) for box in of_lines],
+                places=[Place(tag, line, tuple(box)) for line, (tag, box) in enumerate(placed)],
+                slots=slots,
+            )
+            writer.add(f"{number}.png", outcome)
     data_set.vocabulary_path.write_text("".join(f"{word}\n" for word in words))
     make_manifest(["source.tar"], vocabulary=Vocabulary(words)).write(data_set.manifest_path)
     return root

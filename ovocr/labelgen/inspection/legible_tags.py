@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ovocr.base.errors import OvocrError
-from ovocr.dataset.legibility import Legibility, measure_legibility
 from ovocr.dataset.text import TextShard
 from ovocr.labelgen.inspection.data_set import InspectedDataSet
 from ovocr.processes.shard_map import map_shards
+from ovocr.views.legibility import Legibility, measure_legibility
 
 # One process counts about 25,000 images per second; starting others takes about a second.
 IMAGES_FOR_ONE_PROCESS = 50_000

@@ -111,16 +111,14 @@ class RecordHeadConfig(HeadConfig):
     crop_share: float = Field(default=1.0, gt=0, le=1, description="Share of the samples that are cropped")
 
     def unused(self) -> dict[str, str]:
-        """Also returns the other crop settings if crop_scale is not set."""
-        crops = [] if self.crop_scale else [key for key in type(self).model_fields if key.startswith("crop_")]
-        return {**super().unused(), **{key: "needs crop_scale" for key in crops if key != "crop_scale"}}
+        """Also returns the other settings of random crops if crop_scale is not set."""
+        needs = {} if self.crop_scale else dict.fromkeys(("crop_ratio", "crop_share"), "needs crop_scale")
+        return {**super().unused(), **needs}
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
         """Also yields an error for each crop range whose larger value comes first."""
         yield from super().conflicts()
-        for key, (low, high) in {"crop_scale": self.crop_scale or (0, 1), "crop_ratio": self.crop_ratio}.items():
-            if low > high:
-                yield key, f"[{low}, {high}]: the smaller value comes first"
+        yield from _wrong_order(crop_scale=self.crop_scale, crop_ratio=self.crop_ratio)
 
 
 class ImageHeadConfig(RecordHeadConfig):
@@ -137,6 +135,57 @@ class OcrHeadConfig(RecordHeadConfig):
     crop_min_visible: float = Field(
         default=0.8, gt=0, le=1, description="Share of a word's box that a crop must contain to keep its tag"
     )
+    crop_text_height: tuple[_PositiveFloat, _PositiveFloat] | None = Field(
+        default=None,
+        strict=False,
+        description="Crops chosen by their text: smallest and largest height of the drawn word's line, in pixels of "
+        "the input; instead of crop_scale",
+    )
+    crop_text_height_start: tuple[_PositiveFloat, _PositiveFloat] | None = Field(
+        default=None,
+        strict=False,
+        description="The same at step 0, from where it changes linearly; left out: crop_text_height from the start",
+    )
+    crop_text_height_steps: int | None = Field(
+        default=None, ge=1, description="Steps until crop_text_height is reached"
+    )
+    max_upscale: float = Field(
+        default=2.0,
+        gt=0,
+        description="Largest enlargement by crop_text_height, in pixels of the input per pixel of the image",
+    )
+    min_text_height: float | None = Field(
+        default=None,
+        gt=0,
+        description="Smallest height of the line of a positive, in pixels of the input; smaller tags are neither "
+        "positives nor negatives; left out: all tags are positives",
+    )
+
+    def unused(self) -> dict[str, str]:
+        """Also returns the settings of crops that are not drawn."""
+        unused = super().unused()
+        if self.crop_text_height:
+            unused.pop("crop_share", None)
+        elif not self.crop_scale:
+            unused |= dict.fromkeys(("crop_share", "crop_min_visible"), "needs crop_scale or crop_text_height")
+        if not self.crop_text_height:
+            unused |= dict.fromkeys(("crop_text_height_start", "max_upscale"), "needs crop_text_height")
+        if not self.crop_text_height_start:
+            unused["crop_text_height_steps"] = "needs crop_text_height_start"
+        return unused
+
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        """Also yields errors for ranges of text heights that contradict other settings."""
+        yield from super().conflicts()
+        ranges = {name: getattr(self, name) for name in ("crop_text_height", "crop_text_height_start")}
+        yield from _wrong_order(**ranges)
+        if self.crop_text_height and self.crop_scale:
+            yield "crop_text_height", "cannot be combined with crop_scale; leave one of them out"
+        if self.crop_text_height_start and self.crop_text_height_steps is None:
+            yield "crop_text_height_start", "needs crop_text_height_steps, the number of steps until crop_text_height"
+        for key, heights in ranges.items():
+            if heights and heights[0] < (self.min_text_height or 0):
+                yield key, f"[{heights[0]:g}, {heights[1]:g}] begins below min_text_height, {self.min_text_height:g}"
 
 
 class VideoHeadConfig(HeadConfig):
@@ -156,6 +205,13 @@ class VideoHeadConfig(HeadConfig):
         yield from super().conflicts()
         if self.sampled_frames % self.frames:
             yield "sampled_frames", f"{self.sampled_frames} is not divisible by frames, {self.frames}"
+
+
+def _wrong_order(**ranges: tuple[float, float] | None) -> Iterator[tuple[str, str]]:
+    """Yields an error for each range whose larger value comes first."""
+    for key, pair in ranges.items():
+        if pair and pair[0] > pair[1]:
+            yield key, f"[{pair[0]:g}, {pair[1]:g}]: the smaller value comes first"
 
 
 HEAD_KINDS: dict[str, type[HeadConfig]] = {"image": ImageHeadConfig, "ocr": OcrHeadConfig, "video": VideoHeadConfig}

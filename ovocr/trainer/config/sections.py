@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from ovocr.trainer.config.heads import AnyHeadConfig, HeadConfig, RecordHeadConfig, VideoHeadConfig
+from ovocr.trainer.config.heads import AnyHeadConfig, HeadConfig, VideoHeadConfig
 from ovocr.trainer.config.settings import SettingPath, Settings
 
 # Half of an attention head's channels splits 4:6:6 into frequencies of t, h and w, so the half is a multiple of 16.
@@ -181,7 +181,10 @@ class RunConfig(Settings):
     def _dali_conflicts(self, head: HeadConfig) -> Iterator[tuple[str, str]]:
         if isinstance(head, VideoHeadConfig):
             yield "kind", 'loader.kind = "dali" cannot read videos'
-        if isinstance(head, RecordHeadConfig) and head.crop_scale is not None:
-            yield "crop_scale", 'loader.kind = "dali" cannot crop images'
+        for key in ("crop_scale", "crop_text_height"):
+            if getattr(head, key, None) is not None:
+                yield key, 'loader.kind = "dali" cannot crop images'
+        if getattr(head, "min_text_height", None) is not None:
+            yield "min_text_height", 'loader.kind = "dali" does not know the places of tags'
         if head.mixing_weights is not None:
             yield "mixing_weights", 'loader.kind = "dali" cannot mix data sets'

@@ -12,7 +12,6 @@ from ovocr.base.errors import OvocrError, UsageError
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.trainer.config.heads import HeadConfig, OcrHeadConfig, RecordHeadConfig, VideoHeadConfig
 from ovocr.trainer.config.sections import LoaderConfig
-from ovocr.trainer.data.crops import CropPolicy
 from ovocr.trainer.data.dali_loader import dali_batches
 from ovocr.trainer.data.loader import Batch, build_loader
 from ovocr.trainer.data.mixing import SampleOrder, make_order
@@ -20,6 +19,8 @@ from ovocr.trainer.data.order import rank_positions
 from ovocr.trainer.data.records import RecordSamples, vocabulary_path
 from ovocr.trainer.data.samples import Samples
 from ovocr.trainer.ranks.distributed import Ranks
+from ovocr.views.random_crops import RandomCrops
+from ovocr.views.text_crops import HeightSchedule, TextCrops
 from ovocr.vocab import Vocabulary
 
 
@@ -111,9 +112,20 @@ class HeadData:
 
 
 def open_samples(
-    head: HeadConfig, data: Sequence[Path], *, num_classes: int, image_size: int, seed: int = 0
+    head: HeadConfig,
+    data: Sequence[Path],
+    *,
+    num_classes: int,
+    image_size: int,
+    seed: int = 0,
+    for_training: bool = True,
 ) -> Samples:
-    """Opens data sets or lists of videos as a head's samples, letterboxed to image_size pixels. Raises OvocrError."""
+    """Opens data sets or lists of videos as a head's samples, letterboxed to image_size pixels.
+
+    for_training: False shows crops as after the last step of training, and keeps tags of every text height.
+
+    Raises OvocrError.
+    """
     if not isinstance(head, VideoHeadConfig):
         return RecordSamples(
             data,
@@ -121,8 +133,10 @@ def open_samples(
             labels_stored=head.labels_stored,
             num_classes=num_classes,
             image_size=image_size,
-            crops=crop_policy(head, seed),
-            crop_drops_tags=head.kind == "ocr",
+            crops=crops_of(head, seed, scheduled=for_training),
+            with_places=isinstance(head, OcrHeadConfig),
+            min_visible=head.crop_min_visible if isinstance(head, OcrHeadConfig) else 0.0,
+            min_text_height=head.min_text_height if for_training and isinstance(head, OcrHeadConfig) else None,
         )
     from ovocr.trainer.data.videos.video_lists import VideoSamples  # needs the extra `video`
 
@@ -138,17 +152,24 @@ def open_samples(
     )
 
 
-def crop_policy(head: HeadConfig, seed: int) -> CropPolicy | None:
-    """Returns the crop settings of a head, or None if its images are not cropped."""
-    if not isinstance(head, RecordHeadConfig) or head.crop_scale is None:
+def crops_of(head: HeadConfig, seed: int, *, scheduled: bool = True) -> RandomCrops | TextCrops | None:
+    """Returns the crops of a head, or None if its images are not cropped.
+
+    scheduled: False uses the last range of text heights at each position.
+    """
+    if not isinstance(head, RecordHeadConfig):
         return None
-    return CropPolicy(
-        share=head.crop_share,
-        scale=head.crop_scale,
-        ratio=head.crop_ratio,
-        min_visible=head.crop_min_visible if isinstance(head, OcrHeadConfig) else 0.0,
-        seed=seed,
+    if head.crop_scale is not None:
+        return RandomCrops(share=head.crop_share, scale=head.crop_scale, ratio=head.crop_ratio, seed=seed)
+    if not isinstance(head, OcrHeadConfig) or head.crop_text_height is None:
+        return None
+    heights = HeightSchedule(
+        end=head.crop_text_height,
+        start=head.crop_text_height_start if scheduled else None,
+        steps=head.crop_text_height_steps or 1,
+        samples_per_step=head.global_batch,
     )
+    return TextCrops(share=head.crop_share, heights=heights, max_upscale=head.max_upscale, seed=seed)
 
 
 def _vocabulary_of(name: str, head: HeadConfig) -> Vocabulary | None:

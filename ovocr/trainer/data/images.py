@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ovocr.base.errors import OvocrError
-from ovocr.trainer.data.crops import Crop
+from ovocr.views.view import View
 
 # Mean and deviation of CLIP's training images (RGB, values 0 to 1), as the released weights expect.
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -38,18 +38,20 @@ def load_image(data: bytes, size: int) -> NDArray[np.uint8]:
     return letterbox(decode(data, at_least=size), size)
 
 
-def load_crop(data: bytes, crop: Crop, size: int) -> NDArray[np.uint8]:
-    """Decodes and letterboxes a part of an image: uint8 [3, size, size], RGB. Raises DecodeError.
+def load_view(data: bytes, view: View, size: int) -> NDArray[np.uint8]:
+    """Decodes an image and returns a view of it in the middle of a padded square: uint8 [3, size, size], RGB.
 
-    A JPEG is decoded at a reduced scale if the part keeps ``size`` pixels.
+    A JPEG is decoded at a reduced scale if that keeps all pixels of the view. Raises DecodeError.
     """
     width, height = encoded_size(data)
-    longest = max(crop.right - crop.left, crop.bottom - crop.top)
-    image = _decode(data, (width, height), math.ceil(size * max(width, height) / longest))
+    # The scale may be a rounded quotient; the tolerance keeps an exact size from being rounded up.
+    image = _decode(data, (width, height), math.ceil(view.scale * max(width, height) - 1e-6))
     across, down = image.shape[1] / width, image.shape[0] / height
+    crop = view.crop
     left, top = int(crop.left * across), int(crop.top * down)
     right, bottom = max(left + 1, round(crop.right * across)), max(top + 1, round(crop.bottom * down))
-    return letterbox(image[top:bottom, left:right], size)
+    longest = max(1, min(size, round(crop.longest * view.scale)))
+    return letterbox(image[top:bottom, left:right], size, longest)
 
 
 def decode(data: bytes, *, at_least: int | None = None) -> NDArray[np.uint8]:
@@ -78,12 +80,15 @@ def _decode(data: bytes, size: tuple[int, int], at_least: int | None) -> NDArray
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def letterbox(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Scales [H, W, 3] into the middle of a padded square, keeping the aspect ratio: uint8 [3, size, size]."""
+def letterbox(image: NDArray[np.uint8], size: int, longest: int | None = None) -> NDArray[np.uint8]:
+    """Scales [H, W, 3] into the middle of a padded square, keeping the aspect ratio: uint8 [3, size, size].
+
+    longest: length of the longer side in the square, at most ``size``, in pixels; None for ``size``.
+    """
     height, width, _ = image.shape
-    longest = max(height, width)
-    inner_height, inner_width = (max(1, round(side * size / longest)) for side in (height, width))
-    interpolation = cv2.INTER_AREA if longest > size else cv2.INTER_LINEAR
+    before, after = max(height, width), size if longest is None else longest
+    inner_height, inner_width = (max(1, round(side * after / before)) for side in (height, width))
+    interpolation = cv2.INTER_AREA if before > after else cv2.INTER_LINEAR
     top, left = (size - inner_height) // 2, (size - inner_width) // 2
     square = np.full((size, size, 3), GROUND_RGB, np.uint8)
     square[top : top + inner_height, left : left + inner_width] = cv2.resize(

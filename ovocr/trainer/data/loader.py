@@ -4,11 +4,13 @@ import re
 import signal
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -16,12 +18,13 @@ from ovocr.base.errors import OvocrError
 from ovocr.trainer.data.damaged_samples import load_unless_damaged
 from ovocr.trainer.data.mixing import SampleOrder
 from ovocr.trainer.data.order import rank_positions
-from ovocr.trainer.data.samples import Sample, Samples
+from ovocr.trainer.data.samples import NoLegibleTagError, Sample, Samples
 
-# Offset between the positions tried for a damaged sample. Longer than any run in samples (10**9 steps of 2**24), and
-# all attempts still fit int64.
-_REPLACEMENT_OFFSET = 2**56
-_MAX_ATTEMPTS = 8
+# Offset between the positions tried for a sample that is damaged or shows no legible tag. Longer than any run in
+# samples (10**9 steps of 2**24), and all attempts still fit int64.
+_REPLACEMENT_OFFSET = 2**54
+_MAX_DAMAGED = 8
+_MAX_ATTEMPTS = 500
 
 
 class Batch(NamedTuple):
@@ -31,20 +34,25 @@ class Batch(NamedTuple):
     labels: int64 [b, T], the stored tags.
     sample_ids: int64 [b], the sample numbers.
     times: int64 [b, F], the frames' positions on the time axis; None for images.
+    ignored: int64 [b, M], class ids that are neither positives nor negatives of a sample, then -1; M is the largest
+        number of them. None if no tags are ignored.
     skipped: name and damage of each damaged sample that was replaced.
+    illegible: number of samples that were replaced because they show no legible tag.
     """
 
     pixels: Tensor
     labels: Tensor
     sample_ids: Tensor
     times: Tensor | None = None
+    ignored: Tensor | None = None
     skipped: Sequence[str] = ()
+    illegible: int = 0
 
 
 class PassBatches(Dataset[Batch | OvocrError]):
     """Map-style data set: maps the number of a pass in the run to the rank's batch, or to the error that occurred.
 
-    A damaged sample is replaced by another sample, which depends only on the position.
+    A sample that is damaged or shows no legible tag is replaced by another sample, which depends only on the position.
     """
 
     def __init__(self, samples: Samples, order: SampleOrder, *, pass_batch: int, rank: int, world: int) -> None:
@@ -63,12 +71,16 @@ class PassBatches(Dataset[Batch | OvocrError]):
             return OvocrError(f"{len(ids):,} samples per rank per pass need {gigabytes:,.0f} GB; reduce global_batch")
         labels = np.empty((len(ids), *self._shapes.labels.shape), np.int64)
         times = None if self._shapes.times is None else np.empty((len(ids), *self._shapes.times.shape), np.int64)
-        skipped: list[str] = []
+        ignored: list[NDArray[np.int64]] = []
+        replaced = _Replaced([])
         try:
             for row, (index, position) in enumerate(zip(ids.tolist(), positions, strict=True)):
-                pixels[row], labels[row], sample_times = self._load(index, position, skipped)
+                sample = self._load(index, position, replaced)
+                pixels[row], labels[row] = sample.pixels, sample.labels
                 if times is not None:
-                    times[row] = sample_times
+                    times[row] = sample.times
+                if sample.ignored is not None:
+                    ignored.append(sample.ignored)
         except OvocrError as error:
             return error
         return Batch(
@@ -76,23 +88,49 @@ class PassBatches(Dataset[Batch | OvocrError]):
             torch.from_numpy(labels),
             torch.from_numpy(ids),
             None if times is None else torch.from_numpy(times),
-            skipped,
+            torch.from_numpy(_padded(ignored)) if ignored else None,
+            replaced.damaged,
+            replaced.illegible,
         )
 
-    def _load(self, index: int, position: int, skipped: list[str]) -> Sample:
-        """Returns the sample, or its first undamaged replacement. Raises OvocrError."""
+    def _load(self, index: int, position: int, replaced: "_Replaced") -> Sample:
+        """Returns the sample, or its first replacement that can be used. Raises OvocrError."""
+        damaged_before = len(replaced.damaged)
         for attempt in range(1, _MAX_ATTEMPTS + 1):
-            found = load_unless_damaged(self._samples, index, position)
-            if isinstance(found, Sample):
-                return found
-            skipped.append(found)
+            try:
+                found = load_unless_damaged(self._samples, index, position)
+                if isinstance(found, Sample):
+                    return found
+                replaced.damaged.append(found)
+            except NoLegibleTagError as error:
+                replaced.illegible += 1
+                found = f"{error}; lower min_text_height, or use crop_text_height"
+            damaged = len(replaced.damaged) - damaged_before
+            if damaged == _MAX_DAMAGED:
+                raise OvocrError(f"{damaged} samples in a row are damaged, the last one: {replaced.damaged[-1]}")
             index = int(self._order.samples_at(np.array([position + attempt * _REPLACEMENT_OFFSET]))[0])
-        raise OvocrError(f"{_MAX_ATTEMPTS} samples in a row are damaged, the last one: {skipped[-1]}")
+        raise OvocrError(f"{_MAX_ATTEMPTS} samples in a row cannot be used, the last one: {found}")
+
+
+@dataclass
+class _Replaced:
+    """The samples of a batch that were replaced. damaged: name and damage of each. illegible: number of the others."""
+
+    damaged: list[str]
+    illegible: int = 0
+
+
+def _padded(rows: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Returns rows of different lengths as a matrix, filled with -1 at the end."""
+    matrix = np.full((len(rows), max(map(len, rows))), -1, np.int64)
+    for row, values in zip(matrix, rows, strict=True):
+        row[: len(values)] = values
+    return matrix
 
 
 def _first_undamaged(samples: Samples) -> Sample:
     """Returns the first undamaged sample. Raises OvocrError if the first few samples are damaged."""
-    for index in range(min(len(samples), _MAX_ATTEMPTS)):
+    for index in range(min(len(samples), _MAX_DAMAGED)):
         found = load_unless_damaged(samples, index)
         if isinstance(found, Sample):
             return found
@@ -137,7 +175,8 @@ def build_loader(
     prefetch: number of batches that each worker builds in advance.
     pin_memory: returns page-locked tensors, for non-blocking copies to a GPU.
 
-    Iterating raises OvocrError naming the record if a sample cannot be read; a damaged sample is skipped.
+    Iterating raises OvocrError naming the record if a sample cannot be read; damaged samples and samples without
+    legible tags are skipped.
     """
     loader = DataLoader(
         PassBatches(samples, order, pass_batch=pass_batch, rank=rank, world=world),

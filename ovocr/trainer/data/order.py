@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from ovocr.trainer.data.hashing import GOLDEN, mix, seed_key
+from ovocr.base.hashing import GOLDEN, mix, seed_key
 
 _ROUNDS = 16  # with 16 or more, a chi-square test finds all orders of 2 to 7 samples equally often
 

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,16 +12,32 @@ from ovocr.base.errors import OvocrError
 from ovocr.dataset.layout import RELATIVE, LabelledDataSet
 from ovocr.dataset.record_columns import count_class_ids, find_image
 from ovocr.dataset.statistics import FileDescription
+from ovocr.dataset.text import TextShard
 from ovocr.recordio import Record, RecordError, RecordReader
-from ovocr.trainer.data.crops import Crop, CropPolicy, draw_crops, refill, visible_shares
-from ovocr.trainer.data.images import DecodeError, encoded_size, load_crop, load_image
-from ovocr.trainer.data.place_boxes import PlaceBoxes, RecordPlaces
-from ovocr.trainer.data.samples import Sample
+from ovocr.trainer.data.images import DecodeError, encoded_size, load_view
+from ovocr.trainer.data.places import Places
+from ovocr.trainer.data.samples import NoLegibleTagError, Sample, ShownTags
+from ovocr.views.random_crops import RandomCrops
+from ovocr.views.text_crops import TextCrops
+from ovocr.views.view import ImagePlaces, View, visible_shares, whole_view
 
 # Maximum number of open readers. A data set may have more shards than a process may open files (often 1024).
 _MAX_OPEN_READERS = 128
 # Number of records per data set that are tried at the start until one is valid.
 _RECORDS_TRIED = 8
+
+
+class Selection(NamedTuple):
+    """What a sample shows.
+
+    is_positive: bool [labels_stored], which labels are positives.
+    ignored: int64 [n], distinct class ids that are neither positives nor negatives; None if there is no smallest text
+        height.
+    """
+
+    view: View
+    is_positive: NDArray[np.bool_]
+    ignored: NDArray[np.int64] | None = None
 
 
 class RecordSamples:
@@ -30,9 +47,11 @@ class RecordSamples:
     labels_stored, label_select: the slots [label_select : label_select + labels_stored] of each record are used.
     num_classes: number of classes; class ids are less.
     image_size: side of the letterboxed images, in pixels.
-    crops: policy that draws crops; None for whole images.
-    crop_drops_tags: True keeps only the tags with a place in the crop, if there are any. False keeps all tags, for
-        class ids without places.
+    crops: draws crops; None for whole images.
+    with_places: whether the tags have places. Class ids without places are all kept in each crop.
+    min_visible: share of the area of a place's box that must be inside a crop.
+    min_text_height: smallest text height of a positive, in pixels of the input; None for any. The other tags that the
+        input shows are ignored: neither positives nor negatives.
 
     Attributes:
         prefixes, readers: path prefix and reader of each shard, in order.
@@ -50,8 +69,10 @@ class RecordSamples:
         label_select: int = 0,
         num_classes: int,
         image_size: int = 448,
-        crops: CropPolicy | None = None,
-        crop_drops_tags: bool = True,
+        crops: RandomCrops | TextCrops | None = None,
+        with_places: bool = True,
+        min_visible: float = 0.0,
+        min_text_height: float | None = None,
     ) -> None:
         if not roots:
             raise OvocrError("no data sets: at least one is needed")
@@ -66,8 +87,9 @@ class RecordSamples:
         self.readers = [RecordReader(prefix) for prefix in self.prefixes]
         sizes = iter(self.readers)
         self.parts = [sum(len(next(sizes)) for _ in own_shards) for own_shards in shards]
-        tables = [data_set.records_path(shard) for data_set, shard in self._shards]
-        self._crops, self._place_boxes = crops, PlaceBoxes(tables) if crop_drops_tags else None
+        self._crops, self._min_visible, self._min_text_height = crops, min_visible, min_text_height
+        text_shards = [TextShard(data_set.root, shard) for data_set, shard in self._shards]
+        self._places = Places(text_shards) if with_places else None
         self._ends = np.cumsum([len(reader) for reader in self.readers])
         self._open: OrderedDict[int, None] = OrderedDict()  # shards, least recently used first
         if len(self) == 0:
@@ -117,53 +139,96 @@ class RecordSamples:
         return labels.astype(np.int64)
 
     def load(self, index: int, position: int | None = None) -> Sample:
-        """Returns the letterboxed image with its tags.
+        """Returns the sample of a position of the run, or the whole image with all its tags.
 
-        If crops are enabled and a position is given, returns the first crop drawn for the position that contains a tag.
-        Raises OvocrError that names the record.
+        With a position, shows the first crop drawn for it that contains a positive, or else the whole image. Raises
+        OvocrError that names the record; NoLegibleTagError if the whole image has no positive either.
         """
         encoded, labels = self[index]
         try:
-            if chosen := self.choose_crop(index, encoded, labels, position):
-                crop, kept = chosen
-                return Sample(load_crop(encoded, crop, self.image_size), refill(labels, kept))
-            return Sample(load_image(encoded, self.image_size), labels)
-        except DecodeError as error:
-            raise DecodeError(f"{self.name(index)}: {error}") from error
+            shown = self.choose_view(index, encoded, labels, position)
+            pixels = load_view(encoded, shown.view, self.image_size)
+            return Sample(pixels, refill(labels, shown.is_positive), ignored=shown.ignored)
+        except (DecodeError, NoLegibleTagError) as error:
+            raise type(error)(f"{self.name(index)}: {error}") from error
 
-    def choose_crop(
-        self, index: int, encoded: bytes, labels: NDArray[np.int64], position: int | None
-    ) -> tuple[Crop, NDArray[np.bool_]] | None:
-        """Returns the first crop that contains a tag, and a mask of the labels in it; None if there is no such crop."""
-        for crop in self.draw_crops(encoded, position):
-            kept = self.kept_tags(index, labels, crop)
-            if kept.any():
-                return crop, kept
-        return None
+    def choose_view(self, index: int, encoded: bytes, labels: NDArray[np.int64], position: int | None) -> Selection:
+        """Returns the view of a sample and the labels that it keeps; see ``load``."""
+        width, height = encoded_size(encoded)
+        whole = whole_view(width, height, self.image_size)
+        if position is None:
+            return Selection(whole, np.ones(len(labels), np.bool_))
+        places = self.places_of(index) if self.follows_places else None
+        for view in (*self.draw_views(width, height, labels, places, position), whole):
+            selection = self.select(view, labels, places)
+            if selection.is_positive.any():
+                return selection
+        raise NoLegibleTagError(
+            f"no tag whose text is known to be at least {self._min_text_height:g} pixels high in the input"
+        )
 
-    def draw_crops(self, encoded: bytes, position: int | None) -> Iterator[Crop]:
-        """Yields the crops drawn for a position, to be tried in order. Raises DecodeError."""
-        if self._crops is not None and position is not None:
-            yield from draw_crops(*encoded_size(encoded), self._crops, position)
+    def draw_views(
+        self, width: int, height: int, labels: NDArray[np.int64], places: ImagePlaces | None, position: int
+    ) -> Iterator[View]:
+        """Yields the crops drawn for a position, to be tried in order."""
+        if isinstance(self._crops, RandomCrops):
+            yield from self._crops.draw(width, height, self.image_size, position)
+        elif self._crops is not None and places is not None:
+            with_slot = places.where(np.isin(places.ids, labels) & (places.text_heights > 0))
+            yield from self._crops.draw(width, height, self.image_size, position, with_slot)
 
-    def places_of(self, index: int) -> RecordPlaces | None:
-        """Returns the places of a record; None if crops do not drop tags. Raises OvocrError."""
-        if self._place_boxes is None:
-            return None
-        shard, position = self._locate(index)
-        return self._place_boxes.of_record(shard, int(self.readers[shard].ids[position]))
+    def select(self, view: View, labels: NDArray[np.int64], places: ImagePlaces | None) -> Selection:
+        """Returns which labels a view keeps, and which tags are neither positives nor negatives."""
+        if places is None or (view.is_whole and self._min_text_height is None):
+            return Selection(view, np.ones(len(labels), np.bool_))
+        is_visible = self.places_in(view, places)
+        if self._min_text_height is None:
+            return Selection(view, np.isin(labels, places.ids[is_visible]))
+        is_legible = is_visible & self.legible_in(view, places)
+        is_positive = np.isin(labels, places.ids[is_legible])
+        ignored = np.setdiff1d(places.ids[is_visible], labels[is_positive])
+        return Selection(view, is_positive, ignored.astype(np.int64))
 
-    def kept_tags(self, index: int, labels: NDArray[np.int64], crop: Crop) -> NDArray[np.bool_]:
-        """Returns a mask of the labels with a place in the crop: bool [labels_stored]."""
+    def shown_tags(self, index: int, position: int | None = None) -> ShownTags:
+        """Returns all tags that the sample shows, also those without a slot, with the heights of their text.
+
+        Without places, returns the labels. Raises OvocrError that names the record.
+        """
+        encoded, labels = self[index]
         places = self.places_of(index)
         if places is None:
-            return np.ones(len(labels), np.bool_)
-        return np.isin(labels, places.ids[self.places_in(crop, places)])
+            return ShownTags.of_labels(labels)
+        view = self.choose_view(index, encoded, labels, position).view
+        is_visible = self.places_in(view, places)
+        ids, heights = places.ids[is_visible], places.text_heights[is_visible] * np.float32(view.scale)
+        order = np.lexsort((heights, ids))  # the largest height of a tag comes last
+        ids, heights = ids[order].astype(np.int64), heights[order]
+        is_last = np.append(np.diff(ids) != 0, [True] * (len(ids) > 0))
+        return ShownTags(ids[is_last], np.where(heights[is_last] < 0, np.float32(np.nan), heights[is_last]))
 
-    def places_in(self, crop: Crop, places: RecordPlaces) -> NDArray[np.bool_]:
-        """Returns a mask of the places with enough of their box in the crop: bool [M]."""
-        least = 0.0 if self._crops is None else self._crops.min_visible
-        return visible_shares(places.boxes, crop) >= least
+    @property
+    def follows_places(self) -> bool:
+        """Whether the tags of a sample depend on their places."""
+        return self._places is not None and (self._crops is not None or self._min_text_height is not None)
+
+    def places_of(self, index: int) -> ImagePlaces | None:
+        """Returns the places of a record; None if tags have no places. Raises OvocrError."""
+        if self._places is None:
+            return None
+        shard, position = self._locate(index)
+        return self._places.of_record(shard, int(self.readers[shard].ids[position]))
+
+    def places_in(self, view: View, places: ImagePlaces) -> NDArray[np.bool_]:
+        """Returns a mask of the places with enough of their box in the view: bool [M]."""
+        if view.is_whole:
+            return np.ones(len(places.ids), np.bool_)
+        return visible_shares(places.boxes, view.crop) >= self._min_visible
+
+    def legible_in(self, view: View, places: ImagePlaces) -> NDArray[np.bool_]:
+        """Returns a mask of the places whose text is known to be large enough in the view: bool [M]."""
+        if self._min_text_height is None:
+            return np.ones(len(places.ids), np.bool_)
+        return places.text_heights * view.scale >= self._min_text_height
 
     def name(self, index: int) -> str:
         """Returns the origin of a sample for messages: DIR/rec/00003.rec id 17 (page/12.jpg of pages.tar)."""
@@ -200,6 +265,11 @@ class RecordSamples:
             oldest, _ = self._open.popitem(last=False)
             self.readers[oldest].close()
         return self.readers[shard][position]
+
+
+def refill(labels: NDArray[np.int64], kept: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Repeats the kept labels cyclically up to the original number: int64 [T]. kept: bool [T], True at least once."""
+    return np.resize(labels[kept], len(labels))
 
 
 def _source_of(records_path: Path, record_id: int) -> str:

@@ -6,6 +6,12 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ovocr.base.errors import OvocrError
+
+
+class NoLegibleTagError(OvocrError):
+    """The image has no tag that is large enough to be a positive."""
+
 
 class Sample(NamedTuple):
     """One image, or one clip of F frames.
@@ -13,11 +19,29 @@ class Sample(NamedTuple):
     pixels: uint8 [3, S, S] or [3, F, S, S], letterboxed RGB.
     labels: int64 [T], the stored class ids that the head uses.
     times: int64 [F], each frame's position on the backbone's time axis; None for an image.
+    ignored: int64 [n], distinct class ids that are neither positives nor negatives; None if no tags are ignored.
     """
 
     pixels: NDArray[np.uint8]
     labels: NDArray[np.int64]
     times: NDArray[np.int64] | None = None
+    ignored: NDArray[np.int64] | None = None
+
+
+class ShownTags(NamedTuple):
+    """The tags that a sample shows. ids: int64 [n], distinct class ids, ascending.
+
+    heights: float32 [n], the largest text height of each tag in pixels of the input; NaN if unknown.
+    """
+
+    ids: NDArray[np.int64]
+    heights: NDArray[np.float32]
+
+    @classmethod
+    def of_labels(cls, labels: NDArray[np.int64]) -> "ShownTags":
+        """Returns distinct labels, whose text heights are unknown."""
+        ids = np.unique(labels)
+        return cls(ids, np.full(len(ids), np.nan, np.float32))
 
 
 class Samples(Protocol):
@@ -35,8 +59,12 @@ class Samples(Protocol):
     def load(self, index: int, position: int | None = None) -> Sample:
         """Decodes a sample. Raises OvocrError naming it.
 
-        position: the sample's position in the run, which seeds its random draws; None disables them.
+        position: the sample's position in the run, which seeds its random draws. None shows the whole image, or the
+            middle frames of a video, with all tags.
         """
+
+    def shown_tags(self, index: int, position: int | None = None) -> ShownTags:
+        """Returns all tags that the sample of ``load`` shows. Raises OvocrError naming it."""
 
     def name(self, index: int) -> str:
         """Returns the sample's origin, for messages."""

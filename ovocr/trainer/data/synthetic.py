@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovocr.trainer.config.heads import HeadConfig, VideoHeadConfig
-from ovocr.trainer.data.samples import Sample
+from ovocr.trainer.data.samples import Sample, ShownTags
 
 _SAMPLES = 1_000_000
 
@@ -31,6 +31,10 @@ class SyntheticSamples:
         frames = self._head.frames
         pixels = random.integers(0, 256, (3, frames, self._size, self._size), np.uint8)
         return Sample(pixels, labels, np.arange(frames, dtype=np.int64) * (self._head.sampled_frames // frames))
+
+    def shown_tags(self, index: int, position: int | None = None) -> ShownTags:
+        """Returns the distinct class ids, whose text heights are unknown."""
+        return ShownTags.of_labels(self.load(index, position).labels)
 
     def name(self, index: int) -> str:
         """Returns the sample's number; synthetic samples have no source."""

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.base.plural import counted
 from ovocr.trainer.backbone.rotary import clip_positions
-from ovocr.trainer.data.head_data import crop_policy
+from ovocr.trainer.data.head_data import crops_of
 from ovocr.trainer.data.loader import Batch
 from ovocr.trainer.data.samples import Samples
 from ovocr.trainer.data.thumbnails import THUMBNAIL_SIZE, spread_evenly
@@ -159,8 +159,10 @@ def evaluate(
     roots = tuple(Path(root) for root in data)
     names = choose_heads(run, classes, roots, head)
     for name in names:
-        if crops and crop_policy(trained.config.heads[name], 0) is None:
-            raise UsageError(f"--crops: head {name} was trained on whole images, without crop_scale")
+        if crops and crops_of(trained.config.heads[name], 0) is None:
+            raise UsageError(
+                f"--crops: head {name} was trained on whole images, without crop_scale or crop_text_height"
+            )
     heads = {name: _evaluate_head(trained, name, roots, ks, examples, workers, crops) for name in names}
     return Evaluation(Path(run), roots, trained.step, ks, heads, crops)
 

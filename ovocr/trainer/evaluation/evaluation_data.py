@@ -12,7 +12,7 @@ from ovocr.dataset.layout import LabelledDataSet
 from ovocr.trainer.config.heads import HeadConfig
 from ovocr.trainer.data.head_data import open_samples
 from ovocr.trainer.data.records import vocabulary_sha256
-from ovocr.trainer.data.samples import Sample, Samples
+from ovocr.trainer.data.samples import Sample, Samples, ShownTags
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,10 @@ class CroppedSamples:
     def load(self, index: int, position: int | None = None) -> Sample:
         """Loads a crop; the sample's number serves as its position, so every call draws the same crops."""
         return self._whole.load(index // self._count, index)
+
+    def shown_tags(self, index: int, position: int | None = None) -> ShownTags:
+        """Returns the tags that the crop shows."""
+        return self._whole.shown_tags(index // self._count, index)
 
     def name(self, index: int) -> str:
         """Returns the sample's name and the number of the crop."""
@@ -83,13 +87,14 @@ def open_evaluation_data(
 ) -> Samples:
     """Opens the data of a head as samples, letterboxed to image_size pixels.
 
-    crops: crops per image, drawn as in training but independent of the run's seed; 0 uses whole images.
+    crops: crops per image, drawn as after the last step of training, but independent of the run's seed; 0 uses whole
+        images. Tags of every text height count.
     label: name of the data in messages.
 
     Raises OvocrError if the data cannot be read.
     """
     try:
-        samples = open_samples(settings, data, num_classes=num_classes, image_size=image_size)
+        samples = open_samples(settings, data, num_classes=num_classes, image_size=image_size, for_training=False)
     except OvocrError as error:
         raise OvocrError(f"{label}: {error}") from error
     return CroppedSamples(samples, crops) if crops else samples

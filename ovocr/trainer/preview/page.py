@@ -1,4 +1,4 @@
-"""The first samples of a training run as an HTML page."""
+"""Samples of a training run as an HTML page."""
 
 from pathlib import Path
 
@@ -6,6 +6,6 @@ from ovocr.pages.rendering import render_page
 from ovocr.trainer.preview.samples import PreviewedSample
 
 
-def preview_page(config: Path, heads: dict[str, list[PreviewedSample]]) -> str:
-    """Returns the page. The same samples give the same bytes."""
-    return render_page(__package__, images=True, title=f"Samples of {config}", config=config, heads=heads)
+def preview_page(config: Path, heads: dict[str, list[PreviewedSample]], step: int = 0) -> str:
+    """Returns the page. The same samples give the same bytes. step: the step of the first samples."""
+    return render_page(__package__, images=True, title=f"Samples of {config}", config=config, heads=heads, step=step)

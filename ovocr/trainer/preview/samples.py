@@ -1,43 +1,56 @@
-"""The first samples of each head of a run as they are loaded, with the tags that crops keep and drop."""
+"""Samples of each head of a run as they are loaded, with the places that are kept, too small, or cut away."""
 
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from ovocr.base.escape import for_terminal
 from ovocr.trainer.config.sections import RunConfig
-from ovocr.trainer.data.crops import Crop
 from ovocr.trainer.data.damaged_samples import load_unless_damaged
 from ovocr.trainer.data.head_data import HeadData
 from ovocr.trainer.data.images import decode, encoded_size
-from ovocr.trainer.data.records import RecordSamples
-from ovocr.trainer.data.samples import Sample
+from ovocr.trainer.data.records import RecordSamples, Selection
+from ovocr.trainer.data.samples import NoLegibleTagError, Sample
 from ovocr.trainer.data.thumbnails import THUMBNAIL_SIZE, small_jpeg, to_jpeg
 from ovocr.trainer.training.loop import open_data
 
 SAMPLES = 24  # per head
+
+# kept: shown and large enough. small: shown, but smaller than min_text_height. cut: not shown.
+State = Literal["kept", "small", "cut"]
 
 
 @dataclass(frozen=True)
 class PreviewedPlace:
     """A place of a tag.
 
-    corners: x1, y1 .. x4, y4 as shares of the image's sides. shown: whether the sample shows enough of its box.
+    corners: x1, y1 .. x4, y4 as shares of the image's sides.
+    height: text height in pixels of the input; None if unknown.
     """
 
     corners: tuple[float, ...]
-    shown: bool
+    state: State
+    height: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class PreviewedTag:
-    """A tag of an image. kept: whether the head learns from it. places: in reading order; none if it has no boxes."""
+    """A tag of an image.
+
+    state: kept: a positive. small: neither a positive nor a negative. cut: like the classes that the image does not
+        have.
+    height: largest text height of its places in the sample, in pixels of the input; None if it has none or it is
+        unknown.
+    places: in reading order; none if it has no boxes.
+    """
 
     word: str
-    kept: bool
+    state: State
+    height: float | None = None
     places: tuple[PreviewedPlace, ...] = ()
 
 
@@ -48,8 +61,9 @@ class PreviewedSample:
     shown: the encoder's input, as JPEG.
     whole: the stored image, as JPEG; None for a video.
     aspect: width / height of the stored image.
+    scale: pixels of the input per pixel of the stored image; None for a video.
     part: the crop as left, top, right, bottom in shares of the image's sides; None if the sample is not cropped.
-    part_used: whether the encoder gets the crop. False if no crop contains a tag; ``part`` is then the first crop
+    part_used: whether the encoder gets the crop. False if no crop contains a positive; ``part`` is then the first crop
         drawn.
     """
 
@@ -59,25 +73,34 @@ class PreviewedSample:
     tags: tuple[PreviewedTag, ...]
     whole: bytes | None = None
     aspect: float = 1.0
+    scale: float | None = None
     part: tuple[float, float, float, float] | None = None
     part_used: bool = False
 
 
-def preview(config: RunConfig, count: int) -> dict[str, list[PreviewedSample]]:
-    """Returns the first ``count`` samples of each head; prints and skips damaged ones. Raises OvocrError."""
-    return {name: list(_samples(data, count)) for name, data in open_data(config).items()}
+def preview(config: RunConfig, count: int, step: int = 0) -> dict[str, list[PreviewedSample]]:
+    """Returns ``count`` samples of each head, from a step on; prints and skips the ones that a run replaces.
+
+    Raises OvocrError.
+    """
+    first = {name: step * head.global_batch for name, head in config.heads.items()}
+    return {name: list(_samples(data, first[name], count)) for name, data in open_data(config).items()}
 
 
-def _samples(data: HeadData, count: int) -> Iterator[PreviewedSample]:
-    for position, index in enumerate(data.order.samples_at(np.arange(count)).tolist()):
-        sample = load_unless_damaged(data.samples, index, position)
-        if not isinstance(sample, Sample):  # a training run also skips it
+def _samples(data: HeadData, first: int, count: int) -> Iterator[PreviewedSample]:
+    positions = np.arange(first, first + count)
+    for position, index in zip(positions.tolist(), data.order.samples_at(positions).tolist(), strict=True):
+        try:
+            sample = load_unless_damaged(data.samples, index, position)
+        except NoLegibleTagError as error:
+            sample = str(error)
+        if not isinstance(sample, Sample):  # a training run also replaces it
             print(f"ovocr: position {position}: skipped: {for_terminal(sample)}", file=sys.stderr)
         elif isinstance(data.samples, RecordSamples):
             yield _preview_record(data, data.samples, index, position, sample)
         else:
             tags = tuple(
-                PreviewedTag(word=_word(data, tag), kept=True) for tag in dict.fromkeys(sample.labels.tolist())
+                PreviewedTag(word=_word(data, tag), state="kept") for tag in dict.fromkeys(sample.labels.tolist())
             )
             yield PreviewedSample(position=position, name=data.samples.name(index), shown=to_jpeg(sample), tags=tags)
 
@@ -87,36 +110,56 @@ def _preview_record(
 ) -> PreviewedSample:
     encoded, labels = samples[index]
     width, height = encoded_size(encoded)
-    chosen = samples.choose_crop(index, encoded, labels, position)
-    crop = chosen[0] if chosen else next(samples.draw_crops(encoded, position), None)
-    kept = set(sample.labels.tolist())
-    places = _places(samples, index, (width, height), chosen[0] if chosen else None)
+    chosen = samples.choose_view(index, encoded, labels, position)
+    places = samples.places_of(index)
+    first = next(samples.draw_views(width, height, labels, places, position), None)
+    crop = chosen.view.crop if not chosen.view.is_whole else None if first is None else first.crop
     return PreviewedSample(
         position=position,
         name=samples.name(index),
         shown=to_jpeg(sample),
-        tags=tuple(
-            PreviewedTag(word=_word(data, tag), kept=tag in kept, places=tuple(places[tag]))
-            for tag in dict.fromkeys(labels.tolist())
-        ),
+        tags=tuple(_tags(data, samples, index, labels.tolist(), (width, height), chosen)),
         whole=small_jpeg(decode(encoded, at_least=THUMBNAIL_SIZE)),
         aspect=width / height,
+        scale=chosen.view.scale,
         part=(crop.left / width, crop.top / height, crop.right / width, crop.bottom / height) if crop else None,
-        part_used=chosen is not None,
+        part_used=not chosen.view.is_whole,
     )
 
 
+def _tags(
+    data: HeadData, samples: RecordSamples, index: int, labels: list[int], size: tuple[int, int], chosen: Selection
+) -> Iterator[PreviewedTag]:
+    """Yields the tags with a slot in their order, then the ignored tags without a slot. size: width and height."""
+    places = _places(samples, index, size, chosen)
+    positives = {label for label, is_positive in zip(labels, chosen.is_positive, strict=True) if is_positive}
+    ignored = [] if chosen.ignored is None else chosen.ignored.tolist()
+    for tag in dict.fromkeys([*labels, *ignored]):
+        heights = [place.height for place in places[tag] if place.state != "cut" and place.height is not None]
+        yield PreviewedTag(
+            word=_word(data, tag),
+            state="kept" if tag in positives else "small" if tag in ignored else "cut",
+            height=max(heights, default=None),
+            places=tuple(places[tag]),
+        )
+
+
 def _places(
-    samples: RecordSamples, index: int, size: tuple[int, int], crop: Crop | None
+    samples: RecordSamples, index: int, size: tuple[int, int], chosen: Selection
 ) -> defaultdict[int, list[PreviewedPlace]]:
-    """Maps the tags of a sample to their places. size: width and height of the image. crop: None for a whole image."""
+    """Maps the tags of a sample to their places. size: width and height of the image."""
     of_tag: defaultdict[int, list[PreviewedPlace]] = defaultdict(list)
     places = samples.places_of(index)
-    if places is not None:
-        corners = (places.boxes / np.tile(size, 4)).tolist()
-        shown = [True] * len(corners) if crop is None else samples.places_in(crop, places).tolist()
-        for tag, own_corners, is_shown in zip(places.ids.tolist(), corners, shown, strict=True):
-            of_tag[tag].append(PreviewedPlace(tuple(own_corners), is_shown))
+    if places is None:
+        return of_tag
+    is_visible = samples.places_in(chosen.view, places)
+    is_legible = is_visible & samples.legible_in(chosen.view, places)
+    corners = (places.boxes / np.tile(size, 4)).tolist()
+    heights = (places.text_heights * chosen.view.scale).tolist()
+    for number, tag in enumerate(places.ids.tolist()):
+        state: State = "kept" if is_legible[number] else "small" if is_visible[number] else "cut"
+        height = round(heights[number], 1) if heights[number] > 0 else None
+        of_tag[tag].append(PreviewedPlace(tuple(corners[number]), state, height))
     return of_tag
 
 

@@ -38,7 +38,7 @@ class StepResult:
     """Numbers of one step, still on the device; they are read while the next step is in progress.
 
     squared_norms: squared norms of the gradients, of the backbone first, then of each head.
-    skipped: number of replaced samples on all ranks.
+    skipped, illegible: number of samples that were replaced on all ranks, damaged ones and ones without legible tags.
     stops: number of ranks that were asked to stop.
     """
 
@@ -48,12 +48,13 @@ class StepResult:
     heads: dict[str, HeadResult]
     squared_norms: Tensor
     skipped: Tensor
+    illegible: Tensor
     stops: Tensor
     data_wait_s: float = 0.0
 
     def read(self) -> dict[str, float]:
         """Returns all numbers by name; waits for the device once."""
-        names, values = ["stops", "skipped"], [self.stops, self.skipped]
+        names, values = ["stops", "skipped", "illegible"], [self.stops, self.skipped, self.illegible]
         for number, name in enumerate(("", *(f"{head}/" for head in self.heads))):
             names.append(f"{name}grad_norm")
             values.append(self.squared_norms[number].sqrt())
@@ -100,7 +101,7 @@ class TrainStep:
         )
         began, passes = time.monotonic(), self.config.run.passes_per_step
         heads = {name: HeadResult() for name in self.model.heads}
-        data_wait_s, skipped = 0.0, 0
+        data_wait_s, skipped, illegible = 0.0, 0, 0
         last = (list(heads)[-1], passes - 1)
         for name, result in heads.items():
             for number in range(passes):
@@ -110,12 +111,13 @@ class TrainStep:
                 if self._skipped is not None:
                     self._skipped.add(step, name, batch.skipped)
                 skipped += len(batch.skipped)
+                illegible += batch.illegible
                 with self.model.parallel.backward_pass(last=(name, number) == last):
                     self._backward(name, step * passes + number, batch, result)
-        squared_norms, all_skipped, stops = self._clip(skipped, stop_requested)
+        squared_norms, (all_skipped, all_illegible, stops) = self._clip(skipped, illegible, stop_requested)
         self.optimizers.set_learning_rate(rate, {name: head.lr_scale for name, head in self.config.heads.items()})
         self.optimizers.step()
-        return StepResult(step, rate, began, heads, squared_norms, all_skipped, stops, data_wait_s)
+        return StepResult(step, rate, began, heads, squared_norms, all_skipped, all_illegible, stops, data_wait_s)
 
     def _backward(self, name: str, pass_number: int, batch: Batch, result: HeadResult) -> None:
         """Runs one pass of a head and accumulates its gradients."""
@@ -151,21 +153,22 @@ class TrainStep:
             raise RuntimeError(f"pass {pass_number}, head {name}: the samples of the loader do not match the order")
         return ids
 
-    def _clip(self, skipped: int, stop_requested: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def _clip(self, *counts: int) -> tuple[Tensor, Tensor]:
         """Clips the backbone and each head by their norms over all ranks, using one all-reduce.
 
-        Returns the squared norms before clipping, the number of skipped samples, and the number of ranks that were
-        asked to stop; the same on every rank.
+        counts: numbers to sum over the ranks in the same all-reduce.
+
+        Returns the squared norms before clipping and the sums of the counts; the same on every rank.
         """
         parts = [list(self.model.backbone.parameters()), *([head.weight] for head in self.model.heads.values())]
-        counts = torch.tensor([skipped, stop_requested], dtype=torch.float32, device=self.device)
-        numbers = torch.cat([*(squared_norm(part) for part in parts), counts])
+        own_counts = torch.tensor(counts, dtype=torch.float32, device=self.device)
+        numbers = torch.cat([*(squared_norm(part) for part in parts), own_counts])
         # The backbone's gradient is the same on every rank, unless it is split over the ranks.
         backbone_norm = numbers[:1].clone()
         numbers = self.ranks.sum(numbers)
         if not self.model.parallel.sharded:
             numbers[:1] = backbone_norm
-        squared_norms, all_skipped, stops = numbers[:-2], numbers[-2], numbers[-1]
+        squared_norms, sums = numbers[: len(parts)], numbers[len(parts) :]
         for part, squared in zip(parts, squared_norms, strict=True):
             clip(part, squared.sqrt(), self.config.optimizer.clip_norm)
-        return squared_norms, all_skipped, stops
+        return squared_norms, sums

@@ -65,6 +65,7 @@ class StepReporter:
                 "data_wait_s": result.data_wait_s,
                 "memory_gb": peak_memory_gb(),
                 "skipped": int(numbers["skipped"]),
+                "illegible": int(numbers["illegible"]),
                 "sample_ids": sample_digest(sample_ids.values()),
             },
             images,

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ovocr.base.errors import UsageError
-from ovocr.dataset.legibility import Legibility, measure_legibility
 from ovocr.dataset.text import TextShard, find_shards
 from ovocr.processes.shard_map import map_shards
+from ovocr.views.legibility import Legibility, measure_legibility
 from ovocr.vocab.coverage.corpus_words import CorpusWord, TopWords, by_frequency, list_words
 from ovocr.vocab.coverage.curves import class_frequency, image_classes, rank_frequency, size_curve, words_per_image
 from ovocr.vocab.coverage.figures import Comparison, Coverage, Difference, share

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ovocr.base.escape import for_terminal
-from ovocr.dataset.legibility import Legibility
 from ovocr.dataset.text import TextShard
+from ovocr.views.legibility import Legibility
 from ovocr.vocab.coverage.corpus_words import CorpusWord
 from ovocr.vocab.coverage.figures import Comparison, Coverage
 from ovocr.vocab.vocabulary import Vocabulary

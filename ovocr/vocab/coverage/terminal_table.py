@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from ovocr.base.escape import for_terminal
 from ovocr.base.plural import counted
-from ovocr.dataset.legibility import IMAGE_SIZES
+from ovocr.views.legibility import IMAGE_SIZES
 from ovocr.vocab.coverage.figures import Coverage, Difference, ListedWord, share
 from ovocr.vocab.coverage.report import COMPARED_HEIGHT, Report
 

@@ -248,7 +248,14 @@ OVERRIDE_MISTAKES = {
     "heads.ocr.mixing_weights=[0]": "heads.ocr.mixing_weights[0]: must be greater than 0, not 0",
     "heads.ocr.crop_scale=[0.5, 0.2]": "heads.ocr.crop_scale: [0.5, 0.2]: the smaller value comes first",
     "heads.ocr.crop_scale=[0, 1]": "heads.ocr.crop_scale[0]: must be greater than 0, not 0",
-    "heads.ocr.crop_share=0.5": "heads.ocr.crop_share: needs crop_scale",
+    "heads.ocr.crop_share=0.5": "heads.ocr.crop_share: needs crop_scale or crop_text_height",
+    "heads.ocr.crop_ratio=[1, 1]": "heads.ocr.crop_ratio: needs crop_scale",
+    "heads.ocr.crop_text_height=[20, 10]": "heads.ocr.crop_text_height: [20, 10]: the smaller value comes first",
+    "heads.ocr.crop_text_height=10": "heads.ocr.crop_text_height: must be a list, not 10",
+    "heads.ocr.crop_text_height_start=[10, 20]": "heads.ocr.crop_text_height_start: needs crop_text_height",
+    "heads.ocr.crop_text_height_steps=10": "heads.ocr.crop_text_height_steps: needs crop_text_height_start",
+    "heads.ocr.max_upscale=1": "heads.ocr.max_upscale: needs crop_text_height",
+    "heads.ocr.min_text_height=0": "heads.ocr.min_text_height: must be greater than 0, not 0",
     "heads.ocr.mixing_weights=1": "heads.ocr.mixing_weights: must be a list, not 1",
     "heads.ocr.kind=video": "heads.ocr.num_classes: missing: Number of class centers; a list of videos does "
     "not state it",
@@ -280,6 +287,43 @@ def test_mistake_in_an_override_is_one_line(config_file: Path, override: str) ->
     problem = OVERRIDE_MISTAKES[override]
     in_file = override in REPORTED_AT_A_KEY_OF_THE_FILE
     assert mistake(config_file, override) == f"{config_file if in_file else '--set'}: {problem}"
+
+
+# Several --set, with the error.
+TEXT_HEIGHT_MISTAKES = [
+    (
+        ("heads.ocr.crop_text_height=[10, 20]", "heads.ocr.crop_scale=[0.5, 1]"),
+        "heads.ocr.crop_text_height: cannot be combined with crop_scale; leave one of them out",
+    ),
+    (
+        ("heads.ocr.crop_text_height=[10, 20]", "heads.ocr.min_text_height=12"),
+        "heads.ocr.crop_text_height: [10, 20] begins below min_text_height, 12",
+    ),
+    (
+        ("heads.ocr.crop_text_height=[10, 20]", "heads.ocr.crop_text_height_start=[20, 40]"),
+        "heads.ocr.crop_text_height_start: needs crop_text_height_steps, the number of steps until crop_text_height",
+    ),
+    (
+        ("heads.ocr.kind=image", "heads.ocr.min_text_height=12"),
+        'heads.ocr.min_text_height: only heads of kind "ocr" have it; this head is of kind "image"',
+    ),
+]
+
+
+@pytest.mark.parametrize(("overrides", "problem"), TEXT_HEIGHT_MISTAKES)
+def test_contradicting_text_heights_are_one_line(config_file: Path, overrides: tuple[str, ...], problem: str) -> None:
+    assert mistake(config_file, *overrides) == f"--set: {problem}"
+
+
+@pytest.mark.parametrize(
+    ("override", "problem"),
+    [
+        ("heads.ocr.crop_text_height=[10, 20]", 'crop_text_height: loader.kind = "dali" cannot crop images'),
+        ("heads.ocr.min_text_height=10", 'min_text_height: loader.kind = "dali" does not know the places of tags'),
+    ],
+)
+def test_dali_has_no_text_heights(config_file: Path, override: str, problem: str) -> None:
+    assert mistake(config_file, override, "loader.kind=dali") == f"--set: heads.ocr.{problem}"
 
 
 # Several --set, in addition to the ones that make it a video head, with the error.

@@ -54,8 +54,8 @@ def test_samples_follow_shards_and_data_sets_in_order(make_data_set: Maker) -> N
     assert labels.tolist() == [6, 7, 8, 9]
     assert abs(int(decode(image)[0, 0, 0]) - 12) <= 1
     assert abs(int(decode(samples[5][0])[0, 0, 0]) - 100) <= 1
-    assert samples.name(4) == f"{first}/rec/00002.rec id 1"
-    assert samples.name(8) == f"{second}/rec/00000.rec id 3"
+    assert samples.name(4) == f"{first}/rec/00002.rec id 1 (1.jpg of source2.tar)"
+    assert samples.name(8) == f"{second}/rec/00000.rec id 3 (3.jpg of source0.tar)"
     assert samples.vocabulary_path == first / "vocab.txt"
     for index in (9, -1):
         with pytest.raises(IndexError, match="of 9"):
@@ -77,7 +77,9 @@ def test_name_contains_the_source_image(make_data_set: Maker) -> None:
 def test_every_data_set_is_checked_at_the_start(make_data_set: Maker) -> None:
     first, second = make_data_set("first", [3]), make_data_set("second", [0, 2], tags=4)
     with pytest.raises(
-        OvocrError, match=r"second/rec/00001.rec id 0: 4 slots, but label_select and labels_stored select slots 0 to 9"
+        OvocrError,
+        match=r"second/rec/00001.rec id 0 \(0.jpg of source1.tar\): 4 slots, but label_select and labels_stored select "
+        r"slots 0 to 9",
     ):
         RecordSamples([first, second], labels_stored=10, num_classes=50)
 
@@ -130,7 +132,8 @@ def test_too_few_tags_raise_at_the_start(make_data_set: Maker) -> None:
     with pytest.raises(OvocrError) as caught:
         RecordSamples([root], labels_stored=8, label_select=3, num_classes=50)
     assert str(caught.value) == (
-        f"{root}/rec/00000.rec id 0: 10 slots, but label_select and labels_stored select slots 3 to 10"
+        f"{root}/rec/00000.rec id 0 (0.jpg of source0.tar): 10 slots, but label_select and labels_stored select "
+        "slots 3 to 10"
     )
 
 
@@ -149,7 +152,10 @@ def test_error_of_an_invalid_tag_names_its_record(make_data_set: Maker) -> None:
     assert samples[10][1].max() == 19
     with pytest.raises(OvocrError) as caught:
         samples[11]
-    assert str(caught.value) == f"{root}/rec/00000.rec id 11: tag 20 is not a class id from 0 to 19"
+    assert (
+        str(caught.value)
+        == f"{root}/rec/00000.rec id 11 (11.jpg of source0.tar): tag 20 is not a class id from 0 to 19"
+    )
 
 
 @pytest.mark.parametrize(

@@ -243,7 +243,7 @@ def test_clips_are_embedded_at_their_times(
     head = evaluate(tmp_path / "run", [tmp_path / "labels"], top_k=[3], examples=8).heads["ocr"]
     trained = TrainedRun.load(tmp_path / "run", CPU)
     for index in range(8):
-        pixels, _, times = Clips().load(index)
+        pixels, _, times, _ = Clips().load(index)
         positions = torch.tensor([[(t, h, w) for t in times for h in range(2) for w in range(2)]])
         with torch.no_grad():
             _, pooled = trained.model.backbone(normalise(torch.from_numpy(pixels)[None]), positions)
@@ -291,7 +291,9 @@ def test_crops_and_their_tags_match_training(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     run = tmp_path / "run"
-    with pytest.raises(UsageError, match=r"^--crops: head ocr was trained on whole images, without crop_scale$"):
+    with pytest.raises(
+        UsageError, match=r"^--crops: head ocr was trained on whole images, without crop_scale or crop_text_height$"
+    ):
         evaluate(run, [tmp_path / "labels"], crops=2)
     words = Vocabulary.load(run / "vocab" / "ocr.txt")
     records = [(encoded(painted()), [0, 1, 2, 3, 4], [flat(box) for box in BOXES])] * 3

@@ -35,29 +35,65 @@ def test_samples_match_the_run(cropped: Path) -> None:
     assert len(shown) > 4
     for sample in samples:
         assert [(tag.word, len(tag.places)) for tag in sample.tags] == [(HOSTILE, 1), ("b", 2), ("c", 1), ("d", 1)]
-        assert all(tag.kept for tag in sample.tags) or sample.part_used
-        assert all(place.shown for tag in sample.tags for place in tag.places) or sample.part_used
+        assert all(tag.state == "kept" for tag in sample.tags) or sample.part_used
+        assert all(place.state == "kept" for tag in sample.tags for place in tag.places) or sample.part_used
     for sample in shown:
         left, top, right, bottom = sample.part
+        assert sample.scale == pytest.approx(32 / max(right - left, bottom - top) / 240)
         for tag in sample.tags:
-            assert tag.kept == any(place.shown for place in tag.places)
+            assert tag.state == ("kept" if any(place.state == "kept" for place in tag.places) else "cut")
             for place in tag.places:
                 x, y = sum(place.corners[::2]) / 4, sum(place.corners[1::2]) / 4
-                if place.shown:  # a box that is four fifths visible has its center inside
+                if place.state == "kept":  # a box that is four fifths visible has its center inside
                     assert left < x < right
                     assert top < y < bottom
-    assert any(not tag.places[0].shown and tag.kept for sample in shown for tag in sample.tags)
+    assert any(tag.places[0].state == "cut" and tag.state == "kept" for sample in shown for tag in sample.tags)
 
 
-def test_page_shows_kept_and_dropped_tags(cropped: Path, tmp_path: Path) -> None:
+def test_small_tags_and_heights(cropped: Path) -> None:
+    """The words are 30, 30, 40 and 25 pixels high, and the image 240; another place of the second word is 31 high."""
+    text = cropped.read_text().replace("crop_scale = [0.2, 0.6]\ncrop_share = 0.8\n", "min_text_height = 4.05\n")
+    cropped.write_text(text)
+    (samples,) = preview(load_config(cropped), 2).values()
+    for sample in samples:
+        assert sample.scale == 32 / 240
+        assert [tag.state for tag in sample.tags] == ["small", "kept", "kept", "small"]
+        assert [tag.height for tag in sample.tags] == pytest.approx([4.0, 4.1, 5.3, 3.3], abs=0.06)
+        assert [place.state for place in sample.tags[1].places] == ["small", "kept"]
+    page = preview_page(cropped, {"ocr": samples})
+    assert page.count('<li class="small-tag"') == 4
+    assert page.count('<polygon class="small"') == 6
+    assert "<title>c, 5.3 px</title>" in page
+
+
+def test_image_without_a_legible_tag_is_reported(cropped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cropped.write_text(
+        cropped.read_text().replace("crop_scale = [0.2, 0.6]\ncrop_share = 0.8\n", "min_text_height = 9\n")
+    )
+    assert preview(load_config(cropped), 1) == {"ocr": []}
+    assert re.fullmatch(
+        r"ovocr: position 0: skipped: .*rec id 0 \(0.png of source.tar\): no tag whose text is known to be at least 9 "
+        r"pixels high in the input\n",
+        capsys.readouterr().err,
+    )
+
+
+def test_samples_of_a_later_step(cropped: Path) -> None:
+    config = load_config(cropped)
+    batch = config.heads["ocr"].global_batch
+    (early,), (late,) = preview(config, batch + 1).values(), preview(config, 1, step=1).values()
+    assert late == [early[batch]]
+
+
+def test_page_shows_kept_and_cut_tags(cropped: Path, tmp_path: Path) -> None:
     samples = preview(load_config(cropped), 12)
     page = preview_page(cropped, samples)
     tags = [tag for sample in samples["ocr"] for tag in sample.tags]
     places = [place for tag in tags for place in tag.places]
-    assert page.count('<li class="kept-tag"') == sum(tag.kept for tag in tags)
-    assert page.count('<li class="dropped-tag"') == sum(not tag.kept for tag in tags)
-    assert page.count('<polygon class="inside"') == sum(place.shown for place in places)
-    assert page.count('<polygon class="outside"') == sum(not place.shown for place in places)
+    for state in ("kept", "small", "cut"):
+        assert page.count(f'<li class="{state}-tag"') == sum(tag.state == state for tag in tags)
+        assert page.count(f'<polygon class="{state}"') == sum(place.state == state for place in places)
+    assert {tag.state for tag in tags} == {"kept", "cut"}
     assert len(places) == 12 * 5
     assert page.count('class="veil"') == sum(sample.part_used for sample in samples["ocr"])
     assert "<script" not in page
@@ -71,7 +107,7 @@ def test_command_writes_a_page_without_training(
     train_command.main([str(cropped), "--preview", str(tmp_path / "page.html")], standalone_mode=False)
     assert len(re.findall("<article>", (tmp_path / "page.html").read_text())) == 24
     assert not (tmp_path / "run").exists()
-    assert capsys.readouterr().out == f"{tmp_path / 'page.html'}: the first 24 samples of each head\n"
+    assert capsys.readouterr().out == f"{tmp_path / 'page.html'}: 24 samples of each head, from step 0 on\n"
 
 
 def test_images_whose_classes_have_no_boxes(config_file: Path, tmp_path: Path, make_data_set) -> None:
@@ -79,5 +115,5 @@ def test_images_whose_classes_have_no_boxes(config_file: Path, tmp_path: Path, m
     text = config_file.read_text().replace(str(tmp_path / "labels"), str(numbers))
     config_file.write_text(text + 'kind = "image"\n')
     (samples,) = preview(load_config(config_file), 3).values()
-    assert all(tag.kept and tag.places == () for sample in samples for tag in sample.tags)
+    assert all(tag.state == "kept" and tag.places == () for sample in samples for tag in sample.tags)
     assert "<polygon" not in preview_page(config_file, {"ocr": samples})

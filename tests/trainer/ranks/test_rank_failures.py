@@ -66,7 +66,8 @@ def test_failed_rank_is_named_with_its_reason(
         for record in range(7):
             writer.write(record, np.arange(10 if record != 3 else 5, dtype=np.float32), image)
     lines = error_lines(runs.start(config_file, ranks=2))
-    reason = f"{root}/rec/00001.rec id 3: 5 slots, but label_select and labels_stored select slots 0 to 9"
+    place = f"{root}/rec/00001.rec id 3 (3.jpg of source1.tar)"
+    reason = f"{place}: 5 slots, but label_select and labels_stored select slots 0 to 9"
     assert f"ovocr: {reason}" in lines
     assert [line for line in lines if re.match(r"ovocr: rank \d: the run ended because rank \d .* failed: ", line)]
     assert not [line for line in lines if "Traceback" in line]

@@ -46,7 +46,9 @@ def test_damaged_sample_is_replaced(make_data_set: Maker, workers: int) -> None:
     damage_images(root, 3)
     found = batches_of(root, workers=workers)
     reasons = [reason for batch in found for reason in batch.skipped]
-    assert reasons == [f"{root}/rec/00000.rec id 3: not a JPEG, PNG or WebP image"] * 2  # in two epochs
+    assert (
+        reasons == [f"{root}/rec/00000.rec id 3 (3.jpg of source0.tar): not a JPEG, PNG or WebP image"] * 2
+    )  # in two epochs
     replaced = 0
     for before, after in zip(sound, found, strict=True):
         assert torch.equal(before.sample_ids, after.sample_ids)
@@ -94,20 +96,20 @@ def test_record_with_an_invalid_tag_is_skipped(make_data_set: Maker, tag: float)
     data[start : start + 4] = np.float32(tag).tobytes()
     path.write_bytes(data)
     reasons = {reason for batch in batches_of(root) for reason in batch.skipped}
-    assert reasons == {f"{root}/rec/00000.rec id 4: tag {tag:g} is not a class id from 0 to 49"}
+    assert reasons == {f"{root}/rec/00000.rec id 4 (4.jpg of source0.tar): tag {tag:g} is not a class id from 0 to 49"}
 
 
 def test_only_damaged_samples_raise(make_data_set: Maker) -> None:
     root = make_data_set("set", [3])
     damage_images(root, 0, 1, 2)
     with pytest.raises(
-        OvocrError, match=r"^the first 3 samples are all damaged, the last one: .*00000\.rec id 2: not a J"
+        OvocrError, match=r"^the first 3 samples are all damaged, the last one: .*00000\.rec id 2 \(.*\): not a J"
     ):
         batches_of(root)
     root = make_data_set("large", [40])
     damage_images(root, *range(1, 40))
     with pytest.raises(
-        OvocrError, match=r"^8 samples in a row are damaged, the last one: .*00000\.rec id \d+: not a J"
+        OvocrError, match=r"^8 samples in a row are damaged, the last one: .*00000\.rec id \d+ \(.*\): not a J"
     ):
         batches_of(root)
 
@@ -131,7 +133,7 @@ def test_run_counts_and_names_skipped_samples(
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     named = [json.loads(line) for line in (tmp_path / "run" / "skipped.jsonl").read_text().splitlines()]
     assert sum(line["skipped"] for line in lines) == len(named) == 3  # 12 steps of 6 over 24 images: three epochs
-    wrong = f"{tmp_path}/labels/rec/00000.rec id 4: not a JPEG, PNG or WebP image"
+    wrong = f"{tmp_path}/labels/rec/00000.rec id 4 (4.jpg of source0.tar): not a JPEG, PNG or WebP image"
     assert all((line["head"], line["sample"]) == ("ocr", wrong) for line in named)
     assert [line["step"] for line in named] == [line["step"] for line in lines if line["skipped"]]
     assert capsys.readouterr().err.count(f"head ocr: skipped: {wrong}\n") == 3

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ovocr.base.plural import counted
-from ovocr.dataset.legibility import Legibility
+from ovocr.views.legibility import Legibility
 from ovocr.vocab import Vocabulary
 from ovocr.vocab.coverage import NamedVocabulary, Report, measure
 from ovocr.vocab.coverage.page import coverage_page

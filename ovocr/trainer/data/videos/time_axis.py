@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ovocr.trainer.data.hashing import mix, seed_key
+from ovocr.base.hashing import mix, seed_key
 
 
 def clip_times(frames: int, sampled_frames: int, *, seed: int, position: int | None) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ovocr.base.errors import MissingExtraError, OvocrError
 from ovocr.base.plural import counted
-from ovocr.trainer.data.samples import Sample
+from ovocr.trainer.data.samples import Sample, ShownTags
 from ovocr.trainer.data.videos.list_lines import ListLines
 from ovocr.trainer.data.videos.time_axis import clip_times
 
@@ -109,6 +109,10 @@ class VideoSamples:
         except OvocrError as error:
             raise type(error)(f"{place}: {error}") from error
         return Sample(pixels, labels, times)
+
+    def shown_tags(self, index: int, position: int | None = None) -> ShownTags:
+        """Returns the distinct class ids of the line, whose text heights are unknown. Raises OvocrError."""
+        return ShownTags.of_labels(self._read(index)[2])
 
     def name(self, index: int) -> str:
         """Returns the sample's origin, for messages: LIST:17 (clips/a.mp4)."""

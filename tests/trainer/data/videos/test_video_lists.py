@@ -113,7 +113,7 @@ def test_samples_follow_lists_in_order(videos_list: Path, make_video: Maker, tmp
     assert (len(samples), samples.parts, samples.vocabulary_path) == (7, [5, 2], None)
     assert samples.name(4) == f"{videos_list}:5 (clips/4.mp4)"
     assert samples.name(5) == f"{other}:3 ({elsewhere})"
-    pixels, labels, times = samples.load(6)
+    pixels, labels, times, _ = samples.load(6)
     assert (pixels.shape, pixels.dtype) == ((3, 8, 32, 32), np.uint8)
     assert (labels.tolist(), labels.dtype) == ([6, 7], np.int64)
     assert times is not None

@@ -20,3 +20,10 @@ def mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
 def seed_key(seed: int) -> NDArray[np.uint64]:
     """Returns the hash of a seed's low 64 bits, uint64 [1]."""
     return mix(np.array([seed & 0xFFFFFFFFFFFFFFFF], dtype=np.uint64))
+
+
+def uniform(seed: int, position: int, count: int) -> NDArray[np.float64]:
+    """Returns numbers in [0, 1), float64 [count]: the upper 53 bits of hashes of (seed, position, number)."""
+    key = mix(seed_key(seed) ^ np.uint64(position))
+    steps = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(GOLDEN)
+    return (mix(key + steps) >> np.uint64(11)).astype(np.float64) * 2.0**-53

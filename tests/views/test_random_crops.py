@@ -1,8 +1,7 @@
-"""Tag-aware crops of images whose words are at known positions, each in its own colour."""
+"""Random crops of images whose words are at known positions, each in its own colour."""
 
-import os
 import pickle
-import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,32 +9,41 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ovocr.base.errors import OvocrError
-from ovocr.trainer.data.crops import Crop, CropPolicy, draw_crops, refill, visible_shares
-from ovocr.trainer.data.images import load_crop, load_image
-from ovocr.trainer.data.place_boxes import PlaceBoxes
-from ovocr.trainer.data.records import RecordSamples
+from ovocr.trainer.data.images import load_image, load_view
+from ovocr.trainer.data.records import RecordSamples, refill
+from ovocr.views.random_crops import RandomCrops
+from ovocr.views.view import Crop, letterboxed_view, visible_shares
 from tests.trainer.placed_words import BOXES, COLOURS, SIDE, encoded, flat, painted, write_placed
 
-POLICY = CropPolicy(share=1.0, scale=(0.2, 0.9), ratio=(0.75, 4 / 3), min_visible=0.8, seed=3)
+CROPS = RandomCrops(share=1.0, scale=(0.2, 0.9), ratio=(0.75, 4 / 3), seed=3)
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "ovocr" / "place-boxes"
+    return tmp_path / "cache" / "ovocr" / "places"
 
 
-def draw_crop(width: int, height: int, policy: CropPolicy, position: int) -> Crop | None:
+def draw_crop(width: int, height: int, crops: RandomCrops, position: int) -> Crop | None:
     """Returns the first crop drawn."""
-    return next(draw_crops(width, height, policy, position), None)
+    return next((view.crop for view in crops.draw(width, height, SIDE, position)), None)
+
+
+def placed_samples(root: Path, labels: int, size: int = SIDE, crops: RandomCrops = CROPS) -> RecordSamples:
+    return RecordSamples([root], labels_stored=labels, num_classes=9, image_size=size, crops=crops, min_visible=0.8)
+
+
+def kept(samples: RecordSamples, labels: list[int], crop: Crop) -> list[bool]:
+    """Returns which labels of the first record a crop keeps."""
+    view = letterboxed_view(crop, samples.image_size)
+    return samples.select(view, np.array(labels), samples.places_of(0)).is_positive.tolist()
 
 
 @pytest.fixture
 def samples(tmp_path: Path) -> RecordSamples:
     slots = [0, 1, 2, 3, 4, 0, 1, 2]
     root = write_placed(tmp_path / "set", [(encoded(painted()), slots, [flat(box) for box in BOXES])])
-    return RecordSamples([root], labels_stored=8, num_classes=9, image_size=SIDE, crops=POLICY)
+    return placed_samples(root, 8)
 
 
 def painted_area(pixels: NDArray[np.uint8], word: int) -> int:
@@ -50,23 +58,23 @@ def test_kept_tags_match_the_visible_pixels(samples: RecordSamples):
     full = [painted_area(whole, word) for word in range(5)]
     seen = {"kept": 0, "dropped": 0, "whole": 0}
     for position in range(200):
-        pixels, labels, _ = samples.load(0, position)
-        kept = set(labels.tolist())
-        parts = draw_crops(SIDE, SIDE, POLICY, position)
-        crop = next((part for part in parts if np.array_equal(pixels, load_crop(encoded(painted()), part, SIDE))), None)
-        if crop is None:
+        pixels, labels, *_ = samples.load(0, position)
+        tags = set(labels.tolist())
+        views = CROPS.draw(SIDE, SIDE, SIDE, position)
+        view = next((view for view in views if np.array_equal(pixels, load_view(encoded(painted()), view, SIDE))), None)
+        if view is None:
             assert np.array_equal(pixels, whole)
-            assert kept == {0, 1, 2, 3, 4}
+            assert tags == {0, 1, 2, 3, 4}
             seen["whole"] += 1
             continue
-        zoom = (SIDE / max(crop.right - crop.left, crop.bottom - crop.top)) ** 2
+        zoom = view.scale**2
         for word in range(5):
             share = painted_area(pixels, word) / (full[word] * zoom)
             if share > 0.88:  # ignores blurred and rounded edges
-                assert word in kept, (position, word, share)
+                assert word in tags, (position, word, share)
                 seen["kept"] += 1
             elif share < 0.72:
-                assert word not in kept, (position, word, share)
+                assert word not in tags, (position, word, share)
                 seen["dropped"] += 1
     assert seen["kept"] > 150
     assert seen["dropped"] > 300
@@ -77,27 +85,21 @@ def test_crop_that_shows_only_another_place_of_a_word_keeps_its_tag(tmp_path: Pa
     """Word 0 stands at the first box and again at the fourth, word 1 only at the second."""
     places = [flat(BOXES[0]), flat(BOXES[1])]
     root = write_placed(tmp_path / "set", [(encoded(painted()), [0, 1, 0, 1], places)], again=[(0, flat(BOXES[3]))])
-    samples = RecordSamples([root], labels_stored=4, num_classes=9, image_size=SIDE, crops=POLICY)
-    labels = np.array([0, 1, 0, 1])
+    samples = placed_samples(root, 4)
+    labels = [0, 1, 0, 1]
     lower, upper = Crop(0, 120, SIDE, SIDE), Crop(0, 0, 120, 120)
-    assert samples.kept_tags(0, labels, lower).tolist() == [True, False, True, False]
-    assert samples.kept_tags(0, labels, upper).tolist() == [True, False, True, False]
-    assert samples.kept_tags(0, labels, Crop(0, 60, SIDE, 180)).tolist() == [False] * 4
+    assert kept(samples, labels, lower) == [True, False, True, False]
+    assert kept(samples, labels, upper) == [True, False, True, False]
+    assert kept(samples, labels, Crop(0, 60, SIDE, 180)) == [False] * 4
     found = samples.places_of(0)
     assert found is not None
     assert found.ids.tolist() == [0, 1, 0]
-    assert samples.places_in(lower, found).tolist() == [False, False, True]
-    assert samples.places_in(upper, found).tolist() == [True, False, False]
+    assert samples.places_in(letterboxed_view(lower, SIDE), found).tolist() == [False, False, True]
+    assert samples.places_in(letterboxed_view(upper, SIDE), found).tolist() == [True, False, False]
     # A place is enough, so more crops show the word than show its first place.
-    first = RecordSamples(
-        [write_placed(tmp_path / "first", [(encoded(painted()), [0, 1, 0, 1], places)])],
-        labels_stored=4,
-        num_classes=9,
-        image_size=SIDE,
-        crops=POLICY,
-    )
-    kept = [sum(0 in each.load(0, position).labels for position in range(60)) for each in (first, samples)]
-    assert kept[0] < kept[1]
+    first = placed_samples(write_placed(tmp_path / "first", [(encoded(painted()), [0, 1, 0, 1], places)]), 4)
+    counts = [sum(0 in each.load(0, position).labels for position in range(60)) for each in (first, samples)]
+    assert counts[0] < counts[1]
 
 
 def test_kept_tags_fill_all_slots_cyclically(samples: RecordSamples):
@@ -116,13 +118,13 @@ def test_crops_depend_only_on_seed_and_position(samples: RecordSamples, tmp_path
         first, second = samples.load(0, position), again.load(0, position)
         assert np.array_equal(first.pixels, second.pixels)
         assert np.array_equal(first.labels, second.labels)
-    other = CropPolicy(**{**vars(POLICY), "seed": 4})
-    assert draw_crop(500, 300, POLICY, 1) != draw_crop(500, 300, other, 1)
-    assert draw_crop(500, 300, POLICY, 1) != draw_crop(500, 300, POLICY, 2)
+    other = replace(CROPS, seed=4)
+    assert draw_crop(500, 300, CROPS, 1) != draw_crop(500, 300, other, 1)
+    assert draw_crop(500, 300, CROPS, 1) != draw_crop(500, 300, CROPS, 2)
 
 
 def test_images_are_whole_without_a_position(samples: RecordSamples):
-    pixels, labels, _ = samples.load(0)
+    pixels, labels, *_ = samples.load(0)
     assert np.array_equal(pixels, load_image(encoded(painted()), SIDE))
     assert labels.tolist() == [0, 1, 2, 3, 4, 0, 1, 2]
 
@@ -130,7 +132,7 @@ def test_images_are_whole_without_a_position(samples: RecordSamples):
 def test_whole_image_is_used_if_no_crop_has_a_word(tmp_path: Path):
     corner = [flat([(0, 0), (4, 0), (4, 4), (0, 4)])]
     root = write_placed(tmp_path / "set", [(encoded(painted()), [7, 7], corner)])
-    samples = RecordSamples([root], labels_stored=2, num_classes=9, image_size=64, crops=POLICY)
+    samples = placed_samples(root, 2, 64)
     whole = load_image(encoded(painted()), 64)
     loaded = [samples.load(0, position) for position in range(40)]
     assert all(sample.labels.tolist() == [7, 7] for sample in loaded)
@@ -142,26 +144,26 @@ def test_crop_without_a_word_is_redrawn(tmp_path: Path):
     """A word in a corner is rarely in the first crop, but mostly in one of ten."""
     corner = [flat([(0, 0), (40, 0), (40, 40), (0, 40)])]
     root = write_placed(tmp_path / "set", [(encoded(painted()), [7, 7], corner)])
-    policy = CropPolicy(**{**vars(POLICY), "scale": (0.3, 0.6)})
-    samples = RecordSamples([root], labels_stored=2, num_classes=9, image_size=64, crops=policy)
+    crops = replace(CROPS, scale=(0.3, 0.6))
+    samples = placed_samples(root, 2, 64, crops)
     whole = load_image(encoded(painted()), 64)
     first = again = shown_whole = 0
     for position in range(200):
         shown = samples.load(0, position).pixels
-        parts = list(draw_crops(SIDE, SIDE, policy, position))
-        with_word = [part for part in parts if samples.kept_tags(0, np.array([7]), part).any()]
+        views = list(crops.draw(SIDE, SIDE, 64, position))
+        with_word = [view for view in views if kept(samples, [7], view.crop) == [True]]
         if not with_word:
             assert np.array_equal(shown, whole)
             shown_whole += 1
             continue
-        assert np.array_equal(shown, load_crop(encoded(painted()), with_word[0], 64))
-        first, again = first + (with_word[0] == parts[0]), again + (with_word[0] != parts[0])
+        assert np.array_equal(shown, load_view(encoded(painted()), with_word[0], 64))
+        first, again = first + (with_word[0] == views[0]), again + (with_word[0] != views[0])
     assert min(first, again, shown_whole) > 0, (first, again, shown_whole)
     assert again > first
 
 
 def test_crops_have_the_requested_sizes():
-    crops = [draw_crop(1200, 800, POLICY, position) for position in range(2000)]
+    crops = [draw_crop(1200, 800, CROPS, position) for position in range(2000)]
     inside = np.array([crop for crop in crops if crop is not None])
     width, height = inside[:, 2] - inside[:, 0], inside[:, 3] - inside[:, 1]
     assert (inside[:, :2] >= 0).all()
@@ -174,11 +176,11 @@ def test_crops_have_the_requested_sizes():
     # The position is uniform, so each quarter of the free space has about as many crops.
     free = 1200 - width
     assert 0.2 < (inside[:, 0] < free / 4).mean() < 0.3
-    whole = CropPolicy(**{**vars(POLICY), "share": 0.25})
-    kept = sum(draw_crop(1200, 800, whole, position) is not None for position in range(2000))
-    assert 430 < kept < 570
+    whole = replace(CROPS, share=0.25)
+    cropped = sum(draw_crop(1200, 800, whole, position) is not None for position in range(2000))
+    assert 430 < cropped < 570
     # A narrow strip has no crop of this ratio and size.
-    assert draw_crop(2000, 20, CropPolicy(**{**vars(POLICY), "scale": (0.8, 0.9)}), 1) is None
+    assert draw_crop(2000, 20, replace(CROPS, scale=(0.8, 0.9)), 1) is None
 
 
 def test_visible_shares_match_counted_pixels():
@@ -212,61 +214,17 @@ def test_reduced_jpeg_shows_the_same_crop():
     done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 95])
     assert done
     crop = Crop(301, 203, 901, 763)
-    fast = load_crop(data.tobytes(), crop, 64).astype(int)
-    exact = load_crop(encoded(cv2.cvtColor(cv2.imdecode(data, 1), cv2.COLOR_BGR2RGB)), crop, 64).astype(int)
-    shifted = load_crop(data.tobytes(), Crop(341, 203, 941, 763), 64).astype(int)
+    fast = shown(data.tobytes(), crop)
+    exact = shown(encoded(cv2.cvtColor(cv2.imdecode(data, 1), cv2.COLOR_BGR2RGB)), crop)
+    shifted = shown(data.tobytes(), Crop(341, 203, 941, 763))
     # Its edges are rounded to pixels of the reduced image, which are small compared with a word.
     assert np.abs(fast - exact).mean() < 6
     assert np.abs(shifted - exact).mean() > 15
 
 
+def shown(data: bytes, crop: Crop) -> NDArray[np.int64]:
+    return load_view(data, letterboxed_view(crop, 64), 64).astype(int)
+
+
 def test_repeated_tags_keep_repeating():
     assert refill(np.array([1, 2, 3, 1, 2]), np.array([True, False, True, True, False])).tolist() == [1, 3, 1, 1, 3]
-
-
-def test_boxes_are_cached_for_the_next_process(samples: RecordSamples, cache: Path, tmp_path: Path):
-    samples.load(0, 1)
-    (kept,) = cache.iterdir()
-    assert sorted(path.name for path in kept.iterdir()) == ["boxes.npy", "ends.npy", "ids.npy"]
-    table = tmp_path / "set" / "records" / "00000.parquet"
-    status = table.stat()
-    table.write_bytes(bytes(status.st_size))  # same size and time, so it is not read again
-    os.utime(table, ns=(status.st_atime_ns, status.st_mtime_ns))
-    places = PlaceBoxes([table]).of_record(0, 0)
-    assert places.ids.tolist() == [0, 1, 2, 3, 4]
-    assert places.boxes[4].tolist() == flat(BOXES[4])
-    os.utime(table, ns=(0, 0))
-    with pytest.raises(OvocrError, match=r"00000\.parquet: cannot be read"):
-        PlaceBoxes([table]).of_record(0, 0)
-
-
-def test_cache_of_another_format_is_not_read(samples: RecordSamples, cache: Path):
-    """Older versions cached one place per tag in another folder, under the same name for the same table."""
-    samples.load(0, 1)
-    (kept,) = cache.iterdir()
-    old = cache.with_name("tag-boxes") / kept.name
-    old.mkdir(parents=True)
-    for name in ("ends", "ids", "boxes"):
-        np.save(old / f"{name}.npy", np.zeros(1, np.int64))
-    shutil.rmtree(cache)
-    found = pickle.loads(pickle.dumps(samples)).places_of(0)
-    assert found is not None
-    assert found.ids.tolist() == [0, 1, 2, 3, 4]
-    assert [path.name for path in cache.iterdir()] == [kept.name]
-
-
-def test_boxes_are_read_without_a_cache(samples: RecordSamples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    table = tmp_path / "set" / "records" / "00000.parquet"
-    assert PlaceBoxes([table]).of_record(0, 0).boxes.shape == (5, 8)
-
-
-def test_tags_without_boxes_raise(tmp_path: Path):
-    root = write_placed(tmp_path / "set", [(encoded(painted()), [1, 2], None)])
-    samples = RecordSamples([root], labels_stored=2, num_classes=9, image_size=64, crops=POLICY)
-    with pytest.raises(OvocrError, match=r"00000\.parquet: contains tags without boxes"):
-        samples.load(0, 2)
-    whole = RecordSamples([root], labels_stored=2, num_classes=9, image_size=64, crops=POLICY, crop_drops_tags=False)
-    assert whole.load(0, 2).labels.tolist() == [1, 2]
-    assert any(not np.array_equal(whole.load(0, position).pixels, whole.load(0).pixels) for position in range(5))

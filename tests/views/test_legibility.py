@@ -12,16 +12,17 @@ import pytest
 
 from ovocr.base.errors import OvocrError
 from ovocr.dataset.layout import LabelledDataSet
-from ovocr.dataset.legibility import IMAGE_SIZES, TEXT_HEIGHTS, Legibility, measure_legibility, text_heights
 from ovocr.dataset.lines import Box, Line, box_size, runs_down, whole_image
 from ovocr.dataset.manifest import ShardEntry
 from ovocr.dataset.outcome import Outcome, Place, Status, quarantined
 from ovocr.dataset.reasons import Reason
 from ovocr.dataset.shard_writer import ShardWriter
 from ovocr.dataset.text import TextShard
+from ovocr.dataset.text_heights import text_heights
 from ovocr.labelgen.build import build_labels
 from ovocr.labelgen.options import BuildOptions
 from ovocr.trainer.data.images import GROUND_RGB, letterbox
+from ovocr.views.legibility import IMAGE_SIZES, TEXT_HEIGHTS, Legibility, measure_legibility
 
 EDGES = (0.0, 0.5, 1.0)
 

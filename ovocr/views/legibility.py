@@ -1,0 +1,158 @@
+"""Counts the tags of a data set that are legible when whole images are shown at a size, by the height of their text.
+
+The text height of a tag is that of its places in pixels of the input; of several places, the largest counts. The longer
+side of the image is scaled to the size of the input, up or down.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ovocr.base.plural import counted
+from ovocr.dataset.text import TextShard
+from ovocr.dataset.text_heights import UNKNOWN_HEIGHT, PlaceBatch, read_place_batches
+
+# Sides of the input and least heights of legible text, in pixels.
+IMAGE_SIZES = (224, 336, 448, 672, 896)
+TEXT_HEIGHTS = (8, 10, 12)
+# Medians are exact to half of this share of the input's side, 0.045 pixels at 896.
+_STEP = 1e-4
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizeLegibility:
+    """The tags at one size of the input.
+
+    image_size: side of the input in pixels. median_height: median text height in pixels; None if no height is known.
+    legible: maps each of TEXT_HEIGHTS to the number of tags whose text is at least that high.
+    shares: the same as shares of the tags of known height; 0 if there are none.
+    """
+
+    image_size: int
+    median_height: float | None
+    legible: dict[int, int]
+    shares: dict[int, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the values for JSON, whose keys are strings."""
+        return {
+            "image_size": self.image_size,
+            "median_text_height": self.median_height,
+            "legible": {str(height): tags for height, tags in self.legible.items()},
+            "legible_share": {str(height): share for height, share in self.shares.items()},
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Legibility:
+    """Counts of tags over the ok images of shards. Counts of several shards are added.
+
+    images: number of ok images. tags: number of their tags, distinct in each image.
+    tags_of_unknown_height: tags without a place whose text height is known. They are not in the following counts.
+    legible: maps an image size and a text height to the number of tags whose text is at least that high.
+    heights: maps text heights, in units of 1/10,000 of the image's longer side, to numbers of tags.
+    """
+
+    images: int = 0
+    tags: int = 0
+    tags_of_unknown_height: int = 0
+    legible: Counter[tuple[int, int]] = field(default_factory=Counter)
+    heights: Counter[int] = field(default_factory=Counter)
+
+    def __add__(self, other: "Legibility") -> "Legibility":
+        sums: dict[str, Any] = {name: value + vars(other)[name] for name, value in vars(self).items()}
+        return Legibility(**sums)
+
+    @property
+    def known(self) -> int:
+        """Number of tags whose text height is known."""
+        return self.tags - self.tags_of_unknown_height
+
+    @property
+    def by_size(self) -> list[SizeLegibility]:
+        """The figures at each of IMAGE_SIZES."""
+        median = self._median()
+        return [
+            SizeLegibility(
+                image_size=size,
+                median_height=None if median is None else round(median * size, 2),
+                legible={height: self.legible[size, height] for height in TEXT_HEIGHTS},
+                shares={height: self.legible[size, height] / max(1, self.known) for height in TEXT_HEIGHTS},
+            )
+            for size in IMAGE_SIZES
+        ]
+
+    def _median(self) -> float | None:
+        """Returns the median text height as a share of the image's longer side."""
+        if not self.known:
+            return None
+        heights = np.array(sorted(self.heights))
+        ends = np.cumsum([self.heights[height] for height in heights.tolist()])
+        middle = np.searchsorted(ends, [(self.known - 1) // 2, self.known // 2], side="right")
+        return float(heights[middle].mean()) * _STEP
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the values for JSON."""
+        return {
+            "images": self.images,
+            "tags": self.tags,
+            "tags_of_unknown_height": self.tags_of_unknown_height,
+            "by_size": [row.to_json() for row in self.by_size],
+        }
+
+    def format(self) -> list[str]:
+        """Returns the lines of a table for a terminal; no lines if there are no tags."""
+        if not self.tags:
+            return []
+        if not self.known:
+            return [f"{counted(self.tags, 'tag')} of unknown text height, given without boxes"]
+        title = f"{counted(self.known, 'tag')} by text height in the whole image"
+        lines = [_format_line(title, "median", (f"{height}+ px" for height in TEXT_HEIGHTS))]
+        for row in self.by_size:
+            shares = (f"{share:.1%}" for share in row.shares.values())
+            lines.append(_format_line(f"  scaled to {row.image_size} px", f"{row.median_height:.1f} px", shares))
+        if self.tags_of_unknown_height:
+            lines.append(f"{counted(self.tags_of_unknown_height, 'tag')} of unknown text height, given without boxes")
+        return lines
+
+
+def _format_line(label: str, first: str, others: Iterable[str]) -> str:
+    return f"{label:<44}{first:>10}{''.join(f'{each:>8}' for each in others)}"
+
+
+def measure_legibility(shard: TextShard) -> Legibility:
+    """Counts the tags of a finished shard of a labelled data set; keeps a few images in memory.
+
+    Raises OvocrError, naming the file, if a table of the shard cannot be read or does not match the other one.
+    """
+    return sum((_count(batch) for batch in read_place_batches(shard)), Legibility())
+
+
+def _count(places: PlaceBatch) -> Legibility:
+    heights = places.text_heights
+    # Places of the same tag follow each other, the largest one is the last.
+    order = np.lexsort((heights, places.ids, places.images))
+    is_last = np.ones(len(order), bool)
+    is_last[:-1] = (np.diff(places.images[order]) != 0) | (np.diff(places.ids[order]) != 0)
+    tags = int(is_last.sum())
+    largest = order[is_last]
+    largest = largest[heights[largest] != UNKNOWN_HEIGHT]
+    sides = np.maximum(places.widths, places.heights)[places.images[largest]]
+    heights = heights[largest]
+    steps, numbers = np.unique(np.rint(heights / sides / _STEP).astype(np.int64), return_counts=True)
+    return Legibility(
+        images=len(places.record_ids),
+        tags=tags,
+        tags_of_unknown_height=tags - len(largest),
+        legible=Counter(
+            {
+                (size, least): int((heights * size / sides >= least).sum())
+                for size in IMAGE_SIZES
+                for least in TEXT_HEIGHTS
+            }
+        ),
+        heights=Counter(dict(zip(steps.tolist(), numbers.tolist(), strict=True))),
+    )

@@ -1,0 +1,93 @@
+"""Crops chosen by their text: a word of the image is drawn and scaled to a drawn height; the input is cut around it.
+
+All draws are functions of (seed, position).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ovocr.base.hashing import uniform
+from ovocr.views.view import Crop, ImagePlaces, View
+
+_ATTEMPTS = 10
+# Ranges of text heights, in pixels of the input.
+Heights = tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeightSchedule:
+    """The range of text heights at each step: from ``start`` at step 0 to ``end`` after ``steps`` steps, linearly.
+
+    samples_per_step: the sample at position p of the run belongs to step p // samples_per_step. start: None for a
+    constant range.
+    """
+
+    end: Heights
+    start: Heights | None = None
+    steps: int = 1
+    samples_per_step: int = 1
+
+    def at(self, position: int) -> Heights:
+        """Returns the smallest and largest height at a position of the run."""
+        if self.start is None:
+            return self.end
+        progress = min(1.0, position // self.samples_per_step / self.steps)
+        low, high = (start + progress * (end - start) for start, end in zip(self.start, self.end, strict=True))
+        return low, high
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextCrops:
+    """Settings of crops chosen by their text.
+
+    share: share of the samples that are cropped; the others show the whole image.
+    heights: text heights of the drawn words.
+    max_upscale: largest number of pixels of the input per pixel of the image. A word that would need more gets less
+        than its drawn height.
+    seed: seed of the draws, together with the position of a sample.
+    """
+
+    share: float
+    heights: HeightSchedule
+    max_upscale: float
+    seed: int
+
+    def draw(self, width: int, height: int, size: int, position: int, places: ImagePlaces) -> Iterator[View]:
+        """Yields ten views of an image of this size in pixels, or none if the sample is shown whole.
+
+        A view is drawn in four steps: a tag, uniformly; one of its places, uniformly; a height, log-uniformly; the
+        position of the input, uniformly among those that contain the word and do not leave the image.
+
+        size: side of the input in pixels. An image that is smaller than the input, once scaled, is padded.
+        places: the places to draw from, of known text heights. Without places there are no views.
+        """
+        chance, *drawn = uniform(self.seed, position, 1 + 5 * _ATTEMPTS).tolist()
+        if chance >= self.share or not len(places.ids):
+            return
+        tags = np.unique(places.ids)
+        low, high = np.log(self.heights.at(position)).tolist()
+        for tag, place, wanted, across, down in np.reshape(drawn, (_ATTEMPTS, 5)).tolist():
+            own = np.flatnonzero(places.ids == tags[int(tag * len(tags))])
+            chosen = own[int(place * len(own))]
+            text_height = max(float(places.text_heights[chosen]), np.finfo(np.float32).tiny)
+            scale = min(float(np.exp(low + wanted * (high - low))) / text_height, self.max_upscale)
+            corners = places.boxes[chosen].reshape(4, 2)
+            (x0, y0), (x1, y1) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+            left, right = _cut(width, size / scale, x0, x1, across)
+            top, bottom = _cut(height, size / scale, y0, y1, down)
+            yield View(Crop(left, top, right, bottom), scale)
+
+
+def _cut(length: int, wanted: float, first: int, last: int, draw: float) -> tuple[int, int]:
+    """Returns start and end of a part of an axis of ``length`` pixels that contains [first, last).
+
+    wanted: length of the part in pixels. A longer word than this fills the part.
+    draw: number in [0, 1) that decides the position.
+    """
+    part = min(length, max(1, round(wanted)))
+    ends = sorted((last - part, first))
+    lowest, highest = (min(max(end, 0), length - part) for end in ends)
+    start = lowest + int(draw * (highest - lowest + 1))
+    return start, start + part
