@@ -104,6 +104,13 @@ def _check_paths(config: RunConfig) -> None:
                 ClassMap.load(head.init_map)
             except OvocrError as error:
                 raise SettingError(f"heads.{name}.init_map", str(error)) from error
+    for root in config.evaluation.data if config.evaluation.every else ():
+        try:
+            _check_held_out(root)
+        except OldFormatError:
+            raise
+        except OvocrError as error:
+            raise SettingError("evaluation.data", str(error)) from error
     folder = config.backbone.init_from
     if not resumes and folder is not None and not (folder / RUN_CONFIG).is_file():
         for file_name in ("config.json", "model.safetensors"):
@@ -118,3 +125,10 @@ def _check_data(kind: str, path: Path) -> None:
         LabelledDataSet.open(path)
     elif not path.is_file():
         raise OvocrError(f"{path}: no such file; a list of videos is a text file with a path and class ids per line")
+
+
+def _check_held_out(path: Path) -> None:
+    if not path.exists():
+        raise OvocrError(f"{path}: no such file or folder; held-out data are labelled data sets and lists of videos")
+    if not path.is_file():  # a file is a list of videos, whose lines are checked when it is opened
+        LabelledDataSet.open(path)

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from ovocr.trainer.config.evaluation import EvaluationConfig
 from ovocr.trainer.config.heads import AnyHeadConfig, HeadConfig, VideoHeadConfig
 from ovocr.trainer.config.settings import SettingPath, Settings
 
@@ -150,6 +151,7 @@ class RunConfig(Settings):
     backbone: BackboneConfig
     optimizer: OptimizerConfig
     loader: LoaderConfig = Field(default_factory=LoaderConfig)
+    evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
     heads: dict[str, AnyHeadConfig]
 
     def conflicts(self) -> Iterator[tuple[str, str]]:

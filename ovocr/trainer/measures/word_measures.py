@@ -25,6 +25,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ovocr.base.errors import OvocrError
+from ovocr.trainer.config.evaluation import MIN_TEXT_HEIGHT, REPLICATES
 from ovocr.trainer.measures.bands import FREQUENCY_BANDS, HEIGHT_BANDS, frequency_bands, height_bands
 from ovocr.trainer.measures.class_ranking import ClassCosines, SetFigures, rank_classes
 from ovocr.trainer.measures.cosines import ImageCosines
@@ -34,10 +35,6 @@ from ovocr.trainer.measures.word_figures import ChanceFigure, Figure, GroupFigur
 from ovocr.trainer.ranks.distributed import Ranks
 from ovocr.vocab.word_script import SCRIPTS
 
-MIN_TEXT_HEIGHT = 8.0
-"""Default of the least text height in the headline, pixels: the letters of such a line are about 4 pixels high."""
-REPLICATES = 1000
-"""Default number of bootstrap replicates."""
 MIN_IMAGES = 5
 """Least numbers of positives and of negatives of an eligible class."""
 

@@ -12,6 +12,7 @@ from ovocr import __version__
 from ovocr.base.errors import OvocrError
 from ovocr.base.files import locked, write_text
 from ovocr.base.plural import counted
+from ovocr.trainer.config.evaluation import EvaluationConfig
 from ovocr.trainer.config.file import load_config
 from ovocr.trainer.config.sections import RUN_CONFIG, LoaderConfig, RunConfig
 from ovocr.trainer.config.toml import dump_config
@@ -162,7 +163,7 @@ def _format_setting(key: str, settings: dict[str, object]) -> str:
 
 
 def _relevant_to_steps(config: RunConfig) -> RunConfig:
-    """Resets settings that do not affect what a step computes: logging, loading and locations."""
+    """Resets settings that do not affect what a step computes: logging, loading, evaluation and locations."""
     run = config.run.model_copy(
         update={
             "output": Path(),
@@ -185,4 +186,5 @@ def _relevant_to_steps(config: RunConfig) -> RunConfig:
         for name, head in config.heads.items()
     }
     backbone = config.backbone.model_copy(update={"init_from": None})
-    return config.model_copy(update={"run": run, "backbone": backbone, "loader": LoaderConfig(), "heads": heads})
+    unused = {"loader": LoaderConfig(), "evaluation": EvaluationConfig()}
+    return config.model_copy(update={"run": run, "backbone": backbone, "heads": heads, **unused})

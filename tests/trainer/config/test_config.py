@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from ovocr.base.errors import UsageError
+from ovocr.trainer.config.evaluation import EvaluationConfig
 from ovocr.trainer.config.file import load_config
 from ovocr.trainer.config.heads import (
     HEAD_KINDS,
@@ -19,7 +20,10 @@ from ovocr.trainer.config.parsing import SettingError, parse
 from ovocr.trainer.config.sections import BackboneConfig, LoaderConfig, LoopConfig, OptimizerConfig, RunConfig
 from ovocr.trainer.config.toml import dump_config
 
-SECTIONS = (LoopConfig, BackboneConfig, OptimizerConfig, LoaderConfig, *HEAD_KINDS.values(), MarginConfig)
+SECTIONS = (
+    *(LoopConfig, BackboneConfig, OptimizerConfig, LoaderConfig, EvaluationConfig),
+    *(*HEAD_KINDS.values(), MarginConfig),
+)
 BASE = """\
 [run]
 output = "runs/demo"
@@ -71,6 +75,7 @@ def test_defaults_and_preset(config_file: Path) -> None:
     assert config.backbone.head_dim == 64
     assert config.optimizer.betas == (0.9, 0.999)
     assert config.loader == LoaderConfig(workers=0, prefetch=2)
+    assert config.evaluation == EvaluationConfig(data=(), every=0, images=None, min_text_height=8.0, replicates=1000)
     assert list(config.heads) == ["ocr"]
     assert config.heads["ocr"].data == (config_file.parent / "data",)
     assert config.heads["ocr"].margin == MarginConfig(scale=64.0, m1=1.0, m2=0.5, m3=0.0)
@@ -225,6 +230,14 @@ OVERRIDE_MISTAKES = {
     "optimizer.warmup_steps=101": "optimizer.warmup_steps: 101 is more than run.steps, 100",
     "loader.workers=-1": "loader.workers: must be greater than or equal to 0, not -1",
     "loader.prefetch=0": "loader.prefetch: must be greater than or equal to 1, not 0",
+    "evaluation.every=2": "evaluation.data: at least one held-out data set is needed, because every is 2",
+    "evaluation.every=-1": "evaluation.every: must be greater than or equal to 0, not -1",
+    "evaluation.evry=2": "evaluation.evry: unknown key; did you mean every?",
+    "evaluation.data=/x": 'evaluation.data: must be a list, not "/x"',
+    'evaluation.data=["/x/a", "/x/b/../a"]': "evaluation.data: /x/b/../a: given twice",
+    "evaluation.images=0": "evaluation.images: must be greater than or equal to 1, not 0",
+    "evaluation.min_text_height=-1": "evaluation.min_text_height: must be greater than or equal to 0, not -1",
+    "evaluation.replicates=1": "evaluation.replicates: must be greater than or equal to 2, not 1",
     "heads.ocr=[]": "heads.ocr: must be a section [heads.ocr], not []",
     "heads.OCR.global_batch=1": "heads.OCR.data: missing: Data sets: folders made by build-labels or "
     "pack-labels; for video: lists of videos",
@@ -326,6 +339,34 @@ def test_dali_has_no_text_heights(config_file: Path, override: str, problem: str
     assert mistake(config_file, override, "loader.kind=dali") == f"--set: heads.ocr.{problem}"
 
 
+def test_held_out_data_must_exist(config_file: Path, tmp_path: Path) -> None:
+    every = "evaluation.every=10"
+    assert mistake(config_file, every, 'evaluation.data=["/no/such"]') == (
+        "--set: evaluation.data: /no/such: no such file or folder; held-out data are labelled data sets and lists of "
+        "videos"
+    )
+    assert mistake(config_file, every, f'evaluation.data=["{tmp_path}"]') == (
+        f"--set: evaluation.data: {tmp_path}: not a labelled data set (no manifest.json); create one with "
+        "`ovocr build-labels`"
+    )
+    held_out = tmp_path / "data"
+    config = load_config(config_file, [every, f'evaluation.data=["{held_out}", "{config_file}"]'])
+    assert config.evaluation.data == (held_out, config_file)
+    assert load_config(config_file, ['evaluation.data=["/no/such"]']).evaluation.every == 0
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["a/receipts", "b/forms.txt"], ["receipts", "forms.txt"]),
+        (["a/labels", "b/labels", "b/other"], ["a/labels", "b/labels", "other"]),
+        (["/a/x/labels", "/b/x/labels", "/labels"], ["a/x/labels", "b/x/labels", "labels"]),
+    ],
+)
+def test_held_out_data_have_unique_names(paths: list[str], names: list[str]) -> None:
+    assert EvaluationConfig(data=[Path(path) for path in paths], every=1).names() == names
+
+
 # Several --set, in addition to the ones that make it a video head, with the error.
 VIDEO_MISTAKES = [
     ((), "heads.ocr.data: DATA: no such file; a list of videos is a text file with a path and class ids per line"),
@@ -387,7 +428,7 @@ FILE_MISTAKES = [
         "heads.OCR: a name consists of lower-case letters, digits and _, and starts with a letter",
     ),
     ("[heads.ocr]", "[head.ocr]", "head: unknown key; did you mean heads?"),
-    ("[run]", "run = 3\n[other]", "other: unknown key; known are run, backbone, optimizer, loader, heads"),
+    ("[run]", "run = 3\n[other]", "other: unknown key; known are run, backbone, optimizer, loader, evaluation, heads"),
     ("[run]", "run = 3\n[loader]", "run: must be a section [run], not 3"),
     ("[run]", "[run", "not valid TOML: "),
     ("lr = 1e-3", "lr = 1e-3\nlr = 2e-3", "not valid TOML: Cannot overwrite a value (at line 10, column 10)"),

@@ -1,0 +1,59 @@
+"""The section about evaluation during training, and the defaults that `ovocr eval` shares with it."""
+
+import os
+from collections.abc import Iterator
+
+from pydantic import Field
+
+from ovocr.trainer.config.settings import SettingPath, Settings
+
+MIN_TEXT_HEIGHT = 8.0
+"""Default of the least text height in the headline, pixels: the letters of such a line are about 4 pixels high."""
+REPLICATES = 1000
+"""Default number of bootstrap replicates."""
+
+
+class EvaluationConfig(Settings):
+    """[evaluation]: evaluation on held-out data during training. These settings do not change what a step computes."""
+
+    data: tuple[SettingPath, ...] = Field(
+        default=(),
+        strict=False,
+        description="Held-out data sets and lists of videos; each head is evaluated on those that match it",
+    )
+    every: int = Field(
+        default=0, ge=0, description="Steps between two evaluations, and one after the last step; 0: no evaluation"
+    )
+    images: int | None = Field(
+        default=None, ge=1, description="Largest number of images of each data set, evenly spread; left out: all"
+    )
+    min_text_height: float = Field(
+        default=MIN_TEXT_HEIGHT,
+        ge=0,
+        description="Smallest height of the line of a tag that counts in the headline, in pixels of the input",
+    )
+    replicates: int = Field(default=REPLICATES, ge=2, description="Bootstrap replicates of the 95% intervals")
+
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        """Yields an error if there are no data to evaluate, or the same data twice."""
+        if self.every and not self.data:
+            yield "data", f"at least one held-out data set is needed, because every is {self.every}"
+        parts = self._absolute_parts()
+        for number, path in enumerate(self.data):
+            if parts.index(parts[number]) < number:
+                yield "data", f"{path}: given twice"
+
+    def names(self) -> list[str]:
+        """Returns a name for each data set: the end of its path, of as many folders as make it unique."""
+        parts = self._absolute_parts()
+        names = []
+        for own in parts:
+            length = 1
+            while length < len(own) and sum(other[-length:] == own[-length:] for other in parts) > 1:
+                length += 1
+            names.append("/".join(own[-length:]))
+        return names
+
+    def _absolute_parts(self) -> list[list[str]]:
+        """Returns the names in each absolute path; the root has one name, which is empty."""
+        return [os.path.abspath(path).split(os.sep)[1:] for path in self.data]
