@@ -16,12 +16,12 @@ from tqdm import tqdm
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.base.plural import counted
 from ovocr.trainer.backbone.rotary import clip_positions
+from ovocr.trainer.data.evaluation_data import HeadClasses, choose_heads, open_evaluation_data
 from ovocr.trainer.data.head_data import crops_of
 from ovocr.trainer.data.loader import Batch
 from ovocr.trainer.data.samples import Samples
 from ovocr.trainer.data.thumbnails import THUMBNAIL_SIZE, spread_evenly
 from ovocr.trainer.evaluation.effective_rank import EffectiveRank
-from ovocr.trainer.evaluation.evaluation_data import HeadClasses, choose_heads, open_evaluation_data
 from ovocr.trainer.evaluation.examples import Example, make_example
 from ovocr.trainer.evaluation.recall import GroupRecall, RecallTally, most_frequent_tags, ranks_of
 from ovocr.trainer.heads.ranking import nearest_centers

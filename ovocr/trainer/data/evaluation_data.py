@@ -1,4 +1,4 @@
-"""Selects the heads of a run that match the evaluation data, and opens the data as samples."""
+"""Selects the heads that match evaluation data, and opens the data as samples."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,8 +57,10 @@ class CroppedSamples:
         return self._whole.class_counts()
 
 
-def choose_heads(run: Path, heads: dict[str, HeadClasses], data: Sequence[Path], wanted: str | None) -> list[str]:
+def choose_heads(where: Path, heads: dict[str, HeadClasses], data: Sequence[Path], wanted: str | None) -> list[str]:
     """Returns the names of the heads that match all data: ``wanted``, or every matching head if it is None.
+
+    where: the run or the data that a message about all heads names.
 
     Raises UsageError for an unknown head, and OvocrError if no head matches (with the reasons) or data cannot be read.
     """
@@ -73,7 +75,7 @@ def choose_heads(run: Path, heads: dict[str, HeadClasses], data: Sequence[Path],
         ((name, problem),) = problems.items()
         raise OvocrError(f"{problem} (head {name})")
     reasons = "; ".join(f"{name}: {problem}" for name, problem in problems.items())
-    raise OvocrError(f"{run}: no head matches the data: {reasons}")
+    raise OvocrError(f"{where}: no head matches the data: {reasons}")
 
 
 def open_evaluation_data(
