@@ -27,7 +27,27 @@ class _OnDisk(click.Path):
         return super().convert(value, param, ctx)
 
 
+class _Step(click.IntRange):
+    """A number of steps, or the word best."""
+
+    name = "step"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "best":
+            return value
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            raise UsageError(f"--step {value}: must be a number of steps, at least 1, or best") from None
+
+
 FOLDER = _OnDisk(path_type=Path)
+STEP_OPTION = click.option(
+    "--step",
+    type=_Step(min=1),
+    metavar="N|best",
+    help="Checkpoint: after N steps, or the one with the highest word AUC during training; by default the newest.",
+)
 JSON_OPTION = click.option(
     "--json",
     "json_path",

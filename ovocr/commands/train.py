@@ -3,14 +3,14 @@
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from ovocr.base.errors import MissingExtraError, OvocrError, UsageError
 from ovocr.base.files import write_text
 from ovocr.base.plural import counted
-from ovocr.commands.options import FOLDER, JSON_OPTION, count_option
+from ovocr.commands.options import FOLDER, JSON_OPTION, STEP_OPTION, count_option
 from ovocr.commands.output import file_target, print_error, print_figures
 
 _DEVICE_OPTION = click.option(
@@ -105,7 +105,7 @@ def train(
 @count_option(
     "--top-k", "Number of nearest centers that count as answers; may be repeated.", default=(1, 10, 100), multiple=True
 )
-@count_option("--step", "Step of the checkpoint; by default the newest one.")
+@STEP_OPTION
 @count_option("--crops", "Evaluate N crops of each image, drawn as in training; 0: whole images.", default=0, least=0)
 @_DEVICE_OPTION
 @count_option("--workers", "Processes that decode images; 0: decode in the main process.", default=0, least=0)
@@ -141,8 +141,9 @@ def evaluate_command(
 @click.argument("images", nargs=-1, required=True, type=FOLDER, metavar="IMAGE...")
 @click.option("--head", help="Name of a head, if the run has several.")
 @count_option("--top-k", "Number of words per image.", default=10)
+@STEP_OPTION
 @_DEVICE_OPTION
-def read(run: Path, images: tuple[Path, ...], head: str | None, top_k: int, device: str) -> None:
+def read(run: Path, images: tuple[Path, ...], **options: Any) -> None:
     """Show the words that RUN reads in images.
 
     An IMAGE is a JPEG, PNG or WebP file. Each word has the cosine of the image's embedding and its class center.
@@ -151,7 +152,7 @@ def read(run: Path, images: tuple[Path, ...], head: str | None, top_k: int, devi
     from ovocr.trainer.evaluation.read import read_words
 
     code = 0
-    for reading in read_words(run, list(images), head=head, top_k=top_k, device=device):
+    for reading in read_words(run, list(images), **options):
         if isinstance(reading, OvocrError):
             print_error(reading)
             code = max(code, reading.exit_code)
@@ -163,7 +164,8 @@ def read(run: Path, images: tuple[Path, ...], head: str | None, top_k: int, devi
 @click.command()
 @click.argument("run", type=FOLDER)
 @click.argument("out", type=FOLDER)
-def export(run: Path, out: Path) -> None:
+@STEP_OPTION
+def export(run: Path, out: Path, step: int | Literal["best"] | None) -> None:
     """Write the backbone of RUN to OUT.
 
     The folder OUT gets config.json and model.safetensors.
@@ -171,7 +173,7 @@ def export(run: Path, out: Path) -> None:
     _require_torch()
     from ovocr.trainer.training.model import export_backbone
 
-    click.echo(f"{out}: backbone after {counted(export_backbone(run, out), 'step')}")
+    click.echo(f"{out}: backbone after {counted(export_backbone(run, out, step), 'step')}")
 
 
 def _require_torch() -> None:

@@ -50,6 +50,16 @@ class ParallelBackbone:
         with self._module.no_sync() if skip_sync else nullcontext():  # type: ignore[operator]
             yield
 
+    def drop_gathered(self) -> None:
+        """Drops the whole parameters that FSDP2 keeps after forward passes without a backward pass.
+
+        As long as it keeps them, ``Module.parameters`` returns them instead of this rank's part of each.
+        """
+        for module in self._module.modules() if self.sharded else ():
+            reshard = getattr(module, "reshard", None)
+            if reshard is not None:
+                reshard()
+
 
 def _sum_bucket(
     group: dist.ProcessGroup | None,

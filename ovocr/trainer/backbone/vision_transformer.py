@@ -7,7 +7,8 @@ Shape suffixes: B images or videos, T frames, L patches (of all frames), D chann
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,9 +125,19 @@ class Encoder(nn.Module):
         return x_BLD
 
     def compile_layers(self) -> None:
-        """Compiles the layers with torch.compile. All layers have the same shape and share one compilation."""
+        """Compiles the layers with torch.compile. All layers have the same shape and share one compilation.
+
+        In evaluation mode they run uncompiled: its inputs have other shapes and precisions, each of which would be
+        compiled, and torch gives up compiling after a few of them.
+        """
         for layer in self.layers:
-            layer.forward = torch.compile(layer.forward, dynamic=False)
+            layer.forward = partial(_forward_of_mode, layer, layer.forward, torch.compile(layer.forward, dynamic=False))
+
+
+def _forward_of_mode(
+    layer: nn.Module, uncompiled: Callable[..., Tensor], compiled: Callable[..., Tensor], *inputs: Tensor
+) -> Tensor:
+    return compiled(*inputs) if layer.training else uncompiled(*inputs)
 
 
 class PoolingHead(nn.Module):

@@ -10,9 +10,14 @@ from numpy.typing import NDArray
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.trainer.config.heads import HeadConfig
-from ovocr.trainer.data.head_data import open_samples
+from ovocr.trainer.config.sections import RunConfig
+from ovocr.trainer.data.head_data import HeadData, open_samples
 from ovocr.trainer.data.records import vocabulary_sha256
 from ovocr.trainer.data.samples import Sample, Samples, ShownTags
+from ovocr.trainer.data.thumbnails import spread_evenly
+
+HELD_OUT_LABEL = "evaluation.data"
+"""Name of the data of evaluations during training, in messages."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,26 @@ class HeadClasses:
     kind: str
     number: int
     vocabulary_sha256: str
+
+    @classmethod
+    def of_training(cls, settings: HeadConfig, data: HeadData) -> "HeadClasses":
+        """Returns the classes of a head that is trained on the data."""
+        sha256 = "" if data.vocabulary is None else data.vocabulary.sha256
+        return cls(settings.kind, data.num_classes, sha256)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """A data set that a head is evaluated on during training.
+
+    name: the data set's name in the run. numbers: int64, ascending, the samples that are evaluated.
+    """
+
+    head: str
+    name: str
+    root: Path
+    samples: Samples
+    numbers: NDArray[np.int64]
 
 
 class CroppedSamples:
@@ -52,9 +77,9 @@ class CroppedSamples:
         """Returns the sample's name and the number of the crop."""
         return f"{self._whole.name(index // self._count)}, part {index % self._count + 1}"
 
-    def class_counts(self) -> NDArray[np.int64]:
+    def class_counts(self, rank: int = 0, world: int = 1) -> NDArray[np.int64]:
         """Returns the counts of whole images."""
-        return self._whole.class_counts()
+        return self._whole.class_counts(rank, world)
 
 
 def choose_heads(where: Path, heads: dict[str, HeadClasses], data: Sequence[Path], wanted: str | None) -> list[str]:
@@ -100,6 +125,30 @@ def open_evaluation_data(
     except OvocrError as error:
         raise OvocrError(f"{label}: {error}") from error
     return CroppedSamples(samples, crops) if crops else samples
+
+
+def open_held_out(config: RunConfig, heads: dict[str, HeadClasses], root: Path, name: str) -> list[HeldOut]:
+    """Opens a data set of [evaluation] for every head that matches it.
+
+    Raises UsageError naming evaluation.data if it matches no head or cannot be read.
+    """
+    held_out = []
+    try:
+        chosen = choose_heads(root, heads, [root], None)
+    except OvocrError as error:
+        raise UsageError(f"{HELD_OUT_LABEL}: {error}") from error
+    for head in chosen:
+        settings = config.heads[head]
+        samples = open_evaluation_data(
+            settings,
+            [root],
+            num_classes=heads[head].number,
+            image_size=settings.image_size or config.backbone.image_size,
+            label=HELD_OUT_LABEL,
+        )
+        numbers = spread_evenly(len(samples), config.evaluation.images or len(samples))
+        held_out.append(HeldOut(head, name, root, samples, np.array(numbers, np.int64)))
+    return held_out
 
 
 def _problem(head: HeadClasses, root: Path) -> str:

@@ -184,14 +184,14 @@ def build_loader(
         sampler=passes,
         num_workers=workers,
         prefetch_factor=prefetch if workers else None,
-        worker_init_fn=_start_worker,
+        worker_init_fn=start_worker,
         pin_memory=pin_memory,
         generator=torch.Generator(),  # its own generator, so iterating does not change the run's random state
     )
     return PassLoader(loader)
 
 
-def _start_worker(worker: int) -> None:
+def start_worker(worker: int) -> None:
     """Turns off OpenCV's threads, because there are several workers, and ignores requests to stop.
 
     torchrun and Slurm send such signals to all processes of a rank. The rank stops after the current step, for which it

@@ -237,13 +237,15 @@ class RecordSamples:
         data_set, number = self._shards[shard]
         return f"{self.prefixes[shard]}.rec id {record_id}{_source_of(data_set.records_path(number), record_id)}"
 
-    def class_counts(self) -> NDArray[np.int64]:
+    def class_counts(self, rank: int = 0, world: int = 1) -> NDArray[np.int64]:
         """Returns the number of images with each class id: int64 [largest class id + 1].
+
+        rank, world: counts every ``world``-th shard, from shard ``rank`` on.
 
         Raises OvocrError if a table of records cannot be read.
         """
         counts = np.zeros(0, dtype=np.int64)
-        for data_set, shard in self._shards:
+        for data_set, shard in self._shards[rank::world]:
             found = count_class_ids(data_set.records_path(shard))
             larger, smaller = (found, counts) if len(found) > len(counts) else (counts, found)
             larger[: len(smaller)] += smaller

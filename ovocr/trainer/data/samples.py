@@ -69,5 +69,8 @@ class Samples(Protocol):
     def name(self, index: int) -> str:
         """Returns the sample's origin, for messages."""
 
-    def class_counts(self) -> NDArray[np.int64]:
-        """Returns the number of samples with each class, from id 0 to the largest one stored."""
+    def class_counts(self, rank: int = 0, world: int = 1) -> NDArray[np.int64]:
+        """Returns the number of samples with each class, from id 0 to the largest one stored.
+
+        rank, world: counts the share of one of ``world`` ranks; the shares together are all samples.
+        """

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -15,7 +15,6 @@ from tqdm import tqdm
 
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.base.plural import counted
-from ovocr.trainer.backbone.rotary import clip_positions
 from ovocr.trainer.data.evaluation_data import HeadClasses, choose_heads, open_evaluation_data
 from ovocr.trainer.data.head_data import crops_of
 from ovocr.trainer.data.loader import Batch
@@ -132,13 +131,13 @@ def evaluate(
     examples: int = 0,
     device: str = "auto",
     workers: int = 0,
-    step: int | None = None,
+    step: int | Literal["best"] | None = None,
     crops: int = 0,
 ) -> Evaluation:
     """Evaluates a checkpoint of a run on labelled data, next to the prior of its training data.
 
     head: name of a head; None selects every head that matches the data.
-    step: number of steps of the checkpoint; None selects the newest.
+    step: number of steps of the checkpoint, or "best"; None selects the newest.
     crops: crops per image, drawn by the head's crop_scale, with the tags that they keep; 0 uses whole images.
     top_k: numbers of answers to evaluate.
     examples: number of example images per head.
@@ -258,7 +257,7 @@ def _rank(
     first, unranked = 0, _UnrankedSamples()
     with tqdm(total=len(samples), desc=f"eval {name}", unit="image", disable=None) as bar:
         for batch in _load_batches(samples, workers):
-            embeddings_BD = _embed(trained, name, batch)
+            embeddings_BD = trained.embed(name, batch.pixels, batch.times)
             effective_rank.add(embeddings_BD)
             unranked.embeddings.append(embeddings_BD)
             unranked.tags += [np.unique(labels) for labels in batch.labels.numpy()]
@@ -284,15 +283,6 @@ class _UnrankedSamples:
             zip(self.tags, classes.cpu().numpy(), cosines.cpu().numpy(), strict=True)
         ):
             yield _Ranked(first + row, tags, answers, values)
-
-
-def _embed(trained: TrainedRun, name: str, batch: Batch) -> Tensor:
-    """Returns embeddings for a head's class centers, [B, D]."""
-    positions = None
-    if batch.times is not None:
-        side = batch.pixels.shape[-1] // trained.config.backbone.patch_size
-        positions = clip_positions(batch.times.to(trained.device), side, side)
-    return trained.embed(name, batch.pixels, positions)
 
 
 class _Batches(Dataset[Batch | OvocrError]):

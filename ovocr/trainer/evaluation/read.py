@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -28,15 +29,22 @@ class Reading:
 
 
 def read_words(
-    run: Path, images: list[Path], *, head: str | None = None, top_k: int = 10, device: str = "auto"
+    run: Path,
+    images: list[Path],
+    *,
+    head: str | None = None,
+    top_k: int = 10,
+    device: str = "auto",
+    step: int | Literal["best"] | None = None,
 ) -> Iterator[Reading | OvocrError]:
-    """Reads JPEG, PNG and WebP files with the newest checkpoint of a run; yields words or an error for each.
+    """Reads JPEG, PNG and WebP files with a checkpoint of a run; yields words or an error for each.
 
     head: name of the head; None selects the only head with a vocabulary. A head without a vocabulary answers class ids.
+    step: number of steps of the checkpoint, or "best"; None selects the newest.
 
     Raises OvocrError if the run cannot be read, UsageError for an unknown head.
     """
-    trained = TrainedRun.load(run, choose_device(device))
+    trained = TrainedRun.load(run, choose_device(device), step)
     name = head or _head_with_words(trained)
     if name not in trained.config.heads:
         raise UsageError(f"--head: {name!r} is not a head of this run; it has {', '.join(trained.config.heads)}")

@@ -1,5 +1,6 @@
 """Collectives of the ranks. Without a process group there is a single rank and nothing is sent."""
 
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -14,6 +15,9 @@ from torch.distributed.rendezvous import rendezvous
 
 from ovocr.base.errors import UsageError
 from ovocr.trainer.ranks.failure_detection import FailureDetector
+
+# Bytes that gathering tensors of the CPU needs on a device at a time.
+_GATHERED_BYTES = 2**26
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,25 @@ class Ranks:
         parts = [torch.empty_like(padded) for _ in sizes]
         dist.all_gather(parts, padded, group=self.group)
         return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
+    def gather_on_cpu(self, tensor: Tensor, device: torch.device) -> Tensor:
+        """Concatenates every rank's rows of a tensor on the CPU, in rank order, on the CPU of every rank.
+
+        device: the device on which the ranks communicate; it holds a limited number of rows at a time.
+        """
+        if self.world == 1:
+            return tensor
+        sizes = self.sizes(tensor.shape[0], device)
+        whole = tensor.new_empty((sum(sizes), *tensor.shape[1:]))
+        parts = whole.split(sizes)
+        row_bytes = tensor.element_size() * math.prod(tensor.shape[1:])
+        rows = max(1, _GATHERED_BYTES // (2 * self.world * row_bytes))  # the parts, and their concatenation
+        for first in range(0, max(sizes), rows):
+            own = [max(0, min(rows, size - first)) for size in sizes]
+            piece = self.gather_rows(tensor[first : first + rows].to(device), own).cpu()
+            for part, rows_of_rank in zip(parts, piece.split(own), strict=True):
+                part[first : first + rows] = rows_of_rank
+        return whole
 
 
 def row_range(total: int, rank: int, world: int) -> tuple[int, int]:

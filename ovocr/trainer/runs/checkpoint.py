@@ -143,9 +143,11 @@ def incomplete_checkpoints(folder: Path) -> list[Path]:
     return sorted({*folder.glob("[0-9]*")} - {*complete_checkpoints(folder)})
 
 
-def prune_checkpoints(folder: Path, keep: int) -> None:
-    """Removes all complete checkpoints except the newest ``keep``, and the folders left by interrupted saves."""
+def prune_checkpoints(folder: Path, keep: int, best: Path | None = None) -> None:
+    """Removes all complete checkpoints except the newest ``keep`` and ``best``, and what interrupted saves left."""
     for path in complete_checkpoints(folder)[:-keep]:
+        if path == best:
+            continue
         # Renaming first ensures that a half-removed folder is never taken for a checkpoint.
         partial = partial_path(path)
         path.rename(partial)

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ovocr import __version__
 from ovocr.base.errors import OvocrError
@@ -16,6 +16,7 @@ from ovocr.trainer.config.evaluation import EvaluationConfig
 from ovocr.trainer.config.file import load_config
 from ovocr.trainer.config.sections import RUN_CONFIG, LoaderConfig, RunConfig
 from ovocr.trainer.config.toml import dump_config
+from ovocr.trainer.runs.best_checkpoint import best_checkpoint
 from ovocr.trainer.runs.checkpoint import complete_checkpoints
 from ovocr.vocab import Vocabulary
 
@@ -74,13 +75,24 @@ class RunFolder:
         complete = complete_checkpoints(self.checkpoints)
         return complete[-1] if complete else None
 
-    def trained_checkpoint(self, step: int | None = None) -> Path:
-        """Returns the checkpoint after ``step`` steps, or the newest complete one. Raises OvocrError if missing."""
+    def trained_checkpoint(self, step: int | Literal["best"] | None = None) -> Path:
+        """Returns the checkpoint after ``step`` steps, the best one, or the newest complete one.
+
+        Raises OvocrError if it is missing.
+        """
         complete = complete_checkpoints(self.checkpoints)
         if not complete:
             raise OvocrError(f"{self.root}: no complete checkpoint yet; continue the run with `ovocr train`")
         if step is None:
             return complete[-1]
+        if step == "best":
+            best = best_checkpoint(self.checkpoints)
+            if best is None:
+                raise OvocrError(
+                    f"{self.root}: no checkpoint has a word AUC, so none is the best; choose one by its step, or let "
+                    "the run evaluate held-out data: [evaluation] in its configuration"
+                )
+            return best
         if self.checkpoint(step) not in complete:
             steps = ", ".join(str(int(path.name)) for path in complete)
             raise OvocrError(f"{self.root}: no checkpoint after {counted(step, 'step')}, only after {steps}")

@@ -7,10 +7,13 @@ import torch
 
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.base.plural import counted
+from ovocr.dataset.layout import LabelledDataSet
 from ovocr.trainer.config.heads import HeadConfig, VideoHeadConfig
 from ovocr.trainer.config.sections import LoaderConfig, RunConfig
+from ovocr.trainer.data.evaluation_data import HeadClasses, open_held_out
 from ovocr.trainer.data.head_data import HeadData
 from ovocr.trainer.data.mixing import make_order
+from ovocr.trainer.data.records import vocabulary_sha256
 from ovocr.trainer.data.synthetic import SyntheticSamples
 from ovocr.trainer.ranks.distributed import Ranks, choose_device, join_ranks
 from ovocr.trainer.training.initial_centers import load_class_map
@@ -46,6 +49,7 @@ def _report_lines(config: RunConfig, ranks: Ranks, device: torch.device) -> Iter
     for name, synthetic in data.items():
         yield _head_line(name, config, synthetic, ranks)
         yield from _initial_centers_line(name, config.heads[name], synthetic.num_classes)
+    yield from _evaluation_lines(config, {name: synthetic.num_classes for name, synthetic in data.items()})
     model = build_model(config, {name: synthetic.num_classes for name, synthetic in data.items()}, ranks, device)
     optimizers = build_optimizers(config, model)
     yield _backbone_line(model, config)
@@ -111,6 +115,35 @@ def _initial_centers_line(name: str, head: HeadConfig, num_classes: int) -> Iter
         yield (
             f"head {name}: {kept:,} of {num_classes:,} initial centers from {head.init_from}, mapped by {head.init_map}"
         )
+
+
+def _evaluation_lines(config: RunConfig, num_classes: dict[str, int]) -> Iterator[str]:
+    """Yields a line for each held-out data set; they may not exist yet. Raises UsageError if no head matches one."""
+    settings = config.evaluation
+    classes = {}
+    for name, head in config.heads.items():
+        sha256 = _vocabulary_sha256(head)
+        if sha256 is not None:
+            classes[name] = HeadClasses(head.kind, num_classes[name], sha256)
+    for name, root in zip(settings.names(), settings.data, strict=True) if settings.every else ():
+        where = f"evaluation every {counted(settings.every, 'step')}: {root}"
+        if not root.exists():
+            yield f"{where}: does not exist yet"
+            continue
+        try:
+            for held_out in open_held_out(config, classes, root, name):
+                yield f"{where}: {counted(len(held_out.numbers), 'sample')} for head {held_out.head}"
+        except UsageError:
+            if len(classes) == len(config.heads):
+                raise
+            yield f"{where}: is for a head whose training data do not exist yet"
+
+
+def _vocabulary_sha256(head: HeadConfig) -> str | None:
+    """Returns the hash of a head's vocabulary, empty if it has none; None if its data do not exist yet."""
+    if isinstance(head, VideoHeadConfig):
+        return ""
+    return vocabulary_sha256(LabelledDataSet.open(head.data[0])) if head.data[0].exists() else None
 
 
 def _backbone_line(model: Model, config: RunConfig) -> str:

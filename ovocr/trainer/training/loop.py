@@ -17,9 +17,12 @@ from ovocr.trainer.data.head_data import HeadData
 from ovocr.trainer.data.loader import Batch, worker_deaths_as_ovocr_errors
 from ovocr.trainer.kernels.availability import choose_implementation
 from ovocr.trainer.ranks.distributed import Ranks, choose_device, join_ranks
+from ovocr.trainer.runs.best_checkpoint import add_evaluation, best_checkpoint
 from ovocr.trainer.runs.checkpoint import prune_checkpoints
 from ovocr.trainer.runs.folder import RunFolder
-from ovocr.trainer.training.metrics import MetricsLog, keep_lines_before
+from ovocr.trainer.training.evaluation_result import EvaluationResult
+from ovocr.trainer.training.evaluator import Evaluator
+from ovocr.trainer.training.metrics import MetricsLog, add_to_line, keep_lines_before
 from ovocr.trainer.training.model import build_model, build_optimizers
 from ovocr.trainer.training.run_state import RunState
 from ovocr.trainer.training.skipped_samples import SkipLimit, SkippedSamples
@@ -101,39 +104,59 @@ class _Training:
         for name, head in config.heads.items():
             check_implementation(name, head, device)
         self.data = open_data(config)
+        self.evaluator = Evaluator(config, self.data, ranks, device)
         if ranks.rank == 0:
             vocabularies = {name: data.vocabulary for name, data in self.data.items()}
             self.folder.prepare(config, vocabularies)
-        model = build_model(config, {name: data.num_classes for name, data in self.data.items()}, ranks, device)
-        optimizers = build_optimizers(config, model)
-        self.state = RunState(self.folder, config, model, optimizers, self.data, ranks, device)
+        self.model = build_model(config, {name: data.num_classes for name, data in self.data.items()}, ranks, device)
+        optimizers = build_optimizers(config, self.model)
+        self.state = RunState(self.folder, config, self.model, optimizers, self.data, ranks, device)
         self.first_step = self.state.start_or_resume()
         if ranks.rank == 0:
             keep_lines_before(self.folder.skipped_path, self.first_step)
         skipped = SkippedSamples(self.folder.skipped_path)
-        self.step = TrainStep(config, model, optimizers, self.data, ranks, device, skipped)
+        self.step = TrainStep(config, self.model, optimizers, self.data, ranks, device, skipped)
 
     def run(self, stop: StopRequest) -> Summary:
         """Runs the remaining steps, or until a stop is requested."""
         began = time.monotonic()
         steps = self.config.run.steps
+        missed = self._make_up_evaluation(stop)
         with self._open_log() if self.ranks.rank == 0 else nullcontext() as log:
             limit = SkipLimit(self.config.loader.max_skipped, self.folder.skipped_path)
             reporter = StepReporter(self.config, self.data, log, limit)
+            if log is not None and missed is not None:
+                log.write_evaluation(self.first_step, missed.scalars(), missed.format())
             with worker_deaths_as_ovocr_errors():
-                self._steps(reporter, stop)
+                self._steps(reporter, log, stop)
         return Summary(
             self.folder, self.first_step, steps, time.monotonic() - began, reporter.last_loss, self.ranks.rank == 0
         )
 
-    def _steps(self, reporter: StepReporter, stop: StopRequest) -> None:
+    def _make_up_evaluation(self, stop: StopRequest) -> EvaluationResult | None:
+        """Evaluates the checkpoint that the run resumes from, if its evaluation is missing; adds it to its line.
+
+        The run was then stopped in this evaluation, or its settings have changed.
+        """
+        done = self.first_step
+        if not done or not self.evaluator.is_missing(done):
+            return None
+        result = self.evaluator.evaluate(self.model, lambda: stop.requested)
+        if result is None:
+            raise self._stopped(done)
+        if self.ranks.rank == 0:
+            add_evaluation(self.folder.checkpoint(done), result.to_saved())
+            add_to_line(self.folder.metrics_path, done - 1, result.to_record())
+        return result
+
+    def _steps(self, reporter: StepReporter, log: MetricsLog | None, stop: StopRequest) -> None:
         steps = range(self.first_step, self.config.run.steps)
         batches = {
             name: data.batches(self.ranks, steps, self.config.loader, self.device, self.config.run.seed)
             for name, data in self.data.items()
         }
         try:
-            self._run_steps(steps, batches, reporter, stop)
+            self._run_steps(steps, batches, reporter, log, stop)
         finally:
             for loader in batches.values():
                 loader.close()  # ends the worker processes, which ignore SIGTERM
@@ -143,9 +166,9 @@ class _Training:
         steps: range,
         batches: Mapping[str, Generator[Batch, None, None]],
         reporter: StepReporter,
+        log: MetricsLog | None,
         stop: StopRequest,
     ) -> None:
-        run = self.config.run
         pending: StepResult | None = None
         for step in steps:
             result = self.step(step, batches, stop_requested=stop.requested)
@@ -155,15 +178,34 @@ class _Training:
                 reporter.add(pending, ended=result.began)
             pending = result
             done = step + 1
-            if done % run.checkpoint_every == 0 or done == run.steps or reporter.stops:
-                reporter.add(pending, ended=None)
+            if self._saves_after(done) or self.evaluator.is_due(done) or reporter.stops:
+                self._finish(pending, reporter, log, stop)
                 pending = None
-                reporter.flush()
-                self._save(done)
-                if reporter.stops and done < run.steps:
-                    raise OvocrError(
-                        f"stopped; {counted(done, 'step')} saved in {self.folder.root}; run the same command to resume"
-                    )
+
+    def _saves_after(self, done: int) -> bool:
+        return done % self.config.run.checkpoint_every == 0 or done == self.config.run.steps
+
+    def _finish(self, result: StepResult, reporter: StepReporter, log: MetricsLog | None, stop: StopRequest) -> None:
+        """Waits for a step, then evaluates and saves as due. Raises OvocrError if a stop was requested."""
+        done = result.step + 1
+        checked = reporter.check(result)
+        stops, evaluation = reporter.stops, None
+        if self.evaluator.is_due(done) and not stops:
+            evaluation = self.evaluator.evaluate(self.model, lambda: stop.requested)
+            stops = evaluation is None
+        reporter.write(checked, None if evaluation is None else evaluation.to_record())
+        if log is not None and evaluation is not None:
+            log.write_evaluation(done, evaluation.scalars(), evaluation.format())
+        if self._saves_after(done) or stops or (evaluation is not None and evaluation.is_best):
+            reporter.flush()
+            self._save(done, evaluation)
+        if stops and (done < self.config.run.steps or self.evaluator.is_due(done)):
+            raise self._stopped(done)
+
+    def _stopped(self, done: int) -> OvocrError:
+        return OvocrError(
+            f"stopped; {counted(done, 'step')} saved in {self.folder.root}; run the same command to resume"
+        )
 
     def _open_log(self) -> MetricsLog:
         run = self.config.run
@@ -175,7 +217,8 @@ class _Training:
             tensorboard=self.folder.tensorboard if run.tensorboard else None,
         )
 
-    def _save(self, done: int) -> None:
-        self.state.save(done)
+    def _save(self, done: int, evaluation: EvaluationResult | None) -> None:
+        self.state.save(done, None if evaluation is None else evaluation.to_saved())
         if self.ranks.rank == 0:
-            prune_checkpoints(self.folder.checkpoints, self.config.run.keep_checkpoints)
+            checkpoints = self.folder.checkpoints
+            prune_checkpoints(checkpoints, self.config.run.keep_checkpoints, best_checkpoint(checkpoints))

@@ -52,11 +52,16 @@ class MetricsLog:
         if self._board is not None:
             self._board.close()
 
-    def write(self, record: dict[str, Any], images: int, seconds: float) -> None:
-        """Writes the record of a step: nested numbers, with ``step`` and ``loss``; seconds is the step's duration."""
+    def write(
+        self, record: dict[str, Any], images: int, seconds: float, evaluation: Mapping[str, Any] | None = None
+    ) -> None:
+        """Writes the record of a step: nested numbers, with ``step`` and ``loss``; seconds is the step's duration.
+
+        evaluation: further entries of the line.
+        """
         self._images += images
         self._seconds += seconds
-        self._file.write(json.dumps(record, allow_nan=False) + "\n")
+        self._file.write(json.dumps({**record, **(evaluation or {})}, allow_nan=False) + "\n")
         step = record["step"]
         self._bar.update()
         last = step + 1 == self._steps
@@ -66,6 +71,13 @@ class MetricsLog:
             if self._board is not None:
                 for name, value in _flat(record).items():
                     self._board.add_scalar(name, value, step)
+
+    def write_evaluation(self, done: int, scalars: Mapping[str, float], text: str) -> None:
+        """Prints a line about the evaluation after ``done`` steps and adds its numbers to TensorBoard."""
+        tqdm.write(f"step {done}/{self._steps}: {text}", file=sys.stderr)
+        if self._board is not None:
+            for name, value in scalars.items():
+                self._board.add_scalar(name, value, done - 1)
 
     def flush(self) -> None:
         """Flushes all lines to disk; call before a checkpoint records their steps as done."""
@@ -96,6 +108,13 @@ def keep_lines_before(path: Path, start: int) -> None:
         if record["step"] < start:
             kept.append(line + "\n")
     write_text(path, "".join(kept))
+
+
+def add_to_line(path: Path, step: int, entries: Mapping[str, Any]) -> None:
+    """Adds entries to the line of a step in a file of JSON lines."""
+    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    changed = [{**record, **entries} if record["step"] == step else record for record in records]
+    write_text(path, "".join(json.dumps(record, allow_nan=False) + "\n" for record in changed))
 
 
 def _open_board(folder: Path, start: int) -> "SummaryWriter":

@@ -1,14 +1,17 @@
 """The trained parts of a run, built from its configuration: one backbone, and a Partial FC for each head."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from ovocr.base.errors import OvocrError
 from ovocr.trainer.backbone.parallel import ParallelBackbone
+from ovocr.trainer.backbone.rotary import clip_positions
 from ovocr.trainer.backbone.vision_transformer import Backbone
 from ovocr.trainer.config.heads import HeadConfig
 from ovocr.trainer.config.sections import RunConfig
@@ -59,6 +62,33 @@ class Model:
         """Returns the class centers of a head by their name in a checkpoint."""
         head = self.heads[name]
         return {f"heads.{name}.weight": _rows_of(head, head.weight.detach())}
+
+    @torch.no_grad()
+    def embed(self, head: str, pixels: Tensor, times: Tensor | None = None) -> Tensor:
+        """Returns embeddings [B, D] for a head's class centers, without gradients.
+
+        pixels: uint8, images [B, 3, S, S] or clips [B, 3, F, S, S], on the model's device. times: int64 [B, F], the
+        frames' positions on the time axis; None for images.
+        """
+        positions = None
+        if times is not None:
+            side = pixels.shape[-1] // self.backbone.config.patch_size
+            positions = clip_positions(times, side, side)
+        _, pooled = self.backbone(normalise(pixels, torch.float32), positions)
+        return self.heads[head].embed(pooled)
+
+    @contextmanager
+    def evaluation_mode(self) -> Iterator[None]:
+        """Sets backbone and heads to evaluation mode in the block, and to training mode after it."""
+        modules = (self.backbone, *self.heads.values())
+        for module in modules:
+            module.eval()
+        try:
+            yield
+            self.parallel.drop_gathered()
+        finally:
+            for module in modules:
+                module.train()
 
     def _ranks(self) -> Ranks:
         return next(iter(self.heads.values())).ranks
@@ -184,8 +214,8 @@ class TrainedRun:
     device: torch.device
 
     @classmethod
-    def load(cls, root: Path, device: torch.device, step: int | None = None) -> "TrainedRun":
-        """Loads a run's checkpoint after ``step`` steps, or its newest one, outside any process group.
+    def load(cls, root: Path, device: torch.device, step: int | Literal["best"] | None = None) -> "TrainedRun":
+        """Loads a run's checkpoint after ``step`` steps, its best or its newest one, outside any process group.
 
         Raises OvocrError if it does not exist or does not match the configuration.
         """
@@ -205,11 +235,9 @@ class TrainedRun:
             module.eval()
         return cls(folder, config, model, vocabularies, read_state(checkpoint)["step"], device)
 
-    @torch.no_grad()
-    def embed(self, head: str, pixels: Tensor, positions: Tensor | None = None) -> Tensor:
-        """Returns embeddings [B, D] for a head's class centers; pixels: uint8, images or clips as for ``Backbone``."""
-        _, pooled = self.model.backbone(normalise(pixels.to(self.device), torch.float32), positions)
-        return self.model.heads[head].embed(pooled)
+    def embed(self, head: str, pixels: Tensor, times: Tensor | None = None) -> Tensor:
+        """Returns embeddings [B, D] of images or clips for a head's class centers; see ``Model.embed``."""
+        return self.model.embed(head, pixels.to(self.device), None if times is None else times.to(self.device))
 
 
 def saved_per_head(checkpoint: Path, name: str, config: RunConfig) -> dict[str, int]:
@@ -220,9 +248,12 @@ def saved_per_head(checkpoint: Path, name: str, config: RunConfig) -> dict[str, 
     return values
 
 
-def export_backbone(run: Path, out: Path) -> int:
-    """Writes the backbone of a run's newest checkpoint in the released layout; returns its number of steps."""
-    trained = TrainedRun.load(run, torch.device("cpu"))
+def export_backbone(run: Path, out: Path, step: int | Literal["best"] | None = None) -> int:
+    """Writes the backbone of a run in the released layout. step: see ``TrainedRun.load``.
+
+    Returns the number of steps of the checkpoint.
+    """
+    trained = TrainedRun.load(run, torch.device("cpu"), step)
     trained.model.backbone.save_pretrained(out)
     return trained.step
 

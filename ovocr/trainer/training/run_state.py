@@ -14,6 +14,7 @@ from ovocr.trainer.config.sections import RUN_CONFIG, RunConfig
 from ovocr.trainer.config.toml import dump_config
 from ovocr.trainer.data.head_data import HeadData
 from ovocr.trainer.ranks.distributed import Ranks
+from ovocr.trainer.runs.best_checkpoint import SavedEvaluation
 from ovocr.trainer.runs.checkpoint import fill, incomplete_checkpoints, load_checkpoint, read_state, save_checkpoint
 from ovocr.trainer.runs.folder import RunFolder
 from ovocr.trainer.training.initial_centers import SourceHead, load_initial_centers
@@ -49,8 +50,8 @@ class RunState:
             self._start()
         return done
 
-    def save(self, done: int) -> None:
-        """Saves a checkpoint after ``done`` steps; every rank calls this."""
+    def save(self, done: int, evaluation: SavedEvaluation | None = None) -> None:
+        """Saves a checkpoint after ``done`` steps, with the evaluation after them; every rank calls this."""
         state: dict[str, Any] = {
             "step": done,
             "ranks": self.ranks.world,
@@ -60,6 +61,7 @@ class RunState:
             "draws": {name: head.step for name, head in self.model.heads.items()},
             "positions": {name: done * head.global_batch for name, head in self.config.heads.items()},
             "configuration": dump_config(self.config),
+            **({} if evaluation is None else evaluation.to_state()),
         }
         tensors = self.model.tensors() | self.optimizers.tensors(self.model)
         save_checkpoint(self.folder.checkpoint(done), tensors, state, self.ranks)

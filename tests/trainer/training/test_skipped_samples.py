@@ -18,18 +18,9 @@ from ovocr.trainer.data.loader import Batch, build_loader
 from ovocr.trainer.data.mixing import ShuffledList
 from ovocr.trainer.data.records import RecordSamples
 from ovocr.trainer.training.loop import train
+from tests.trainer.damage import damage_images
 
 Maker = Callable[..., Path]
-
-
-def damage_images(root: Path, *numbers: int, shard: int = 0) -> None:
-    """Overwrites the start of the JPEGs of these records of a shard."""
-    path = root / "rec" / f"{shard:05d}.rec"
-    data = bytearray(path.read_bytes())
-    starts = [at for at in range(len(data)) if data[at : at + 3] == b"\xff\xd8\xff"]
-    for number in numbers:
-        data[starts[number] : starts[number] + 3] = b"GIF"
-    path.write_bytes(data)
 
 
 def batches_of(root: Path, **options: int) -> list[Batch]:

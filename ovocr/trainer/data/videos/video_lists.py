@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -122,15 +123,17 @@ class VideoSamples:
         except OvocrError:
             return place
 
-    def class_counts(self) -> NDArray[np.int64]:
+    def class_counts(self, rank: int = 0, world: int = 1) -> NDArray[np.int64]:
         """Returns the number of videos with each class among the used ids; reads all lists.
+
+        rank, world: counts every ``world``-th line of each list, from line ``rank`` on.
 
         Raises OvocrError naming list and line.
         """
         counts = np.zeros(0, dtype=np.int64)
         waiting: list[int] = []
         for lines in self._lists:
-            for number, line in lines:
+            for number, line in islice(lines, rank, None, world):
                 waiting += set(self._used_ids(f"{lines.path}:{number}", line).ids)
                 if len(waiting) >= _COUNT_CHUNK:
                     counts, waiting = _add_counts(counts, waiting), []

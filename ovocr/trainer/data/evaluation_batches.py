@@ -1,0 +1,98 @@
+"""Loads the samples of an evaluation in batches: whole samples, in order, with all tags that they show."""
+
+from collections.abc import Generator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+
+from ovocr.base.errors import OvocrError
+from ovocr.trainer.data.damaged_samples import load_unless_damaged
+from ovocr.trainer.data.loader import Batch, start_worker
+from ovocr.trainer.data.samples import Sample, Samples, ShownTags
+
+BATCH = 32
+"""Samples per batch of the backbone."""
+
+
+class EvaluationBatch(NamedTuple):
+    """Some samples, and the tags that each of them shows.
+
+    batch: without the damaged samples, which ``batch.skipped`` names; its tensors are empty if all are damaged.
+    """
+
+    batch: Batch
+    shown: list[ShownTags]
+
+
+class _Batches(Dataset[EvaluationBatch | OvocrError]):
+    """Map-style data set: maps a batch number to its samples, or to the error of reading one.
+
+    Errors are returned, because an error raised in a worker process would lose its one-line message.
+    """
+
+    def __init__(self, samples: Samples, numbers: NDArray[np.int64], skip_damaged: bool) -> None:
+        self._samples, self._numbers, self._skip_damaged = samples, numbers, skip_damaged
+
+    def __len__(self) -> int:
+        return -(-len(self._numbers) // BATCH)
+
+    def __getitem__(self, number: int) -> EvaluationBatch | OvocrError:
+        loaded: list[tuple[int, Sample, ShownTags]] = []
+        damaged: list[str] = []
+        try:
+            for index in self._numbers[number * BATCH : (number + 1) * BATCH].tolist():
+                found = load_unless_damaged(self._samples, index) if self._skip_damaged else self._samples.load(index)
+                if isinstance(found, Sample):
+                    loaded.append((index, found, self._samples.shown_tags(index)))
+                else:
+                    damaged.append(found)
+        except OvocrError as error:
+            return error
+        samples = [sample for _, sample, _ in loaded]
+        times = [sample.times for sample in samples if sample.times is not None]
+        batch = Batch(
+            _stack([sample.pixels for sample in samples]),
+            _stack([sample.labels for sample in samples]),
+            torch.tensor([index for index, _, _ in loaded], dtype=torch.int64),
+            _stack(times) if times else None,
+            skipped=damaged,
+        )
+        return EvaluationBatch(batch, [shown for _, _, shown in loaded])
+
+
+def load_batches(
+    samples: Samples, numbers: NDArray[np.int64], *, workers: int, prefetch: int = 2, skip_damaged: bool = False
+) -> Generator[EvaluationBatch, None, None]:
+    """Yields the samples with these numbers, in order; close it to end the worker processes.
+
+    workers: number of processes that load whole batches; 0 uses this process.
+    prefetch: number of batches that each worker builds in advance.
+    skip_damaged: False raises an error for a damaged sample.
+
+    Raises OvocrError naming a sample that cannot be read.
+    """
+    loader = DataLoader(
+        _Batches(samples, numbers, skip_damaged),
+        batch_size=None,  # items are batches already
+        num_workers=workers,
+        prefetch_factor=prefetch if workers else None,
+        worker_init_fn=start_worker,
+        collate_fn=_unchanged,
+        generator=torch.Generator(),  # its own generator, so iterating does not change the run's random state
+    )
+    for item in loader:
+        if isinstance(item, OvocrError):
+            raise item
+        yield item
+
+
+def _stack(arrays: list[NDArray[np.uint8]] | list[NDArray[np.int64]]) -> torch.Tensor:
+    return torch.from_numpy(np.stack(arrays)) if arrays else torch.empty(0)
+
+
+def _unchanged(item: Any) -> Any:
+    """Returns the item; torch would convert the arrays of the tags to tensors."""
+    return item

@@ -1,0 +1,141 @@
+"""Evaluation of a run on held-out data during training, on all ranks together."""
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ovocr.base.escape import for_terminal
+from ovocr.trainer.config.sections import RunConfig
+from ovocr.trainer.data.evaluation_data import HELD_OUT_LABEL, HeadClasses, HeldOut, open_held_out
+from ovocr.trainer.data.head_data import HeadData
+from ovocr.trainer.measures.full_precision import full_precision
+from ovocr.trainer.measures.word_measures import OwnCenters, measure_words
+from ovocr.trainer.ranks.distributed import Ranks
+from ovocr.trainer.runs.best_checkpoint import best_checkpoint, read_evaluation
+from ovocr.trainer.runs.folder import RunFolder
+from ovocr.trainer.training.evaluation_result import DataSetResult, EvaluationResult
+from ovocr.trainer.training.model import Model
+from ovocr.trainer.training.rank_embeddings import RankEmbedder
+from ovocr.vocab.word_script import script_of
+
+# Damaged images that each rank names.
+_MAX_SHOWN = 10
+
+
+class Evaluator:
+    """Evaluates the heads of a run on its held-out data. Every rank has one, and all call it together.
+
+    data: the training data of each head.
+
+    Raises UsageError naming evaluation.data if held-out data match no head or cannot be read.
+    """
+
+    def __init__(self, config: RunConfig, data: Mapping[str, HeadData], ranks: Ranks, device: torch.device) -> None:
+        self._config, self._data, self._ranks, self._device = config, data, ranks, device
+        self._folder = RunFolder(config.run.output)
+        self._held_out = self._open() if config.evaluation.every else []
+        self._counts: dict[str, NDArray[np.int64]] = {}
+        self._named: set[str] = set()
+        if ranks.rank == 0:
+            self._warn_about_training_data()
+
+    def is_due(self, done: int) -> bool:
+        """Whether to evaluate after ``done`` steps."""
+        every, steps = self._config.evaluation.every, self._config.run.steps
+        return every > 0 and (done % every == 0 or done == steps)
+
+    def is_missing(self, done: int) -> bool:
+        """Whether the evaluation of the checkpoint after ``done`` steps is due, but is not in its state."""
+        if not self.is_due(done):
+            return False
+        is_evaluated = self._ranks.rank == 0 and read_evaluation(self._folder.checkpoint(done)) is not None
+        return not self._ranks.from_first_rank(int(is_evaluated), self._device)
+
+    def evaluate(self, model: Model, should_stop: Callable[[], bool]) -> EvaluationResult | None:
+        """Returns the measures of all heads and data sets, the same on every rank; None if a rank was asked to stop.
+
+        should_stop: whether this rank was asked to stop.
+
+        Changes neither the model, nor the random draws, nor the mode of training.
+        """
+        began = time.monotonic()
+        embedder = RankEmbedder(self._ranks, self._device, self._config.loader, should_stop, self._name_damaged)
+        heads: dict[str, dict[str, DataSetResult]] = {}
+        with model.evaluation_mode(), full_precision(self._device):
+            for held_out in self._held_out:
+                result = self._measure(model, held_out, embedder)
+                if result is None:
+                    return None
+                heads.setdefault(held_out.head, {})[held_out.name] = result
+        measured = EvaluationResult(heads, self._config.evaluation.min_text_height, time.monotonic() - began)
+        return replace(measured, is_best=self._is_best(measured))
+
+    def _is_best(self, result: EvaluationResult) -> bool:
+        if self._ranks.rank == 0:
+            best = best_checkpoint(self._folder.checkpoints)
+            before = None if best is None else read_evaluation(best)
+            is_best = result.mean_word_auc is not None and (before is None or result.to_saved().is_better(before))
+        else:
+            is_best = False
+        return bool(self._ranks.from_first_rank(int(is_best), self._device))
+
+    def _measure(self, model: Model, held_out: HeldOut, embedder: RankEmbedder) -> DataSetResult | None:
+        head, vocabulary = model.heads[held_out.head], self._data[held_out.head].vocabulary
+        label = f"eval {held_out.head} {held_out.name}"
+        embedded = embedder.embed(model, held_out.head, held_out.samples, held_out.numbers, label)
+        if embedded is None:
+            return None
+        measures = measure_words(
+            embedded.embeddings_ND,
+            embedded.tags,
+            OwnCenters(head.weight, head.first_class, head.num_classes),
+            class_counts=self._class_counts(held_out.head),
+            script_of_class=None if vocabulary is None else lambda class_id: script_of(vocabulary.word(class_id)),
+            min_text_height=self._config.evaluation.min_text_height,
+            replicates=self._config.evaluation.replicates,
+            ranks=self._ranks,
+        )
+        images = len(held_out.numbers)
+        return DataSetResult(measures, images, skipped=images - measures.images)
+
+    def _class_counts(self, head: str) -> NDArray[np.int64]:
+        """Returns the number of training images with each class: int64 [classes]. The ranks share the counting."""
+        if head not in self._counts:
+            data = self._data[head]
+            own = data.samples.class_counts(self._ranks.rank, self._ranks.world)
+            counts = torch.zeros(data.num_classes, dtype=torch.int64, device=self._device)
+            own = own[: data.num_classes]
+            counts[: len(own)] = torch.from_numpy(own).to(self._device)
+            self._counts[head] = self._ranks.sum(counts).cpu().numpy()
+        return self._counts[head]
+
+    def _name_damaged(self, reason: str) -> None:
+        """Prints a damaged image, once in all evaluations."""
+        if reason not in self._named and len(self._named) < _MAX_SHOWN:
+            print(f"ovocr: {HELD_OUT_LABEL}: skipped: {for_terminal(reason)}", file=sys.stderr, flush=True)
+            self._named.add(reason)
+
+    def _open(self) -> list[HeldOut]:
+        settings = self._config.evaluation
+        classes = {name: HeadClasses.of_training(self._config.heads[name], data) for name, data in self._data.items()}
+        return [
+            held_out
+            for name, root in zip(settings.names(), settings.data, strict=True)
+            for held_out in open_held_out(self._config, classes, root, name)
+        ]
+
+    def _warn_about_training_data(self) -> None:
+        for held_out in self._held_out:
+            root = held_out.root
+            if root.resolve() in {path.resolve() for path in self._config.heads[held_out.head].data}:
+                print(
+                    f"ovocr: {HELD_OUT_LABEL}: {root}: head {held_out.head} is trained on it too, so its figures do "
+                    "not show how well the head reads new images",
+                    file=sys.stderr,
+                    flush=True,
+                )
