@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ovocr.base.errors import OvocrError
 from ovocr.dataset.layout import RELATIVE, LabelledDataSet
-from ovocr.dataset.record_columns import count_class_ids, find_image
+from ovocr.dataset.record_columns import count_class_ids, find_image, read_record_keys
 from ovocr.dataset.statistics import FileDescription
 from ovocr.dataset.text import TextShard
 from ovocr.recordio import Record, RecordError, RecordReader
@@ -236,6 +236,18 @@ class RecordSamples:
         record_id = self.readers[shard].ids[position]
         data_set, number = self._shards[shard]
         return f"{self.prefixes[shard]}.rec id {record_id}{_source_of(data_set.records_path(number), record_id)}"
+
+    def image_keys(self) -> list[str]:
+        """Returns the key of each image inside its source. Raises OvocrError if a table of records cannot be read."""
+        keys: list[str] = []
+        for (data_set, shard), reader in zip(self._shards, self.readers, strict=True):
+            own = read_record_keys(data_set.records_path(shard))
+            if set(own) != set(reader.ids):
+                raise OvocrError(
+                    f"{data_set.records_path(shard)}: has other record ids than its .rec; run `ovocr verify`"
+                )
+            keys += [own[int(record_id)] for record_id in reader.ids]
+        return keys
 
     def class_counts(self) -> NDArray[np.int64]:
         """Returns the number of images with each class id: int64 [largest class id + 1].
