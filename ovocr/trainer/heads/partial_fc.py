@@ -174,7 +174,7 @@ class PartialFC(nn.Module):
             softmax=softmax,
             row_buffer=self._row_buffer,
             drawn_BK=self._local_rows(drawn_BK),
-            skipped_BT=self._local_rows(labels_BT if self.mask_own_tags else drawn_BK),
+            skipped_BX=self._local_rows(labels_BT if self.mask_own_tags else drawn_BK),
             drawn_negatives_BKK=None if self.mask_own_tags else self._drawn_negatives(drawn_BK),
         )
 
