@@ -52,7 +52,7 @@ class LossInputs:
     sizes: number of images of each rank.
     row_buffer: function that returns memory for a gradient [rows, D] of the given dtype.
     drawn_BK: local rows of the drawn tags; -1 for a class of another rank.
-    skipped_BX: local rows of the classes that are not negatives of their image; -1 is none.
+    skipped_BX: local rows of the classes that are not negatives of their image: tags and ignored classes; -1 is none.
     drawn_negatives_BKK: whether tag j of an image is a negative of its slot k, bool [B, K (tag j), K (slot k)]; needed
         if drawn tags may be negatives of other slots, None if all stored tags are skipped.
     """

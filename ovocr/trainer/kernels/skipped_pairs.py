@@ -1,6 +1,6 @@
 """The mask of skipped pairs: one bit per pair of a sampled center and an image, 1/32 of the size of float32 logits.
 
-A pair is skipped if the center is no negative of the image: it is a tag of the image.
+A pair is skipped if the center is no negative of the image: it is a tag of the image, or ignored for it.
 
 Shape suffixes: B images, S sampled centers, X skipped classes of an image, W words of 32 images.
 """
