@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ovocr.views.text_crops import HeightSchedule, TextCrops
+from ovocr.views.text_crops import REPLACEMENT_OFFSET, HeightSchedule, TextCrops
 from ovocr.views.view import Crop, ImagePlaces, View, visible_shares
 
 SIZE = 448
@@ -128,6 +128,7 @@ def test_schedule_is_a_linear_function_of_the_step():
     assert schedule.at(0) == schedule.at(31) == (24, 96)
     assert schedule.at(32) == pytest.approx((22.8, 91.2))
     assert schedule.at(5 * 32) == (18, 72)
+    assert schedule.at(5 * 32 + 7 * REPLACEMENT_OFFSET) == (18, 72)  # a replacement belongs to the same step
     assert schedule.at(10 * 32) == schedule.at(10**12) == (12, 48)
     crops = replace(CROPS, heights=schedule)
     words = places((1, 400, 600, 60, 30))

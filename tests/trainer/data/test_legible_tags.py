@@ -226,9 +226,7 @@ def test_unknown_heights_are_ignored(tmp_path: Path):
         tmp_path / "set", [(encoded(image()), [1, 2], [whole, whole])], names, size=(WIDTH, HEIGHT), edges=()
     )
     samples = RecordSamples([root], labels_stored=2, num_classes=CLASSES, crops=TEXT_CROPS, min_text_height=LEAST)
-    with pytest.raises(
-        NoLegibleTagError, match=r"rec id 0 \(0.png of source.tar\): no tag whose text is known"
-    ):
+    with pytest.raises(NoLegibleTagError, match=r"rec id 0 \(0.png of source.tar\): no tag whose text is known"):
         samples.load(0, 3)
     assert np.isnan(samples.shown_tags(0).heights).all()
     without = RecordSamples([root], labels_stored=2, num_classes=CLASSES, crops=TEXT_CROPS)
@@ -312,5 +310,5 @@ def test_ignored_centers_get_no_gradient_from_the_image(tmp_path: Path, mask_own
         assert torch.equal(gradient[sorted(too_small)], torch.zeros(len(too_small), 16))
         ignored_rows += len(too_small)
         negative_rows += int(gradient[sorted(cut)].any(1).sum())
-    assert ignored_rows > 60
+    assert ignored_rows > 20
     assert negative_rows > 40
