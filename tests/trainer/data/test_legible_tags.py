@@ -102,15 +102,15 @@ def expected(samples: RecordSamples, position: int) -> tuple[set[int], set[int],
     encoded_image, labels = samples[0]
     view = samples.choose_view(0, encoded_image, labels, position).view
     left, top, right, bottom = view.crop
-    positives, shown = set(), set()
+    positives, touched = set(), set()
     for word, x, y, width, height in (*WORDS, *AGAIN):
         across = min(x + width, right) - max(x, left)
         down = min(y + height, bottom) - max(y, top)
-        if across > 0 and down > 0 and across * down >= 0.8 * width * height:
-            shown.add(word)
-            if height * view.scale >= LEAST and word in labels:
+        if across > 0 and down > 0:
+            touched.add(word)
+            if across * down >= 0.8 * width * height and height * view.scale >= LEAST and word in labels:
                 positives.add(word)
-    return positives, shown - positives, {word for word, *_ in WORDS} - shown
+    return positives, touched - positives, {word for word, *_ in WORDS} - touched
 
 
 def kinds(sample: Sample) -> tuple[set[int], set[int], set[int]]:
@@ -136,7 +136,7 @@ def test_tags_are_positives_ignored_or_negatives(tmp_path: Path, crops: RandomCr
 
 
 def test_pixels_agree_with_the_kinds(tmp_path: Path):
-    """A positive's colour covers at least four fifths of its area in the input, a negative's less."""
+    """A positive's colour covers at least four fifths of its area in the input, a negative's nothing."""
     samples = open_samples(write(tmp_path / "set"), size=160)
     seen = {"positive": 0, "negative": 0}
     for position in range(150):
@@ -153,7 +153,7 @@ def test_pixels_agree_with_the_kinds(tmp_path: Path):
                 assert share > 0.6, (position, word, share)  # blurred edges have other colours
                 seen["positive"] += 1
             elif word in negatives:
-                assert share < 0.85, (position, word, share)
+                assert share < 0.05, (position, word, share)
                 seen["negative"] += 1
     assert min(seen.values()) > 100
 
@@ -185,15 +185,15 @@ def test_shown_tag_without_a_slot_is_ignored(tmp_path: Path):
 
 
 def test_without_a_least_height_nothing_is_ignored(tmp_path: Path):
-    samples = open_samples(write(tmp_path / "set"), least=None)
-    whole = 0
+    root = write(tmp_path / "set")
+    samples, tiny = open_samples(root, least=None), open_samples(root, least=1e-9)
+    cropped = 0
     for position in range(60):
         sample = samples.load(0, position)
         assert sample.ignored is None
-        positives, too_small, _ = expected(samples, position)
-        assert set(sample.labels.tolist()) == positives | too_small
-        whole += len(positives | too_small) == 8
-    assert whole < 30
+        assert np.array_equal(sample.labels, tiny.load(0, position).labels)
+        cropped += set(sample.labels.tolist()) != set(range(8))
+    assert cropped > 30
 
 
 def test_without_a_position_the_image_is_whole_with_all_tags(tmp_path: Path):
@@ -209,13 +209,15 @@ def test_without_a_position_the_image_is_whole_with_all_tags(tmp_path: Path):
 
 def test_shown_tags_of_a_crop(tmp_path: Path):
     samples = open_samples(write(tmp_path / "set", slots=range(5)))
+    small = 0
     for position in range(60):
-        positives, ignored, negatives = expected(samples, position)
+        positives, ignored, _ = expected(samples, position)
         shown = samples.shown_tags(0, position)
-        assert set(shown.ids.tolist()) == positives | ignored
-        assert not set(shown.ids.tolist()) & negatives
+        assert positives <= set(shown.ids.tolist()) <= positives | ignored
         large = set(shown.ids[shown.heights >= LEAST].tolist())
         assert large & {0, 1, 2, 3, 4} == positives
+        small += len(shown.ids) - len(large)
+    assert small > 20
 
 
 def test_unknown_heights_are_ignored(tmp_path: Path):
