@@ -1,10 +1,15 @@
 """Time and memory of one step of the Partial FC head, by sample rate, mode, number of classes and batch size.
 
-    python benchmarks/heads.py [--classes N...] [--batch N...] [--rates R...] [--reference CHECKOUT] [--rounds N] ...
+    python benchmarks/heads.py [--classes N...] [--batch N...] [--rates R...] [--ignored N] [--reference CHECKOUT] ...
 
 A step is forward, backward and the row-sparse AdamW. All cases run in one process, one after another in each of
-``--rounds`` rounds, after one unmeasured step; the script prints the median of each phase. Workspace is the peak memory
-of a separate step beyond centers, optimizer state and the gradient of the rows.
+``--rounds`` rounds, in the opposite order in every second round, after one unmeasured step; the script prints the
+median of each phase. Workspace is the peak memory of a separate step beyond centers, optimizer state and the gradient
+of the rows.
+
+--ignored N: each head also runs with N ignored classes per image, drawn at random, on the same inputs and samples. Such
+a case gets the ratio of its time to the time without them, the median over rounds, with and without the optimizer. On
+CUDA, the kernels are the same with and without ignored classes; only the mask of skipped pairs has more bits set.
 
 --reference CHECKOUT: a checkout of OneVision-Encoder. Its published head runs in the same rounds at a rate of 0.1, with
 torch's dense AdamW, and each case also gets a ratio to it, the median over rounds. Before that, both heads are compared
@@ -19,7 +24,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -45,21 +50,26 @@ PHASES = ("forward", "backward", "optimizer")
 
 @dataclass
 class Case:
-    """A system to time, a head with its optimizer, and its measurements."""
+    """A system to time, a head with its optimizer, and its measurements.
+
+    plain: the case of the same head without ignored classes; None for a case without ignored classes.
+    """
 
     name: str
     rate: float
-    forward: Callable[[Tensor, Tensor], Tensor]
+    forward: Callable[..., Tensor]
     step: Callable[[], None]
     weight: torch.nn.Parameter
     head: PartialFC | None = None
+    plain: "Case | None" = None
     phases_ms: list[tuple[float, ...]] = field(default_factory=list)
     gradient_bytes: int = 0
     gradient_rows: int = 0
     workspace_bytes: int = 0
 
-    def totals(self) -> list[float]:
-        return [sum(phases) for phases in self.phases_ms]
+    def totals(self, phases: int = len(PHASES)) -> list[float]:
+        """Returns the time of each round, in ms, over the first phases."""
+        return [sum(times[:phases]) for times in self.phases_ms]
 
 
 def main() -> None:
@@ -83,17 +93,22 @@ def bench(options: argparse.Namespace, classes: int, batch: int, device: torch.d
     """Runs all cases of one number of classes and one batch size."""
     cases = build_cases(options, classes, device)
     title = f"C={classes:,} D={options.dim} B={batch} T={options.stored} K={options.labels_per_sample}"
+    if options.ignored:
+        title += f" M={options.ignored}"
     print(f"\n{title}, {options.dtype}, {describe(device)}")
     generator = torch.Generator().manual_seed(0)
     for round_ in tqdm(range(options.rounds + 1), unit="round", leave=False, disable=None):
         embeddings = torch.randn(batch, options.dim, generator=generator).to(device, getattr(torch, options.dtype))
         labels = torch.randint(0, classes, (batch, options.stored), generator=generator).to(device)
-        for case in cases:
-            phases = timed_step(case, embeddings, labels, device)
+        ignored = torch.randint(0, classes, (batch, options.ignored), generator=generator).to(device)
+        for case in cases if round_ % 2 else cases[::-1]:
+            if case.head is not None:
+                case.head.step = round_  # two cases may have the same head
+            phases = timed_step(case, embeddings, labels, ignored, device)
             if round_:  # round 0 creates the optimizer's state and compiles kernels
                 case.phases_ms.append(phases)
     for case in cases:
-        measure_memory(case, embeddings, labels, device)
+        measure_memory(case, embeddings, labels, ignored, device)
     return [report(case, cases, title) for case in cases]
 
 
@@ -123,6 +138,8 @@ def build_cases(options: argparse.Namespace, classes: int, device: torch.device)
             else:
                 adopt(head, weight, classes)
             cases.append(Case(f"{sampling} {rate}", rate, head, stepper(optimizer), weight, head))
+            if options.ignored:
+                cases.append(replace(cases[-1], name=f"{cases[-1].name} ignoring", plain=cases[-1], phases_ms=[]))
     return cases
 
 
@@ -141,11 +158,14 @@ def stepper(optimizer: RowAdamW) -> Callable[[], None]:
     return step
 
 
-def timed_step(case: Case, embeddings: Tensor, labels: Tensor, device: torch.device) -> tuple[float, ...]:
+def timed_step(
+    case: Case, embeddings: Tensor, labels: Tensor, ignored: Tensor, device: torch.device
+) -> tuple[float, ...]:
     """Returns milliseconds of forward, backward and optimizer."""
     leaf = embeddings.detach().requires_grad_()
+    classes = (labels,) if case.plain is None else (labels, ignored)
     times = [now(device)]
-    loss = case.forward(leaf, labels)
+    loss = case.forward(leaf, *classes)
     times.append(now(device))
     loss.backward()
     times.append(now(device))
@@ -154,13 +174,15 @@ def timed_step(case: Case, embeddings: Tensor, labels: Tensor, device: torch.dev
     return tuple(1e3 * (b - a) for a, b in pairwise(times))
 
 
-def measure_memory(case: Case, embeddings: Tensor, labels: Tensor, device: torch.device) -> None:
+def measure_memory(case: Case, embeddings: Tensor, labels: Tensor, ignored: Tensor, device: torch.device) -> None:
     """Measures the peak memory of a step, and the part of it that is the gradient of the rows."""
     leaf = embeddings.detach().requires_grad_()
+    classes = (labels,) if case.plain is None else (labels, ignored)
     if case.head is not None:
+        case.head.step = 0
         case.head._gradient_memory = ReusableMemory()  # the gradient's memory must count as newly allocated
     with peak_memory(device) as peak:
-        case.forward(leaf, labels).backward()
+        case.forward(leaf, *classes).backward()
         gradient = touched_rows(case.weight.grad)
         case.gradient_rows, case.gradient_bytes = gradient.count, gradient.values.numel() * 4
         del gradient
@@ -175,12 +197,19 @@ def report(case: Case, cases: list[Case], title: str) -> dict[str, Any]:
     record: dict[str, Any] = {"case": case.name, "sizes": title, "total_ms": total, "rounds_ms": case.totals()}
     record |= {f"{phase}_ms": value for phase, value in zip(PHASES, medians, strict=True)}
     record |= {"gradient_rows": case.gradient_rows, "workspace_bytes": case.workspace_bytes}
-    line = f"{case.name:18s} " + " ".join(f"{p} {v:9.2f}" for p, v in zip(PHASES, medians, strict=True))
+    line = f"{case.name:24s} " + " ".join(f"{p} {v:9.2f}" for p, v in zip(PHASES, medians, strict=True))
     line += f"  total {total:9.2f} ms  rows {case.gradient_rows:8,d}  workspace {case.workspace_bytes / 1e6:7.0f} MB"
     if cases[0].name.startswith("published"):
         ratios = [theirs / ours for theirs, ours in zip(cases[0].totals(), case.totals(), strict=True)]
         record |= {"ratio": statistics.median(ratios), "lowest_ratio": min(ratios)}
         line += f"  {record['ratio']:6.1f} x (lowest round {record['lowest_ratio']:.1f})"
+    if case.plain is not None:
+        pairs = [(case.totals(phases), case.plain.totals(phases)) for phases in (len(PHASES), 2)]
+        whole, head = ([a / b for a, b in zip(*pair, strict=True)] for pair in pairs)
+        record |= {"ignored_ratio": statistics.median(whole), "ignored_ratio_of_head": statistics.median(head)}
+        record |= {"ignored_ratios": whole, "ignored_ratios_of_head": head}
+        line += f"  {record['ignored_ratio']:.3f} of the time without ignored classes"
+        line += f" ({record['ignored_ratio_of_head']:.3f} without the optimizer)"
     print(line, flush=True)
     return record
 
@@ -263,6 +292,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--no-mask", action="store_true", help="use an image's own tags as negatives of its other slots"
     )
+    parser.add_argument("--ignored", type=int, default=0, help="ignored classes per image, as additional cases")
     parser.add_argument("--implementation", choices=("auto", "torch", "triton"), default="auto")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="type of the embeddings")
     parser.add_argument("--rounds", type=int, default=3)
@@ -273,6 +303,8 @@ def parse_arguments() -> argparse.Namespace:
         value = getattr(options, name)
         if min(value if isinstance(value, list) else [value]) < 1:
             parser.error(f"--{name.replace('_', '-')}: at least 1")
+    if options.ignored < 0:
+        parser.error("--ignored: at least 0")
     if not all(0 < rate <= 1 for rate in options.rates):
         parser.error("--rates: more than 0, at most 1")
     if options.labels_per_sample > options.stored:

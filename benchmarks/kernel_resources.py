@@ -25,9 +25,9 @@ from ovocr.trainer.kernels.center_gradients import center_gradients_kernel
 from ovocr.trainer.kernels.embedding_gradients import embedding_gradients_kernel
 from ovocr.trainer.kernels.logit_gradients import logit_gradients_kernel
 from ovocr.trainer.kernels.negative_sums import negative_sums_kernel
-from ovocr.trainer.kernels.own_tags import own_tags_kernel
 from ovocr.trainer.kernels.row_adamw import row_adamw_kernel
 from ovocr.trainer.kernels.row_sgd import row_sgd_kernel
+from ovocr.trainer.kernels.skipped_pairs import skipped_pairs_kernel
 from ovocr.trainer.kernels.tiling import Tiling, tilings_for
 from ovocr.trainer.kernels.unit_rows import unit_rows_kernel
 
@@ -118,10 +118,10 @@ def launches(arch: int) -> list[Launch]:
         "mask_ptr": "*i32",
         "pairs_ptr": "*i32",
         "count": "i32",
-        "tags": "i32",
+        "columns": "i32",
         "words": "i32",
     }
-    found.append(("own_tags", own_tags_kernel, mask, {"BLOCK": 1024}, 4, 3))
+    found.append(("skipped_pairs", skipped_pairs_kernel, mask, {"BLOCK": 1024}, 4, 3))
     return found
 
 

@@ -6,6 +6,9 @@ The plain loader is torch's DataLoader over mxnet's MXIndexedRecordIO; OpenCV de
 size. The loaders alternate, each in its own process, with the same number of worker processes (DALI:
 threads). A round is a fixed number of seconds of batches, without the start of workers.
 
+With --before CHECKOUT, the same sides of an older checkout of this repository take part, and their rates are compared
+with those of this one.
+
     python benchmarks/loader.py --run RUN      prints the share of time that a training run waited for its data
 """
 
@@ -18,7 +21,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SIDES = Path(__file__).with_name("loader_sides.py")
+BEFORE = "before: "
 
 
 def main() -> None:
@@ -26,6 +29,7 @@ def main() -> None:
     parser.add_argument("data_set", nargs="?", help="folder of a labelled data set")
     parser.add_argument("--dali-python", help="Python with DALI and the trainer's dependencies")
     parser.add_argument("--mxnet-python", help="Python with mxnet 1.9.1, torch and opencv")
+    parser.add_argument("--before", type=Path, metavar="CHECKOUT", help="older checkout to compare with")
     parser.add_argument("--size", type=int, default=224, help="side of the images, in pixels")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
@@ -38,7 +42,9 @@ def main() -> None:
         return
     if options.data_set is None:
         parser.error("DATA_SET is missing")
-    pythons = {"ovocr": sys.executable, "ovocr, crops": sys.executable}
+    pythons = {"ovocr": sys.executable, "ovocr, crops": sys.executable, "ovocr, text crops": sys.executable}
+    if options.before:
+        pythons |= {f"{BEFORE}{side}": sys.executable for side in ("ovocr", "ovocr, crops")}
     if options.dali_python:
         pythons["DALI, CPU"] = options.dali_python
     if options.mxnet_python:
@@ -62,9 +68,13 @@ def main() -> None:
 def measure(side: str, python: str, options: argparse.Namespace) -> float:
     """Returns images per second of one round."""
     settings = {name: getattr(options, name) for name in ("data_set", "size", "batch", "workers", "seconds")}
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1]), "OMP_NUM_THREADS": "1"}
+    checkout = options.before.resolve() if side.startswith(BEFORE) else Path(__file__).resolve().parents[1]
+    settings["data_set"] = str(Path(settings["data_set"]).resolve())
+    environment = {**os.environ, "PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
+    script = str(checkout / "benchmarks" / "loader_sides.py")
     done = subprocess.run(
-        [python, "-W", "ignore", str(SIDES), side, json.dumps(settings)],
+        [python, "-W", "ignore", script, side.removeprefix(BEFORE), json.dumps(settings)],
+        cwd=checkout,
         env=environment,
         stdout=subprocess.PIPE,
         text=True,

@@ -31,13 +31,13 @@ def rate(batches: Iterable[Any], settings: dict[str, Any]) -> float:
     return done / (time.perf_counter() - start)
 
 
-def ours(settings: dict[str, Any], crops: Any = None) -> Iterable[Any]:
+def ours(settings: dict[str, Any], **options: Any) -> Iterable[Any]:
     from ovocr.trainer.data.loader import build_loader
     from ovocr.trainer.data.mixing import ShuffledList
     from ovocr.trainer.data.records import RecordSamples
 
     samples = RecordSamples(
-        [settings["data_set"]], labels_stored=LABELS, num_classes=2**24, image_size=settings["size"], crops=crops
+        [settings["data_set"]], labels_stored=LABELS, num_classes=2**24, image_size=settings["size"], **options
     )
     return build_loader(
         samples,
@@ -52,9 +52,18 @@ def ours(settings: dict[str, Any], crops: Any = None) -> Iterable[Any]:
 
 
 def ours_cropped(settings: dict[str, Any]) -> Iterable[Any]:
-    from ovocr.trainer.data.crops import CropPolicy
+    from ovocr.views.random_crops import RandomCrops
 
-    return ours(settings, CropPolicy(share=1.0, scale=(0.25, 1.0), ratio=(3 / 4, 4 / 3), min_visible=0.8, seed=0))
+    crops = RandomCrops(share=1.0, scale=(0.25, 1.0), ratio=(3 / 4, 4 / 3), seed=0)
+    return ours(settings, crops=crops, min_visible=0.8)
+
+
+def ours_text_cropped(settings: dict[str, Any]) -> Iterable[Any]:
+    from ovocr.views.text_crops import HeightSchedule, TextCrops
+
+    heights = HeightSchedule(end=(12.0, 48.0), start=(24.0, 96.0), steps=1000, samples_per_step=settings["batch"])
+    crops = TextCrops(share=1.0, heights=heights, max_upscale=2.0, seed=0)
+    return ours(settings, crops=crops, min_visible=0.8, min_text_height=10.0)
 
 
 def dali(settings: dict[str, Any]) -> Iterable[Any]:
@@ -131,7 +140,13 @@ def one_thread(worker: int) -> None:
     cv2.setNumThreads(0)
 
 
-SIDES = {"ovocr": ours, "ovocr, crops": ours_cropped, "DALI, CPU": dali, "DataLoader over mxnet": plain}
+SIDES = {
+    "ovocr": ours,
+    "ovocr, crops": ours_cropped,
+    "ovocr, text crops": ours_text_cropped,
+    "DALI, CPU": dali,
+    "DataLoader over mxnet": plain,
+}
 
 if __name__ == "__main__":
     main(sys.argv[1], json.loads(sys.argv[2]))

@@ -54,6 +54,7 @@ SLOW_MODULES = frozenset(
         "test_pack_and_train.py",
         "test_readme.py",
         "trainer/evaluation/test_evaluate.py",
+        "trainer/evaluation/test_head_reading.py",
         "trainer/evaluation/test_read.py",
         "trainer/heads/test_partial_fc_ranks.py",
         "trainer/kernels/test_kernels.py",

@@ -358,7 +358,7 @@ def test_eval_and_read_have_the_defaults_of_their_functions() -> None:
     from ovocr.trainer.evaluation.read import read_words
 
     for command, function, names in (
-        ("eval", evaluate, {"top_k", "device", "workers", "crops"}),
+        ("eval", evaluate, {"top_k", "device", "workers", "crops", "min_text_height", "replicates", "seed"}),
         ("read", read_words, {"top_k", "device"}),
     ):
         options = {option.name: option.get_default(click.Context(main)) for option in main.commands[command].params}

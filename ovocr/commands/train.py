@@ -107,6 +107,21 @@ def train(
 )
 @STEP_OPTION
 @count_option("--crops", "Evaluate N crops of each image, drawn as in training; 0: whole images.", default=0, least=0)
+@click.option(
+    "--min-text-height",
+    default=8.0,
+    type=float,
+    metavar="PIXELS",
+    help="Least text height of a tag that counts in word AUC and word mAP, in pixels of the encoder's input.",
+)
+@click.option(
+    "--groups",
+    type=FOLDER,
+    metavar="TABLE",
+    help="Table with the columns key and group, for intervals over groups of images; by default each image is a group.",
+)
+@count_option("--replicates", "Bootstrap replicates of the intervals.", default=1000, least=2)
+@count_option("--seed", "Seed of the bootstrap.", default=0, least=0)
 @_DEVICE_OPTION
 @count_option("--workers", "Processes that decode images; 0: decode in the main process.", default=0, least=0)
 @JSON_OPTION
@@ -121,19 +136,21 @@ def evaluate_command(
     examples: int,
     **options: Any,
 ) -> None:
-    """Measure the tag recall@k of RUN.
+    """Measure how well RUN reads: word AUC, word mAP and tag recall@k.
 
-    Answers are the nearest of all class centers. A prior that always answers the most frequent tags is measured for
-    comparison.
+    Word AUC and word mAP measure how well the cosine of a class center separates images with a word from images without
+    it, with 95% intervals. Recall@k counts the tags among the nearest of all class centers, next to a prior that always
+    answers the most frequent tags.
     """
     _require_torch()
     from ovocr.trainer.evaluation.evaluate import evaluate
     from ovocr.trainer.evaluation.page import evaluation_page
+    from ovocr.trainer.evaluation.terminal_report import format_evaluation
 
     evaluation = evaluate(run, data_sets, head=head, examples=examples if html_path else 0, **options)
     if html_path is not None:
         write_text(Path(html_path), evaluation_page(evaluation))
-    print_figures(evaluation.format(), evaluation.to_json(), json_path)
+    print_figures(format_evaluation(evaluation), evaluation.to_json(), json_path)
 
 
 @click.command()

@@ -35,6 +35,13 @@ def read_keys(path: Path) -> Iterator[pa.Array]:
         yield batch.column("key")
 
 
+def read_record_keys(path: Path) -> dict[int, str]:
+    """Returns the key of each image with a record, by record id. Raises TableError."""
+    rows = read_columns(path, RECORDS, ["key", "record_id"])
+    rows = rows.filter(pc.is_valid(rows["record_id"]))
+    return dict(zip(rows["record_id"].to_pylist(), rows["key"].to_pylist(), strict=True))
+
+
 def find_positions(
     path: Path, *, with_text: bool, status: str | None = None, keys: Sequence[str] = (), class_id: int | None = None
 ) -> list[int]:

@@ -12,6 +12,9 @@ from ovocr.base.hashing import uniform
 from ovocr.views.view import Crop, ImagePlaces, View
 
 _ATTEMPTS = 10
+# More than the positions of any run (10**9 steps of 2**24 samples). The replacements of the sample at position p have
+# the positions p + n * REPLACEMENT_OFFSET, so they have draws of their own, but belong to the same step.
+REPLACEMENT_OFFSET = 2**54
 # Ranges of text heights, in pixels of the input.
 Heights = tuple[float, float]
 
@@ -33,7 +36,8 @@ class HeightSchedule:
         """Returns the smallest and largest height at a position of the run."""
         if self.start is None:
             return self.end
-        progress = min(1.0, position // self.samples_per_step / self.steps)
+        step = position % REPLACEMENT_OFFSET // self.samples_per_step
+        progress = min(1.0, step / self.steps)
         low, high = (start + progress * (end - start) for start, end in zip(self.start, self.end, strict=True))
         return low, high
 

@@ -27,6 +27,10 @@ class EvaluationConfig(Settings):
     images: int | None = Field(
         default=None, ge=1, description="Largest number of images of each data set, evenly spread; left out: all"
     )
+    groups: SettingPath | None = Field(
+        default=None,
+        description="Table with the columns key and group, for intervals over groups of images; left out: over images",
+    )
     min_text_height: float = Field(
         default=MIN_TEXT_HEIGHT,
         ge=0,

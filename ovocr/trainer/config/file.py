@@ -8,6 +8,7 @@ from typing import Any
 
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.dataset.layout import LabelledDataSet, OldFormatError
+from ovocr.trainer.config.evaluation import EvaluationConfig
 from ovocr.trainer.config.parsing import SettingError, parse
 from ovocr.trainer.config.sections import RUN_CONFIG, RunConfig
 from ovocr.vocab.class_map import ClassMap
@@ -104,13 +105,8 @@ def _check_paths(config: RunConfig) -> None:
                 ClassMap.load(head.init_map)
             except OvocrError as error:
                 raise SettingError(f"heads.{name}.init_map", str(error)) from error
-    for root in config.evaluation.data if config.evaluation.every else ():
-        try:
-            _check_held_out(root)
-        except OldFormatError:
-            raise
-        except OvocrError as error:
-            raise SettingError("evaluation.data", str(error)) from error
+    if config.evaluation.every:
+        _check_evaluation(config.evaluation)
     folder = config.backbone.init_from
     if not resumes and folder is not None and not (folder / RUN_CONFIG).is_file():
         for file_name in ("config.json", "model.safetensors"):
@@ -127,8 +123,17 @@ def _check_data(kind: str, path: Path) -> None:
         raise OvocrError(f"{path}: no such file; a list of videos is a text file with a path and class ids per line")
 
 
-def _check_held_out(path: Path) -> None:
-    if not path.exists():
-        raise OvocrError(f"{path}: no such file or folder; held-out data are labelled data sets and lists of videos")
-    if not path.is_file():  # a file is a list of videos, whose lines are checked when it is opened
-        LabelledDataSet.open(path)
+def _check_evaluation(settings: EvaluationConfig) -> None:
+    for path in settings.data:
+        if not path.exists():
+            problem = "no such file or folder; held-out data are labelled data sets and lists of videos"
+            raise SettingError("evaluation.data", f"{path}: {problem}")
+        try:
+            if not path.is_file():  # a file is a list of videos, whose lines are checked when it is opened
+                LabelledDataSet.open(path)
+        except OldFormatError:
+            raise
+        except OvocrError as error:
+            raise SettingError("evaluation.data", str(error)) from error
+    if settings.groups is not None and not settings.groups.is_file():
+        raise SettingError("evaluation.groups", f"{settings.groups}: no such file")

@@ -77,6 +77,10 @@ class CroppedSamples:
         """Returns the sample's name and the number of the crop."""
         return f"{self._whole.name(index // self._count)}, part {index % self._count + 1}"
 
+    def image_keys(self) -> list[str]:
+        """Returns the key of each crop's image."""
+        return [key for key in self._whole.image_keys() for _ in range(self._count)]
+
     def class_counts(self, rank: int = 0, world: int = 1) -> NDArray[np.int64]:
         """Returns the counts of whole images."""
         return self._whole.class_counts(rank, world)

@@ -19,12 +19,10 @@ from ovocr.trainer.data.damaged_samples import load_unless_damaged
 from ovocr.trainer.data.mixing import SampleOrder
 from ovocr.trainer.data.order import rank_positions
 from ovocr.trainer.data.samples import NoLegibleTagError, Sample, Samples
+from ovocr.views.text_crops import REPLACEMENT_OFFSET
 
-# Offset between the positions tried for a sample that is damaged or shows no legible tag. Longer than any run in
-# samples (10**9 steps of 2**24), and all attempts still fit int64.
-_REPLACEMENT_OFFSET = 2**54
 _MAX_DAMAGED = 8
-_MAX_ATTEMPTS = 500
+_MAX_ATTEMPTS = 500  # positions of all attempts fit int64
 
 
 class Batch(NamedTuple):
@@ -96,7 +94,7 @@ class PassBatches(Dataset[Batch | OvocrError]):
     def _load(self, index: int, position: int, replaced: "_Replaced") -> Sample:
         """Returns the sample, or its first replacement that can be used. Raises OvocrError."""
         damaged_before = len(replaced.damaged)
-        for attempt in range(1, _MAX_ATTEMPTS + 1):
+        for _ in range(_MAX_ATTEMPTS):
             try:
                 found = load_unless_damaged(self._samples, index, position)
                 if isinstance(found, Sample):
@@ -108,7 +106,8 @@ class PassBatches(Dataset[Batch | OvocrError]):
             damaged = len(replaced.damaged) - damaged_before
             if damaged == _MAX_DAMAGED:
                 raise OvocrError(f"{damaged} samples in a row are damaged, the last one: {replaced.damaged[-1]}")
-            index = int(self._order.samples_at(np.array([position + attempt * _REPLACEMENT_OFFSET]))[0])
+            position += REPLACEMENT_OFFSET
+            index = int(self._order.samples_at(np.array([position]))[0])
         raise OvocrError(f"{_MAX_ATTEMPTS} samples in a row cannot be used, the last one: {found}")
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ovocr.base.errors import OvocrError
 from ovocr.dataset.layout import RELATIVE, LabelledDataSet
-from ovocr.dataset.record_columns import count_class_ids, find_image
+from ovocr.dataset.record_columns import count_class_ids, find_image, read_record_keys
 from ovocr.dataset.statistics import FileDescription
 from ovocr.dataset.text import TextShard
 from ovocr.recordio import Record, RecordError, RecordReader
@@ -51,7 +51,7 @@ class RecordSamples:
     with_places: whether the tags have places. Class ids without places are all kept in each crop.
     min_visible: share of the area of a place's box that must be inside a crop.
     min_text_height: smallest text height of a positive, in pixels of the input; None for any. The other tags that the
-        input shows are ignored: neither positives nor negatives.
+        input shows at least in part are ignored: neither positives nor negatives.
 
     Attributes:
         prefixes, readers: path prefix and reader of each shard, in order.
@@ -181,12 +181,13 @@ class RecordSamples:
         """Returns which labels a view keeps, and which tags are neither positives nor negatives."""
         if places is None or (view.is_whole and self._min_text_height is None):
             return Selection(view, np.ones(len(labels), np.bool_))
-        is_visible = self.places_in(view, places)
+        shares = self.shares_in(view, places)
+        is_visible = shares >= self._min_visible
         if self._min_text_height is None:
             return Selection(view, np.isin(labels, places.ids[is_visible]))
-        is_legible = is_visible & self.legible_in(view, places)
-        is_positive = np.isin(labels, places.ids[is_legible])
-        ignored = np.setdiff1d(places.ids[is_visible], labels[is_positive])
+        is_positive = np.isin(labels, places.ids[is_visible & self.legible_in(view, places)])
+        # A word that is shown too small, or only in part, is not a word that the image does not have.
+        ignored = np.setdiff1d(places.ids[shares > 0], labels[is_positive])
         return Selection(view, is_positive, ignored.astype(np.int64))
 
     def shown_tags(self, index: int, position: int | None = None) -> ShownTags:
@@ -218,11 +219,13 @@ class RecordSamples:
         shard, position = self._locate(index)
         return self._places.of_record(shard, int(self.readers[shard].ids[position]))
 
+    def shares_in(self, view: View, places: ImagePlaces) -> NDArray[np.float64]:
+        """Returns the share of each place's box that the view contains, from 0 to 1: float64 [M]."""
+        return np.ones(len(places.ids)) if view.is_whole else visible_shares(places.boxes, view.crop)
+
     def places_in(self, view: View, places: ImagePlaces) -> NDArray[np.bool_]:
         """Returns a mask of the places with enough of their box in the view: bool [M]."""
-        if view.is_whole:
-            return np.ones(len(places.ids), np.bool_)
-        return visible_shares(places.boxes, view.crop) >= self._min_visible
+        return self.shares_in(view, places) >= self._min_visible
 
     def legible_in(self, view: View, places: ImagePlaces) -> NDArray[np.bool_]:
         """Returns a mask of the places whose text is known to be large enough in the view: bool [M]."""
@@ -236,6 +239,18 @@ class RecordSamples:
         record_id = self.readers[shard].ids[position]
         data_set, number = self._shards[shard]
         return f"{self.prefixes[shard]}.rec id {record_id}{_source_of(data_set.records_path(number), record_id)}"
+
+    def image_keys(self) -> list[str]:
+        """Returns the key of each image inside its source. Raises OvocrError if a table of records cannot be read."""
+        keys: list[str] = []
+        for (data_set, shard), reader in zip(self._shards, self.readers, strict=True):
+            own = read_record_keys(data_set.records_path(shard))
+            if set(own) != set(reader.ids):
+                raise OvocrError(
+                    f"{data_set.records_path(shard)}: has other record ids than its .rec; run `ovocr verify`"
+                )
+            keys += [own[int(record_id)] for record_id in reader.ids]
+        return keys
 
     def class_counts(self, rank: int = 0, world: int = 1) -> NDArray[np.int64]:
         """Returns the number of images with each class id: int64 [largest class id + 1].

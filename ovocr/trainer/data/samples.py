@@ -69,6 +69,12 @@ class Samples(Protocol):
     def name(self, index: int) -> str:
         """Returns the sample's origin, for messages."""
 
+    def image_keys(self) -> list[str]:
+        """Returns the key of each sample's image inside its source; the path of a video as its list has it.
+
+        Raises OvocrError.
+        """
+
     def class_counts(self, rank: int = 0, world: int = 1) -> NDArray[np.int64]:
         """Returns the number of samples with each class, from id 0 to the largest one stored.
 

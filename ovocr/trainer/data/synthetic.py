@@ -40,6 +40,10 @@ class SyntheticSamples:
         """Returns the sample's number; synthetic samples have no source."""
         return f"synthetic sample {index}"
 
+    def image_keys(self) -> list[str]:
+        """Returns no keys, because synthetic samples have no source."""
+        return []
+
     def class_counts(self, rank: int = 0, world: int = 1) -> NDArray[np.int64]:
         """Returns no counts, because the classes are random."""
         return np.zeros(0, np.int64)

@@ -6,7 +6,7 @@ t_bk is the margin logit of the positive. The K positives of each image are comp
 embeddings; an implementation of ``Softmax`` handles negatives only.
 
 Shape suffixes: b local images, B images of the global batch, D embedding size, C this rank's centers, S sampled
-centers, T stored tags, K drawn slots.
+centers, K drawn slots, X skipped classes of an image.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ class Softmax(Protocol):
 
     shift: float
 
-    def sums(self, skipped_BT: Tensor) -> NegativeSums:
+    def sums(self, skipped_BX: Tensor) -> NegativeSums:
         """Returns sums of exponentials over the negatives."""
 
     def gradients(self, weight_BK: Tensor, grad_SD: Tensor) -> Tensor:
@@ -52,9 +52,9 @@ class LossInputs:
     sizes: number of images of each rank.
     row_buffer: function that returns memory for a gradient [rows, D] of the given dtype.
     drawn_BK: local rows of the drawn tags; -1 for a class of another rank.
-    skipped_BT: local rows of the tags that are not negatives of their image.
+    skipped_BX: local rows of the classes that are not negatives of their image: tags and ignored classes; -1 is none.
     drawn_negatives_BKK: whether tag j of an image is a negative of its slot k, bool [B, K (tag j), K (slot k)]; needed
-        if only the drawn tags are skipped, None if all stored tags are.
+        if drawn tags may be negatives of other slots, None if all stored tags are skipped.
     """
 
     ranks: Ranks
@@ -64,7 +64,7 @@ class LossInputs:
     softmax: SoftmaxFactory
     row_buffer: Callable[[int, torch.dtype], Tensor]
     drawn_BK: Tensor
-    skipped_BT: Tensor
+    skipped_BX: Tensor
     drawn_negatives_BKK: Tensor | None
 
     @property
@@ -103,7 +103,7 @@ class MultiLabelLoss(torch.autograd.Function):
         margin, weight_CD = inputs.margin, weight.detach()
         embeddings_BD = inputs.ranks.gather_rows(embeddings_bD.detach(), inputs.sizes)
         softmax = inputs.softmax(embeddings_BD, weight_CD, inputs.sample, margin)
-        negatives = softmax.sums(inputs.skipped_BT)
+        negatives = softmax.sums(inputs.skipped_BX)
         cos_BK = _cosines(embeddings_BD, weight_CD, inputs.drawn_BK)
         sums_BK, cos_BK, cosine, pairs = _sum_over_ranks(negatives, cos_BK, inputs.ranks)
         drawn_negatives_BKK = None

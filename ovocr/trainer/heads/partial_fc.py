@@ -5,10 +5,14 @@ positive of slot k in the global batch, and random negatives, one from each bloc
 samples overlap and cos_bc is the same in all of them, so one product with their union and a membership matrix gives all
 K sums.
 
-Source: Partial FC (arXiv 2203.15565) and its multi-label form in UNICOM (arXiv 2304.05884). Excluding an image's own
-    tags from its negatives and the single pass are additions of this project.
+A class may also be ignored for an image, for example a word that is in the image but too small to be read there: it is
+no negative of the image. It is left out of the image's sums, and its center gets no gradient from the image.
 
-Shape suffixes: b local images, B images of the global batch, D embedding size, T stored tags, K drawn slots.
+Source: Partial FC (arXiv 2203.15565) and its multi-label form in UNICOM (arXiv 2304.05884). Excluding an image's own
+    tags and ignored classes from its negatives and the single pass are additions of this project.
+
+Shape suffixes: b local images, B images of the global batch, D embedding size, T stored tags, M ignored classes, K
+drawn slots.
 """
 
 import weakref
@@ -45,7 +49,7 @@ class PartialFC(nn.Module):
     sample_rate: share of the classes drawn as negatives of a slot; 1.0 is the exact softmax over all classes.
     sampling: "independent" draws negatives for each slot, "shared" draws them once for all slots.
     mask_own_tags: if True, no stored tag of an image is a negative of it; if False, only a slot's own positive is
-        excluded.
+        excluded. Ignored classes are excluded in both cases.
     implementation: "torch" (any device), "triton" (CUDA; products are in bfloat16 if the embeddings are, or if
         torch.set_float32_matmul_precision is "medium"), or "auto" (Triton for float32 centers on CUDA, else torch).
     process_group: the ranks that share the centers; None selects the default group if it exists, else a single rank.
@@ -103,27 +107,28 @@ class PartialFC(nn.Module):
         self._hooked_weight_id = 0
         self._gradient_memory = ReusableMemory()
 
-    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+    def forward(self, embeddings: Tensor, labels: Tensor, ignored: Tensor | None = None) -> Tensor:
         """Returns the loss: a scalar, the mean over the global batch, equal on every rank.
 
         embeddings: [b, D], any length (they are normalised here) and any floating dtype.
         labels: int64 [b, T], T >= K, on any device; preferably on the CPU, where their range is checked.
+        ignored: int64 [b, M], class ids that are not negatives of their image, on any device as the labels; -1 is none.
+            A drawn tag that is ignored stays a positive of its own slot. None: no class is ignored.
 
-        Every rank calls this the same number of times; b may differ between ranks and may be 0. Gradients are computed
-        for the global mean, so the wrapper of the backbone must sum them over ranks. In training mode each call
-        advances the step of the draws.
+        Every rank calls this the same number of times; b and M may differ between ranks and may be 0, and a rank may
+        pass None while another does not. Gradients are computed for the global mean, so the wrapper of the backbone
+        must sum them over ranks. In training mode each call advances the step of the draws.
 
-        Raises ValueError for wrong shapes and, if the labels are on the CPU, for labels out of range.
+        Raises ValueError for wrong types and shapes and, for labels and ignored classes on the CPU, for ids out of
+        range.
         """
-        self._check(embeddings, labels)
-        labels = labels.to(embeddings.device, non_blocking=True)
+        self._check(embeddings, labels, ignored)
         dtype = torch.promote_types(embeddings.dtype, torch.float32)
         # The caller's autocast would round the products of the forward pass but not of the backward pass.
         with torch.autocast(embeddings.device.type, enabled=False):
             embeddings_bD = _unit(self.embed(embeddings.to(dtype)))
-            sizes = self.ranks.sizes(embeddings.shape[0], embeddings.device)
-            labels_BT = self.ranks.gather_rows(labels, sizes)
-            inputs = self._loss_inputs(labels_BT, sizes, self._softmax_factory(embeddings.dtype))
+            labels_BT, ignored_BM, sizes = self._gather_classes(labels, ignored, embeddings.device)
+            inputs = self._loss_inputs(labels_BT, ignored_BM, sizes, self._softmax_factory(embeddings.dtype))
             self._register_merge_hooks()
             loss, self.last_report = MultiLabelLoss.apply(embeddings_bD, self.weight, inputs)
         if self.training:
@@ -164,8 +169,31 @@ class PartialFC(nn.Module):
         """The counter of the current draw of negatives, shared by all passes of a step."""
         return self.step // self.passes_per_step
 
-    def _loss_inputs(self, labels_BT: Tensor, sizes: list[int], softmax: SoftmaxFactory) -> LossInputs:
+    def _gather_classes(
+        self, labels_bT: Tensor, ignored_bM: Tensor | None, device: torch.device
+    ) -> tuple[Tensor, Tensor, list[int]]:
+        """Returns labels and ignored classes of the global batch, and the number of images of each rank.
+
+        The ignored classes have the largest M of all ranks; the rows of other ranks are filled with -1.
+        """
+        labels_bT = labels_bT.to(device, non_blocking=True)
+        batch, stored = labels_bT.shape
+        width = 0 if ignored_bM is None else ignored_bM.shape[1]
+        counts = self.ranks.gather_numbers((batch, width), device)
+        sizes, widest = [images for images, _ in counts], max(ignored for _, ignored in counts)
+        parts = [labels_bT]  # one tensor for both, so that they are gathered together
+        if ignored_bM is not None:
+            parts.append(ignored_bM.to(device, non_blocking=True))
+        if widest > width:
+            parts.append(labels_bT.new_full((batch, widest - width), -1))
+        labels_BT, ignored_BM = self.ranks.gather_rows(torch.cat(parts, dim=1), sizes).split([stored, widest], dim=1)
+        return labels_BT, ignored_BM, sizes
+
+    def _loss_inputs(
+        self, labels_BT: Tensor, ignored_BM: Tensor, sizes: list[int], softmax: SoftmaxFactory
+    ) -> LossInputs:
         drawn_BK = self.draw_labels(labels_BT)
+        skipped_BX = torch.cat([labels_BT if self.mask_own_tags else drawn_BK, ignored_BM], dim=1)
         return LossInputs(
             ranks=self.ranks,
             sizes=sizes,
@@ -174,8 +202,8 @@ class PartialFC(nn.Module):
             softmax=softmax,
             row_buffer=self._row_buffer,
             drawn_BK=self._local_rows(drawn_BK),
-            skipped_BT=self._local_rows(labels_BT if self.mask_own_tags else drawn_BK),
-            drawn_negatives_BKK=None if self.mask_own_tags else self._drawn_negatives(drawn_BK),
+            skipped_BX=self._local_rows(skipped_BX),
+            drawn_negatives_BKK=None if self.mask_own_tags else self._drawn_negatives(drawn_BK, ignored_BM),
         )
 
     def _softmax_factory(self, dtype: torch.dtype) -> SoftmaxFactory:
@@ -215,25 +243,40 @@ class PartialFC(nn.Module):
         self.weight.register_hook(before)
         self.weight.register_post_accumulate_grad_hook(after)
 
-    def _check(self, embeddings: Tensor, labels: Tensor) -> None:
+    def _check(self, embeddings: Tensor, labels: Tensor, ignored: Tensor | None) -> None:
         if not embeddings.is_floating_point():
             raise ValueError(f"embeddings must be floating-point numbers, not {embeddings.dtype}")
         if embeddings.dim() != 2 or embeddings.shape[1] != self.embedding_dim:
             raise ValueError(f"embeddings must be [batch, {self.embedding_dim}], not {list(embeddings.shape)}")
-        if labels.dim() != 2 or labels.shape[0] != embeddings.shape[0] or labels.dtype != torch.int64:
-            raise ValueError(
-                f"labels must be int64 [{embeddings.shape[0]}, stored tags], not {labels.dtype} {list(labels.shape)}"
-            )
+        given = [("labels", "stored tags", labels)]
+        if ignored is not None:
+            given.append(("ignored", "ignored classes", ignored))
+        for name, columns, ids in given:
+            if ids.dim() != 2 or ids.shape[0] != embeddings.shape[0] or ids.dtype != torch.int64:
+                raise ValueError(
+                    f"{name} must be int64 [{embeddings.shape[0]}, {columns}], not {ids.dtype} {list(ids.shape)}"
+                )
         if labels.shape[1] < self.labels_per_sample:
             raise ValueError(f"cannot draw {self.labels_per_sample} of {labels.shape[1]} stored tags")
-        if labels.device.type == "cpu" and labels.numel():
-            wrong = (labels < 0) | (labels >= self.num_classes)
-            if wrong.any():
-                image, slot = wrong.nonzero()[0].tolist()
-                raise ValueError(
-                    f"label {int(labels[image, slot])} of sample {image}, slot {slot} is not a class: "
-                    f"0 to {self.num_classes - 1}"
-                )
+        if (place := self._first_outside(labels, 0)) is not None:
+            image, slot = place
+            raise ValueError(
+                f"label {int(labels[image, slot])} of sample {image}, slot {slot} is not a class: "
+                f"0 to {self.num_classes - 1}"
+            )
+        if ignored is not None and (place := self._first_outside(ignored, -1)) is not None:
+            image, column = place
+            raise ValueError(
+                f"ignored class {int(ignored[image, column])} of sample {image}, column {column} is not a class: "
+                f"0 to {self.num_classes - 1}, or -1 for none"
+            )
+
+    def _first_outside(self, ids: Tensor, lowest: int) -> list[int] | None:
+        """Returns row and column of the first id out of lowest .. C-1; None without one, and for ids not on a CPU."""
+        if ids.device.type != "cpu":
+            return None
+        outside = (ids < lowest) | (ids >= self.num_classes)
+        return outside.nonzero()[0].tolist() if outside.any() else None
 
     def draw_sample(self, drawn_BK: Tensor) -> SampledCenters:
         """Returns this rank's centers for the step: the positives that it owns and its share of the negatives."""
@@ -259,15 +302,16 @@ class PartialFC(nn.Module):
         mine = (classes >= self.first_class) & (classes < self.last_class)
         return torch.where(mine, classes - self.first_class, -1)
 
-    def _drawn_negatives(self, drawn_BK: Tensor) -> Tensor:
+    def _drawn_negatives(self, drawn_BK: Tensor, ignored_BM: Tensor) -> Tensor:
         """Returns whether drawn tag j of image b is a negative of its slot k, bool [B, K (tag j), K (slot k)].
 
-        It is a negative if it is in slot k's sample and is not slot k's own positive. A tag that is drawn twice counts
-        once, at its first slot.
+        It is a negative if it is in slot k's sample, is not slot k's own positive, and is not ignored for the image. A
+        tag that is drawn twice counts once, at its first slot.
         """
         same_BKK = drawn_BK.unsqueeze(2) == drawn_BK.unsqueeze(1)
         repeated_BK = torch.tril(same_BKK, diagonal=-1).any(2)
-        return self._in_sample(drawn_BK) & ~same_BKK & ~repeated_BK.unsqueeze(2)
+        ignored_BK = (drawn_BK.unsqueeze(2) == ignored_BM.unsqueeze(1)).any(2)
+        return self._in_sample(drawn_BK) & ~same_BKK & ~(repeated_BK | ignored_BK).unsqueeze(2)
 
     def _in_sample(self, drawn_BK: Tensor) -> Tensor:
         """Returns whether drawn tag j of image b is in slot k's sample, bool [B, K (tag j), K (slot k)]."""

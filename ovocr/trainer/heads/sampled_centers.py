@@ -1,6 +1,6 @@
-"""The sampled centers of a rank, and the positions of image tags in the sample.
+"""The sampled centers of a rank, and the positions of classes in the sample.
 
-Shape suffixes: S sampled centers of this rank, K slots, B images, T tags of an image.
+Shape suffixes: S sampled centers of this rank, K slots, B images, X skipped classes of an image.
 """
 
 from dataclasses import dataclass
@@ -35,17 +35,17 @@ class SampledCenters:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of a sampled center and an image to exclude, ascending by the center's position."""
+    """Pairs of a sampled center and an image that skips it, ascending by the center's position."""
 
     positions: Tensor  # int64 [pairs]
     images: Tensor  # int64 [pairs]
 
     @classmethod
-    def distinct(cls, positions_BT: Tensor) -> "Pairs":
-        """Creates the distinct pairs from each image's tag positions; -1 is ignored and repeated tags count once."""
-        batch = max(1, positions_BT.shape[0])
-        keys_BT = positions_BT * batch + torch.arange(positions_BT.shape[0], device=positions_BT.device).unsqueeze(1)
-        keys = torch.unique(keys_BT[positions_BT >= 0])
+    def distinct(cls, positions_BX: Tensor) -> "Pairs":
+        """Creates the distinct pairs from the positions that each image skips; -1 is none, repetitions count once."""
+        batch = max(1, positions_BX.shape[0])
+        keys_BX = positions_BX * batch + torch.arange(positions_BX.shape[0], device=positions_BX.device).unsqueeze(1)
+        keys = torch.unique(keys_BX[positions_BX >= 0])
         return cls(keys // batch, keys % batch)
 
     def cuts(self, tiles: list[tuple[int, int]]) -> list[tuple[int, int]]:

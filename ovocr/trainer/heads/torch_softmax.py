@@ -4,7 +4,7 @@ Normalised center rows are never stored. Their lengths enter the much smaller [t
 gradients, and the projection in the gradient of a normalised row is one sum over those.
 
 Shape suffixes: B images of the global batch, D embedding size, C this rank's centers, S sampled centers, N sampled
-centers of a tile, K slots (1 if all slots share one sample), T tags of an image.
+centers of a tile, K slots (1 if all slots share one sample), X skipped classes of an image.
 """
 
 from collections.abc import Iterator
@@ -48,12 +48,13 @@ class TorchSoftmax:
         empty = torch.empty(0, dtype=torch.int64, device=embeddings_BD.device)
         self._skipped = Pairs(empty, empty)
 
-    def sums(self, skipped_BT: Tensor) -> NegativeSums:
+    def sums(self, skipped_BX: Tensor) -> NegativeSums:
         """Returns the sums over the negatives, in one pass over the centers.
 
-        skipped_BT: local rows to exclude for each image; -1 is ignored. ``gradients`` excludes the same pairs.
+        skipped_BX: local rows of the classes that are not negatives of each image; -1 is none. Rows may be repeated.
+            ``gradients`` skips the same pairs.
         """
-        self._skipped = Pairs.distinct(self.sample.positions(skipped_BT))
+        self._skipped = Pairs.distinct(self.sample.positions(skipped_BX))
         embeddings_BD, members_SK = self.embeddings_BD, self._members_SK
         slots = 1 if members_SK is None else members_SK.shape[1]
         exp_KB = embeddings_BD.new_zeros((slots, embeddings_BD.shape[0]))
@@ -105,7 +106,7 @@ class TorchSoftmax:
         return grad_BD
 
     def _tiles(self) -> Iterator[tuple[tuple[int, int], tuple[Tensor, Tensor] | None]]:
-        """Yields each tile's range of the sample and the pairs to exclude in it, or None if there are no pairs."""
+        """Yields each tile's range of the sample and the pairs to skip in it, or None if there are no pairs."""
         skipped = self._skipped
         for tile, (start, stop) in zip(self.tiles, skipped.cuts(self.tiles), strict=True):
             pairs = (skipped.positions[start:stop] - tile[0], skipped.images[start:stop]) if start < stop else None

@@ -13,7 +13,7 @@ Products are in bfloat16 if the embeddings were, or if ``torch.set_float32_matmu
 is "high"; else in float32. All sums are in float32 and in a fixed order.
 
 Shape suffixes: B images of the global batch, D embedding size, C this rank's centers, S sampled centers, N sampled
-centers of a chunk, K slots (1 if all slots share one sample), T tags of an image, P partial sums.
+centers of a chunk, K slots (1 if all slots share one sample), X skipped classes of an image, P partial sums.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ from ovocr.trainer.kernels.center_gradients import center_gradients
 from ovocr.trainer.kernels.embedding_gradients import add_embedding_gradients
 from ovocr.trainer.kernels.logit_gradients import logit_gradients
 from ovocr.trainer.kernels.negative_sums import negative_sums
-from ovocr.trainer.kernels.own_tags import own_tag_mask
+from ovocr.trainer.kernels.skipped_pairs import skipped_pairs_mask
 from ovocr.trainer.kernels.tiling import tilings_for
 from ovocr.trainer.kernels.unit_rows import gather_unit_rows
 
@@ -66,10 +66,10 @@ class TritonSoftmax:
         self._inverse_S = embeddings_BD.new_empty(sample.size)
         self._mask_SW = embeddings_BD.new_empty((0, 0), dtype=torch.int32)
 
-    def sums(self, skipped_BT: Tensor) -> NegativeSums:
+    def sums(self, skipped_BX: Tensor) -> NegativeSums:
         """See ``TorchSoftmax.sums``."""
         batch, size = self.embeddings_BD.shape[0], self.sample.size
-        self._mask_SW, skipped = own_tag_mask(self.sample.positions(skipped_BT), size)
+        self._mask_SW, skipped = skipped_pairs_mask(self.sample.positions(skipped_BX), size)
         exp_BK = self._inverse_S.new_zeros((batch, self.slots))
         cosine = self._inverse_S.new_zeros(())
         for first, last, unit_ND in self._chunks():

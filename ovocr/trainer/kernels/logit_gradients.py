@@ -7,7 +7,7 @@ from torch import Tensor
 from triton.language import constexpr
 
 from ovocr.trainer.kernels.logits import cosines, exponentials, memberships
-from ovocr.trainer.kernels.own_tags import is_own
+from ovocr.trainer.kernels.skipped_pairs import is_skipped
 from ovocr.trainer.kernels.tiling import Tiling
 
 
@@ -40,7 +40,7 @@ def logit_gradients_kernel(
     b_B = tl.program_id(1) * BLOCK_B + tl.arange(0, BLOCK_B)
     inside_SB = (s_S < count)[:, None] & (b_B < batch)[None, :]
     cos_SB = cosines(unit_ptr, embeddings_ptr, s_S, b_B, count, batch, dim, BLOCK_D, PRECISION)
-    counts_SB = inside_SB & ~is_own(mask_ptr, s_S[:, None], b_B[None, :], inside_SB, words)
+    counts_SB = inside_SB & ~is_skipped(mask_ptr, s_S[:, None], b_B[None, :], inside_SB, words)
     if HAS_FILTER:
         counts_SB = counts_SB & (cos_SB <= threshold)
     exp_SB = exponentials(cos_SB, scale, shift, threshold, HAS_FILTER)

@@ -7,7 +7,7 @@ from torch import Tensor
 from triton.language import constexpr
 
 from ovocr.trainer.kernels.logits import cosines, exponentials
-from ovocr.trainer.kernels.own_tags import is_own
+from ovocr.trainer.kernels.skipped_pairs import is_skipped
 from ovocr.trainer.kernels.tiling import Tiling
 
 
@@ -44,7 +44,7 @@ def negative_sums_kernel(
     # Images are the rows of this tile, so each thread of the tensor cores' layout sums its own numbers.
     cos_BS = cosines(embeddings_ptr, unit_ptr, b_B, s_S, batch, count, dim, BLOCK_D, PRECISION)
     counts_BS = inside_B[:, None] & (s_S < count)[None, :]
-    counts_BS = counts_BS & ~is_own(mask_ptr, s_S[None, :], b_B[:, None], counts_BS, words)
+    counts_BS = counts_BS & ~is_skipped(mask_ptr, s_S[None, :], b_B[:, None], counts_BS, words)
     tl.store(cosine_ptr + block * batch + b_B, tl.sum(tl.where(counts_BS, cos_BS, 0.0), axis=1), mask=inside_B)
     exp_BS = tl.where(counts_BS, exponentials(cos_BS, scale, shift, threshold, HAS_FILTER), 0.0)
     if SLOTS == 1:
@@ -74,7 +74,7 @@ def negative_sums(
     """Returns sums over a chunk of N centers: of the exponentials [B, K], and of all included cosines, a scalar.
 
     unit_ND, embeddings_BD: unit rows in the products' dtype.
-    mask_NW: bits of own tags.
+    mask_NW: bits of the skipped pairs, from ``skipped_pairs_mask``.
     members_N: int32 words of membership bits; None if all slots share one sample.
     """
     count, dim = unit_ND.shape

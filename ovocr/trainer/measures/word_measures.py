@@ -102,7 +102,7 @@ def measure_words(
     ranked = rank_classes(_with_cosines(classes, embeddings_ND, centers), resampling)
     sums = _Sums(replicates)
     for own, each in zip(
-        tqdm(classes, progress, unit="class", disable=None if progress else True), ranked, strict=True
+        tqdm(classes, progress, unit="class", leave=None, disable=None if progress else True), ranked, strict=True
     ):
         figures = dict(zip(own.sets.tolist(), each, strict=True))
         for number, of_set in figures.items():

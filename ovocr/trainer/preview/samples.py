@@ -20,7 +20,7 @@ from ovocr.trainer.training.loop import open_data
 
 SAMPLES = 24  # per head
 
-# kept: shown and large enough. small: shown, but smaller than min_text_height. cut: not shown.
+# kept: shown and large enough. small: shown, but smaller than min_text_height. cut: not shown, or not enough of it.
 State = Literal["kept", "small", "cut"]
 
 
@@ -41,15 +41,15 @@ class PreviewedPlace:
 class PreviewedTag:
     """A tag of an image.
 
-    state: kept: a positive. small: neither a positive nor a negative. cut: like the classes that the image does not
-        have.
+    state: kept: a positive. ignored: neither a positive nor a negative. cut: a negative, like the words that the image
+        does not have.
     height: largest text height of its places in the sample, in pixels of the input; None if it has none or it is
         unknown.
     places: in reading order; none if it has no boxes.
     """
 
     word: str
-    state: State
+    state: Literal["kept", "ignored", "cut"]
     height: float | None = None
     places: tuple[PreviewedPlace, ...] = ()
 
@@ -138,7 +138,7 @@ def _tags(
         heights = [place.height for place in places[tag] if place.state != "cut" and place.height is not None]
         yield PreviewedTag(
             word=_word(data, tag),
-            state="kept" if tag in positives else "small" if tag in ignored else "cut",
+            state="kept" if tag in positives else "ignored" if tag in ignored else "cut",
             height=max(heights, default=None),
             places=tuple(places[tag]),
         )

@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -46,13 +46,14 @@ class Ranks:
             dist.all_reduce(tensor, group=self.group)
         return tensor
 
-    def sizes(self, rows: int, device: torch.device) -> list[int]:
-        """Returns ``rows`` of every rank, in rank order."""
+    def gather_numbers(self, numbers: Sequence[int], device: torch.device) -> list[list[int]]:
+        """Returns the whole numbers of every rank, in rank order; every rank passes as many."""
         if self.world == 1:
-            return [rows]
-        sizes = torch.zeros(self.world, dtype=torch.int64, device=device)
-        sizes[self.rank] = rows
-        return [int(size) for size in self.sum(sizes).tolist()]
+            return [list(numbers)]
+        table = [[0] * len(numbers)] * self.world
+        table[self.rank] = list(numbers)
+        gathered: list[list[int]] = self.sum(torch.tensor(table, dtype=torch.int64, device=device)).tolist()
+        return gathered
 
     def from_first_rank(self, value: int, device: torch.device) -> int:
         """Returns rank 0's value on every rank."""
@@ -82,7 +83,7 @@ class Ranks:
         """
         if self.world == 1:
             return tensor
-        sizes = self.sizes(tensor.shape[0], device)
+        sizes = [size for (size,) in self.gather_numbers([tensor.shape[0]], device)]
         whole = tensor.new_empty((sum(sizes), *tensor.shape[1:]))
         parts = whole.split(sizes)
         row_bytes = tensor.element_size() * math.prod(tensor.shape[1:])

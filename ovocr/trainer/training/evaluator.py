@@ -13,7 +13,9 @@ from ovocr.base.escape import for_terminal
 from ovocr.trainer.config.sections import RunConfig
 from ovocr.trainer.data.evaluation_data import HELD_OUT_LABEL, HeadClasses, HeldOut, open_held_out
 from ovocr.trainer.data.head_data import HeadData
+from ovocr.trainer.measures.class_names import ClassNames
 from ovocr.trainer.measures.full_precision import full_precision
+from ovocr.trainer.measures.group_table import GroupTable
 from ovocr.trainer.measures.word_measures import OwnCenters, measure_words
 from ovocr.trainer.ranks.distributed import Ranks
 from ovocr.trainer.runs.best_checkpoint import best_checkpoint, read_evaluation
@@ -21,7 +23,6 @@ from ovocr.trainer.runs.folder import RunFolder
 from ovocr.trainer.training.evaluation_result import DataSetResult, EvaluationResult
 from ovocr.trainer.training.model import Model
 from ovocr.trainer.training.rank_embeddings import RankEmbedder
-from ovocr.vocab.word_script import script_of
 
 # Damaged images that each rank names.
 _MAX_SHOWN = 10
@@ -32,13 +33,16 @@ class Evaluator:
 
     data: the training data of each head.
 
-    Raises UsageError naming evaluation.data if held-out data match no head or cannot be read.
+    Raises UsageError or OvocrError naming evaluation.data or evaluation.groups if held-out data match no head, or data
+    or the table of groups cannot be read.
     """
 
     def __init__(self, config: RunConfig, data: Mapping[str, HeadData], ranks: Ranks, device: torch.device) -> None:
         self._config, self._data, self._ranks, self._device = config, data, ranks, device
         self._folder = RunFolder(config.run.output)
         self._held_out = self._open() if config.evaluation.every else []
+        self._groups = self._open_groups()
+        self._names = {name: ClassNames(own.vocabulary) for name, own in data.items()}
         self._counts: dict[str, NDArray[np.int64]] = {}
         self._named: set[str] = set()
         if ranks.rank == 0:
@@ -67,8 +71,8 @@ class Evaluator:
         embedder = RankEmbedder(self._ranks, self._device, self._config.loader, should_stop, self._name_damaged)
         heads: dict[str, dict[str, DataSetResult]] = {}
         with model.evaluation_mode(), full_precision(self._device):
-            for held_out in self._held_out:
-                result = self._measure(model, held_out, embedder)
+            for held_out, groups_N in zip(self._held_out, self._groups, strict=True):
+                result = self._measure(model, held_out, groups_N, embedder)
                 if result is None:
                     return None
                 heads.setdefault(held_out.head, {})[held_out.name] = result
@@ -84,21 +88,25 @@ class Evaluator:
             is_best = False
         return bool(self._ranks.from_first_rank(int(is_best), self._device))
 
-    def _measure(self, model: Model, held_out: HeldOut, embedder: RankEmbedder) -> DataSetResult | None:
-        head, vocabulary = model.heads[held_out.head], self._data[held_out.head].vocabulary
-        label = f"eval {held_out.head} {held_out.name}"
-        embedded = embedder.embed(model, held_out.head, held_out.samples, held_out.numbers, label)
+    def _measure(
+        self, model: Model, held_out: HeldOut, groups_N: NDArray[np.int64] | None, embedder: RankEmbedder
+    ) -> DataSetResult | None:
+        head, names = model.heads[held_out.head], self._names[held_out.head]
+        label = f"{held_out.head} {held_out.name}"
+        embedded = embedder.embed(model, held_out.head, held_out.samples, held_out.numbers, f"eval {label}")
         if embedded is None:
             return None
         measures = measure_words(
             embedded.embeddings_ND,
             embedded.tags,
             OwnCenters(head.weight, head.first_class, head.num_classes),
+            groups_N=None if groups_N is None else groups_N[embedded.rows_N],
             class_counts=self._class_counts(held_out.head),
-            script_of_class=None if vocabulary is None else lambda class_id: script_of(vocabulary.word(class_id)),
+            script_of_class=names.script if names.are_words else None,
             min_text_height=self._config.evaluation.min_text_height,
             replicates=self._config.evaluation.replicates,
             ranks=self._ranks,
+            progress=None if self._ranks.rank else f"words {label}",
         )
         images = len(held_out.numbers)
         return DataSetResult(measures, images, skipped=images - measures.images)
@@ -128,6 +136,18 @@ class Evaluator:
             for name, root in zip(settings.names(), settings.data, strict=True)
             for held_out in open_held_out(self._config, classes, root, name)
         ]
+
+    def _open_groups(self) -> list[NDArray[np.int64] | None]:
+        """Returns the groups of the images of each data set that is evaluated; None if there is no table of groups."""
+        path = self._config.evaluation.groups
+        if path is None or not self._held_out:
+            return [None] * len(self._held_out)
+        keys: list[str] = []
+        for held_out in self._held_out:
+            own = held_out.samples.image_keys()
+            keys += [own[number] for number in held_out.numbers]
+        ends = np.cumsum([len(held_out.numbers) for held_out in self._held_out])
+        return list(np.split(GroupTable(path, "evaluation.groups").of_images(keys), ends[:-1]))
 
     def _warn_about_training_data(self) -> None:
         for held_out in self._held_out:

@@ -94,8 +94,7 @@ class RankEmbedder:
         return self._gather(torch.cat(embeddings), ImageTags.join(shown), own_rows)
 
     def _any_rank_stops(self) -> bool:
-        stops = int(self.should_stop())
-        return any(self.ranks.sizes(stops, self.device))
+        return any(stops for (stops,) in self.ranks.gather_numbers([self.should_stop()], self.device))
 
     def _embed_batch(self, model: Model, head: str, batch: Batch) -> torch.Tensor:
         times = None if batch.times is None else batch.times.to(self.device)

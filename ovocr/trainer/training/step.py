@@ -131,7 +131,7 @@ class TrainStep:
             positions = clip_positions(batch.times.to(self.device, non_blocking=True), rows, columns)
         with self._autocast, torch.set_grad_enabled(not self.config.run.freeze_backbone):
             _, pooled = self.model.parallel(pixels, positions)
-        loss = head(pooled.float(), batch.labels)
+        loss = head(pooled.float(), batch.labels, batch.ignored)
         (loss * (self.config.heads[name].loss_weight / self.config.run.passes_per_step)).backward()
         report = head.last_report
         if report is None:

@@ -6,10 +6,10 @@ from pathlib import PurePath
 from typing import Any, TypeVar
 
 from ovocr.base.plural import counted
+from ovocr.pages.plots import Plot, Series, column_plot, count_axis, line_plot, log_axis, share_axis
 from ovocr.pages.rendering import render_page
 from ovocr.vocab.coverage.figures import Coverage, SizePoint, SourceCoverage, share
 from ovocr.vocab.coverage.page_search import search_columns, search_extent
-from ovocr.vocab.coverage.plots import Plot, Series, column_plot, count_axis, line_plot, log_axis, share_axis
 from ovocr.vocab.coverage.report import COMPARED_HEIGHT, Report
 from ovocr.vocab.word_script import script_of
 

@@ -75,7 +75,9 @@ def test_defaults_and_preset(config_file: Path) -> None:
     assert config.backbone.head_dim == 64
     assert config.optimizer.betas == (0.9, 0.999)
     assert config.loader == LoaderConfig(workers=0, prefetch=2)
-    assert config.evaluation == EvaluationConfig(data=(), every=0, images=None, min_text_height=8.0, replicates=1000)
+    assert config.evaluation == EvaluationConfig(
+        data=(), every=0, images=None, groups=None, min_text_height=8.0, replicates=1000
+    )
     assert list(config.heads) == ["ocr"]
     assert config.heads["ocr"].data == (config_file.parent / "data",)
     assert config.heads["ocr"].margin == MarginConfig(scale=64.0, m1=1.0, m2=0.5, m3=0.0)
@@ -350,6 +352,9 @@ def test_held_out_data_must_exist(config_file: Path, tmp_path: Path) -> None:
         "`ovocr build-labels`"
     )
     held_out = tmp_path / "data"
+    assert mistake(config_file, every, f'evaluation.data=["{held_out}"]', "evaluation.groups=none.csv") == (
+        "--set: evaluation.groups: none.csv: no such file"
+    )
     config = load_config(config_file, [every, f'evaluation.data=["{held_out}", "{config_file}"]'])
     assert config.evaluation.data == (held_out, config_file)
     assert load_config(config_file, ['evaluation.data=["/no/such"]']).evaluation.every == 0

@@ -24,6 +24,7 @@ from ovocr.trainer.data.mixing import ShuffledList
 from ovocr.trainer.data.order import sample_index
 from ovocr.trainer.data.records import RecordSamples
 from tests.old_format import make_old
+from tests.trainer.placed_words import BOXES, flat, write_placed
 
 Maker = Callable[..., Path]
 Image = NDArray[np.uint8]
@@ -72,6 +73,24 @@ def test_name_contains_the_source_image(make_data_set: Maker) -> None:
     pq.write_table(pa.Table.from_pylist(rows), root / "records" / "00000.parquet")
     samples = RecordSamples([root], labels_stored=10, num_classes=50)
     assert samples.name(1) == f"{root}/rec/00000.rec id 1 (a/second.jpg of pages.tar)"
+
+
+def test_image_keys_follow_the_samples(make_data_set: Maker, tmp_path: Path) -> None:
+    roots = [make_data_set("a", [3, 2]), make_data_set("b", [1])]
+    samples = RecordSamples(roots, labels_stored=10, num_classes=50)
+    assert samples.image_keys() == ["0.jpg", "1.jpg", "2.jpg", "0.jpg", "1.jpg", "0.jpg"]
+    # Rows of images without a record have no sample.
+    placed = write_placed(tmp_path / "placed", [(encoded(plain(240, 240)), [0], [flat(BOXES[0])])] * 2)
+    assert RecordSamples([placed], labels_stored=1, num_classes=9).image_keys() == ["0.png", "1.png"]
+
+
+def test_image_keys_of_other_records_raise(make_data_set: Maker) -> None:
+    root = make_data_set("a", [3])
+    samples = RecordSamples([root], labels_stored=10, num_classes=50)
+    path = root / "records" / "00000.parquet"
+    pq.write_table(pq.read_table(path).slice(1), path)
+    with pytest.raises(OvocrError, match=rf"^{path}: has other record ids than its .rec; run `ovocr verify`$"):
+        samples.image_keys()
 
 
 def test_every_data_set_is_checked_at_the_start(make_data_set: Maker) -> None:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
@@ -20,59 +21,22 @@ from ovocr.trainer.config.toml import dump_config
 from ovocr.trainer.data.head_data import open_samples
 from ovocr.trainer.data.images import normalise
 from ovocr.trainer.data.records import RecordSamples
-from ovocr.trainer.data.samples import Sample
+from ovocr.trainer.data.samples import Sample, ShownTags
 from ovocr.trainer.evaluation.evaluate import evaluate
-from ovocr.trainer.measures.bands import FREQUENCY_BANDS
+from ovocr.trainer.evaluation.terminal_report import format_evaluation
+from ovocr.trainer.measures.bands import FREQUENCY_BANDS, HEIGHT_BANDS
 from ovocr.trainer.ranks.distributed import Ranks
 from ovocr.trainer.runs.checkpoint import save_checkpoint
 from ovocr.trainer.runs.folder import RunFolder
-from ovocr.trainer.training.model import Model, TrainedRun, build_model
+from ovocr.trainer.training.model import TrainedRun
 from ovocr.vocab import Vocabulary
 from ovocr.vocab.word_script import script_of
 from tests.manifests import make_manifest
+from tests.trainer.evaluation.planted_run import CPU, IMAGES, TRAINING_IMAGES, WORDS, planted_cosines, tags_of
+from tests.trainer.measures.brute_force import weighted_ap, weighted_auc
 from tests.trainer.placed_words import BOXES, encoded, flat, painted, write_placed
 
-WORDS = [f"word{n}" for n in range(10)] + [f"词{n}" for n in range(12)] + [f"слово{n}" for n in range(28)]
-IMAGES, TRAINING_IMAGES = 24, 15
 KS = (1, 5, 20)
-CPU = torch.device("cpu")
-
-
-@pytest.fixture
-def planted(tmp_path: Path, config_file: Path, make_data_set: Callable[..., Path]) -> NDArray[np.int64]:
-    """Creates a run in tmp_path / "run", trained on "training", and data "labels".
-
-    Returns the order of all 50 classes that the run answers to each image, [IMAGES, 50].
-    """
-    labels = make_data_set("labels", [17, 7], patterned=True, words=WORDS)
-    training = make_data_set("training", [TRAINING_IMAGES], words=WORDS)
-    config = load_config(config_file, [f'heads.ocr.data=["{training}"]'])
-    model = build_model(config, {"ocr": len(WORDS)}, Ranks(), CPU)
-    samples = RecordSamples([labels], labels_stored=10, num_classes=len(WORDS), image_size=32)
-    order = np.stack([np.random.default_rng(n).permutation(len(WORDS)) for n in range(IMAGES)])
-    plant(model, torch.from_numpy(np.stack([samples.load(n).pixels for n in range(IMAGES)])), order)
-    folder = RunFolder(tmp_path / "run")
-    folder.prepare(config, {"ocr": Vocabulary(WORDS)})
-    save_checkpoint(folder.checkpoint(7), model.tensors(), {"step": 7, "num_classes": {"ocr": len(WORDS)}}, Ranks())
-    return order
-
-
-@torch.no_grad()
-def plant(model: Model, pixels: torch.Tensor, order: NDArray[np.int64]) -> None:
-    """Gives the head centers of equal length whose order of cosines to each image's embedding is the given one."""
-    pooled = model.backbone.eval()(normalise(pixels))[1].double()
-    unit = torch.nn.functional.normalize(pooled, dim=1)
-    cosines = torch.from_numpy(-np.argsort(order, axis=1).astype(np.float64))  # [images, classes]: minus the rank
-    centers = (torch.linalg.pinv(unit) @ cosines).T  # center . unit = cosine, up to the length of the center
-    # A component orthogonal to all embeddings makes the lengths equal without changing cosines' order.
-    orthogonal = torch.linalg.svd(unit, full_matrices=True).Vh[-1]
-    lengths = centers.norm(dim=1)
-    centers = centers + orthogonal * ((1.01 * lengths.max()) ** 2 - lengths**2).sqrt()[:, None]
-    model.heads["ocr"].weight.copy_(centers / lengths.max())
-
-
-def tags_of(image: int) -> set[int]:
-    return {(image + n) % len(WORDS) for n in range(10)}
 
 
 def training_images(class_id: int) -> int:
@@ -97,6 +61,19 @@ def expected(answers: list[list[int]], group: Callable[[int], bool]) -> dict[str
     return figures
 
 
+def expected_reading(answers: NDArray[np.int64], group: Callable[[int], bool] = lambda _: True) -> dict[str, Any]:
+    """Returns word AUC and word mAP of the classes of a group, computed with loops, without intervals."""
+    cosines, figures = planted_cosines(answers), []
+    for class_id in filter(group, range(len(WORDS))):
+        own = [(float(cosines[image, class_id]), 1.0) for image in range(IMAGES) if class_id in tags_of(image)]
+        others = [(float(cosines[image, class_id]), 1.0) for image in range(IMAGES) if class_id not in tags_of(image)]
+        if min(len(own), len(others)) >= 5:
+            figures.append((weighted_auc(own, others), weighted_ap(own, others), len(own) / IMAGES))
+    auc, ap, chance = (pytest.approx(value) for value in np.mean(figures, axis=0)) if figures else (None,) * 3
+    ends = {"low": ANY if figures else None, "high": ANY if figures else None, "classes": len(figures)}
+    return {"word_auc": {"value": auc, **ends}, "word_map": {"value": ap, **ends, "chance": chance}}
+
+
 def effective_rank(run: Path, labels: Path) -> float:
     """Returns the effective rank of all images' embeddings, from the singular values of the centred embeddings."""
     trained = TrainedRun.load(run, CPU)
@@ -116,12 +93,29 @@ def test_all_numbers_match_plain_sets(planted: NDArray[np.int64], tmp_path: Path
         "step": 7,
         "top_k": [1, 5, 20],
         "crops": 0,
+        "min_text_height": 8.0,
+        "replicates": 1000,
+        "seed": 0,
         "heads": {
             "ocr": {
                 **every,
+                "groups": IMAGES,
+                "images_without_group": None,
+                **expected_reading(planted),
+                "by_text_height": {  # lines of 12 pixels in images of 40 x 24, shown at 32
+                    band: expected_reading(planted, lambda _, band=band: band == "8-12") for band in HEIGHT_BANDS
+                },
+                "by_script": {
+                    script: expected_reading(planted, lambda tag, script=script: script_of(WORDS[tag]) == script)
+                    for script in ("Latin", "Han", "Cyrillic")
+                },
+                "by_frequency": {
+                    band: expected_reading(planted, lambda tag, band=band: band_of(tag) == band)
+                    for band in FREQUENCY_BANDS
+                },
                 "classes": 50,
                 "training_images": TRAINING_IMAGES,
-                "embedding_dim": found.heads["ocr"].embedding_dim,
+                "embedding_dim": found.heads["ocr"].recall.embedding_dim,
                 "effective_rank": pytest.approx(effective_rank(tmp_path / "run", tmp_path / "labels"), rel=1e-3),
                 "scripts": {
                     script: expected(answers, lambda tag, script=script: script_of(WORDS[tag]) == script)
@@ -134,11 +128,12 @@ def test_all_numbers_match_plain_sets(planted: NDArray[np.int64], tmp_path: Path
             }
         },
     }
-    assert list(found.heads["ocr"].bands) == ["never", "1", "2-9", "10-99"]
-    pairs = [group.pairs for group in found.heads["ocr"].scripts.values()]
+    recall = found.heads["ocr"].recall
+    assert list(recall.bands) == ["never", "1", "2-9", "10-99"]
+    pairs = [group.pairs for group in recall.scripts.values()]
     assert pairs == sorted(pairs, reverse=True)
     assert sum(pairs) == 240
-    assert found.heads["ocr"].examples == ()
+    assert recall.examples == ()
 
 
 def test_single_image_has_no_effective_rank(
@@ -146,27 +141,7 @@ def test_single_image_has_no_effective_rank(
 ) -> None:
     found = evaluate(tmp_path / "run", [make_data_set("one", [1], patterned=True, words=WORDS)])
     assert found.to_json()["heads"]["ocr"]["effective_rank"] is None
-    assert "effective rank" not in found.format()
-
-
-def test_text_output(planted: NDArray[np.int64], tmp_path: Path) -> None:
-    found = evaluate(tmp_path / "run", [tmp_path / "labels"])
-    every = found.heads["ocr"].every
-    first, spread, header, row, *groups = found.format().splitlines()
-    assert first == (
-        f"ocr: tag recall@10 {every.recall[10]:.3f} over all 50 centers, on 24 images "
-        f"(always the 10 most frequent training tags: {every.prior[10]:.3f})"
-    )
-    head = found.heads["ocr"]
-    assert spread.split(": ") == ["  embeddings", f"effective rank {head.effective_rank:.1f} of {head.embedding_dim}"]
-    assert " ".join(header.split()) == "tags images pairs recall@1 (prior) recall@10 (prior) recall@100 (prior)"
-    cells = [cell for k in (1, 10, 100) for cell in (f"{every.recall[k]:.3f}", f"({every.prior[k]:.3f})")]
-    assert row.split() == ["all", "24", "240", *cells]
-    assert every.recall[100] == 1.0
-    assert [line.split()[:-8] for line in groups] == [
-        *(["script:", script] for script in found.heads["ocr"].scripts),
-        *(["training", "images:", band] for band in ("never", "1", "2-9", "10-99")),
-    ]
+    assert "effective rank" not in format_evaluation(found)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -174,8 +149,8 @@ def test_batches_and_workers_do_not_change_results(
     planted: NDArray[np.int64], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
     whole = evaluate(tmp_path / "run", [tmp_path / "labels"], top_k=KS)
-    monkeypatch.setattr("ovocr.trainer.evaluation.evaluate._BATCH", 5)
-    monkeypatch.setattr("ovocr.trainer.evaluation.evaluate._RANKING_BATCH", 9)
+    monkeypatch.setattr("ovocr.trainer.data.evaluation_batches.BATCH", 5)
+    monkeypatch.setattr("ovocr.trainer.evaluation.head_recall._RANKING_BATCH", 9)
     parts = evaluate(tmp_path / "run", [tmp_path / "labels"], top_k=KS, workers=workers)
     found, wanted = parts.to_json(), whole.to_json()
     # Sums of float32 embeddings differ in their last digits with the batch size.
@@ -186,7 +161,7 @@ def test_batches_and_workers_do_not_change_results(
 
 def test_examples(planted: NDArray[np.int64], tmp_path: Path) -> None:
     found = evaluate(tmp_path / "run", [tmp_path / "labels"], top_k=[5, 20], examples=3)
-    examples = found.heads["ocr"].examples
+    examples = found.heads["ocr"].recall.examples
     assert [example.name.partition(" (")[0] for example in examples] == [
         f"{tmp_path}/labels/rec/00000.rec id 0",
         f"{tmp_path}/labels/rec/00000.rec id 12",
@@ -201,7 +176,7 @@ def test_examples(planted: NDArray[np.int64], tmp_path: Path) -> None:
         ranks = {WORDS[tag]: answers.index(tag) + 1 for tag in tags_of(image)}
         assert dict(example.tags) == {word: rank if rank <= 20 else None for word, rank in ranks.items()}
         assert [tag.rank or 99 for tag in example.tags] == sorted(tag.rank or 99 for tag in example.tags)
-    assert len(evaluate(tmp_path / "run", [tmp_path / "labels"], examples=100).heads["ocr"].examples) == IMAGES
+    assert len(evaluate(tmp_path / "run", [tmp_path / "labels"], examples=100).heads["ocr"].recall.examples) == IMAGES
 
 
 def test_class_ids_without_a_vocabulary(
@@ -212,7 +187,7 @@ def test_class_ids_without_a_vocabulary(
     for name, shards in (("labels", 2), ("training", 1)):
         (tmp_path / name / "vocab.txt").unlink()
         make_manifest(["source.tar"] * shards, num_classes=50).write(tmp_path / name / "manifest.json")
-    head = evaluate(tmp_path / "run", [tmp_path / "labels"], top_k=KS, examples=1).heads["ocr"]
+    head = evaluate(tmp_path / "run", [tmp_path / "labels"], top_k=KS, examples=1).heads["ocr"].recall
     assert head.to_json()["scripts"] == {}
     assert list(head.bands) == ["never", "1", "2-9", "10-99"]
     assert [answer.word for answer in head.examples[0].answers] == [f"#{answer}" for answer in planted[0][:10]]
@@ -221,6 +196,8 @@ def test_class_ids_without_a_vocabulary(
 class Clips:
     """Eight clips of three frames, each with its own times."""
 
+    parts = (8,)
+
     def __len__(self) -> int:
         return 8
 
@@ -228,6 +205,9 @@ class Clips:
         assert position is None, "an evaluation draws nothing at random"
         pixels = np.random.default_rng(index).integers(0, 256, (3, 3, 32, 32), np.uint8)
         return Sample(pixels, np.arange(index, index + 3), np.array([index, index + 9, index + 40]))
+
+    def shown_tags(self, index: int, position: int | None = None) -> ShownTags:
+        return ShownTags.of_labels(self.load(index, position).labels)
 
     def name(self, index: int) -> str:
         return f"clip {index}"
@@ -240,7 +220,7 @@ def test_clips_are_embedded_at_their_times(
     planted: NDArray[np.int64], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ovocr.trainer.evaluation.evaluate.open_evaluation_data", lambda *_, **__: Clips())
-    head = evaluate(tmp_path / "run", [tmp_path / "labels"], top_k=[3], examples=8).heads["ocr"]
+    head = evaluate(tmp_path / "run", [tmp_path / "labels"], top_k=[3], examples=8).heads["ocr"].recall
     trained = TrainedRun.load(tmp_path / "run", CPU)
     for index in range(8):
         pixels, _, times, _ = Clips().load(index)
@@ -279,7 +259,7 @@ def test_checkpoint_is_chosen_by_step(planted: NDArray[np.int64], tmp_path: Path
     older = evaluate(run, [labels], top_k=[5], step=3)
     assert older.step == 3
     own = [(tags_of(image), planted[image, ::-1][:5]) for image in range(IMAGES)]
-    assert older.heads["ocr"].every.recall[5] == pytest.approx(
+    assert older.heads["ocr"].recall.every.recall[5] == pytest.approx(
         np.mean([len(tags & set(answers.tolist())) / 5 for tags, answers in own])
     )
     with pytest.raises(OvocrError, match=r"run: no checkpoint after 4 steps, only after 3, 7$"):
@@ -302,7 +282,7 @@ def test_crops_and_their_tags_match_training(
     settings = config.heads["ocr"].model_copy(update={"crop_scale": (0.2, 0.6), "labels_stored": 5})
     config = config.model_copy(update={"heads": {"ocr": settings}})
     (run / "config.toml").write_text(dump_config(config))
-    cropped = evaluate(run, [root], top_k=[5], crops=4, examples=12).heads["ocr"]
+    cropped = evaluate(run, [root], top_k=[5], crops=4, examples=12).heads["ocr"].recall
     samples = open_samples(settings, [root], num_classes=len(WORDS), image_size=32)
     kept = [set(samples.load(n // 4, n).labels.tolist()) for n in range(12)]
     assert cropped.images == 12
@@ -311,8 +291,8 @@ def test_crops_and_their_tags_match_training(
     ]
     assert min(map(len, kept)) < 5
     assert cropped.examples[5].name.endswith(", part 2")
-    assert evaluate(run, [root], top_k=[5], crops=4, workers=1).heads["ocr"].every == cropped.every
-    assert " on 12 crops (always " in evaluate(run, [root], crops=4).format()
+    assert evaluate(run, [root], top_k=[5], crops=4, workers=1).heads["ocr"].recall.every == cropped.every
+    assert " on 12 crops (always " in format_evaluation(evaluate(run, [root], crops=4))
 
 
 def test_command(planted: NDArray[np.int64], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,11 @@
 """The page of an evaluation, with hostile words and names."""
 
 import base64
+import dataclasses
 import hashlib
 import re
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,11 +14,15 @@ import pytest
 from ovocr.trainer.data.images import letterbox
 from ovocr.trainer.data.samples import Sample
 from ovocr.trainer.data.thumbnails import spread_evenly, to_jpeg
-from ovocr.trainer.evaluation.evaluate import Evaluation, HeadRecall
+from ovocr.trainer.evaluation.evaluate import Evaluation, HeadEvaluation
 from ovocr.trainer.evaluation.examples import Answer, Example, TrueTag
-from ovocr.trainer.evaluation.page import evaluation_page
+from ovocr.trainer.evaluation.head_reading import DataSetReading, HeadReading
+from ovocr.trainer.evaluation.head_recall import HeadRecall
+from ovocr.trainer.evaluation.page import evaluation_page, text_height_plot
 from ovocr.trainer.evaluation.recall import GroupRecall
+from tests.conftest import Browser
 from tests.html_page import Page
+from tests.trainer.evaluation.figures import NO_FIGURES, figures, word_measures
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -34,7 +40,7 @@ ALLOWED = set(
     re.findall(
         r"\w+",
         "html head meta title style body header h1 h2 h3 h4 p bdi main section div strong svg rect table thead tbody "
-        "tr th td article img ol ul li span small footer dl dt dd",
+        "tr th td article img ol ul li span small footer dl dt dd line polyline path circle g text",
     )
 )
 
@@ -43,7 +49,41 @@ def group(images: int = 3) -> GroupRecall:
     return GroupRecall(images, 30, {1: 0.5, 10: 0.75, 100: 1.0}, {1: 0.0, 10: 0.125, 100: 0.25})
 
 
-def evaluation() -> Evaluation:
+READING = DataSetReading(word_measures(images=3), None)
+
+
+def recall(**changes: Any) -> HeadRecall:
+    values = {
+        "images": 3,
+        "classes": 365187,
+        "training_images": 1000,
+        "embedding_dim": 192,
+        "effective_rank": 12.5,
+        "every": group(),
+        "scripts": {"Latin": group(2)},
+        "bands": {"1,000+": group(1)},
+    }
+    return HeadRecall(**{**values, **changes})
+
+
+def page_of(heads: dict[str, HeadEvaluation], groups: Path | None = None) -> str:
+    return evaluation_page(
+        Evaluation(
+            run=Path(HOSTILE[1]),
+            data=(Path(HOSTILE[0]),),
+            step=400,
+            top_k=(1, 10, 100),
+            crops=0,
+            groups=groups,
+            min_text_height=8.0,
+            replicates=1000,
+            seed=0,
+            heads=heads,
+        )
+    )
+
+
+def evaluation_with_examples(reading: HeadReading | None = None, groups: Path | None = None) -> str:
     jpeg = to_jpeg(Sample(np.zeros((3, 8, 8), np.uint8), np.zeros(1, np.int64)))
     example = Example(
         name=f"a.rec id 0 ({HOSTILE[1]} of {HOSTILE[0]})",
@@ -51,14 +91,18 @@ def evaluation() -> Evaluation:
         tags=tuple(TrueTag(word, rank) for word, rank in zip(HOSTILE, [1, 10, 11, *[None] * 7], strict=True)),
         answers=tuple(Answer(word, 0.5, n % 2 == 0) for n, word in enumerate(HOSTILE)),
     )
-    head = HeadRecall(
-        3, 365187, 1000, 128, 192, 12.5, group(), {"Latin": group(2)}, {"1,000+": group(1)}, (example,) * 2
-    )
-    return Evaluation(Path(HOSTILE[1]), (Path(HOSTILE[0]),), 400, (1, 10, 100), {"ocr": head})
+    head = HeadEvaluation(128, recall(examples=(example,) * 2), reading or HeadReading(READING, {}))
+    return page_of({"ocr": head}, groups)
+
+
+def hostile_data_sets() -> str:
+    """Returns the page of data sets with hostile names, and a hostile name of the table of groups."""
+    named = {name: DataSetReading(word_measures(images=n + 1), n) for n, name in enumerate(HOSTILE)}
+    return evaluation_with_examples(HeadReading(DataSetReading(word_measures(images=55), 9), named), Path(HOSTILE[3]))
 
 
 def test_hostile_words_stay_text() -> None:
-    text = evaluation_page(evaluation())
+    text = hostile_data_sets()
     text.encode("utf-8")  # invalid bytes of a file name are escaped
     page = Page(text)
     assert page.open == []
@@ -72,15 +116,16 @@ def test_hostile_words_stay_text() -> None:
                 assert tag == "img"
                 assert re.fullmatch(r"data:image/jpeg;base64,[A-Za-z0-9+/=]+", value or "")
     assert "//" not in re.sub(r"base64,[A-Za-z0-9+/=]+", "", text.replace("http://evil.example", ""))
+    # An answer and a tag on two cards; in the table of data sets, the legend, two dots of the plot, and three tables.
     for word in HOSTILE[:7]:
-        assert page.text.count(word) >= 4  # an answer and a tag on two cards
+        assert page.text.count(word) >= 4 + 7
     for shown in (r"\u202egnp.exe", r"\x00\x1b[31m", r"\udcff"):
-        assert page.text.count(shown) == 4
+        assert page.text.count(shown) == 4 + 7
     assert not set(page.text) & {"\u202e", "\x00", "\x1b"}
 
 
 def test_policy_allows_only_the_style() -> None:
-    page = Page(evaluation_page(evaluation()))
+    page = Page(evaluation_with_examples())
     (policy,) = (
         attributes["content"]
         for tag, attributes in page.elements
@@ -102,26 +147,128 @@ def test_policy_allows_only_the_style() -> None:
 
 
 def test_page_shows_the_figures() -> None:
-    page = Page(evaluation_page(evaluation()))
+    page = Page(evaluation_with_examples())
     assert "after 400 steps" in page.text
     assert "all 365,187 class centers: recall@10, mean over 3 images" in " ".join(page.text.split())
-    labels = [attributes["aria-label"] for tag, attributes in page.elements if tag == "svg"]
+    labels = [attributes["aria-label"] for tag, attributes in page.elements if "aria-label" in attributes]
     assert labels.count("encoder 0.750, prior 0.125") == 4  # headline, k = 10, script, band
     assert labels.count("encoder 0.500, prior 0.000") == 1
     widths = [attributes["width"] for tag, attributes in page.elements if tag == "rect"]
     assert widths[:3] == ["100", "75.00", "12.50"]
+    assert labels.count("Word AUC by text height") == 1
     states = [attributes["class"] for tag, attributes in page.elements if tag == "li"]
     assert states[:20] == [*["right", "wrong"] * 5, "found", "found", "late", *["missed"] * 7]
     assert "Tags: 2 of 10 among the first 10 answers" in page.text
 
 
-def test_page_without_scripts_and_examples() -> None:
-    plain = evaluation()
-    head = HeadRecall(3, 5, 9, 32, 16, 0.0, group(), {}, {"never": group()}, ())
-    page = Page(evaluation_page(Evaluation(plain.run, plain.data, 1, (1, 10, 100), {"a": head, "b": head})))
-    assert "By script" not in page.text
-    assert "Examples" not in page.text.partition("How to read")[0]
+def rows_of(page: str) -> list[str]:
+    """Returns the text of each table row."""
+    page = page.replace("</td>", "</td> ").replace("</th>", "</th> ")
+    rows = re.findall(r"<tr[^>]*>(.*?)</tr>", page, re.DOTALL)
+    return [" ".join(Page(f"<tr>{row}</tr>").text.split()) for row in rows]
+
+
+def test_page_shows_the_measures_of_reading() -> None:
+    html = evaluation_with_examples()
+    text = " ".join(Page(html).text.split())
+    assert "0.812 0.790 to 0.833 word AUC: how often" in text
+    assert "Mean over 31 classes, on 3 images." in text
+    assert "0.231 0.210 to 0.255 word mAP" in text
+    assert "a constant answer has 0.043" in text
+    assert "95% intervals by a bootstrap over 3 images." in text
+    rows = rows_of(html)
+    assert "6–8 px 5 0.600 0.500 to 0.700 0.231 0.210 to 0.255 0.043" in rows
+    assert "unknown 7 0.900 – 0.231 0.210 to 0.255 0.043" in rows
+    assert "Latin 31 0.812 0.790 to 0.833 0.231 0.210 to 0.255 0.043" in rows
+    assert "never 2 0.812 0.790 to 0.833 0.231 0.210 to 0.255 0.043" in rows
+    assert not [row for row in rows if row.startswith("24–48")]  # no eligible class
+
+
+def test_plot_has_a_dot_and_an_interval_for_each_band() -> None:
+    elements = Page(evaluation_with_examples()).elements
+    intervals = [attributes["d"] for tag, attributes in elements if attributes.get("class") == "interval d1"]
+    dots = [attributes for tag, attributes in elements if tag == "circle" and attributes["class"] == "d1"]
+    assert (len(intervals), len(dots)) == (2, 2)
+    plot = text_height_plot(HeadReading(READING, {}))
+    assert plot is not None
+    chance, line = plot.lines
+    (low, value, high), y_of = (
+        (line.intervals[0][1], line.points[0][1], line.intervals[0][2]),
+        dict((name, y) for y, name in plot.y_ticks),
+    )
+    assert (low, value, high) == pytest.approx((y_of["0.5"], y_of["0.6"], y_of["0.7"]))
+    assert chance.points[0][1] == pytest.approx(y_of["0.5"])
+    assert [name for _, name in plot.x_ticks] == ["<6", "6–8", "8–12", "12–16", "16–24", "24–48", "48+"]
+    assert line.points[0][0] == pytest.approx(plot.x_ticks[1][0])
+    assert line.points[0][2] == "6–8 pixels: 0.600 (0.500 to 0.700), 5 classes"
+
+
+def test_each_data_set_has_a_line_a_row_and_a_legend() -> None:
+    data_sets = {f"set{n}": DataSetReading(word_measures(images=n + 1), n) for n in range(7)}
+    html = evaluation_with_examples(HeadReading(READING, data_sets), Path("groups.csv"))
+    plot = text_height_plot(HeadReading(READING, data_sets))
+    assert plot is not None
+    assert [line.kind for line in plot.lines] == ["chance", "d1", "d2", "d3", "d4", "d5", "d6", "d1 dashed"]
+    starts = [line.points[0][0] for line in plot.lines[1:]]
+    assert starts == sorted(starts)
+    assert len(set(starts)) == 7  # beside each other
+    assert plot.lines[2].points[0][2].startswith("set1, 6–8 pixels: ")
+    rows = rows_of(html)
+    assert "set2 3 31 0.812 0.790 to 0.833 0.231 0.210 to 0.255 0.043" in rows
+    assert "all, mixed 3 31 0.812 0.790 to 0.833 0.231 0.210 to 0.255 0.043" in rows
+    assert sum(row.startswith("6–8 px") for row in rows) == 7
+    legend = html[html.index('<ul class="legend">') : html.index("</ul>", html.index('<ul class="legend">'))]
+    assert [f"set{n}" in legend for n in range(7)] == [True] * 7
+
+
+def test_page_without_scripts_examples_and_text_heights() -> None:
+    words = word_measures(images=3)
+    heights = {band: NO_FIGURES for band in words.by_text_height} | {"unknown": figures()}
+    packed = DataSetReading(dataclasses.replace(words, by_text_height=heights, by_script={}), None)
+    head = HeadEvaluation(32, recall(scripts={}, effective_rank=0.0), HeadReading(packed, {}))
+    page = Page(page_of({"a": head, "b": head}))
+    body = page.text.partition("How to read")[0]
+    assert "by script" not in body
+    assert "Examples" not in body
+    assert "What size of text" not in body
+    assert body.count("The text heights of these images are unknown.") == 2
     assert page.text.count("Head ") == 2
+    assert text_height_plot(HeadReading(packed, {})) is None
+
+
+def test_page_without_eligible_classes() -> None:
+    words = word_measures(images=3, every=NO_FIGURES)
+    empty = dataclasses.replace(words, by_text_height=dict.fromkeys(words.by_text_height, NO_FIGURES), by_script={})
+    reading = DataSetReading(
+        dataclasses.replace(empty, by_frequency=dict.fromkeys(words.by_frequency, NO_FIGURES)), None
+    )
+    for head in (HeadReading(reading, {}), HeadReading(reading, {"a": reading, "b": reading})):
+        body = Page(page_of({"ocr": HeadEvaluation(32, recall(), head)})).text.partition("How to read")[0]
+        assert "Reading by" not in body
+        assert "What size of text" not in body
+        assert "recall@10" in body
+        assert (
+            "No word AUC: no class has 5 images with it, in text of at least 8 pixels" in " ".join(body.split())
+        ) != bool(head.data_sets)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [390, 1200])
+def test_page_fits_the_window(browser: Browser, tmp_path: Path, width: int, dark: bool) -> None:
+    (tmp_path / "page.html").write_text(hostile_data_sets())
+    browser.screen(width, 900, dark=dark)
+    try:
+        browser.open((tmp_path / "page.html").as_uri())
+        assert browser.value("document.documentElement.scrollWidth") <= width
+        assert browser.value("document.querySelectorAll('.plot circle.d2:not(.reach)').length") == 4
+        colours = browser.value(
+            "['.line.d1', '.line.d2'].map((name) => getComputedStyle(document.querySelector(name)).stroke)"
+        )
+        assert len(set(colours)) == 2
+        assert browser.console_messages() == []
+        assert browser.requests() == [(tmp_path / "page.html").as_uri()]
+    finally:
+        browser.reset_screen()
 
 
 @pytest.mark.parametrize(("total", "count", "chosen"), [(5, 3, [0, 2, 4]), (2, 24, [0, 1]), (100, 1, [0]), (1, 1, [0])])

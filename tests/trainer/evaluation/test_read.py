@@ -20,7 +20,7 @@ def test_trained_run_reads_words(config_file: Path, tmp_path: Path, make_data_se
     train(load_config(config_file, ["run.steps=80", "run.checkpoint_every=80"]))
     run = tmp_path / "run"
     evaluation = evaluate(run, [tmp_path / "labels"], top_k=[5])
-    head = evaluation.heads["ocr"]
+    head = evaluation.heads["ocr"].recall
     assert (evaluation.step, head.images, head.classes) == (80, 24, 50)
     assert head.every.recall[5] > 2 * head.every.prior[5]
 

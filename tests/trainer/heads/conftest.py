@@ -39,21 +39,34 @@ def slot_samples(head: PartialFC, drawn_BK: Tensor) -> Tensor:
     return samples
 
 
-def dense_loss(head: PartialFC, embeddings: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
+def slot_negatives(head: PartialFC, labels: Tensor, ignored: Tensor | None = None) -> Tensor:
+    """Returns the negatives of every slot of every image in the head's current step, bool [B, K, C]."""
+    drawn = head.draw_labels(labels)
+    negatives = slot_samples(head, drawn).repeat(labels.shape[0], 1, 1)
+    for image in range(labels.shape[0]):
+        for slot in range(head.labels_per_sample):
+            negatives[image, slot, drawn[image, slot]] = False
+            if head.mask_own_tags:
+                negatives[image, slot, labels[image]] = False
+            for class_id in [] if ignored is None else ignored[image].tolist():
+                if class_id != -1:
+                    negatives[image, slot, class_id] = False
+    return negatives
+
+
+def dense_loss(
+    head: PartialFC, embeddings: Tensor, weight: Tensor, labels: Tensor, ignored: Tensor | None = None
+) -> Tensor:
     """Returns the loss of the head's current step. embeddings [B, D] and weight [C, D] are float64."""
     drawn = head.draw_labels(labels)
-    samples = slot_samples(head, drawn)
+    negatives = slot_negatives(head, labels, ignored)
     margin = head.margin
     cos = torch.nn.functional.normalize(embeddings, dim=1) @ torch.nn.functional.normalize(weight, dim=1).T
     losses = []
     for image in range(labels.shape[0]):
         for slot in range(head.labels_per_sample):
             positive = drawn[image, slot]
-            negatives = samples[slot].clone()
-            negatives[positive] = False
-            if head.mask_own_tags:
-                negatives[labels[image]] = False
-            cosines = cos[image, negatives]
+            cosines = cos[image, negatives[image, slot]]
             if margin.filter_threshold is not None:
                 cosines = torch.where(cosines > margin.filter_threshold, torch.zeros_like(cosines), cosines)
             logit = target_logit(cos[image, positive], margin)
@@ -69,3 +82,8 @@ def dense() -> Callable[..., Tensor]:
 @pytest.fixture(scope="session", name="slot_samples")
 def slot_samples_fixture() -> Callable[..., Tensor]:
     return slot_samples
+
+
+@pytest.fixture(scope="session", name="slot_negatives")
+def slot_negatives_fixture() -> Callable[..., Tensor]:
+    return slot_negatives

@@ -26,9 +26,11 @@ def main(rank: int, world: int, folder: Path) -> None:
         for _ in range(2):
             leaf = case["embeddings"][mine].clone().requires_grad_()
             head.weight.grad = None
-            loss = head(leaf, case["labels"][mine])
+            loss = head(leaf, case["labels"][mine], case["ignored"][rank] if "ignored" in case else None)
             loss.backward()
-            steps.append((loss.detach(), leaf.grad, head.weight.grad.to_dense(), head.last_report.sample_loss))
+            report = head.last_report
+            gradients = (leaf.grad, head.weight.grad.to_dense())
+            steps.append((loss.detach(), *gradients, report.sample_loss, report.negative_cosine))
         results.append(steps)
     torch.save(results, folder / f"rank-{rank}.pt")
     leave_group()

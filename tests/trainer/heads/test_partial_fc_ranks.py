@@ -9,24 +9,29 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from ovocr.trainer.heads.margin import Margin
 from ovocr.trainer.heads.partial_fc import PartialFC
 
 BATCH, CLASSES, DIM = 7, 101, 13
 # Number of images of each rank: unequal, and 0.
-SIZES = {2: [[4, 3], [7, 0]], 3: [[3, 2, 2], [0, 6, 1]], 4: [[2, 2, 2, 1], [5, 0, 2, 0]]}
+SIZES = {1: [[7], [7]], 2: [[4, 3], [7, 0]], 3: [[3, 2, 2], [0, 6, 1]], 4: [[2, 2, 2, 1], [5, 0, 2, 0]]}
+# Number of ignored classes per image of each rank: unequal, 0, and None for a rank that passes no tensor.
+WIDTHS = {1: [[6], [0]], 2: [[5, 9], [None, 6]], 3: [[3, 1, 12], [2, 0, None]], 4: [[4, 4, 4, 7], [None, 9, 1, 0]]}
+UNLABELLED = CLASSES - 1  # no tag of any image
 
 
 def cases(world: int) -> list[dict[str, Any]]:
-    """Every mode with every split in float64, fewer classes than ranks, bfloat16, normalised embeddings, kernels."""
+    """Every mode with every split in float64, fewer classes than ranks, bfloat16, normalised embeddings, kernels; all
+    without and with ignored classes."""
     generator = torch.Generator().manual_seed(world)
     made = []
     for (sampling, rate), mask in itertools.product(
         [("independent", 0.2), ("shared", 0.2), ("independent", 1.0)], [True, False]
     ):
         for sizes in SIZES[world]:
-            labels = torch.randint(0, CLASSES, (BATCH, 11), generator=generator)
+            labels = torch.randint(0, UNLABELLED, (BATCH, 11), generator=generator)
             if sizes[-1] == 0:
                 labels //= 4  # only the first quarter of the classes, so the last ranks own no positive
             made.append(
@@ -54,10 +59,40 @@ def cases(world: int) -> list[dict[str, Any]]:
             options = case["options"] | {"implementation": "triton"}
             floats = {key: case[key].float() for key in ("embeddings", "weight")}
             made.append(case | floats | {"options": options})
-    return made
+    ignoring = [
+        case | {"ignored": ignored_by_rank(case, widths, generator)}
+        for case, widths in itertools.product(made, WIDTHS[world])
+    ]
+    return made + ignoring
 
 
-@pytest.mark.parametrize("world", [2, 3, 4])
+def ignored_by_rank(case: dict[str, Any], widths: list[int | None], generator: torch.Generator) -> list[Tensor | None]:
+    """Returns the ignored classes of each rank: UNLABELLED first, then some of the images' tags, then others and -1."""
+    classes = case["weight"].shape[0]
+    found: list[Tensor | None] = []
+    for labels, width in zip(case["labels"].split(case["sizes"]), widths, strict=True):
+        if width is None:
+            found.append(None)
+            continue
+        ignored = torch.randint(-1, classes, (labels.shape[0], width), generator=generator)
+        ignored[:, :1] = min(UNLABELLED, classes - 1)
+        ignored[:, 1:4] = labels[:, : max(0, min(3, width - 1))]
+        found.append(ignored)
+    return found
+
+
+def of_all_ranks(case: dict[str, Any]) -> Tensor | None:
+    """Returns the ignored classes of the global batch; rows are filled with -1."""
+    if "ignored" not in case:
+        return None
+    rows = torch.full((BATCH, 20), -1)
+    for part, ignored in zip(rows.split(case["sizes"]), case["ignored"], strict=True):
+        if ignored is not None:
+            part[:, : ignored.shape[1]] = ignored
+    return rows
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 4])
 def test_ranks_agree_with_a_single_rank(world: int, tmp_path: Path) -> None:
     made = cases(world)
     torch.save(made, tmp_path / "cases.pt")
@@ -70,13 +105,15 @@ def test_ranks_agree_with_a_single_rank(world: int, tmp_path: Path) -> None:
     errors = [process.communicate(timeout=120)[1] for process in ranks]
     assert [process.returncode for process in ranks] == [0] * world, errors
     results = [torch.load(tmp_path / f"rank-{rank}.pt", weights_only=False) for rank in range(world)]
+    exact_zeros = 0
     for number, case in enumerate(made):
+        ignored = of_all_ranks(case)
         head = PartialFC(DIM, case["weight"].shape[0], **case["options"])
         head.weight = torch.nn.Parameter(case["weight"].clone())
         for step in range(2):
             leaf = case["embeddings"].clone().requires_grad_()
             head.weight.grad = None
-            loss = head(leaf, case["labels"])
+            loss = head(leaf, case["labels"], ignored)
             loss.backward()
             parts = [result[number][step] for result in results]
             name = f"case {number}, step {step}"
@@ -84,11 +121,16 @@ def test_ranks_agree_with_a_single_rank(world: int, tmp_path: Path) -> None:
             loss_limits, limits = ({"rtol": 1e-12, "atol": 1e-12}, {"rtol": 1e-9, "atol": 1e-12})
             if not exact:
                 loss_limits = limits = {"rtol": 1e-4, "atol": 1e-5}
-            for rank_loss, _, _, sample_loss in parts:
+            for rank_loss, _, _, sample_loss, negative_cosine in parts:
                 torch.testing.assert_close(rank_loss, loss.detach(), **loss_limits, msg=name)
                 torch.testing.assert_close(sample_loss, head.last_report.sample_loss, **loss_limits, msg=name)
+                torch.testing.assert_close(negative_cosine, head.last_report.negative_cosine, **loss_limits, msg=name)
             embeddings_grad, weight_grad = (torch.cat([part[i] for part in parts]) for i in (1, 2))
             torch.testing.assert_close(weight_grad, head.weight.grad.to_dense(), **limits, msg=name)
             if case["embeddings"].dtype == torch.bfloat16:  # a gradient has the precision of its tensor
                 limits = {"rtol": 1e-2, "atol": 1e-5}
             torch.testing.assert_close(embeddings_grad, leaf.grad, **limits, msg=name)
+            if ignored is not None and (ignored == UNLABELLED).any(1).all():
+                exact_zeros += 1
+                assert torch.equal(weight_grad[UNLABELLED], torch.zeros_like(weight_grad[UNLABELLED])), name
+    assert exact_zeros > 10

@@ -57,11 +57,11 @@ def test_small_tags_and_heights(cropped: Path) -> None:
     (samples,) = preview(load_config(cropped), 2).values()
     for sample in samples:
         assert sample.scale == 32 / 240
-        assert [tag.state for tag in sample.tags] == ["small", "kept", "kept", "small"]
+        assert [tag.state for tag in sample.tags] == ["ignored", "kept", "kept", "ignored"]
         assert [tag.height for tag in sample.tags] == pytest.approx([4.0, 4.1, 5.3, 3.3], abs=0.06)
         assert [place.state for place in sample.tags[1].places] == ["small", "kept"]
     page = preview_page(cropped, {"ocr": samples})
-    assert page.count('<li class="small-tag"') == 4
+    assert page.count('<li class="ignored-tag"') == 4
     assert page.count('<polygon class="small"') == 6
     assert "<title>c, 5.3 px</title>" in page
 
@@ -90,8 +90,9 @@ def test_page_shows_kept_and_cut_tags(cropped: Path, tmp_path: Path) -> None:
     page = preview_page(cropped, samples)
     tags = [tag for sample in samples["ocr"] for tag in sample.tags]
     places = [place for tag in tags for place in tag.places]
-    for state in ("kept", "small", "cut"):
+    for state in ("kept", "ignored", "cut"):
         assert page.count(f'<li class="{state}-tag"') == sum(tag.state == state for tag in tags)
+    for state in ("kept", "small", "cut"):
         assert page.count(f'<polygon class="{state}"') == sum(place.state == state for place in places)
     assert {tag.state for tag in tags} == {"kept", "cut"}
     assert len(places) == 12 * 5

@@ -28,7 +28,7 @@ def test_a_plain_process_is_a_single_rank() -> None:
     ranks = Ranks.of(None)
     assert (ranks.rank, ranks.world, ranks.group) == (0, 1, None)
     rows = torch.arange(6.0).reshape(3, 2)
-    assert ranks.sizes(3, CPU) == [3]
+    assert ranks.gather_numbers((3, 7), CPU) == [[3, 7]]
     assert ranks.gather_rows(rows, [3]) is rows
     assert ranks.broadcast(rows, source=0) is rows
     assert torch.equal(ranks.sum(rows.clone()), rows)
@@ -40,7 +40,7 @@ def test_a_group_of_one_rank_gives_the_results_of_a_plain_process(group: Ranks) 
     rows = torch.arange(6.0).reshape(3, 2)
     assert torch.equal(group.broadcast(rows.clone(), source=0), rows)
     assert torch.equal(group.sum(rows.clone()), rows)
-    assert group.sizes(3, CPU) == [3]
+    assert group.gather_numbers((3, 7), CPU) == [[3, 7]]
 
 
 def test_a_copied_model_uses_the_same_ranks(group: Ranks) -> None:

@@ -206,7 +206,7 @@ def test_mapped_run_reads_the_same_words(stages: Stages) -> None:
     ]
     train(load_config(stages.config_file, [*uninitialised, *KEPT, f"run.output={without}"]))
     recalls = [
-        evaluate(run, [data], top_k=[10]).heads["ocr"].every.recall[10]
+        evaluate(run, [data], top_k=[10]).heads["ocr"].recall.every.recall[10]
         for run, data in (
             (stages.old, stages.root / "labels"),
             (stages.out, stages.data),

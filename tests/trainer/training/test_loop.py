@@ -82,8 +82,19 @@ def test_killed_run_resumes_exactly(config_file: Path, tmp_path: Path) -> None:
     assert not list((tmp_path / "run" / "checkpoints").glob("*.partial"))
 
 
-def test_ranks_agree_with_a_single_rank(config_file: Path, tmp_path: Path) -> None:
+# The mixed run resumes after step 4 of 8.
+TEXT_CROPS = """\
+crop_text_height = [9.0, 14.0]
+crop_text_height_start = [12.0, 20.0]
+crop_text_height_steps = 8
+min_text_height = 8.0
+"""
+
+
+@pytest.mark.parametrize("head_settings", ["", TEXT_CROPS], ids=["whole", "text crops"])
+def test_ranks_agree_with_a_single_rank(config_file: Path, tmp_path: Path, head_settings: str) -> None:
     """One rank, two ranks, and two ranks that resume a run of three ranks."""
+    config_file.write_text(config_file.read_text() + head_settings)
     train(load_config(config_file))
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for ranks, steps, run in ((2, 12, "two"), (3, 12, "mixed")):

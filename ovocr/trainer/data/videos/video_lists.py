@@ -123,6 +123,10 @@ class VideoSamples:
         except OvocrError:
             return place
 
+    def image_keys(self) -> list[str]:
+        """Returns the path of each video as its list has it. Raises OvocrError naming list and line."""
+        return [self._used_ids(f"{lines.path}:{number}", line).path for lines in self._lists for number, line in lines]
+
     def class_counts(self, rank: int = 0, world: int = 1) -> NDArray[np.int64]:
         """Returns the number of videos with each class among the used ids; reads all lists.
 

@@ -1,4 +1,4 @@
-"""The geometry of plots. templates/plots.html.j2 draws them as SVG."""
+"""The geometry of plots. The template plots.html.j2 draws them as SVG."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -28,10 +28,15 @@ class Axis:
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """A series of points. kind: the CSS classes of its colour and dashes. points: x, y and tooltip of each point."""
+    """A series of points.
+
+    kind: the CSS classes of its colour and dashes. points: x, y and tooltip of each point; a point without a tooltip is
+    not drawn as a dot. intervals: x, low and high of vertical bars.
+    """
 
     kind: str
     points: Sequence[tuple[float, float, str]]
+    intervals: Sequence[tuple[float, float, float]] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +91,19 @@ def count_axis(label: str, greatest: int) -> Axis:
     return Axis(label=label, low=0, high=step * count, log=False, ticks=ticks)
 
 
+def category_axis(label: str, names: Sequence[str]) -> Axis:
+    """Returns an axis with a unit of length for each name. The middle of the first is at 0.5."""
+    ticks = [(number + 0.5, name.replace("-", "–")) for number, name in enumerate(names)]
+    return Axis(label=label, low=0, high=len(names), log=False, ticks=ticks)
+
+
+def tenths_axis(label: str, least: float) -> Axis:
+    """Returns an axis to 1 from the tenth at or below ``least``, which is from 0 to less than 1."""
+    low = min(9, int(10 * least + 1e-9))
+    ticks = [(tenth / 10, f"{tenth / 10:.1f}") for tenth in range(low, 11)]
+    return Axis(label=label, low=low / 10, high=1, log=False, ticks=ticks)
+
+
 def short_number(number: int) -> str:
     """Returns a number such as 200, 5k, 2M."""
     for unit, name in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
@@ -95,11 +113,15 @@ def short_number(number: int) -> str:
 
 
 def line_plot(x: Axis, y: Axis, series: Sequence[Series], *, label: str) -> Plot:
-    """Returns a plot of lines with a dot at each point."""
+    """Returns a plot of lines with a dot at each point and a bar for each interval."""
     lines = [
         Series(
             kind=each.kind,
             points=[(_x(x.position(right)), _y(y.position(up)), title) for right, up, title in each.points],
+            intervals=[
+                (_x(x.position(right)), _y(y.position(low)), _y(y.position(high)))
+                for right, low, high in each.intervals
+            ],
         )
         for each in series
     ]
@@ -108,8 +130,7 @@ def line_plot(x: Axis, y: Axis, series: Sequence[Series], *, label: str) -> Plot
 
 def column_plot(names: Sequence[str], x_label: str, y: Axis, series: Sequence[Series], *, label: str) -> Plot:
     """Returns a plot with a group of columns for each name, one column per series. The x of a point is its group."""
-    ticks = [(number + 0.5, name.replace("-", "–")) for number, name in enumerate(names)]
-    x = Axis(label=x_label, low=0, high=len(names), log=False, ticks=ticks)
+    x = category_axis(x_label, names)
     width = _COLUMNS_SHARE * (_x(x.position(1)) - _x(0)) / len(series)
     columns = []
     for number, each in enumerate(series):

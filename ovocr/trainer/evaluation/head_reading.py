@@ -1,0 +1,121 @@
+"""The measures of reading of a head: on all data, and on each data set."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ovocr.base.escape import as_text
+from ovocr.trainer.config.evaluation import MIN_TEXT_HEIGHT, REPLICATES
+from ovocr.trainer.data.samples import Samples
+from ovocr.trainer.evaluation.embedded_samples import EmbeddedSamples
+from ovocr.trainer.measures.class_names import ClassNames
+from ovocr.trainer.measures.group_table import GroupTable
+from ovocr.trainer.measures.word_figures import WordMeasures
+from ovocr.trainer.measures.word_measures import OwnCenters, measure_words
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingOptions:
+    """Options of the measures of reading.
+
+    groups: table of the groups that are resampled; None resamples images. Others: see measure_words.
+    """
+
+    groups: GroupTable | None = None
+    min_text_height: float = MIN_TEXT_HEIGHT
+    replicates: int = REPLICATES
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class DataSetReading:
+    """The measures of reading on some images.
+
+    images_without_group: number of images that are not in the table of groups; None if there is no table.
+    """
+
+    words: WordMeasures
+    images_without_group: int | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns images, groups, images_without_group and the figures."""
+        counts = {"images": self.words.images, "groups": self.words.groups}
+        return {**counts, "images_without_group": self.images_without_group, **self.words.to_json()}
+
+
+@dataclass(frozen=True)
+class HeadReading:
+    """The measures of reading of one head. data_sets: by folder; empty if there is one data set."""
+
+    every: DataSetReading
+    data_sets: dict[str, DataSetReading]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the figures on all data, and in ``data_sets`` those of each, if there are several."""
+        figures = self.every.to_json()
+        if self.data_sets:
+            figures["data_sets"] = {name: reading.to_json() for name, reading in self.data_sets.items()}
+        return figures
+
+
+def measure_reading(
+    embedded: EmbeddedSamples,
+    centers: OwnCenters,
+    names: ClassNames,
+    samples: Samples,
+    roots: Sequence[Path],
+    *,
+    class_counts: NDArray[np.int64],
+    crops: int,
+    options: ReadingOptions,
+    progress: str,
+) -> HeadReading:
+    """Returns the measures of reading.
+
+    samples: the embedded samples. roots: their data sets, in order. class_counts: number of training samples by class
+    id. crops: samples per image, 0 for whole images; the crops of an image are in one group. progress: label of the
+    progress bars.
+
+    Raises OvocrError if no image is in the table of groups, or embeddings are not finite.
+    """
+    groups_N, has_group_N = _groups(samples, crops, options.groups)
+
+    def measure(start: int, end: int, label: str) -> DataSetReading:
+        words = measure_words(
+            embedded.embeddings_ND[start:end],
+            embedded.tags.images(start, end),
+            centers,
+            groups_N=None if groups_N is None else groups_N[start:end],
+            class_counts=class_counts,
+            script_of_class=names.script if names.are_words else None,
+            min_text_height=options.min_text_height,
+            replicates=options.replicates,
+            seed=options.seed,
+            progress=label,
+        )
+        without = None if has_group_N is None else int((~has_group_N[start : end : max(1, crops)]).sum())
+        return DataSetReading(words, without)
+
+    ends = np.cumsum(samples.parts).tolist()
+    data_sets: dict[str, DataSetReading] = {}
+    if len(roots) > 1:
+        for root, start, end in zip(roots, [0, *ends[:-1]], ends, strict=True):
+            data_sets[as_text(str(root))] = measure(start, end, f"{progress}, data set {len(data_sets) + 1}")
+    return HeadReading(measure(0, ends[-1], progress), data_sets)
+
+
+def _groups(
+    samples: Samples, crops: int, table: GroupTable | None
+) -> tuple[NDArray[np.int64] | None, NDArray[np.bool_] | None]:
+    """Returns the group of each sample, int64 [N], and whether it is in the table, bool [N].
+
+    None for samples that are a group each, and without a table.
+    """
+    if table is None:
+        return (np.repeat(np.arange(len(samples) // crops), crops) if crops else None), None
+    groups_N = np.repeat(table.of_images(samples.image_keys()[:: max(1, crops)]), max(1, crops))
+    return groups_N, groups_N < len(table)
