@@ -134,7 +134,8 @@ def _evaluation_lines(config: RunConfig, num_classes: dict[str, int]) -> Iterato
             for held_out in open_held_out(config, classes, root, name):
                 yield f"{where}: {counted(len(held_out.numbers), 'sample')} for head {held_out.head}"
         except UsageError:
-            if len(classes) == len(config.heads):
+            is_data = root.is_file() or LabelledDataSet(root).manifest_path.is_file()
+            if len(classes) == len(config.heads) or not is_data:
                 raise
             yield f"{where}: is for a head whose training data do not exist yet"
 

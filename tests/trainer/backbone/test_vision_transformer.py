@@ -214,6 +214,20 @@ def test_empty_batch_gives_empty_result_and_zero_gradients() -> None:
     assert all(p.grad is not None and not p.grad.any() for p in backbone.parameters())
 
 
+def test_layers_are_compiled_for_training_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone, image = random_backbone(), pixels(1, 3, 28, 28)
+    expected = backbone(image)[1]
+
+    def fail(*inputs: Tensor) -> Tensor:
+        raise AssertionError("compiled")
+
+    monkeypatch.setattr(torch, "compile", lambda forward, dynamic: fail)
+    backbone.encoder.compile_layers()
+    with pytest.raises(AssertionError, match="compiled"):
+        backbone(image)
+    assert torch.equal(backbone.eval()(image)[1], expected)
+
+
 def test_initial_values() -> None:
     torch.manual_seed(0)
     backbone = Backbone(CONFIG)

@@ -156,6 +156,17 @@ def test_too_few_tags_raise_at_the_start(make_data_set: Maker) -> None:
     )
 
 
+def test_ranks_share_the_counting_of_classes(make_data_set: Maker) -> None:
+    root = make_data_set("set", [9, 8, 2], tags=3)
+    samples = RecordSamples([root], labels_stored=3, num_classes=50)
+    shares = [samples.class_counts(rank, 2) for rank in range(2)]
+    assert [share.tolist() for share in shares] == [
+        [1, 2, *[3] * 7, 2, 1, *[0] * 6, 1, 2, 2, 1],  # images 0 to 8, 17 and 18
+        [*[0] * 9, 1, 2, *[3] * 6, 2, 1],  # images 9 to 16
+    ]
+    assert samples.class_counts(4, 5).tolist() == []
+
+
 def test_packed_data_set_of_format_2_is_read_and_a_labelled_one_is_refused(make_data_set: Maker) -> None:
     packed = make_old(make_data_set("numbers", [3], words=None), rows=False).root
     samples = RecordSamples([packed], labels_stored=10, num_classes=50)

@@ -16,6 +16,7 @@ from ovocr.trainer.config.file import load_config
 from ovocr.trainer.data.images import normalise
 from ovocr.trainer.evaluation.read import read_words
 from ovocr.trainer.ranks.distributed import Ranks
+from ovocr.trainer.training.dry_run import dry_run
 from ovocr.trainer.training.loop import train
 from ovocr.trainer.training.model import TrainedRun, build_model, export_backbone
 
@@ -150,6 +151,31 @@ def test_three_heads_on_1_2_and_3_ranks(stages: tuple[Path, Path], tmp_path: Pat
         output = tmp_path / f"on{ranks}{len(settings)}"
         runs.finish(stages[1], f"run.output={output}", "loader.workers=1", *settings, ranks=ranks)
         runs.assert_same_metrics(output, tmp_path / "stage2", 2e-3)
+
+
+def test_every_kind_of_head_is_evaluated(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
+    """Each on the data that it matches, on one rank, and on two that split the backbone."""
+    train(load_config(stages[0]))
+    data = [str(tmp_path / name) for name in ("signs", "clusters", "videos.txt", "pages")]
+    settings = [f"evaluation.data={json.dumps(data)}", "evaluation.every=2", "run.steps=3", "evaluation.replicates=20"]
+    train(load_config(stages[1], settings))
+    runs.finish(stages[1], *settings, f"run.output={tmp_path / 'two'}", "run.backbone_parallel=fsdp2", ranks=2)
+    runs.assert_same_metrics(tmp_path / "two", tmp_path / "stage2", 2e-3)
+    for run in (tmp_path / "stage2", tmp_path / "two"):
+        lines = [line for line in runs.metrics(run) if "evaluation" in line]
+        assert [line["step"] for line in lines] == [1, 2]
+        for line in lines:
+            found = {(head, name): own for head, sets in line["evaluation"].items() for name, own in sets.items()}
+            assert {key: own["images"] for key, own in found.items()} == {
+                ("ocr", "signs"): 7,
+                ("ocr", "pages"): 11,
+                ("image", "clusters"): 13,
+                ("video", "videos.txt"): 5,
+            }
+            assert found["ocr", "pages"]["word_auc"]["classes"] > 0
+            assert found["image", "clusters"]["word_auc"]["classes"] > 0
+            assert list(found["ocr", "pages"]["by_script"]) == ["Latin"]
+            assert found["image", "clusters"]["by_script"] == {}
 
 
 def test_sharded_checkpoint_resumes_unsharded(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
@@ -353,12 +379,37 @@ def test_dry_run_needs_no_data_and_writes_nothing(
     assert not list(tmp_path.iterdir())
 
 
+def test_dry_run_names_the_held_out_data(
+    stages: tuple[Path, Path], tmp_path: Path, make_data_set: Callable[..., Path]
+) -> None:
+    def lines(*settings: str) -> list[str]:
+        paths = json.dumps([str(tmp_path / name) for name in ("signs", "gone", "videos.txt")])
+        config = load_config(
+            stages[1], [f"evaluation.data={paths}", "evaluation.every=2", *settings], check_paths=False
+        )
+        return [line for line in dry_run(config) if line.startswith("evaluation")]
+
+    train(load_config(stages[0]))
+    where = f"evaluation every 2 steps: {tmp_path}"
+    assert lines("evaluation.images=6") == [
+        f"{where}/signs: 6 samples for head ocr",
+        f"{where}/gone: does not exist yet",
+        f"{where}/videos.txt: 5 samples for head video",
+    ]
+    assert lines("evaluation.every=0") == []
+    (tmp_path / "pages").rename(tmp_path / "later")
+    assert lines("heads.ocr.num_classes=50")[0] == f"{where}/signs: is for a head whose training data do not exist yet"
+    (tmp_path / "later").rename(tmp_path / "pages")
+    with pytest.raises(UsageError, match=r"^evaluation.data: .*/other: no head matches the data: image: .*; video: "):
+        lines(f'evaluation.data=["{make_data_set("other", [12], words=["a", "b"])}"]')
+    with pytest.raises(UsageError, match=r"^evaluation.data: .*/stage1: not a labelled data set \(no manifest.json\)"):
+        lines(f'evaluation.data=["{tmp_path}/stage1"]', 'heads.ocr.data=["later", "later"]', "heads.ocr.num_classes=50")
+
+
 def test_dry_run_without_data_needs_num_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     text = (CONFIGS / "stage1.toml").read_text().replace("num_classes = 2_000_000\n", "")
     (tmp_path / "stage.toml").write_text(text)
     config = load_config(tmp_path / "stage.toml", SMALL[:-1], check_paths=False)
-    from ovocr.trainer.training.dry_run import dry_run
-
     with pytest.raises(UsageError, match="heads.image.num_classes: required for a dry run without the data"):
         list(dry_run(config))

@@ -120,6 +120,7 @@ def test_samples_follow_lists_in_order(videos_list: Path, make_video: Maker, tmp
     assert times.tolist() == [4, 12, 20, 28, 36, 44, 52, 60]
     assert np.array_equal(pixels, samples.load(0).pixels)
     assert samples.class_counts().tolist() == [1, 1, 1, 2, 2, 0, 1, 1, 0, 5]
+    assert (samples.class_counts(0, 2) + samples.class_counts(1, 2)).tolist() == [1, 1, 1, 2, 2, 0, 1, 1, 0, 5]
     assert samples.image_keys() == [*(f"clips/{number}.mp4" for number in range(5)), str(elsewhere), "../clips/0.mp4"]
     for index in (7, -1):
         with pytest.raises(IndexError, match="of 7"):
