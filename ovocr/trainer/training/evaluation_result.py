@@ -78,9 +78,11 @@ class EvaluationResult:
     def format(self) -> str:
         """Returns one line to print."""
         heads = (f"{head} on {', '.join(self._data_sets(head))}" for head in self.heads)
-        mean = self.mean_word_auc
-        best = ["the best so far"] if self.is_best else []
-        parts = [f"word AUC of {'; of '.join(heads)}", *([] if mean is None else [f"mean {mean:.3f}"]), *best]
+        parts = [f"word AUC of {'; of '.join(heads)}"]
+        if self.mean_word_auc is not None and sum(map(len, self.heads.values())) > 1:
+            parts.append(f"mean {self.mean_word_auc:.3f}")
+        if self.is_best:
+            parts.append("the best so far")
         return "; ".join([*parts, f"{self.seconds:.1f} s"])
 
     def _data_sets(self, head: str) -> Iterator[str]:

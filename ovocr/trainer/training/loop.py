@@ -17,12 +17,11 @@ from ovocr.trainer.data.head_data import HeadData
 from ovocr.trainer.data.loader import Batch, worker_deaths_as_ovocr_errors
 from ovocr.trainer.kernels.availability import choose_implementation
 from ovocr.trainer.ranks.distributed import Ranks, choose_device, join_ranks
-from ovocr.trainer.runs.best_checkpoint import add_evaluation, best_checkpoint
+from ovocr.trainer.runs.best_checkpoint import SavedEvaluation, add_evaluation, best_checkpoint
 from ovocr.trainer.runs.checkpoint import prune_checkpoints
 from ovocr.trainer.runs.folder import RunFolder
-from ovocr.trainer.training.evaluation_result import EvaluationResult
 from ovocr.trainer.training.evaluator import Evaluator
-from ovocr.trainer.training.metrics import MetricsLog, add_to_line, keep_lines_before
+from ovocr.trainer.training.metrics import MetricsLog, keep_lines_before
 from ovocr.trainer.training.model import build_model, build_optimizers
 from ovocr.trainer.training.run_state import RunState
 from ovocr.trainer.training.skipped_samples import SkipLimit, SkippedSamples
@@ -121,33 +120,24 @@ class _Training:
         """Runs the remaining steps, or until a stop is requested."""
         began = time.monotonic()
         steps = self.config.run.steps
-        missed = self._make_up_evaluation(stop)
         with self._open_log() if self.ranks.rank == 0 else nullcontext() as log:
             limit = SkipLimit(self.config.loader.max_skipped, self.folder.skipped_path)
             reporter = StepReporter(self.config, self.data, log, limit)
-            if log is not None and missed is not None:
-                log.write_evaluation(self.first_step, missed.scalars(), missed.format())
             with worker_deaths_as_ovocr_errors():
+                self._make_up_evaluation(log, stop)
                 self._steps(reporter, log, stop)
         return Summary(
             self.folder, self.first_step, steps, time.monotonic() - began, reporter.last_loss, self.ranks.rank == 0
         )
 
-    def _make_up_evaluation(self, stop: StopRequest) -> EvaluationResult | None:
-        """Evaluates the checkpoint that the run resumes from, if its evaluation is missing; adds it to its line.
+    def _make_up_evaluation(self, log: MetricsLog | None, stop: StopRequest) -> None:
+        """Evaluates the checkpoint that the run resumes from, if its evaluation is due and missing.
 
-        The run was then stopped in this evaluation, or its settings have changed.
+        The run was then killed or stopped in this evaluation, or its settings have changed.
         """
         done = self.first_step
-        if not done or not self.evaluator.is_missing(done):
-            return None
-        result = self.evaluator.evaluate(self.model, lambda: stop.requested)
-        if result is None:
+        if done and self.evaluator.is_missing(done) and not self._evaluate(done, log, stop, is_saved=True):
             raise self._stopped(done)
-        if self.ranks.rank == 0:
-            add_evaluation(self.folder.checkpoint(done), result.to_saved())
-            add_to_line(self.folder.metrics_path, done - 1, result.to_record())
-        return result
 
     def _steps(self, reporter: StepReporter, log: MetricsLog | None, stop: StopRequest) -> None:
         steps = range(self.first_step, self.config.run.steps)
@@ -186,21 +176,39 @@ class _Training:
         return done % self.config.run.checkpoint_every == 0 or done == self.config.run.steps
 
     def _finish(self, result: StepResult, reporter: StepReporter, log: MetricsLog | None, stop: StopRequest) -> None:
-        """Waits for a step, then evaluates and saves as due. Raises OvocrError if a stop was requested."""
+        """Waits for a step, then saves and evaluates as due. Raises OvocrError if a stop was requested."""
         done = result.step + 1
-        checked = reporter.check(result)
-        stops, evaluation = reporter.stops, None
-        if self.evaluator.is_due(done) and not stops:
-            evaluation = self.evaluator.evaluate(self.model, lambda: stop.requested)
-            stops = evaluation is None
-        reporter.write(checked, None if evaluation is None else evaluation.to_record())
-        if log is not None and evaluation is not None:
-            log.write_evaluation(done, evaluation.scalars(), evaluation.format())
-        if self._saves_after(done) or stops or (evaluation is not None and evaluation.is_best):
+        reporter.add(result, ended=None)
+        is_due, is_saved = self.evaluator.is_due(done), self._saves_after(done) or reporter.stops
+        if is_saved:  # before the evaluation, so that steps are not lost if it fails
             reporter.flush()
-            self._save(done, evaluation)
-        if stops and (done < self.config.run.steps or self.evaluator.is_due(done)):
+            self._save(done)
+        stops = reporter.stops
+        if is_due and not stops:
+            stops = not self._evaluate(done, log, stop, is_saved=is_saved)
+            if stops and not is_saved:
+                reporter.flush()
+                self._save(done)
+        if stops and (done < self.config.run.steps or is_due):
             raise self._stopped(done)
+
+    def _evaluate(self, done: int, log: MetricsLog | None, stop: StopRequest, *, is_saved: bool) -> bool:
+        """Evaluates the model after ``done`` steps; saves a checkpoint if it is the best so far.
+
+        is_saved: whether there is a checkpoint of this step. Returns False if a stop was requested.
+        """
+        result = self.evaluator.evaluate(self.model, lambda: stop.requested)
+        if result is None:
+            return False
+        if log is not None:
+            log.write_evaluation(done, result.to_record(), result.scalars(), result.format())
+        if is_saved:
+            if self.ranks.rank == 0:
+                add_evaluation(self.folder.checkpoint(done), result.to_saved())
+                self._prune()
+        elif result.is_best:
+            self._save(done, result.to_saved())
+        return True
 
     def _stopped(self, done: int) -> OvocrError:
         return OvocrError(
@@ -217,8 +225,11 @@ class _Training:
             tensorboard=self.folder.tensorboard if run.tensorboard else None,
         )
 
-    def _save(self, done: int, evaluation: EvaluationResult | None) -> None:
-        self.state.save(done, None if evaluation is None else evaluation.to_saved())
+    def _save(self, done: int, evaluation: SavedEvaluation | None = None) -> None:
+        self.state.save(done, evaluation)
         if self.ranks.rank == 0:
-            checkpoints = self.folder.checkpoints
-            prune_checkpoints(checkpoints, self.config.run.keep_checkpoints, best_checkpoint(checkpoints))
+            self._prune()
+
+    def _prune(self) -> None:
+        checkpoints = self.folder.checkpoints
+        prune_checkpoints(checkpoints, self.config.run.keep_checkpoints, best_checkpoint(checkpoints))

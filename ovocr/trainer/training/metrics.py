@@ -16,6 +16,8 @@ from tqdm import tqdm
 
 from ovocr.base.files import write_text
 
+_LONGEST_LINE = 2**24  # bytes
+
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
@@ -33,7 +35,7 @@ class MetricsLog:
 
     def __init__(self, path: Path, *, start: int, steps: int, log_every: int, tensorboard: Path | None) -> None:
         keep_lines_before(path, start)
-        self._file = path.open("a", encoding="utf-8")
+        self._path, self._file = path, path.open("a", encoding="utf-8")
         self._log_every, self._steps, self._start = log_every, steps, start
         self._board = _open_board(tensorboard, start) if tensorboard is not None else None
         self._terminal = sys.stderr.isatty()
@@ -52,16 +54,11 @@ class MetricsLog:
         if self._board is not None:
             self._board.close()
 
-    def write(
-        self, record: dict[str, Any], images: int, seconds: float, evaluation: Mapping[str, Any] | None = None
-    ) -> None:
-        """Writes the record of a step: nested numbers, with ``step`` and ``loss``; seconds is the step's duration.
-
-        evaluation: further entries of the line.
-        """
+    def write(self, record: dict[str, Any], images: int, seconds: float) -> None:
+        """Writes the record of a step: nested numbers, with ``step`` and ``loss``; seconds is the step's duration."""
         self._images += images
         self._seconds += seconds
-        self._file.write(json.dumps({**record, **(evaluation or {})}, allow_nan=False) + "\n")
+        self._file.write(_line(record))
         step = record["step"]
         self._bar.update()
         last = step + 1 == self._steps
@@ -72,12 +69,30 @@ class MetricsLog:
                 for name, value in _flat(record).items():
                     self._board.add_scalar(name, value, step)
 
-    def write_evaluation(self, done: int, scalars: Mapping[str, float], text: str) -> None:
-        """Prints a line about the evaluation after ``done`` steps and adds its numbers to TensorBoard."""
+    def write_evaluation(self, done: int, entries: Mapping[str, Any], scalars: Mapping[str, float], text: str) -> None:
+        """Adds the evaluation after ``done`` steps to the last line and to TensorBoard, and prints it.
+
+        entries: what the line gets. scalars: curves of TensorBoard.
+        """
+        self._add_to_last_line(entries)
+        self.flush()
         tqdm.write(f"step {done}/{self._steps}: {text}", file=sys.stderr)
         if self._board is not None:
             for name, value in scalars.items():
                 self._board.add_scalar(name, value, done - 1)
+
+    def _add_to_last_line(self, entries: Mapping[str, Any]) -> None:
+        """Adds entries to the last line, or replaces them; a kill leaves the line with all of them or with none."""
+        self._file.flush()
+        with self._path.open("r+b", buffering=0) as file:
+            tail_start = file.seek(max(0, file.seek(0, os.SEEK_END) - _LONGEST_LINE))
+            tail = file.read()
+            if not tail:
+                return  # the user has removed the lines
+            line_start = tail.rfind(b"\n", 0, -1) + 1
+            file.seek(tail_start + line_start)
+            file.write(_line({**json.loads(tail[line_start:]), **entries}).encode())
+            file.truncate()  # without this, the rest of a longer line would be a partial line, which is dropped
 
     def flush(self) -> None:
         """Flushes all lines to disk; call before a checkpoint records their steps as done."""
@@ -95,6 +110,10 @@ class MetricsLog:
         print(f"step {done}/{self._steps}: {text}, {left:.0f} s left", file=sys.stderr, flush=True)
 
 
+def _line(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, allow_nan=False) + "\n"
+
+
 def keep_lines_before(path: Path, start: int) -> None:
     """Removes the lines of steps from ``start`` on from a file of JSON lines, if it exists."""
     if not path.is_file():
@@ -108,13 +127,6 @@ def keep_lines_before(path: Path, start: int) -> None:
         if record["step"] < start:
             kept.append(line + "\n")
     write_text(path, "".join(kept))
-
-
-def add_to_line(path: Path, step: int, entries: Mapping[str, Any]) -> None:
-    """Adds entries to the line of a step in a file of JSON lines."""
-    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    changed = [{**record, **entries} if record["step"] == step else record for record in records]
-    write_text(path, "".join(json.dumps(record, allow_nan=False) + "\n" for record in changed))
 
 
 def _open_board(folder: Path, start: int) -> "SummaryWriter":

@@ -5,12 +5,9 @@ import resource
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from ovocr.base.errors import OvocrError
 from ovocr.trainer.config.sections import RunConfig
@@ -20,25 +17,6 @@ from ovocr.trainer.training.skipped_samples import SkipLimit
 from ovocr.trainer.training.step import StepResult
 
 _HEAD_METRICS = ("loss", "positive_cosine", "negative_cosine", "grad_norm")
-
-
-@dataclass(frozen=True)
-class CheckedStep:
-    """The numbers of a step that were read from the device and checked.
-
-    loss: weighted loss. sample_ids: by head. ended: time on the monotonic clock.
-    """
-
-    result: StepResult
-    numbers: Mapping[str, float]
-    loss: float
-    sample_ids: Mapping[str, NDArray[np.int64]]
-    ended: float
-
-    @property
-    def images(self) -> int:
-        """Number of samples of all heads."""
-        return sum(map(len, self.sample_ids.values()))
 
 
 class StepReporter:
@@ -58,52 +36,40 @@ class StepReporter:
         self.stops = False
 
     def add(self, result: StepResult, *, ended: float | None) -> None:
-        """Checks and writes the numbers of a step; raises errors as ``check``.
+        """Checks and writes the numbers of a step.
 
         ended: when the next step began, on the monotonic clock; None if it has not begun.
-        """
-        checked = self.check(result)
-        self.write(checked if ended is None else replace(checked, ended=ended))
-
-    def check(self, result: StepResult) -> "CheckedStep":
-        """Waits for the numbers of a step and checks them.
 
         Raises OvocrError naming step, head and samples if a number is not finite, or if too many samples were skipped.
         """
         numbers = result.read()
-        ended = time.monotonic()
+        ended = time.monotonic() if ended is None else ended
         self.stops = self.stops or numbers["stops"] > 0
         self._check_finite(result, numbers)
         self.last_loss = sum(head.loss_weight * numbers[f"{name}/loss"] for name, head in self._config.heads.items())
         sample_ids = {name: np.concatenate(head.sample_ids) for name, head in result.heads.items()}
-        checked = CheckedStep(result, numbers, self.last_loss, sample_ids, ended)
+        images = sum(ids.shape[0] for ids in sample_ids.values())
         if self._limit is not None:
-            self._limit.add(int(numbers["skipped"]), checked.images)
-        return checked
-
-    def write(self, step: "CheckedStep", evaluation: Mapping[str, Any] | None = None) -> None:
-        """Writes the line of a step. evaluation: its entries about the evaluation after the step."""
+            self._limit.add(int(numbers["skipped"]), images)
         if self._log is None:
             return
-        result, numbers = step.result, step.numbers
-        seconds = step.ended - result.began
+        seconds = ended - result.began
         self._log.write(
             {
                 "step": result.step,
-                "loss": step.loss,
+                "loss": self.last_loss,
                 "heads": {name: {key: numbers[f"{name}/{key}"] for key in _HEAD_METRICS} for name in result.heads},
                 "grad_norm": numbers["grad_norm"],
                 "lr": result.rate,
-                "images_per_s": step.images / max(1e-9, seconds),
+                "images_per_s": images / max(1e-9, seconds),
                 "data_wait_s": result.data_wait_s,
                 "memory_gb": peak_memory_gb(),
                 "skipped": int(numbers["skipped"]),
                 "illegible": int(numbers["illegible"]),
-                "sample_ids": sample_digest(step.sample_ids.values()),
+                "sample_ids": sample_digest(sample_ids.values()),
             },
-            step.images,
+            images,
             seconds,
-            evaluation,
         )
 
     def flush(self) -> None:

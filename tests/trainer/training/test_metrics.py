@@ -66,6 +66,28 @@ def test_tensorboard_gets_every_number(tmp_path: Path) -> None:
     assert [(event.step, event.value) for event in events.Scalars("heads/ocr/loss")] == [(0, 2.5), (2, 2.5)]
 
 
+def test_evaluation_is_added_to_the_last_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "m.jsonl"
+
+    def kept() -> list[dict[str, Any]]:
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+    entries = {"evaluation": {"ocr": {"evaluation": 0.75}}, "evaluation_s": 2.0}
+    with log(path, start=0) as lines:
+        lines.write_evaluation(1, entries, {}, "no line")
+        assert kept() == []
+        lines.write(record(0), 4, 0.5)
+        lines.write(record(1), 4, 0.5)
+        lines.write_evaluation(2, entries, {}, "word AUC")
+        assert kept() == [record(0), {**record(1), **entries}]
+        lines.write_evaluation(2, {"evaluation": 3, "evaluation_s": 2.0}, {}, "again")
+        assert kept() == [record(0), {**record(1), "evaluation": 3, "evaluation_s": 2.0}]
+        lines.write_evaluation(2, entries, {}, "and again")
+        lines.write(record(2), 4, 0.5)
+    assert kept() == [record(0), {**record(1), **entries}, record(2)]
+    assert "step 2/9: word AUC\n" in capsys.readouterr().err
+
+
 def test_digest_depends_on_order_and_heads() -> None:
     first, second = np.array([1, 2]), np.array([3])
     assert sample_digest([first, second]) == sample_digest([np.array([1, 2, 3])])
