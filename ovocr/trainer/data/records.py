@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -159,7 +160,7 @@ class RecordSamples:
         if position is None:
             return Selection(whole, np.ones(len(labels), np.bool_))
         places = self.places_of(index) if self.follows_places else None
-        for view in (*self.draw_views(width, height, labels, places, position), whole):
+        for view in chain(self.draw_views(width, height, labels, places, position), [whole]):
             selection = self.select(view, labels, places)
             if selection.is_positive.any():
                 return selection
