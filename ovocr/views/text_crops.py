@@ -14,6 +14,10 @@ from ovocr.views.view import Crop, ImagePlaces, View
 _ATTEMPTS = 10
 # Ranges of text heights, in pixels of the input.
 Heights = tuple[float, float]
+# The recommended range: from words that can just be read, with many words around them, to large ones.
+RECOMMENDED_HEIGHTS: Heights = (12.0, 48.0)
+# Default of max_upscale. More enlargement adds no detail.
+MAX_UPSCALE = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from ovocr.trainer.data.places import Places
 from ovocr.trainer.data.samples import NoLegibleTagError, Sample, ShownTags
 from ovocr.views.random_crops import RandomCrops
 from ovocr.views.text_crops import TextCrops
-from ovocr.views.view import ImagePlaces, View, visible_shares, whole_view
+from ovocr.views.view import ImagePlaces, View, shown_in, whole_view
 
 # Maximum number of open readers. A data set may have more shards than a process may open files (often 1024).
 _MAX_OPEN_READERS = 128
@@ -199,12 +199,9 @@ class RecordSamples:
         if places is None:
             return ShownTags.of_labels(labels)
         view = self.choose_view(index, encoded, labels, position).view
-        is_visible = self.places_in(view, places)
-        ids, heights = places.ids[is_visible], places.text_heights[is_visible] * np.float32(view.scale)
-        order = np.lexsort((heights, ids))  # the largest height of a tag comes last
-        ids, heights = ids[order].astype(np.int64), heights[order]
-        is_last = np.append(np.diff(ids) != 0, [True] * (len(ids) > 0))
-        return ShownTags(ids[is_last], np.where(heights[is_last] < 0, np.float32(np.nan), heights[is_last]))
+        ids, heights = places.where(self.places_in(view, places)).tag_heights()
+        heights = np.where(heights < 0, np.float32(np.nan), heights * np.float32(view.scale))
+        return ShownTags(ids.astype(np.int64), heights)
 
     @property
     def follows_places(self) -> bool:
@@ -220,9 +217,7 @@ class RecordSamples:
 
     def places_in(self, view: View, places: ImagePlaces) -> NDArray[np.bool_]:
         """Returns a mask of the places with enough of their box in the view: bool [M]."""
-        if view.is_whole:
-            return np.ones(len(places.ids), np.bool_)
-        return visible_shares(places.boxes, view.crop) >= self._min_visible
+        return shown_in(view, places, self._min_visible)
 
     def legible_in(self, view: View, places: ImagePlaces) -> NDArray[np.bool_]:
         """Returns a mask of the places whose text is known to be large enough in the view: bool [M]."""
