@@ -53,6 +53,7 @@ SLOW_MODULES = frozenset(
         "labelgen/workers/test_pool.py",
         "test_pack_and_train.py",
         "test_readme.py",
+        "trainer/data/test_legible_share.py",
         "trainer/evaluation/test_evaluate.py",
         "trainer/evaluation/test_read.py",
         "trainer/heads/test_partial_fc_ranks.py",
