@@ -53,6 +53,7 @@ SLOW_MODULES = frozenset(
         "labelgen/workers/test_pool.py",
         "test_pack_and_train.py",
         "test_readme.py",
+        "trainer/data/test_legible_share.py",
         "trainer/evaluation/test_evaluate.py",
         "trainer/evaluation/test_head_reading.py",
         "trainer/evaluation/test_read.py",

@@ -135,7 +135,7 @@ def _places(path: Path, start: int, records: pa.RecordBatch, lines: _Lines) -> P
     """Returns the places of tags in the ok images of a batch of records.
 
     path: table of the records. start: position of the first row. lines: lines of the images that were read.
-    Raises OvocrError if a place is in a line that its image does not have.
+    Raises OvocrError if a place is in a line that its image does not have, or if its box is not finite.
     """
     status = records.column("status")
     was_read = pc.not_equal(status, Status.QUARANTINED.value).to_numpy(zero_copy_only=False)
@@ -149,6 +149,8 @@ def _places(path: Path, start: int, records: pa.RecordBatch, lines: _Lines) -> P
         values[in_ok] for values in (rows, flat.field("id").to_numpy(), flat.field("line").to_numpy())
     )
     boxes = flat.field("box").flatten().to_numpy().reshape(-1, 8)[in_ok]
+    if not np.isfinite(boxes).all():
+        raise TableError(path, "the box of a tag is not finite")
     counts = lines.counts[read_images[rows]]
     is_wrong = (own_lines < 0) | (own_lines >= counts)
     if is_wrong.any():

@@ -1,11 +1,11 @@
-"""Counts the tags of a data set that are legible when whole images are shown at a size, by the height of their text.
+"""Counts the tags of a data set that are legible at a size of the input, by the height of their text.
 
-The text height of a tag is that of its places in pixels of the input; of several places, the largest counts. The longer
-side of the image is scaled to the size of the input, up or down.
+The text height of a tag is that of its places in pixels of the input; of several places, the largest counts. All images
+are counted as if shown whole: the longer side is scaled to the size of the input, up or down. Some images are counted
+as crops too (``crop_legibility``).
 """
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,27 +14,33 @@ import numpy as np
 from ovocr.base.plural import counted
 from ovocr.dataset.text import TextShard
 from ovocr.dataset.text_heights import UNKNOWN_HEIGHT, PlaceBatch, read_place_batches
+from ovocr.views.crop_legibility import CropCounts, CropMeter, SizeCrops
 
 # Sides of the input and least heights of legible text, in pixels.
 IMAGE_SIZES = (224, 336, 448, 672, 896)
 TEXT_HEIGHTS = (8, 10, 12)
+# The one of TEXT_HEIGHTS at which tables count tags per image and compare data sets.
+COMPARED_HEIGHT = 10
 # Medians are exact to half of this share of the input's side, 0.045 pixels at 896.
 _STEP = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
 class SizeLegibility:
-    """The tags at one size of the input.
+    """The tags at one size of the input, in whole images.
 
     image_size: side of the input in pixels. median_height: median text height in pixels; None if no height is known.
     legible: maps each of TEXT_HEIGHTS to the number of tags whose text is at least that high.
-    shares: the same as shares of the tags of known height; 0 if there are none.
+    shares: the same as shares of the tags of known height; 0 if there are none. per_image: the same per image.
+    crops: the tags in crops of the same size.
     """
 
     image_size: int
     median_height: float | None
     legible: dict[int, int]
     shares: dict[int, float]
+    per_image: dict[int, float]
+    crops: SizeCrops
 
     def to_json(self) -> dict[str, Any]:
         """Returns the values for JSON, whose keys are strings."""
@@ -43,6 +49,8 @@ class SizeLegibility:
             "median_text_height": self.median_height,
             "legible": {str(height): tags for height, tags in self.legible.items()},
             "legible_share": {str(height): share for height, share in self.shares.items()},
+            "legible_per_image": {str(height): tags for height, tags in self.per_image.items()},
+            "text_crops": self.crops.to_json(),
         }
 
 
@@ -54,6 +62,7 @@ class Legibility:
     tags_of_unknown_height: tags without a place whose text height is known. They are not in the following counts.
     legible: maps an image size and a text height to the number of tags whose text is at least that high.
     heights: maps text heights, in units of 1/10,000 of the image's longer side, to numbers of tags.
+    crops: counts of the tags in crops of some of the images.
     """
 
     images: int = 0
@@ -61,6 +70,7 @@ class Legibility:
     tags_of_unknown_height: int = 0
     legible: Counter[tuple[int, int]] = field(default_factory=Counter)
     heights: Counter[int] = field(default_factory=Counter)
+    crops: CropCounts = field(default_factory=CropCounts)
 
     def __add__(self, other: "Legibility") -> "Legibility":
         sums: dict[str, Any] = {name: value + vars(other)[name] for name, value in vars(self).items()}
@@ -81,6 +91,8 @@ class Legibility:
                 median_height=None if median is None else round(median * size, 2),
                 legible={height: self.legible[size, height] for height in TEXT_HEIGHTS},
                 shares={height: self.legible[size, height] / max(1, self.known) for height in TEXT_HEIGHTS},
+                per_image={height: self.legible[size, height] / max(1, self.images) for height in TEXT_HEIGHTS},
+                crops=self.crops.at(size, TEXT_HEIGHTS),
             )
             for size in IMAGE_SIZES
         ]
@@ -110,28 +122,42 @@ class Legibility:
         if not self.known:
             return [f"{counted(self.tags, 'tag')} of unknown text height, given without boxes"]
         title = f"{counted(self.known, 'tag')} by text height in the whole image"
-        lines = [_format_line(title, "median", (f"{height}+ px" for height in TEXT_HEIGHTS))]
+        lines = [_format_head(title, "median", "image")]
         for row in self.by_size:
-            shares = (f"{share:.1%}" for share in row.shares.values())
-            lines.append(_format_line(f"  scaled to {row.image_size} px", f"{row.median_height:.1f} px", shares))
+            lines.append(_format_line(f"  scaled to {row.image_size} px", f"{row.median_height:.1f} px", row))
+        if self.crops.has_tags:
+            title = f"crops chosen by their text, {counted(self.crops.images, 'image')}"
+            lines.append(_format_head(title, "tags/crop", "crop"))
+            for row in self.by_size:
+                crops = row.crops
+                lines.append(_format_line(f"  of {row.image_size} px", f"{crops.shown_per_image:.1f}", crops))
         if self.tags_of_unknown_height:
             lines.append(f"{counted(self.tags_of_unknown_height, 'tag')} of unknown text height, given without boxes")
         return lines
 
 
-def _format_line(label: str, first: str, others: Iterable[str]) -> str:
-    return f"{label:<44}{first:>10}{''.join(f'{each:>8}' for each in others)}"
+def _format_head(title: str, first: str, unit: str) -> str:
+    """Returns the heads of columns. A long title takes space from the first column. unit: what the last one counts."""
+    heads = "".join(f"{f'{height}+ px':>8}" for height in TEXT_HEIGHTS)
+    return f"{title} {first:>{max(0, 53 - len(title))}}{heads}{f'{COMPARED_HEIGHT}+ px/{unit}':>14}"
+
+
+def _format_line(label: str, first: str, row: SizeLegibility | SizeCrops) -> str:
+    shares = "".join(f"{share:>8.1%}" for share in row.shares.values())
+    return f"{label:<44}{first:>10}{shares}{row.per_image[COMPARED_HEIGHT]:>14.1f}"
 
 
 def measure_legibility(shard: TextShard) -> Legibility:
     """Counts the tags of a finished shard of a labelled data set; keeps a few images in memory.
 
-    Raises OvocrError, naming the file, if a table of the shard cannot be read or does not match the other one.
+    Raises OvocrError, naming the file, if a table or the statistics of the shard cannot be read, or if the tables do
+    not match.
     """
-    return sum((_count(batch) for batch in read_place_batches(shard)), Legibility())
+    crops = CropMeter(shard, IMAGE_SIZES, TEXT_HEIGHTS)
+    return sum((_count(batch, crops) for batch in read_place_batches(shard)), Legibility())
 
 
-def _count(places: PlaceBatch) -> Legibility:
+def _count(places: PlaceBatch, crops: CropMeter) -> Legibility:
     heights = places.text_heights
     # Places of the same tag follow each other, the largest one is the last.
     order = np.lexsort((heights, places.ids, places.images))
@@ -155,4 +181,5 @@ def _count(places: PlaceBatch) -> Legibility:
             }
         ),
         heights=Counter(dict(zip(steps.tolist(), numbers.tolist(), strict=True))),
+        crops=crops.count(places),
     )

@@ -17,6 +17,10 @@ _ATTEMPTS = 10
 REPLACEMENT_OFFSET = 2**54
 # Ranges of text heights, in pixels of the input.
 Heights = tuple[float, float]
+# The recommended range: from words that can just be read, with many words around them, to large ones.
+RECOMMENDED_HEIGHTS: Heights = (12.0, 48.0)
+# Default of max_upscale. More enlargement adds no detail.
+MAX_UPSCALE = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+# Share of the area of a place's box that must be inside a crop, by default.
+MIN_VISIBLE = 0.8
+# A side of a stored image is at most 32,767 pixels, so int16 can store a corner.
+_LOWEST, _HIGHEST = np.iinfo(np.int16).min, np.iinfo(np.int16).max
+
 
 class Crop(NamedTuple):
     """A part of an image: pixel columns [left, right) and rows [top, bottom)."""
@@ -46,6 +51,19 @@ class ImagePlaces(NamedTuple):
         """Returns the places that a mask, bool [M], selects."""
         return ImagePlaces(self.ids[mask], self.boxes[mask], self.text_heights[mask])
 
+    def tag_heights(self) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Returns the distinct tags, ascending, and the largest text height of each: int32 [N], float32 [N]."""
+        order = np.lexsort((self.text_heights, self.ids))  # the largest height of a tag comes last
+        ids, heights = self.ids[order], self.text_heights[order]
+        is_last = np.ones(len(ids), np.bool_)
+        is_last[:-1] = ids[1:] != ids[:-1]
+        return ids[is_last], heights[is_last]
+
+
+def whole_pixels(boxes: NDArray[np.float32]) -> NDArray[np.int16]:
+    """Returns the nearest corners in whole pixels: [M, 8]."""
+    return np.clip(np.rint(boxes), _LOWEST, _HIGHEST).astype(np.int16)
+
 
 def whole_view(width: int, height: int, size: int) -> View:
     """Returns the view of a whole image: its longer side is scaled to the side of the input, up or down."""
@@ -55,6 +73,16 @@ def whole_view(width: int, height: int, size: int) -> View:
 def letterboxed_view(crop: Crop, size: int) -> View:
     """Returns the view of a crop whose longer side is scaled to the side of the input, up or down."""
     return View(crop, size / crop.longest)
+
+
+def shown_shares(view: View, places: ImagePlaces) -> NDArray[np.float64]:
+    """Returns the share of each place's box that the view contains, from 0 to 1: float64 [M]."""
+    return np.ones(len(places.ids)) if view.is_whole else visible_shares(places.boxes, view.crop)
+
+
+def shown_in(view: View, places: ImagePlaces, min_visible: float) -> NDArray[np.bool_]:
+    """Returns a mask of the places with at least ``min_visible`` of their box in the view: bool [M]."""
+    return shown_shares(view, places) >= min_visible
 
 
 def visible_shares(boxes: NDArray[np.int16], crop: Crop) -> NDArray[np.float64]:

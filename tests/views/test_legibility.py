@@ -1,7 +1,9 @@
-"""Tags are counted by the height of their text, compared with heights by hand and with an independent count."""
+"""Tags of whole images are counted by the height of their text, compared with heights by hand and a slow count."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -22,6 +24,7 @@ from ovocr.dataset.text_heights import text_heights
 from ovocr.labelgen.build import build_labels
 from ovocr.labelgen.options import BuildOptions
 from ovocr.trainer.data.images import GROUND_RGB, letterbox
+from ovocr.views.crop_legibility import CropCounts
 from ovocr.views.legibility import IMAGE_SIZES, TEXT_HEIGHTS, Legibility, measure_legibility
 
 EDGES = (0.0, 0.5, 1.0)
@@ -203,8 +206,11 @@ def test_counts_of_shards_are_added(tmp_path: Path) -> None:
     outcomes = [image(upright(90, 7 + number % 5), upright(30, 3 + number / 7)) for number in range(40)]
     whole = measure_legibility(write_shard(tmp_path / "whole", outcomes))
     parts = [write_shard(tmp_path / "parts", outcomes[start : start + 9], start) for start in range(0, 40, 9)]
-    assert sum(map(measure_legibility, parts), Legibility()) == whole
-    assert whole.tags == 80
+    counts = [measure_legibility(part) for part in parts]
+    total = sum(counts, Legibility())
+    assert replace(total, crops=whole.crops) == whole  # each shard has crops of its own
+    assert total.crops == sum((each.crops for each in counts), CropCounts())
+    assert (whole.tags, total.crops.images) == (80, 40)
 
 
 def test_json_has_shares_and_medians(measure: Callable[..., Legibility]) -> None:
@@ -212,35 +218,61 @@ def test_json_has_shares_and_medians(measure: Callable[..., Legibility]) -> None
     figures = found.to_json()
     assert [row.pop("image_size") for row in figures["by_size"]] == [224, 336, 448, 672, 896]
     assert (figures["images"], figures["tags"], figures["tags_of_unknown_height"]) == (2, 3, 0)
+    crops = [row.pop("text_crops") for row in figures["by_size"]]
+    assert list(figures["by_size"][2]) == ["median_text_height", "legible", "legible_share", "legible_per_image"]
     assert figures["by_size"][2] == {
         "median_text_height": pytest.approx(10, abs=0.05),
         "legible": {"8": 2, "10": 2, "12": 1},
         "legible_share": {"8": 2 / 3, "10": 2 / 3, "12": 1 / 3},
+        "legible_per_image": {"8": 1.0, "10": 1.0, "12": 0.5},
     }
+    assert crops == [row.crops.to_json() for row in found.by_size]
+    assert (crops[0]["images"], crops[0]["tags_shown"], crops[0]["legible"]["8"]) == (2, 3, 3)
     nothing = measure().to_json()
     assert nothing == Legibility().to_json()
+    zero = {"8": 0.0, "10": 0.0, "12": 0.0}
     assert nothing["by_size"][0] == {
         "image_size": 224,
         "median_text_height": None,
         "legible": {"8": 0, "10": 0, "12": 0},
-        "legible_share": {"8": 0.0, "10": 0.0, "12": 0.0},
+        "legible_share": zero,
+        "legible_per_image": zero,
+        "text_crops": CropCounts().at(224, TEXT_HEIGHTS).to_json(),
     }
 
 
 def test_terminal_table(measure: Callable[..., Legibility]) -> None:
+    """A crop shows the line of 9 pixels with 12 to 18, and the one of 5 with 10: twice its size."""
     size = (448, 30)
     given = image(whole_image(*size), size=size, edges=())
     page = image(whole_image(*size), whole_image(*size), size=size, edges=())
     assert measure(given, image(upright(90, 5), size=size), image(upright(90, 9), size=size), page).format() == [
-        "3 tags by text height in the whole image        median   8+ px  10+ px  12+ px",
-        "  scaled to 224 px                              4.5 px   33.3%   33.3%   33.3%",
-        "  scaled to 336 px                              6.8 px   33.3%   33.3%   33.3%",
-        "  scaled to 448 px                              9.0 px   66.7%   33.3%   33.3%",
-        "  scaled to 672 px                             13.5 px   66.7%   66.7%   66.7%",
-        "  scaled to 896 px                             18.0 px  100.0%  100.0%   66.7%",
+        "3 tags by text height in the whole image        median   8+ px  10+ px  12+ px  10+ px/image",
+        "  scaled to 224 px                              4.5 px   33.3%   33.3%   33.3%           0.2",
+        "  scaled to 336 px                              6.8 px   33.3%   33.3%   33.3%           0.2",
+        "  scaled to 448 px                              9.0 px   66.7%   33.3%   33.3%           0.2",
+        "  scaled to 672 px                             13.5 px   66.7%   66.7%   66.7%           0.5",
+        "  scaled to 896 px                             18.0 px  100.0%  100.0%   66.7%           0.8",
+        "crops chosen by their text, 4 images         tags/crop   8+ px  10+ px  12+ px   10+ px/crop",
+        "  of 224 px                                        0.8  100.0%  100.0%   66.7%           0.8",
+        "  of 336 px                                        0.8  100.0%  100.0%   66.7%           0.8",
+        "  of 448 px                                        0.8  100.0%  100.0%   66.7%           0.8",
+        "  of 672 px                                        0.8  100.0%  100.0%   66.7%           0.8",
+        "  of 896 px                                        0.8  100.0%  100.0%   66.7%           0.8",
         "2 tags of unknown text height, given without boxes",
     ]
     assert measure().format() == []
+
+
+def test_columns_of_large_counts_stay_aligned() -> None:
+    heights = Counter({200: 30_000_000_000})
+    crops = CropCounts(images=2_000_000, shown=Counter({448: 9}), legible=Counter({(448, 10): 9}))
+    found = Legibility(images=10**9, tags=30_000_000_000, heights=heights, crops=crops)
+    lines = found.format()
+    assert lines[0].startswith("30,000,000,000 tags by text height in the whole image median ")
+    assert lines[6].startswith("crops chosen by their text, 2,000,000 images tags/crop ")
+    assert len(set(map(len, lines[1:]))) == 1
+    assert max(map(len, lines)) <= 100
 
 
 @pytest.mark.parametrize("file", ["ocr", "records"])
@@ -299,6 +331,16 @@ def test_tag_in_a_line_that_the_image_lacks_is_refused(line: int, tmp_path: Path
 def test_impossible_sizes_are_refused(size: tuple[int, int], box: Box, message: str, tmp_path: Path) -> None:
     shard = write_shard(tmp_path, [image(box, size=size)])
     with pytest.raises(OvocrError, match=f"ocr/00000.parquet: cannot be read: {message}; restore the file"):
+        measure_legibility(shard)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_box_of_a_tag_that_is_not_finite_is_refused(value: float, tmp_path: Path) -> None:
+    good = image(upright(90, 10))
+    wrong = Outcome(**{**vars(good), "places": [Place(0, 0, (*upright(90, 10)[:7], value))]})
+    shard = write_shard(tmp_path, [good, wrong])
+    message = "records/00000.parquet: cannot be read: the box of a tag is not finite; restore the file"
+    with pytest.raises(OvocrError, match=message):
         measure_legibility(shard)
 
 

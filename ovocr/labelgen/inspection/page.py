@@ -11,6 +11,8 @@ from ovocr.labelgen.inspection.inspecting import Inspection
 from ovocr.labelgen.inspection.legible_tags import name_shards
 from ovocr.labelgen.inspection.page_images import NoImage
 from ovocr.pages.rendering import render_page
+from ovocr.views.crop_legibility import CROPS
+from ovocr.views.legibility import COMPARED_HEIGHT
 from ovocr.vocab.segmentation.normalisation import normalise
 from ovocr.vocab.word_script import OTHER, script_of
 
@@ -38,6 +40,8 @@ def inspection_page(inspection: Inspection) -> str:
         planned_shards=len(data_set.manifest.shards),
         status_counts=data_set.status_counts(),
         legible=inspection.legible,
+        compared_height=COMPARED_HEIGHT,
+        text_crops=CROPS,
         unreadable=name_shards(selection.left_out),
         uncounted=name_shards(inspection.legible.left_out) if inspection.legible else [],
         matching=selection.matching,

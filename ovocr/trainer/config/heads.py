@@ -7,6 +7,8 @@ from pydantic import Discriminator, Field, Tag
 
 from ovocr.base.plural import counted
 from ovocr.trainer.config.settings import SettingPath, Settings
+from ovocr.views.text_crops import MAX_UPSCALE
+from ovocr.views.view import MIN_VISIBLE
 
 _PositiveFloat = Annotated[float, Field(gt=0)]
 _Share = Annotated[float, Field(gt=0, le=1)]
@@ -133,7 +135,7 @@ class OcrHeadConfig(RecordHeadConfig):
     kind: Literal["ocr"] = Field(default="ocr", description="images with words")
     labels_stored: int = Field(default=100, ge=1, description="Number of tags read from a record")
     crop_min_visible: float = Field(
-        default=0.8, gt=0, le=1, description="Share of a word's box that a crop must contain to keep its tag"
+        default=MIN_VISIBLE, gt=0, le=1, description="Share of a word's box that a crop must contain to keep its tag"
     )
     crop_text_height: tuple[_PositiveFloat, _PositiveFloat] | None = Field(
         default=None,
@@ -150,7 +152,7 @@ class OcrHeadConfig(RecordHeadConfig):
         default=None, ge=1, description="Steps until crop_text_height is reached"
     )
     max_upscale: float = Field(
-        default=2.0,
+        default=MAX_UPSCALE,
         gt=0,
         description="Largest enlargement by crop_text_height, in pixels of the input per pixel of the image",
     )

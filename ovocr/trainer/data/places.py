@@ -17,12 +17,10 @@ from ovocr.base.user_cache import cache_folder
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.text import TextShard
 from ovocr.dataset.text_heights import read_place_batches
-from ovocr.views.view import ImagePlaces
+from ovocr.views.view import ImagePlaces, whole_pixels
 
 # Maximum number of memory-mapped shards. A mapping takes address space and page tables, but no open file.
 _MAX_MAPPED_SHARDS = 128
-# A side of a stored image is at most 32,767 pixels, so int16 can store a corner.
-_LOWEST, _HIGHEST = np.iinfo(np.int16).min, np.iinfo(np.int16).max
 
 
 class Places:
@@ -93,7 +91,7 @@ def _read_tables(shard: TextShard) -> _ShardPlaces:
     return _ShardPlaces(
         ends=np.cumsum(np.concatenate([np.empty(0, np.int64), *counts])),
         ids=np.concatenate([np.empty(0, np.int32), *(batch.ids for batch in batches)]),
-        boxes=np.clip(np.rint(boxes), _LOWEST, _HIGHEST).astype(np.int16),
+        boxes=whole_pixels(boxes),
         text_heights=np.concatenate([np.empty(0), *(batch.text_heights for batch in batches)]).astype(np.float32),
     )
 

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ from ovocr.trainer.data.places import Places
 from ovocr.trainer.data.samples import NoLegibleTagError, Sample, ShownTags
 from ovocr.views.random_crops import RandomCrops
 from ovocr.views.text_crops import TextCrops
-from ovocr.views.view import ImagePlaces, View, visible_shares, whole_view
+from ovocr.views.view import ImagePlaces, View, shown_in, shown_shares, whole_view
 
 # Maximum number of open readers. A data set may have more shards than a process may open files (often 1024).
 _MAX_OPEN_READERS = 128
@@ -159,7 +160,7 @@ class RecordSamples:
         if position is None:
             return Selection(whole, np.ones(len(labels), np.bool_))
         places = self.places_of(index) if self.follows_places else None
-        for view in (*self.draw_views(width, height, labels, places, position), whole):
+        for view in chain(self.draw_views(width, height, labels, places, position), [whole]):
             selection = self.select(view, labels, places)
             if selection.is_positive.any():
                 return selection
@@ -181,7 +182,7 @@ class RecordSamples:
         """Returns which labels a view keeps, and which tags are neither positives nor negatives."""
         if places is None or (view.is_whole and self._min_text_height is None):
             return Selection(view, np.ones(len(labels), np.bool_))
-        shares = self.shares_in(view, places)
+        shares = shown_shares(view, places)
         is_visible = shares >= self._min_visible
         if self._min_text_height is None:
             return Selection(view, np.isin(labels, places.ids[is_visible]))
@@ -200,12 +201,9 @@ class RecordSamples:
         if places is None:
             return ShownTags.of_labels(labels)
         view = self.choose_view(index, encoded, labels, position).view
-        is_visible = self.places_in(view, places)
-        ids, heights = places.ids[is_visible], places.text_heights[is_visible] * np.float32(view.scale)
-        order = np.lexsort((heights, ids))  # the largest height of a tag comes last
-        ids, heights = ids[order].astype(np.int64), heights[order]
-        is_last = np.append(np.diff(ids) != 0, [True] * (len(ids) > 0))
-        return ShownTags(ids[is_last], np.where(heights[is_last] < 0, np.float32(np.nan), heights[is_last]))
+        ids, heights = places.where(self.places_in(view, places)).tag_heights()
+        heights = np.where(heights < 0, np.float32(np.nan), heights * np.float32(view.scale))
+        return ShownTags(ids.astype(np.int64), heights)
 
     @property
     def follows_places(self) -> bool:
@@ -219,13 +217,9 @@ class RecordSamples:
         shard, position = self._locate(index)
         return self._places.of_record(shard, int(self.readers[shard].ids[position]))
 
-    def shares_in(self, view: View, places: ImagePlaces) -> NDArray[np.float64]:
-        """Returns the share of each place's box that the view contains, from 0 to 1: float64 [M]."""
-        return np.ones(len(places.ids)) if view.is_whole else visible_shares(places.boxes, view.crop)
-
     def places_in(self, view: View, places: ImagePlaces) -> NDArray[np.bool_]:
         """Returns a mask of the places with enough of their box in the view: bool [M]."""
-        return self.shares_in(view, places) >= self._min_visible
+        return shown_in(view, places, self._min_visible)
 
     def legible_in(self, view: View, places: ImagePlaces) -> NDArray[np.bool_]:
         """Returns a mask of the places whose text is known to be large enough in the view: bool [M]."""

@@ -8,8 +8,8 @@ the images that do not have it at all. Images that have it only too small are ne
 5 positives and 5 negatives; a figure is the mean over the eligible classes. Bands of text height have their own
 positives and the same negatives.
 
-Memory for N images, M tags and D-wide embeddings: the embeddings (4 N D bytes), 45 M bytes for the tags by class,
-128 MiB for cosines, and 40 MB for a class and all replicates.
+Memory for N images, M tags and D-wide embeddings: the embeddings (4 N D bytes), about 60 M bytes for the tags by class,
+256 MiB for cosines, and 24 R kB for products with the weights of the replicates.
 
 Shapes: N images, M pairs of an image and a tag, D embedding size, K classes, P images with a class, S sets of
     positives, R replicates.

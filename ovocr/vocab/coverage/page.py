@@ -8,9 +8,11 @@ from typing import Any, TypeVar
 from ovocr.base.plural import counted
 from ovocr.pages.plots import Plot, Series, column_plot, count_axis, line_plot, log_axis, share_axis
 from ovocr.pages.rendering import render_page
+from ovocr.views.crop_legibility import CROPS
+from ovocr.views.legibility import COMPARED_HEIGHT
 from ovocr.vocab.coverage.figures import Coverage, SizePoint, SourceCoverage, share
 from ovocr.vocab.coverage.page_search import search_columns, search_extent
-from ovocr.vocab.coverage.report import COMPARED_HEIGHT, Report
+from ovocr.vocab.coverage.report import Report
 from ovocr.vocab.word_script import script_of
 
 WORDS_TO_LOOK_UP = 200_000
@@ -35,6 +37,7 @@ def coverage_page(report: Report) -> str:
         coverages=coverages,
         kinds=KINDS[: len(coverages)],
         compared_height=COMPARED_HEIGHT,
+        text_crops=CROPS,
         search=columns,
         search_extents=[search_extent(*each) for each in zip(report.frequent, columns, strict=True)],
         images_covered=[share(each.images - each.images_without_words, each.images) for each in coverages],

@@ -12,9 +12,6 @@ from ovocr.vocab.coverage.corpus_words import CorpusWord
 from ovocr.vocab.coverage.figures import Comparison, Coverage
 from ovocr.vocab.vocabulary import Vocabulary
 
-# The text height, one of TEXT_HEIGHTS, of the table that compares data sets.
-COMPARED_HEIGHT = 10
-
 
 @dataclass(frozen=True, kw_only=True)
 class NamedVocabulary:

@@ -1,12 +1,12 @@
 """Formats a coverage report as a table for a terminal."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from ovocr.base.escape import for_terminal
 from ovocr.base.plural import counted
-from ovocr.views.legibility import IMAGE_SIZES
+from ovocr.views.legibility import COMPARED_HEIGHT, IMAGE_SIZES
 from ovocr.vocab.coverage.figures import Coverage, Difference, ListedWord, share
-from ovocr.vocab.coverage.report import COMPARED_HEIGHT, Report
+from ovocr.vocab.coverage.report import Report
 
 WORDS_SHOWN = 20
 SCRIPTS_SHOWN = 8
@@ -111,9 +111,15 @@ def _legibility(report: Report) -> Iterator[str]:
         heads = "".join(f"{size:>5} px" for size in IMAGE_SIZES)
         yield f"{f'tags of {COMPARED_HEIGHT}+ px by data set, scaled to':<38}{heads}"
         for root, found in report.legibility.items():
-            cells = (f"{row.shares[COMPARED_HEIGHT]:.1%}" if found.known else "-" for row in found.by_size)
-            shares = "".join(f"{cell:>8}" for cell in cells)
-            yield f"  {for_terminal(_tail(str(root), 24)):<24}{found.tags:>12,}{shares}"
+            label = f"  {for_terminal(_tail(str(root), 24)):<24}{found.tags:>12,}"
+            yield label + _shares(found.known > 0, (row.shares for row in found.by_size))
+            label = f"{'    in crops chosen by their text':<38}"
+            yield label + _shares(found.crops.has_tags, (row.crops.shares for row in found.by_size))
+
+
+def _shares(is_known: bool, shares: Iterable[Mapping[int, float]]) -> str:
+    """Returns a cell for each size of the input: the share of tags of COMPARED_HEIGHT."""
+    return "".join(f"{f'{share[COMPARED_HEIGHT]:.1%}' if is_known else '-':>8}" for share in shares)
 
 
 def _words(title: str, words: Sequence[ListedWord]) -> list[str]:

@@ -43,12 +43,18 @@ def test_tags_of_all_shards_are_counted_whatever_is_shown(root: Path, tmp_path: 
     text, _, figures, page = inspect(root, tmp_path, "--shard", "1", "--limit", "1")
     assert text.splitlines()[:-1] == [
         "1 of 5 images, from 1 shard",
-        "8 tags by text height in the whole image        median   8+ px  10+ px  12+ px",
-        "  scaled to 224 px                              4.5 px    0.0%    0.0%    0.0%",
-        "  scaled to 336 px                              6.7 px    0.0%    0.0%    0.0%",
-        "  scaled to 448 px                              9.0 px  100.0%    0.0%    0.0%",
-        "  scaled to 672 px                             13.4 px  100.0%  100.0%  100.0%",
-        "  scaled to 896 px                             17.9 px  100.0%  100.0%  100.0%",
+        "8 tags by text height in the whole image        median   8+ px  10+ px  12+ px  10+ px/image",
+        "  scaled to 224 px                              4.5 px    0.0%    0.0%    0.0%           0.0",
+        "  scaled to 336 px                              6.7 px    0.0%    0.0%    0.0%           0.0",
+        "  scaled to 448 px                              9.0 px  100.0%    0.0%    0.0%           0.0",
+        "  scaled to 672 px                             13.4 px  100.0%  100.0%  100.0%           1.0",
+        "  scaled to 896 px                             17.9 px  100.0%  100.0%  100.0%           1.0",
+        "crops chosen by their text, 8 images         tags/crop   8+ px  10+ px  12+ px   10+ px/crop",
+        "  of 224 px                                        1.0  100.0%  100.0%  100.0%           1.0",
+        "  of 336 px                                        1.0  100.0%  100.0%  100.0%           1.0",
+        "  of 448 px                                        1.0  100.0%  100.0%  100.0%           1.0",
+        "  of 672 px                                        1.0  100.0%  100.0%  100.0%           1.0",
+        "  of 896 px                                        1.0  100.0%  100.0%  100.0%           1.0",
     ]
     found = figures["legibility"]
     assert isinstance(found, dict)
@@ -58,13 +64,26 @@ def test_tags_of_all_shards_are_counted_whatever_is_shown(root: Path, tmp_path: 
         "median_text_height": pytest.approx(26 * 448 / 1300, abs=0.05),
         "legible": {"8": 8, "10": 0, "12": 0},
         "legible_share": {"8": 1.0, "10": 0.0, "12": 0.0},
+        "legible_per_image": {"8": 1.0, "10": 0.0, "12": 0.0},
+        "text_crops": {
+            "images": 8,
+            "tags_shown": 8,
+            "legible": {"8": 8, "10": 8, "12": 8},
+            "legible_share": {"8": 1.0, "10": 1.0, "12": 1.0},
+            "legible_per_image": {"8": 1.0, "10": 1.0, "12": 1.0},
+        },
     }
     section = page[page.index("<h3>Legible tags</h3>") : page.index("<h2>Images</h2>")]
     assert "8 tags of 8 ok images in the whole data set." in " ".join(section.split())
     cells = re.findall(r"<t[hd][^>]*>([^<]*)", section)
     at = cells.index("448 px")
-    assert cells[at : at + 6] == ["448 px", "", "9.0 px", "100.0%", "0.0%", "0.0%"]
+    assert cells[at : at + 7] == ["448 px", "", "9.0 px", "100.0%", "0.0%", "0.0%", "0.0"]
+    assert "Measured on 8 images." in section
+    at = cells.index("448 px", at + 1)
+    assert cells[at : at + 7] == ["448 px", "", "1.0", "100.0%", "100.0%", "100.0%", "1.0"]
     assert "<dt>Text height</dt>" in page
+    definition = page[page.index("<dt>Crops chosen by their text</dt>") :]
+    assert "a drawn height of 12 to 48 pixels, but to at most 2 times its size." in " ".join(definition.split())
 
 
 def test_processes_count_the_same(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,6 +100,7 @@ def test_packed_data_set_has_no_text_heights(make_data_set: Callable[..., Path],
     assert "height" not in text
     assert "Legible tags" not in page
     assert "<dt>Text height</dt>" not in page
+    assert "crops" not in page
 
 
 def test_shard_that_cannot_be_read_is_left_out_and_named(root: Path, tmp_path: Path) -> None:

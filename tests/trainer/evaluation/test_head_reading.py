@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
@@ -17,6 +18,10 @@ from ovocr.trainer.config.toml import dump_config
 from ovocr.trainer.evaluation.evaluate import evaluate
 from ovocr.trainer.evaluation.head_reading import HeadReading
 from ovocr.trainer.evaluation.terminal_report import format_evaluation
+from ovocr.trainer.ranks.distributed import Ranks
+from ovocr.trainer.runs.checkpoint import save_checkpoint
+from ovocr.trainer.runs.folder import RunFolder
+from ovocr.trainer.training.model import build_model
 from ovocr.vocab import Vocabulary
 from tests.trainer.evaluation.planted_run import IMAGES, WORDS
 from tests.trainer.placed_words import BOXES, encoded, flat, painted, write_placed
@@ -117,6 +122,23 @@ def test_crops_of_an_image_are_one_group(
     table = groups_of(tmp_path, {"0.png": "a", "1.png": "a", "2.png": "b"})
     grouped = reading(tmp_path, root, crops=20, groups=table).every
     assert (grouped.words.groups, grouped.images_without_group) == (3, 1)
+
+
+def test_class_ids_without_words_have_unknown_heights_and_no_script(
+    tmp_path: Path, config_file: Path, make_data_set: Callable[..., Path]
+) -> None:
+    packed = make_data_set("packed", [30], patterned=True, words=None)
+    config = load_config(config_file, [f'heads.ocr.data=["{packed}"]', 'heads.ocr.kind="image"'])
+    folder = RunFolder(tmp_path / "run")
+    folder.prepare(config, {})
+    model = build_model(config, {"ocr": 50}, Ranks(), torch.device("cpu"))
+    save_checkpoint(folder.checkpoint(1), model.tensors(), {"step": 1, "num_classes": {"ocr": 50}}, Ranks())
+    words = reading(tmp_path, packed).every.words
+    assert words.every.word_auc.classes > 20
+    assert words.every == words.by_text_height["unknown"]
+    assert {band for band, group in words.by_text_height.items() if group.word_auc.classes} == {"unknown"}
+    assert words.by_script == {}
+    assert words.by_frequency["2-9"].word_auc.classes > 0
 
 
 def test_errors(planted: NDArray[np.int64], tmp_path: Path) -> None:

@@ -41,17 +41,21 @@ def relabelled(old: Path, new: Path, words: list[str]) -> Path:
     source, target = LabelledDataSet.open(old), LabelledDataSet(new)
     before, after = Vocabulary.load(source.vocabulary_path), Vocabulary(words)
     for shard in source.finished_shards():
-        rows = []
         with RecordWriter(target.rec_prefix(shard)) as writer:
             for record in RecordReader(source.rec_prefix(shard)):
                 ids = [after.id(before.word(int(label))) for label in record.labels]
                 tags = [id for id in ids if id is not None]
                 writer.write(record.id, np.resize(np.array(tags, np.float32), len(ids)), record.image)
-                rows.append({"tags": [{"id": id} for id in tags]})
-        for path in (target.records_path(shard), target.stats_path(shard)):
+        for path in (target.records_path(shard), target.stats_path(shard), target.ocr_path(shard)):
             path.parent.mkdir(exist_ok=True)
-        pq.write_table(pa.Table.from_pylist(rows), target.records_path(shard))
+        table = pq.read_table(source.records_path(shard))
+        rows = table.to_pylist()
+        for row in rows:
+            renamed = [{**place, "id": after.id(before.word(place["id"]))} for place in row["tags"]]
+            row["tags"] = [place for place in renamed if place["id"] is not None]
+        pq.write_table(pa.Table.from_pylist(rows, table.schema), target.records_path(shard))
         shutil.copy(source.stats_path(shard), target.stats_path(shard))
+        shutil.copy(source.ocr_path(shard), target.ocr_path(shard))
     after.save(target.vocabulary_path)
     manifest = source.manifest()
     assert manifest.words is not None

@@ -142,6 +142,10 @@ def test_stored_tags_are_counted_by_text_height(roots: list[Path], vocabulary: V
     assert by_size[224] == {"8": 3, "10": 1, "12": 1}  # 4 x 6, 8 x 2, 12 x 1
     assert by_size[448] == {"8": 9, "10": 3, "12": 3}
     assert by_size[336] == {"8": 3, "10": 3, "12": 3}
+    for figures, *parts in zip(found["by_size"], first["by_size"], second["by_size"], strict=True):
+        crops = figures["text_crops"]
+        assert (crops["images"], crops["tags_shown"]) == (6, 9)
+        assert crops["legible"]["10"] == sum(part["text_crops"]["legible"]["10"] for part in parts) > 3
     both = measure(roots, named, workers=2).to_json()
     assert both["legibility"] == {**found, "data_sets": [first, second]}
     assert "legibility" not in both["vocabularies"][0]

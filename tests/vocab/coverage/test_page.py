@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ovocr.base.plural import counted
+from ovocr.views.crop_legibility import CropCounts
 from ovocr.views.legibility import Legibility
 from ovocr.vocab import Vocabulary
 from ovocr.vocab.coverage import NamedVocabulary, Report, measure
@@ -146,12 +147,24 @@ def test_page_shows_the_tags_by_text_height(report: Report) -> None:
     cells = re.findall(r"<t[hd][^>]*>(?:<bdi>)?([^<]*)", section)
     high, low = f"{81 / 126:.1%}", f"{40 / 126:.1%}"
     at = cells.index("448 px")
-    assert cells[at : at + 6] == ["448 px", "", "16.0 px", "100.0%", high, high]
+    assert cells[at : at + 7] == ["448 px", "", "16.0 px", "100.0%", high, high, f"{81 / 5:.1f}"]
     assert cells[cells.index("224 px") :][1:6] == ["", "8.0 px", high, low, low]
     assert f'<rect width="{100 * 81 / 126:.2f}" height="10"/>' in section
+    assert "Measured on 5 images." in section
+    crops = report.legibility_of_all.by_size[2].crops
+    assert (crops.images, crops.shown) == (5, 126)  # the lines lie over each other
+    at = cells.index("448 px", at + 1)
+    assert cells[at : at + 4] == ["448 px", "", f"{126 / 5:.1f}", f"{crops.shares[8]:.1%}"]
+    assert cells[at + 4 : at + 7] == [
+        f"{crops.shares[10]:.1%}",
+        f"{crops.shares[12]:.1%}",
+        f"{crops.per_image[10]:.1f}",
+    ]
     first, second = (cells.index(str(root)) for root in report.legibility)
     assert cells[first + 1 : first + 7] == ["5", "0.0%", "20.0%", "20.0%", "100.0%", "100.0%"]
     assert cells[second + 1 : second + 5] == ["121", f"{40 / 121:.1%}", f"{80 / 121:.1%}", f"{80 / 121:.1%}"]
+    of_first = [f"{row.crops.shares[10]:.1%}" for row in next(iter(report.legibility.values())).by_size]
+    assert cells[first + 7 : first + 14] == ["in crops chosen by their text", "", *of_first]
     no_tags = replace(report, legibility={root: Legibility() for root in report.legibility})
     assert "Legible tags" not in coverage_page(no_tags)
 
@@ -163,6 +176,19 @@ def test_page_counts_tags_of_unknown_height(report: Report) -> None:
     changed = replace(report, legibility={root: replace(found, tags_of_unknown_height=2)})
     text = " ".join(Page(coverage_page(changed)).text.split())
     assert "2 tags of unknown text height, given without boxes, are left out." in text
+
+
+def test_page_says_on_how_many_images_crops_were_measured(report: Report) -> None:
+    (root, found), *_ = report.legibility.items()
+    some = replace(found, images=1_000_000, crops=replace(found.crops, images=12_345))
+    text = " ".join(Page(coverage_page(replace(report, legibility={root: some}))).text.split())
+    assert "Measured on 12,345 images, evenly spread over each shard." in text
+    none = replace(found, crops=CropCounts(images=100))  # whose text heights are all unknown
+    assert "Measured on" not in coverage_page(replace(report, legibility={root: none}))
+    both = coverage_page(replace(report, legibility={root: none, Path("other"): found}))
+    cells = re.findall(r"<t[hd][^>]*>([^<]*)", both)
+    at = cells.index("in crops chosen by their text")
+    assert cells[at + 1 : at + 7] == ["", *["–"] * 5]
 
 
 def test_search_has_all_words(report: Report) -> None:

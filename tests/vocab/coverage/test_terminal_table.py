@@ -37,12 +37,18 @@ def test_table_of_one_vocabulary(tmp_path: Path, write_shard: Callable[..., None
             "words by script, and in vocabulary",
             "  Latin                                      6   50.0%",
             "  Han                                        1  100.0%",
-            "5 tags by text height in the whole image        median   8+ px  10+ px  12+ px",
-            "  scaled to 224 px                              4.0 px   20.0%    0.0%    0.0%",
-            "  scaled to 336 px                              6.0 px   20.0%   20.0%   20.0%",
-            "  scaled to 448 px                              8.0 px  100.0%   20.0%   20.0%",
-            "  scaled to 672 px                             12.0 px  100.0%  100.0%  100.0%",
-            "  scaled to 896 px                             16.0 px  100.0%  100.0%  100.0%",
+            "5 tags by text height in the whole image        median   8+ px  10+ px  12+ px  10+ px/image",
+            "  scaled to 224 px                              4.0 px   20.0%    0.0%    0.0%           0.0",
+            "  scaled to 336 px                              6.0 px   20.0%   20.0%   20.0%           0.2",
+            "  scaled to 448 px                              8.0 px  100.0%   20.0%   20.0%           0.2",
+            "  scaled to 672 px                             12.0 px  100.0%  100.0%  100.0%           1.2",
+            "  scaled to 896 px                             16.0 px  100.0%  100.0%  100.0%           1.2",
+            "crops chosen by their text, 4 images         tags/crop   8+ px  10+ px  12+ px   10+ px/crop",
+            "  of 224 px                                        1.2  100.0%  100.0%  100.0%           1.2",
+            "  of 336 px                                        1.2  100.0%  100.0%  100.0%           1.2",
+            "  of 448 px                                        1.2  100.0%  100.0%  100.0%           1.2",
+            "  of 672 px                                        1.2  100.0%  100.0%  100.0%           1.2",
+            "  of 896 px                                        1.2  100.0%  100.0%  100.0%           1.2",
             "most frequent words left out",
             "           2  zzz",
             "           1  evil",
@@ -68,7 +74,8 @@ def test_table_of_two_vocabularies_and_two_data_sets(tmp_path: Path, write_shard
     sets = lines.index("words by data set, and in vocabulary")
     assert lines[sets + 2] == "  …glonglonglonglonglonglonglong             7   28.6%           7   42.9%"
     heights = lines.index("tags of 10+ px by data set, scaled to   224 px  336 px  448 px  672 px  896 px")
-    assert lines[heights + 2] == "  …onglonglonglonglonglong           5    0.0%   20.0%   20.0%  100.0%  100.0%"
+    assert lines[heights + 3] == "  …onglonglonglonglonglong           5    0.0%   20.0%   20.0%  100.0%  100.0%"
+    assert lines[heights + 4] == "    in crops chosen by their text       100.0%  100.0%  100.0%  100.0%  100.0%"
     assert lines[-3:] == [
         r"only in \x1b[31m: 2 words, 2 of them in these images, 6 times",
         "           4  zzz",
