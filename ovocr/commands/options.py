@@ -27,7 +27,7 @@ class _OnDisk(click.Path):
         return super().convert(value, param, ctx)
 
 
-class _Step(click.IntRange):
+class _Step(click.ParamType):
     """A number of steps, or the word best."""
 
     name = "step"
@@ -35,16 +35,15 @@ class _Step(click.IntRange):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if value == "best":
             return value
-        try:
-            return super().convert(value, param, ctx)
-        except click.BadParameter:
-            raise UsageError(f"--step {value}: must be a number of steps, at least 1, or best") from None
+        if not str(value).isdecimal() or int(value) < 1:
+            raise UsageError(f"--step {value}: must be a number of steps, at least 1, or best")
+        return int(value)
 
 
 FOLDER = _OnDisk(path_type=Path)
 STEP_OPTION = click.option(
     "--step",
-    type=_Step(min=1),
+    type=_Step(),
     metavar="N|best",
     help="Checkpoint: after N steps, or the one with the highest word AUC during training; by default the newest.",
 )

@@ -1,4 +1,4 @@
-"""From labelled data sets to the batches of a step: sample order, records, images, crops and loaders.
+"""From labelled data sets to the batches of a step or an evaluation: sample order, records, images, loaders.
 
 Imports config, ranks, dataset, recordio and vocab.
 """

@@ -1,1 +1,1 @@
-"""The folder of a training run and its checkpoints. Imports config and ranks."""
+"""The folder of a training run, its checkpoints and the best of them. Imports config and ranks."""

@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.cli import main
+from ovocr.recordio import RecordReader
 from ovocr.trainer.config.file import load_config
 from ovocr.trainer.evaluation.evaluate import evaluate
 from ovocr.trainer.measures.word_figures import WordMeasures
@@ -123,6 +124,14 @@ def test_best_checkpoint_is_kept_and_used(
     assert re.fullmatch(r"step 2/12: word AUC of ocr on receipts: none, no word has enough images; \d+\.\d s", lines[0])
     assert re.fullmatch(r"step 8/12: word AUC of ocr on receipts: 0\.650 \(0\.\d{3} to 0\.\d{3}\); \d+\.\d s", lines[3])
     assert TrainedRun.load(run, torch.device("cpu"), "best").step == 6
+    image = tmp_path / "image.jpg"
+    image.write_bytes(RecordReader(receipts / "rec" / "00000")[3].image)
+    newest, best = (
+        CliRunner().invoke(main, ["read", str(run), str(image), *step]).output for step in ([], ["--step", "best"])
+    )
+    assert newest.startswith(f"{image}:\n")
+    assert best != newest
+    assert best == CliRunner().invoke(main, ["read", str(run), str(image), "--step", "6"]).output
     for command, told in (
         (["eval", str(run), "--data", str(receipts), "--json", "-"], '"step": 6'),
         (["export", str(run), str(tmp_path / "out")], "out: backbone after 6 steps"),
