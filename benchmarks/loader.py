@@ -42,7 +42,8 @@ def main() -> None:
         return
     if options.data_set is None:
         parser.error("DATA_SET is missing")
-    pythons = {"ovocr": sys.executable, "ovocr, crops": sys.executable, "ovocr, text crops": sys.executable}
+    own = ("ovocr", "ovocr, crops", "ovocr, text crops", "ovocr, large text crops")
+    pythons = dict.fromkeys(own, sys.executable)
     if options.before:
         pythons |= {f"{BEFORE}{side}": sys.executable for side in ("ovocr", "ovocr, crops")}
     if options.dali_python:

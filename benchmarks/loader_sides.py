@@ -58,12 +58,16 @@ def ours_cropped(settings: dict[str, Any]) -> Iterable[Any]:
     return ours(settings, crops=crops, min_visible=0.8)
 
 
-def ours_text_cropped(settings: dict[str, Any]) -> Iterable[Any]:
+def ours_text_cropped(settings: dict[str, Any], heights: tuple[float, float] = (12.0, 48.0)) -> Iterable[Any]:
     from ovocr.views.text_crops import HeightSchedule, TextCrops
 
-    heights = HeightSchedule(end=(12.0, 48.0), start=(24.0, 96.0), steps=1000, samples_per_step=settings["batch"])
-    crops = TextCrops(share=1.0, heights=heights, max_upscale=2.0, seed=0)
+    crops = TextCrops(share=1.0, heights=HeightSchedule(end=heights), max_upscale=2.0, seed=0)
     return ours(settings, crops=crops, min_visible=0.8, min_text_height=10.0)
+
+
+def ours_large_text_cropped(settings: dict[str, Any]) -> Iterable[Any]:
+    """The range of text heights at the start of a schedule."""
+    return ours_text_cropped(settings, (24.0, 96.0))
 
 
 def dali(settings: dict[str, Any]) -> Iterable[Any]:
@@ -144,6 +148,7 @@ SIDES = {
     "ovocr": ours,
     "ovocr, crops": ours_cropped,
     "ovocr, text crops": ours_text_cropped,
+    "ovocr, large text crops": ours_large_text_cropped,
     "DALI, CPU": dali,
     "DataLoader over mxnet": plain,
 }

@@ -43,8 +43,8 @@ def json_target(ctx: click.Context, parameter: click.Parameter, value: str | Non
 
 def file_target(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     """Returns an option's value if a file can be written there, before the work starts. Raises UsageError otherwise."""
-    if value == "-" and parameter.name == "html_path":
-        raise UsageError("--html -: a page cannot be printed; a file's path is needed")
+    if value == "-" and parameter.name in ("html_path", "preview_path"):
+        raise UsageError(f"{parameter.opts[0]} -: a page cannot be printed; a file's path is needed")
     if value is not None and (Path(value).is_dir() or not Path(value).absolute().parent.is_dir()):
         raise UsageError(
             f"{parameter.opts[0]} {value}: is a folder, or in a folder that does not exist; a file's path is needed"

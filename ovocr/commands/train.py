@@ -59,15 +59,20 @@ def train(
 
     if preview_path is not None and (dry_run or nproc_per_node > 1):
         raise UsageError("--preview does not train: it cannot be combined with --dry-run or --nproc-per-node")
+    if preview_path is None and preview_step:
+        raise UsageError("--preview-step: needs --preview F, the page to write")
     # Before ranks start, so that a mistake is reported once.
     settings = load_config(config, overrides, check_paths=not dry_run)
     if preview_path is not None:
         from ovocr.trainer.preview.page import preview_page
         from ovocr.trainer.preview.samples import SAMPLES, preview
 
-        samples = preview(settings, SAMPLES, preview_step)
-        write_text(Path(preview_path), preview_page(config, samples, preview_step))
-        click.echo(f"{preview_path}: {SAMPLES} samples of each head, from step {preview_step} on")
+        heads = preview(settings, SAMPLES, preview_step)
+        write_text(Path(preview_path), preview_page(config, heads, preview_step))
+        for name, head in heads.items():
+            replaced = f"; {len(head.replaced)} more are replaced in training" if head.replaced else ""
+            shown = counted(len(head.samples), "sample")
+            click.echo(f"{preview_path}: head {name}: {shown} from step {preview_step} on{replaced}")
         return
     if nproc_per_node > 1:
         from ovocr.trainer.ranks.launch import launch_ranks

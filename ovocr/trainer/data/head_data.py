@@ -59,6 +59,7 @@ class HeadData:
             raise
         except OvocrError as error:
             raise OvocrError(f"heads.{name}: {error}") from error
+        _check_text_heights(name, head, samples)
         order = make_order(samples.parts, head.mixing_weights, seed)
         return cls(name, samples, order, vocabulary, num_classes, head.global_batch // passes, passes)
 
@@ -150,6 +151,18 @@ def open_samples(
         sampled_frames=head.sampled_frames,
         seed=seed,
     )
+
+
+def _check_text_heights(name: str, head: HeadConfig, samples: Samples) -> None:
+    """Raises UsageError if a setting needs text heights that a data set does not have."""
+    if not isinstance(samples, RecordSamples) or not isinstance(head, OcrHeadConfig):
+        return
+    key = "crop_text_height" if head.crop_text_height else "min_text_height"
+    if head.crop_text_height or head.min_text_height:
+        try:
+            samples.check_text_heights()
+        except OvocrError as error:
+            raise UsageError(f"heads.{name}.{key}: {error}, so text heights are unknown; leave {key} out") from error
 
 
 def crops_of(head: HeadConfig, seed: int, *, scheduled: bool = True) -> RandomCrops | TextCrops | None:

@@ -102,7 +102,7 @@ class PassBatches(Dataset[Batch | OvocrError]):
                 replaced.damaged.append(found)
             except NoLegibleTagError as error:
                 replaced.illegible += 1
-                found = f"{error}; lower min_text_height, or use crop_text_height"
+                found = str(error)
             damaged = len(replaced.damaged) - damaged_before
             if damaged == _MAX_DAMAGED:
                 raise OvocrError(f"{damaged} samples in a row are damaged, the last one: {replaced.damaged[-1]}")

@@ -43,12 +43,19 @@ class Places:
 
     def of_record(self, shard: int, record_id: int) -> ImagePlaces:
         """Returns the places of a record. shard: index into the shards. Raises OvocrError."""
+        return self._of_shard(shard).of_record(record_id, self._shards[shard])
+
+    def has_text_heights(self, shard: int) -> bool:
+        """Returns whether the text height of any place of a shard is known. Raises OvocrError."""
+        return bool((self._of_shard(shard).text_heights > 0).any())
+
+    def _of_shard(self, shard: int) -> "_ShardPlaces":
         if shard not in self._loaded:
             self._loaded[shard] = _load(self._shards[shard])
             if len(self._loaded) > _MAX_MAPPED_SHARDS:
                 self._loaded.popitem(last=False)
         self._loaded.move_to_end(shard)
-        return self._loaded[shard].of_record(record_id, self._shards[shard])
+        return self._loaded[shard]
 
 
 class _ShardPlaces(NamedTuple):

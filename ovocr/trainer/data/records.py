@@ -164,9 +164,22 @@ class RecordSamples:
             selection = self.select(view, labels, places)
             if selection.is_positive.any():
                 return selection
-        raise NoLegibleTagError(
-            f"no tag whose text is known to be at least {self._min_text_height:g} pixels high in the input"
-        )
+        raise NoLegibleTagError(self._why_illegible(places))
+
+    def _why_illegible(self, places: ImagePlaces | None) -> str:
+        if places is not None and not (places.text_heights > 0).any():
+            return "no tag of known text height, because its text was given without boxes; leave min_text_height out"
+        other = "raise max_upscale" if isinstance(self._crops, TextCrops) else "use crop_text_height"
+        least = f"{self._min_text_height:g} pixels"
+        return f"no tag with text of at least {least} in the input; lower min_text_height, or {other}"
+
+    def check_text_heights(self) -> None:
+        """Raises OvocrError naming a data set in whose first shard no text height is known."""
+        for first in np.cumsum([0, *self.parts[:-1]]).tolist():
+            if self._places is not None and first < len(self):
+                shard, _ = self._locate(first)
+                if not self._places.has_text_heights(shard):
+                    raise OvocrError(f"{self._shards[shard][0].root}: its text was given without boxes")
 
     def draw_views(
         self, width: int, height: int, labels: NDArray[np.int64], places: ImagePlaces | None, position: int

@@ -8,7 +8,9 @@ from typing import Literal
 
 import numpy as np
 
+from ovocr.base.errors import UsageError
 from ovocr.base.escape import for_terminal
+from ovocr.base.plural import counted
 from ovocr.trainer.config.sections import RunConfig
 from ovocr.trainer.data.damaged_samples import load_unless_damaged
 from ovocr.trainer.data.head_data import HeadData
@@ -43,6 +45,7 @@ class PreviewedTag:
 
     state: kept: a positive. ignored: neither a positive nor a negative. cut: a negative, like the words that the image
         does not have.
+    note: why it is ignored, unless it is too small.
     height: largest text height of its places in the sample, in pixels of the input; None if it has none or it is
         unknown.
     places: in reading order; none if it has no boxes.
@@ -50,6 +53,7 @@ class PreviewedTag:
 
     word: str
     state: Literal["kept", "ignored", "cut"]
+    note: str = ""
     height: float | None = None
     places: tuple[PreviewedPlace, ...] = ()
 
@@ -78,16 +82,30 @@ class PreviewedSample:
     part_used: bool = False
 
 
-def preview(config: RunConfig, count: int, step: int = 0) -> dict[str, list[PreviewedSample]]:
-    """Returns ``count`` samples of each head, from a step on; prints and skips the ones that a run replaces.
+@dataclass(frozen=True)
+class PreviewedHead:
+    """The samples at consecutive positions. replaced: why a run replaces the others, a line for each."""
 
-    Raises OvocrError.
+    samples: list[PreviewedSample]
+    replaced: list[str]
+
+
+def preview(config: RunConfig, count: int, step: int = 0) -> dict[str, PreviewedHead]:
+    """Returns the samples of ``count`` positions of each head, from a step on; prints the ones that a run replaces.
+
+    Raises UsageError if the run has fewer steps, and OvocrError.
     """
-    first = {name: step * head.global_batch for name, head in config.heads.items()}
-    return {name: list(_samples(data, first[name], count)) for name, data in open_data(config).items()}
+    if step >= config.run.steps:
+        raise UsageError(f"--preview-step {step}: the run has {counted(config.run.steps, 'step')}, counted from 0")
+    heads = {}
+    for name, data in open_data(config).items():
+        first = step * config.heads[name].global_batch
+        replaced: list[str] = []
+        heads[name] = PreviewedHead(list(_samples(data, first, count, replaced)), replaced)
+    return heads
 
 
-def _samples(data: HeadData, first: int, count: int) -> Iterator[PreviewedSample]:
+def _samples(data: HeadData, first: int, count: int, replaced: list[str]) -> Iterator[PreviewedSample]:
     positions = np.arange(first, first + count)
     for position, index in zip(positions.tolist(), data.order.samples_at(positions).tolist(), strict=True):
         try:
@@ -95,7 +113,8 @@ def _samples(data: HeadData, first: int, count: int) -> Iterator[PreviewedSample
         except NoLegibleTagError as error:
             sample = str(error)
         if not isinstance(sample, Sample):  # a training run also replaces it
-            print(f"ovocr: position {position}: skipped: {for_terminal(sample)}", file=sys.stderr)
+            replaced.append(f"position {position}: {sample}")
+            print(f"ovocr: position {position}: replaced: {for_terminal(sample)}", file=sys.stderr)
         elif isinstance(data.samples, RecordSamples):
             yield _preview_record(data, data.samples, index, position, sample)
         else:
@@ -136,12 +155,25 @@ def _tags(
     ignored = [] if chosen.ignored is None else chosen.ignored.tolist()
     for tag in dict.fromkeys([*labels, *ignored]):
         heights = [place.height for place in places[tag] if place.state != "cut" and place.height is not None]
+        is_ignored = tag not in positives and tag in ignored
         yield PreviewedTag(
             word=_word(data, tag),
-            state="kept" if tag in positives else "ignored" if tag in ignored else "cut",
+            state="kept" if tag in positives else "ignored" if is_ignored else "cut",
+            note=_why_ignored(places[tag], has_slot=tag in labels) if is_ignored else "",
             height=max(heights, default=None),
             places=tuple(places[tag]),
         )
+
+
+def _why_ignored(places: list[PreviewedPlace], *, has_slot: bool) -> str:
+    states = {place.state for place in places}
+    if "kept" in states and not has_slot:
+        return "no slot"
+    if states == {"cut"}:
+        return "cut off"
+    if all(place.height is None for place in places if place.state == "small"):
+        return "unknown height"
+    return ""
 
 
 def _places(

@@ -41,7 +41,7 @@ class MetricsLog:
         self._terminal = sys.stderr.isatty()
         self._bar = tqdm(total=steps, initial=start, unit="step", disable=not self._terminal, desc="train")
         self._began = time.monotonic()
-        self._images, self._seconds = 0, 0.0  # since the last line shown
+        self._images, self._seconds, self._illegible = 0, 0.0, 0  # since the last line shown
 
     def __enter__(self) -> "MetricsLog":
         return self
@@ -58,6 +58,7 @@ class MetricsLog:
         """Writes the record of a step: nested numbers, with ``step`` and ``loss``; seconds is the step's duration."""
         self._images += images
         self._seconds += seconds
+        self._illegible += record.get("illegible", 0)
         self._file.write(_line(record))
         step = record["step"]
         self._bar.update()
@@ -101,7 +102,9 @@ class MetricsLog:
 
     def _show(self, record: dict[str, Any]) -> None:
         text = f"loss {record['loss']:.3f}, {self._images / max(1e-9, self._seconds):.1f} images/s"
-        self._images, self._seconds = 0, 0.0
+        if self._illegible:
+            text += f", {self._illegible:,} samples without a legible tag replaced"
+        self._images, self._seconds, self._illegible = 0, 0.0, 0
         if self._terminal:
             self._bar.set_postfix_str(text)
             return

@@ -228,8 +228,12 @@ def test_unknown_heights_are_ignored(tmp_path: Path):
         tmp_path / "set", [(encoded(image()), [1, 2], [whole, whole])], names, size=(WIDTH, HEIGHT), edges=()
     )
     samples = RecordSamples([root], labels_stored=2, num_classes=CLASSES, crops=TEXT_CROPS, min_text_height=LEAST)
-    with pytest.raises(NoLegibleTagError, match=r"rec id 0 \(0.png of source.tar\): no tag whose text is known"):
+    with pytest.raises(
+        NoLegibleTagError, match=r"rec id 0 \(0.png of source.tar\): no tag of known text height, because"
+    ):
         samples.load(0, 3)
+    with pytest.raises(OvocrError, match=r"^/.*/set: its text was given without boxes$"):
+        samples.check_text_heights()
     assert np.isnan(samples.shown_tags(0).heights).all()
     without = RecordSamples([root], labels_stored=2, num_classes=CLASSES, crops=TEXT_CROPS)
     assert without.load(0, 3).labels.tolist() == [1, 2]
@@ -280,7 +284,10 @@ def test_sample_without_a_legible_tag_is_replaced_and_counted(tmp_path: Path):
     with pytest.raises(OvocrError) as caught:
         batches(small, range(1))
     assert "500 samples in a row cannot be used, the last one: " in str(caught.value)
-    assert str(caught.value).endswith("; lower min_text_height, or use crop_text_height")
+    assert str(caught.value).endswith(
+        ": no tag with text of at least 20 pixels in the input; lower min_text_height, or use crop_text_height"
+    )
+    small.check_text_heights()
     cropped = open_samples(tmp_path / "set", replace(RANDOM_CROPS, share=0.5, scale=(0.05, 0.3)), least=12)
     found = batches(cropped, range(6))
     assert sum(batch.illegible for batch in found) > 0
