@@ -169,7 +169,7 @@ class RecordSamples:
     def _why_illegible(self, places: ImagePlaces | None) -> str:
         if places is not None and not (places.text_heights > 0).any():
             return "no tag of known text height, because its text was given without boxes; leave min_text_height out"
-        other = "raise max_upscale" if isinstance(self._crops, TextCrops) else "use crop_text_height"
+        other = "raise max_upscale or crop_share" if isinstance(self._crops, TextCrops) else "use crop_text_height"
         least = f"{self._min_text_height:g} pixels"
         return f"no tag with text of at least {least} in the input; lower min_text_height, or {other}"
 
