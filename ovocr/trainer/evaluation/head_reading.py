@@ -83,12 +83,14 @@ def measure_reading(
     Raises OvocrError if no image is in the table of groups, or embeddings are not finite.
     """
     groups_N, has_group_N = _groups(samples, crops, options.groups)
+    images_N = np.arange(len(samples)) // crops if crops else None
 
     def measure(start: int, end: int, label: str) -> DataSetReading:
         words = measure_words(
             embedded.embeddings_ND[start:end],
             embedded.tags.images(start, end),
             centers,
+            images_N=None if images_N is None else images_N[start:end],
             groups_N=None if groups_N is None else groups_N[start:end],
             class_counts=class_counts,
             script_of_class=names.script if names.are_words else None,

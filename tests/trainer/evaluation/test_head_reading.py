@@ -108,20 +108,24 @@ def test_crops_of_an_image_are_one_group(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     run = tmp_path / "run"
     words = Vocabulary.load(run / "vocab" / "ocr.txt")
-    records = [(encoded(painted()), [0, 1, 2, 3, 4], [flat(box) for box in BOXES])] * 4
+    records = [(encoded(painted()), [0, 1, 2, 3, 4], [flat(box) for box in BOXES])] * 6
     root = write_placed(tmp_path / "placed", records, words=[words.word(number) for number in range(len(words))])
     config = load_config(run / "config.toml")
     settings = config.heads["ocr"].model_copy(update={"crop_scale": (0.2, 0.6), "labels_stored": 5})
     (run / "config.toml").write_text(dump_config(config.model_copy(update={"heads": {"ocr": settings}})))
-    crops = reading(tmp_path, root, crops=20).every
-    assert (crops.words.images, crops.words.groups) == (80, 4)
+    crops = reading(tmp_path, root, crops=20, min_text_height=6).every
+    assert (crops.words.images, crops.words.groups) == (120, 6)
     # Word 0 is 30 pixels high in an image of 240; crops of 20% to 60% of its area are enlarged to 1.3 to 2.2 times.
     bands = {band: group.word_auc.classes for band, group in crops.words.by_text_height.items()}
     assert sum(bands[band] for band in ("6-8", "8-12")) > 0
     assert bands["unknown"] == bands["24-48"] == 0
     table = groups_of(tmp_path, {"0.png": "a", "1.png": "a", "2.png": "b"})
-    grouped = reading(tmp_path, root, crops=20, groups=table).every
-    assert (grouped.words.groups, grouped.images_without_group) == (3, 1)
+    grouped = reading(tmp_path, root, crops=20, groups=table, min_text_height=6).every
+    assert (grouped.words.groups, grouped.images_without_group) == (5, 3)
+    assert grouped.words.every.word_auc.classes == crops.words.every.word_auc.classes > 0
+    few = write_placed(tmp_path / "few", records[:4], words=[words.word(number) for number in range(len(words))])
+    of_four_images = reading(tmp_path, few, crops=20, min_text_height=6).every.words
+    assert (of_four_images.images, of_four_images.every.word_auc.classes) == (80, 0)
 
 
 def test_class_ids_without_words_have_unknown_heights_and_no_script(
