@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ovocr.base.errors import UsageError
-from ovocr.trainer.config.evaluation import MIN_TEXT_HEIGHT, REPLICATES
+from ovocr.trainer.config.evaluation import MAX_REPLICATES, MIN_TEXT_HEIGHT, REPLICATES
 from ovocr.trainer.data.evaluation_data import HeadClasses, choose_heads, open_evaluation_data
 from ovocr.trainer.data.head_data import crops_of
 from ovocr.trainer.data.thumbnails import THUMBNAIL_SIZE
@@ -106,10 +106,17 @@ def evaluate(
     embeddings and tags of all samples.
 
     Raises OvocrError if data are missing or do not match or the checkpoint does not exist, and UsageError if an option
-    is wrong or crops are requested for a head that was trained on whole images.
+    is wrong, data are given twice, or crops are requested for a head that was trained on whole images.
     """
     if not (math.isfinite(min_text_height) and min_text_height >= 0):
         raise UsageError(f"--min-text-height {min_text_height:g}: must be a number of pixels, at least 0")
+    if replicates > MAX_REPLICATES:
+        raise UsageError(f"--replicates {replicates}: must be at most {MAX_REPLICATES}")
+    roots = tuple(Path(root) for root in data)
+    places = [root.resolve() for root in roots]
+    for number, root in enumerate(roots):
+        if places.index(places[number]) < number:
+            raise UsageError(f"--data {root}: given twice")
     ks = tuple(sorted(set(top_k)))
     options = ReadingOptions(
         groups=None if groups is None else GroupTable(groups),
@@ -122,7 +129,6 @@ def evaluate(
         name: HeadClasses(settings.kind, trained.model.heads[name].num_classes, _sha256(trained, name))
         for name, settings in trained.config.heads.items()
     }
-    roots = tuple(Path(root) for root in data)
     chosen = choose_heads(run, classes, roots, head)
     for name in chosen:
         if crops and crops_of(trained.config.heads[name], 0) is None:

@@ -155,6 +155,15 @@ def test_errors(planted: NDArray[np.int64], tmp_path: Path) -> None:
             reading(tmp_path, min_text_height=least)
 
 
+def test_data_given_twice_and_too_many_replicates_are_one_line(planted: NDArray[np.int64], tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "labels")
+    for second in (tmp_path / "labels", tmp_path / "training" / ".." / "labels", tmp_path / "link"):
+        command = ("eval", tmp_path / "run", "--data", tmp_path / "labels", "--data", second)
+        assert ovocr(*command) == (2, "", f"ovocr: --data {second}: given twice\n")
+    command = ("eval", tmp_path / "run", "--data", tmp_path / "labels", "--replicates", 10_001)
+    assert ovocr(*command) == (2, "", "ovocr: --replicates 10001: must be at most 10000\n")
+
+
 def test_command_prints_only_json(planted: NDArray[np.int64], tmp_path: Path) -> None:
     table = groups_of(tmp_path, {"0.jpg": "a", "1.jpg": "a"})
     options = ["--replicates", 30, "--seed", 4, "--min-text-height", 9, "--groups", table, "--top-k", 5]
