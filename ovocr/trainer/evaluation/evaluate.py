@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from ovocr.base.errors import UsageError
 from ovocr.trainer.config.evaluation import MAX_REPLICATES, MIN_TEXT_HEIGHT, REPLICATES
+from ovocr.trainer.data.damaged_samples import DamageReport
 from ovocr.trainer.data.evaluation_data import HeadClasses, choose_heads, open_evaluation_data
 from ovocr.trainer.data.head_data import crops_of
 from ovocr.trainer.data.thumbnails import THUMBNAIL_SIZE
@@ -102,11 +103,14 @@ def evaluate(
     groups: table of the groups of images for the intervals; None makes each image a group.
     min_text_height, replicates, seed: see measure_words.
 
+    Damaged images are skipped, counted, and named on stderr.
+
     The prior is counted here, so the training data must be at the configured path. Memory use: the model, and the
     embeddings and tags of all samples.
 
-    Raises OvocrError if data are missing or do not match or the checkpoint does not exist, and UsageError if an option
-    is wrong, data are given twice, or crops are requested for a head that was trained on whole images.
+    Raises OvocrError if data are missing, do not match or are all damaged, or the checkpoint does not exist, and
+    UsageError if an option is wrong, data are given twice, or crops are requested for a head that was trained on whole
+    images.
     """
     if not (math.isfinite(min_text_height) and min_text_height >= 0):
         raise UsageError(f"--min-text-height {min_text_height:g}: must be a number of pixels, at least 0")
@@ -135,6 +139,7 @@ def evaluate(
             raise UsageError(
                 f"--crops: head {name} was trained on whole images, without crop_scale or crop_text_height"
             )
+    damage = DamageReport("--data")
     return Evaluation(
         run=Path(run),
         data=roots,
@@ -145,7 +150,9 @@ def evaluate(
         min_text_height=min_text_height,
         replicates=replicates,
         seed=seed,
-        heads={name: _evaluate_head(trained, name, roots, ks, examples, workers, crops, options) for name in chosen},
+        heads={
+            name: _evaluate_head(trained, name, roots, ks, examples, workers, crops, options, damage) for name in chosen
+        },
     )
 
 
@@ -158,6 +165,7 @@ def _evaluate_head(
     workers: int,
     crops: int,
     options: ReadingOptions,
+    damage: DamageReport,
 ) -> HeadEvaluation:
     settings, centers = trained.config.heads[name], trained.model.heads[name]
     prior_label = f"heads.{name}.data (the prior)"
@@ -173,7 +181,7 @@ def _evaluate_head(
         for size in (image_size, THUMBNAIL_SIZE)
     )
     names = ClassNames(trained.vocabularies.get(name))
-    embedded = embed_samples(trained, name, samples, workers)
+    embedded = embed_samples(trained, name, samples, workers, damage.add)
     recall = measure_recall(
         embedded,
         centers.weight,

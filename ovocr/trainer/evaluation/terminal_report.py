@@ -25,6 +25,7 @@ def _head_lines(evaluation: Evaluation, name: str, head: HeadEvaluation) -> Iter
     scopes = _scopes(head.reading)
     for scope, reading in scopes.items():
         yield from _headline(f"{name}{scope and f' on {scope}'}", reading, noun)
+        yield from _left_out(reading)
     yield from _recall_lines(name, head.recall, evaluation.headline_k, evaluation.top_k, noun)
     for scope, reading in scopes.items():
         yield from _reading_table(scope, reading)
@@ -54,6 +55,14 @@ def _headline(title: str, reading: DataSetReading, noun: str) -> Iterator[str]:
             f"  intervals over {counted(words.groups, 'group')}; "
             f"{counted(reading.images_without_group, 'image')} without a group"
         )
+
+
+def _left_out(reading: DataSetReading) -> Iterator[str]:
+    if reading.skipped:
+        yield f"  {counted(reading.skipped, 'damaged image')} skipped"
+    if reading.whole_crops:
+        verb = "shows" if reading.whole_crops == 1 else "show"
+        yield f"  {reading.whole_crops:,} of {counted(reading.words.images, 'crop')} {verb} the whole image"
 
 
 def _with_interval(figure: Figure) -> str:

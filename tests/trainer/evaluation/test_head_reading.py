@@ -58,7 +58,7 @@ def test_each_of_several_data_sets_has_its_own_figures(
     assert (head.recall.images, head.reading.every.words.images) == (44, 44)
     figures = found.to_json()["heads"]["ocr"]
     assert set(figures["data_sets"][str(other)]) == {
-        *("images", "groups", "images_without_group", "word_auc", "word_map"),
+        *("images", "skipped", "whole_crops", "groups", "images_without_group", "word_auc", "word_map"),
         *("by_text_height", "by_script", "by_frequency"),
     }
     assert figures["word_auc"]["classes"] > figures["data_sets"][str(other)]["word_auc"]["classes"]
