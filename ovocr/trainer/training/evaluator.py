@@ -51,10 +51,19 @@ class Evaluator:
         return every > 0 and (done % every == 0 or done == steps)
 
     def is_missing(self, done: int) -> bool:
-        """Whether the evaluation of the checkpoint after ``done`` steps is due, but is not in its state."""
+        """Whether the evaluation of the checkpoint after ``done`` steps is due, but is not in its state.
+
+        An evaluation with another smallest text height, of other data sets or of other numbers of images is none.
+        """
         if not self.is_due(done):
             return False
-        is_evaluated = self._ranks.rank == 0 and read_evaluation(self._folder.checkpoint(done)) is not None
+        is_evaluated = False
+        if self._ranks.rank == 0:
+            images: dict[str, dict[str, int]] = {}
+            for held_out in self._held_out:
+                images.setdefault(held_out.head, {})[held_out.name] = len(held_out.numbers)
+            found = read_evaluation(self._folder.checkpoint(done))
+            is_evaluated = found is not None and found.is_of(images, self._config.evaluation.min_text_height)
         return not self._ranks.from_first_rank(int(is_evaluated), self._device)
 
     def evaluate(self, model: Model, should_stop: Callable[[], bool]) -> EvaluationResult | None:

@@ -185,6 +185,7 @@ def test_stop_in_an_evaluation_is_made_up_for(evaluated: Path, tmp_path: Path, m
             train(config)
         assert list(evaluations(run)) == found
         assert read_evaluation(complete_checkpoints(run / "checkpoints")[-1]) is None
+    assert train(config).format() == f"{run}: evaluated after 12 steps, which were already done"
     assert train(config).format() == f"{run}: nothing to do, 12 steps already done"
     assert_close(evaluations(run), evaluations(whole), 1e-6)
     assert steps_of(run) == steps_of(whole)
@@ -298,6 +299,39 @@ def test_settings_may_change_when_a_run_resumes(evaluated: Path, tmp_path: Path)
     assert best_checkpoint(run / "checkpoints") == run / "checkpoints" / "00000012"
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(12))
+
+
+def test_changed_settings_evaluate_a_finished_run_again(
+    evaluated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, receipts = tmp_path / "run", f'evaluation.data=["{tmp_path}/held/receipts"]'
+    newest = run / "checkpoints" / "00000012"
+    train(load_config(evaluated, ["evaluation.min_text_height=20"]))  # no word is as large
+    before = read_evaluation(newest)
+    assert before is not None
+    assert before.mean_word_auc is None
+    assert best_checkpoint(run / "checkpoints") is None
+    again = f"{run}: evaluated after 12 steps, which were already done"
+    for settings in (
+        [],
+        ["evaluation.min_text_height=9"],
+        ["evaluation.min_text_height=9", "evaluation.images=20"],
+        ["evaluation.min_text_height=9", "evaluation.images=20", receipts],
+    ):
+        config = load_config(evaluated, settings)
+        capsys.readouterr()
+        assert train(config).format() == again
+        assert capsys.readouterr().err.count("; the best so far; ") == 1
+        found = read_evaluation(newest)
+        assert found is not None
+        assert found.mean_word_auc == evaluations(run)[12]["evaluation_mean_word_auc"]
+        assert found.min_text_height == config.evaluation.min_text_height
+        names = {"receipts": config.evaluation.images or 67, "few": 3}
+        assert found.images == {"ocr": {name: names[name] for name in config.evaluation.names()}}
+        assert best_checkpoint(run / "checkpoints") == newest
+        for unchanged in (settings, [*settings, "evaluation.replicates=50", "evaluation.every=3"]):
+            assert train(load_config(evaluated, unchanged)).format() == f"{run}: nothing to do, 12 steps already done"
+        assert read_evaluation(newest) == found
 
 
 def test_tensorboard_has_the_curves(evaluated: Path, tmp_path: Path) -> None:
