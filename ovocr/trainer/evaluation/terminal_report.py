@@ -10,7 +10,7 @@ from ovocr.trainer.evaluation.head_recall import HeadRecall
 from ovocr.trainer.evaluation.recall import GroupRecall
 from ovocr.trainer.measures.bands import UNKNOWN
 from ovocr.trainer.measures.word_figures import Figure, GroupFigures
-from ovocr.trainer.measures.word_measures import MIN_IMAGES
+from ovocr.trainer.measures.word_measures import why_no_word
 
 _MIXED = "all data sets, mixed"
 
@@ -42,13 +42,11 @@ def _headline(title: str, reading: DataSetReading, noun: str) -> Iterator[str]:
     words = reading.words
     auc, average_precision = words.every.word_auc, words.every.word_map
     if auc.value is None:
-        yield (
-            f"{title}: no word AUC: no class has {MIN_IMAGES} {noun}s with it, in text of at least "
-            f"{words.min_text_height:g} pixels, and {MIN_IMAGES} without it"
-        )
+        reason = why_no_word(words.min_text_height)
+        yield f"{title}: no word AUC: {reason}; lower --min-text-height, or take more images"
         return
-    classes = counted(auc.classes, "class", "classes")
-    yield f"{title}: word AUC {_with_interval(auc)}, mean over {classes}, on {counted(words.images, noun)}"
+    mean = f"mean over {counted(auc.classes, 'class', 'classes')}, words of at least {words.min_text_height:g} px"
+    yield f"{title}: word AUC {_with_interval(auc)}, {mean}, on {counted(words.images, noun)}"
     yield f"{title}: word mAP {_with_interval(average_precision)}, chance: {average_precision.chance:.3f}"
     if reading.images_without_group is not None:
         yield (

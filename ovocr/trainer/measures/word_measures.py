@@ -48,6 +48,12 @@ _FIRST_FREQUENCY = _FIRST_SCRIPT + len(SCRIPTS)
 _GROUPS = _FIRST_FREQUENCY + len(FREQUENCY_BANDS)
 
 
+def why_no_word(min_text_height: float) -> str:
+    """Returns why no class is eligible, to print."""
+    with_it = f"{MIN_IMAGES} images with it in text of at least {min_text_height:g} pixels"
+    return f"no word has {with_it} and {MIN_IMAGES} without"
+
+
 class OwnCenters(NamedTuple):
     """This rank's class centers.
 

@@ -97,7 +97,8 @@ def test_tags_below_the_minimum_text_height_count_in_their_band(planted: NDArray
     assert small.by_script == {}
     text = format_evaluation(evaluate(tmp_path / "run", [tmp_path / "labels"], min_text_height=9.61, **FEW))
     assert text.splitlines()[0] == (
-        "ocr: no word AUC: no class has 5 images with it, in text of at least 9.61 pixels, and 5 without it"
+        "ocr: no word AUC: no word has 5 images with it in text of at least 9.61 pixels and 5 without; "
+        "lower --min-text-height, or take more images"
     )
     assert "  text height: 8-12 px " in text
 

@@ -121,7 +121,11 @@ def test_best_checkpoint_is_kept_and_used(
     assert best_checkpoint(run / "checkpoints") == run / "checkpoints" / "00000006"
     lines = [line for line in capsys.readouterr().err.splitlines() if "word AUC" in line]
     assert ["; the best so far; " in line for line in lines] == [False, True, True, False, False, False]
-    assert re.fullmatch(r"step 2/12: word AUC of ocr on receipts: none, no word has enough images; \d+\.\d s", lines[0])
+    assert re.fullmatch(
+        r"step 2/12: word AUC of ocr on receipts: none; \d+\.\d s; none: no word has 5 images with it in text of at "
+        r"least 8 pixels and 5 without; lower evaluation.min_text_height, raise image_size, or take more images",
+        lines[0],
+    )
     assert re.fullmatch(r"step 8/12: word AUC of ocr on receipts: 0\.650 \(0\.\d{3} to 0\.\d{3}\); \d+\.\d s", lines[3])
     assert TrainedRun.load(run, torch.device("cpu"), "best").step == 6
     image = tmp_path / "image.jpg"
@@ -246,7 +250,7 @@ def test_damaged_images_are_skipped_and_named_once(
     ):
         line = f"ovocr: evaluation.data: skipped: {tmp_path}/held/{place}: not a JPEG, PNG or WebP image\n"
         assert told.count(line) == 1
-    assert ", 1 damaged image skipped, few: none, no word has enough images, 3 damaged images skipped; " in told
+    assert ", 1 damaged image skipped, few: none, 3 damaged images skipped; " in told
     for found in evaluations(tmp_path / "run").values():
         counts = [(entry["images"], entry["skipped"]) for entry in found["evaluation"]["ocr"].values()]
         assert counts == [(66, 1), (0, 3)]
