@@ -11,6 +11,8 @@ MIN_TEXT_HEIGHT = 8.0
 """Default of the least text height in the headline, pixels: the letters of such a line are about 4 pixels high."""
 REPLICATES = 1000
 """Default number of bootstrap replicates."""
+MAX_REPLICATES = 10_000
+"""Largest number of bootstrap replicates. They need up to 240 MB, and more would not change an interval visibly."""
 
 
 class EvaluationConfig(Settings):
@@ -36,16 +38,20 @@ class EvaluationConfig(Settings):
         ge=0,
         description="Smallest height of the line of a tag that counts in the headline, in pixels of the input",
     )
-    replicates: int = Field(default=REPLICATES, ge=2, description="Bootstrap replicates of the 95% intervals")
+    replicates: int = Field(
+        default=REPLICATES, ge=2, le=MAX_REPLICATES, description="Bootstrap replicates of the 95% intervals"
+    )
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
-        """Yields an error if there are no data to evaluate, or the same data twice."""
+        """Yields an error if there are no data to evaluate, the same data twice, or data that are never evaluated."""
         if self.every and not self.data:
             yield "data", f"at least one held-out data set is needed, because every is {self.every}"
         parts = self._absolute_parts()
         for number, path in enumerate(self.data):
             if parts.index(parts[number]) < number:
                 yield "data", f"{path}: given twice"
+        if self.data and "every" not in self.model_fields_set:
+            yield "every", "missing: data are given, but not how often to evaluate; a number of steps, or 0 for never"
 
     def names(self) -> list[str]:
         """Returns a name for each data set: the end of its path, of as many folders as make it unique."""

@@ -33,8 +33,8 @@ class _Batches(Dataset[EvaluationBatch | OvocrError]):
     Errors are returned, because an error raised in a worker process would lose its one-line message.
     """
 
-    def __init__(self, samples: Samples, numbers: NDArray[np.int64], skip_damaged: bool) -> None:
-        self._samples, self._numbers, self._skip_damaged = samples, numbers, skip_damaged
+    def __init__(self, samples: Samples, numbers: NDArray[np.int64]) -> None:
+        self._samples, self._numbers = samples, numbers
 
     def __len__(self) -> int:
         return -(-len(self._numbers) // BATCH)
@@ -44,7 +44,7 @@ class _Batches(Dataset[EvaluationBatch | OvocrError]):
         damaged: list[str] = []
         try:
             for index in self._numbers[number * BATCH : (number + 1) * BATCH].tolist():
-                found = load_unless_damaged(self._samples, index) if self._skip_damaged else self._samples.load(index)
+                found = load_unless_damaged(self._samples, index)
                 if isinstance(found, Sample):
                     loaded.append((index, found, self._samples.shown_tags(index)))
                 else:
@@ -64,18 +64,17 @@ class _Batches(Dataset[EvaluationBatch | OvocrError]):
 
 
 def load_batches(
-    samples: Samples, numbers: NDArray[np.int64], *, workers: int, prefetch: int = 2, skip_damaged: bool = False
+    samples: Samples, numbers: NDArray[np.int64], *, workers: int, prefetch: int = 2
 ) -> Generator[EvaluationBatch, None, None]:
     """Yields the samples with these numbers, in order; close it to end the worker processes.
 
     workers: number of processes that load whole batches; 0 uses this process.
     prefetch: number of batches that each worker builds in advance.
-    skip_damaged: False raises an error for a damaged sample.
 
-    Raises OvocrError naming a sample that cannot be read.
+    Raises OvocrError naming a sample that cannot be read, except for damaged ones.
     """
     loader = DataLoader(
-        _Batches(samples, numbers, skip_damaged),
+        _Batches(samples, numbers),
         batch_size=None,  # items are batches already
         num_workers=workers,
         prefetch_factor=prefetch if workers else None,

@@ -210,13 +210,12 @@ class RecordSamples:
         Without places, returns the labels. Raises OvocrError that names the record.
         """
         encoded, labels = self[index]
-        places = self.places_of(index)
+        places, view = self.places_of(index), self.choose_view(index, encoded, labels, position).view
         if places is None:
-            return ShownTags.of_labels(labels)
-        view = self.choose_view(index, encoded, labels, position).view
+            return ShownTags.of_labels(labels, view.is_whole)
         ids, heights = places.where(self.places_in(view, places)).tag_heights()
         heights = np.where(heights < 0, np.float32(np.nan), heights * np.float32(view.scale))
-        return ShownTags(ids.astype(np.int64), heights)
+        return ShownTags(ids.astype(np.int64), heights, view.is_whole)
 
     @property
     def follows_places(self) -> bool:

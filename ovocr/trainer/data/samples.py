@@ -32,16 +32,18 @@ class ShownTags(NamedTuple):
     """The tags that a sample shows. ids: int64 [n], distinct class ids, ascending.
 
     heights: float32 [n], the largest text height of each tag in pixels of the input; NaN if unknown.
+    is_whole: whether the sample shows the whole image, or is a clip, instead of a crop.
     """
 
     ids: NDArray[np.int64]
     heights: NDArray[np.float32]
+    is_whole: bool = True
 
     @classmethod
-    def of_labels(cls, labels: NDArray[np.int64]) -> "ShownTags":
+    def of_labels(cls, labels: NDArray[np.int64], is_whole: bool = True) -> "ShownTags":
         """Returns distinct labels, whose text heights are unknown."""
         ids = np.unique(labels)
-        return cls(ids, np.full(len(ids), np.nan, np.float32))
+        return cls(ids, np.full(len(ids), np.nan, np.float32), is_whole)
 
 
 class Samples(Protocol):

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ovocr.base.errors import UsageError
-from ovocr.trainer.config.evaluation import MIN_TEXT_HEIGHT, REPLICATES
+from ovocr.trainer.config.evaluation import MAX_REPLICATES, MIN_TEXT_HEIGHT, REPLICATES
+from ovocr.trainer.data.damaged_samples import DamageReport
 from ovocr.trainer.data.evaluation_data import HeadClasses, choose_heads, open_evaluation_data
 from ovocr.trainer.data.head_data import crops_of
 from ovocr.trainer.data.thumbnails import THUMBNAIL_SIZE
@@ -102,14 +103,24 @@ def evaluate(
     groups: table of the groups of images for the intervals; None makes each image a group.
     min_text_height, replicates, seed: see measure_words.
 
+    Damaged images are skipped, counted, and named on stderr.
+
     The prior is counted here, so the training data must be at the configured path. Memory use: the model, and the
     embeddings and tags of all samples.
 
-    Raises OvocrError if data are missing or do not match or the checkpoint does not exist, and UsageError if an option
-    is wrong or crops are requested for a head that was trained on whole images.
+    Raises OvocrError if data are missing, do not match or are all damaged, or the checkpoint does not exist, and
+    UsageError if an option is wrong, data are given twice, or crops are requested for a head that was trained on whole
+    images.
     """
     if not (math.isfinite(min_text_height) and min_text_height >= 0):
         raise UsageError(f"--min-text-height {min_text_height:g}: must be a number of pixels, at least 0")
+    if replicates > MAX_REPLICATES:
+        raise UsageError(f"--replicates {replicates}: must be at most {MAX_REPLICATES}")
+    roots = tuple(Path(root) for root in data)
+    places = [root.resolve() for root in roots]
+    for number, root in enumerate(roots):
+        if places.index(places[number]) < number:
+            raise UsageError(f"--data {root}: given twice")
     ks = tuple(sorted(set(top_k)))
     options = ReadingOptions(
         groups=None if groups is None else GroupTable(groups),
@@ -122,13 +133,13 @@ def evaluate(
         name: HeadClasses(settings.kind, trained.model.heads[name].num_classes, _sha256(trained, name))
         for name, settings in trained.config.heads.items()
     }
-    roots = tuple(Path(root) for root in data)
     chosen = choose_heads(run, classes, roots, head)
     for name in chosen:
         if crops and crops_of(trained.config.heads[name], 0) is None:
             raise UsageError(
                 f"--crops: head {name} was trained on whole images, without crop_scale or crop_text_height"
             )
+    damage = DamageReport("--data")
     return Evaluation(
         run=Path(run),
         data=roots,
@@ -139,7 +150,9 @@ def evaluate(
         min_text_height=min_text_height,
         replicates=replicates,
         seed=seed,
-        heads={name: _evaluate_head(trained, name, roots, ks, examples, workers, crops, options) for name in chosen},
+        heads={
+            name: _evaluate_head(trained, name, roots, ks, examples, workers, crops, options, damage) for name in chosen
+        },
     )
 
 
@@ -152,6 +165,7 @@ def _evaluate_head(
     workers: int,
     crops: int,
     options: ReadingOptions,
+    damage: DamageReport,
 ) -> HeadEvaluation:
     settings, centers = trained.config.heads[name], trained.model.heads[name]
     prior_label = f"heads.{name}.data (the prior)"
@@ -167,7 +181,7 @@ def _evaluate_head(
         for size in (image_size, THUMBNAIL_SIZE)
     )
     names = ClassNames(trained.vocabularies.get(name))
-    embedded = embed_samples(trained, name, samples, workers)
+    embedded = embed_samples(trained, name, samples, workers, damage.add)
     recall = measure_recall(
         embedded,
         centers.weight,

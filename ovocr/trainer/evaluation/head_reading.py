@@ -36,15 +36,20 @@ class DataSetReading:
     """The measures of reading on some images.
 
     images_without_group: number of images that are not in the table of groups; None if there is no table.
+    skipped: number of damaged images.
+    whole_crops: number of crops that show the whole image; None if images are not cropped.
     """
 
     words: WordMeasures
     images_without_group: int | None
+    skipped: int = 0
+    whole_crops: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Returns images, groups, images_without_group and the figures."""
-        counts = {"images": self.words.images, "groups": self.words.groups}
-        return {**counts, "images_without_group": self.images_without_group, **self.words.to_json()}
+        """Returns images, skipped, whole_crops, groups, images_without_group and the figures."""
+        counts = {"images": self.words.images, "skipped": self.skipped, "whole_crops": self.whole_crops}
+        groups = {"groups": self.words.groups, "images_without_group": self.images_without_group}
+        return {**counts, **groups, **self.words.to_json()}
 
 
 @dataclass(frozen=True)
@@ -76,20 +81,26 @@ def measure_reading(
 ) -> HeadReading:
     """Returns the measures of reading.
 
-    samples: the embedded samples. roots: their data sets, in order. class_counts: number of training samples by class
-    id. crops: samples per image, 0 for whole images; the crops of an image are in one group. progress: label of the
-    progress bars.
+    samples: all samples, also the damaged ones. roots: their data sets, in order. class_counts: number of training
+    samples by class id. crops: samples per image, 0 for whole images; the crops of an image are in one group. progress:
+    label of the progress bars.
 
     Raises OvocrError if no image is in the table of groups, or embeddings are not finite.
     """
-    groups_N, has_group_N = _groups(samples, crops, options.groups)
+    per_image = max(1, crops)
+    images_N = embedded.numbers_N // per_image
+    groups_N, has_group_N = _groups(samples, images_N, crops, options.groups)
+    is_first_N = np.diff(images_N, prepend=-1) > 0  # the first crop of each image
 
     def measure(start: int, end: int, label: str) -> DataSetReading:
+        """Returns the measures of the samples with the numbers start to end - 1."""
+        rows = slice(*np.searchsorted(embedded.numbers_N, (start, end)).tolist())
         words = measure_words(
-            embedded.embeddings_ND[start:end],
-            embedded.tags.images(start, end),
+            embedded.embeddings_ND[rows],
+            embedded.tags.images(rows.start, rows.stop),
             centers,
-            groups_N=None if groups_N is None else groups_N[start:end],
+            images_N=images_N[rows] if crops else None,
+            groups_N=None if groups_N is None else groups_N[rows],
             class_counts=class_counts,
             script_of_class=names.script if names.are_words else None,
             min_text_height=options.min_text_height,
@@ -97,8 +108,13 @@ def measure_reading(
             seed=options.seed,
             progress=label,
         )
-        without = None if has_group_N is None else int((~has_group_N[start : end : max(1, crops)]).sum())
-        return DataSetReading(words, without)
+        damaged = np.setdiff1d(np.arange(start, end), embedded.numbers_N[rows])
+        return DataSetReading(
+            words,
+            None if has_group_N is None else int((~has_group_N & is_first_N)[rows].sum()),
+            skipped=len(np.unique(damaged // per_image)),
+            whole_crops=int(embedded.is_whole_N[rows].sum()) if crops else None,
+        )
 
     ends = np.cumsum(samples.parts).tolist()
     data_sets: dict[str, DataSetReading] = {}
@@ -109,13 +125,13 @@ def measure_reading(
 
 
 def _groups(
-    samples: Samples, crops: int, table: GroupTable | None
+    samples: Samples, images_N: NDArray[np.int64], crops: int, table: GroupTable | None
 ) -> tuple[NDArray[np.int64] | None, NDArray[np.bool_] | None]:
-    """Returns the group of each sample, int64 [N], and whether it is in the table, bool [N].
+    """Returns the group of each embedded sample, int64 [N], and whether it is in the table, bool [N].
 
-    None for samples that are a group each, and without a table.
+    None for samples that are a group each, and without a table. images_N: the number of each sample's image.
     """
     if table is None:
-        return (np.repeat(np.arange(len(samples) // crops), crops) if crops else None), None
-    groups_N = np.repeat(table.of_images(samples.image_keys()[:: max(1, crops)]), max(1, crops))
+        return (images_N if crops else None), None
+    groups_N = table.of_images(samples.image_keys()[:: max(1, crops)])[images_N]
     return groups_N, groups_N < len(table)

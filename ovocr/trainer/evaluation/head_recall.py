@@ -31,7 +31,7 @@ _RANKING_BATCH = 512
 class HeadRecall:
     """Recall of one head.
 
-    images: number of samples of the data.
+    images: number of undamaged samples of the data.
     classes: number of class centers, all of which are ranked.
     training_images: number of samples from which prior and bands are counted.
     embedding_dim: width of the embeddings.
@@ -79,16 +79,16 @@ def measure_recall(
     examples: int,
     progress: str,
 ) -> HeadRecall:
-    """Returns the recall of all samples.
+    """Returns the recall of all embedded samples.
 
     training_images, class_counts: number of training samples, in total and by class id. ks: every k, ascending.
-    shown: the same samples at the size of thumbnails. examples: number of examples. progress: label of the progress
-    bar.
+    shown: all samples, also the damaged ones, at the size of thumbnails. examples: number of examples. progress: label
+    of the progress bar.
     """
     prior, bands = most_frequent_tags(class_counts, ks[-1]), frequency_bands(class_counts, len(weight_CD))
     numbers = {script: number for number, script in enumerate(SCRIPTS)}
     every, by_script, by_band = (RecallTally(groups, ks) for groups in (("all",), SCRIPTS, FREQUENCY_BANDS))
-    chosen = set(spread_evenly(len(shown), examples)) if examples else set()
+    chosen = set(spread_evenly(len(embedded.labels), examples)) if examples else set()
     effective_rank = EffectiveRank(weight_CD.shape[1])
     kept = []
     for ranked in _rank(embedded, weight_CD, ks[-1], effective_rank, progress):
@@ -98,7 +98,7 @@ def measure_recall(
         if names.are_words:
             scripts = np.array([numbers[names.script(int(label))] for label in ranked.labels], np.int64)
             by_script.add(scripts, ranks, prior_ranks)
-        if ranked.number in chosen:
+        if ranked.row in chosen:
             kept.append((ranked, ranks))
     return HeadRecall(
         images=len(embedded.labels),
@@ -112,7 +112,7 @@ def measure_recall(
         examples=tuple(
             make_example(
                 shown,
-                ranked.number,
+                int(embedded.numbers_N[ranked.row]),
                 names.word,
                 tags=ranked.labels,
                 ranks=ranks,
@@ -125,9 +125,12 @@ def measure_recall(
 
 
 class _Ranked(NamedTuple):
-    """Result of one sample: number, distinct labels [n], answers [K] and their cosines, nearest first."""
+    """Result of one sample: its row among the embedded ones, distinct labels [n], answers [K] and their cosines.
 
-    number: int
+    The nearest answer is first.
+    """
+
+    row: int
     labels: NDArray[np.int64]
     answers: NDArray[np.int64]
     cosines: NDArray[np.float32]
@@ -142,8 +145,8 @@ def _rank(
             part_BD = embedded.embeddings_ND[first : first + _RANKING_BATCH]
             effective_rank.add(part_BD)
             cosines, classes = (values.cpu().numpy() for values in nearest_centers(part_BD, weight_CD, k))
-            for number, answers, own in zip(range(first, first + len(part_BD)), classes, cosines, strict=True):
-                yield _Ranked(number, embedded.labels[number], answers, own)
+            for row, answers, own in zip(range(first, first + len(part_BD)), classes, cosines, strict=True):
+                yield _Ranked(row, embedded.labels[row], answers, own)
             bar.update(len(part_BD))
 
 

@@ -8,6 +8,7 @@ from ovocr.trainer.evaluation.evaluate import Evaluation
 from ovocr.trainer.evaluation.head_reading import DataSetReading, HeadReading
 from ovocr.trainer.measures.bands import HEIGHT_BANDS, UNKNOWN
 from ovocr.trainer.measures.word_figures import Figure
+from ovocr.trainer.measures.word_measures import why_no_word
 
 # Colours of the lines of data sets, in page.css. Further data sets have the same colours, dashed.
 _COLOURS = 6
@@ -23,6 +24,7 @@ def evaluation_page(evaluation: Evaluation) -> str:
         title=f"How well {evaluation.run} reads",
         evaluation=evaluation,
         plots={name: text_height_plot(head.reading) for name, head in evaluation.heads.items()},
+        why_no_word=why_no_word,
         kinds={name: _kinds(_plotted(head.reading)) for name, head in evaluation.heads.items()},
     )
 

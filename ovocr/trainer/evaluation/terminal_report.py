@@ -10,7 +10,7 @@ from ovocr.trainer.evaluation.head_recall import HeadRecall
 from ovocr.trainer.evaluation.recall import GroupRecall
 from ovocr.trainer.measures.bands import UNKNOWN
 from ovocr.trainer.measures.word_figures import Figure, GroupFigures
-from ovocr.trainer.measures.word_measures import MIN_IMAGES
+from ovocr.trainer.measures.word_measures import why_no_word
 
 _MIXED = "all data sets, mixed"
 
@@ -25,6 +25,7 @@ def _head_lines(evaluation: Evaluation, name: str, head: HeadEvaluation) -> Iter
     scopes = _scopes(head.reading)
     for scope, reading in scopes.items():
         yield from _headline(f"{name}{scope and f' on {scope}'}", reading, noun)
+        yield from _left_out(reading)
     yield from _recall_lines(name, head.recall, evaluation.headline_k, evaluation.top_k, noun)
     for scope, reading in scopes.items():
         yield from _reading_table(scope, reading)
@@ -41,19 +42,25 @@ def _headline(title: str, reading: DataSetReading, noun: str) -> Iterator[str]:
     words = reading.words
     auc, average_precision = words.every.word_auc, words.every.word_map
     if auc.value is None:
-        yield (
-            f"{title}: no word AUC: no class has {MIN_IMAGES} {noun}s with it, in text of at least "
-            f"{words.min_text_height:g} pixels, and {MIN_IMAGES} without it"
-        )
+        reason = why_no_word(words.min_text_height)
+        yield f"{title}: no word AUC: {reason}; lower --min-text-height, or take more images"
         return
-    classes = counted(auc.classes, "class", "classes")
-    yield f"{title}: word AUC {_with_interval(auc)}, mean over {classes}, on {counted(words.images, noun)}"
+    mean = f"mean over {counted(auc.classes, 'class', 'classes')}, words of at least {words.min_text_height:g} px"
+    yield f"{title}: word AUC {_with_interval(auc)}, {mean}, on {counted(words.images, noun)}"
     yield f"{title}: word mAP {_with_interval(average_precision)}, chance: {average_precision.chance:.3f}"
     if reading.images_without_group is not None:
         yield (
             f"  intervals over {counted(words.groups, 'group')}; "
             f"{counted(reading.images_without_group, 'image')} without a group"
         )
+
+
+def _left_out(reading: DataSetReading) -> Iterator[str]:
+    if reading.skipped:
+        yield f"  {counted(reading.skipped, 'damaged image')} skipped"
+    if reading.whole_crops:
+        verb = "shows" if reading.whole_crops == 1 else "show"
+        yield f"  {reading.whole_crops:,} of {counted(reading.words.images, 'crop')} {verb} the whole image"
 
 
 def _with_interval(figure: Figure) -> str:

@@ -4,15 +4,17 @@
     word mAP of a class = average precision of its cosine over images
 
 Positives are the images that have the class with text of at least a minimum height (or of unknown height), negatives
-the images that do not have it at all. Images that have it only too small are neither. A class is eligible with at least
-5 positives and 5 negatives; a figure is the mean over the eligible classes. Bands of text height have their own
-positives and the same negatives.
+the images that do not have it at all. Images that have it only too small are neither. A class is eligible with
+positives from at least 5 images and negatives from at least 5; a figure is the mean over the eligible classes. Bands of
+text height have their own positives and the same negatives.
+
+Crops of an image are ranked like images, but count as one image for the eligibility of a class.
 
 Memory for N images, M tags and D-wide embeddings: the embeddings (4 N D bytes), about 60 M bytes for the tags by class,
 256 MiB for cosines, and 24 R kB for products with the weights of the replicates.
 
-Shapes: N images, M pairs of an image and a tag, D embedding size, K classes, P images with a class, S sets of
-    positives, R replicates.
+Shapes: N images (or crops of images), M pairs of an image and a tag, D embedding size, K classes, P images with a
+    class, S sets of positives, R replicates.
 """
 
 from collections.abc import Callable, Iterator
@@ -36,7 +38,7 @@ from ovocr.trainer.ranks.distributed import Ranks
 from ovocr.vocab.word_script import SCRIPTS
 
 MIN_IMAGES = 5
-"""Least numbers of positives and of negatives of an eligible class."""
+"""Least numbers of images with positives and of images with negatives of an eligible class."""
 
 # Sets of positives of a class: the headline, then the bands of text height.
 _SETS = 1 + len(HEIGHT_BANDS)
@@ -44,6 +46,12 @@ _SETS = 1 + len(HEIGHT_BANDS)
 _FIRST_SCRIPT = _SETS
 _FIRST_FREQUENCY = _FIRST_SCRIPT + len(SCRIPTS)
 _GROUPS = _FIRST_FREQUENCY + len(FREQUENCY_BANDS)
+
+
+def why_no_word(min_text_height: float) -> str:
+    """Returns why no class is eligible, to print."""
+    with_it = f"{MIN_IMAGES} images with it in text of at least {min_text_height:g} pixels"
+    return f"no word has {with_it} and {MIN_IMAGES} without"
 
 
 class OwnCenters(NamedTuple):
@@ -62,6 +70,7 @@ def measure_words(
     tags: ImageTags,
     centers: OwnCenters,
     *,
+    images_N: NDArray[np.int64] | None = None,
     groups_N: NDArray[np.int64] | None = None,
     class_counts: NDArray[np.int64] | None = None,
     script_of_class: Callable[[int], str] | None = None,
@@ -78,7 +87,9 @@ def measure_words(
     from those of a single rank.
 
     embeddings_ND: [N, D], on any device. tags: of the N images.
-    groups_N: int64, the group of each image, for intervals over groups; None for intervals over images.
+    images_N: int64, the number of the image that each sample shows, if samples are crops; None if each is an image.
+    groups_N: int64, the group of each image, for intervals over groups; None for intervals over images. Groups do not
+        change which classes are eligible.
     class_counts: number of training images by class id, for figures by frequency; classes beyond its end have 0.
     script_of_class: maps a class id to one of SCRIPTS, for figures by script.
     min_text_height: least height of a positive of the headline, in pixels of the encoder's input.
@@ -88,7 +99,8 @@ def measure_words(
     Raises ValueError if shapes or class ids do not fit, and OvocrError on all ranks if embeddings or class centers
     are not finite.
     """
-    if not len(embeddings_ND) == len(tags) == (len(tags) if groups_N is None else len(groups_N)):
+    sizes = {len(tags), *(len(numbers_N) for numbers_N in (images_N, groups_N) if numbers_N is not None)}
+    if sizes != {len(embeddings_ND)}:
         raise ValueError(f"{len(embeddings_ND)} embeddings do not fit {len(tags)} images with tags, or their groups")
     if len(tags.ids) and not 0 <= int(tags.ids.min()) <= int(tags.ids.max()) < centers.num_classes:
         raise ValueError(f"class ids must be from 0 to {centers.num_classes - 1}")
@@ -98,7 +110,7 @@ def measure_words(
     _check_finite(embeddings_ND, centers, ranks)
     resampling = Resampling.draw(len(tags), groups_N, replicates, seed)
     bands = None if class_counts is None else frequency_bands(class_counts, centers.num_classes)
-    classes = list(_eligible_classes(tags, centers, min_text_height))
+    classes = list(_eligible_classes(tags, centers, min_text_height, images_N))
     ranked = rank_classes(_with_cosines(classes, embeddings_ND, centers), resampling)
     sums = _Sums(replicates)
     for own, each in zip(
@@ -203,8 +215,11 @@ def _with_cosines(classes: list[_ClassImages], embeddings_ND: Tensor, centers: O
         yield ClassCosines(cosines_N, own.images_P, own.members_SP)
 
 
-def _eligible_classes(tags: ImageTags, centers: OwnCenters, min_text_height: float) -> Iterator[_ClassImages]:
+def _eligible_classes(
+    tags: ImageTags, centers: OwnCenters, min_text_height: float, images_N: NDArray[np.int64] | None
+) -> Iterator[_ClassImages]:
     """Yields this rank's classes with at least one eligible set, in ascending order."""
+    distinct = None if images_N is None else _DistinctImages(images_N)
     is_own = (tags.ids >= centers.first_class) & (tags.ids < centers.first_class + len(centers.weight_CD))
     images = np.repeat(np.arange(len(tags)), np.diff(tags.ends, prepend=0))[is_own]
     ids, heights = tags.ids[is_own], tags.heights[is_own]
@@ -220,5 +235,28 @@ def _eligible_classes(tags: ImageTags, centers: OwnCenters, min_text_height: flo
             [is_headline[None, start:end], bands[None, start:end] == np.arange(len(HEIGHT_BANDS))[:, None]]
         )
         sets = np.flatnonzero(members_SP.sum(axis=1) >= MIN_IMAGES)
+        if distinct is not None:
+            sets = distinct.eligible_sets(images[start:end], members_SP, sets)
         if len(sets):
             yield _ClassImages(class_id, images[start:end], sets, members_SP[sets])
+
+
+class _DistinctImages:
+    """Counts the images that crops show. images_N: int64, the number of each crop's image."""
+
+    def __init__(self, images_N: NDArray[np.int64]) -> None:
+        _, self._image_N, self._crops = np.unique(images_N, return_inverse=True, return_counts=True)
+
+    def eligible_sets(
+        self, crops_P: NDArray[np.int64], members_SP: NDArray[np.bool_], sets: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Returns those of the sets whose positives, and whose negatives, are from enough images.
+
+        crops_P: the crops with a class; all others are negatives. members_SP: bool, the positives of each set.
+        """
+        own, crops_with_it = np.unique(self._image_N[crops_P], return_counts=True)
+        without_negative = int((crops_with_it == self._crops[own]).sum())
+        if len(self._crops) - without_negative < MIN_IMAGES:
+            return sets[:0]
+        positives = [len(np.unique(self._image_N[crops_P[members_SP[number]]])) for number in sets]
+        return sets[np.array(positives, np.int64) >= MIN_IMAGES]

@@ -35,11 +35,15 @@ class SavedEvaluation:
         """Returns the entry of a checkpoint's state."""
         return {_KEY: asdict(self)}
 
+    def is_of(self, images: Mapping[str, Mapping[str, int]], min_text_height: float) -> bool:
+        """Returns True if it evaluated as many images of the same heads and data sets, with this text height."""
+        return self.images == images and self.min_text_height == min_text_height
+
     def is_better(self, other: "SavedEvaluation") -> bool:
         """Returns True if the mean word AUC is higher, or if the other evaluation measured something else."""
         if self.mean_word_auc is None:
             return False
-        is_same = self.images == other.images and self.min_text_height == other.min_text_height
+        is_same = self.is_of(other.images, other.min_text_height)
         return not is_same or other.mean_word_auc is None or self.mean_word_auc > other.mean_word_auc
 
 

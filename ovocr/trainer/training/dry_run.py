@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 
@@ -15,6 +16,7 @@ from ovocr.trainer.data.head_data import HeadData
 from ovocr.trainer.data.mixing import make_order
 from ovocr.trainer.data.records import vocabulary_sha256
 from ovocr.trainer.data.synthetic import SyntheticSamples
+from ovocr.trainer.measures.group_table import GroupTable
 from ovocr.trainer.ranks.distributed import Ranks, choose_device, join_ranks
 from ovocr.trainer.training.initial_centers import load_class_map
 from ovocr.trainer.training.loop import check_implementation, limit_torch_threads
@@ -118,7 +120,10 @@ def _initial_centers_line(name: str, head: HeadConfig, num_classes: int) -> Iter
 
 
 def _evaluation_lines(config: RunConfig, num_classes: dict[str, int]) -> Iterator[str]:
-    """Yields a line for each held-out data set; they may not exist yet. Raises UsageError if no head matches one."""
+    """Yields a line for each held-out data set, and one for the table of groups; they may not exist yet.
+
+    Raises UsageError if no head matches a data set, and UsageError or OvocrError if the table cannot be used.
+    """
     settings = config.evaluation
     classes = {}
     for name, head in config.heads.items():
@@ -138,6 +143,16 @@ def _evaluation_lines(config: RunConfig, num_classes: dict[str, int]) -> Iterato
             if len(classes) == len(config.heads) or not is_data:
                 raise
             yield f"{where}: is for a head whose training data do not exist yet"
+    if settings.every and settings.groups is not None:
+        yield _groups_line(settings.groups)
+
+
+def _groups_line(path: Path) -> str:
+    """Returns a line about the table of groups, which may not exist yet. Raises UsageError or OvocrError."""
+    where = f"evaluation.groups: {path}"
+    if not path.exists():
+        return f"{where}: does not exist yet"
+    return f"{where}: {counted(len(GroupTable(path, 'evaluation.groups')), 'group')}"
 
 
 def _vocabulary_sha256(head: HeadConfig) -> str | None:

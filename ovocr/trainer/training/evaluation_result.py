@@ -7,6 +7,7 @@ from typing import Any
 
 from ovocr.base.plural import counted
 from ovocr.trainer.measures.word_figures import Figure, WordMeasures
+from ovocr.trainer.measures.word_measures import why_no_word
 from ovocr.trainer.runs.best_checkpoint import SavedEvaluation
 
 
@@ -83,13 +84,17 @@ class EvaluationResult:
             parts.append(f"mean {self.mean_word_auc:.3f}")
         if self.is_best:
             parts.append("the best so far")
-        return "; ".join([*parts, f"{self.seconds:.1f} s"])
+        parts.append(f"{self.seconds:.1f} s")
+        if any(_word_auc(result).value is None for _, _, result in self._all()):
+            advice = "lower evaluation.min_text_height, raise image_size, or take more images"
+            parts.append(f"none: {why_no_word(self.min_text_height)}; {advice}")
+        return "; ".join(parts)
 
     def _data_sets(self, head: str) -> Iterator[str]:
         for name, result in self.heads[head].items():
             auc = _word_auc(result)
             interval = "" if auc.low is None or auc.high is None else f" ({auc.low:.3f} to {auc.high:.3f})"
-            value = "none, no word has enough images" if auc.value is None else f"{auc.value:.3f}{interval}"
+            value = "none" if auc.value is None else f"{auc.value:.3f}{interval}"
             skipped = f", {counted(result.skipped, 'damaged image')} skipped" if result.skipped else ""
             yield f"{name}: {value}{skipped}"
 

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ovocr.base.escape import for_terminal
 from ovocr.trainer.config.sections import RunConfig
+from ovocr.trainer.data.damaged_samples import DamageReport
 from ovocr.trainer.data.evaluation_data import HELD_OUT_LABEL, HeadClasses, HeldOut, open_held_out
 from ovocr.trainer.data.head_data import HeadData
 from ovocr.trainer.measures.class_names import ClassNames
@@ -23,9 +23,6 @@ from ovocr.trainer.runs.folder import RunFolder
 from ovocr.trainer.training.evaluation_result import DataSetResult, EvaluationResult
 from ovocr.trainer.training.model import Model
 from ovocr.trainer.training.rank_embeddings import RankEmbedder
-
-# Damaged images that each rank names.
-_MAX_SHOWN = 10
 
 
 class Evaluator:
@@ -44,7 +41,7 @@ class Evaluator:
         self._groups = self._open_groups()
         self._names = {name: ClassNames(own.vocabulary) for name, own in data.items()}
         self._counts: dict[str, NDArray[np.int64]] = {}
-        self._named: set[str] = set()
+        self._damage = DamageReport(HELD_OUT_LABEL)
         if ranks.rank == 0:
             self._warn_about_training_data()
 
@@ -54,10 +51,19 @@ class Evaluator:
         return every > 0 and (done % every == 0 or done == steps)
 
     def is_missing(self, done: int) -> bool:
-        """Whether the evaluation of the checkpoint after ``done`` steps is due, but is not in its state."""
+        """Whether the evaluation of the checkpoint after ``done`` steps is due, but is not in its state.
+
+        An evaluation with another smallest text height, of other data sets or of other numbers of images is none.
+        """
         if not self.is_due(done):
             return False
-        is_evaluated = self._ranks.rank == 0 and read_evaluation(self._folder.checkpoint(done)) is not None
+        is_evaluated = False
+        if self._ranks.rank == 0:
+            images: dict[str, dict[str, int]] = {}
+            for held_out in self._held_out:
+                images.setdefault(held_out.head, {})[held_out.name] = len(held_out.numbers)
+            found = read_evaluation(self._folder.checkpoint(done))
+            is_evaluated = found is not None and found.is_of(images, self._config.evaluation.min_text_height)
         return not self._ranks.from_first_rank(int(is_evaluated), self._device)
 
     def evaluate(self, model: Model, should_stop: Callable[[], bool]) -> EvaluationResult | None:
@@ -68,7 +74,7 @@ class Evaluator:
         Changes neither the model, nor the random draws, nor the mode of training.
         """
         began = time.monotonic()
-        embedder = RankEmbedder(self._ranks, self._device, self._config.loader, should_stop, self._name_damaged)
+        embedder = RankEmbedder(self._ranks, self._device, self._config.loader, should_stop, self._damage.add)
         heads: dict[str, dict[str, DataSetResult]] = {}
         with model.evaluation_mode(), full_precision(self._device):
             for held_out, groups_N in zip(self._held_out, self._groups, strict=True):
@@ -121,12 +127,6 @@ class Evaluator:
             counts[: len(own)] = torch.from_numpy(own).to(self._device)
             self._counts[head] = self._ranks.sum(counts).cpu().numpy()
         return self._counts[head]
-
-    def _name_damaged(self, reason: str) -> None:
-        """Prints a damaged image, once in all evaluations."""
-        if reason not in self._named and len(self._named) < _MAX_SHOWN:
-            print(f"ovocr: {HELD_OUT_LABEL}: skipped: {for_terminal(reason)}", file=sys.stderr, flush=True)
-            self._named.add(reason)
 
     def _open(self) -> list[HeldOut]:
         settings = self._config.evaluation

@@ -32,7 +32,10 @@ from ovocr.trainer.training.stop_request import StopRequest, listen_for_stop_sig
 
 @dataclass(frozen=True)
 class Summary:
-    """Result of a call of ``train``."""
+    """Result of a call of ``train``.
+
+    has_made_up: whether an evaluation was made up for before the first step.
+    """
 
     folder: RunFolder
     first_step: int
@@ -40,10 +43,13 @@ class Summary:
     seconds: float
     last_loss: float | None
     is_first_rank: bool
+    has_made_up: bool
 
     def format(self) -> str:
         """Returns one line to print."""
         done = self.steps - self.first_step
+        if not done and self.has_made_up:
+            return f"{self.folder.root}: evaluated after {counted(self.steps, 'step')}, which were already done"
         if not done:
             return f"{self.folder.root}: nothing to do, {counted(self.steps, 'step')} already done"
         resumed = f" (from step {self.first_step})" if self.first_step else ""
@@ -124,20 +130,29 @@ class _Training:
             limit = SkipLimit(self.config.loader.max_skipped, self.folder.skipped_path)
             reporter = StepReporter(self.config, self.data, log, limit)
             with worker_deaths_as_ovocr_errors():
-                self._make_up_evaluation(log, stop)
+                has_made_up = self._make_up_evaluation(log, stop)
                 self._steps(reporter, log, stop)
         return Summary(
-            self.folder, self.first_step, steps, time.monotonic() - began, reporter.last_loss, self.ranks.rank == 0
+            folder=self.folder,
+            first_step=self.first_step,
+            steps=steps,
+            seconds=time.monotonic() - began,
+            last_loss=reporter.last_loss,
+            is_first_rank=self.ranks.rank == 0,
+            has_made_up=has_made_up,
         )
 
-    def _make_up_evaluation(self, log: MetricsLog | None, stop: StopRequest) -> None:
-        """Evaluates the checkpoint that the run resumes from, if its evaluation is due and missing.
+    def _make_up_evaluation(self, log: MetricsLog | None, stop: StopRequest) -> bool:
+        """Evaluates the checkpoint that the run resumes from, if its evaluation is due and missing; returns whether.
 
         The run was then killed or stopped in this evaluation, or its settings have changed.
         """
         done = self.first_step
-        if done and self.evaluator.is_missing(done) and not self._evaluate(done, log, stop, is_saved=True):
+        if not done or not self.evaluator.is_missing(done):
+            return False
+        if not self._evaluate(done, log, stop, is_saved=True):
             raise self._stopped(done)
+        return True
 
     def _steps(self, reporter: StepReporter, log: MetricsLog | None, stop: StopRequest) -> None:
         steps = range(self.first_step, self.config.run.steps)

@@ -240,6 +240,9 @@ OVERRIDE_MISTAKES = {
     "evaluation.images=0": "evaluation.images: must be greater than or equal to 1, not 0",
     "evaluation.min_text_height=-1": "evaluation.min_text_height: must be greater than or equal to 0, not -1",
     "evaluation.replicates=1": "evaluation.replicates: must be greater than or equal to 2, not 1",
+    "evaluation.replicates=10001": "evaluation.replicates: must be less than or equal to 10000, not 10001",
+    'evaluation.data=["/x"]': "evaluation.every: missing: data are given, but not how often to evaluate; a number of "
+    "steps, or 0 for never",
     "heads.ocr=[]": "heads.ocr: must be a section [heads.ocr], not []",
     "heads.OCR.global_batch=1": "heads.OCR.data: missing: Data sets: folders made by build-labels or "
     "pack-labels; for video: lists of videos",
@@ -357,7 +360,9 @@ def test_held_out_data_must_exist(config_file: Path, tmp_path: Path) -> None:
     )
     config = load_config(config_file, [every, f'evaluation.data=["{held_out}", "{config_file}"]'])
     assert config.evaluation.data == (held_out, config_file)
-    assert load_config(config_file, ['evaluation.data=["/no/such"]']).evaluation.every == 0
+    switched_off = load_config(config_file, ["evaluation.every=0", 'evaluation.data=["/no/such"]'])
+    (tmp_path / "again.toml").write_text(dump_config(switched_off))
+    assert load_config(tmp_path / "again.toml").evaluation == switched_off.evaluation
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def opened(root: Path) -> RecordSamples:
 def test_samples_come_in_order_with_their_tags(root: Path, workers: int) -> None:
     damage_images(root, 7)
     state = torch.random.get_rng_state()
-    batches = list(load_batches(opened(root), NUMBERS, workers=workers, skip_damaged=True))
+    batches = list(load_batches(opened(root), NUMBERS, workers=workers))
     assert torch.equal(torch.random.get_rng_state(), state)
     assert [len(found.shown) for found in batches] == [BATCH - 1, 7]
     assert [list(found.batch.skipped) for found in batches] == [
@@ -48,15 +48,17 @@ def test_samples_come_in_order_with_their_tags(root: Path, workers: int) -> None
             assert shown.heights == pytest.approx(12 * 16 / 40)
 
 
-def test_damaged_sample_is_an_error_if_it_is_not_skipped(root: Path) -> None:
-    damage_images(root, 7)
-    with pytest.raises(OvocrError, match=r"00000.rec id 7 \(7.jpg of source0.tar\): not a JPEG, PNG or WebP image$"):
-        list(load_batches(opened(root), NUMBERS, workers=1))
+@pytest.mark.parametrize("workers", [0, 1])
+def test_error_that_is_no_damage_is_raised(root: Path, workers: int) -> None:
+    samples = opened(root)
+    (root / "ocr" / "00000.parquet").unlink()
+    with pytest.raises(OvocrError, match=r"ocr/00000.parquet"):
+        list(load_batches(samples, NUMBERS, workers=workers))
 
 
 def test_batch_of_damaged_samples_is_empty(root: Path) -> None:
     damage_images(root, 3, 5)
-    (found,) = load_batches(opened(root), np.array([3, 5]), workers=0, skip_damaged=True)
+    (found,) = load_batches(opened(root), np.array([3, 5]), workers=0)
     assert (found.shown, len(found.batch.pixels), len(found.batch.skipped)) == ([], 0, 2)
 
 

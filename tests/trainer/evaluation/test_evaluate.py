@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.cli import main
-from ovocr.recordio import RecordReader
 from ovocr.trainer.config.file import load_config
 from ovocr.trainer.config.toml import dump_config
 from ovocr.trainer.data.head_data import open_samples
@@ -23,6 +22,7 @@ from ovocr.trainer.data.images import normalise
 from ovocr.trainer.data.records import RecordSamples
 from ovocr.trainer.data.samples import Sample, ShownTags
 from ovocr.trainer.evaluation.evaluate import evaluate
+from ovocr.trainer.evaluation.page import evaluation_page
 from ovocr.trainer.evaluation.terminal_report import format_evaluation
 from ovocr.trainer.measures.bands import FREQUENCY_BANDS, HEIGHT_BANDS
 from ovocr.trainer.ranks.distributed import Ranks
@@ -31,7 +31,9 @@ from ovocr.trainer.runs.folder import RunFolder
 from ovocr.trainer.training.model import TrainedRun
 from ovocr.vocab import Vocabulary
 from ovocr.vocab.word_script import script_of
+from tests.html_page import Page
 from tests.manifests import make_manifest
+from tests.trainer.damage import damage_images
 from tests.trainer.evaluation.planted_run import CPU, IMAGES, TRAINING_IMAGES, WORDS, planted_cosines, tags_of
 from tests.trainer.measures.brute_force import weighted_ap, weighted_auc
 from tests.trainer.placed_words import BOXES, encoded, flat, painted, write_placed
@@ -48,10 +50,12 @@ def band_of(class_id: int) -> str:
     return max((band for band in least if training_images(class_id) >= least[band]), key=FREQUENCY_BANDS.index)
 
 
-def expected(answers: list[list[int]], group: Callable[[int], bool]) -> dict[str, Any]:
+def expected(
+    answers: list[list[int]], group: Callable[[int], bool], images: Sequence[int] = range(IMAGES)
+) -> dict[str, Any]:
     """Returns the numbers of a group, computed with plain sets; answers of each image in order."""
     prior = sorted(range(len(WORDS)), key=lambda class_id: (-training_images(class_id), class_id))
-    own = {image: {tag for tag in tags_of(image) if group(tag)} for image in range(IMAGES)}
+    own = {image: {tag for tag in tags_of(image) if group(tag)} for image in images}
     own = {image: tags for image, tags in own.items() if tags}
     figures: dict[str, Any] = {"images": len(own), "pairs": sum(map(len, own.values()))}
     for k in KS:
@@ -61,14 +65,16 @@ def expected(answers: list[list[int]], group: Callable[[int], bool]) -> dict[str
     return figures
 
 
-def expected_reading(answers: NDArray[np.int64], group: Callable[[int], bool] = lambda _: True) -> dict[str, Any]:
+def expected_reading(
+    answers: NDArray[np.int64], group: Callable[[int], bool] = lambda _: True, images: Sequence[int] = range(IMAGES)
+) -> dict[str, Any]:
     """Returns word AUC and word mAP of the classes of a group, computed with loops, without intervals."""
     cosines, figures = planted_cosines(answers), []
     for class_id in filter(group, range(len(WORDS))):
-        own = [(float(cosines[image, class_id]), 1.0) for image in range(IMAGES) if class_id in tags_of(image)]
-        others = [(float(cosines[image, class_id]), 1.0) for image in range(IMAGES) if class_id not in tags_of(image)]
+        own = [(float(cosines[image, class_id]), 1.0) for image in images if class_id in tags_of(image)]
+        others = [(float(cosines[image, class_id]), 1.0) for image in images if class_id not in tags_of(image)]
         if min(len(own), len(others)) >= 5:
-            figures.append((weighted_auc(own, others), weighted_ap(own, others), len(own) / IMAGES))
+            figures.append((weighted_auc(own, others), weighted_ap(own, others), len(own) / len(images)))
     auc, ap, chance = (pytest.approx(value) for value in np.mean(figures, axis=0)) if figures else (None,) * 3
     ends = {"low": ANY if figures else None, "high": ANY if figures else None, "classes": len(figures)}
     return {"word_auc": {"value": auc, **ends}, "word_map": {"value": ap, **ends, "chance": chance}}
@@ -99,6 +105,8 @@ def test_all_numbers_match_plain_sets(planted: NDArray[np.int64], tmp_path: Path
         "heads": {
             "ocr": {
                 **every,
+                "skipped": 0,
+                "whole_crops": None,
                 "groups": IMAGES,
                 "images_without_group": None,
                 **expected_reading(planted),
@@ -240,12 +248,84 @@ def test_errors(planted: NDArray[np.int64], tmp_path: Path) -> None:
     with pytest.raises(OvocrError, match=r"^heads.ocr.data \(the prior\): .*/training: not a labelled data set"):
         evaluate(run, [labels])
     (tmp_path / "training" / "away").rename(tmp_path / "training" / "manifest.json")
-    record = RecordReader(labels / "rec" / "00001")[3]
-    path = labels / "rec" / "00001.rec"
-    path.write_bytes(path.read_bytes().replace(record.image, b"x" * len(record.image)))
+    damage_images(labels, *range(17))
+    damage_images(labels, *range(7), shard=1)
     for workers in (0, 1):
-        with pytest.raises(OvocrError, match=r"^/.*/labels/rec/00001.rec id 3.*: not a JPEG, PNG or WebP image$"):
+        with pytest.raises(OvocrError, match=r"^--data: 24 images, all damaged; make the data sets again$"):
             evaluate(run, [labels], workers=workers)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_damaged_images_are_skipped(
+    planted: NDArray[np.int64],
+    tmp_path: Path,
+    make_data_set: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+    workers: int,
+) -> None:
+    labels, other = tmp_path / "labels", make_data_set("other", [13], patterned=True, words=WORDS)
+    damage_images(labels, 0, 5)
+    damage_images(labels, 6, shard=1)
+    left = [image for image in range(IMAGES) if image not in (0, 5, 23)]
+    found = evaluate(tmp_path / "run", [labels], top_k=KS, examples=100, workers=workers)
+    told = capsys.readouterr().err.splitlines()
+    places = ("0.rec id 0 (0.jpg of source0", "0.rec id 5 (5.jpg of source0", "1.rec id 6 (6.jpg of source1")
+    assert [line for line in told if line.startswith("ovocr")] == [
+        f"ovocr: --data: skipped: {labels}/rec/0000{place}.tar): not a JPEG, PNG or WebP image" for place in places
+    ]
+    figures = found.to_json()["heads"]["ocr"]
+    wanted = {**expected(planted.tolist(), lambda _: True, left), **expected_reading(planted, images=left)}
+    del wanted["pairs"]
+    assert {key: figures[key] for key in wanted} == wanted
+    assert (figures["images"], figures["skipped"], figures["groups"]) == (21, 3, 21)
+    examples = found.heads["ocr"].recall.examples
+    assert [example.name.partition(" (")[0].partition("/rec/")[2] for example in examples] == [
+        f"0000{image // 17}.rec id {image % 17}" for image in left
+    ]
+    for example, image in zip(examples, left, strict=True):
+        assert [answer.word for answer in example.answers] == [WORDS[answer] for answer in planted[image][:10]]
+    damage_images(other, *range(9))
+    both = evaluate(tmp_path / "run", [other, labels], top_k=KS, workers=workers)
+    named = [line for line in capsys.readouterr().err.splitlines() if line.startswith("ovocr: --data: skipped: ")]
+    assert len(named) == 10  # of 12
+    figures_of_both = both.to_json()["heads"]["ocr"]
+    for root, images, skipped in ((labels, 21, 3), (other, 4, 9)):
+        of_one = figures_of_both["data_sets"][str(root)]
+        assert (of_one["images"], of_one["skipped"]) == (images, skipped)
+    assert figures_of_both["data_sets"][str(labels)]["word_auc"] == figures["word_auc"]
+    assert (figures_of_both["images"], figures_of_both["skipped"]) == (25, 12)
+    assert "\n  3 damaged images skipped\n" in format_evaluation(found)
+    assert "3 damaged images skipped." in " ".join(Page(evaluation_page(found)).text.split())
+    text = " ".join(Page(evaluation_page(both)).text.split())
+    for root, skipped in ((labels, 3), (other, 9)):
+        assert f"{root}: {skipped} damaged images skipped." in text
+
+
+def test_crops_that_show_the_whole_image_are_counted(
+    planted: NDArray[np.int64], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    run, labels = tmp_path / "run", tmp_path / "labels"
+    config = load_config(run / "config.toml")
+    settings = config.heads["ocr"].model_copy(update={"crop_scale": (0.3, 0.9), "crop_share": 0.5})
+    (run / "config.toml").write_text(dump_config(config.model_copy(update={"heads": {"ocr": settings}})))
+    damage_images(labels, 2)
+    found = evaluate(run, [labels], top_k=[5], crops=4)
+    samples = open_samples(settings, [labels], num_classes=len(WORDS), image_size=32)
+    assert isinstance(samples, RecordSamples)
+    views = []
+    for number in range(4 * IMAGES):
+        if number // 4 != 2:
+            encoded, own = samples[number // 4]
+            views.append(samples.choose_view(number // 4, encoded, own, number).view)
+    whole = sum(view.is_whole for view in views)
+    assert 30 < whole < 92
+    figures = found.to_json()["heads"]["ocr"]
+    assert (figures["images"], figures["skipped"], figures["whole_crops"]) == (92, 1, whole)
+    assert f"\n  1 damaged image skipped\n  {whole} of 92 crops show the whole image\n" in format_evaluation(found)
+    assert f"1 damaged image skipped. {whole} of 92 crops show the whole image." in " ".join(
+        Page(evaluation_page(found)).text.split()
+    )
 
 
 def test_checkpoint_is_chosen_by_step(planted: NDArray[np.int64], tmp_path: Path) -> None:

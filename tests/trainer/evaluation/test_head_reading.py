@@ -58,7 +58,7 @@ def test_each_of_several_data_sets_has_its_own_figures(
     assert (head.recall.images, head.reading.every.words.images) == (44, 44)
     figures = found.to_json()["heads"]["ocr"]
     assert set(figures["data_sets"][str(other)]) == {
-        *("images", "groups", "images_without_group", "word_auc", "word_map"),
+        *("images", "skipped", "whole_crops", "groups", "images_without_group", "word_auc", "word_map"),
         *("by_text_height", "by_script", "by_frequency"),
     }
     assert figures["word_auc"]["classes"] > figures["data_sets"][str(other)]["word_auc"]["classes"]
@@ -97,7 +97,8 @@ def test_tags_below_the_minimum_text_height_count_in_their_band(planted: NDArray
     assert small.by_script == {}
     text = format_evaluation(evaluate(tmp_path / "run", [tmp_path / "labels"], min_text_height=9.61, **FEW))
     assert text.splitlines()[0] == (
-        "ocr: no word AUC: no class has 5 images with it, in text of at least 9.61 pixels, and 5 without it"
+        "ocr: no word AUC: no word has 5 images with it in text of at least 9.61 pixels and 5 without; "
+        "lower --min-text-height, or take more images"
     )
     assert "  text height: 8-12 px " in text
 
@@ -108,20 +109,24 @@ def test_crops_of_an_image_are_one_group(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     run = tmp_path / "run"
     words = Vocabulary.load(run / "vocab" / "ocr.txt")
-    records = [(encoded(painted()), [0, 1, 2, 3, 4], [flat(box) for box in BOXES])] * 4
+    records = [(encoded(painted()), [0, 1, 2, 3, 4], [flat(box) for box in BOXES])] * 6
     root = write_placed(tmp_path / "placed", records, words=[words.word(number) for number in range(len(words))])
     config = load_config(run / "config.toml")
     settings = config.heads["ocr"].model_copy(update={"crop_scale": (0.2, 0.6), "labels_stored": 5})
     (run / "config.toml").write_text(dump_config(config.model_copy(update={"heads": {"ocr": settings}})))
-    crops = reading(tmp_path, root, crops=20).every
-    assert (crops.words.images, crops.words.groups) == (80, 4)
+    crops = reading(tmp_path, root, crops=20, min_text_height=6).every
+    assert (crops.words.images, crops.words.groups) == (120, 6)
     # Word 0 is 30 pixels high in an image of 240; crops of 20% to 60% of its area are enlarged to 1.3 to 2.2 times.
     bands = {band: group.word_auc.classes for band, group in crops.words.by_text_height.items()}
     assert sum(bands[band] for band in ("6-8", "8-12")) > 0
     assert bands["unknown"] == bands["24-48"] == 0
     table = groups_of(tmp_path, {"0.png": "a", "1.png": "a", "2.png": "b"})
-    grouped = reading(tmp_path, root, crops=20, groups=table).every
-    assert (grouped.words.groups, grouped.images_without_group) == (3, 1)
+    grouped = reading(tmp_path, root, crops=20, groups=table, min_text_height=6).every
+    assert (grouped.words.groups, grouped.images_without_group) == (5, 3)
+    assert grouped.words.every.word_auc.classes == crops.words.every.word_auc.classes > 0
+    few = write_placed(tmp_path / "few", records[:4], words=[words.word(number) for number in range(len(words))])
+    of_four_images = reading(tmp_path, few, crops=20, min_text_height=6).every.words
+    assert (of_four_images.images, of_four_images.every.word_auc.classes) == (80, 0)
 
 
 def test_class_ids_without_words_have_unknown_heights_and_no_script(
@@ -149,6 +154,15 @@ def test_errors(planted: NDArray[np.int64], tmp_path: Path) -> None:
     for least in (-1.0, float("nan"), float("inf")):
         with pytest.raises(UsageError, match=rf"^--min-text-height {least:g}: must be a number of pixels, at least 0$"):
             reading(tmp_path, min_text_height=least)
+
+
+def test_data_given_twice_and_too_many_replicates_are_one_line(planted: NDArray[np.int64], tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "labels")
+    for second in (tmp_path / "labels", tmp_path / "training" / ".." / "labels", tmp_path / "link"):
+        command = ("eval", tmp_path / "run", "--data", tmp_path / "labels", "--data", second)
+        assert ovocr(*command) == (2, "", f"ovocr: --data {second}: given twice\n")
+    command = ("eval", tmp_path / "run", "--data", tmp_path / "labels", "--replicates", 10_001)
+    assert ovocr(*command) == (2, "", "ovocr: --replicates 10001: must be at most 10000\n")
 
 
 def test_command_prints_only_json(planted: NDArray[np.int64], tmp_path: Path) -> None:

@@ -175,7 +175,10 @@ def test_page_shows_the_measures_of_reading() -> None:
     assert "Mean over 31 classes, on 3 images." in text
     assert "0.231 0.210 to 0.255 word mAP" in text
     assert "a constant answer has 0.043" in text
-    assert "95% intervals by a bootstrap over 3 images." in text
+    assert (
+        "95% intervals by a bootstrap over 3 images. Words count in text of at least 8 pixels, or of unknown height."
+        in text
+    )
     rows = rows_of(html)
     assert "6–8 px 5 0.600 0.500 to 0.700 0.231 0.210 to 0.255 0.043" in rows
     assert "unknown 7 0.900 – 0.231 0.210 to 0.255 0.043" in rows
@@ -248,7 +251,8 @@ def test_page_without_eligible_classes() -> None:
         assert "What size of text" not in body
         assert "recall@10" in body
         assert (
-            "No word AUC: no class has 5 images with it, in text of at least 8 pixels" in " ".join(body.split())
+            "No word AUC: no word has 5 images with it in text of at least 8 pixels and 5 without; lower "
+            "--min-text-height, or take more images." in " ".join(body.split())
         ) != bool(head.data_sets)
 
 

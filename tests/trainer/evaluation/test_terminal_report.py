@@ -40,7 +40,7 @@ def evaluation(reading: HeadReading, crops: int = 0) -> Evaluation:
 
 def test_all_lines() -> None:
     assert format_evaluation(evaluation(HeadReading(READING, {}))).splitlines() == [
-        "ocr: word AUC 0.812 (0.790 to 0.833), mean over 31 classes, on 3 images",
+        "ocr: word AUC 0.812 (0.790 to 0.833), mean over 31 classes, words of at least 8 px, on 3 images",
         "ocr: word mAP 0.231 (0.210 to 0.255), chance: 0.043",
         "ocr: tag recall@10 0.750 over all 365,187 centers, on 3 images (always the 10 most frequent training tags: "
         "0.125)",
@@ -62,12 +62,13 @@ def test_several_data_sets_are_named_and_the_mixture_comes_last() -> None:
     other = DataSetReading(word_measures(images=9, every=figures(0.9, None, None, 1)), 4)
     lines = format_evaluation(evaluation(HeadReading(READING, {"a": READING, "b\x1b[2J": other}), crops=2)).splitlines()
     assert lines[:7] == [
-        "ocr on a: word AUC 0.812 (0.790 to 0.833), mean over 31 classes, on 3 crops",
+        "ocr on a: word AUC 0.812 (0.790 to 0.833), mean over 31 classes, words of at least 8 px, on 3 crops",
         "ocr on a: word mAP 0.231 (0.210 to 0.255), chance: 0.043",
-        r"ocr on b\x1b[2J: word AUC 0.900, mean over 1 class, on 9 crops",
+        r"ocr on b\x1b[2J: word AUC 0.900, mean over 1 class, words of at least 8 px, on 9 crops",
         r"ocr on b\x1b[2J: word mAP 0.231 (0.210 to 0.255), chance: 0.043",
         "  intervals over 9 groups; 4 images without a group",
-        "ocr on all data sets, mixed: word AUC 0.812 (0.790 to 0.833), mean over 31 classes, on 3 crops",
+        "ocr on all data sets, mixed: word AUC 0.812 (0.790 to 0.833), mean over 31 classes, words of at least 8 px, "
+        "on 3 crops",
         "ocr on all data sets, mixed: word mAP 0.231 (0.210 to 0.255), chance: 0.043",
     ]
     titles = [line for line in lines if line.startswith("  words ")]
@@ -81,7 +82,8 @@ def test_without_eligible_classes_there_is_no_table() -> None:
     )
     lines = format_evaluation(evaluation(HeadReading(DataSetReading(words, None), {}))).splitlines()
     assert lines[0] == (
-        "ocr: no word AUC: no class has 5 images with it, in text of at least 8 pixels, and 5 without it"
+        "ocr: no word AUC: no word has 5 images with it in text of at least 8 pixels and 5 without; "
+        "lower --min-text-height, or take more images"
     )
     assert lines[1].startswith("ocr: tag recall@10")
     assert not [line for line in lines if line.startswith("  words ")]

@@ -193,6 +193,31 @@ def test_groups_of_classes_are_optional() -> None:
     assert (found.by_script, found.by_frequency) == ({}, {})
 
 
+def test_crops_of_few_images_do_not_make_a_class_eligible() -> None:
+    """Twelve images with ten crops each; which crops of which images have a class."""
+    heights, images_N = np.full((120, 6), -1.0), np.repeat(np.arange(100, 112), 10)
+    heights[:40, 0] = 20  # all crops of four images
+    heights[:50:10, 1] = 20  # a crop of each of five images
+    heights[:80, 2] = 20  # the negatives are from four images
+    heights[:79, 3] = 20  # and from five
+    heights[:, 4], heights[::10, 4] = 20, -1  # each image has crops with the class and without it
+    heights[:50, 5], heights[3, 5], heights[40:50, 5] = 20, 10, 7  # only four images have a height of 8 or more
+    cosines = np.random.default_rng(2).uniform(-0.1, 0.1, heights.shape)
+    scripts = ("Latin", "Han", "Cyrillic", "Greek", "Thai", "Hangul")
+    groups_N = np.arange(120) % 3
+    for options in ({}, {"groups_N": groups_N}):
+        found = measure(cosines, heights, images_N=images_N, script_of_class=scripts.__getitem__, **options)
+        assert set(found.by_script) == {"Han", "Greek", "Thai"}
+        assert found.images == 120
+        assert found.by_text_height["8-12"].word_auc.classes == found.by_text_height["6-8"].word_auc.classes == 0
+    without_images = measure(cosines, heights, script_of_class=scripts.__getitem__)
+    assert set(without_images.by_script) == set(scripts)
+    for script in ("Han", "Greek", "Thai"):
+        assert without_intervals(found.by_script[script]) == without_intervals(without_images.by_script[script])
+    own_images = measure(cosines, heights, images_N=np.arange(120), script_of_class=scripts.__getitem__)
+    assert own_images == without_images
+
+
 def test_interval_comes_from_the_replicates_and_the_seed() -> None:
     random = np.random.default_rng(2)
     cosines, heights = random.uniform(-0.1, 0.1, (60, 12)), random_heights(60, 12)
@@ -218,8 +243,9 @@ def test_wrong_arguments_raise() -> None:
     tags = tagged(np.ones((6, 3)))
     with pytest.raises(ValueError, match="6 embeddings do not fit 5 images"):
         measure_words(embeddings, tagged(np.ones((5, 3))), centers)
-    with pytest.raises(ValueError, match="or their groups"):
-        measure_words(embeddings, tags, centers, groups_N=np.zeros(5, np.int64))
+    for numbers in ("images_N", "groups_N"):
+        with pytest.raises(ValueError, match="or their groups"):
+            measure_words(embeddings, tags, centers, **{numbers: np.zeros(5, np.int64)})
     with pytest.raises(ValueError, match="class ids must be from 0 to 1"):
         measure_words(embeddings, tags, centers._replace(num_classes=2))
     with pytest.raises(ValueError, match="replicates must be at least 2, not 1"):

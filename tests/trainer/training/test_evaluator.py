@@ -121,7 +121,11 @@ def test_best_checkpoint_is_kept_and_used(
     assert best_checkpoint(run / "checkpoints") == run / "checkpoints" / "00000006"
     lines = [line for line in capsys.readouterr().err.splitlines() if "word AUC" in line]
     assert ["; the best so far; " in line for line in lines] == [False, True, True, False, False, False]
-    assert re.fullmatch(r"step 2/12: word AUC of ocr on receipts: none, no word has enough images; \d+\.\d s", lines[0])
+    assert re.fullmatch(
+        r"step 2/12: word AUC of ocr on receipts: none; \d+\.\d s; none: no word has 5 images with it in text of at "
+        r"least 8 pixels and 5 without; lower evaluation.min_text_height, raise image_size, or take more images",
+        lines[0],
+    )
     assert re.fullmatch(r"step 8/12: word AUC of ocr on receipts: 0\.650 \(0\.\d{3} to 0\.\d{3}\); \d+\.\d s", lines[3])
     assert TrainedRun.load(run, torch.device("cpu"), "best").step == 6
     image = tmp_path / "image.jpg"
@@ -185,6 +189,7 @@ def test_stop_in_an_evaluation_is_made_up_for(evaluated: Path, tmp_path: Path, m
             train(config)
         assert list(evaluations(run)) == found
         assert read_evaluation(complete_checkpoints(run / "checkpoints")[-1]) is None
+    assert train(config).format() == f"{run}: evaluated after 12 steps, which were already done"
     assert train(config).format() == f"{run}: nothing to do, 12 steps already done"
     assert_close(evaluations(run), evaluations(whole), 1e-6)
     assert steps_of(run) == steps_of(whole)
@@ -245,7 +250,7 @@ def test_damaged_images_are_skipped_and_named_once(
     ):
         line = f"ovocr: evaluation.data: skipped: {tmp_path}/held/{place}: not a JPEG, PNG or WebP image\n"
         assert told.count(line) == 1
-    assert ", 1 damaged image skipped, few: none, no word has enough images, 3 damaged images skipped; " in told
+    assert ", 1 damaged image skipped, few: none, 3 damaged images skipped; " in told
     for found in evaluations(tmp_path / "run").values():
         counts = [(entry["images"], entry["skipped"]) for entry in found["evaluation"]["ocr"].values()]
         assert counts == [(66, 1), (0, 3)]
@@ -298,6 +303,39 @@ def test_settings_may_change_when_a_run_resumes(evaluated: Path, tmp_path: Path)
     assert best_checkpoint(run / "checkpoints") == run / "checkpoints" / "00000012"
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(12))
+
+
+def test_changed_settings_evaluate_a_finished_run_again(
+    evaluated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, receipts = tmp_path / "run", f'evaluation.data=["{tmp_path}/held/receipts"]'
+    newest = run / "checkpoints" / "00000012"
+    train(load_config(evaluated, ["evaluation.min_text_height=20"]))  # no word is as large
+    before = read_evaluation(newest)
+    assert before is not None
+    assert before.mean_word_auc is None
+    assert best_checkpoint(run / "checkpoints") is None
+    again = f"{run}: evaluated after 12 steps, which were already done"
+    for settings in (
+        [],
+        ["evaluation.min_text_height=9"],
+        ["evaluation.min_text_height=9", "evaluation.images=20"],
+        ["evaluation.min_text_height=9", "evaluation.images=20", receipts],
+    ):
+        config = load_config(evaluated, settings)
+        capsys.readouterr()
+        assert train(config).format() == again
+        assert capsys.readouterr().err.count("; the best so far; ") == 1
+        found = read_evaluation(newest)
+        assert found is not None
+        assert found.mean_word_auc == evaluations(run)[12]["evaluation_mean_word_auc"]
+        assert found.min_text_height == config.evaluation.min_text_height
+        names = {"receipts": config.evaluation.images or 67, "few": 3}
+        assert found.images == {"ocr": {name: names[name] for name in config.evaluation.names()}}
+        assert best_checkpoint(run / "checkpoints") == newest
+        for unchanged in (settings, [*settings, "evaluation.replicates=50", "evaluation.every=3"]):
+            assert train(load_config(evaluated, unchanged)).format() == f"{run}: nothing to do, 12 steps already done"
+        assert read_evaluation(newest) == found
 
 
 def test_tensorboard_has_the_curves(evaluated: Path, tmp_path: Path) -> None:

@@ -397,6 +397,13 @@ def test_dry_run_names_the_held_out_data(
         f"{where}/videos.txt: 5 samples for head video",
     ]
     assert lines("evaluation.every=0") == []
+    table = tmp_path / "groups.csv"
+    assert lines(f"evaluation.groups={table}")[3:] == [f"evaluation.groups: {table}: does not exist yet"]
+    table.write_text("key,group\na,1\nb,1\nc,2\n")
+    assert lines(f"evaluation.groups={table}")[3:] == [f"evaluation.groups: {table}: 2 groups"]
+    table.write_text("key,shop\na,1\n")
+    with pytest.raises(OvocrError, match=r"^evaluation.groups: .*/groups.csv: has no column 'group'"):
+        lines(f"evaluation.groups={table}")
     (tmp_path / "pages").rename(tmp_path / "later")
     assert lines("heads.ocr.num_classes=50")[0] == f"{where}/signs: is for a head whose training data do not exist yet"
     (tmp_path / "later").rename(tmp_path / "pages")
