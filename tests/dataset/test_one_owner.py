@@ -11,7 +11,7 @@ from ovocr.dataset.schemas import OCR, PACKED_RECORDS, RECORDS
 
 PACKAGE = Path(__file__).resolve().parents[2] / "ovocr"
 # These modules read other Parquet files: sources, tables of class ids and of groups, and counted words.
-OTHER_PARQUET = ("labelgen/sources", "labelgen/tables", "trainer/evaluation/group_table.py", "vocab")
+OTHER_PARQUET = ("labelgen/sources", "labelgen/tables", "trainer/measures/group_table.py", "vocab")
 FILES = {path.name for path in (RELATIVE.manifest_path, *RELATIVE.word_files())}
 COLUMNS = {*OCR.names, *RECORDS.names, *PACKED_RECORDS.names}
 SCHEMAS = {"OCR", "RECORDS", "PACKED_RECORDS", "records_schema"}

@@ -45,7 +45,7 @@ class Places:
         """Returns the places of a record. shard: index into the shards. Raises OvocrError."""
         return self._of_shard(shard).of_record(record_id, self._shards[shard])
 
-    def has_text_heights(self, shard: int) -> bool:
+    def has_known_heights(self, shard: int) -> bool:
         """Returns whether the text height of any place of a shard is known. Raises OvocrError."""
         return bool((self._of_shard(shard).text_heights > 0).any())
 

@@ -178,7 +178,7 @@ class RecordSamples:
         for first in np.cumsum([0, *self.parts[:-1]]).tolist():
             if self._places is not None and first < len(self):
                 shard, _ = self._locate(first)
-                if not self._places.has_text_heights(shard):
+                if not self._places.has_known_heights(shard):
                     raise OvocrError(f"{self._shards[shard][0].root}: its text was given without boxes")
 
     def draw_views(

@@ -1,5 +1,6 @@
 """The same measures on 1, 2 and 3 ranks: real processes over gloo."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -51,8 +52,11 @@ def test_ranks_agree_with_a_single_rank(world: int, tmp_path: Path) -> None:
     diverged[2][-1, 0] = torch.nan  # a center of the last rank
     torch.save([*cases, diverged], tmp_path / "cases.pt")
     file = Path(__file__).with_name("rank_process.py")
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}  # the cases name a function of this file
     ranks = [
-        subprocess.Popen([sys.executable, str(file), str(rank), str(world), str(tmp_path)], stderr=subprocess.PIPE)
+        subprocess.Popen(
+            [sys.executable, str(file), str(rank), str(world), str(tmp_path)], stderr=subprocess.PIPE, env=environment
+        )
         for rank in range(world)
     ]
     errors = [process.communicate(timeout=120)[1] for process in ranks]
