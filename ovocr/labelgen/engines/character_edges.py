@@ -26,7 +26,7 @@ def centers_in_crop(
     """Returns the centers of characters as fractions of the crop's width.
 
     positions: [characters], fractions of the width of the recogniser's input. width: that width in pixels, padding
-    included. batching: that of the engine.
+    included. batching: the batching of the engine.
     """
     return tuple(np.clip(positions * width / min(width, batching.text_width(crop)), 0, 1).tolist())
 

@@ -7,7 +7,7 @@ because the classes of an image vary together.
 The interval is [figure + f q(0.025), figure + f q(0.975)], clipped to [0, 1]: q are quantiles of the replicates'
 differences from their own mean. The mean is taken out because average precision is biased in a replicate, where an
 image that was drawn twice ranks beside itself. f corrects for few blocks, as for a mean: sqrt(G / (G - 1)), times the
-quantile of Student's t with G - 1 degrees of freedom over that of the normal distribution.
+ratio of two quantiles, of Student's t with G - 1 degrees of freedom and of the normal distribution.
 
 Source: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), chapters 8, 12 and 13.
 
