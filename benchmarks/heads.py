@@ -38,7 +38,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ovocr.trainer import Margin, PartialFC, RowAdamW
-from ovocr.trainer.heads.sampling import NegativeSampler
+from ovocr.trainer.heads.sample_counts import SampleCounts
 from ovocr.trainer.kernels.workspace import ReusableMemory
 from ovocr.trainer.optim.row_gradients import touched_rows
 
@@ -147,7 +147,8 @@ def adopt(head: PartialFC, weight: torch.nn.Parameter, classes: int) -> None:
     """Gives a head of one class the weight and classes of another: its own centers would cost seconds and gigabytes."""
     head.num_classes = head.last_class = classes
     head.weight = weight
-    head.sampler = NegativeSampler(classes, head.sample_rate)
+    if head.sample_counts is not None:
+        head.sample_counts = SampleCounts(classes).to(weight.device)
 
 
 def stepper(optimizer: RowAdamW) -> Callable[[], None]:

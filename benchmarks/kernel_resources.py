@@ -3,7 +3,8 @@
     python benchmarks/kernel_resources.py [--arch 80 90] [--json FILE]
 
 Each kernel is compiled as for 1,024 images of 100 tags, embeddings of width 1,024 and 365,187 classes, with bfloat16
-and float32 products, for a shared sample and for eight independent ones. The figures come from the compiler's report.
+and float32 products, for one sum over the negatives without and with weights, and for the sums of eight independent
+samples. The figures come from the compiler's report.
 A spill is a register that does not fit and goes through memory. The exit code is 1 if there is a spill.
 """
 
@@ -76,18 +77,16 @@ def launches(arch: int) -> list[Launch]:
                 3,
             )
         )
-        both = {**unit, "embeddings_ptr": f"*{name}", "mask_ptr": "*i32", "members_ptr": "*i32", "dim": "i32"}
+        both = {**unit, "embeddings_ptr": f"*{name}", "mask_ptr": "*i32", "weights_ptr": "*fp32", "dim": "i32"}
         both |= {"count": "i32", "batch": "i32", "words": "i32"}
-        for slots, sampling in ((1, "shared"), (8, "independent")):
+        for count, weighted, title in ((1, False, "shared"), (1, True, "weighted"), (8, True, "independent")):
             sums = both | {"exp_ptr": "*fp32", "cosine_ptr": "*fp32"}
-            constants = {"HAS_FILTER": False, "SLOTS": slots}
-            found.append(
-                product(f"negative_sums {sampling} {name}", negative_sums_kernel, sums, constants, tilings.sums)
-            )
-            logits = both | {"weight_ptr": "*fp32", "gradient_ptr": f"*{name}", "along_ptr": "*fp32"}
+            constants = {"HAS_FILTER": False, "HAS_WEIGHTS": weighted, "SUMS": count}
+            found.append(product(f"negative_sums {title} {name}", negative_sums_kernel, sums, constants, tilings.sums))
+            logits = both | {"slope_ptr": "*fp32", "gradient_ptr": f"*{name}", "along_ptr": "*fp32"}
             found.append(
                 product(
-                    f"logit_gradients {sampling} {name}",
+                    f"logit_gradients {title} {name}",
                     logit_gradients_kernel,
                     logits,
                     constants | {"K_PADDED": 16},

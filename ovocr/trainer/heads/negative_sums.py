@@ -1,11 +1,12 @@
 """Definitions shared by all implementations of the softmax over sampled centers.
 
-Each negative c of an image b has one exponential, exp(s * cos_bc), used by all K slots; a slot's sum includes the
-negatives in its sample. Logits are bounded by the scale s, so a fixed shift max(0, s - 64) replaces a running maximum:
-exp(64) times two million classes fits float32, and for s up to 75 no term is flushed to zero. For s = 100, the maximum
-of ``Margin``, terms with a cosine below -0.51 are flushed.
+Each negative c of an image b has one exponential, exp(s * cos_bc), used by all K sums of the image; a sum includes the
+negatives in its sample, each with its weight. Logits are bounded by the scale s, so a fixed shift max(0, s - 64)
+replaces a running maximum: exp(64) times two million, the sum of the weights of as many classes, fits float32, and for
+s up to 75 no term is flushed to zero. For s = 100, the maximum of ``Margin``, terms with a cosine below -0.51 are
+flushed.
 
-Shape suffixes: B images of the global batch, K slots (1 if all slots share one sample).
+Shape suffixes: B images of the global batch, K sums of an image (one per slot, or 1).
 """
 
 from dataclasses import dataclass
@@ -22,8 +23,8 @@ SMALLEST_LENGTH = 1e-12  # lengths are clamped to this before a division, so a r
 class NegativeSums:
     """Sums over this rank's negatives.
 
-    exp_BK: sum of exp(logit - shift) over each slot's negatives, [B, K], or [B, 1] if all slots share them.
-    cosine: sum of the cosines of all pairs of an image and a negative of any of its slots, a scalar.
+    exp_BK: weighted sum of exp(logit - shift) over the negatives of each sum, [B, K].
+    cosine: sum of the cosines of all pairs of an image and a negative of any of its sums, a scalar.
     pairs: number of these pairs, a scalar.
     """
 

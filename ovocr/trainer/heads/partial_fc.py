@@ -1,9 +1,9 @@
-"""Multi-label Partial FC: K softmax classifiers over sampled class centers, computed in one pass over the centers.
+"""Multi-label Partial FC: class centers and a loss over a sample of them, computed in one pass over the sample.
 
-Each image b has T stored tags; a step draws K of its slots. Slot k is a softmax over a sample S_k of classes: every
-positive of slot k in the global batch, and random negatives, one from each block of 1 / sample_rate classes. The
-samples overlap and cos_bc is the same in all of them, so one product with their union and a membership matrix gives all
-K sums.
+Each image b has T stored tags; a step draws K of its slots, or uses all tags. With the objective "slots", slot k is a
+softmax over a sample S_k of classes: every positive of slot k in the global batch, and random negatives, one from each
+block of 1 / sample_rate classes. The samples overlap and cos_bc is the same in all of them, so one product with their
+union and a matrix of weights gives all K sums. The other objectives have one sum over the negatives of an image.
 
 A class may also be ignored for an image, for example a word that is in the image but too small to be read there: it is
 no negative of the image. It is left out of the image's sums, and its center gets no gradient from the image.
@@ -11,29 +11,35 @@ no negative of the image. It is left out of the image's sums, and its center get
 Source: Partial FC (arXiv 2203.15565) and its multi-label form in UNICOM (arXiv 2304.05884). Excluding an image's own
     tags and ignored classes from its negatives and the single pass are additions of this project.
 
-Shape suffixes: b local images, B images of the global batch, D embedding size, T stored tags, M ignored classes, K
-drawn slots.
+Shape suffixes: b local images, B images of the global batch, C classes, R rows of this rank, D embedding size, T stored
+tags, M ignored classes, K drawn slots, P positives of an image.
 """
 
 import weakref
 from functools import partial
 from hashlib import blake2b
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from ovocr.trainer.heads.center_sampler import CenterSampler, NegativeWeight
 from ovocr.trainer.heads.embedding_norm import EmbeddingNorm
 from ovocr.trainer.heads.loss import LossInputs, LossReport, MultiLabelLoss, SoftmaxFactory
 from ovocr.trainer.heads.margin import Margin
+from ovocr.trainer.heads.objectives import Objective, ObjectiveName, Slots, Soft, TwoSided
+from ovocr.trainer.heads.positives import LabelsPerSample, distinct_classes, draw_labels, target_distribution
+from ovocr.trainer.heads.sample_counts import SampleCounts
 from ovocr.trainer.heads.sampled_centers import SampledCenters
-from ovocr.trainer.heads.sampling import NegativeSampler, draw_slots
+from ovocr.trainer.heads.sampling import NegativeSampler
 from ovocr.trainer.heads.torch_softmax import TorchSoftmax
 from ovocr.trainer.kernels.availability import Implementation, choose_implementation
 from ovocr.trainer.kernels.workspace import ReusableMemory
 from ovocr.trainer.optim.row_gradients import densify_before_adding, merge_repeated_rows
 from ovocr.trainer.ranks.distributed import Ranks, row_range
+
+Sampling: TypeAlias = Literal["independent", "shared"]
 
 # Initial centers are drawn in blocks of rows, each with its own seed, so any rank can draw its rows alone.
 _INIT_BLOCK = 4096
@@ -45,11 +51,20 @@ class PartialFC(nn.Module):
 
     embedding_dim: D.
     num_classes: C.
-    labels_per_sample: K, the slots drawn from the stored tags in each step.
+    labels_per_sample: K, the slots drawn from the stored tags in each step; "all" makes every distinct stored tag a
+        positive, for objectives without slots.
     sample_rate: share of the classes drawn as negatives of a slot; 1.0 is the exact softmax over all classes.
-    sampling: "independent" draws negatives for each slot, "shared" draws them once for all slots.
+    sampling: "independent" draws negatives for each slot, "shared" draws them once for all slots. Objectives without
+        slots draw them once in both cases.
     mask_own_tags: if True, no stored tag of an image is a negative of it; if False, only a slot's own positive is
         excluded. Ignored classes are excluded in both cases.
+    objective: how positives and sums over negatives become the loss, see ``objectives``. "slots": a softmax for each
+        drawn slot. "soft": one softmax with a target distribution over the positives. "two_sided": a loss of the
+        positives and a loss of the negatives. Positives of the last two are distinct: a repeated tag counts once.
+    negative_weight: "none" adds all sampled negatives alike. "importance" weights a negative that was drawn, and is a
+        positive of no image, by 1 / the probability of drawing it, so that the sums over negatives are unbiased
+        estimates of the sums over all classes.
+    tag_weights: float [C], positive: relative targets of an image's positives, for the objective "soft". None: equal.
     implementation: "torch" (any device), "triton" (CUDA; products are in bfloat16 if the embeddings are, or if
         torch.set_float32_matmul_precision is "medium"), or "auto" (Triton for float32 centers on CUDA, else torch).
     process_group: the ranks that share the centers; None selects the default group if it exists, else a single rank.
@@ -63,19 +78,26 @@ class PartialFC(nn.Module):
     merged row by row. If they touch more than half of the rows, the merged gradient is dense and marked, see
     ``row_gradients.touched_rows``.
 
+    ``sample_counts`` counts how often each class was in a sample as a positive; None if sums are not biased.
+
     Raises ValueError for arguments out of range.
     """
+
+    tag_weights: Tensor | None
 
     def __init__(
         self,
         embedding_dim: int,
         num_classes: int,
         *,
-        labels_per_sample: int = 8,
+        labels_per_sample: LabelsPerSample = 8,
         sample_rate: float = 0.1,
-        sampling: Literal["independent", "shared"] = "independent",
+        sampling: Sampling = "independent",
         mask_own_tags: bool = True,
         margin: Margin = Margin(),
+        objective: ObjectiveName = "slots",
+        negative_weight: NegativeWeight = "none",
+        tag_weights: Tensor | None = None,
         implementation: Implementation = "auto",
         process_group: dist.ProcessGroup | None = None,
         seed: int = 0,
@@ -83,27 +105,40 @@ class PartialFC(nn.Module):
         embedding_norm: Literal["none", "batch"] = "none",
     ) -> None:
         super().__init__()
-        if min(embedding_dim, num_classes, labels_per_sample, passes_per_step) < 1:
-            raise ValueError("embedding_dim, num_classes, labels_per_sample and passes_per_step must be at least 1")
+        if min(embedding_dim, num_classes, passes_per_step) < 1:
+            raise ValueError("embedding_dim, num_classes and passes_per_step must be at least 1")
         if not 0.0 < sample_rate <= 1.0:
             raise ValueError(f"sample_rate must be more than 0 and at most 1, not {sample_rate}")
-        if sampling not in ("independent", "shared"):
-            raise ValueError(f"sampling must be 'independent' or 'shared', not {sampling!r}")
-        if embedding_norm not in ("none", "batch"):
-            raise ValueError(f"embedding_norm must be 'none' or 'batch', not {embedding_norm!r}")
-        if implementation not in ("auto", "torch", "triton"):
-            raise ValueError(f"implementation must be 'auto', 'torch' or 'triton', not {implementation!r}")
+        for name, value, allowed in (
+            ("sampling", sampling, get_args(Sampling)),
+            ("objective", objective, get_args(ObjectiveName)),
+            ("negative_weight", negative_weight, get_args(NegativeWeight)),
+            ("embedding_norm", embedding_norm, ("none", "batch")),
+            ("implementation", implementation, get_args(Implementation)),
+        ):
+            if value not in allowed:
+                raise ValueError(f"{name} must be {_one_of(allowed)}, not {value!r}")
+        if labels_per_sample == "all":
+            if objective == "slots":
+                raise ValueError("labels_per_sample='all' needs objective 'soft' or 'two_sided': slots are drawn")
+        elif not isinstance(labels_per_sample, int) or labels_per_sample < 1:
+            raise ValueError(f"labels_per_sample must be at least 1, or 'all', not {labels_per_sample!r}")
+        if tag_weights is not None and objective != "soft":
+            raise ValueError(f"tag_weights needs objective 'soft', not {objective!r}")
         self.embedding_dim, self.num_classes, self.labels_per_sample = embedding_dim, num_classes, labels_per_sample
         self.sample_rate, self.sampling, self.mask_own_tags = sample_rate, sampling, mask_own_tags
+        self.objective, self.negative_weight = objective, negative_weight
         self.margin, self.implementation, self.seed = margin, implementation, seed
         self.passes_per_step = passes_per_step
         self.ranks = Ranks.of(process_group)
         self.first_class, self.last_class = row_range(num_classes, self.ranks.rank, self.ranks.world)
-        self.sampler = NegativeSampler(num_classes, sample_rate)
         self.step = 0
         self.last_report: LossReport | None = None
         self.weight = nn.Parameter(initial_centers(self.first_class, self.last_class, embedding_dim, seed))
         self.embedding_norm = EmbeddingNorm(embedding_dim) if embedding_norm == "batch" else None
+        tag_weights = None if tag_weights is None else _checked_tag_weights(tag_weights, num_classes)
+        self.register_buffer("tag_weights", tag_weights, persistent=False)
+        self.sample_counts = SampleCounts(self.last_class - self.first_class) if self.is_biased else None
         self._hooked_weight_id = 0
         self._gradient_memory = ReusableMemory()
 
@@ -113,7 +148,7 @@ class PartialFC(nn.Module):
         embeddings: [b, D], any length (they are normalised here) and any floating dtype.
         labels: int64 [b, T], T >= K, on any device; preferably on the CPU, where their range is checked.
         ignored: int64 [b, M], class ids that are not negatives of their image, on any device as the labels; -1 is none.
-            A drawn tag that is ignored stays a positive of its own slot. None: no class is ignored.
+            A positive that is ignored stays a positive. None: no class is ignored.
 
         Every rank calls this the same number of times; b and M may differ between ranks and may be 0, and a rank may
         pass None while another does not. Gradients are computed for the global mean, so the wrapper of the backbone
@@ -128,11 +163,14 @@ class PartialFC(nn.Module):
         with torch.autocast(embeddings.device.type, enabled=False):
             embeddings_bD = _unit(self.embed(embeddings.to(dtype)))
             labels_BT, ignored_BM, sizes = self._gather_classes(labels, ignored, embeddings.device)
-            inputs = self._loss_inputs(labels_BT, ignored_BM, sizes, self._softmax_factory(embeddings.dtype))
+            positives_BP = self.draw_positives(labels_BT)
+            inputs = self._loss_inputs(labels_BT, positives_BP, ignored_BM, sizes, embeddings.dtype)
             self._register_merge_hooks()
             loss, self.last_report = MultiLabelLoss.apply(embeddings_bD, self.weight, inputs)
         if self.training:
             self.step += 1
+            if self.sample_counts is not None:
+                self.sample_counts.add(self.center_sampler.positive_counts(positives_BP), self.center_sampler.samples)
         return loss
 
     def embed(self, embeddings: Tensor) -> Tensor:
@@ -153,16 +191,48 @@ class PartialFC(nn.Module):
         return (
             f"{self.embedding_dim}, {self.num_classes}, rows {self.first_class}..{self.last_class}, "
             f"labels_per_sample={self.labels_per_sample}, sample_rate={self.sample_rate}, sampling={self.sampling}, "
-            f"mask_own_tags={self.mask_own_tags}, {self.margin}"
+            f"mask_own_tags={self.mask_own_tags}, objective={self.objective}, "
+            f"negative_weight={self.negative_weight}, {self.margin}"
         )
 
-    def draw_labels(self, labels_BT: Tensor) -> Tensor:
-        """Returns the K tags of each image of the global batch that this step trains on, int64 [B, K]."""
-        batch, stored = labels_BT.shape
-        slots_BK = draw_slots(
-            batch, stored, self.labels_per_sample, seed=self.seed, step=self.step, device=labels_BT.device
+    def draw_positives(self, labels_BT: Tensor) -> Tensor:
+        """Returns the positives of each image of the global batch in this step, class ids, int64 [B, P].
+
+        With slots, P is K and column k has the tag of slot k. Other objectives have distinct positives; -1 fills rows.
+        """
+        if self.labels_per_sample == "all":
+            return distinct_classes(labels_BT)
+        drawn_BK = draw_labels(labels_BT, self.labels_per_sample, seed=self.seed, step=self.step)
+        return drawn_BK if self.objective == "slots" else distinct_classes(drawn_BK)
+
+    @property
+    def is_biased(self) -> bool:
+        """Whether positives of the batch are more often in the sums over negatives than other classes."""
+        return self.sample_rate < 1.0 and self.negative_weight == "none"
+
+    def log_inclusion(self) -> Tensor | None:
+        """Returns ln of the share of the sums over negatives that each local center was in, float64 [rows].
+
+        None if the sums are not biased. The logit of a class that a biased head learns is too low by the difference of
+        this number to its maximum, 0: adding it to scale * cosine corrects the ranking of classes.
+        """
+        if self.sample_counts is None:
+            return None
+        return self.center_sampler.log_inclusion(self.sample_counts.positive_share())
+
+    @property
+    def center_sampler(self) -> CenterSampler:
+        """Draws the sampled centers of this rank."""
+        has_samples = self.objective == "slots" and self.sampling == "independent"
+        return CenterSampler(
+            first_class=self.first_class,
+            last_class=self.last_class,
+            negatives=NegativeSampler(self.num_classes, self.sample_rate),
+            samples=self.labels_per_sample if has_samples and isinstance(self.labels_per_sample, int) else 1,
+            sample_rate=self.sample_rate,
+            negative_weight=self.negative_weight,
+            seed=self.seed,
         )
-        return labels_BT.gather(1, slots_BK)
 
     @property
     def negatives_step(self) -> int:
@@ -190,21 +260,32 @@ class PartialFC(nn.Module):
         return labels_BT, ignored_BM, sizes
 
     def _loss_inputs(
-        self, labels_BT: Tensor, ignored_BM: Tensor, sizes: list[int], softmax: SoftmaxFactory
+        self, labels_BT: Tensor, positives_BP: Tensor, ignored_BM: Tensor, sizes: list[int], dtype: torch.dtype
     ) -> LossInputs:
-        drawn_BK = self.draw_labels(labels_BT)
-        skipped_BX = torch.cat([labels_BT if self.mask_own_tags else drawn_BK, ignored_BM], dim=1)
+        sampler, is_positive_BP = self.center_sampler, positives_BP >= 0
+        skipped_BX = torch.cat([labels_BT if self.mask_own_tags else positives_BP, ignored_BM], dim=1)
+        has_pairs = self.objective == "slots" and not self.mask_own_tags
         return LossInputs(
             ranks=self.ranks,
             sizes=sizes,
-            sample=self.draw_sample(drawn_BK),
+            sample=sampler.draw(positives_BP, self.negatives_step),
             margin=self.margin,
-            softmax=softmax,
+            softmax=self._softmax_factory(dtype),
             row_buffer=self._row_buffer,
-            drawn_BK=self._local_rows(drawn_BK),
-            skipped_BX=self._local_rows(skipped_BX),
-            drawn_negatives_BKK=None if self.mask_own_tags else self._drawn_negatives(drawn_BK, ignored_BM),
+            objective=self._objective_of(positives_BP),
+            positives_BP=sampler.local_rows(positives_BP),
+            is_positive_BP=is_positive_BP,
+            skipped_BX=sampler.local_rows(skipped_BX),
+            pair_weights_BPP=self._pair_weights(positives_BP, ignored_BM) if has_pairs else None,
         )
+
+    def _objective_of(self, positives_BP: Tensor) -> Objective:
+        if self.objective == "slots":
+            return Slots()
+        if self.objective == "two_sided":
+            return TwoSided(positives_BP >= 0)
+        dtype = torch.promote_types(self.weight.dtype, torch.float32)
+        return Soft(target_distribution(positives_BP, self.tag_weights, dtype), positives_BP >= 0)
 
     def _softmax_factory(self, dtype: torch.dtype) -> SoftmaxFactory:
         """Returns the implementation for embeddings of this dtype and the device of the weight."""
@@ -256,8 +337,9 @@ class PartialFC(nn.Module):
                 raise ValueError(
                     f"{name} must be int64 [{embeddings.shape[0]}, {columns}], not {ids.dtype} {list(ids.shape)}"
                 )
-        if labels.shape[1] < self.labels_per_sample:
-            raise ValueError(f"cannot draw {self.labels_per_sample} of {labels.shape[1]} stored tags")
+        needed = 1 if self.labels_per_sample == "all" else self.labels_per_sample
+        if labels.shape[1] < needed:
+            raise ValueError(f"cannot draw {needed} of {labels.shape[1]} stored tags")
         if (place := self._first_outside(labels, 0)) is not None:
             image, slot = place
             raise ValueError(
@@ -278,51 +360,34 @@ class PartialFC(nn.Module):
         outside = (ids < lowest) | (ids >= self.num_classes)
         return outside.nonzero()[0].tolist() if outside.any() else None
 
-    def draw_sample(self, drawn_BK: Tensor) -> SampledCenters:
+    def draw_sample(self, positives_BP: Tensor) -> SampledCenters:
         """Returns this rank's centers for the step: the positives that it owns and its share of the negatives."""
-        rows = self.last_class - self.first_class
-        if self.sample_rate == 1.0:
-            return SampledCenters(rows=None, members=None, size=rows)
-        shared = self.sampling == "shared"
-        slots_K = torch.arange(1 if shared else self.labels_per_sample, device=drawn_BK.device)
-        negatives_KN = self.sampler.draw(
-            self.first_class, self.last_class, seed=self.seed, step=self.negatives_step, slots=slots_K
-        )
-        positives_KN = drawn_BK.flatten().unsqueeze(0) if shared else drawn_BK.T
-        # Marking rows avoids a sort and synchronises with the device only once. Classes of other ranks have the row
-        # number -1, which marks the extra last row.
-        members_CK = torch.zeros((rows + 1, slots_K.shape[0]), dtype=torch.bool, device=drawn_BK.device)
-        for classes_KN in (negatives_KN, positives_KN):
-            members_CK[self._local_rows(classes_KN), slots_K.unsqueeze(1)] = True
-        sampled = members_CK[:-1].any(1).nonzero().squeeze(1)
-        return SampledCenters(rows=sampled, members=None if shared else members_CK[sampled], size=sampled.shape[0])
+        return self.center_sampler.draw(positives_BP, self.negatives_step)
 
-    def _local_rows(self, classes: Tensor) -> Tensor:
-        """Returns the row numbers of class ids in this rank's ``weight``; -1 for a class of another rank."""
-        mine = (classes >= self.first_class) & (classes < self.last_class)
-        return torch.where(mine, classes - self.first_class, -1)
+    def _pair_weights(self, drawn_BK: Tensor, ignored_BM: Tensor) -> Tensor:
+        """Returns the weight of drawn tag j of image b as a negative of its slot k, [B, K (tag j), K (slot k)].
 
-    def _drawn_negatives(self, drawn_BK: Tensor, ignored_BM: Tensor) -> Tensor:
-        """Returns whether drawn tag j of image b is a negative of its slot k, bool [B, K (tag j), K (slot k)].
-
-        It is a negative if it is in slot k's sample, is not slot k's own positive, and is not ignored for the image. A
-        tag that is drawn twice counts once, at its first slot.
+        It is 0 if the tag is not in slot k's sample, is slot k's own positive, or is ignored for the image. A tag that
+        is drawn twice counts once, at its first slot.
         """
         same_BKK = drawn_BK.unsqueeze(2) == drawn_BK.unsqueeze(1)
         repeated_BK = torch.tril(same_BKK, diagonal=-1).any(2)
         ignored_BK = (drawn_BK.unsqueeze(2) == ignored_BM.unsqueeze(1)).any(2)
-        return self._in_sample(drawn_BK) & ~same_BKK & ~(repeated_BK | ignored_BK).unsqueeze(2)
+        excluded_BKK = same_BKK | (repeated_BK | ignored_BK).unsqueeze(2)
+        return self.center_sampler.pair_weights(drawn_BK, self.negatives_step).masked_fill(excluded_BKK, 0.0)
 
-    def _in_sample(self, drawn_BK: Tensor) -> Tensor:
-        """Returns whether drawn tag j of image b is in slot k's sample, bool [B, K (tag j), K (slot k)]."""
-        batch, slots = drawn_BK.shape
-        if self.sample_rate == 1.0 or self.sampling == "shared":
-            return drawn_BK.new_ones((batch, slots, slots), dtype=torch.bool)
-        slot_K = torch.arange(slots, device=drawn_BK.device)
-        found = self.sampler.contains(drawn_BK.unsqueeze(2), slot_K, seed=self.seed, step=self.negatives_step)
-        for slot in range(slots):
-            found[:, :, slot] |= torch.isin(drawn_BK, drawn_BK[:, slot])
-        return found
+
+def _one_of(allowed: tuple[str, ...]) -> str:
+    return " or ".join([", ".join(repr(value) for value in allowed[:-1]), repr(allowed[-1])])
+
+
+def _checked_tag_weights(tag_weights: Tensor, num_classes: int) -> Tensor:
+    """Returns a copy. Raises ValueError for a wrong shape and for weights that are not positive."""
+    if tag_weights.shape != (num_classes,):
+        raise ValueError(f"tag_weights must be [{num_classes}], one weight per class, not {list(tag_weights.shape)}")
+    if not (torch.isfinite(tag_weights).all() and (tag_weights > 0).all()):
+        raise ValueError("tag_weights must be finite numbers greater than 0")
+    return tag_weights.detach().clone()
 
 
 def _unit(embeddings_bD: Tensor) -> Tensor:

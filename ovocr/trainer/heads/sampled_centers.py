@@ -15,12 +15,13 @@ class SampledCenters:
     """The sampled centers of this rank.
 
     rows: local row numbers, ascending, int64 [S]; None selects all rows (the exact softmax).
-    members: which slots' samples contain each center, bool [S, K]; None if all slots share one sample.
+    weights: factor of each center's exponential in each sum over negatives, float32 [S, K]; 0 if the center is not in
+        the slot's sample. K is 1 if there is one sum for an image. None: one sum, in which every factor is 1.
     size: S.
     """
 
     rows: Tensor | None
-    members: Tensor | None
+    weights: Tensor | None
     size: int
 
     def positions(self, rows: Tensor) -> Tensor:

@@ -83,11 +83,17 @@ class NegativeSampler:
         """Returns whether each class id is drawn for its slot (broadcast), without computing the whole draw."""
         return self._picks(self._block_of(classes), seed=seed, step=step, slot=slot) == classes
 
+    def block_sizes(self, classes: Tensor) -> Tensor:
+        """Returns the number of classes in the block of each class id: 1 / the probability that it is drawn."""
+        return self._size_of(self._block_of(classes))
+
+    def _size_of(self, blocks: Tensor) -> Tensor:
+        return (blocks + 1) * self.num_classes // self.blocks - blocks * self.num_classes // self.blocks
+
     def _picks(self, blocks: Tensor, *, seed: int, step: int, slot: Tensor | int) -> Tensor:
         starts = blocks * self.num_classes // self.blocks
-        sizes = (blocks + 1) * self.num_classes // self.blocks - starts
         hashes = counter_hash(seed, step, _NEGATIVE_STREAM, slot, blocks, device=blocks.device)
-        return starts + ((hashes * sizes) >> 32)
+        return starts + ((hashes * self._size_of(blocks)) >> 32)
 
     def _block_of(self, class_id: _Id) -> _Id:
         """Returns the largest j with j*C//n <= id."""

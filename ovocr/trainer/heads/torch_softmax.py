@@ -4,7 +4,7 @@ Normalised center rows are never stored. Their lengths enter the much smaller [t
 gradients, and the projection in the gradient of a normalised row is one sum over those.
 
 Shape suffixes: B images of the global batch, D embedding size, C this rank's centers, S sampled centers, N sampled
-centers of a tile, K slots (1 if all slots share one sample), X skipped classes of an image.
+centers of a tile, K sums of an image (one per slot, or 1), X skipped classes of an image.
 """
 
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ class TorchSoftmax:
         self._rows = Workspace(weight_CD.device, weight_CD.dtype)
         self._workspace = Workspace(embeddings_BD.device, embeddings_BD.dtype)
         self._inverse_length_S1 = embeddings_BD.new_empty((sample.size, 1))
-        self._members_SK = None if sample.members is None else sample.members.to(embeddings_BD.dtype)
+        self._weights_SK = None if sample.weights is None else sample.weights.to(embeddings_BD.dtype)
         empty = torch.empty(0, dtype=torch.int64, device=embeddings_BD.device)
         self._skipped = Pairs(empty, empty)
 
@@ -55,8 +55,8 @@ class TorchSoftmax:
             ``gradients`` skips the same pairs.
         """
         self._skipped = Pairs.distinct(self.sample.positions(skipped_BX))
-        embeddings_BD, members_SK = self.embeddings_BD, self._members_SK
-        slots = 1 if members_SK is None else members_SK.shape[1]
+        embeddings_BD, weights_SK = self.embeddings_BD, self._weights_SK
+        slots = 1 if weights_SK is None else weights_SK.shape[1]
         exp_KB = embeddings_BD.new_zeros((slots, embeddings_BD.shape[0]))
         cosine = embeddings_BD.new_zeros(())
         for (first, last), pairs in self._tiles():
@@ -69,23 +69,23 @@ class TorchSoftmax:
             if pairs is not None:
                 cosine -= cos_NB[pairs].sum()
                 exp_NB[pairs] = 0.0
-            if members_SK is None:
+            if weights_SK is None:
                 exp_KB += exp_NB.sum(0, keepdim=True)
             else:
-                exp_KB.addmm_(members_SK[first:last].T, exp_NB)
+                exp_KB.addmm_(weights_SK[first:last].T, exp_NB)
         count = embeddings_BD.shape[0] * self.sample.size - self._skipped.images.shape[0]
         return NegativeSums(exp_KB.T, cosine, cosine.new_tensor(count))
 
-    def gradients(self, weight_BK: Tensor, grad_SD: Tensor) -> Tensor:
+    def gradients(self, slope_BK: Tensor, grad_SD: Tensor) -> Tensor:
         """Computes the negatives' part of the gradients: writes it for the rows, returns it for the unit embeddings [B,
         D].
 
-        weight_BK: d loss / d cos of a negative of slot k divided by its exp(logit - shift); [B, 1] if all slots share a
-            sample.
+        slope_BK: scale * d loss / d sum k of image b, so that times a negative's weight and its exp(logit - shift) it
+            is d loss / d cos.
         grad_SD: receives the gradient of the sampled rows.
         """
-        embeddings_BD, members_SK = self.embeddings_BD, self._members_SK
-        weight_KB = weight_BK.T.contiguous()
+        embeddings_BD, weights_SK = self.embeddings_BD, self._weights_SK
+        slope_KB = slope_BK.T.contiguous()
         grad_BD = torch.zeros_like(embeddings_BD)
         for (first, last), pairs in self._tiles():
             centers_ND, inverse_N1 = self._centers(first, last), self._inverse_length_S1[first:last]
@@ -93,7 +93,7 @@ class TorchSoftmax:
             grad_NB = self._exponentials(cos_NB)
             if self.margin.filter_threshold is not None:
                 grad_NB.masked_fill_(cos_NB > self.margin.filter_threshold, 0.0)
-            grad_NB *= weight_KB if members_SK is None else members_SK[first:last] @ weight_KB
+            grad_NB *= slope_KB if weights_SK is None else weights_SK[first:last] @ slope_KB
             if pairs is not None:
                 grad_NB[pairs] = 0.0
             # The gradient of a unit row has no component along the row; subtract the product's component, the sum over

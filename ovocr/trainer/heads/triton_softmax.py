@@ -4,7 +4,7 @@ Centers are processed in chunks. The first kernel gathers the rows of a chunk, d
 them to the dtype of the products. The tensor cores then read both factors directly from memory, and rounding is done
 once although, with 1,024 images, eight programs use each center.
 
-In the forward pass one kernel multiplies a chunk with the embeddings and sums the exponentials for all slots, without
+In the forward pass one kernel multiplies a chunk with the embeddings and adds up the exponentials for all sums, without
 writing logits. In the backward pass one kernel recomputes the cosines and writes their gradients in the products'
 dtype; two more kernels multiply these gradients with the embeddings and with the centers. Besides the gradient itself,
 only a few chunks and one bit per pair of image and center are stored.
@@ -13,7 +13,7 @@ Products are in bfloat16 if the embeddings were, or if ``torch.set_float32_matmu
 is "high"; else in float32. All sums are in float32 and in a fixed order.
 
 Shape suffixes: B images of the global batch, D embedding size, C this rank's centers, S sampled centers, N sampled
-centers of a chunk, K slots (1 if all slots share one sample), X skipped classes of an image, P partial sums.
+centers of a chunk, K sums of an image (one per slot, or 1), X skipped classes of an image, P partial sums.
 """
 
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ from ovocr.trainer.kernels.unit_rows import gather_unit_rows
 
 _CHUNK_BYTES = 48 << 20  # maximum size of a chunk's unit rows and of its gradients
 _PARTIALS = 8  # programs that share a tile of the sums, because few images make few tiles
-_MAX_SLOTS = 31  # one bit each, in an int32
+_MAX_SUMS = 32  # the kernels' loop over sums is unrolled
 
 
 class TritonSoftmax:
@@ -53,15 +53,15 @@ class TritonSoftmax:
         for name, tensor in (("embeddings", embeddings_BD), ("centers", weight_CD)):
             if tensor.dtype != torch.float32:
                 raise ValueError(f"Triton kernels need float32 {name}, not {tensor.dtype}; use implementation='torch'")
-        if sample.members is not None and sample.members.shape[1] > _MAX_SLOTS:
+        if sample.weights is not None and sample.weights.shape[1] > _MAX_SUMS:
             raise ValueError(
-                f"Triton kernels support at most {_MAX_SLOTS} independent slots; use implementation='torch'"
+                f"Triton kernels support at most {_MAX_SUMS} independent slots; use implementation='torch'"
             )
         self.weight_CD, self.sample, self.margin = weight_CD.contiguous(), sample, margin
         self.shift = logit_shift(margin)
         self.embeddings_BD = embeddings_BD.to(products).contiguous()
-        self.slots = 1 if sample.members is None else sample.members.shape[1]
-        self._members_S = None if sample.members is None else _pack_members(sample.members)
+        self._weights_SK = None if sample.weights is None else sample.weights.contiguous()
+        self._sum_count = 1 if sample.weights is None else sample.weights.shape[1]
         self._tilings = tilings_for(products, _capability(weight_CD.device))
         self._inverse_S = embeddings_BD.new_empty(sample.size)
         self._mask_SW = embeddings_BD.new_empty((0, 0), dtype=torch.int32)
@@ -70,15 +70,14 @@ class TritonSoftmax:
         """See ``TorchSoftmax.sums``."""
         batch, size = self.embeddings_BD.shape[0], self.sample.size
         self._mask_SW, skipped = skipped_pairs_mask(self.sample.positions(skipped_BX), size)
-        exp_BK = self._inverse_S.new_zeros((batch, self.slots))
+        exp_BK = self._inverse_S.new_zeros((batch, self._sum_count))
         cosine = self._inverse_S.new_zeros(())
         for first, last, unit_ND in self._chunks():
             chunk_BK, chunk_cosine = negative_sums(
                 unit_ND,
                 self.embeddings_BD,
                 self._mask_SW[first:last],
-                self._members(first, last),
-                slots=self.slots,
+                self._weights(first, last),
                 scale=self.margin.scale,
                 shift=self.shift,
                 filter_threshold=self.margin.filter_threshold,
@@ -88,10 +87,10 @@ class TritonSoftmax:
             cosine += chunk_cosine
         return NegativeSums(exp_BK, cosine, float(batch * size) - skipped[0])
 
-    def gradients(self, weight_BK: Tensor, grad_SD: Tensor) -> Tensor:
+    def gradients(self, slope_BK: Tensor, grad_SD: Tensor) -> Tensor:
         """See ``TorchSoftmax.gradients``."""
         batch, dim = self.embeddings_BD.shape
-        weight_KB = weight_BK.T.contiguous()
+        slope_KB = slope_BK.T.contiguous()
         partial_PBD = self.weight_CD.new_zeros((_PARTIALS, batch, dim))
         for first, last, unit_ND in self._chunks():
             size = (last - first, batch, dim)
@@ -99,8 +98,8 @@ class TritonSoftmax:
                 unit_ND,
                 self.embeddings_BD,
                 self._mask_SW[first:last],
-                self._members(first, last),
-                weight_KB,
+                self._weights(first, last),
+                slope_KB,
                 scale=self.margin.scale,
                 shift=self.shift,
                 filter_threshold=self.margin.filter_threshold,
@@ -130,14 +129,8 @@ class TritonSoftmax:
             gather_unit_rows(self.weight_CD, rows, first, unit_ND, self._inverse_S[first:last], SMALLEST_LENGTH)
             yield first, last, unit_ND
 
-    def _members(self, first: int, last: int) -> Tensor | None:
-        return None if self._members_S is None else self._members_S[first:last]
-
-
-def _pack_members(members_SK: Tensor) -> Tensor:
-    """Packs membership into one int32 word per center; bit k is slot k."""
-    bits_K = torch.bitwise_left_shift(1, torch.arange(members_SK.shape[1], device=members_SK.device))
-    return (members_SK * bits_K).sum(1).to(torch.int32)
+    def _weights(self, first: int, last: int) -> Tensor | None:
+        return None if self._weights_SK is None else self._weights_SK[first:last]
 
 
 def _capability(device: torch.device) -> int:

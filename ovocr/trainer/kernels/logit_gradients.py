@@ -6,7 +6,7 @@ import triton.language as tl
 from torch import Tensor
 from triton.language import constexpr
 
-from ovocr.trainer.kernels.logits import cosines, exponentials, memberships
+from ovocr.trainer.kernels.logits import cosines, exponentials, sum_weights
 from ovocr.trainer.kernels.skipped_pairs import is_skipped
 from ovocr.trainer.kernels.tiling import Tiling
 
@@ -16,8 +16,8 @@ def logit_gradients_kernel(
     unit_ptr,
     embeddings_ptr,
     mask_ptr,
-    members_ptr,
-    weight_ptr,
+    weights_ptr,
+    slope_ptr,
     gradient_ptr,
     along_ptr,
     count,
@@ -28,7 +28,8 @@ def logit_gradients_kernel(
     shift,
     threshold,
     HAS_FILTER: constexpr,
-    SLOTS: constexpr,
+    HAS_WEIGHTS: constexpr,
+    SUMS: constexpr,
     K_PADDED: constexpr,
     BLOCK_S: constexpr,
     BLOCK_B: constexpr,
@@ -44,15 +45,17 @@ def logit_gradients_kernel(
     if HAS_FILTER:
         counts_SB = counts_SB & (cos_SB <= threshold)
     exp_SB = exponentials(cos_SB, scale, shift, threshold, HAS_FILTER)
-    if SLOTS == 1:
-        weight_B = tl.load(weight_ptr + b_B, mask=b_B < batch, other=0.0)
-        gradient_SB = exp_SB * weight_B[None, :]
+    if SUMS == 1:
+        slope_B = tl.load(slope_ptr + b_B, mask=b_B < batch, other=0.0)
+        gradient_SB = exp_SB * slope_B[None, :]
+        if HAS_WEIGHTS:
+            gradient_SB *= tl.load(weights_ptr + s_S, mask=s_S < count, other=0.0)[:, None]
     else:
-        members_SK = memberships(members_ptr, s_S, count, K_PADDED)
+        weights_SK = sum_weights(weights_ptr, s_S, count, SUMS, K_PADDED)
         k_K = tl.arange(0, K_PADDED)
-        inside_KB = (k_K < SLOTS)[:, None] & (b_B < batch)[None, :]
-        weight_KB = tl.load(weight_ptr + k_K[:, None] * batch + b_B[None, :], mask=inside_KB, other=0.0)
-        gradient_SB = exp_SB * tl.dot(members_SK, weight_KB, input_precision="tf32x3")
+        inside_KB = (k_K < SUMS)[:, None] & (b_B < batch)[None, :]
+        slope_KB = tl.load(slope_ptr + k_K[:, None] * batch + b_B[None, :], mask=inside_KB, other=0.0)
+        gradient_SB = exp_SB * tl.dot(weights_SK, slope_KB, input_precision="tf32x3")
     gradient_SB = tl.where(counts_SB, gradient_SB, 0.0)
     along_S = tl.sum(gradient_SB * cos_SB, axis=1)
     tl.store(along_ptr + tl.program_id(1) * count + s_S, along_S, mask=s_S < count)
@@ -64,8 +67,8 @@ def logit_gradients(
     unit_ND: Tensor,
     embeddings_BD: Tensor,
     mask_NW: Tensor,
-    members_N: Tensor | None,
-    weight_KB: Tensor,
+    weights_NK: Tensor | None,
+    slope_KB: Tensor,
     *,
     scale: float,
     shift: float,
@@ -74,13 +77,13 @@ def logit_gradients(
 ) -> tuple[Tensor, Tensor]:
     """Returns d loss / d cosine [N, B] in the products' dtype, and its sum over b times the cosine [N], float32.
 
-    weight_KB: d loss / d cosine divided by exp(logit - shift), float32.
+    slope_KB: scale * d loss / d sum of each image, float32.
 
     The other arguments are the same as in ``negative_sums``.
     """
     count, dim = unit_ND.shape
     batch = embeddings_BD.shape[0]
-    slots = weight_KB.shape[0]
+    sums = slope_KB.shape[0]
     grid = (triton.cdiv(count, tiling.block_s), triton.cdiv(batch, tiling.block_b))
     gradient_NB = unit_ND.new_empty((count, batch))
     along = unit_ND.new_empty((grid[1], count), dtype=torch.float32)
@@ -88,8 +91,8 @@ def logit_gradients(
         unit_ND,
         embeddings_BD,
         mask_NW,
-        members_N,
-        weight_KB,
+        weights_NK,
+        slope_KB,
         gradient_NB,
         along,
         count,
@@ -100,8 +103,9 @@ def logit_gradients(
         shift,
         0.0 if filter_threshold is None else filter_threshold,
         HAS_FILTER=filter_threshold is not None,
-        SLOTS=slots,
-        K_PADDED=max(16, triton.next_power_of_2(slots)),
+        HAS_WEIGHTS=weights_NK is not None,
+        SUMS=sums,
+        K_PADDED=max(16, triton.next_power_of_2(sums)),
         **tiling.launch_options(),
     )
     return gradient_NB, along.sum(0)

@@ -38,8 +38,8 @@ def exponentials(cos, scale, shift, threshold, HAS_FILTER: constexpr):
 
 
 @triton.jit
-def memberships(members_ptr, s_S, count, K_PADDED: constexpr):
-    """Returns 1.0 where center s is in slot k's sample, [BLOCK_S, K_PADDED], from one word of K bits per center."""
-    bits_S = tl.load(members_ptr + s_S, mask=s_S < count, other=0)
+def sum_weights(weights_ptr, s_S, count, SUMS: constexpr, K_PADDED: constexpr):
+    """Returns the factor of center s in sum k, [BLOCK_S, K_PADDED], from a matrix with SUMS columns; 0 beyond them."""
     k_K = tl.arange(0, K_PADDED)
-    return ((bits_S[:, None] >> k_K[None, :]) & 1).to(tl.float32)
+    inside_SK = (s_S < count)[:, None] & (k_K < SUMS)[None, :]
+    return tl.load(weights_ptr + s_S[:, None] * SUMS + k_K[None, :], mask=inside_SK, other=0.0)

@@ -1,4 +1,4 @@
-"""Forward pass: sums of exponentials of the negatives, for all slots together; no logit is written to memory."""
+"""Forward pass: weighted sums of exponentials of the negatives, all in one pass; no logit is written to memory."""
 
 import torch
 import triton
@@ -16,7 +16,7 @@ def negative_sums_kernel(
     unit_ptr,
     embeddings_ptr,
     mask_ptr,
-    members_ptr,
+    weights_ptr,
     exp_ptr,
     cosine_ptr,
     count,
@@ -27,7 +27,8 @@ def negative_sums_kernel(
     shift,
     threshold,
     HAS_FILTER: constexpr,
-    SLOTS: constexpr,
+    HAS_WEIGHTS: constexpr,
+    SUMS: constexpr,
     BLOCK_S: constexpr,
     BLOCK_B: constexpr,
     BLOCK_D: constexpr,
@@ -35,7 +36,7 @@ def negative_sums_kernel(
 ):
     """Program (i, j): centers of block i, images of block j.
 
-    Writes its sums to exp_ptr [blocks, SLOTS, batch] and cosine_ptr [blocks, batch].
+    Writes its sums to exp_ptr [blocks, SUMS, batch] and cosine_ptr [blocks, batch].
     """
     block = tl.program_id(0)
     s_S = block * BLOCK_S + tl.arange(0, BLOCK_S)
@@ -47,25 +48,22 @@ def negative_sums_kernel(
     counts_BS = counts_BS & ~is_skipped(mask_ptr, s_S[None, :], b_B[:, None], counts_BS, words)
     tl.store(cosine_ptr + block * batch + b_B, tl.sum(tl.where(counts_BS, cos_BS, 0.0), axis=1), mask=inside_B)
     exp_BS = tl.where(counts_BS, exponentials(cos_BS, scale, shift, threshold, HAS_FILTER), 0.0)
-    if SLOTS == 1:
-        tl.store(exp_ptr + block * batch + b_B, tl.sum(exp_BS, axis=1), mask=inside_B)
+    if HAS_WEIGHTS:
+        # Uses plain additions: a product with the weights would need the exponentials in a different layout, and spill.
+        for k in tl.static_range(SUMS):
+            weight_S = tl.load(weights_ptr + s_S * SUMS + k, mask=s_S < count, other=0.0)
+            sum_B = tl.sum(exp_BS * weight_S[None, :], axis=1)
+            tl.store(exp_ptr + (block * SUMS + k) * batch + b_B, sum_B, mask=inside_B)
     else:
-        # Uses plain additions: a product with the memberships would need the exponentials in a different layout, and
-        # spill.
-        members_S = tl.load(members_ptr + s_S, mask=s_S < count, other=0)
-        for slot in tl.static_range(SLOTS):
-            member_BS = ((members_S >> slot) & 1)[None, :] != 0
-            sum_B = tl.sum(tl.where(member_BS, exp_BS, 0.0), axis=1)
-            tl.store(exp_ptr + (block * SLOTS + slot) * batch + b_B, sum_B, mask=inside_B)
+        tl.store(exp_ptr + block * batch + b_B, tl.sum(exp_BS, axis=1), mask=inside_B)
 
 
 def negative_sums(
     unit_ND: Tensor,
     embeddings_BD: Tensor,
     mask_NW: Tensor,
-    members_N: Tensor | None,
+    weights_NK: Tensor | None,
     *,
-    slots: int,
     scale: float,
     shift: float,
     filter_threshold: float | None,
@@ -75,19 +73,20 @@ def negative_sums(
 
     unit_ND, embeddings_BD: unit rows in the products' dtype.
     mask_NW: bits of the skipped pairs, from ``skipped_pairs_mask``.
-    members_N: int32 words of membership bits; None if all slots share one sample.
+    weights_NK: factor of each exponential in each sum, float32; None for one sum with factors of 1.
     """
     count, dim = unit_ND.shape
     batch = embeddings_BD.shape[0]
+    sums = 1 if weights_NK is None else weights_NK.shape[1]
     grid = (triton.cdiv(count, tiling.block_s), triton.cdiv(batch, tiling.block_b))
     # Partial sums, added below in a fixed order.
-    exp = unit_ND.new_empty((grid[0], slots, batch), dtype=torch.float32)
+    exp = unit_ND.new_empty((grid[0], sums, batch), dtype=torch.float32)
     cosine = unit_ND.new_empty((grid[0], batch), dtype=torch.float32)
     negative_sums_kernel[grid](
         unit_ND,
         embeddings_BD,
         mask_NW,
-        members_N,
+        weights_NK,
         exp,
         cosine,
         count,
@@ -98,7 +97,8 @@ def negative_sums(
         shift,
         0.0 if filter_threshold is None else filter_threshold,
         HAS_FILTER=filter_threshold is not None,
-        SLOTS=slots,
+        HAS_WEIGHTS=weights_NK is not None,
+        SUMS=sums,
         **tiling.launch_options(),
     )
     return exp.sum(0).T, cosine.sum()

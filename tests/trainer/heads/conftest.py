@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ovocr.trainer.heads.margin import Margin
 from ovocr.trainer.heads.partial_fc import PartialFC
+from ovocr.trainer.heads.sampling import NegativeSampler
 
 
 def target_logit(cos: Tensor, margin: Margin) -> Tensor:
@@ -25,52 +26,74 @@ def target_logit(cos: Tensor, margin: Margin) -> Tensor:
     return logit
 
 
-def slot_samples(head: PartialFC, drawn_BK: Tensor) -> Tensor:
-    """Returns S_k of every slot, bool [K, C]: all positives of the slot and the drawn negatives."""
-    samples = torch.zeros((head.labels_per_sample, head.num_classes), dtype=torch.bool)
+def sample_weights(head: PartialFC, positives_BP: Tensor) -> Tensor:
+    """Returns the weight of every class in every sample of a step, float64 [samples, C]; 0 outside the sample."""
+    classes, columns = head.num_classes, positives_BP.shape[1]
+    samples = columns if head.objective == "slots" and head.sampling == "independent" else 1
     if head.sample_rate == 1.0:
-        return ~samples
-    for slot in range(head.labels_per_sample):
-        stream = 0 if head.sampling == "shared" else slot
-        slots = torch.tensor([stream])
-        negatives = head.sampler.draw(0, head.num_classes, seed=head.seed, step=head.negatives_step, slots=slots)
-        samples[slot, negatives[0]] = True
-        samples[slot, (drawn_BK if head.sampling == "shared" else drawn_BK[:, slot]).flatten()] = True
-    return samples
+        return torch.ones((samples, classes), dtype=torch.float64)
+    negatives = NegativeSampler(classes, head.sample_rate)
+    weights = torch.zeros((samples, classes), dtype=torch.float64)
+    for number in range(samples):
+        drawn = negatives.draw(0, classes, seed=head.seed, step=head.negatives_step, slots=torch.tensor([number]))[0]
+        for block, class_id in enumerate(drawn.tolist()):
+            first, last = (edge * classes // negatives.blocks for edge in (block, block + 1))
+            weights[number, class_id] = last - first if head.negative_weight == "importance" else 1.0
+        forced = positives_BP if samples == 1 else positives_BP[:, number]
+        weights[number, forced[forced >= 0]] = 1.0
+    return weights
 
 
-def slot_negatives(head: PartialFC, labels: Tensor, ignored: Tensor | None = None) -> Tensor:
-    """Returns the negatives of every slot of every image in the head's current step, bool [B, K, C]."""
-    drawn = head.draw_labels(labels)
-    negatives = slot_samples(head, drawn).repeat(labels.shape[0], 1, 1)
+def negative_weights(head: PartialFC, labels: Tensor, ignored: Tensor | None = None) -> Tensor:
+    """Returns the weight of every class in the sums of every image, float64 [B, samples, C]; 0 if it is no negative.
+
+    With one sample for all slots, there is still a row for each slot, because each has its own positive.
+    """
+    positives = head.draw_positives(labels)
+    weights = sample_weights(head, positives)
+    if head.objective == "slots":
+        weights = weights.expand(positives.shape[1], -1)
+    weights = weights.repeat(labels.shape[0], 1, 1)
     for image in range(labels.shape[0]):
-        for slot in range(head.labels_per_sample):
-            negatives[image, slot, drawn[image, slot]] = False
-            if head.mask_own_tags:
-                negatives[image, slot, labels[image]] = False
-            for class_id in [] if ignored is None else ignored[image].tolist():
-                if class_id != -1:
-                    negatives[image, slot, class_id] = False
-    return negatives
+        excluded = set() if ignored is None else set(ignored[image].tolist())
+        if head.mask_own_tags:
+            excluded |= set(labels[image].tolist())
+        for number in range(weights.shape[1]):
+            own = positives[image, number : number + 1] if head.objective == "slots" else positives[image]
+            weights[image, number, list((excluded | set(own.tolist())) - {-1})] = 0.0
+    return weights
 
 
 def dense_loss(
     head: PartialFC, embeddings: Tensor, weight: Tensor, labels: Tensor, ignored: Tensor | None = None
 ) -> Tensor:
     """Returns the loss of the head's current step. embeddings [B, D] and weight [C, D] are float64."""
-    drawn = head.draw_labels(labels)
-    negatives = slot_negatives(head, labels, ignored)
-    margin = head.margin
+    positives, margin = head.draw_positives(labels), head.margin
+    weights = negative_weights(head, labels, ignored)
     cos = torch.nn.functional.normalize(embeddings, dim=1) @ torch.nn.functional.normalize(weight, dim=1).T
     losses = []
     for image in range(labels.shape[0]):
-        for slot in range(head.labels_per_sample):
-            positive = drawn[image, slot]
-            cosines = cos[image, negatives[image, slot]]
-            if margin.filter_threshold is not None:
-                cosines = torch.where(cosines > margin.filter_threshold, torch.zeros_like(cosines), cosines)
-            logit = target_logit(cos[image, positive], margin)
-            losses.append(torch.logsumexp(torch.cat([logit[None], margin.scale * cosines]), 0) - logit)
+        own = positives[image][positives[image] >= 0]
+        targets = torch.stack([target_logit(cos[image, positive], margin) for positive in own])
+        cosines = cos[image]
+        if margin.filter_threshold is not None:
+            cosines = torch.where(cosines > margin.filter_threshold, torch.zeros_like(cosines), cosines)
+        logits = margin.scale * cosines + torch.log(weights[image])  # [samples, C]
+        if head.objective == "slots":
+            terms = [
+                torch.logsumexp(torch.cat([target[None], logits[number]]), 0) - target
+                for number, target in enumerate(targets)
+            ]
+            losses.append(torch.stack(terms).mean())
+        elif head.objective == "soft":
+            shares = torch.ones(len(own)) if head.tag_weights is None else head.tag_weights.cpu()[own]
+            log_z = torch.logsumexp(torch.cat([targets, logits[0]]), 0)
+            losses.append((shares.double() / shares.double().sum() * (log_z - targets)).sum())
+        else:
+            zero = torch.zeros(1, dtype=torch.float64)
+            losses.append(
+                torch.logsumexp(torch.cat([zero, -targets]), 0) + torch.logsumexp(torch.cat([zero, logits[0]]), 0)
+            )
     return torch.stack(losses).mean()
 
 
@@ -79,11 +102,11 @@ def dense() -> Callable[..., Tensor]:
     return dense_loss
 
 
-@pytest.fixture(scope="session", name="slot_samples")
-def slot_samples_fixture() -> Callable[..., Tensor]:
-    return slot_samples
+@pytest.fixture(scope="session", name="sample_weights")
+def sample_weights_fixture() -> Callable[..., Tensor]:
+    return sample_weights
 
 
-@pytest.fixture(scope="session", name="slot_negatives")
-def slot_negatives_fixture() -> Callable[..., Tensor]:
-    return slot_negatives
+@pytest.fixture(scope="session", name="negative_weights")
+def negative_weights_fixture() -> Callable[..., Tensor]:
+    return negative_weights

@@ -106,7 +106,7 @@ def test_passes_share_negatives_and_draw_own_slots() -> None:
     embeddings = torch.randn(3, DIM, dtype=torch.float64)
     drawn, rows = [], []
     for _ in range(2 * PASSES):
-        drawn.append(head.draw_labels(labels))
+        drawn.append(head.draw_positives(labels))
         positives = drawn[-1].unique()
         sample = head.draw_sample(drawn[-1]).rows
         rows.append(sample[~torch.isin(sample, torch.arange(33)) & ~torch.isin(sample, positives)])

@@ -61,9 +61,9 @@ def assert_identical(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> Non
         assert torch.equal(found[name], value), name
 
 
-def pure_negatives(head: PartialFC, labels: Tensor, slot_negatives: Callable[..., Tensor]) -> Tensor:
+def pure_negatives(head: PartialFC, labels: Tensor, negative_weights: Callable[..., Tensor]) -> Tensor:
     """Returns the sampled classes that are no tag of any image."""
-    sampled = slot_negatives(head, labels).flatten(0, 1).any(0)
+    sampled = negative_weights(head, labels).flatten(0, 1).any(0)
     sampled[labels.flatten()] = False
     found = sampled.nonzero().squeeze(1)
     assert found.shape[0] >= 6
@@ -104,11 +104,11 @@ def test_many_tiles_give_the_same_result(
 
 @each_mode
 def test_center_ignored_by_every_image_has_no_gradient(
-    mode: dict[str, Any], slot_negatives: Callable[..., Tensor], implementation: str
+    mode: dict[str, Any], negative_weights: Callable[..., Tensor], implementation: str
 ) -> None:
     embeddings, weight, labels = random_inputs(classes=CLASSES)
     head = head_with(weight, implementation=implementation, **mode)
-    rows = pure_negatives(head, labels, slot_negatives)[:6]
+    rows = pure_negatives(head, labels, negative_weights)[:6]
     ignored = rows.repeat(7, 1)
     assert (step(head, embeddings, labels)["centers"][rows].abs().amax(1) > 0).all()
     gradient = step(head, embeddings, labels, ignored)["centers"]
@@ -121,7 +121,7 @@ def test_tag_of_some_images_ignored_by_the_others_has_no_gradient(implementation
     """The mask protects a tag that is not drawn from its own images, and ``ignored`` from all others."""
     embeddings, weight, labels = random_inputs(classes=CLASSES)
     head = head_with(weight, implementation=implementation, sample_rate=1.0)
-    rows = labels[~torch.isin(labels, head.draw_labels(labels))].unique()
+    rows = labels[~torch.isin(labels, head.draw_positives(labels))].unique()
     own = (labels.unsqueeze(2) == rows).any(1)  # [B, rows]
     assert (step(head, embeddings, labels)["centers"][rows].abs().amax(1) > 0).all()
     gradient = step(head, embeddings, labels, torch.where(own, -1, rows))["centers"]
@@ -130,14 +130,14 @@ def test_tag_of_some_images_ignored_by_the_others_has_no_gradient(implementation
 
 @each_mode
 def test_centers_and_the_images_that_ignore_them_have_no_effect_on_each_other(
-    mode: dict[str, Any], slot_negatives: Callable[..., Tensor], implementation: str
+    mode: dict[str, Any], negative_weights: Callable[..., Tensor], implementation: str
 ) -> None:
     """A center's gradient comes from the other images only, as a negative or a positive of them."""
     embeddings, weight, labels = inputs_with_distinct_labels()
     options = mode | {"implementation": implementation, "margin": Margin(scale=4.0)}  # so that every pair matters
     head = head_with(weight, **options)
-    drawn = head.draw_labels(labels)
-    rows = torch.cat([pure_negatives(head, labels, slot_negatives)[:6], drawn[0, :2], drawn[4, :2]])
+    drawn = head.draw_positives(labels)
+    rows = torch.cat([pure_negatives(head, labels, negative_weights)[:6], drawn[0, :2], drawn[4, :2]])
     image, others = 2, [0, 1, 3, 4, 5, 6]
     ignored = torch.full((7, rows.shape[0]), -1)
     ignored[image] = rows
@@ -178,7 +178,7 @@ def test_ignored_classes_that_are_not_sampled_change_nothing(sampling: str, mask
     options = {"sampling": sampling, "sample_rate": 0.1, "mask_own_tags": mask}
     head = head_with(weight, implementation=implementation, **options)
     unsampled = torch.ones(CLASSES, dtype=torch.bool)
-    unsampled[head.draw_sample(head.draw_labels(labels)).rows] = False
+    unsampled[head.draw_sample(head.draw_positives(labels)).rows] = False
     ignored = unsampled.nonzero().squeeze(1).repeat(7, 1)
     assert ignored.shape[1] > 20
     assert_identical(step(head, embeddings, labels, ignored), step(head, embeddings, labels))
@@ -212,21 +212,21 @@ def test_loss_is_0_if_all_classes_are_ignored(sampling: str, rate: float, mask: 
 
 @each_mode
 def test_report_leaves_out_ignored_pairs(
-    mode: dict[str, Any], slot_negatives: Callable[..., Tensor], implementation: str
+    mode: dict[str, Any], negative_weights: Callable[..., Tensor], implementation: str
 ) -> None:
     embeddings, weight, labels = random_inputs()
     ignored = mixed_ignored(labels, 101)
     head = head_with(weight, implementation=implementation, **mode)
-    counted = slot_negatives(head, labels, ignored).any(1)
-    counted.scatter_(1, head.draw_labels(labels), False)  # drawn tags do not count in the report
+    counted = negative_weights(head, labels, ignored).bool().any(1)
+    counted.scatter_(1, head.draw_positives(labels), False)  # drawn tags do not count in the report
     unit = torch.nn.functional.normalize
     cos = unit(embeddings, dim=1) @ unit(weight, dim=1).T
     found = step(head, embeddings, labels, ignored)
     assert found["cosine"].item() == pytest.approx(cos[counted].mean().item(), rel=1e-4, abs=1e-6)
 
     head.step = 0
-    on_device = head.weight.device
-    inputs = head._loss_inputs(labels.to(on_device), ignored.to(on_device), [7], head._softmax_factory(torch.float32))
+    labels, ignored = (classes.to(head.weight.device) for classes in (labels, ignored))
+    inputs = head._loss_inputs(labels, head.draw_positives(labels), ignored, [7], torch.float32)
     softmax = inputs.softmax(unit(embeddings, dim=1).to(head.weight), head.weight.detach(), inputs.sample, head.margin)
     assert softmax.sums(inputs.skipped_BX).pairs.item() == counted.sum().item()
 
@@ -234,13 +234,13 @@ def test_report_leaves_out_ignored_pairs(
 @pytest.mark.parametrize("mask", [True, False])
 @pytest.mark.parametrize("sampling", ["independent", "shared"])
 def test_passes_of_a_step_ignore_their_own_classes(
-    sampling: str, mask: bool, dense: Callable[..., Tensor], slot_negatives: Callable[..., Tensor]
+    sampling: str, mask: bool, dense: Callable[..., Tensor], negative_weights: Callable[..., Tensor]
 ) -> None:
     passes = [random_inputs(classes=CLASSES, seed=seed) for seed in range(3)]
     weight = passes[0][1]
     head = head_with(weight, sampling=sampling, sample_rate=0.1, mask_own_tags=mask, passes_per_step=3)
     all_labels = torch.cat([labels for _, _, labels in passes])
-    row = int(pure_negatives(head, all_labels, slot_negatives)[0])
+    row = int(pure_negatives(head, all_labels, negative_weights)[0])
     wanted = weight.clone().requires_grad_()
     for number, (embeddings, _, labels) in enumerate(passes):
         ignored = mixed_ignored(labels, CLASSES, width=9 + number)

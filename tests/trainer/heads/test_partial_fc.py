@@ -87,7 +87,7 @@ def test_bf16_error_is_at_most_the_error_of_autocast(dense: Callable[..., Tensor
     embeddings, weight, labels = random_inputs(batch=16, dim=64, classes=307)
     embeddings = embeddings.bfloat16()
     head = head_with(weight, implementation="triton", sample_rate=1.0, mask_own_tags=False, margin=COSFACE)
-    drawn = head.draw_labels(labels)
+    drawn = head.draw_positives(labels)
     leaves = [embeddings.double().requires_grad_(), embeddings.float().requires_grad_()]
     wanted = dense(head, leaves[0], weight, labels)
     unit = torch.nn.functional.normalize
@@ -307,24 +307,30 @@ def test_loss_is_0_if_all_classes_are_own_tags() -> None:
     assert leaf.grad.abs().max() == 0.0
 
 
-def test_sample_contains_positives_and_drawn_negatives(slot_samples: Callable[..., Tensor]) -> None:
+@pytest.mark.parametrize("negative_weight", ["none", "importance"])
+@pytest.mark.parametrize(("objective", "sampling"), [("slots", "shared"), ("slots", "independent"), ("soft", "shared")])
+def test_sample_contains_positives_and_drawn_negatives(
+    objective: str, sampling: str, negative_weight: str, sample_weights: Callable[..., Tensor]
+) -> None:
     _, weight, labels = random_inputs()
-    for sampling in ("independent", "shared"):
-        head = head_with(weight, sampling=sampling, sample_rate=0.2)
-        drawn = head.draw_labels(labels)
-        sample, wanted = head.draw_sample(drawn), slot_samples(head, drawn)
-        assert torch.equal(sample.rows, wanted.any(0).nonzero().squeeze(1))
-        if sampling == "independent":
-            assert torch.equal(sample.members, wanted[:, sample.rows].T)
-            in_sample = head._in_sample(drawn)
-            for slot in range(5):
-                assert torch.equal(in_sample[:, :, slot], wanted[slot][drawn])
+    head = head_with(weight, objective=objective, sampling=sampling, negative_weight=negative_weight, sample_rate=0.2)
+    positives = head.draw_positives(labels)
+    sample, wanted = head.draw_sample(positives), sample_weights(head, positives)
+    assert torch.equal(sample.rows, wanted.any(0).nonzero().squeeze(1))
+    if sample.weights is None:
+        assert (wanted[:, sample.rows] == 1).all()
+    else:
+        assert torch.equal(sample.weights.double(), wanted[:, sample.rows].T)
+    if sampling == "independent":
+        pairs = head.center_sampler.pair_weights(positives, head.negatives_step)
+        for slot in range(5):
+            assert torch.equal(pairs[:, :, slot].double(), wanted[slot][positives])
 
 
 def test_report_holds_cosines_and_losses() -> None:
     embeddings, weight, labels = random_inputs()
     head = head_with(weight, sample_rate=1.0)
-    drawn = head.draw_labels(labels)
+    drawn = head.draw_positives(labels)
     loss = head(embeddings, labels)
     unit = torch.nn.functional.normalize
     cos = unit(embeddings, dim=1) @ unit(weight, dim=1).T
