@@ -10,7 +10,7 @@ from torch import Tensor
 from ovocr.trainer.heads import loss as loss_module
 from ovocr.trainer.heads.margin import Margin
 from ovocr.trainer.heads.partial_fc import PartialFC
-from tests.trainer.heads.dense_comparison import ARCFACE, COSFACE, SAMPLINGS, check, head_with, random_inputs
+from tests.trainer.heads.dense_comparison import COSFACE, SAMPLINGS, check, head_with, random_inputs
 
 FILTER = Margin(m2=0.0, m3=0.3, filter_threshold=0.2)
 TAG_WEIGHTS = torch.linspace(0.2, 4.0, 101)
