@@ -30,7 +30,8 @@ def main(rank: int, world: int, folder: Path) -> None:
             loss.backward()
             report = head.last_report
             gradients = (leaf.grad, head.weight.grad.to_dense())
-            steps.append((loss.detach(), *gradients, report.sample_loss, report.negative_cosine))
+            counts = torch.empty(0) if head.sample_counts is None else head.sample_counts.positives.clone()
+            steps.append((loss.detach(), *gradients, report.sample_loss, report.negative_cosine, counts))
         results.append(steps)
     torch.save(results, folder / f"rank-{rank}.pt")
     leave_group()

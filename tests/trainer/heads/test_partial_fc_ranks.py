@@ -23,8 +23,8 @@ UNLABELLED = CLASSES - 1  # no tag of any image
 
 
 def cases(world: int) -> list[dict[str, Any]]:
-    """Every mode with every split in float64, fewer classes than ranks, bfloat16, normalised embeddings, kernels; all
-    without and with ignored classes."""
+    """Every mode with every split in float64, fewer classes than ranks, bfloat16, normalised embeddings, other
+    objectives, kernels; all without and with ignored classes."""
     generator = torch.Generator().manual_seed(world)
     made = []
     for (sampling, rate), mask in itertools.product(
@@ -50,12 +50,24 @@ def cases(world: int) -> list[dict[str, Any]]:
                     },
                 }
             )
+    other_objectives = [
+        dict(case, options=case["options"] | options)
+        for case in (made[0], made[3])  # with and without the mask
+        for options in (
+            {"negative_weight": "importance"},
+            {"negative_weight": "importance", "sampling": "shared"},
+            {"objective": "soft", "labels_per_sample": "all", "tag_weights": torch.linspace(0.2, 4.0, CLASSES)},
+            {"objective": "soft", "negative_weight": "importance"},
+            {"objective": "two_sided", "labels_per_sample": "all", "negative_weight": "importance"},
+            {"objective": "two_sided", "sample_rate": 1.0},
+        )
+    ]
     few = dict(made[0], weight=made[0]["weight"][:3].clone(), labels=made[0]["labels"] % 3)
     narrow = dict(made[0], embeddings=made[0]["embeddings"].bfloat16(), weight=made[0]["weight"].float())
     normed = [dict(case, options=case["options"] | {"embedding_norm": "batch"}) for case in made[:2]]
-    made += [few, narrow, *normed]
+    made += [few, narrow, *normed, *other_objectives]
     if importlib.util.find_spec("triton") is not None and not torch.cuda.is_available():
-        for case in (made[0], made[4]):
+        for case in (made[0], made[4], other_objectives[0], other_objectives[10]):
             options = case["options"] | {"implementation": "triton"}
             floats = {key: case[key].float() for key in ("embeddings", "weight")}
             made.append(case | floats | {"options": options})
@@ -121,12 +133,14 @@ def test_ranks_agree_with_a_single_rank(world: int, tmp_path: Path) -> None:
             loss_limits, limits = ({"rtol": 1e-12, "atol": 1e-12}, {"rtol": 1e-9, "atol": 1e-12})
             if not exact:
                 loss_limits = limits = {"rtol": 1e-4, "atol": 1e-5}
-            for rank_loss, _, _, sample_loss, negative_cosine in parts:
+            for rank_loss, _, _, sample_loss, negative_cosine, _ in parts:
                 torch.testing.assert_close(rank_loss, loss.detach(), **loss_limits, msg=name)
                 torch.testing.assert_close(sample_loss, head.last_report.sample_loss, **loss_limits, msg=name)
                 torch.testing.assert_close(negative_cosine, head.last_report.negative_cosine, **loss_limits, msg=name)
             embeddings_grad, weight_grad = (torch.cat([part[i] for part in parts]) for i in (1, 2))
             torch.testing.assert_close(weight_grad, head.weight.grad.to_dense(), **limits, msg=name)
+            counts = [head.sample_counts.positives] if head.sample_counts is not None else []
+            assert torch.equal(torch.cat([part[5] for part in parts]), torch.cat([*counts, torch.empty(0)])), name
             if case["embeddings"].dtype == torch.bfloat16:  # a gradient has the precision of its tensor
                 limits = {"rtol": 1e-2, "atol": 1e-5}
             torch.testing.assert_close(embeddings_grad, leaf.grad, **limits, msg=name)
