@@ -83,8 +83,9 @@ bench-ocr: $(VENV)/installed-test $(PADDLE_VENV)/installed  ## Compare images pe
 bench-profile: $(VENV)/installed  ## Profile a labelling worker by stage and operator (TRUTH)
 	$(BIN)/python benchmarks/ocr_profile.py $(TRUTH)
 
-bench-heads: $(VENV)/installed-test  ## Time a step of the Partial FC head by mode and sample rate (REFERENCE, CLASSES)
+bench-heads: $(VENV)/installed-test  ## Time a step of the Partial FC head by objective and sampling (REFERENCE, CLASSES)
 	$(BIN)/python benchmarks/heads.py --classes $(CLASSES) --rates 0.01 0.03 0.1 0.3 1.0 \
+		--objectives slots soft two_sided --negative-weights none importance --all-tags \
 		$(if $(REFERENCE),--reference $(REFERENCE))
 
 bench-kernels: $(VENV)/installed-test  ## Show registers, shared memory and spills of the Triton kernels on sm_80 and sm_90

@@ -1,15 +1,21 @@
-"""Time and memory of one step of the Partial FC head, by sample rate, mode, number of classes and batch size.
+"""Time and memory of one step of the Partial FC head, by objective, sampling, number of classes and batch size.
 
-    python benchmarks/heads.py [--classes N...] [--batch N...] [--rates R...] [--ignored N] [--reference CHECKOUT] ...
+    python benchmarks/heads.py [--classes N...] [--batch N...] [--rates R...] [--objectives O...]
+                               [--negative-weights W...] [--ignored N] [--reference CHECKOUT] ...
 
 A step is forward, backward and the row-sparse AdamW. All cases run in one process, one after another in each of
 ``--rounds`` rounds, in the opposite order in every second round, after one unmeasured step; the script prints the
 median of each phase. Workspace is the peak memory of a separate step beyond centers, optimizer state and the gradient
 of the rows.
 
+The objectives soft and two_sided have one sum over negatives, and so one draw, as slots with shared sampling. Their
+cases, and those with importance weights, get the ratio of their time to the time of slots without weights in the same
+mode, the median over rounds, with and without the optimizer. --all-tags adds a case of them in which all stored
+tags are positives.
+
 --ignored N: each head also runs with N ignored classes per image, drawn at random, on the same inputs and samples. Such
-a case gets the ratio of its time to the time without them, the median over rounds, with and without the optimizer. On
-CUDA, the kernels are the same with and without ignored classes; only the mask of skipped pairs has more bits set.
+a case gets the ratio to the case without them. On CUDA, the kernels are the same with and without ignored classes; only
+the mask of skipped pairs has more bits set.
 
 --reference CHECKOUT: a checkout of OneVision-Encoder. Its published head runs in the same rounds at a rate of 0.1, with
 torch's dense AdamW, and each case also gets a ratio to it, the median over rounds. Before that, both heads are compared
@@ -17,6 +23,7 @@ on a case where they compute the same function (rate 1.0, no own-tag mask): larg
 """
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -27,7 +34,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
@@ -38,6 +45,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ovocr.trainer import Margin, PartialFC, RowAdamW
+from ovocr.trainer.heads.center_sampler import NegativeWeight
+from ovocr.trainer.heads.objectives import ObjectiveName
 from ovocr.trainer.heads.sample_counts import SampleCounts
 from ovocr.trainer.kernels.workspace import ReusableMemory
 from ovocr.trainer.optim.row_gradients import touched_rows
@@ -52,7 +61,7 @@ PHASES = ("forward", "backward", "optimizer")
 class Case:
     """A system to time, a head with its optimizer, and its measurements.
 
-    plain: the case of the same head without ignored classes; None for a case without ignored classes.
+    base: the case that its time is compared with; None for none. ignores: whether images have ignored classes.
     """
 
     name: str
@@ -61,7 +70,8 @@ class Case:
     step: Callable[[], None]
     weight: torch.nn.Parameter
     head: PartialFC | None = None
-    plain: "Case | None" = None
+    base: "Case | None" = None
+    ignores: bool = False
     phases_ms: list[tuple[float, ...]] = field(default_factory=list)
     gradient_bytes: int = 0
     gradient_rows: int = 0
@@ -120,27 +130,47 @@ def build_cases(options: argparse.Namespace, classes: int, device: torch.device)
         cases.append(
             Case(f"published {REFERENCE_RATE}", REFERENCE_RATE, published.forward, published.step, published.weight)
         )
-    weight: torch.nn.Parameter | None = None
-    for rate in options.rates:
-        for sampling in ("exact",) if rate == 1.0 else options.sampling:
-            head = PartialFC(
-                options.dim,
-                classes if weight is None else 1,
-                labels_per_sample=options.labels_per_sample,
-                sample_rate=rate,
-                sampling="shared" if sampling == "exact" else sampling,
-                mask_own_tags=not options.no_mask,
-                implementation=options.implementation,
-            ).to(device)
-            if weight is None:
-                weight = head.weight
-                optimizer = RowAdamW([weight], lr=1e-3)
-            else:
-                adopt(head, weight, classes)
-            cases.append(Case(f"{sampling} {rate}", rate, head, stepper(optimizer), weight, head))
-            if options.ignored:
-                cases.append(replace(cases[-1], name=f"{cases[-1].name} ignoring", plain=cases[-1], phases_ms=[]))
+    heads = []
+    for mode in modes(options):
+        head = PartialFC(
+            options.dim,
+            1 if heads else classes,
+            mask_own_tags=not options.no_mask,
+            implementation=options.implementation,
+            **mode,
+        ).to(device)
+        if heads:
+            adopt(head, heads[0].weight, classes)
+        heads.append(head)
+    step = stepper(RowAdamW([heads[0].weight], lr=1e-3))
+    plain: dict[tuple[float, str], Case] = {}  # slots without weights, by rate and sampling
+    for head in heads:
+        key = head.sample_rate, head.sampling
+        case = Case(name_of(head), head.sample_rate, head.forward, step, head.weight, head, plain.get(key))
+        plain.setdefault(key, case)
+        cases.append(case)
+        if options.ignored:
+            cases.append(replace(case, name=f"{case.name} ignoring", base=case, ignores=True, phases_ms=[]))
     return cases
+
+
+def modes(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Yields the options of each head; those of slots without weights come first in their rate and sampling."""
+    for rate, objective in itertools.product(options.rates, options.objectives):
+        for sampling in options.sampling if objective == "slots" and rate < 1 else ["shared"]:
+            for weight in options.negative_weights if rate < 1 else ["none"]:
+                mode = {"sample_rate": rate, "objective": objective, "sampling": sampling, "negative_weight": weight}
+                yield mode | {"labels_per_sample": options.labels_per_sample}
+                if objective != "slots" and options.all_tags:
+                    yield mode | {"labels_per_sample": "all"}
+
+
+def name_of(head: PartialFC) -> str:
+    """Returns objective, sampling and rate of a head."""
+    sampling = "exact" if head.sample_rate == 1.0 else head.sampling if head.objective == "slots" else ""
+    weight = "importance" if head.negative_weight == "importance" else ""
+    tags = "all tags" if head.labels_per_sample == "all" else ""
+    return " ".join(part for part in (head.objective, sampling, weight, tags, f"{head.sample_rate:g}") if part)
 
 
 def adopt(head: PartialFC, weight: torch.nn.Parameter, classes: int) -> None:
@@ -164,7 +194,7 @@ def timed_step(
 ) -> tuple[float, ...]:
     """Returns milliseconds of forward, backward and optimizer."""
     leaf = embeddings.detach().requires_grad_()
-    classes = (labels,) if case.plain is None else (labels, ignored)
+    classes = (labels, ignored) if case.ignores else (labels,)
     times = [now(device)]
     loss = case.forward(leaf, *classes)
     times.append(now(device))
@@ -178,7 +208,7 @@ def timed_step(
 def measure_memory(case: Case, embeddings: Tensor, labels: Tensor, ignored: Tensor, device: torch.device) -> None:
     """Measures the peak memory of a step, and the part of it that is the gradient of the rows."""
     leaf = embeddings.detach().requires_grad_()
-    classes = (labels,) if case.plain is None else (labels, ignored)
+    classes = (labels, ignored) if case.ignores else (labels,)
     if case.head is not None:
         case.head.step = 0
         case.head._gradient_memory = ReusableMemory()  # the gradient's memory must count as newly allocated
@@ -198,19 +228,19 @@ def report(case: Case, cases: list[Case], title: str) -> dict[str, Any]:
     record: dict[str, Any] = {"case": case.name, "sizes": title, "total_ms": total, "rounds_ms": case.totals()}
     record |= {f"{phase}_ms": value for phase, value in zip(PHASES, medians, strict=True)}
     record |= {"gradient_rows": case.gradient_rows, "workspace_bytes": case.workspace_bytes}
-    line = f"{case.name:24s} " + " ".join(f"{p} {v:9.2f}" for p, v in zip(PHASES, medians, strict=True))
+    line = f"{case.name:30s} " + " ".join(f"{p} {v:9.2f}" for p, v in zip(PHASES, medians, strict=True))
     line += f"  total {total:9.2f} ms  rows {case.gradient_rows:8,d}  workspace {case.workspace_bytes / 1e6:7.0f} MB"
     if cases[0].name.startswith("published"):
         ratios = [theirs / ours for theirs, ours in zip(cases[0].totals(), case.totals(), strict=True)]
         record |= {"ratio": statistics.median(ratios), "lowest_ratio": min(ratios)}
         line += f"  {record['ratio']:6.1f} x (lowest round {record['lowest_ratio']:.1f})"
-    if case.plain is not None:
-        pairs = [(case.totals(phases), case.plain.totals(phases)) for phases in (len(PHASES), 2)]
+    if case.base is not None:
+        pairs = [(case.totals(phases), case.base.totals(phases)) for phases in (len(PHASES), 2)]
         whole, head = ([a / b for a, b in zip(*pair, strict=True)] for pair in pairs)
-        record |= {"ignored_ratio": statistics.median(whole), "ignored_ratio_of_head": statistics.median(head)}
-        record |= {"ignored_ratios": whole, "ignored_ratios_of_head": head}
-        line += f"  {record['ignored_ratio']:.3f} of the time without ignored classes"
-        line += f" ({record['ignored_ratio_of_head']:.3f} without the optimizer)"
+        record |= {"base": case.base.name, "base_ratios": whole, "base_ratios_of_head": head}
+        record |= {"base_ratio": statistics.median(whole), "base_ratio_of_head": statistics.median(head)}
+        line += f"  {record['base_ratio']:.3f} of the time of {case.base.name}"
+        line += f" ({record['base_ratio_of_head']:.3f} without the optimizer)"
     print(line, flush=True)
     return record
 
@@ -290,6 +320,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--labels-per-sample", type=int, default=8, help="slots drawn from them")
     parser.add_argument("--rates", type=float, nargs="+", default=[0.1, 1.0])
     parser.add_argument("--sampling", nargs="+", choices=("independent", "shared"), default=["independent", "shared"])
+    parser.add_argument("--objectives", nargs="+", choices=get_args(ObjectiveName), default=["slots"])
+    parser.add_argument("--negative-weights", nargs="+", choices=get_args(NegativeWeight), default=["none"])
+    parser.add_argument(
+        "--all-tags", action="store_true", help="also make all stored tags positives of soft, two_sided"
+    )
     parser.add_argument(
         "--no-mask", action="store_true", help="use an image's own tags as negatives of its other slots"
     )
@@ -304,6 +339,9 @@ def parse_arguments() -> argparse.Namespace:
         value = getattr(options, name)
         if min(value if isinstance(value, list) else [value]) < 1:
             parser.error(f"--{name.replace('_', '-')}: at least 1")
+    if "slots" in options.objectives:  # the cases that others are compared with come first
+        options.objectives = ["slots", *(name for name in options.objectives if name != "slots")]
+    options.negative_weights = sorted(options.negative_weights, reverse=True)
     if options.ignored < 0:
         parser.error("--ignored: at least 0")
     if not all(0 < rate <= 1 for rate in options.rates):
