@@ -33,6 +33,7 @@ CPU = torch.device("cpu")
 SETTINGS = (
     "heads.ocr.embedding_norm=batch",
     "heads.ocr.crop_scale=[0.1,0.5]",
+    "heads.ocr.crop_min_visible=0.05",
     "run.passes_per_step=2",
     "run.tensorboard=false",
     "run.keep_checkpoints=20",
@@ -220,6 +221,7 @@ def test_worker_processes_end_with_the_pass(config_file: Path, monkeypatch: pyte
         raise OvocrError(f"{len(multiprocessing.active_children())} processes")
 
     monkeypatch.setattr(Model, "pooled", fail)
-    with pytest.raises(OvocrError, match="^2 processes$"):
+    with pytest.raises(OvocrError, match="^2 processes$") as caught:
         statistics.measure(4)
     assert multiprocessing.active_children() == []
+    assert caught.tb is not None  # its frames keep the generator of the batches alive
