@@ -83,9 +83,9 @@ def assert_equal(found: tuple[Tensor, Tensor], wanted: tuple[Tensor, Tensor], to
 def test_checkpoints_have_the_statistics_of_their_weights(
     config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: Any
 ) -> None:
-    """The average over the steps is off by more than a deviation in some channels, with the same weights."""
+    """The average over the steps is off by more than half a deviation in some channels, with the same weights."""
     monkeypatch.setattr(embedding_statistics, "_SAMPLES", 100)
-    lasting = ("optimizer.lr=0.03", "optimizer.decay_power=0.0", "run.passes_per_step=1", "run.steps=16")
+    lasting = ("optimizer.lr=0.01", "optimizer.decay_power=0.0", "run.passes_per_step=1", "run.steps=16")
     settings = [*SETTINGS, *lasting, "heads.ocr.global_batch=24"]
     train(load_config(config_file, settings))
     average = tmp_path / "average"
@@ -96,7 +96,7 @@ def test_checkpoints_have_the_statistics_of_their_weights(
         mean, variance = computed_statistics(average, step, first)
         assert_equal(saved_statistics(tmp_path / "run", step), (mean, variance), 1e-4)
         if step > 4:
-            assert ((saved_statistics(average, step)[0] - mean).abs() / variance.sqrt()).max() > 1
+            assert ((saved_statistics(average, step)[0] - mean).abs() / variance.sqrt()).max() > 0.5
 
 
 @pytest.mark.parametrize(("ranks", "parallel", "batch"), [(2, "fsdp2", 65), (3, "ddp", 2)])
