@@ -24,7 +24,9 @@ _SHIFT = 0.25
 class EmbeddingNorm(nn.Module):
     """Computes (x - mean) / sqrt(variance + 1e-5) + 0.25 per channel.
 
-    Uses the statistics of the global batch in training mode, else the running statistics.
+    Uses the statistics of the global batch in training mode, else the running statistics. These are exponential
+    averages over the batches, so they lag some steps behind the weights; a training loop may replace them with exact
+    ones, see ``set_statistics``.
 
     running_mean, running_variance: float32 [D], the same on every rank.
     """
@@ -48,6 +50,17 @@ class EmbeddingNorm(nn.Module):
         self.running_mean.lerp_(mean_D.to(self.running_mean.dtype), _MOMENTUM)
         self.running_variance.lerp_(variance_D.to(self.running_variance.dtype), _MOMENTUM)
         return normed_bD + _SHIFT
+
+    @torch.no_grad()
+    def set_statistics(self, mean_D: Tensor, variance_D: Tensor) -> None:
+        """Replaces the running statistics; every rank passes the same numbers.
+
+        Has no effect on forward passes in training mode.
+
+        mean_D, variance_D: [D], any floating dtype and device; the variance is the biased one.
+        """
+        self.running_mean.copy_(mean_D)
+        self.running_variance.copy_(variance_D)
 
 
 class _BatchNorm(torch.autograd.Function):

@@ -71,7 +71,9 @@ class PartialFC(nn.Module):
     seed: seed of the initial centers N(0, 0.01) and of all draws; the same on every rank.
     passes_per_step: forward calls accumulated by one optimizer step. They share the negatives but draw their own slots,
         so together they touch few more rows than a single pass.
-    embedding_norm: "batch" first normalises embeddings over the global batch of the call, see ``EmbeddingNorm``.
+    embedding_norm: "batch" first normalises embeddings over the global batch of the call, see ``EmbeddingNorm``. Its
+        statistics for evaluation mode are exponential averages over the calls; a training loop may replace them with
+        exact ones, as `ovocr train` does, see ``EmbeddingNorm.set_statistics``.
 
     ``weight`` [rows, D] holds this rank's consecutive rows, row_range(C, rank, world). Its gradient is sparse COO over
     the touched rows, each once and in ascending order; at sample_rate 1.0 it is dense. Gradients of several passes are

@@ -1,4 +1,5 @@
-"""Initial class centers from another run: all of them, or those selected by a class map."""
+"""Initial class centers from another run, all of them or those selected by a class map, with the statistics of
+``embedding_norm``."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from ovocr.trainer.config.heads import HeadConfig
 from ovocr.trainer.data.head_data import HeadData
 from ovocr.trainer.heads.partial_fc import PartialFC
 from ovocr.trainer.ranks.distributed import Ranks, row_range
-from ovocr.trainer.runs.checkpoint import RowShard, load_checkpoint
+from ovocr.trainer.runs.checkpoint import RowShard, Tensors, load_checkpoint
 from ovocr.trainer.runs.folder import RunFolder
 from ovocr.trainer.training.model import Model, saved_per_head
 from ovocr.vocab import Vocabulary
@@ -28,6 +29,7 @@ class SourceHead:
     """A head of another run at its newest checkpoint.
 
     vocabulary_sha256: hash of the vocabulary of its classes; empty if it has none.
+    has_norm: whether it has ``embedding_norm``, whose statistics are in the checkpoint.
     """
 
     name: str
@@ -35,6 +37,7 @@ class SourceHead:
     checkpoint: Path
     num_classes: int
     vocabulary_sha256: str
+    has_norm: bool
 
     @classmethod
     def open(cls, name: str, root: Path) -> "SourceHead":
@@ -51,30 +54,33 @@ class SourceHead:
             checkpoint=checkpoint,
             num_classes=saved_per_head(checkpoint, "num_classes", config)[name],
             vocabulary_sha256=Vocabulary.load(path).sha256 if path.is_file() else "",
+            has_norm=config.heads[name].embedding_norm == "batch",
         )
 
 
 def load_initial_centers(source: SourceHead, head: HeadConfig, data: HeadData, model: Model) -> str:
     """Fills the class centers of a head according to its settings; returns a line for the log.
 
-    Rows of classes that the other run does not have are left unchanged. Every rank calls this. Raises OvocrError if
-    vocabularies or sizes do not match, because a center must keep its word.
+    Rows of classes that the other run does not have are left unchanged. If both heads have ``embedding_norm``, its
+    running statistics are filled too. Every rank calls this. Raises OvocrError if vocabularies or sizes do not match,
+    because a center must keep its word.
     """
     name = source.name
+    statistics, about_statistics = _statistics(source, model)
     if head.init_map is None:
         _check_same_classes(source, data)
-        load_checkpoint(source.checkpoint, model.head_tensors(name), model.heads[name].ranks)
-        return f"head {name}: class centers from {source.checkpoint}"
+        load_checkpoint(source.checkpoint, model.head_tensors(name) | statistics, model.heads[name].ranks)
+        return f"head {name}: class centers from {source.checkpoint}{about_statistics}"
     class_map = load_class_map(name, head.init_map, data.num_classes)
     try:
         _check_vocabularies(class_map, source, data, head.init_map)
         _check_old_ids(class_map, source, head.init_map)
     except OvocrError as error:
         raise OvocrError(f"heads.{name}.init_map: {error}") from error
-    copy_mapped_rows(source, class_map, model.heads[name])
+    copy_mapped_rows(source, class_map, model.heads[name], statistics)
     return (
         f"head {name}: class centers of {class_map.kept:,} of {data.num_classes:,} classes from {source.checkpoint}, "
-        f"by {head.init_map}"
+        f"by {head.init_map}{about_statistics}"
     )
 
 
@@ -91,15 +97,17 @@ def load_class_map(name: str, path: Path, num_classes: int) -> ClassMap:
 
 
 @torch.no_grad()
-def copy_mapped_rows(source: SourceHead, class_map: ClassMap, head: PartialFC) -> None:
+def copy_mapped_rows(source: SourceHead, class_map: ClassMap, head: PartialFC, others: Tensors) -> None:
     """Fills the rows of ``head.weight`` whose class has an old class in the map; every rank calls this.
 
     Each rank reads its share of the old centers and broadcasts it block by block, so no rank loads them all.
+
+    others: tensors to fill with those of the same names in the checkpoint, which is then read only once.
     """
     weight, ranks = head.weight, head.ranks
     first, last = row_range(source.num_classes, ranks.rank, ranks.world)
     old = RowShard(weight.new_empty((last - first, head.embedding_dim)), first, source.num_classes)
-    load_checkpoint(source.checkpoint, {f"heads.{source.name}.weight": old}, ranks)
+    load_checkpoint(source.checkpoint, {f"heads.{source.name}.weight": old, **others}, ranks)
     wanted = torch.from_numpy(class_map.old_ids[head.first_class : head.last_class]).to(weight.device)
     for start, block in _all_rows(old, ranks):
         rows = ((wanted >= start) & (wanted < start + block.shape[0])).nonzero().squeeze(1)
@@ -117,6 +125,15 @@ def _all_rows(shard: RowShard, ranks: Ranks) -> Iterator[tuple[int, Tensor]]:
             else:
                 block = shard.local.new_empty((stop - start, *shard.local.shape[1:]))
             yield start, ranks.broadcast(block, owner)
+
+
+def _statistics(source: SourceHead, model: Model) -> tuple[Tensors, str]:
+    """Returns the running statistics of ``embedding_norm`` to fill, and what the log says about them."""
+    if model.heads[source.name].embedding_norm is None:
+        return {}, ""
+    if not source.has_norm:
+        return {}, "; no statistics of embedding_norm, which that run does not have"
+    return model.norm_tensors(source.name), ", with the statistics of embedding_norm"
 
 
 def _check_same_classes(source: SourceHead, data: HeadData) -> None:

@@ -20,6 +20,7 @@ from ovocr.trainer.ranks.distributed import Ranks, choose_device, join_ranks
 from ovocr.trainer.runs.best_checkpoint import SavedEvaluation, add_evaluation, best_checkpoint
 from ovocr.trainer.runs.checkpoint import prune_checkpoints
 from ovocr.trainer.runs.folder import RunFolder
+from ovocr.trainer.training.embedding_statistics import EmbeddingStatistics
 from ovocr.trainer.training.evaluator import Evaluator
 from ovocr.trainer.training.metrics import MetricsLog, keep_lines_before
 from ovocr.trainer.training.model import build_model, build_optimizers
@@ -114,6 +115,7 @@ class _Training:
             vocabularies = {name: data.vocabulary for name, data in self.data.items()}
             self.folder.prepare(config, vocabularies)
         self.model = build_model(config, {name: data.num_classes for name, data in self.data.items()}, ranks, device)
+        self.statistics = EmbeddingStatistics(self.model, self.data, config.loader, ranks, device)
         optimizers = build_optimizers(config, self.model)
         self.state = RunState(self.folder, config, self.model, optimizers, self.data, ranks, device)
         self.first_step = self.state.start_or_resume()
@@ -194,6 +196,7 @@ class _Training:
         """Waits for a step, then saves and evaluates as due. Raises OvocrError if a stop was requested."""
         done = result.step + 1
         reporter.add(result, ended=None)
+        self.statistics.measure(done)  # for the checkpoint and for the evaluation
         is_due, is_saved = self.evaluator.is_due(done), self._saves_after(done) or reporter.stops
         if is_saved:  # before the evaluation, so that steps are not lost if it fails
             reporter.flush()

@@ -47,8 +47,7 @@ class Model:
         for name, head in self.heads.items():
             tensors |= self.head_tensors(name)
             if head.embedding_norm is not None:
-                state = head.embedding_norm.state_dict()
-                tensors |= {f"heads.{name}.embedding_norm.{key}": value for key, value in state.items()}
+                tensors |= self.norm_tensors(name)
         return tensors
 
     def backbone_tensors(self) -> Tensors:
@@ -63,9 +62,24 @@ class Model:
         head = self.heads[name]
         return {f"heads.{name}.weight": _rows_of(head, head.weight.detach())}
 
+    def norm_tensors(self, name: str) -> Tensors:
+        """Returns the running statistics of a head's ``embedding_norm`` by their names in a checkpoint.
+
+        Raises ValueError if the head has no ``embedding_norm``.
+        """
+        norm = self.heads[name].embedding_norm
+        if norm is None:
+            raise ValueError(f"head {name} has no embedding_norm")
+        return {f"heads.{name}.embedding_norm.{key}": value for key, value in norm.state_dict().items()}
+
     @torch.no_grad()
     def embed(self, head: str, pixels: Tensor, times: Tensor | None = None) -> Tensor:
-        """Returns embeddings [B, D] for a head's class centers, without gradients.
+        """Returns embeddings [B, D] for a head's class centers, without gradients; see ``pooled``."""
+        return self.heads[head].embed(self.pooled(pixels, times))
+
+    @torch.no_grad()
+    def pooled(self, pixels: Tensor, times: Tensor | None = None) -> Tensor:
+        """Returns the pooled embeddings [B, D] of the backbone, which every head starts from, without gradients.
 
         pixels: uint8, images [B, 3, S, S] or clips [B, 3, F, S, S], on the model's device. times: int64 [B, F], the
         frames' positions on the time axis; None for images.
@@ -75,7 +89,16 @@ class Model:
             side = pixels.shape[-1] // self.backbone.config.patch_size
             positions = clip_positions(times, side, side)
         _, pooled = self.backbone(normalise(pixels, torch.float32), positions)
-        return self.heads[head].embed(pooled)
+        return pooled
+
+    def take_part_in_forward_pass(self, device: torch.device) -> None:
+        """Lets a rank without samples take part in a forward pass of the other ranks: with FSDP2 it is a collective.
+
+        device: the device of the model.
+        """
+        if self.parallel.sharded:
+            side = self.backbone.config.patch_size
+            self.pooled(torch.zeros((1, 3, side, side), dtype=torch.uint8, device=device))
 
     @contextmanager
     def evaluation_mode(self) -> Iterator[None]:

@@ -80,7 +80,7 @@ class RankEmbedder:
                     return None
                 found = next(batches, None)
                 if found is None or not found.shown:
-                    self._embed_nothing(model, head)
+                    model.take_part_in_forward_pass(self.device)
                 else:
                     embeddings.append(self._embed_batch(model, head, found.batch))
                     shown += found.shown
@@ -98,12 +98,6 @@ class RankEmbedder:
     def _embed_batch(self, model: Model, head: str, batch: Batch) -> torch.Tensor:
         times = None if batch.times is None else batch.times.to(self.device)
         return model.embed(head, batch.pixels.to(self.device), times).float().cpu()
-
-    def _embed_nothing(self, model: Model, head: str) -> None:
-        """Takes part in a forward pass without having samples: with FSDP2 it is a collective."""
-        if model.parallel.sharded:
-            side = model.backbone.config.patch_size
-            model.embed(head, torch.zeros((1, 3, side, side), dtype=torch.uint8, device=self.device))
 
     def _gather(self, embeddings: torch.Tensor, tags: ImageTags, rows: NDArray[np.int64]) -> EmbeddedImages:
         def all_rows(own: NDArray[Any]) -> NDArray[Any]:

@@ -67,3 +67,16 @@ def test_center_can_be_close_to_every_embedding():
 def test_unknown_norm_raises():
     with pytest.raises(ValueError, match="embedding_norm must be 'none' or 'batch', not 'layer'"):
         PartialFC(4, 10, embedding_norm="layer")
+
+
+def test_statistics_that_are_set_replace_the_average_at_evaluation_only():
+    norm, averaging = EmbeddingNorm(4), EmbeddingNorm(4)
+    batch = torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
+    mean, variance = batch.double().mean(0), batch.double().var(0, correction=0)
+    norm.set_statistics(mean, variance)
+    norm.eval()
+    torch.testing.assert_close(norm(batch, Ranks()), averaging(batch, Ranks()))
+    norm.train()
+    shifted = batch + 2
+    torch.testing.assert_close(norm(shifted, Ranks()), averaging(shifted, Ranks()))
+    torch.testing.assert_close(norm.running_mean, (mean + 0.3 * 2).float())

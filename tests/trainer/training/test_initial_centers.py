@@ -27,8 +27,9 @@ from ovocr.trainer.ranks.distributed import Ranks
 from ovocr.trainer.runs.checkpoint import load_checkpoint, read_state, save_checkpoint
 from ovocr.trainer.training import initial_centers
 from ovocr.trainer.training.dry_run import dry_run
-from ovocr.trainer.training.loop import train
-from ovocr.trainer.training.model import TrainedRun
+from ovocr.trainer.training.initial_centers import SourceHead, load_initial_centers
+from ovocr.trainer.training.loop import open_data, train
+from ovocr.trainer.training.model import TrainedRun, build_model
 from ovocr.vocab import Vocabulary
 
 CPU = torch.device("cpu")
@@ -157,10 +158,10 @@ rank, world, old_rows, folder = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv
 initial_centers._BLOCK_ROWS = 3
 dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world)
 source = SourceHead(
-    name="a", run=RunFolder(folder), checkpoint=folder / "7", num_classes=old_rows, vocabulary_sha256=""
+    name="a", run=RunFolder(folder), checkpoint=folder / "7", num_classes=old_rows, vocabulary_sha256="", has_norm=False
 )
 head = PartialFC(5, 13, seed=9)
-copy_mapped_rows(source, ClassMap(old_ids=np.load(folder / "map.npy")), head)
+copy_mapped_rows(source, ClassMap(old_ids=np.load(folder / "map.npy")), head, {})
 torch.save(head.weight.detach(), folder / f"rows{rank}.pt")
 leave_group()
 """
@@ -254,6 +255,35 @@ def test_class_ids_without_a_vocabulary(tmp_path: Path, config_file: Path, make_
     assert torch.equal(new[1:31], old)
     assert torch.equal(new[32:41], old[:9])
     assert torch.equal(new[[0, 31]], fresh[[0, 31]])
+
+
+@pytest.mark.parametrize("is_mapped", [False, True])
+def test_statistics_of_embedding_norm(config_file: Path, tmp_path: Path, is_mapped: bool) -> None:
+    """They are taken if both heads have them, with a map or without one, and the log says so."""
+    norm, old_ids = "heads.ocr.embedding_norm=batch", np.roll(np.arange(50), 1)
+    np.save(tmp_path / "map.npy", old_ids)
+    for name, settings in (("with", [norm]), ("without", [])):
+        train(load_config(config_file, ["run.steps=2", f"run.output={tmp_path / name}", *settings]))
+    from_map = [f"heads.ocr.init_map={tmp_path / 'map.npy'}"] if is_mapped else []
+    for name, settings, told in (
+        ("with", [norm], ", with the statistics of embedding_norm"),
+        ("without", [norm], "; no statistics of embedding_norm, which that run does not have"),
+        ("with", [], ""),
+    ):
+        source = SourceHead.open("ocr", tmp_path / name)
+        config = load_config(config_file, [f"heads.ocr.init_from={tmp_path / name}", *from_map, *settings])
+        model = build_model(config, {"ocr": 50}, Ranks(), CPU)
+        line = load_initial_centers(source, config.heads["ocr"], open_data(config)["ocr"], model)
+        by_map = f" of 50 of 50 classes from {source.checkpoint}, by {tmp_path / 'map.npy'}"
+        assert line == f"head ocr: class centers{by_map if is_mapped else f' from {source.checkpoint}'}{told}"
+        old, head = TrainedRun.load(tmp_path / name, CPU).model.heads["ocr"], model.heads["ocr"]
+        assert torch.equal(head.weight, old.weight[old_ids] if is_mapped else old.weight)
+        if head.embedding_norm is None:
+            continue
+        fresh = {"running_mean": torch.zeros(64), "running_variance": torch.ones(64)}
+        wanted = fresh if old.embedding_norm is None else old.embedding_norm.state_dict()
+        assert all(torch.equal(head.embedding_norm.state_dict()[key], value) for key, value in wanted.items())
+        assert (wanted["running_mean"].abs().max() > 1e-3) == (name == "with")
 
 
 def mistakes() -> dict[str, tuple[Callable[[Stages], list[str]], str]]:
