@@ -7,7 +7,7 @@ With t_c the margin logit of a positive c and Z the sum of exp(logit) over the n
     two_sided:  log(1 + sum over c of exp(-t_c)) + log(1 + Z),  positives and negatives apart
 
 Sources: slots, OneVision-Encoder (arXiv 2602.08683) after UNICOM (arXiv 2304.05884); soft, SuperClass (arXiv
-    2411.03313); two_sided, MLCD (arXiv 2407.17331) and RICE (arXiv 2507.20025), after Circle loss (arXiv 2002.10857).
+    2411.03313); two_sided, MLCD (arXiv 2407.17331) and RICE (arXiv 2507.20025), before as ZLPR (arXiv 2208.02955).
 
 Logits and sums come with a constant ``shift`` subtracted from every logit, see ``logit_shift``.
 
