@@ -215,8 +215,8 @@ class PartialFC(nn.Module):
     def log_inclusion(self) -> Tensor | None:
         """Returns ln of the share of the sums over negatives that each local center was in, float64 [rows].
 
-        None if the sums are not biased. A biased head learns, up to a constant, ln P(class | image) minus this number as
-        the logit of a class, so adding it to scale * cosine corrects the ranking of classes.
+        None if the sums are not biased. A biased head learns, up to a constant, ln P(class | image) minus this number
+        as the logit of a class, so adding it to scale * cosine corrects the ranking of classes.
         """
         if self.sample_counts is None:
             return None
