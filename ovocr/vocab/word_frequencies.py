@@ -40,6 +40,14 @@ class WordFrequencies:
                     "write a number from 1 to the number of images"
                 )
 
+    def __len__(self) -> int:
+        """Returns the number of words."""
+        return len(self._in_images)
+
+    def __contains__(self, word: object) -> bool:
+        """Returns whether a word is in any image."""
+        return word in self._in_images
+
     @classmethod
     def load(cls, path: str | Path) -> "WordFrequencies":
         """Reads a file. Raises OvocrError, naming file and line, if it is not a file of word frequencies."""
@@ -84,7 +92,11 @@ class WordFrequencies:
         rows = sorted(self._in_images.items(), key=lambda item: (-item[1], item[0]))
         return "".join([f"{_HEADER}\n\t{self.images}\n", *(f"{word}\t{count}\n" for word, count in rows)])
 
+    @property
+    def sha256(self) -> str:
+        """Hex digest of the bytes of the file, whether or not it exists."""
+        return hashlib.sha256(self.text.encode("utf-8")).hexdigest()
+
     def describe(self) -> dict[str, Any]:
         """Returns the entry that identifies the frequencies in a manifest."""
-        sha256 = hashlib.sha256(self.text.encode("utf-8")).hexdigest()
-        return {"images": self.images, "words": len(self._in_images), "sha256": sha256}
+        return {"images": self.images, "words": len(self), "sha256": self.sha256}

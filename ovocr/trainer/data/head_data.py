@@ -18,6 +18,7 @@ from ovocr.trainer.data.mixing import SampleOrder, make_order
 from ovocr.trainer.data.order import rank_positions
 from ovocr.trainer.data.records import RecordSamples, vocabulary_path
 from ovocr.trainer.data.samples import Samples
+from ovocr.trainer.data.tag_weights import TagWeights
 from ovocr.trainer.ranks.distributed import Ranks
 from ovocr.views.random_crops import RandomCrops
 from ovocr.views.text_crops import HeightSchedule, TextCrops
@@ -31,6 +32,7 @@ class HeadData:
     vocabulary: None if the class ids are not words.
     pass_batch: number of samples per pass, over all ranks.
     passes: number of passes per step.
+    tag_weights: None if all tags have the same weight.
     """
 
     name: str
@@ -40,6 +42,7 @@ class HeadData:
     num_classes: int
     pass_batch: int
     passes: int
+    tag_weights: TagWeights | None = None
 
     @classmethod
     def open(cls, name: str, head: HeadConfig, *, image_size: int, passes: int, seed: int) -> "HeadData":
@@ -50,8 +53,8 @@ class HeadData:
 
         Raises OvocrError, or UsageError naming the setting, if data are missing or do not match.
         """
-        vocabulary = _vocabulary_of(name, head)
-        num_classes = _num_classes(name, head, vocabulary)
+        vocabulary = load_vocabulary(name, head)
+        num_classes = count_classes(name, head, vocabulary)
         size = head.image_size or image_size
         try:
             samples = open_samples(head, head.data, num_classes=num_classes, image_size=size, seed=seed)
@@ -61,7 +64,9 @@ class HeadData:
             raise OvocrError(f"heads.{name}: {error}") from error
         _check_text_heights(name, head, samples)
         order = make_order(samples.parts, head.mixing_weights, seed)
-        return cls(name, samples, order, vocabulary, num_classes, head.global_batch // passes, passes)
+        frequencies = head.tag_frequencies if isinstance(head, OcrHeadConfig) else None
+        weights = None if frequencies is None else TagWeights.load(name, frequencies, vocabulary)
+        return cls(name, samples, order, vocabulary, num_classes, head.global_batch // passes, passes, weights)
 
     def batches(
         self, ranks: Ranks, steps: range, loader: LoaderConfig, device: torch.device, seed: int = 0
@@ -185,8 +190,11 @@ def crops_of(head: HeadConfig, seed: int, *, scheduled: bool = True) -> RandomCr
     return TextCrops(share=head.crop_share, heights=heights, max_upscale=head.max_upscale, seed=seed)
 
 
-def _vocabulary_of(name: str, head: HeadConfig) -> Vocabulary | None:
-    """Loads the vocabulary from the first data set; all data sets of a head have the same."""
+def load_vocabulary(name: str, head: HeadConfig) -> Vocabulary | None:
+    """Loads the vocabulary from the first data set; all data sets of a head have the same. None for heads without one.
+
+    Raises OvocrError, or UsageError for a head of kind ocr whose data have none.
+    """
     if isinstance(head, VideoHeadConfig):
         return None
     path = vocabulary_path(LabelledDataSet.open(head.data[0]))
@@ -195,8 +203,11 @@ def _vocabulary_of(name: str, head: HeadConfig) -> Vocabulary | None:
     return None if path is None else Vocabulary.load(path)
 
 
-def _num_classes(name: str, head: HeadConfig, vocabulary: Vocabulary | None) -> int:
-    """Returns num_classes of the settings, or else of the data. Reading a larger class id raises an error."""
+def count_classes(name: str, head: HeadConfig, vocabulary: Vocabulary | None) -> int:
+    """Returns num_classes of the settings, or else of the data. Reading a larger class id raises an error.
+
+    Raises UsageError if both are known and contradict each other.
+    """
     if vocabulary is not None:
         if head.num_classes not in (None, len(vocabulary)):
             words = f"its vocabulary has {len(vocabulary)} words; leave it out"

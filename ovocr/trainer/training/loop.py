@@ -110,10 +110,13 @@ class _Training:
             check_implementation(name, head, device)
         self.data = open_data(config)
         self.evaluator = Evaluator(config, self.data, ranks, device)
+        weights = {name: data.tag_weights for name, data in self.data.items() if data.tag_weights is not None}
         if ranks.rank == 0:
             vocabularies = {name: data.vocabulary for name, data in self.data.items()}
-            self.folder.prepare(config, vocabularies)
-        self.model = build_model(config, {name: data.num_classes for name, data in self.data.items()}, ranks, device)
+            self.folder.prepare(config, vocabularies, {name: own.frequencies for name, own in weights.items()})
+        num_classes = {name: data.num_classes for name, data in self.data.items()}
+        tag_weights = {name: own.tensor() for name, own in weights.items()}
+        self.model = build_model(config, num_classes, ranks, device, tag_weights)
         optimizers = build_optimizers(config, self.model)
         self.state = RunState(self.folder, config, self.model, optimizers, self.data, ranks, device)
         self.first_step = self.state.start_or_resume()

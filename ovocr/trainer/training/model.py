@@ -1,6 +1,6 @@
 """The trained parts of a run, built from its configuration: one backbone, and a Partial FC for each head."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -133,9 +133,17 @@ class Optimizers:
         return tensors
 
 
-def build_model(config: RunConfig, num_classes: dict[str, int], ranks: Ranks, device: torch.device) -> Model:
-    """Creates the model with its initial weights, the same for any number of ranks. num_classes: maps head to
-    number."""
+def build_model(
+    config: RunConfig,
+    num_classes: dict[str, int],
+    ranks: Ranks,
+    device: torch.device,
+    tag_weights: Mapping[str, Tensor] | None = None,
+) -> Model:
+    """Creates the model with its initial weights, the same for any number of ranks.
+
+    num_classes: number of classes by head. tag_weights: float [C] by head, for training heads with weighted tags.
+    """
     torch.manual_seed(config.run.seed)
     backbone = Backbone(config.backbone).to(device)
     backbone.encoder.recompute = config.run.activation_checkpointing
@@ -151,6 +159,9 @@ def build_model(config: RunConfig, num_classes: dict[str, int], ranks: Ranks, de
             sampling=head.sampling,
             mask_own_tags=head.mask_own_tags,
             margin=_margin(head),
+            objective=head.objective,
+            negative_weight=head.negative_weight,
+            tag_weights=(tag_weights or {}).get(name),
             implementation=head.implementation,
             process_group=ranks.group,
             seed=config.run.seed + index,
