@@ -67,6 +67,7 @@ SLOW_MODULES = frozenset(
         "trainer/training/test_initial_centers.py",
         "trainer/training/test_loop.py",
         "trainer/training/test_rank_embeddings.py",
+        "trainer/training/test_sample_counts.py",
         "trainer/training/test_skipped_samples.py",
         "trainer/training/test_stages.py",
         "vocab/building/test_stopping.py",

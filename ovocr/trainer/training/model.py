@@ -49,6 +49,18 @@ class Model:
             if head.embedding_norm is not None:
                 state = head.embedding_norm.state_dict()
                 tensors |= {f"heads.{name}.embedding_norm.{key}": value for key, value in state.items()}
+        return tensors | self.sample_counts()
+
+    def sample_counts(self) -> Tensors:
+        """Returns the counts of all heads by their names in a checkpoint.
+
+        Checkpoints from before 2026-11-29 do not have them; the counts are then zero.
+        """
+        tensors: Tensors = {}
+        for name, head in self.heads.items():
+            if head.sample_counts is not None:
+                tensors[f"heads.{name}.sample_counts.positives"] = _rows_of(head, head.sample_counts.positives)
+                tensors[f"heads.{name}.sample_counts.samples"] = head.sample_counts.samples
         return tensors
 
     def backbone_tensors(self) -> Tensors:
@@ -241,7 +253,7 @@ class TrainedRun:
             if config.heads[name].kind == "ocr" or path.exists()
         }
         model = build_model(config, num_classes, Ranks(), device)
-        load_checkpoint(checkpoint, model.tensors(), Ranks())
+        load_checkpoint(checkpoint, model.tensors(), Ranks(), may_lack=model.sample_counts())
         for module in (model.backbone, *model.heads.values()):
             module.eval()
         return cls(folder, config, model, vocabularies, read_state(checkpoint)["step"], device)
