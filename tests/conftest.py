@@ -57,6 +57,7 @@ SLOW_MODULES = frozenset(
         "trainer/evaluation/test_evaluate.py",
         "trainer/evaluation/test_head_reading.py",
         "trainer/evaluation/test_read.py",
+        "trainer/evaluation/test_sampling_correction.py",
         "trainer/heads/test_partial_fc_ranks.py",
         "trainer/kernels/test_kernels.py",
         "trainer/measures/test_interval_coverage.py",
