@@ -65,6 +65,7 @@ SLOW_MODULES = frozenset(
         "trainer/ranks/test_rank_failures.py",
         "trainer/ranks/test_slurm_example.py",
         "trainer/training/test_evaluator.py",
+        "trainer/training/test_head_objectives.py",
         "trainer/training/test_initial_centers.py",
         "trainer/training/test_loop.py",
         "trainer/training/test_rank_embeddings.py",

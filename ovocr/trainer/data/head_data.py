@@ -18,7 +18,6 @@ from ovocr.trainer.data.mixing import SampleOrder, make_order
 from ovocr.trainer.data.order import rank_positions
 from ovocr.trainer.data.records import RecordSamples, vocabulary_path
 from ovocr.trainer.data.samples import Samples
-from ovocr.trainer.data.tag_weights import TagWeights
 from ovocr.trainer.ranks.distributed import Ranks
 from ovocr.views.random_crops import RandomCrops
 from ovocr.views.text_crops import HeightSchedule, TextCrops
@@ -32,7 +31,6 @@ class HeadData:
     vocabulary: None if the class ids are not words.
     pass_batch: number of samples per pass, over all ranks.
     passes: number of passes per step.
-    tag_weights: None if all tags have the same weight.
     """
 
     name: str
@@ -42,7 +40,6 @@ class HeadData:
     num_classes: int
     pass_batch: int
     passes: int
-    tag_weights: TagWeights | None = None
 
     @classmethod
     def open(cls, name: str, head: HeadConfig, *, image_size: int, passes: int, seed: int) -> "HeadData":
@@ -64,9 +61,7 @@ class HeadData:
             raise OvocrError(f"heads.{name}: {error}") from error
         _check_text_heights(name, head, samples)
         order = make_order(samples.parts, head.mixing_weights, seed)
-        frequencies = head.tag_frequencies if isinstance(head, OcrHeadConfig) else None
-        weights = None if frequencies is None else TagWeights.load(name, frequencies, vocabulary)
-        return cls(name, samples, order, vocabulary, num_classes, head.global_batch // passes, passes, weights)
+        return cls(name, samples, order, vocabulary, num_classes, head.global_batch // passes, passes)
 
     def batches(
         self, ranks: Ranks, steps: range, loader: LoaderConfig, device: torch.device, seed: int = 0

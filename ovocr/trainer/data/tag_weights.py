@@ -1,5 +1,6 @@
 """Weights of the tags of a head: they share the target of the objective "soft" among an image's positives."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from torch import Tensor
 
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.base.plural import counted
+from ovocr.trainer.config.heads import OcrHeadConfig
+from ovocr.trainer.config.sections import RunConfig
 from ovocr.vocab import Vocabulary
 from ovocr.vocab.word_frequencies import WordFrequencies
 
@@ -49,3 +52,12 @@ class TagWeights:
         """Returns the weight of each class, at least 1, float32 [C]."""
         words = map(self.vocabulary.word, range(len(self.vocabulary)))
         return torch.tensor([self.frequencies.weight(word) for word in words], dtype=torch.float32)
+
+
+def load_tag_weights(config: RunConfig, vocabularies: Mapping[str, Vocabulary | None]) -> dict[str, TagWeights]:
+    """Loads the weights of the heads with ``tag_weights = "idf"``; see ``TagWeights.load``. vocabularies: by head."""
+    return {
+        name: TagWeights.load(name, head.tag_frequencies, vocabularies[name])
+        for name, head in config.heads.items()
+        if isinstance(head, OcrHeadConfig) and head.tag_frequencies is not None
+    }

@@ -15,6 +15,7 @@ from ovocr.trainer.config.heads import HeadConfig
 from ovocr.trainer.config.sections import RunConfig
 from ovocr.trainer.data.head_data import HeadData
 from ovocr.trainer.data.loader import Batch, worker_deaths_as_ovocr_errors
+from ovocr.trainer.data.tag_weights import load_tag_weights
 from ovocr.trainer.kernels.availability import choose_implementation
 from ovocr.trainer.ranks.distributed import Ranks, choose_device, join_ranks
 from ovocr.trainer.runs.best_checkpoint import SavedEvaluation, add_evaluation, best_checkpoint
@@ -110,9 +111,9 @@ class _Training:
             check_implementation(name, head, device)
         self.data = open_data(config)
         self.evaluator = Evaluator(config, self.data, ranks, device)
-        weights = {name: data.tag_weights for name, data in self.data.items() if data.tag_weights is not None}
+        vocabularies = {name: data.vocabulary for name, data in self.data.items()}
+        weights = load_tag_weights(config, vocabularies)
         if ranks.rank == 0:
-            vocabularies = {name: data.vocabulary for name, data in self.data.items()}
             self.folder.prepare(config, vocabularies, {name: own.frequencies for name, own in weights.items()})
         num_classes = {name: data.num_classes for name, data in self.data.items()}
         tag_weights = {name: own.tensor() for name, own in weights.items()}
