@@ -127,6 +127,12 @@ def train(
 )
 @count_option("--replicates", "Bootstrap replicates of the intervals.", default=1000, least=2)
 @count_option("--seed", "Seed of the bootstrap.", default=0, least=0)
+@click.option(
+    "--correct-sampling",
+    is_flag=True,
+    help="Rank the answers by cosines that are corrected for the sampling of negatives in training, for recall and "
+    "examples.",
+)
 @_DEVICE_OPTION
 @count_option("--workers", "Processes that decode images; 0: decode in the main process.", default=0, least=0)
 @JSON_OPTION
@@ -164,11 +170,17 @@ def evaluate_command(
 @click.option("--head", help="Name of a head, if the run has several.")
 @count_option("--top-k", "Number of words per image.", default=10)
 @STEP_OPTION
+@click.option(
+    "--correct-sampling",
+    is_flag=True,
+    help="Rank the words by cosines that are corrected for the sampling of negatives in training, and show these.",
+)
 @_DEVICE_OPTION
 def read(run: Path, images: tuple[Path, ...], **options: Any) -> None:
     """Show the words that RUN reads in images.
 
-    An IMAGE is a JPEG, PNG or WebP file. Each word has the cosine of the image's embedding and its class center.
+    An IMAGE is a JPEG, PNG or WebP file. Each word has the cosine of the image's embedding and its class center; with
+    --correct-sampling, the corrected cosine.
     """
     _require_torch()
     from ovocr.trainer.evaluation.read import read_words

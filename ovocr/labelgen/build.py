@@ -19,8 +19,8 @@ from ovocr.labelgen.shards.totals import Totals
 from ovocr.labelgen.sources import InputShard, plan_shards
 from ovocr.labelgen.table_keys import TableTotals, check_keys_meet, count_keys
 from ovocr.labelgen.tagging.run_words import Words, load_vocabulary
-from ovocr.labelgen.tagging.word_frequencies import WordFrequencies
 from ovocr.labelgen.workers.tasks import GivenTextTask, LabelTask, engine_choice, plan_labelling
+from ovocr.vocab.word_frequencies import WordFrequencies
 
 
 @dataclass(frozen=True, kw_only=True)

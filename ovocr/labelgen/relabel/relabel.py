@@ -22,10 +22,11 @@ from ovocr.labelgen.shards.progress import Progress
 from ovocr.labelgen.shards.totals import Totals
 from ovocr.labelgen.shards.worker_count import worker_count
 from ovocr.labelgen.sources.input_shard import find_input
+from ovocr.labelgen.tagging.frequency_count import count_frequencies
 from ovocr.labelgen.tagging.run_words import Words, load_vocabulary, stored_vocabulary, with_han
-from ovocr.labelgen.tagging.word_frequencies import WordFrequencies, count_frequencies
 from ovocr.processes.shard_map import map_shards
 from ovocr.vocab import Vocabulary
+from ovocr.vocab.word_frequencies import WordFrequencies
 
 # Minimum number of images per process, because a process takes about two seconds to start.
 RELABELLED_AT_LEAST = 1_000

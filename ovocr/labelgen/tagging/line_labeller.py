@@ -10,8 +10,8 @@ from ovocr.dataset.reasons import Reason
 from ovocr.labelgen.tagging.run_words import stored_frequencies, stored_vocabulary
 from ovocr.labelgen.tagging.tag_slots import tag_slots
 from ovocr.labelgen.tagging.word_boxes import LineBoxes
-from ovocr.labelgen.tagging.word_frequencies import WordFrequencies
 from ovocr.vocab import Segmentation, Vocabulary, locate_words
+from ovocr.vocab.word_frequencies import WordFrequencies
 
 
 class LineLabeller:

@@ -9,11 +9,11 @@ from ovocr.base.errors import OvocrError, UsageError
 from ovocr.base.plural import counted
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.manifest import WordsEntry
-from ovocr.labelgen.tagging.word_frequencies import WordFrequencies
 from ovocr.recordio import MAX_CLASS_ID
 from ovocr.vocab import Segmentation, Vocabulary
 from ovocr.vocab.lexicon import LEXICON
 from ovocr.vocab.segmentation.normalisation import normalise
+from ovocr.vocab.word_frequencies import WordFrequencies
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,11 @@ from typing import Any
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.dataset.layout import LabelledDataSet, OldFormatError
 from ovocr.trainer.config.evaluation import EvaluationConfig
+from ovocr.trainer.config.heads import HeadConfig, OcrHeadConfig
 from ovocr.trainer.config.parsing import SettingError, parse
 from ovocr.trainer.config.sections import RUN_CONFIG, RunConfig
 from ovocr.vocab.class_map import ClassMap
+from ovocr.vocab.word_frequencies import WordFrequencies
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -91,20 +93,7 @@ def _check_paths(config: RunConfig) -> None:
     if LabelledDataSet(output).manifest_path.exists():
         raise SettingError("run.output", f"{output}: is a labelled data set; choose another folder")
     for name, head in config.heads.items():
-        for root in head.data:
-            try:
-                _check_data(head.kind, root)
-            except OldFormatError:  # the setting is right, the data set needs a new format
-                raise
-            except OvocrError as error:
-                raise SettingError(f"heads.{name}.data", str(error)) from error
-        if not resumes and head.init_from is not None and not (head.init_from / RUN_CONFIG).is_file():
-            raise SettingError(f"heads.{name}.init_from", f"{head.init_from}: not a training run (no {RUN_CONFIG})")
-        if not resumes and head.init_map is not None:
-            try:
-                ClassMap.load(head.init_map)
-            except OvocrError as error:
-                raise SettingError(f"heads.{name}.init_map", str(error)) from error
+        _check_head(name, head, resumes=resumes)
     if config.evaluation.every:
         _check_evaluation(config.evaluation)
     folder = config.backbone.init_from
@@ -112,6 +101,28 @@ def _check_paths(config: RunConfig) -> None:
         for file_name in ("config.json", "model.safetensors"):
             if not (folder / file_name).is_file():
                 raise SettingError("backbone.init_from", f"{folder / file_name}: no such file")
+
+
+def _check_head(name: str, head: HeadConfig, *, resumes: bool) -> None:
+    for root in head.data:
+        try:
+            _check_data(head.kind, root)
+        except OldFormatError:  # the setting is right, the data set needs a new format
+            raise
+        except OvocrError as error:
+            raise SettingError(f"heads.{name}.data", str(error)) from error
+    if not resumes and head.init_from is not None and not (head.init_from / RUN_CONFIG).is_file():
+        raise SettingError(f"heads.{name}.init_from", f"{head.init_from}: not a training run (no {RUN_CONFIG})")
+    if not resumes and head.init_map is not None:
+        try:
+            ClassMap.load(head.init_map)
+        except OvocrError as error:
+            raise SettingError(f"heads.{name}.init_map", str(error)) from error
+    if isinstance(head, OcrHeadConfig) and head.tag_frequencies is not None:
+        try:
+            WordFrequencies.load(head.tag_frequencies)
+        except OvocrError as error:
+            raise SettingError(f"heads.{name}.tag_frequencies", str(error)) from error
 
 
 def _check_data(kind: str, path: Path) -> None:

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic_core import PydanticCustomError
 
 from ovocr.base.plural import counted
 from ovocr.trainer.config.settings import SettingPath, Settings
@@ -12,6 +13,16 @@ from ovocr.views.view import MIN_VISIBLE
 
 _PositiveFloat = Annotated[float, Field(gt=0)]
 _Share = Annotated[float, Field(gt=0, le=1)]
+
+
+def _to_labels_per_sample(value: Any) -> Any:
+    """Returns a value that is allowed. A union of types would report an error for each of its members."""
+    if value == "all" or (type(value) is int and value >= 1):
+        return value
+    raise PydanticCustomError("labels_per_sample", 'Input should be a whole number of at least 1, or "all"')
+
+
+_LabelsPerSample = Annotated[int | Literal["all"], BeforeValidator(_to_labels_per_sample)]
 
 
 class MarginConfig(Settings):
@@ -49,12 +60,22 @@ class HeadConfig(Settings):
     )
     labels_stored: int = Field(default=10, ge=1, description="Number of tags read from a record")
     label_select: int = Field(default=0, ge=0, description="Index of the first tag read from a record")
-    labels_per_sample: int = Field(
-        default=8, ge=1, description="Tags drawn per image and pass; each is a classification of its own"
+    labels_per_sample: _LabelsPerSample = Field(
+        default=8, description='Tags drawn per image and pass; "all" uses every tag, not with objective "slots"'
+    )
+    objective: Literal["slots", "soft", "two_sided"] = Field(
+        default="slots",
+        description="Loss; slots: a softmax for each drawn tag; soft: one softmax with all positives as its target; "
+        "two_sided: a loss of the positives and a loss of the negatives",
     )
     sample_rate: float = Field(default=0.1, gt=0, le=1, description="Share of the class centers drawn as negatives")
     sampling: Literal["independent", "shared"] = Field(
-        default="independent", description="Draw negatives for each tag slot, or once for all slots"
+        default="independent",
+        description='Draw negatives for each tag slot, or once for all slots; only objective "slots" has slots',
+    )
+    negative_weight: Literal["none", "importance"] = Field(
+        default="none",
+        description="Weight of drawn negatives; importance: 1 / probability of the draw, against sampling bias",
     )
     mask_own_tags: bool = Field(default=True, description="Never use an image's own tags as its negatives")
     embedding_norm: Literal["none", "batch"] = Field(
@@ -89,8 +110,11 @@ class HeadConfig(Settings):
         return {} if self.optimizer == "sgd" else {"momentum": f'needs optimizer = "sgd", not "{self.optimizer}"'}
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
-        """Yields an error for each number that contradicts another, and for a class map without init_from."""
-        if self.labels_per_sample > self.labels_stored:
+        """Yields an error for each setting that contradicts another, and for a class map without init_from."""
+        if self.labels_per_sample == "all":
+            if self.objective == "slots":
+                yield "labels_per_sample", '"all" needs objective = "soft" or "two_sided", not "slots"'
+        elif self.labels_per_sample > self.labels_stored:
             yield "labels_per_sample", f"{self.labels_per_sample} is more than labels_stored, {self.labels_stored}"
         if self.mixing_weights is not None and len(self.mixing_weights) != len(self.data):
             weights, sets = counted(len(self.mixing_weights), "weight"), counted(len(self.data), "data set")
@@ -162,10 +186,21 @@ class OcrHeadConfig(RecordHeadConfig):
         description="Smallest height of the line of a positive, in pixels of the input; smaller tags are neither "
         "positives nor negatives; left out: all tags are positives",
     )
+    tag_weights: Literal["uniform", "idf"] = Field(
+        default="uniform",
+        description='Shares of an image\'s positives in the target of objective "soft"; idf: rare words have more',
+    )
+    tag_frequencies: SettingPath | None = Field(
+        default=None, description='The file frequencies.tsv of `ovocr relabel --policy idf`, for tag_weights "idf"'
+    )
 
     def unused(self) -> dict[str, str]:
-        """Also returns the settings of crops that are not drawn."""
+        """Also returns the settings of crops that are not drawn, and of tag weights that are not used."""
         unused = super().unused()
+        if self.objective != "soft":
+            unused["tag_weights"] = f'needs objective = "soft", not "{self.objective}"'
+        if self.tag_weights != "idf":
+            unused["tag_frequencies"] = f'needs tag_weights = "idf", not "{self.tag_weights}"'
         if self.crop_text_height:
             unused.pop("crop_share", None)
         elif not self.crop_scale:
@@ -177,8 +212,10 @@ class OcrHeadConfig(RecordHeadConfig):
         return unused
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
-        """Also yields errors for ranges of text heights that contradict other settings."""
+        """Also yields errors for ranges of text heights that contradict other settings, and for missing frequencies."""
         yield from super().conflicts()
+        if self.tag_weights == "idf" and self.tag_frequencies is None:
+            yield "tag_weights", '"idf" needs tag_frequencies, the file frequencies.tsv of `ovocr relabel --policy idf`'
         ranges = {name: getattr(self, name) for name in ("crop_text_height", "crop_text_height_start")}
         yield from _wrong_order(**ranges)
         if self.crop_text_height and self.crop_scale:

@@ -50,8 +50,8 @@ class HeadData:
 
         Raises OvocrError, or UsageError naming the setting, if data are missing or do not match.
         """
-        vocabulary = _vocabulary_of(name, head)
-        num_classes = _num_classes(name, head, vocabulary)
+        vocabulary = load_vocabulary(name, head)
+        num_classes = count_classes(name, head, vocabulary)
         size = head.image_size or image_size
         try:
             samples = open_samples(head, head.data, num_classes=num_classes, image_size=size, seed=seed)
@@ -185,8 +185,11 @@ def crops_of(head: HeadConfig, seed: int, *, scheduled: bool = True) -> RandomCr
     return TextCrops(share=head.crop_share, heights=heights, max_upscale=head.max_upscale, seed=seed)
 
 
-def _vocabulary_of(name: str, head: HeadConfig) -> Vocabulary | None:
-    """Loads the vocabulary from the first data set; all data sets of a head have the same."""
+def load_vocabulary(name: str, head: HeadConfig) -> Vocabulary | None:
+    """Loads the vocabulary from the first data set; all data sets of a head have the same. None for heads without one.
+
+    Raises OvocrError, or UsageError for a head of kind ocr whose data have none.
+    """
     if isinstance(head, VideoHeadConfig):
         return None
     path = vocabulary_path(LabelledDataSet.open(head.data[0]))
@@ -195,8 +198,11 @@ def _vocabulary_of(name: str, head: HeadConfig) -> Vocabulary | None:
     return None if path is None else Vocabulary.load(path)
 
 
-def _num_classes(name: str, head: HeadConfig, vocabulary: Vocabulary | None) -> int:
-    """Returns num_classes of the settings, or else of the data. Reading a larger class id raises an error."""
+def count_classes(name: str, head: HeadConfig, vocabulary: Vocabulary | None) -> int:
+    """Returns num_classes of the settings, or else of the data. Reading a larger class id raises an error.
+
+    Raises UsageError if both are known and contradict each other.
+    """
     if vocabulary is not None:
         if head.num_classes not in (None, len(vocabulary)):
             words = f"its vocabulary has {len(vocabulary)} words; leave it out"

@@ -15,6 +15,7 @@ from ovocr.trainer.data.thumbnails import THUMBNAIL_SIZE
 from ovocr.trainer.evaluation.embedded_samples import embed_samples
 from ovocr.trainer.evaluation.head_reading import HeadReading, ReadingOptions, measure_reading
 from ovocr.trainer.evaluation.head_recall import HeadRecall, measure_recall
+from ovocr.trainer.evaluation.sampling_correction import SamplingCorrection, sampling_correction
 from ovocr.trainer.measures.class_names import ClassNames
 from ovocr.trainer.measures.group_table import GroupTable
 from ovocr.trainer.measures.word_measures import OwnCenters
@@ -91,6 +92,7 @@ def evaluate(
     min_text_height: float = MIN_TEXT_HEIGHT,
     replicates: int = REPLICATES,
     seed: int = 0,
+    correct_sampling: bool = False,
 ) -> Evaluation:
     """Evaluates a checkpoint of a run on labelled data, next to the prior of its training data.
 
@@ -102,15 +104,16 @@ def evaluate(
     workers: processes that decode images; 0 uses this process.
     groups: table of the groups of images for the intervals; None makes each image a group.
     min_text_height, replicates, seed: see measure_words.
+    correct_sampling: whether recall and examples rank the answers by corrected scores, see ``sampling_correction``.
 
     Damaged images are skipped, counted, and named on stderr.
 
     The prior is counted here, so the training data must be at the configured path. Memory use: the model, and the
     embeddings and tags of all samples.
 
-    Raises OvocrError if data are missing, do not match or are all damaged, or the checkpoint does not exist, and
-    UsageError if an option is wrong, data are given twice, or crops are requested for a head that was trained on whole
-    images.
+    Raises OvocrError if data are missing, do not match or are all damaged, or the checkpoint does not exist or has no
+    counts for the correction, and UsageError if an option is wrong, data are given twice, or crops are requested for a
+    head that was trained on whole images.
     """
     if not (math.isfinite(min_text_height) and min_text_height >= 0):
         raise UsageError(f"--min-text-height {min_text_height:g}: must be a number of pixels, at least 0")
@@ -139,6 +142,7 @@ def evaluate(
             raise UsageError(
                 f"--crops: head {name} was trained on whole images, without crop_scale or crop_text_height"
             )
+    corrections = {name: sampling_correction(trained, name) if correct_sampling else None for name in chosen}
     damage = DamageReport("--data")
     return Evaluation(
         run=Path(run),
@@ -151,7 +155,8 @@ def evaluate(
         replicates=replicates,
         seed=seed,
         heads={
-            name: _evaluate_head(trained, name, roots, ks, examples, workers, crops, options, damage) for name in chosen
+            name: _evaluate_head(trained, name, roots, ks, examples, workers, crops, options, damage, corrections[name])
+            for name in chosen
         },
     )
 
@@ -166,6 +171,7 @@ def _evaluate_head(
     crops: int,
     options: ReadingOptions,
     damage: DamageReport,
+    correction: SamplingCorrection | None,
 ) -> HeadEvaluation:
     settings, centers = trained.config.heads[name], trained.model.heads[name]
     prior_label = f"heads.{name}.data (the prior)"
@@ -192,6 +198,7 @@ def _evaluate_head(
         shown=shown,
         examples=examples,
         progress=f"rank {name}",
+        correction=correction,
     )
     reading = measure_reading(
         embedded,

@@ -22,10 +22,13 @@ class TrueTag(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """A word answered by the encoder, its cosine to the image, and whether it is one of the image's tags."""
+    """A word answered by the encoder, its score for the image, and whether it is one of the image's tags.
+
+    score: the cosine, corrected if ``--correct-sampling`` is given.
+    """
 
     word: str
-    cosine: float
+    score: float
     right: bool
 
 
@@ -47,10 +50,10 @@ def make_example(
     tags: NDArray[np.int64],
     ranks: NDArray[np.int64],
     answers: NDArray[np.int64],
-    cosines: NDArray[np.float32],
+    scores: NDArray[np.float32],
 ) -> Example:
     """Creates the example of sample ``index`` from its distinct tags [n] with ranks from 0, and answers [K] with
-    cosines.
+    scores.
 
     samples: samples at the size to show. Raises OvocrError if the image cannot be decoded.
     """
@@ -60,7 +63,7 @@ def make_example(
         jpeg=to_jpeg(samples.load(index)),
         tags=tuple(TrueTag(word_of(int(tags[i])), None if ranks[i] == NOT_FOUND else int(ranks[i]) + 1) for i in order),
         answers=tuple(
-            Answer(word_of(int(answer)), float(cosine), bool(answer in tags))
-            for answer, cosine in zip(answers[:ANSWERS_SHOWN], cosines[:ANSWERS_SHOWN], strict=True)
+            Answer(word_of(int(answer)), float(score), bool(answer in tags))
+            for answer, score in zip(answers[:ANSWERS_SHOWN], scores[:ANSWERS_SHOWN], strict=True)
         ),
     )

@@ -10,6 +10,7 @@ import torch
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.base.escape import for_terminal
 from ovocr.trainer.data.images import DecodeError, load_image
+from ovocr.trainer.evaluation.sampling_correction import SamplingCorrection, sampling_correction
 from ovocr.trainer.heads.ranking import nearest_centers
 from ovocr.trainer.ranks.distributed import choose_device
 from ovocr.trainer.training.model import TrainedRun
@@ -17,7 +18,7 @@ from ovocr.trainer.training.model import TrainedRun
 
 @dataclass(frozen=True)
 class Reading:
-    """Words found in one image, most likely first, each with its cosine to the image's embedding."""
+    """Words found in one image, most likely first, each with its score: the cosine, corrected if requested."""
 
     image: Path
     words: list[tuple[str, float]]
@@ -36,26 +37,29 @@ def read_words(
     top_k: int = 10,
     device: str = "auto",
     step: int | Literal["best"] | None = None,
+    correct_sampling: bool = False,
 ) -> Iterator[Reading | OvocrError]:
     """Reads JPEG, PNG and WebP files with a checkpoint of a run; yields words or an error for each.
 
     head: name of the head; None selects the only head with a vocabulary. A head without a vocabulary answers class ids.
     step: number of steps of the checkpoint, or "best"; None selects the newest.
+    correct_sampling: whether the words are ranked by corrected scores, see ``sampling_correction``.
 
-    Raises OvocrError if the run cannot be read, UsageError for an unknown head.
+    Raises OvocrError if the run cannot be read or has no counts for the correction, UsageError for an unknown head.
     """
     trained = TrainedRun.load(run, choose_device(device), step)
     name = head or _head_with_words(trained)
     if name not in trained.config.heads:
         raise UsageError(f"--head: {name!r} is not a head of this run; it has {', '.join(trained.config.heads)}")
+    correction = sampling_correction(trained, name) if correct_sampling else SamplingCorrection(None)
     for image in images:
         try:
-            yield _read(trained, name, image, top_k)
+            yield _read(trained, name, image, top_k, correction)
         except OvocrError as error:
             yield error
 
 
-def _read(trained: TrainedRun, head: str, image: Path, top_k: int) -> Reading:
+def _read(trained: TrainedRun, head: str, image: Path, top_k: int, correction: SamplingCorrection) -> Reading:
     try:
         encoded = image.read_bytes()
     except OSError as error:
@@ -66,10 +70,10 @@ def _read(trained: TrainedRun, head: str, image: Path, top_k: int) -> Reading:
     except DecodeError as error:
         raise DecodeError(f"{image}: {error}") from error
     embedding = trained.embed(head, pixels.unsqueeze(0))
-    cosines, classes = nearest_centers(embedding, trained.model.heads[head].weight, top_k)
+    scores, classes = nearest_centers(embedding, trained.model.heads[head].weight, top_k, correction.added_C)
     vocabulary = trained.vocabularies.get(head)
     names = [vocabulary.word(c) if vocabulary is not None else f"class {c}" for c in classes[0].tolist()]
-    return Reading(image, list(zip(names, cosines[0].tolist(), strict=True)))
+    return Reading(image, list(zip(names, scores[0].tolist(), strict=True)))
 
 
 def _head_with_words(trained: TrainedRun) -> str:

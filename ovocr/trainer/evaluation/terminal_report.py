@@ -92,8 +92,9 @@ def _reading_row(name: str, group: GroupFigures) -> str:
 
 
 def _recall_lines(name: str, head: HeadRecall, k: int, ks: tuple[int, ...], noun: str) -> Iterator[str]:
+    corrected = ", corrected for sampling" if head.sampling_correction == "counts" else ""
     yield (
-        f"{name}: tag recall@{k} {head.every.recall[k]:.3f} over all {head.classes:,} centers, "
+        f"{name}: tag recall@{k} {head.every.recall[k]:.3f} over all {head.classes:,} centers{corrected}, "
         f"on {counted(head.images, noun)} (always the {k} most frequent training tags: {head.every.prior[k]:.3f})"
     )
     if head.effective_rank is not None:

@@ -11,7 +11,7 @@ import pickle
 import shutil
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -85,9 +85,13 @@ def save_checkpoint(folder: Path, tensors: Tensors, state: dict[str, Any], ranks
     _barrier(ranks)
 
 
-def load_checkpoint(folder: Path, tensors: Tensors, ranks: Ranks) -> None:
-    """Fills the given tensors in place from a checkpoint. Raises OvocrError naming a tensor or file that does not
-    match."""
+def load_checkpoint(folder: Path, tensors: Tensors, ranks: Ranks, *, may_lack: Collection[str] = ()) -> None:
+    """Fills the given tensors in place from a checkpoint.
+
+    may_lack: names of tensors that keep their values if the checkpoint does not have them.
+
+    Raises OvocrError naming a tensor or file that does not match.
+    """
     _check_metadata(folder)
     _check_files(folder, ranks)
     try:
@@ -95,7 +99,7 @@ def load_checkpoint(folder: Path, tensors: Tensors, ranks: Ranks) -> None:
             load(
                 _local_tensors(tensors),
                 storage_reader=FileSystemReader(folder),
-                planner=_LoadPlanner(folder, tensors),
+                planner=_LoadPlanner(folder, tensors, may_lack),
                 process_group=ranks.group,
             )
     except CheckpointException as error:
@@ -304,9 +308,9 @@ class _SavePlanner(DefaultSavePlanner):
 
 
 class _LoadPlanner(DefaultLoadPlanner):
-    def __init__(self, folder: Path, tensors: Tensors) -> None:
+    def __init__(self, folder: Path, tensors: Tensors, may_lack: Collection[str]) -> None:
         super().__init__()
-        self.folder, self.tensors = folder, tensors
+        self.folder, self.tensors, self.may_lack = folder, tensors, may_lack
 
     def create_local_plan(self) -> LoadPlan:
         if self.metadata is None:
@@ -317,6 +321,8 @@ class _LoadPlanner(DefaultLoadPlanner):
             shard = value if isinstance(value, RowShard) else RowShard(value, 0, value.shape[0] if value.dim() else 0)
             whole = torch.Size([shard.total, *shard.local.shape[1:]]) if shard.local.dim() else torch.Size([])
             found = saved.get(name)
+            if found is None and name in self.may_lack:
+                continue
             if not isinstance(found, TensorStorageMetadata):
                 raise OvocrError(f"{self.folder}: the checkpoint has no {name}")
             if found.size != whole:

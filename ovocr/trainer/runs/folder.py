@@ -2,6 +2,7 @@
 
 import json
 import platform
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import metadata
@@ -14,11 +15,13 @@ from ovocr.base.files import locked, write_text
 from ovocr.base.plural import counted
 from ovocr.trainer.config.evaluation import EvaluationConfig
 from ovocr.trainer.config.file import load_config
+from ovocr.trainer.config.heads import HeadConfig, OcrHeadConfig
 from ovocr.trainer.config.sections import RUN_CONFIG, LoaderConfig, RunConfig
 from ovocr.trainer.config.toml import dump_config
 from ovocr.trainer.runs.best_checkpoint import best_checkpoint
 from ovocr.trainer.runs.checkpoint import complete_checkpoints
 from ovocr.vocab import Vocabulary
+from ovocr.vocab.word_frequencies import WordFrequencies
 
 _PACKAGES = ("torch", "numpy", "opencv-python-headless", "pyarrow", "safetensors", "av")
 
@@ -66,6 +69,10 @@ class RunFolder:
         """Returns the path of the copy of a head's vocabulary."""
         return self.root / "vocab" / f"{head}.txt"
 
+    def frequencies_path(self, head: str) -> Path:
+        """Returns the path of the copy of the word frequencies from which a head's tags get weights."""
+        return self.root / "vocab" / f"{head}.frequencies.tsv"
+
     def checkpoint(self, step: int) -> Path:
         """Returns the path of the checkpoint after ``step`` steps."""
         return self.checkpoints / f"{step:08d}"
@@ -102,10 +109,16 @@ class RunFolder:
         """Returns the run's configuration; the paths in it need not exist any more."""
         return load_config(self.config_path, check_paths=False)
 
-    def prepare(self, config: RunConfig, vocabularies: dict[str, Vocabulary | None]) -> None:
+    def prepare(
+        self,
+        config: RunConfig,
+        vocabularies: dict[str, Vocabulary | None],
+        frequencies: Mapping[str, WordFrequencies] | None = None,
+    ) -> None:
         """Creates the folder, or checks that its run can be resumed with this configuration.
 
-        vocabularies: vocabulary of each head; None if its class ids have no vocabulary.
+        vocabularies: vocabulary of each head; None if its class ids have no vocabulary. frequencies: word frequencies
+        of the heads whose tags have weights.
 
         Raises OvocrError naming the first difference.
         """
@@ -118,10 +131,14 @@ class RunFolder:
                 )
             for head, vocabulary in vocabularies.items():
                 self._check_vocabulary(head, vocabulary)
+            for head, own in (frequencies or {}).items():
+                self._check_frequencies(head, own)
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         for head, vocabulary in vocabularies.items():
             if vocabulary is not None:
                 vocabulary.save(self.vocabulary_path(head))
+        for head, own in (frequencies or {}).items():
+            own.save(self.frequencies_path(head))
         write_text(self.root / "versions.json", json.dumps(_versions(), indent=1, sort_keys=True) + "\n")
         write_text(self.config_path, dump_config(config))
 
@@ -136,6 +153,14 @@ class RunFolder:
             raise OvocrError(
                 f"{self.root}: head {head} was trained with a different vocabulary than its data have now; "
                 "choose another run.output, or restore the old data to resume it"
+            )
+
+    def _check_frequencies(self, head: str, frequencies: WordFrequencies) -> None:
+        path = self.frequencies_path(head)
+        if WordFrequencies.load(path).sha256 != frequencies.sha256:
+            raise OvocrError(
+                f"{self.root}: head {head} was trained with different word frequencies than its tag_frequencies has "
+                f"now; choose another run.output, or set tag_frequencies to {path}, the copy of the old file"
             )
 
 
@@ -190,13 +215,19 @@ def _relevant_to_steps(config: RunConfig) -> RunConfig:
             "collective_timeout_s": 1.0,
         }
     )
-    heads = {
-        # Data may have moved, and the initial weights are in the checkpoints. Changed data are detected elsewhere.
-        name: head.model_copy(
-            update={"data": tuple(Path(path.name) for path in head.data), "init_from": None, "init_map": None}
-        )
-        for name, head in config.heads.items()
-    }
+    heads = {name: _without_locations(head) for name, head in config.heads.items()}
     backbone = config.backbone.model_copy(update={"init_from": None})
     unused = {"loader": LoaderConfig(), "evaluation": EvaluationConfig()}
     return config.model_copy(update={"run": run, "backbone": backbone, "heads": heads, **unused})
+
+
+def _without_locations(head: HeadConfig) -> HeadConfig:
+    """Resets the paths of a head: files may have moved, and the initial weights are in the checkpoints.
+
+    Changed data, vocabularies and frequencies are detected elsewhere.
+    """
+    update: dict[str, object] = {"data": tuple(Path(path.name) for path in head.data)}
+    update |= {"init_from": None, "init_map": None}
+    if isinstance(head, OcrHeadConfig):
+        update["tag_frequencies"] = None
+    return head.model_copy(update=update)

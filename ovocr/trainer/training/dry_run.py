@@ -9,13 +9,14 @@ import torch
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.base.plural import counted
 from ovocr.dataset.layout import LabelledDataSet
-from ovocr.trainer.config.heads import HeadConfig, VideoHeadConfig
+from ovocr.trainer.config.heads import HeadConfig, OcrHeadConfig, VideoHeadConfig
 from ovocr.trainer.config.sections import LoaderConfig, RunConfig
 from ovocr.trainer.data.evaluation_data import HeadClasses, open_held_out
-from ovocr.trainer.data.head_data import HeadData
+from ovocr.trainer.data.head_data import HeadData, count_classes, load_vocabulary
 from ovocr.trainer.data.mixing import make_order
 from ovocr.trainer.data.records import vocabulary_sha256
 from ovocr.trainer.data.synthetic import SyntheticSamples
+from ovocr.trainer.data.tag_weights import TagWeights
 from ovocr.trainer.measures.group_table import GroupTable
 from ovocr.trainer.ranks.distributed import Ranks, choose_device, join_ranks
 from ovocr.trainer.training.initial_centers import load_class_map
@@ -52,7 +53,13 @@ def _report_lines(config: RunConfig, ranks: Ranks, device: torch.device) -> Iter
         yield _head_line(name, config, synthetic, ranks)
         yield from _initial_centers_line(name, config.heads[name], synthetic.num_classes)
     yield from _evaluation_lines(config, {name: synthetic.num_classes for name, synthetic in data.items()})
-    model = build_model(config, {name: synthetic.num_classes for name, synthetic in data.items()}, ranks, device)
+    num_classes = {name: synthetic.num_classes for name, synthetic in data.items()}
+    tag_weights = {}
+    for name, head in config.heads.items():
+        if isinstance(head, OcrHeadConfig) and head.tag_frequencies is not None:
+            line, tag_weights[name] = _tag_weights(name, head, head.tag_frequencies, num_classes[name])
+            yield line
+    model = build_model(config, num_classes, ranks, device, tag_weights)
     optimizers = build_optimizers(config, model)
     yield _backbone_line(model, config)
     step = TrainStep(config, model, optimizers, data, ranks, device)
@@ -103,6 +110,22 @@ def _head_line(name: str, config: RunConfig, data: HeadData, ranks: Ranks) -> st
         f"head {name}: {frames}{side} x {side} pixels, {counted(head.global_batch, 'sample')} per step = {share}; "
         f"{data.num_classes:,} centers of {width} dimensions, {memory}"
     )
+
+
+def _tag_weights(name: str, head: HeadConfig, path: Path, num_classes: int) -> tuple[str, torch.Tensor]:
+    """Returns a line about the weights of a head's tags, and the weights; the files may not exist yet.
+
+    path: the file of word frequencies.
+    """
+    where, equal = f"head {name}: tag weights from {path}", torch.ones(num_classes)
+    if not path.exists():
+        return f"{where}, which does not exist yet; equal weights here", equal
+    if not head.data[0].exists():
+        return f"{where}; equal weights here, because the data with the vocabulary do not exist yet", equal
+    vocabulary = load_vocabulary(name, head)
+    count_classes(name, head, vocabulary)
+    weights = TagWeights.load(name, path, vocabulary).tensor()
+    return f"{where}: {weights.min():.2f} to {weights.max():.2f}", weights
 
 
 def _initial_centers_line(name: str, head: HeadConfig, num_classes: int) -> Iterator[str]:

@@ -15,6 +15,7 @@ from ovocr.trainer.config.heads import HeadConfig
 from ovocr.trainer.config.sections import RunConfig
 from ovocr.trainer.data.head_data import HeadData
 from ovocr.trainer.data.loader import Batch, worker_deaths_as_ovocr_errors
+from ovocr.trainer.data.tag_weights import load_tag_weights
 from ovocr.trainer.kernels.availability import choose_implementation
 from ovocr.trainer.ranks.distributed import Ranks, choose_device, join_ranks
 from ovocr.trainer.runs.best_checkpoint import SavedEvaluation, add_evaluation, best_checkpoint
@@ -111,10 +112,13 @@ class _Training:
             check_implementation(name, head, device)
         self.data = open_data(config)
         self.evaluator = Evaluator(config, self.data, ranks, device)
+        vocabularies = {name: data.vocabulary for name, data in self.data.items()}
+        weights = load_tag_weights(config, vocabularies)
         if ranks.rank == 0:
-            vocabularies = {name: data.vocabulary for name, data in self.data.items()}
-            self.folder.prepare(config, vocabularies)
-        self.model = build_model(config, {name: data.num_classes for name, data in self.data.items()}, ranks, device)
+            self.folder.prepare(config, vocabularies, {name: own.frequencies for name, own in weights.items()})
+        num_classes = {name: data.num_classes for name, data in self.data.items()}
+        tag_weights = {name: own.tensor() for name, own in weights.items()}
+        self.model = build_model(config, num_classes, ranks, device, tag_weights)
         self.statistics = EmbeddingStatistics(self.model, self.data, config.loader, ranks, device)
         optimizers = build_optimizers(config, self.model)
         self.state = RunState(self.folder, config, self.model, optimizers, self.data, ranks, device)

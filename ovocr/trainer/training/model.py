@@ -1,6 +1,6 @@
 """The trained parts of a run, built from its configuration: one backbone, and a Partial FC for each head."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -48,6 +48,18 @@ class Model:
             tensors |= self.head_tensors(name)
             if head.embedding_norm is not None:
                 tensors |= self.norm_tensors(name)
+        return tensors | self.sample_counts()
+
+    def sample_counts(self) -> Tensors:
+        """Returns the counts of all heads by their names in a checkpoint.
+
+        Checkpoints from before 2026-11-29 do not have them; the counts are then zero.
+        """
+        tensors: Tensors = {}
+        for name, head in self.heads.items():
+            if head.sample_counts is not None:
+                tensors[f"heads.{name}.sample_counts.positives"] = _rows_of(head, head.sample_counts.positives)
+                tensors[f"heads.{name}.sample_counts.samples"] = head.sample_counts.samples
         return tensors
 
     def backbone_tensors(self) -> Tensors:
@@ -156,9 +168,17 @@ class Optimizers:
         return tensors
 
 
-def build_model(config: RunConfig, num_classes: dict[str, int], ranks: Ranks, device: torch.device) -> Model:
-    """Creates the model with its initial weights, the same for any number of ranks. num_classes: maps head to
-    number."""
+def build_model(
+    config: RunConfig,
+    num_classes: dict[str, int],
+    ranks: Ranks,
+    device: torch.device,
+    tag_weights: Mapping[str, Tensor] | None = None,
+) -> Model:
+    """Creates the model with its initial weights, the same for any number of ranks.
+
+    num_classes: number of classes by head. tag_weights: float [C] by head, for training heads with weighted tags.
+    """
     torch.manual_seed(config.run.seed)
     backbone = Backbone(config.backbone).to(device)
     backbone.encoder.recompute = config.run.activation_checkpointing
@@ -174,6 +194,9 @@ def build_model(config: RunConfig, num_classes: dict[str, int], ranks: Ranks, de
             sampling=head.sampling,
             mask_own_tags=head.mask_own_tags,
             margin=_margin(head),
+            objective=head.objective,
+            negative_weight=head.negative_weight,
+            tag_weights=(tag_weights or {}).get(name),
             implementation=head.implementation,
             process_group=ranks.group,
             seed=config.run.seed + index,
@@ -253,7 +276,7 @@ class TrainedRun:
             if config.heads[name].kind == "ocr" or path.exists()
         }
         model = build_model(config, num_classes, Ranks(), device)
-        load_checkpoint(checkpoint, model.tensors(), Ranks())
+        load_checkpoint(checkpoint, model.tensors(), Ranks(), may_lack=model.sample_counts())
         for module in (model.backbone, *model.heads.values()):
             module.eval()
         return cls(folder, config, model, vocabularies, read_state(checkpoint)["step"], device)

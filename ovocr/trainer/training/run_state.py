@@ -75,7 +75,8 @@ class RunState:
                     f"{found:,} now; choose another run.output, or restore the old data to resume "
                     "(in a list of videos, replace the line of a broken video by another video's line)"
                 )
-        load_checkpoint(checkpoint, self.model.tensors() | self.optimizers.tensors(self.model), self.ranks)
+        tensors = self.model.tensors() | self.optimizers.tensors(self.model)
+        load_checkpoint(checkpoint, tensors, self.ranks, may_lack=self.model.sample_counts())
         for name, draws in saved_per_head(checkpoint, "draws", self.config).items():
             self.model.heads[name].step = draws
 

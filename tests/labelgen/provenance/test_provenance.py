@@ -23,8 +23,8 @@ from ovocr.labelgen.provenance.provenance import explain
 from ovocr.labelgen.relabel.relabel import relabel
 from ovocr.labelgen.shards.totals import Totals
 from ovocr.labelgen.tagging.word_boxes import BoxOrigin
-from ovocr.labelgen.tagging.word_frequencies import WordFrequencies
 from ovocr.recordio import RecordReader, RecordWriter
+from ovocr.vocab.word_frequencies import WordFrequencies
 from tests.old_format import make_old
 
 Built = tuple[LabelledDataSet, Totals]

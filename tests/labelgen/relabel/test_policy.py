@@ -24,9 +24,9 @@ from ovocr.labelgen.options import BuildOptions, RelabelOptions
 from ovocr.labelgen.relabel.relabel import RelabelTotals, relabel
 from ovocr.labelgen.shards.totals import Totals
 from ovocr.labelgen.tagging.tag_slots import tag_slots
-from ovocr.labelgen.tagging.word_frequencies import WordFrequencies
 from ovocr.recordio import RecordReader
 from ovocr.vocab import Vocabulary
+from ovocr.vocab.word_frequencies import WordFrequencies
 
 Built = tuple[LabelledDataSet, Totals]
 

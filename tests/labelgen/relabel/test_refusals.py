@@ -20,8 +20,8 @@ from ovocr.labelgen.pack import pack_labels
 from ovocr.labelgen.relabel.relabel import RelabelTotals, relabel
 from ovocr.labelgen.shards.totals import Totals
 from ovocr.labelgen.tagging.line_labeller import LineLabeller
-from ovocr.labelgen.tagging.word_frequencies import WordFrequencies
 from ovocr.vocab import Vocabulary
+from ovocr.vocab.word_frequencies import WordFrequencies
 
 Built = tuple[LabelledDataSet, Totals]
 

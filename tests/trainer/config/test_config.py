@@ -254,6 +254,20 @@ OVERRIDE_MISTAKES = {
     "create one with `ovocr build-labels`",
     "heads.ocr.global_batch=0": "heads.ocr.global_batch: must be greater than or equal to 1, not 0",
     "heads.ocr.labels_per_sample=101": "heads.ocr.labels_per_sample: 101 is more than labels_stored, 100",
+    "heads.ocr.labels_per_sample=0": 'heads.ocr.labels_per_sample: must be a whole number of at least 1, or "all", '
+    "not 0",
+    "heads.ocr.labels_per_sample=2.0": 'heads.ocr.labels_per_sample: must be a whole number of at least 1, or "all", '
+    "not 2.0",
+    "heads.ocr.labels_per_sample=true": 'heads.ocr.labels_per_sample: must be a whole number of at least 1, or "all", '
+    "not true",
+    "heads.ocr.labels_per_sample=some": 'heads.ocr.labels_per_sample: must be a whole number of at least 1, or "all", '
+    'not "some"',
+    "heads.ocr.labels_per_sample=all": 'heads.ocr.labels_per_sample: "all" needs objective = "soft" or "two_sided", '
+    'not "slots"',
+    "heads.ocr.objective=hard": 'heads.ocr.objective: must be "slots", "soft" or "two_sided", not "hard"',
+    "heads.ocr.negative_weight=idf": 'heads.ocr.negative_weight: must be "none" or "importance", not "idf"',
+    "heads.ocr.tag_weights=uniform": 'heads.ocr.tag_weights: needs objective = "soft", not "slots"',
+    "heads.ocr.tag_frequencies=f.tsv": 'heads.ocr.tag_frequencies: needs tag_weights = "idf", not "uniform"',
     "heads.ocr.label_select=-1": "heads.ocr.label_select: must be greater than or equal to 0, not -1",
     "heads.ocr.sample_rate=1.5": "heads.ocr.sample_rate: must be less than or equal to 1, not 1.5",
     "heads.ocr.sample_rate=0": "heads.ocr.sample_rate: must be greater than 0, not 0",
@@ -331,6 +345,68 @@ TEXT_HEIGHT_MISTAKES = [
 @pytest.mark.parametrize(("overrides", "problem"), TEXT_HEIGHT_MISTAKES)
 def test_contradicting_text_heights_are_one_line(config_file: Path, overrides: tuple[str, ...], problem: str) -> None:
     assert mistake(config_file, *overrides) == f"--set: {problem}"
+
+
+# Several --set, with the error.
+OBJECTIVE_MISTAKES = [
+    (
+        ("heads.ocr.objective=two_sided", "heads.ocr.tag_weights=idf"),
+        'heads.ocr.tag_weights: needs objective = "soft", not "two_sided"',
+    ),
+    (
+        ("heads.ocr.objective=soft", "heads.ocr.tag_weights=idf"),
+        'heads.ocr.tag_weights: "idf" needs tag_frequencies, the file frequencies.tsv of `ovocr relabel --policy idf`',
+    ),
+    (
+        ("heads.ocr.objective=soft", "heads.ocr.tag_weights=idf", "heads.ocr.tag_frequencies=/no/f.tsv"),
+        "heads.ocr.tag_frequencies: /no/f.tsv: word frequencies cannot be read: No such file or directory",
+    ),
+    (
+        ("heads.ocr.objective=soft", "heads.ocr.labels_per_sample=101"),
+        "heads.ocr.labels_per_sample: 101 is more than labels_stored, 100",
+    ),
+    (
+        ("heads.ocr.kind=image", "heads.ocr.objective=soft", "heads.ocr.tag_weights=idf"),
+        'heads.ocr.tag_weights: only heads of kind "ocr" have it; this head is of kind "image"',
+    ),
+]
+
+
+@pytest.mark.parametrize(("overrides", "problem"), OBJECTIVE_MISTAKES)
+def test_contradicting_objectives_are_one_line(config_file: Path, overrides: tuple[str, ...], problem: str) -> None:
+    assert mistake(config_file, *overrides) == f"--set: {problem}"
+
+
+def test_frequencies_are_checked_at_the_start_only(config_file: Path, tmp_path: Path) -> None:
+    file = tmp_path / "f.tsv"
+    file.write_text("image\tword\n")
+    idf = ["heads.ocr.objective=soft", "heads.ocr.tag_weights=idf", f"heads.ocr.tag_frequencies={file}"]
+    assert mistake(config_file, *idf) == (
+        f"--set: heads.ocr.tag_frequencies: {file}:1: not word frequencies; give a file that `ovocr relabel --policy "
+        "idf` wrote"
+    )
+    assert load_config(config_file, idf, check_paths=False).heads["ocr"].tag_frequencies == file
+    file.write_text("word\timages\n\t9\nfox\t2\n")
+    assert load_config(config_file, idf).heads["ocr"].tag_weights == "idf"
+
+
+@pytest.mark.parametrize("labels", ["all", '"all"', "4"])
+@pytest.mark.parametrize("objective", ["soft", "two_sided"])
+def test_objective_is_dumped_and_loaded_back(config_file: Path, tmp_path: Path, objective: str, labels: str) -> None:
+    (tmp_path / "f.tsv").write_text("word\timages\n\t9\n")
+    settings = [f"heads.ocr.objective={objective}", f"heads.ocr.labels_per_sample={labels}"]
+    settings += ["heads.ocr.negative_weight=importance", "heads.ocr.sample_rate=1.0", "heads.ocr.sampling=independent"]
+    if objective == "soft":
+        settings += ["heads.ocr.tag_weights=idf", f"heads.ocr.tag_frequencies={tmp_path / 'f.tsv'}"]
+    config = load_config(config_file, settings)
+    head = config.heads["ocr"]
+    assert isinstance(head, OcrHeadConfig)
+    assert head.labels_per_sample == (4 if labels == "4" else "all")
+    assert (head.objective, head.negative_weight) == (objective, "importance")
+    dumped = tmp_path / "resolved.toml"
+    dumped.write_text(dump_config(config), encoding="utf-8")
+    assert load_config(dumped) == config
+    assert ("tag_weights = " in dumped.read_text()) == (objective == "soft")
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,7 @@ def test_all_numbers_match_plain_sets(planted: NDArray[np.int64], tmp_path: Path
                 },
                 "classes": 50,
                 "training_images": TRAINING_IMAGES,
+                "sampling_correction": None,
                 "embedding_dim": found.heads["ocr"].recall.embedding_dim,
                 "effective_rank": pytest.approx(effective_rank(tmp_path / "run", tmp_path / "labels"), rel=1e-3),
                 "scripts": {
@@ -179,8 +180,8 @@ def test_examples(planted: NDArray[np.int64], tmp_path: Path) -> None:
         answers = planted[image].tolist()
         assert [answer.word for answer in example.answers] == [WORDS[answer] for answer in answers[:10]]
         assert [answer.right for answer in example.answers] == [answer in tags_of(image) for answer in answers[:10]]
-        cosines = [answer.cosine for answer in example.answers]
-        assert cosines == sorted(cosines, reverse=True)
+        scores = [answer.score for answer in example.answers]
+        assert scores == sorted(scores, reverse=True)
         ranks = {WORDS[tag]: answers.index(tag) + 1 for tag in tags_of(image)}
         assert dict(example.tags) == {word: rank if rank <= 20 else None for word, rank in ranks.items()}
         assert [tag.rank or 99 for tag in example.tags] == sorted(tag.rank or 99 for tag in example.tags)
@@ -237,7 +238,7 @@ def test_clips_are_embedded_at_their_times(
             _, pooled = trained.model.backbone(normalise(torch.from_numpy(pixels)[None]), positions)
         cosines = torch.nn.functional.cosine_similarity(pooled, trained.model.heads["ocr"].weight)
         answers = head.examples[index].answers
-        assert [answer.cosine for answer in answers] == pytest.approx(cosines.topk(3).values.tolist(), abs=1e-5)
+        assert [answer.score for answer in answers] == pytest.approx(cosines.topk(3).values.tolist(), abs=1e-5)
 
 
 def test_errors(planted: NDArray[np.int64], tmp_path: Path) -> None:

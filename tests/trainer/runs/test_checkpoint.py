@@ -91,6 +91,19 @@ def test_mismatch_is_named(tmp_path: Path) -> None:
         read_state(tmp_path / "8")
 
 
+def test_only_named_tensors_may_be_missing(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "7", {"a": torch.ones(2), "n": torch.tensor(1.0)}, {"step": 7}, Ranks())
+    whole, rows, number = torch.zeros(2), torch.full((3, 2), 5.0), torch.tensor(9)
+    tensors = {"a": whole, "rows": RowShard(rows, 0, 3), "number": number}
+    load_checkpoint(tmp_path / "7", tensors, Ranks(), may_lack={"rows", "number", "a"})
+    assert whole.tolist() == [1.0, 1.0]
+    assert (rows.unique().tolist(), number.item()) == ([5.0], 9)
+    with pytest.raises(OvocrError, match="7: the checkpoint has no number$"):
+        load_checkpoint(tmp_path / "7", tensors, Ranks(), may_lack={"rows"})
+    with pytest.raises(OvocrError, match=r"7: a: expected shape \[3\], found \[2\]"):
+        load_checkpoint(tmp_path / "7", {"a": torch.ones(3)}, Ranks(), may_lack={"a"})
+
+
 def test_incomplete_checkpoints_are_ignored_and_old_ones_removed(tmp_path: Path) -> None:
     (tmp_path / "00000003").mkdir()  # a folder of that name without a state is replaced
     for step in (1, 2, 3):

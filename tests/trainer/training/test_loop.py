@@ -19,6 +19,7 @@ from ovocr.trainer.runs.checkpoint import complete_checkpoints
 from ovocr.trainer.runs.folder import RunFolder
 from ovocr.trainer.training.loop import train
 from ovocr.trainer.training.model import TrainedRun
+from ovocr.vocab.word_frequencies import WordFrequencies
 
 
 def metrics(run: Path) -> list[dict[str, Any]]:
@@ -91,10 +92,25 @@ min_text_height = 8.0
 """
 
 
-@pytest.mark.parametrize("head_settings", ["", TEXT_CROPS], ids=["whole", "text crops"])
+# Every distinct tag is a positive, with a weight from FREQUENCIES.
+SOFT = """\
+objective = "soft"
+labels_per_sample = "all"
+negative_weight = "importance"
+tag_weights = "idf"
+tag_frequencies = "FREQUENCIES"
+"""
+
+
+@pytest.mark.parametrize("head_settings", ["", TEXT_CROPS, SOFT], ids=["whole", "text crops", "soft"])
 def test_ranks_agree_with_a_single_rank(config_file: Path, tmp_path: Path, head_settings: str) -> None:
     """One rank, two ranks, and two ranks that resume a run of three ranks."""
-    config_file.write_text(config_file.read_text() + head_settings)
+    frequencies = tmp_path / "frequencies.tsv"
+    WordFrequencies(50, {f"word{number}": number + 1 for number in range(50)}).save(frequencies)
+    text = config_file.read_text()
+    if head_settings == SOFT:
+        text = text.replace("labels_per_sample = 4\n", "")
+    config_file.write_text(text + head_settings.replace("FREQUENCIES", str(frequencies)))
     train(load_config(config_file))
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for ranks, steps, run in ((2, 12, "two"), (3, 12, "mixed")):

@@ -20,6 +20,7 @@ CPU = torch.device("cpu")
 
 def test_configured_heads_have_the_defaults_of_partial_fc() -> None:
     names = {"labels_per_sample", "sample_rate", "sampling", "mask_own_tags", "implementation", "embedding_norm"}
+    names |= {"objective", "negative_weight"}
     parameters = signature(PartialFC).parameters
     assert names | {"num_classes", "margin"} == set(HeadConfig.model_fields) & set(parameters)
     assert {name: HeadConfig.model_fields[name].default for name in names} == {

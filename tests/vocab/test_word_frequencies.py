@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ovocr.base.errors import OvocrError
-from ovocr.labelgen.tagging.word_frequencies import WordFrequencies
+from ovocr.vocab.word_frequencies import WordFrequencies
 
 TEXT = "word\timages\n\t9\nthe\t9\nfox\t2\n不要\t2\nimages\t1\n"
 

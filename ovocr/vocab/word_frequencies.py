@@ -1,4 +1,4 @@
-"""Word frequencies: the number of images with each word, from which ``--policy idf`` computes weights.
+"""Word frequencies: the number of images with each word, from which weights of rare words are computed.
 
 File format: UTF-8, tab-separated, each line ended by a line feed: the line ``word<TAB>images``, then a line with an
 empty word and the number of all images, then a line for each word with its number of images, in
@@ -7,9 +7,8 @@ descending order of the number, then by word.
 
 import hashlib
 import math
-from collections import Counter
 from collections.abc import Mapping
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,6 @@ from ovocr.base.errors import OvocrError
 from ovocr.base.escape import for_terminal
 from ovocr.base.files import write_text
 from ovocr.base.plural import counted
-from ovocr.dataset.text import TextShard, read_images
-from ovocr.processes.shard_map import map_shards
-from ovocr.vocab import Segmentation, Vocabulary, segment_lines
 
 _HEADER = "word\timages"
 
@@ -43,6 +39,14 @@ class WordFrequencies:
                     f'{name}: "{for_terminal(word)}" in {count} of {counted(images, "image")}; '
                     "write a number from 1 to the number of images"
                 )
+
+    def __len__(self) -> int:
+        """Returns the number of words."""
+        return len(self._in_images)
+
+    def __contains__(self, word: object) -> bool:
+        """Returns whether a word is in any image."""
+        return word in self._in_images
 
     @classmethod
     def load(cls, path: str | Path) -> "WordFrequencies":
@@ -88,28 +92,11 @@ class WordFrequencies:
         rows = sorted(self._in_images.items(), key=lambda item: (-item[1], item[0]))
         return "".join([f"{_HEADER}\n\t{self.images}\n", *(f"{word}\t{count}\n" for word, count in rows)])
 
+    @property
+    def sha256(self) -> str:
+        """Hex digest of the bytes of the file, whether or not it exists."""
+        return hashlib.sha256(self.text.encode("utf-8")).hexdigest()
+
     def describe(self) -> dict[str, Any]:
         """Returns the entry that identifies the frequencies in a manifest."""
-        sha256 = hashlib.sha256(self.text.encode("utf-8")).hexdigest()
-        return {"images": self.images, "words": len(self._in_images), "sha256": sha256}
-
-
-def count_frequencies(shards: list[TextShard], vocabulary: Vocabulary, workers: int) -> WordFrequencies:
-    """Counts a vocabulary's words in the stored text of ``shards``. Raises OvocrError if it cannot be read."""
-    images = 0
-    in_images: Counter[str] = Counter()
-    work = partial(_count_shard, Segmentation.of(vocabulary.settings))
-    for count, words in map_shards(work, shards, workers=workers, progress="word frequencies"):
-        images += count
-        in_images.update({word: number for word, number in words.items() if word in vocabulary})
-    return WordFrequencies(images, in_images)
-
-
-def _count_shard(segmentation: Segmentation, shard: TextShard) -> tuple[int, Counter[str]]:
-    """Returns the number of images and the number of images with each word."""
-    images = 0
-    in_images: Counter[str] = Counter()
-    for image in read_images(shard):
-        images += 1
-        in_images.update(set(segment_lines(image.lines, segmentation)))
-    return images, in_images
+        return {"images": self.images, "words": len(self), "sha256": self.sha256}
