@@ -49,10 +49,11 @@ _SCHEMA = pa.schema(
 
 
 class Line(NamedTuple):
-    """A line of text on the background colour, uint8 [PITCH, LONGEST, 3] RGB, and its words."""
+    """A line of text on the background colour, uint8 [PITCH, LONGEST, 3] RGB, its words, and the key of its image."""
 
     pixels: NDArray[np.uint8]
     words: list[str]
+    image: str
 
 
 def cut_blocks(labels: Path, out: Path, words: Vocabulary, *, classes: Vocabulary, shuffled: int = 0) -> Counter[str]:
@@ -78,7 +79,7 @@ def cut_blocks(labels: Path, out: Path, words: Vocabulary, *, classes: Vocabular
                 found = dict.fromkeys(classes.id(word) for line in block for word in line.words)
                 if tags := [tag for tag in found if tag is not None]:
                     writer.write(len(rows), np.resize(np.array(tags, np.float32), SLOTS), _encode(_compose(block)))
-                    rows.append(_row(len(rows), tags))
+                    rows.append(_row(len(rows), tags, block))
         counts["blocks"] += len(rows)
         pq.write_table(pa.Table.from_pylist(rows, _SCHEMA), made.records_path(shard))
         made.stats_path(shard).write_text(json.dumps({"input": len(rows), "ok": len(rows)}) + "\n")
@@ -123,11 +124,12 @@ def _lines_of_images(
     keys = {row["record_id"]: row["key"] for row in records if row["record_id"] is not None}
     for record in RecordReader(data_set.rec_prefix(shard)):
         counts["images"] += 1
-        yield list(_lines(decode(record.image), read[keys[record.id]], vocabulary, counts))
+        key = keys[record.id]
+        yield list(_lines(decode(record.image), key, read[key], vocabulary, counts))
 
 
 def _lines(
-    pixels: NDArray[np.uint8], lines: list[dict[str, Any]], vocabulary: Vocabulary, counts: Counter[str]
+    pixels: NDArray[np.uint8], image: str, lines: list[dict[str, Any]], vocabulary: Vocabulary, counts: Counter[str]
 ) -> Iterator[Line]:
     dice = random.Random(len(lines))
     for line in lines:
@@ -157,7 +159,7 @@ def _lines(
         strip = np.full((PITCH, LONGEST, 3), GROUND_RGB, np.uint8)
         rows, columns = slice(top - edge, top + TALLEST + edge), slice(0, shown + 2 * edge)
         strip[rows, columns] = _even_contrast(flat[rows, columns])
-        yield Line(strip, words)
+        yield Line(strip, words, image)
 
 
 def _even_contrast(line: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -175,7 +177,10 @@ def _encode(pixels: NDArray[np.uint8]) -> bytes:
     return data.tobytes()
 
 
-def _row(number: int, tags: list[int]) -> dict[str, Any]:
+def _row(number: int, tags: list[int], block: list[Line]) -> dict[str, Any]:
+    """Returns a row of ``records``; its source is the image of a block's lines, or "blocks" if there are several."""
     whole = [0.0, 0.0, LONGEST, 0.0, LONGEST, LONGEST, 0.0, LONGEST]
+    images = {line.image for line in block}
+    source = images.pop() if len(images) == 1 else "blocks"
     placed = [{"id": tag, "box": whole} for tag in tags]
-    return {"source": "blocks", "key": str(number), "record_id": number, "tags": placed}
+    return {"source": source, "key": str(number), "record_id": number, "tags": placed}
