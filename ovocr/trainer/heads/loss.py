@@ -1,7 +1,8 @@
 """The multi-label loss and its gradients, computed from sums over the negatives.
 
 An implementation of ``Softmax`` handles the negatives: sums of exponentials, and their gradients. The positives of each
-image are few and computed here, in the precision of the embeddings. An ``Objective`` makes the loss from both.
+image are few and computed here, in float64: the scale multiplies the rounding of a cosine, and each positive has much
+more weight than a negative. An ``Objective`` makes the loss from both.
 
 Shape suffixes: b local images, B images of the global batch, D embedding size, C this rank's centers, S sampled
 centers, K sums of an image (one per slot, or 1), P positives of an image, X skipped classes of an image.
@@ -109,7 +110,7 @@ class MultiLabelLoss(torch.autograd.Function):
         embeddings_BD = inputs.ranks.gather_rows(embeddings_bD.detach(), inputs.sizes)
         softmax = inputs.softmax(embeddings_BD, weight_CD, inputs.sample, margin)
         negatives = softmax.sums(inputs.skipped_BX)
-        cos_BP = _cosines(embeddings_BD, weight_CD, inputs.positives_BP)
+        cos_BP = _cosines(embeddings_BD.to(precise_dtype(embeddings_BD.device)), weight_CD, inputs.positives_BP)
         sums_BK, cos_BP, cosine, pairs = _sum_over_ranks(negatives, cos_BP, inputs.ranks)
         exp_BPP = None
         if inputs.pair_weights_BPP is not None:
@@ -126,10 +127,13 @@ class MultiLabelLoss(torch.autograd.Function):
             sum_slope_BK = sum_slope_BK.sum(1, keepdim=True)
         ctx.inputs, ctx.softmax = inputs, softmax
         # save_for_backward detects a weight that changed in between and frees everything after the backward pass.
-        ctx.save_for_backward(weight, embeddings_BD, cos_BP, cos_slope_BP, sum_slope_BK)
-        positive_cosine = _mean_cosines(cos_BP, inputs)
-        report = LossReport(positive_cosine, cosine / pairs.clamp_min(1.0), losses.loss_B, inputs.sample.size)
-        return losses.loss_B.sum() / max(1, losses.loss_B.numel()), report  # an empty global batch has the loss 0
+        dtype = embeddings_BD.dtype
+        saved = [value.to(dtype) for value in (cos_BP, cos_slope_BP, sum_slope_BK)]
+        ctx.save_for_backward(weight, embeddings_BD, *saved)
+        loss = losses.loss_B.sum() / max(1, losses.loss_B.numel())  # an empty global batch has the loss 0
+        numbers = (_mean_cosines(cos_BP, inputs), cosine / pairs.clamp_min(1.0), losses.loss_B, loss)
+        positive_cosine, negative_cosine, loss_B, loss = (value.to(dtype) for value in numbers)
+        return loss, LossReport(positive_cosine, negative_cosine, loss_B, inputs.sample.size)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, _report: None) -> tuple[Tensor | None, ...]:
@@ -144,6 +148,11 @@ class MultiLabelLoss(torch.autograd.Function):
         _add_positives(grad_BD, grad_SD, cos_slope_BP * per_image, cos_BP, embeddings_BD, weight_CD, inputs)
         grad_bD = inputs.ranks.sum(grad_BD)[inputs.local_images]
         return grad_bD, _weight_gradient(grad_SD.to(weight_CD.dtype), inputs.sample, weight_CD), None
+
+
+def precise_dtype(device: torch.device) -> torch.dtype:
+    """Returns float64, or float32 for a device that has no float64 (Apple's GPUs)."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def _slope_of_drawn_negatives(exp_BPP: Tensor, sum_slope_BK: Tensor, cos_BP: Tensor, margin: Margin) -> Tensor:

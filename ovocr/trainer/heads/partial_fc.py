@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from ovocr.trainer.heads.center_sampler import CenterSampler, NegativeWeight
 from ovocr.trainer.heads.embedding_norm import EmbeddingNorm
-from ovocr.trainer.heads.loss import LossInputs, LossReport, MultiLabelLoss, SoftmaxFactory
+from ovocr.trainer.heads.loss import LossInputs, LossReport, MultiLabelLoss, SoftmaxFactory, precise_dtype
 from ovocr.trainer.heads.margin import Margin
 from ovocr.trainer.heads.objectives import Objective, ObjectiveName, Slots, Soft, TwoSided
 from ovocr.trainer.heads.positives import LabelsPerSample, distinct_classes, draw_labels, target_distribution
@@ -163,7 +163,8 @@ class PartialFC(nn.Module):
         dtype = torch.promote_types(embeddings.dtype, torch.float32)
         # The caller's autocast would round the products of the forward pass but not of the backward pass.
         with torch.autocast(embeddings.device.type, enabled=False):
-            embeddings_bD = _unit(self.embed(embeddings.to(dtype)))
+            precise = precise_dtype(embeddings.device)
+            embeddings_bD = _unit(self.embed(embeddings.to(dtype)).to(precise)).to(dtype)
             labels_BT, ignored_BM, sizes = self._gather_classes(labels, ignored, embeddings.device)
             positives_BP = self.draw_positives(labels_BT)
             inputs = self._loss_inputs(labels_BT, positives_BP, ignored_BM, sizes, embeddings.dtype)
@@ -286,8 +287,8 @@ class PartialFC(nn.Module):
             return Slots()
         if self.objective == "two_sided":
             return TwoSided(positives_BP >= 0)
-        dtype = torch.promote_types(self.weight.dtype, torch.float32)
-        return Soft(target_distribution(positives_BP, self.tag_weights, dtype), positives_BP >= 0)
+        target_BP = target_distribution(positives_BP, self.tag_weights, precise_dtype(positives_BP.device))
+        return Soft(target_BP, positives_BP >= 0)
 
     def _softmax_factory(self, dtype: torch.dtype) -> SoftmaxFactory:
         """Returns the implementation for embeddings of this dtype and the device of the weight."""
