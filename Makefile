@@ -17,8 +17,9 @@ TRUTH ?= ../shared/data/receipts
 # Folders of images for bench-ocr.
 IMAGES ?= $(TRUTH) ../shared/data/web
 
-# Numbers of classes for bench-heads, and a checkout of OneVision-Encoder for comparison with its published head.
+# Numbers of classes and sample rates for bench-heads, and a checkout of OneVision-Encoder for comparison with its published head.
 CLASSES ?= 100000 365187 2000000
+RATES ?= 0.01 0.03 0.1 0.3 1.0
 REFERENCE ?=
 
 # Words and distinct words that bench-vocab generates.
@@ -83,8 +84,8 @@ bench-ocr: $(VENV)/installed-test $(PADDLE_VENV)/installed  ## Compare images pe
 bench-profile: $(VENV)/installed  ## Profile a labelling worker by stage and operator (TRUTH)
 	$(BIN)/python benchmarks/ocr_profile.py $(TRUTH)
 
-bench-heads: $(VENV)/installed-test  ## Time a step of the Partial FC head by objective and sampling (REFERENCE, CLASSES)
-	$(BIN)/python benchmarks/heads.py --classes $(CLASSES) --rates 0.01 0.03 0.1 0.3 1.0 \
+bench-heads: $(VENV)/installed-test  ## Time a step of the Partial FC head by objective and sampling (REFERENCE, CLASSES, RATES)
+	$(BIN)/python benchmarks/heads.py --classes $(CLASSES) --rates $(RATES) \
 		--objectives slots soft two_sided --negative-weights none importance --all-tags \
 		$(if $(REFERENCE),--reference $(REFERENCE))
 
