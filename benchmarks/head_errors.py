@@ -21,6 +21,7 @@ from torch.nn.functional import normalize
 from tqdm import tqdm
 
 from ovocr.trainer import Margin, PartialFC
+from ovocr.trainer.kernels.availability import has_triton
 
 OBJECTIVES = {
     "slots": {},
@@ -184,7 +185,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--stored", type=int, default=100, help="stored tags per image")
     parser.add_argument("--implementations", nargs="+", choices=tuple(PRECISIONS), default=list(PRECISIONS))
     parser.add_argument("--json", type=Path)
-    return parser.parse_args()
+    options = parser.parse_args()
+    if "triton" in options.implementations and not has_triton():
+        parser.error("--implementations: Triton is not installed (pip install triton); or give only torch")
+    return options
 
 
 if __name__ == "__main__":

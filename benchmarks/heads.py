@@ -228,7 +228,7 @@ def report(case: Case, cases: list[Case], title: str) -> dict[str, Any]:
     record: dict[str, Any] = {"case": case.name, "sizes": title, "total_ms": total, "rounds_ms": case.totals()}
     record |= {f"{phase}_ms": value for phase, value in zip(PHASES, medians, strict=True)}
     record |= {"gradient_rows": case.gradient_rows, "workspace_bytes": case.workspace_bytes}
-    line = f"{case.name:30s} " + " ".join(f"{p} {v:9.2f}" for p, v in zip(PHASES, medians, strict=True))
+    line = f"{case.name:44s} " + " ".join(f"{p} {v:9.2f}" for p, v in zip(PHASES, medians, strict=True))
     line += f"  total {total:9.2f} ms  rows {case.gradient_rows:8,d}  workspace {case.workspace_bytes / 1e6:7.0f} MB"
     if cases[0].name.startswith("published"):
         ratios = [theirs / ours for theirs, ours in zip(cases[0].totals(), case.totals(), strict=True)]

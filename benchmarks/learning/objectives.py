@@ -134,9 +134,9 @@ def compare(folder: Path, blocks: HeldOutBlocks, seeds: int) -> dict[str, dict[s
             trained = TrainedRun.load(run_folder(folder, name, seed), torch.device("cpu"))
             logits_NC = scaled_cosines(trained, blocks)
             of_seeds.setdefault(name, []).append(measure(logits_NC, blocks.tags, weights_RN))
-            log_inclusion_C = trained.model.heads["ocr"].log_inclusion()
-            if log_inclusion_C is not None:
-                corrected_NC = logits_NC + log_inclusion_C.numpy()
+            correction_C = trained.model.heads["ocr"].ranking_correction()
+            if correction_C is not None:
+                corrected_NC = logits_NC + correction_C.numpy()
                 of_seeds.setdefault(CORRECTED, []).append(measure(corrected_NC, blocks.tags, weights_RN))
         figures |= {case: np.stack(values) for case, values in of_seeds.items()}
     measures = ["word AUC", *(f"recall@{k}" for k in KS)]

@@ -66,10 +66,12 @@ class WordFrequencies:
         in_images: dict[str, int] = {}
         for number, line in enumerate(lines[1:], 2):
             word, tab, count = line.partition("\t")
-            if not (tab and count.isascii() and count.isdecimal()) or word in in_images or bool(word) == (number == 2):
+            if not (tab and count.isascii() and count.isdecimal()) or bool(word) == (number == 2):
                 raise OvocrError(
-                    f"{path}:{number}: not a new word, a tab and a number (line 2: no word, a tab and a number)"
+                    f"{path}:{number}: not a word, a tab and a whole number (line 2: no word, a tab and a whole number)"
                 )
+            if word in in_images:
+                raise OvocrError(f'{path}:{number}: "{for_terminal(word)}" is repeated; leave one of the lines')
             in_images[word] = int(count)
         if "" not in in_images:
             raise OvocrError(f"{path}:2: the number of all images is missing")

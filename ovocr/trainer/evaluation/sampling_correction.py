@@ -1,10 +1,12 @@
 """Correction of answers for the sampling of negatives in training: ``--correct-sampling``.
 
-A head that samples negatives learns the logit of class c too high by ln(1 / q_c), where q_c is the share of the sums
+A head that samples negatives learns the logit of class c too high by ln(1 / pi_c), where pi_c is the share of the sums
 over negatives that c was in. A class of many images is in nearly all sums as a positive, a rare one only when it is
 drawn, so the cosines favour rare classes. The corrected score of a class is
 
-    cosine + ln(q_c) / scale
+    cosine + ln(pi_c) / scale
+
+For the objective "two_sided" this is an upper bound of the bias, see ``PartialFC.ranking_correction``.
 
 Source: Bengio and Senecal (2008); Yi et al. (2019), who correct the logits during training.
 """
@@ -43,8 +45,8 @@ def sampling_correction(trained: TrainedRun, head: str) -> SamplingCorrection:
     Raises OvocrError if the checkpoint has no counts.
     """
     partial_fc = trained.model.heads[head]
-    log_inclusion_C = partial_fc.log_inclusion()
-    if log_inclusion_C is None or partial_fc.sample_counts is None:
+    correction_C = partial_fc.ranking_correction()
+    if correction_C is None or partial_fc.sample_counts is None:
         reason = f'negative_weight = "{partial_fc.negative_weight}", so its sums are unbiased'
         if partial_fc.sample_rate == 1.0:
             reason = "sample_rate = 1.0, so every class was in every sum"
@@ -59,4 +61,4 @@ def sampling_correction(trained: TrainedRun, head: str) -> SamplingCorrection:
             f"--correct-sampling: {trained.folder.checkpoint(trained.step)}: has no counts of the sampled classes of "
             f"head {head}, because an earlier version of ovocr wrote it; leave the option out"
         )
-    return SamplingCorrection((log_inclusion_C / partial_fc.margin.scale).float())
+    return SamplingCorrection((correction_C / partial_fc.margin.scale).float())

@@ -123,8 +123,10 @@ class PartialFC(nn.Module):
         if labels_per_sample == "all":
             if objective == "slots":
                 raise ValueError("labels_per_sample='all' needs objective 'soft' or 'two_sided': slots are drawn")
-        elif not isinstance(labels_per_sample, int) or labels_per_sample < 1:
+        elif type(labels_per_sample) is not int or labels_per_sample < 1:
             raise ValueError(f"labels_per_sample must be at least 1, or 'all', not {labels_per_sample!r}")
+        if not isinstance(margin, Margin):
+            raise ValueError(f"margin must be a Margin, not {margin!r}")
         if tag_weights is not None and objective != "soft":
             raise ValueError(f"tag_weights needs objective 'soft', not {objective!r}")
         self.embedding_dim, self.num_classes, self.labels_per_sample = embedding_dim, num_classes, labels_per_sample
@@ -154,7 +156,7 @@ class PartialFC(nn.Module):
 
         Every rank calls this the same number of times; b and M may differ between ranks and may be 0, and a rank may
         pass None while another does not. Gradients are computed for the global mean, so the wrapper of the backbone
-        must sum them over ranks. In training mode each call advances the step of the draws.
+        must sum them over ranks. In training mode each call advances the step of the draws and the counts.
 
         Raises ValueError for wrong types and shapes and, for labels and ignored classes on the CPU, for ids out of
         range.
@@ -213,11 +215,13 @@ class PartialFC(nn.Module):
         """Whether positives of the batch are more often in the sums over negatives than other classes."""
         return self.sample_rate < 1.0 and self.negative_weight == "none"
 
-    def log_inclusion(self) -> Tensor | None:
-        """Returns ln of the share of the sums over negatives that each local center was in, float64 [rows].
+    def ranking_correction(self) -> Tensor | None:
+        """Returns what to add to scale * cosine of each local center to rank classes without bias, float64 [rows].
 
-        None if the sums are not biased. A biased head learns, up to a constant, ln P(class | image) minus this number
-        as the logit of a class, so adding it to scale * cosine corrects the ranking of classes.
+        None if the sums are not biased. With pi the share of the sums over negatives that a class was in, it is ln(pi):
+        a softmax over a sample learns, up to a constant, ln P(class | image) - ln(pi). For "two_sided" it is an upper
+        bound: where the positives' loss is linear in their logit, as for words that are hard to tell, the bias is
+        -ln(pi) too; where it is exponential, half of it.
         """
         if self.sample_counts is None:
             return None
@@ -340,9 +344,11 @@ class PartialFC(nn.Module):
                 raise ValueError(
                     f"{name} must be int64 [{embeddings.shape[0]}, {columns}], not {ids.dtype} {list(ids.shape)}"
                 )
-        needed = 1 if self.labels_per_sample == "all" else self.labels_per_sample
-        if labels.shape[1] < needed:
-            raise ValueError(f"cannot draw {needed} of {labels.shape[1]} stored tags")
+        if self.labels_per_sample == "all":
+            if labels.shape[1] < 1:
+                raise ValueError("labels must have at least 1 stored tag per image")
+        elif labels.shape[1] < self.labels_per_sample:
+            raise ValueError(f"cannot draw {self.labels_per_sample} of {labels.shape[1]} stored tags")
         if (place := self._first_outside(labels, 0)) is not None:
             image, slot = place
             raise ValueError(
@@ -385,12 +391,17 @@ def _one_of(allowed: tuple[str, ...]) -> str:
 
 
 def _checked_tag_weights(tag_weights: Tensor, num_classes: int) -> Tensor:
-    """Returns a copy. Raises ValueError for a wrong shape and for weights that are not positive."""
-    if tag_weights.shape != (num_classes,):
-        raise ValueError(f"tag_weights must be [{num_classes}], one weight per class, not {list(tag_weights.shape)}")
-    if not (torch.isfinite(tag_weights).all() and (tag_weights > 0).all()):
+    """Returns the weights divided by the largest, float32. Raises ValueError if they are not positive numbers [C]."""
+    if not isinstance(tag_weights, Tensor) or tag_weights.shape != (num_classes,):
+        found = list(tag_weights.shape) if isinstance(tag_weights, Tensor) else f"a {type(tag_weights).__name__}"
+        raise ValueError(f"tag_weights must be a tensor [{num_classes}], one weight per class, not {found}")
+    weights_C = tag_weights.detach().cpu().double()
+    if not (torch.isfinite(weights_C).all() and (weights_C > 0).all()):
         raise ValueError("tag_weights must be finite numbers greater than 0")
-    return tag_weights.detach().clone()
+    weights_C = (weights_C / weights_C.max()).float()
+    if not (weights_C > 0).all():
+        raise ValueError("tag_weights must not differ by more than a factor of 1e38")
+    return weights_C
 
 
 def _unit(embeddings_bD: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ovocr.base.files import write_text
+from ovocr.base.plural import counted
 
 _LONGEST_LINE = 2**24  # bytes
 
@@ -103,7 +104,7 @@ class MetricsLog:
     def _show(self, record: dict[str, Any]) -> None:
         text = f"loss {record['loss']:.3f}, {self._images / max(1e-9, self._seconds):.1f} images/s"
         if self._illegible:
-            text += f", {self._illegible:,} samples without a legible tag replaced"
+            text += f", {counted(self._illegible, 'sample')} without a legible tag replaced"
         self._images, self._seconds, self._illegible = 0, 0.0, 0
         if self._terminal:
             self._bar.set_postfix_str(text)

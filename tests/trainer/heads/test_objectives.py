@@ -199,7 +199,11 @@ def test_report_has_the_mean_cosine_of_distinct_positives(objective: str) -> Non
         ({"labels_per_sample": "all"}, "labels_per_sample='all' needs objective 'soft' or 'two_sided'"),
         ({"labels_per_sample": "some", "objective": "soft"}, "at least 1, or 'all', not 'some'"),
         ({"tag_weights": torch.ones(10)}, "tag_weights needs objective 'soft', not 'slots'"),
-        ({"tag_weights": torch.ones(9), "objective": "soft"}, r"tag_weights must be \[10\], one weight per class"),
+        ({"tag_weights": torch.ones(9), "objective": "soft"}, r"tag_weights must be a tensor \[10\], .*, not \[9\]"),
+        ({"tag_weights": "idf", "objective": "soft"}, r"tag_weights must be a tensor \[10\], .*, not a str"),
+        ({"tag_weights": torch.logspace(-40, 0, 10, dtype=torch.float64), "objective": "soft"}, "a factor of 1e38"),
+        ({"margin": "arcface"}, "margin must be a Margin, not 'arcface'"),
+        ({"labels_per_sample": True}, "labels_per_sample must be at least 1, or 'all', not True"),
         ({"tag_weights": torch.zeros(10), "objective": "soft"}, "tag_weights must be finite numbers greater than 0"),
     ],
 )
@@ -210,8 +214,18 @@ def test_invalid_options_raise(options: dict[str, Any], message: str) -> None:
 
 def test_all_tags_need_one() -> None:
     head = PartialFC(4, 10, objective="soft", labels_per_sample="all")
-    with pytest.raises(ValueError, match="cannot draw 1 of 0 stored tags"):
+    with pytest.raises(ValueError, match="at least 1 stored tag per image"):
         head(torch.zeros(2, 4), torch.zeros((2, 0), dtype=torch.int64))
+
+
+@pytest.mark.parametrize("factor", [1e-300, 1e-30, 1e30, 1e300])
+def test_only_ratios_of_tag_weights_count(factor: float) -> None:
+    embeddings, weight, labels = random_inputs()
+    losses = [
+        head_with(weight, objective="soft", tag_weights=TAG_WEIGHTS.double() * by)(embeddings, labels).item()
+        for by in (1.0, factor)
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-6)
 
 
 def test_device_of_tag_weights_follows_the_head() -> None:

@@ -89,7 +89,7 @@ def advantage_of_frequent_classes(head: PartialFC, *, corrected: bool = False) -
     _, frequent, rare = kinds_of_images()
     logits = 16 * torch.nn.functional.normalize(head.weight.detach(), dim=1)[:, :KINDS].T.double()
     if corrected:
-        logits = logits + head.log_inclusion()
+        logits = logits + head.ranking_correction()
     return (logits[:, frequent].mean() - logits[:, rare].mean()).item()
 
 
@@ -116,7 +116,7 @@ def test_only_biased_heads_count() -> None:
     for options in ({"negative_weight": "importance"}, {"sample_rate": 1.0}):
         head = PartialFC(4, 10, **options)
         assert head.sample_counts is None
-        assert head.log_inclusion() is None
+        assert head.ranking_correction() is None
     assert "sample_counts.positives" in PartialFC(4, 10).state_dict()
 
 

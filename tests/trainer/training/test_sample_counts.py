@@ -86,7 +86,7 @@ def test_heads_without_bias_do_not_count(config_file: Path, tmp_path: Path, sett
     train(load_config(config_file, [setting, "run.steps=2"]))
     head = TrainedRun.load(tmp_path / "run", CPU).model.heads["ocr"]
     assert head.sample_counts is None
-    assert head.log_inclusion() is None
+    assert head.ranking_correction() is None
     saved = {"heads.ocr.sample_counts.samples": torch.zeros((), dtype=torch.int64)}
     with pytest.raises(OvocrError, match="the checkpoint has no heads.ocr.sample_counts.samples$"):
         load_checkpoint(RunFolder(tmp_path / "run").checkpoint(2), saved, Ranks())
