@@ -68,7 +68,7 @@ class WordFrequencies:
             word, tab, count = line.partition("\t")
             if not (tab and count.isascii() and count.isdecimal()) or bool(word) == (number == 2):
                 raise OvocrError(
-                    f"{path}:{number}: not a word, a tab and a whole number (line 2: no word, a tab and a whole number)"
+                    f"{path}:{number}: not a word, a tab and a number (line 2: no word, a tab and a number)"
                 )
             if word in in_images:
                 raise OvocrError(f'{path}:{number}: "{for_terminal(word)}" is repeated; leave one of the lines')

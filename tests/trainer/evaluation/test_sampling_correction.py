@@ -98,7 +98,7 @@ def test_reports_say_so(corrected: NDArray[np.float64], tmp_path: Path) -> None:
         text = " ".join(Page(evaluation_page(found)).text.split())
         for sentence in (
             "mean over 24 images. The cosines are corrected for the sampling of negatives in training. An image",
-            "The nearest centers are those with the highest cosine + ln(q) / scale",
+            "The nearest centers are those with the highest cosine + ln(π) / scale",
             "with their cosines to the image, corrected for sampling.",
         ):
             assert (sentence in text) == correct
