@@ -25,7 +25,8 @@ def test_tables_show_defaults_by_kind() -> None:
     assert sum(row.startswith("| `global_batch` | | required |") for row in rows) == 1
 
 
-def test_example_of_the_head_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", (DOCS / "partial_fc.md").read_text(encoding="utf-8"), re.DOTALL)
-    exec(example.replace("365_187", "3_651"), {})
+def test_examples_of_the_head_run(capsys: pytest.CaptureFixture[str]) -> None:
+    examples = re.findall(r"```python\n(.*?)```", (DOCS / "partial_fc.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert len(examples) == 2
+    exec("".join(examples).replace("365_187", "3_651"), {})
     assert capsys.readouterr().out.startswith("tensor([")
