@@ -235,7 +235,7 @@ def test_normalised_embeddings_on_1_and_2_ranks(stages: tuple[Path, Path], tmp_p
     norms = [run.model.heads["image"].embedding_norm for run in (one, two)]
     # Six steps of large gradients amplify differences in rounding. test_embedding_statistics.py compares statistics of
     # the same weights exactly.
-    torch.testing.assert_close(norms[1].state_dict(), norms[0].state_dict(), rtol=0, atol=0.01)
+    torch.testing.assert_close(norms[1].state_dict(), norms[0].state_dict(), rtol=0, atol=0.02)
     assert norms[0].running_mean.abs().max() > 0.03
     pixels = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
     pooled = one.model.backbone(normalise(pixels))[1]
