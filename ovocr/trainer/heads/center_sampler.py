@@ -45,17 +45,14 @@ class CenterSampler:
         if self.sample_rate == 1.0:
             return SampledCenters(rows=None, weights=None, size=rows)
         device = positives_BP.device
-        slots_K1 = torch.arange(self.samples, device=device).unsqueeze(1)
-        drawn_KN = self.negatives.draw(
-            self.first_class, self.last_class, seed=self.seed, step=step, slots=slots_K1.squeeze(1)
-        )
-        # Marking rows avoids a sort and synchronises with the device only once. Classes of other ranks have the row
-        # number -1, which marks the extra last row.
+        slots_K = torch.arange(self.samples, device=device)
+        drawn_KN = self.negatives.draw(self.first_class, self.last_class, seed=self.seed, step=step, slots=slots_K)
+        # Marking rows avoids a sort and synchronises with the device only once.
         weighted = self.negative_weight == "importance"
         dtype = torch.float32 if weighted else torch.bool
         weights_RK = torch.zeros((rows + 1, self.samples), dtype=dtype, device=device)
-        weights_RK[self.local_rows(drawn_KN), slots_K1] = self.negatives.block_sizes(drawn_KN).to(dtype)
-        weights_RK[self.local_rows(self._of_each_sample(positives_BP)), slots_K1] = 1
+        self._mark(weights_RK, drawn_KN, self.negatives.block_sizes(drawn_KN).to(dtype))
+        self._mark(weights_RK, self._of_each_sample(positives_BP), 1)
         sampled = weights_RK[:-1].any(1).nonzero().squeeze(1)
         if self.samples == 1 and not weighted:
             return SampledCenters(rows=sampled, weights=None, size=sampled.shape[0])
@@ -65,8 +62,7 @@ class CenterSampler:
         """Returns the number of samples in which each local center is as a positive, int64 [R]."""
         rows = self.last_class - self.first_class
         marks_RK = torch.zeros((rows + 1, self.samples), dtype=torch.bool, device=positives_BP.device)
-        slots_K1 = torch.arange(self.samples, device=positives_BP.device).unsqueeze(1)
-        marks_RK[self.local_rows(self._of_each_sample(positives_BP)), slots_K1] = True
+        self._mark(marks_RK, self._of_each_sample(positives_BP), 1)
         return marks_RK[:-1].sum(1)
 
     def pair_weights(self, drawn_BK: Tensor, step: int) -> Tensor:
@@ -99,6 +95,14 @@ class CenterSampler:
         """Returns the row numbers of class ids on this rank; -1 for a class of another rank and for none."""
         mine = (classes >= self.first_class) & (classes < self.last_class)
         return torch.where(mine, classes - self.first_class, -1)
+
+    def _mark(self, marks_RK: Tensor, classes_KN: Tensor, values: Tensor | int) -> None:
+        """Writes values at the local rows of each sample's classes.
+
+        marks_RK: has an extra last row. Classes of other ranks have the row number -1 and mark it.
+        """
+        slots_K1 = torch.arange(self.samples, device=marks_RK.device).unsqueeze(1)
+        marks_RK[self.local_rows(classes_KN), slots_K1] = values
 
     def _of_each_sample(self, positives_BP: Tensor) -> Tensor:
         """Returns the positives that each sample holds, [K, any]."""

@@ -275,7 +275,7 @@ class PartialFC(nn.Module):
         return LossInputs(
             ranks=self.ranks,
             sizes=sizes,
-            sample=sampler.draw(positives_BP, self.negatives_step),
+            sample=self.draw_sample(positives_BP),
             margin=self.margin,
             softmax=self._softmax_factory(dtype),
             row_buffer=self._row_buffer,

@@ -23,12 +23,7 @@ def draw_labels(labels_BT: Tensor, labels_per_sample: int, *, seed: int, step: i
 def distinct_classes(classes_BP: Tensor) -> Tensor:
     """Returns the distinct classes of each row, ascending, with -1 in the place of each repetition, int64 [B, P]."""
     sorted_BP = classes_BP.sort(1).values
-    return sorted_BP.masked_fill(repeats(sorted_BP), -1)
-
-
-def repeats(sorted_BP: Tensor) -> Tensor:
-    """Returns whether a class of a sorted row is the one before it, bool [B, P]."""
-    return torch.cat([torch.zeros_like(sorted_BP[:, :1], dtype=torch.bool), sorted_BP.diff(dim=1) == 0], dim=1)
+    return sorted_BP.masked_fill(_repeats(sorted_BP), -1)
 
 
 def target_distribution(positives_BP: Tensor, tag_weights_C: Tensor | None, dtype: torch.dtype) -> Tensor:
@@ -42,3 +37,8 @@ def target_distribution(positives_BP: Tensor, tag_weights_C: Tensor | None, dtyp
     else:
         weights_BP = tag_weights_C.to(dtype)[positives_BP.clamp_min(0)] * is_positive_BP
     return weights_BP / weights_BP.sum(1, keepdim=True)
+
+
+def _repeats(sorted_BP: Tensor) -> Tensor:
+    """Returns whether a class of a sorted row is the same as the one before it, bool [B, P]."""
+    return torch.cat([torch.zeros_like(sorted_BP[:, :1], dtype=torch.bool), sorted_BP.diff(dim=1) == 0], dim=1)

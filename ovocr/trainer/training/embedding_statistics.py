@@ -28,7 +28,7 @@ _SAMPLES = 512
 class EmbeddingStatistics:
     """Measures the statistics of a model's heads with ``embedding_norm``. Every rank has one, and all call it together.
 
-    data: the training data of each head. loader: numbers of worker processes and batches. device: that of the model.
+    data: the training data of each head. loader: numbers of worker processes and batches. device: the model's device.
     """
 
     def __init__(

@@ -85,7 +85,7 @@ def trained(**options: Any) -> PartialFC:
 
 
 def advantage_of_frequent_classes(head: PartialFC, *, corrected: bool = False) -> float:
-    """Returns the mean logit of the most frequent classes minus that of the least frequent ones."""
+    """Returns the difference of two mean logits: of the most frequent classes and of the least frequent ones."""
     _, frequent, rare = kinds_of_images()
     logits = 16 * torch.nn.functional.normalize(head.weight.detach(), dim=1)[:, :KINDS].T.double()
     if corrected:
