@@ -207,15 +207,18 @@ class RecordSamples:
     def shown_tags(self, index: int, position: int | None = None) -> ShownTags:
         """Returns all tags that the sample shows, also those without a slot, with the heights of their text.
 
+        A word of which a crop shows less than min_visible at every place, but more than nothing at one, is cut.
         Without places, returns the labels. Raises OvocrError that names the record.
         """
         encoded, labels = self[index]
         places, view = self.places_of(index), self.choose_view(index, encoded, labels, position).view
         if places is None:
             return ShownTags.of_labels(labels, view.is_whole)
-        ids, heights = places.where(self.places_in(view, places)).tag_heights()
+        shares = shown_shares(view, places)
+        ids, heights = places.where(shares >= self._min_visible).tag_heights()
         heights = np.where(heights < 0, np.float32(np.nan), heights * np.float32(view.scale))
-        return ShownTags(ids.astype(np.int64), heights, view.is_whole)
+        cut = np.setdiff1d(places.ids[shares > 0], ids)
+        return ShownTags(ids.astype(np.int64), heights, view.is_whole, cut.astype(np.int64))
 
     @property
     def follows_places(self) -> bool:

@@ -33,11 +33,13 @@ class ShownTags(NamedTuple):
 
     heights: float32 [n], the largest text height of each tag in pixels of the input; NaN if unknown.
     is_whole: whether the sample shows the whole image, or is a clip, instead of a crop.
+    cut: int64 [m], distinct class ids of the words that a crop shows only in part, none of which is in ids.
     """
 
     ids: NDArray[np.int64]
     heights: NDArray[np.float32]
     is_whole: bool = True
+    cut: NDArray[np.int64] = np.empty(0, np.int64)
 
     @classmethod
     def of_labels(cls, labels: NDArray[np.int64], is_whole: bool = True) -> "ShownTags":

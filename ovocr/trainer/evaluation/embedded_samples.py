@@ -66,7 +66,7 @@ def embed_samples(
     return EmbeddedSamples(
         embeddings_ND[: len(labels)],
         labels,
-        ImageTags.join((own.ids, own.heights) for own in shown),
+        ImageTags.of_samples(shown),
         np.concatenate(numbers),
         np.array([own.is_whole for own in shown]),
     )

@@ -23,8 +23,11 @@ FREQUENCY_BANDS = tuple(name for _, name in _FREQUENCIES)
 
 
 def height_bands(heights: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Returns the number in HEIGHT_BANDS of each text height, in pixels; NaN is unknown."""
-    bands = np.digitize(heights, _HEIGHTS)
+    """Returns the number in HEIGHT_BANDS of each text height, in pixels; NaN is unknown.
+
+    The height -inf, of a word that is shown only in part, is in no band and has the number -1.
+    """
+    bands = np.where(np.isneginf(heights), -1, np.digitize(heights, _HEIGHTS))
     return np.where(np.isnan(heights), HEIGHT_BANDS.index(UNKNOWN), bands)
 
 

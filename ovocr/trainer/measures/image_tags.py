@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ovocr.trainer.data.samples import ShownTags
+
 
 @dataclass(frozen=True)
 class ImageTags:
@@ -17,7 +19,7 @@ class ImageTags:
     ends: int64 [N], end offset of each image's tags.
     ids: int32 or int64 [M], class ids, distinct within an image.
     heights: float32 [M], text height of each tag: of the largest of its visible places, in pixels of the encoder's
-        input; NaN if unknown.
+        input; NaN if unknown; -inf without a visible place, if a crop shows the word only in part.
 
     Raises ValueError if the shapes do not fit.
     """
@@ -30,6 +32,13 @@ class ImageTags:
         last = int(self.ends[-1]) if len(self.ends) else 0
         if len(self.ids) != last or len(self.heights) != last or (np.diff(self.ends, prepend=0) < 0).any():
             raise ValueError(f"{len(self.ids)} ids and {len(self.heights)} heights do not fit ends up to {last}")
+
+    @classmethod
+    def of_samples(cls, samples: Iterable[ShownTags]) -> "ImageTags":
+        """Joins the tags that samples show, sample by sample; also the words that are cut."""
+        return cls.join(
+            (np.append(own.ids, own.cut), np.append(own.heights, np.full(len(own.cut), -np.inf))) for own in samples
+        )
 
     @classmethod
     def join(cls, images: Iterable[tuple[NDArray[np.integer], NDArray[np.floating]]]) -> "ImageTags":

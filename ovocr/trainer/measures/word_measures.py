@@ -4,9 +4,9 @@
     word mAP of a class = average precision of its cosine over images
 
 Positives are the images that have the class with text of at least a minimum height (or of unknown height), negatives
-the images that do not have it at all. Images that have it only too small are neither. A class is eligible with
-positives from at least 5 images and negatives from at least 5; a figure is the mean over the eligible classes. Bands of
-text height have their own positives and the same negatives.
+the images that do not have it at all. Images that have it only too small are neither, and so are crops that show it
+only in part. A class is eligible with positives from at least 5 images and negatives from at least 5; a figure is the
+mean over the eligible classes. Bands of text height have their own positives and the same negatives.
 
 Crops of an image are ranked like images, but count as one image for the eligibility of a class.
 
@@ -92,7 +92,7 @@ def measure_words(
         change which classes are eligible.
     class_counts: number of training images by class id, for figures by frequency; classes beyond its end have 0.
     script_of_class: maps a class id to one of SCRIPTS, for figures by script.
-    min_text_height: least height of a positive of the headline, in pixels of the encoder's input.
+    min_text_height: least height of a positive of the headline, in pixels of the encoder's input, at least 0.
     replicates: number of bootstrap replicates, at least 2. seed: seed of the replicates.
     progress: label of a progress bar over classes; None shows none.
 
@@ -226,7 +226,7 @@ def _eligible_classes(
     order = np.argsort(ids, kind="stable")
     ids, heights, images = ids[order], heights[order], images[order]
     bands = height_bands(heights)
-    is_headline = np.isnan(heights) | (heights >= min_text_height)
+    is_headline = np.isnan(heights) | (heights >= min_text_height)  # not the height -inf of a word that is cut
     class_ids, starts = np.unique(ids, return_index=True)
     for class_id, start, end in zip(class_ids.tolist(), starts, np.append(starts, len(ids))[1:], strict=True):
         if min(end - start, len(tags) - (end - start)) < MIN_IMAGES:

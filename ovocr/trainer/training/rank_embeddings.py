@@ -90,7 +90,7 @@ class RankEmbedder:
                         self.on_damage(reason)
                     bar.update(len(found.shown) + len(found.batch.skipped))
         own_rows = np.searchsorted(numbers, np.concatenate(loaded_numbers))
-        return self._gather(torch.cat(embeddings), ImageTags.join((own.ids, own.heights) for own in shown), own_rows)
+        return self._gather(torch.cat(embeddings), ImageTags.of_samples(shown), own_rows)
 
     def _any_rank_stops(self) -> bool:
         return any(stops for (stops,) in self.ranks.gather_numbers([self.should_stop()], self.device))

@@ -20,6 +20,7 @@ from ovocr.trainer.data.samples import NoLegibleTagError, Sample
 from ovocr.trainer.heads.partial_fc import PartialFC
 from ovocr.views.random_crops import RandomCrops
 from ovocr.views.text_crops import HeightSchedule, TextCrops
+from ovocr.views.view import Crop, View
 from tests.trainer.placed_words import encoded, write_placed
 
 SIZE, WIDTH, HEIGHT = 64, 400, 300
@@ -218,6 +219,60 @@ def test_shown_tags_of_a_crop(tmp_path: Path):
         assert large & {0, 1, 2, 3, 4} == positives
         small += len(shown.ids) - len(large)
     assert small > 20
+
+
+@pytest.mark.parametrize("crops", [TEXT_CROPS, RANDOM_CROPS])
+@pytest.mark.parametrize("slots", [range(8), range(5)])
+def test_cut_words_are_the_ignored_ones_of_training(
+    tmp_path: Path, crops: RandomCrops | TextCrops, slots: Sequence[int]
+) -> None:
+    """Of any text height: the tags that training ignores without being small, with and without a slot."""
+    root = write(tmp_path / "set", slots=slots)
+    samples, training = open_samples(root, crops, least=None), open_samples(root, crops, least=1e-9)
+    cut = 0
+    for position in range(60):
+        encoded_image, labels = samples[0]
+        view = samples.choose_view(0, encoded_image, labels, position).view
+        assert training.choose_view(0, encoded_image, labels, position).view == view
+        positives, ignored, _ = expected(training, position)
+        for own in (samples, training):
+            shown = own.shown_tags(0, position)
+            seen, of_cut = set(shown.ids.tolist()), set(shown.cut.tolist())
+            assert not seen & of_cut
+            assert seen | of_cut == positives | ignored
+            assert of_cut == {
+                word
+                for word in ignored
+                if max(share_in(view, *box) for number, *box in (*WORDS, *AGAIN) if number == word) < 0.8
+            }
+        cut += len(of_cut)
+    assert cut > 20
+    assert not len(samples.shown_tags(0).cut)
+
+
+def share_in(view: View, x: int, y: int, width: int, height: int) -> float:
+    left, top, right, bottom = view.crop
+    across, down = min(x + width, right) - max(x, left), min(y + height, bottom) - max(y, top)
+    return max(0, across) * max(0, down) / (width * height)
+
+
+def test_a_word_that_also_stands_wholly_in_a_crop_is_not_cut(tmp_path: Path) -> None:
+    """A crop of 100 pixels cuts word 0, shows one place of word 1 and cuts another, and shows nothing of word 2."""
+    boxes = [corners(80, 10, 40, 20), corners(10, 10, 50, 20), corners(200, 10, 40, 20)]
+    root = write_placed(
+        tmp_path / "set",
+        [(encoded(image()), [0, 1, 2], boxes)],
+        [f"word{number}" for number in range(CLASSES)],
+        again=[(1, corners(90, 60, 50, 30))],
+        size=(WIDTH, HEIGHT),
+    )
+    samples = RecordSamples([root], labels_stored=3, num_classes=CLASSES, crops=RANDOM_CROPS, min_visible=0.8)
+    with pytest.MonkeyPatch.context() as patched:
+        view = View(Crop(0, 0, 100, 100), 0.5)
+        patched.setattr(samples, "draw_views", lambda *_: iter([view]))
+        shown = samples.shown_tags(0, 3)
+    assert (shown.ids.tolist(), shown.heights.tolist(), shown.cut.tolist()) == ([1], [10], [0])
+    assert not shown.is_whole
 
 
 def test_unknown_heights_are_ignored(tmp_path: Path):

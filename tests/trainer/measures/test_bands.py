@@ -8,6 +8,7 @@ from ovocr.trainer.measures.bands import FREQUENCY_BANDS, HEIGHT_BANDS, frequenc
 def test_height_bands_by_hand() -> None:
     assert HEIGHT_BANDS == ("<6", "6-8", "8-12", "12-16", "16-24", "24-48", "48+", "unknown")
     heights = [0, 5.99, 6, 7.99, 8, 11.99, 12, 15.99, 16, 23.99, 24, 47.99, 48, 400, np.nan]
+    assert height_bands(np.array([-np.inf], np.float32)).tolist() == [-1]  # a word that is cut
     assert [HEIGHT_BANDS[band] for band in height_bands(np.array(heights, np.float32))] == [
         *("<6", "<6", "6-8", "6-8", "8-12", "8-12", "12-16", "12-16", "16-24", "16-24", "24-48", "24-48"),
         *("48+", "48+", "unknown"),

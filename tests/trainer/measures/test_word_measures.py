@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from ovocr.base.errors import OvocrError
+from ovocr.trainer.data.samples import ShownTags
 from ovocr.trainer.measures.bands import FREQUENCY_BANDS, HEIGHT_BANDS
 from ovocr.trainer.measures.image_tags import ImageTags
 from ovocr.trainer.measures.word_figures import GroupFigures, WordMeasures
@@ -155,6 +156,54 @@ def test_tags_too_small_are_neither_positive_nor_negative() -> None:
     assert measure(cosines, heights).every.word_auc.classes == 1
     heights[3] = 7  # now 4
     assert measure(cosines, heights).every.word_auc.value is None
+
+
+def test_words_that_a_crop_cuts_are_neither_positive_nor_negative() -> None:
+    """Two crops each of ten images. Crops that cut the word rank above all others."""
+    cosines = np.array([0.25] * 5 + [0.5] * 3 + [0.125] * 10 + [0.375] * 2)[:, None]
+    empty, own = np.empty(0, np.int64), np.zeros(1, np.int64)
+    shows = ShownTags(own, np.full(1, 9, np.float32), False)
+    cuts = ShownTags(empty, np.empty(0, np.float32), False, own)
+    lacks = ShownTags(empty, np.empty(0, np.float32), False)
+    embeddings, centers = planted(cosines)
+
+    def figures(cut: ShownTags, **options: Any) -> WordMeasures:
+        shown = [shows] * 5 + [cut] * 3 + [lacks] * 12
+        images_N = np.array([0, 1, 2, 3, 4, 5, 5, 6, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 8, 9])
+        return measure_words(
+            embeddings, ImageTags.of_samples(shown), centers, images_N=images_N, replicates=20, **options
+        )
+
+    # 12 negatives, two of which have a higher cosine than the positives
+    found = figures(cuts, min_text_height=0)
+    assert found.every == found.by_text_height["8-12"]
+    assert found.every.word_auc.value == 10 / 12
+    assert found.every.word_map.value == pytest.approx(5 / 7)
+    assert found.every.word_map.chance == 5 / 17
+    bands = {band: group.word_auc.classes for band, group in found.by_text_height.items()}
+    assert bands == {**dict.fromkeys(HEIGHT_BANDS, 0), "8-12": 1}
+    assert figures(lacks).every.word_auc.value == 10 / 15
+    assert figures(shows).every.word_auc.value == pytest.approx((5 * 10 + 3 * 12) / (8 * 12))
+
+
+def test_cut_words_do_not_make_a_class_eligible() -> None:
+    """Five images with positives and five with negatives are needed; crops that cut the word are neither."""
+    empty, own, height = np.empty(0, np.int64), np.zeros(1, np.int64), np.full(1, 9, np.float32)
+    shows, lacks = ShownTags(own, height, False), ShownTags(empty, height[:0], False)
+    cuts = ShownTags(empty, height[:0], False, own)
+
+    def classes(*shown: ShownTags) -> int:
+        embeddings, centers = planted(np.linspace(0, 0.1, len(shown))[:, None])
+        of_images = [
+            measure_words(embeddings, ImageTags.of_samples(shown), centers, images_N=images_N, replicates=20)
+            for images_N in (None, np.arange(len(shown)))
+        ]
+        assert of_images[0] == of_images[1]
+        return of_images[0].every.word_auc.classes
+
+    assert classes(*[shows] * 5, *[lacks] * 5, *[cuts] * 3) == 1
+    assert classes(*[shows] * 4, *[lacks] * 9, *[cuts] * 3) == 0
+    assert classes(*[shows] * 9, *[lacks] * 4, *[cuts] * 3) == 0
 
 
 def test_constant_encoder_is_at_chance_exactly() -> None:
