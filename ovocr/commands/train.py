@@ -113,6 +113,14 @@ def train(
 @STEP_OPTION
 @count_option("--crops", "Evaluate N crops of each image, drawn as in training; 0: whole images.", default=0, least=0)
 @click.option(
+    "--crop-text-height",
+    nargs=2,
+    type=float,
+    metavar="LOW HIGH",
+    help="With --crops: crops chosen by their text, instead of those of training; smallest and largest height of the "
+    "drawn word's line, in pixels of the encoder's input.",
+)
+@click.option(
     "--min-text-height",
     default=8.0,
     type=float,

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.dataset.layout import LabelledDataSet
-from ovocr.trainer.config.heads import HeadConfig
+from ovocr.trainer.config.heads import HeadConfig, OcrHeadConfig, VideoHeadConfig
 from ovocr.trainer.config.sections import RunConfig
-from ovocr.trainer.data.head_data import HeadData, open_samples
+from ovocr.trainer.data.head_data import HeadData, crops_of, open_samples
 from ovocr.trainer.data.records import vocabulary_sha256
 from ovocr.trainer.data.samples import Sample, Samples, ShownTags
 from ovocr.trainer.data.thumbnails import spread_evenly
+from ovocr.views.text_crops import Heights
 
 HELD_OUT_LABEL = "evaluation.data"
 """Name of the data of evaluations during training, in messages."""
@@ -38,6 +39,49 @@ class HeadClasses:
         """Returns the classes of a head that is trained on the data."""
         sha256 = "" if data.vocabulary is None else data.vocabulary.sha256
         return cls(settings.kind, data.num_classes, sha256)
+
+
+@dataclass(frozen=True)
+class EvaluationCrops:
+    """The crops that an evaluation shows instead of images.
+
+    count: crops of each image; 0 for whole images.
+    text_height: heads of kind ocr show crops that are chosen by their text, with these text heights; None for crops by
+        the settings of the head.
+    """
+
+    count: int = 0
+    text_height: Heights | None = None
+
+    @property
+    def samples_per_image(self) -> int:
+        """Number of samples that an image is shown as."""
+        return max(1, self.count)
+
+    def settings_of(self, head: HeadConfig) -> HeadConfig:
+        """Returns the settings of a head with these text heights; max_upscale and crop_min_visible stay the head's."""
+        if self.text_height is None or not isinstance(head, OcrHeadConfig):
+            return head
+        own = {"crop_text_height": self.text_height, "crop_text_height_start": None}
+        return head.model_copy(update={**own, "crop_scale": None, "crop_share": 1.0})
+
+    def check(self, name: str, head: HeadConfig, *, option: str, text_height_option: str) -> None:
+        """Raises UsageError if images are to be cropped, but neither these settings nor the head's say how.
+
+        option, text_height_option: names of count and text_height, for the message.
+        """
+        if not self.count or crops_of(self.settings_of(head), 0) is not None:
+            return
+        if isinstance(head, VideoHeadConfig):
+            raise UsageError(f"{option}: head {name} is of kind video, and videos are not cropped; leave {option} out")
+        if not isinstance(head, OcrHeadConfig):
+            trained = f"head {name} was trained on whole images, without crop_scale"
+            raise UsageError(f"{option}: {trained}; leave {option} out")
+        trained = f"head {name} was trained on whole images, without crop_scale or crop_text_height"
+        raise UsageError(f"{option}: {trained}; choose the text heights of the crops with {text_height_option}")
+
+
+WHOLE_IMAGES = EvaluationCrops()
 
 
 @dataclass(frozen=True)
@@ -113,22 +157,24 @@ def open_evaluation_data(
     *,
     num_classes: int,
     image_size: int,
-    crops: int = 0,
+    crops: EvaluationCrops = WHOLE_IMAGES,
     label: str = "--data",
 ) -> Samples:
     """Opens the data of a head as samples, letterboxed to image_size pixels.
 
-    crops: crops per image, drawn as after the last step of training, but independent of the run's seed; 0 uses whole
-        images. Tags of every text height count.
+    crops: drawn as after the last step of training, unless they have text heights of their own, but independent of the
+        run's seed. Tags of every text height count.
     label: name of the data in messages.
 
     Raises OvocrError if the data cannot be read.
     """
     try:
-        samples = open_samples(settings, data, num_classes=num_classes, image_size=image_size, for_training=False)
+        samples = open_samples(
+            crops.settings_of(settings), data, num_classes=num_classes, image_size=image_size, for_training=False
+        )
     except OvocrError as error:
         raise OvocrError(f"{label}: {error}") from error
-    return CroppedSamples(samples, crops) if crops else samples
+    return CroppedSamples(samples, crops.count) if crops.count else samples
 
 
 def open_held_out(config: RunConfig, heads: dict[str, HeadClasses], root: Path, name: str) -> list[HeldOut]:

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from ovocr.base.errors import UsageError
 from ovocr.trainer.config.evaluation import MAX_REPLICATES, MIN_TEXT_HEIGHT, REPLICATES
+from ovocr.trainer.config.heads import HeadConfig, OcrHeadConfig
 from ovocr.trainer.data.damaged_samples import DamageReport
-from ovocr.trainer.data.evaluation_data import HeadClasses, choose_heads, open_evaluation_data
-from ovocr.trainer.data.head_data import crops_of
+from ovocr.trainer.data.evaluation_data import EvaluationCrops, HeadClasses, choose_heads, open_evaluation_data
 from ovocr.trainer.data.thumbnails import THUMBNAIL_SIZE
 from ovocr.trainer.evaluation.embedded_samples import embed_samples
 from ovocr.trainer.evaluation.head_reading import HeadReading, ReadingOptions, measure_reading
@@ -21,6 +21,7 @@ from ovocr.trainer.measures.group_table import GroupTable
 from ovocr.trainer.measures.word_measures import OwnCenters
 from ovocr.trainer.ranks.distributed import choose_device
 from ovocr.trainer.training.model import TrainedRun
+from ovocr.views.text_crops import Heights
 
 DEFAULT_KS = (1, 10, 100)
 
@@ -44,6 +45,7 @@ class Evaluation:
 
     top_k: every k, ascending.
     crops: crops per image; 0 if images are whole. Otherwise ``images`` counts crops.
+    crop_text_height: text heights of crops chosen by their text; None if crops were drawn by the settings of the head.
     groups: table of the groups that were resampled; None if images were.
     min_text_height, replicates, seed: see measure_words.
     """
@@ -53,6 +55,7 @@ class Evaluation:
     step: int
     top_k: tuple[int, ...]
     crops: int
+    crop_text_height: Heights | None = None
     groups: Path | None
     min_text_height: float
     replicates: int
@@ -70,6 +73,7 @@ class Evaluation:
             "step": self.step,
             "top_k": list(self.top_k),
             "crops": self.crops,
+            "crop_text_height": None if self.crop_text_height is None else list(self.crop_text_height),
             "min_text_height": self.min_text_height,
             "replicates": self.replicates,
             "seed": self.seed,
@@ -88,6 +92,7 @@ def evaluate(
     workers: int = 0,
     step: int | Literal["best"] | None = None,
     crops: int = 0,
+    crop_text_height: Heights | None = None,
     groups: Path | None = None,
     min_text_height: float = MIN_TEXT_HEIGHT,
     replicates: int = REPLICATES,
@@ -99,6 +104,7 @@ def evaluate(
     head: name of a head; None selects every head that matches the data.
     step: number of steps of the checkpoint, or "best"; None selects the newest.
     crops: crops per image, drawn as in training, with the tags that they keep; 0 uses whole images.
+    crop_text_height: smallest and largest text height of crops chosen by their text, instead of the crops of training.
     top_k: numbers of answers to evaluate.
     examples: number of example images per head.
     workers: processes that decode images; 0 uses this process.
@@ -112,9 +118,10 @@ def evaluate(
     embeddings and tags of all samples.
 
     Raises OvocrError if data are missing, do not match or are all damaged, or the checkpoint does not exist or has no
-    counts for the correction, and UsageError if an option is wrong, data are given twice, or crops are requested for a
-    head that was trained on whole images.
+    counts for the correction, and UsageError if an option is wrong, data are given twice, crops are requested for a
+    head that was trained on whole images, or crop_text_height for a head that is not of kind ocr.
     """
+    cropping = _evaluation_crops(crops, crop_text_height)
     if not (math.isfinite(min_text_height) and min_text_height >= 0):
         raise UsageError(f"--min-text-height {min_text_height:g}: must be a number of pixels, at least 0")
     if replicates > MAX_REPLICATES:
@@ -138,10 +145,7 @@ def evaluate(
     }
     chosen = choose_heads(run, classes, roots, head)
     for name in chosen:
-        if crops and crops_of(trained.config.heads[name], 0) is None:
-            raise UsageError(
-                f"--crops: head {name} was trained on whole images, without crop_scale or crop_text_height"
-            )
+        _check_crops(cropping, name, trained.config.heads[name])
     corrections = {name: sampling_correction(trained, name) if correct_sampling else None for name in chosen}
     damage = DamageReport("--data")
     return Evaluation(
@@ -149,16 +153,42 @@ def evaluate(
         data=roots,
         step=trained.step,
         top_k=ks,
-        crops=crops,
+        crops=cropping.count,
+        crop_text_height=cropping.text_height,
         groups=groups,
         min_text_height=min_text_height,
         replicates=replicates,
         seed=seed,
         heads={
-            name: _evaluate_head(trained, name, roots, ks, examples, workers, crops, options, damage, corrections[name])
+            name: _evaluate_head(
+                trained, name, roots, ks, examples, workers, cropping, options, damage, corrections[name]
+            )
             for name in chosen
         },
     )
+
+
+def _evaluation_crops(count: int, text_height: Sequence[float] | None) -> EvaluationCrops:
+    """Returns the crops of the options. Raises UsageError if the text heights are wrong, or there are no crops."""
+    if text_height is None:
+        return EvaluationCrops(count)
+    low, high = text_height
+    if not 0 < low <= high < math.inf:
+        raise UsageError(
+            f"--crop-text-height {low:g} {high:g}: must be two numbers of pixels greater than 0, the smaller one first"
+        )
+    if not count:
+        raise UsageError("--crop-text-height: needs --crops, the number of crops of each image")
+    return EvaluationCrops(count, (low, high))
+
+
+def _check_crops(crops: EvaluationCrops, name: str, head: HeadConfig) -> None:
+    if crops.text_height is not None and not isinstance(head, OcrHeadConfig):
+        raise UsageError(
+            f"--crop-text-height: head {name} is of kind {head.kind}; only heads of kind ocr have crops chosen by "
+            "their text; leave it out, or choose such a head with --head"
+        )
+    crops.check(name, head, option="--crops", text_height_option="--crop-text-height LOW HIGH")
 
 
 def _evaluate_head(
@@ -168,7 +198,7 @@ def _evaluate_head(
     ks: tuple[int, ...],
     examples: int,
     workers: int,
-    crops: int,
+    crops: EvaluationCrops,
     options: ReadingOptions,
     damage: DamageReport,
     correction: SamplingCorrection | None,
@@ -207,7 +237,7 @@ def _evaluate_head(
         samples,
         roots,
         class_counts=class_counts,
-        crops=crops,
+        crops=crops.count,
         options=options,
         progress=f"words {name}",
     )

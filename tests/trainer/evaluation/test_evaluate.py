@@ -28,7 +28,7 @@ from ovocr.trainer.measures.bands import FREQUENCY_BANDS, HEIGHT_BANDS
 from ovocr.trainer.ranks.distributed import Ranks
 from ovocr.trainer.runs.checkpoint import save_checkpoint
 from ovocr.trainer.runs.folder import RunFolder
-from ovocr.trainer.training.model import TrainedRun
+from ovocr.trainer.training.model import TrainedRun, build_model
 from ovocr.vocab import Vocabulary
 from ovocr.vocab.word_script import script_of
 from tests.html_page import Page
@@ -99,6 +99,7 @@ def test_all_numbers_match_plain_sets(planted: NDArray[np.int64], tmp_path: Path
         "step": 7,
         "top_k": [1, 5, 20],
         "crops": 0,
+        "crop_text_height": None,
         "min_text_height": 8.0,
         "replicates": 1000,
         "seed": 0,
@@ -353,7 +354,9 @@ def test_crops_and_their_tags_match_training(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     run = tmp_path / "run"
     with pytest.raises(
-        UsageError, match=r"^--crops: head ocr was trained on whole images, without crop_scale or crop_text_height$"
+        UsageError,
+        match=r"^--crops: head ocr was trained on whole images, without crop_scale or crop_text_height; choose the "
+        r"text heights of the crops with --crop-text-height LOW HIGH$",
     ):
         evaluate(run, [tmp_path / "labels"], crops=2)
     words = Vocabulary.load(run / "vocab" / "ocr.txt")
@@ -374,6 +377,119 @@ def test_crops_and_their_tags_match_training(
     assert cropped.examples[5].name.endswith(", part 2")
     assert evaluate(run, [root], top_k=[5], crops=4, workers=1).heads["ocr"].recall.every == cropped.every
     assert " on 12 crops (always " in format_evaluation(evaluate(run, [root], crops=4))
+
+
+def placed_words(run: Path, root: Path, images: int = 6) -> Path:
+    """Writes images with five words of the run's vocabulary at known places."""
+    words = Vocabulary.load(run / "vocab" / "ocr.txt")
+    records = [(encoded(painted()), [0, 1, 2, 3, 4], [flat(box) for box in BOXES])] * images
+    return write_placed(root, records, words=[words.word(number) for number in range(len(words))])
+
+
+def with_head(run: Path, **settings: Any) -> None:
+    """Changes settings of the head in a run's configuration."""
+    config = load_config(run / "config.toml")
+    head = config.heads["ocr"].model_copy(update=settings)
+    (run / "config.toml").write_text(dump_config(config.model_copy(update={"heads": {"ocr": head}})))
+
+
+def test_crops_of_chosen_text_heights(
+    planted: NDArray[np.int64], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Heads that were trained on whole images and on any crops have the figures of one with these crops."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    run = tmp_path / "run"
+    root = placed_words(run, tmp_path / "placed")
+    options: dict[str, Any] = {"top_k": [5], "replicates": 20, "crops": 8, "min_text_height": 6}
+    with_head(run, labels_stored=5, crop_text_height=(7.0, 12.0))
+    wanted = evaluate(run, [root], **options)
+    words = wanted.heads["ocr"].reading.every.words
+    assert words.every.word_auc.classes > 0
+    assert wanted.heads["ocr"].reading.every.whole_crops == 0
+    own: dict[str, Any] = {"crop_scale": None, "crop_text_height": None, "crop_share": 1.0}
+    start = {"crop_text_height_start": (20.0, 30.0), "crop_text_height_steps": 9}
+    for settings in (
+        own,
+        {**own, "crop_scale": (0.3, 0.5), "crop_share": 0.5},
+        {**own, "crop_text_height": (14.0, 28.0), "crop_share": 0.2, **start},
+    ):
+        with_head(run, **settings)
+        found = evaluate(run, [root], crop_text_height=(7.0, 12.0), **options)
+        assert found == dataclasses.replace(wanted, crop_text_height=(7.0, 12.0))
+        assert found.to_json() == {**wanted.to_json(), "crop_text_height": [7.0, 12.0]}
+    large = evaluate(run, [root], crop_text_height=(14.0, 28.0), **options)
+    assert large.heads["ocr"].reading != wanted.heads["ocr"].reading
+    with_head(run, max_upscale=0.2)
+    assert evaluate(run, [root], crop_text_height=(7.0, 12.0), **options).heads != wanted.heads
+    assert ", 8 crops of each image, each counted as an image, chosen by their text, with lines of 7 to 12 pixels" in (
+        " ".join(Page(evaluation_page(found)).text.split())
+    )
+
+
+def test_words_that_a_crop_cuts_are_left_out(
+    planted: NDArray[np.int64], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The share of positives among positives and negatives, from the boxes and the views in plain Python."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    run = tmp_path / "run"
+    root = placed_words(run, tmp_path / "placed", 20)
+    with_head(run, labels_stored=4, crop_scale=(0.2, 0.6))
+    found = evaluate(run, [root], top_k=[5], replicates=20, crops=20, min_text_height=0).heads["ocr"].reading.every
+    head = load_config(run / "config.toml").heads["ocr"]
+    samples = open_samples(head, [root], num_classes=len(WORDS), image_size=32, for_training=False)
+    assert isinstance(samples, RecordSamples)
+    encoded_image, labels = samples[0]
+    positives, cut = np.zeros(5), np.zeros(5)
+    for number in range(400):
+        left, top, right, bottom = samples.choose_view(0, encoded_image, labels, number).view.crop
+        for word, ((x0, y0), _, (x1, y1), _) in enumerate(BOXES[:4]):
+            across, down = min(x1, right) - max(x0, left), min(y1, bottom) - max(y0, top)
+            share = max(0, across) * max(0, down) / ((x1 - x0) * (y1 - y0))
+            positives[word] += share >= 0.8
+            cut[word] += 0 < share < 0.8
+        shown = samples.shown_tags(number // 20, number)
+        positives[4] += 4 in shown.ids  # its box is rotated, and it has no slot
+        cut[4] += 4 in shown.cut
+    assert min(positives.min(), cut.min()) > 20
+    figures = found.words.every.word_map
+    assert (figures.classes, figures.chance) == (5, pytest.approx(np.mean(positives / (400 - cut))))
+
+
+def test_wrong_crop_text_heights_are_one_line(planted: NDArray[np.int64], tmp_path: Path) -> None:
+    def refusal(*options: str) -> str:
+        command = ["eval", str(tmp_path / "run"), "--data", str(tmp_path / "labels"), *options]
+        done = CliRunner().invoke(main, command)
+        assert done.exit_code == 2
+        return done.output
+
+    for low, high in (("0", "12"), ("12", "7"), ("nan", "12"), ("7", "nan"), ("7", "inf"), ("-3", "12")):
+        assert refusal("--crops", "2", "--crop-text-height", low, high) == (
+            f"ovocr: --crop-text-height {low} {high}: must be two numbers of pixels greater than 0, the smaller one "
+            "first\n"
+        )
+    assert refusal("--crop-text-height", "7", "12") == (
+        "ovocr: --crop-text-height: needs --crops, the number of crops of each image\n"
+    )
+    assert "'--crop-text-height' requires 2 arguments" in refusal("--crops", "2", "--crop-text-height", "7")
+
+
+def test_heads_of_other_kinds_have_no_crops_chosen_by_their_text(
+    tmp_path: Path, config_file: Path, make_data_set: Callable[..., Path]
+) -> None:
+    packed = make_data_set("packed", [12], patterned=True, words=None)
+    config = load_config(config_file, [f'heads.ocr.data=["{packed}"]', 'heads.ocr.kind="image"'])
+    folder = RunFolder(tmp_path / "run")
+    folder.prepare(config, {})
+    model = build_model(config, {"ocr": 50}, Ranks(), CPU)
+    save_checkpoint(folder.checkpoint(1), model.tensors(), {"step": 1, "num_classes": {"ocr": 50}}, Ranks())
+    with pytest.raises(
+        UsageError, match=r"^--crop-text-height: head ocr is of kind image; only heads of kind ocr have crops chosen by"
+    ):
+        evaluate(tmp_path / "run", [packed], crops=2, crop_text_height=(7, 12))
+    with pytest.raises(
+        UsageError, match=r"^--crops: head ocr was trained on whole images, without crop_scale; leave --crops out$"
+    ):
+        evaluate(tmp_path / "run", [packed], crops=2)
 
 
 def test_command(planted: NDArray[np.int64], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
