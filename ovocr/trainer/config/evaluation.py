@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from pydantic import Field
 
-from ovocr.trainer.config.settings import SettingPath, Settings
+from ovocr.trainer.config.settings import PositiveFloat, SettingPath, Settings, wrong_order
 
 MIN_TEXT_HEIGHT = 8.0
 """Default of the least text height in the headline, pixels: the letters of such a line are about 4 pixels high."""
@@ -29,6 +29,15 @@ class EvaluationConfig(Settings):
     images: int | None = Field(
         default=None, ge=1, description="Largest number of images of each data set, evenly spread; left out: all"
     )
+    crops: int = Field(
+        default=0, ge=0, description="Crops shown of each image, drawn by the settings of the head; 0: whole images"
+    )
+    crop_text_height: tuple[PositiveFloat, PositiveFloat] | None = Field(
+        default=None,
+        strict=False,
+        description="Crops chosen by their text for every head of kind ocr: smallest and largest height of the drawn "
+        "word's line, in pixels of the input; left out: the settings of the head",
+    )
     groups: SettingPath | None = Field(
         default=None,
         description="Table with the columns key and group, for intervals over groups of images; left out: over images",
@@ -42,8 +51,16 @@ class EvaluationConfig(Settings):
         default=REPLICATES, ge=2, le=MAX_REPLICATES, description="Bootstrap replicates of the 95% intervals"
     )
 
+    def unused(self) -> dict[str, str]:
+        """Returns crop_text_height if images are not cropped."""
+        return {} if self.crops else {"crop_text_height": "needs crops, the number of crops of each image"}
+
     def conflicts(self) -> Iterator[tuple[str, str]]:
-        """Yields an error if there are no data to evaluate, the same data twice, or data that are never evaluated."""
+        """Yields an error if there are no data to evaluate, the same data twice, or data that are never evaluated.
+
+        Also for text heights in the wrong order.
+        """
+        yield from wrong_order(crop_text_height=self.crop_text_height)
         if self.every and not self.data:
             yield "data", f"at least one held-out data set is needed, because every is {self.every}"
         parts = self._absolute_parts()

@@ -7,11 +7,10 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
 from ovocr.base.plural import counted
-from ovocr.trainer.config.settings import SettingPath, Settings
+from ovocr.trainer.config.settings import PositiveFloat, SettingPath, Settings, wrong_order
 from ovocr.views.text_crops import MAX_UPSCALE
 from ovocr.views.view import MIN_VISIBLE
 
-_PositiveFloat = Annotated[float, Field(gt=0)]
 _Share = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -49,7 +48,7 @@ class HeadConfig(Settings):
         min_length=1,
         description="Data sets: folders made by build-labels or pack-labels; for video: lists of videos",
     )
-    mixing_weights: tuple[_PositiveFloat, ...] | None = Field(
+    mixing_weights: tuple[PositiveFloat, ...] | None = Field(
         default=None,
         strict=False,
         description="Relative frequency of each data set; left out: the data sets are one list",
@@ -131,7 +130,7 @@ class RecordHeadConfig(HeadConfig):
         strict=False,
         description="Smallest and largest share of an image's area to crop; left out: images are whole",
     )
-    crop_ratio: tuple[_PositiveFloat, _PositiveFloat] = Field(
+    crop_ratio: tuple[PositiveFloat, PositiveFloat] = Field(
         default=(3 / 4, 4 / 3), strict=False, description="Smallest and largest width / height of a crop"
     )
     crop_share: float = Field(default=1.0, gt=0, le=1, description="Share of the samples that are cropped")
@@ -144,7 +143,7 @@ class RecordHeadConfig(HeadConfig):
     def conflicts(self) -> Iterator[tuple[str, str]]:
         """Also yields an error for each crop range whose larger value comes first."""
         yield from super().conflicts()
-        yield from _wrong_order(crop_scale=self.crop_scale, crop_ratio=self.crop_ratio)
+        yield from wrong_order(crop_scale=self.crop_scale, crop_ratio=self.crop_ratio)
 
 
 class ImageHeadConfig(RecordHeadConfig):
@@ -161,13 +160,13 @@ class OcrHeadConfig(RecordHeadConfig):
     crop_min_visible: float = Field(
         default=MIN_VISIBLE, gt=0, le=1, description="Share of a word's box that a crop must contain to keep its tag"
     )
-    crop_text_height: tuple[_PositiveFloat, _PositiveFloat] | None = Field(
+    crop_text_height: tuple[PositiveFloat, PositiveFloat] | None = Field(
         default=None,
         strict=False,
         description="Crops chosen by their text: smallest and largest height of the drawn word's line, in pixels of "
         "the input; instead of crop_scale",
     )
-    crop_text_height_start: tuple[_PositiveFloat, _PositiveFloat] | None = Field(
+    crop_text_height_start: tuple[PositiveFloat, PositiveFloat] | None = Field(
         default=None,
         strict=False,
         description="The same at step 0, from where it changes linearly; left out: crop_text_height from the start",
@@ -217,7 +216,7 @@ class OcrHeadConfig(RecordHeadConfig):
         if self.tag_weights == "idf" and self.tag_frequencies is None:
             yield "tag_weights", '"idf" needs tag_frequencies, the file frequencies.tsv of `ovocr relabel --policy idf`'
         ranges = {name: getattr(self, name) for name in ("crop_text_height", "crop_text_height_start")}
-        yield from _wrong_order(**ranges)
+        yield from wrong_order(**ranges)
         if self.crop_text_height and self.crop_scale:
             yield "crop_text_height", "cannot be combined with crop_scale; leave one of them out"
         if self.crop_text_height_start and self.crop_text_height_steps is None:
@@ -244,13 +243,6 @@ class VideoHeadConfig(HeadConfig):
         yield from super().conflicts()
         if self.sampled_frames % self.frames:
             yield "sampled_frames", f"{self.sampled_frames} is not divisible by frames, {self.frames}"
-
-
-def _wrong_order(**ranges: tuple[float, float] | None) -> Iterator[tuple[str, str]]:
-    """Yields an error for each range whose larger value comes first."""
-    for key, pair in ranges.items():
-        if pair and pair[0] > pair[1]:
-            yield key, f"[{pair[0]:g}, {pair[1]:g}]: the smaller value comes first"
 
 
 HEAD_KINDS: dict[str, type[HeadConfig]] = {"image": ImageHeadConfig, "ocr": OcrHeadConfig, "video": VideoHeadConfig}

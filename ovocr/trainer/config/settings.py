@@ -1,10 +1,10 @@
 """The base class of a configuration's sections."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 SettingsT = TypeVar("SettingsT", bound="Settings")
@@ -40,3 +40,12 @@ def _to_path(value: Any) -> Path:
 
 
 SettingPath = Annotated[Path, BeforeValidator(_to_path)]
+
+PositiveFloat = Annotated[float, Field(gt=0)]
+
+
+def wrong_order(**ranges: tuple[float, float] | None) -> Iterator[tuple[str, str]]:
+    """Yields the key of each range whose larger value comes first, with an error message."""
+    for key, pair in ranges.items():
+        if pair and pair[0] > pair[1]:
+            yield key, f"[{pair[0]:g}, {pair[1]:g}]: the smaller value comes first"

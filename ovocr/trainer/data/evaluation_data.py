@@ -75,9 +75,9 @@ class EvaluationCrops:
         if isinstance(head, VideoHeadConfig):
             raise UsageError(f"{option}: head {name} is of kind video, and videos are not cropped; leave {option} out")
         if not isinstance(head, OcrHeadConfig):
-            trained = f"head {name} was trained on whole images, without crop_scale"
+            trained = f"head {name} is trained on whole images, without crop_scale"
             raise UsageError(f"{option}: {trained}; leave {option} out")
-        trained = f"head {name} was trained on whole images, without crop_scale or crop_text_height"
+        trained = f"head {name} is trained on whole images, without crop_scale or crop_text_height"
         raise UsageError(f"{option}: {trained}; choose the text heights of the crops with {text_height_option}")
 
 
@@ -88,14 +88,27 @@ WHOLE_IMAGES = EvaluationCrops()
 class HeldOut:
     """A data set that a head is evaluated on during training.
 
-    name: the data set's name in the run. numbers: int64, ascending, the samples that are evaluated.
+    name: the data set's name in the run. images: int64, ascending, the images that are evaluated. samples: the images,
+    or all their crops.
     """
 
     head: str
     name: str
     root: Path
     samples: Samples
-    numbers: NDArray[np.int64]
+    images: NDArray[np.int64]
+    crops: EvaluationCrops = WHOLE_IMAGES
+
+    @property
+    def numbers(self) -> NDArray[np.int64]:
+        """The samples that are evaluated, int64, ascending."""
+        per_image = self.crops.samples_per_image
+        return (self.images[:, None] * per_image + np.arange(per_image)).ravel()
+
+    def image_keys(self) -> list[str]:
+        """Returns the key of each image that is evaluated."""
+        keys = self.samples.image_keys()
+        return [keys[number * self.crops.samples_per_image] for number in self.images]
 
 
 class CroppedSamples:
@@ -128,6 +141,10 @@ class CroppedSamples:
     def class_counts(self, rank: int = 0, world: int = 1) -> NDArray[np.int64]:
         """Returns the counts of whole images."""
         return self._whole.class_counts(rank, world)
+
+
+class UnmatchedDataError(UsageError):
+    """Data to evaluate during training match no head, or cannot be read."""
 
 
 def choose_heads(where: Path, heads: dict[str, HeadClasses], data: Sequence[Path], wanted: str | None) -> list[str]:
@@ -180,24 +197,29 @@ def open_evaluation_data(
 def open_held_out(config: RunConfig, heads: dict[str, HeadClasses], root: Path, name: str) -> list[HeldOut]:
     """Opens a data set of [evaluation] for every head that matches it.
 
-    Raises UsageError naming evaluation.data if it matches no head or cannot be read.
+    Raises UnmatchedDataError naming evaluation.data if it matches no head or cannot be read, and UsageError naming
+    evaluation.crops if a head's images cannot be cropped.
     """
     held_out = []
+    crops = EvaluationCrops(config.evaluation.crops, config.evaluation.crop_text_height)
     try:
         chosen = choose_heads(root, heads, [root], None)
     except OvocrError as error:
-        raise UsageError(f"{HELD_OUT_LABEL}: {error}") from error
+        raise UnmatchedDataError(f"{HELD_OUT_LABEL}: {error}") from error
     for head in chosen:
         settings = config.heads[head]
+        crops.check(head, settings, option="evaluation.crops", text_height_option="evaluation.crop_text_height")
         samples = open_evaluation_data(
             settings,
             [root],
             num_classes=heads[head].number,
             image_size=settings.image_size or config.backbone.image_size,
+            crops=crops,
             label=HELD_OUT_LABEL,
         )
-        numbers = spread_evenly(len(samples), config.evaluation.images or len(samples))
-        held_out.append(HeldOut(head, name, root, samples, np.array(numbers, np.int64)))
+        every = len(samples) // crops.samples_per_image
+        images = spread_evenly(every, config.evaluation.images or every)
+        held_out.append(HeldOut(head, name, root, samples, np.array(images, np.int64), crops))
     return held_out
 
 

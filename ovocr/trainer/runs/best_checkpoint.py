@@ -5,12 +5,13 @@ What is best is derived from the complete checkpoints alone, so a run can be kil
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from ovocr.base.errors import OvocrError
 from ovocr.base.files import write_text
+from ovocr.trainer.config.evaluation import EvaluationConfig
 from ovocr.trainer.runs.checkpoint import STATE_FILE, complete_checkpoints, read_state
 
 _KEY = "evaluation"
@@ -24,26 +25,36 @@ class SavedEvaluation:
     word_auc: by head and data set; None if no class is eligible.
     images: number of images by head and data set.
     min_text_height: smallest text height of the tags that count, pixels.
+    crops: crops of each image; 0 for whole images.
+    crop_text_height: their text heights, pixels; None for whole images and for crops by the settings of the head.
     """
 
     mean_word_auc: float | None
     word_auc: Mapping[str, Mapping[str, float | None]]
     images: Mapping[str, Mapping[str, int]]
     min_text_height: float
+    crops: int = 0
+    crop_text_height: tuple[float, float] | None = None
 
     def to_state(self) -> dict[str, Any]:
         """Returns the entry of a checkpoint's state."""
         return {_KEY: asdict(self)}
 
-    def is_of(self, images: Mapping[str, Mapping[str, int]], min_text_height: float) -> bool:
-        """Returns True if it evaluated as many images of the same heads and data sets, with this text height."""
-        return self.images == images and self.min_text_height == min_text_height
+    def is_of(self, images: Mapping[str, Mapping[str, int]], settings: EvaluationConfig) -> bool:
+        """Returns True if it evaluated as many images of the same heads and data sets, with these settings."""
+        wanted = (images, settings.min_text_height, settings.crops, settings.crop_text_height)
+        return self._measured == wanted
+
+    @property
+    def _measured(self) -> tuple[Any, ...]:
+        """What was measured: evaluations that differ in it cannot be compared."""
+        return (self.images, self.min_text_height, self.crops, self.crop_text_height)
 
     def is_better(self, other: "SavedEvaluation") -> bool:
         """Returns True if the mean word AUC is higher, or if the other evaluation measured something else."""
         if self.mean_word_auc is None:
             return False
-        is_same = self.is_of(other.images, other.min_text_height)
+        is_same = self._measured == other._measured
         return not is_same or other.mean_word_auc is None or self.mean_word_auc > other.mean_word_auc
 
 
@@ -53,9 +64,11 @@ def read_evaluation(checkpoint: Path) -> SavedEvaluation | None:
     if entry is None:
         return None
     names = {field.name for field in fields(SavedEvaluation)}
-    if not isinstance(entry, dict) or entry.keys() != names:
-        raise OvocrError(f"{checkpoint / STATE_FILE}: {_KEY}: must have {', '.join(sorted(names))}")
-    return SavedEvaluation(**entry)
+    required = {field.name for field in fields(SavedEvaluation) if field.default is MISSING}
+    if not isinstance(entry, dict) or not required <= entry.keys() <= names:
+        raise OvocrError(f"{checkpoint / STATE_FILE}: {_KEY}: must have {', '.join(sorted(required))}")
+    heights = entry.get("crop_text_height")
+    return SavedEvaluation(**entry | {"crop_text_height": None if heights is None else tuple(heights)})
 
 
 def add_evaluation(checkpoint: Path, evaluation: SavedEvaluation) -> None:

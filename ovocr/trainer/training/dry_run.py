@@ -11,7 +11,7 @@ from ovocr.base.plural import counted
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.trainer.config.heads import HeadConfig, OcrHeadConfig, VideoHeadConfig
 from ovocr.trainer.config.sections import LoaderConfig, RunConfig
-from ovocr.trainer.data.evaluation_data import HeadClasses, open_held_out
+from ovocr.trainer.data.evaluation_data import HeadClasses, UnmatchedDataError, open_held_out
 from ovocr.trainer.data.head_data import HeadData, count_classes, load_vocabulary
 from ovocr.trainer.data.mixing import make_order
 from ovocr.trainer.data.records import vocabulary_sha256
@@ -145,7 +145,8 @@ def _initial_centers_line(name: str, head: HeadConfig, num_classes: int) -> Iter
 def _evaluation_lines(config: RunConfig, num_classes: dict[str, int]) -> Iterator[str]:
     """Yields a line for each held-out data set, and one for the table of groups; they may not exist yet.
 
-    Raises UsageError if no head matches a data set, and UsageError or OvocrError if the table cannot be used.
+    Raises UsageError if no head matches a data set or a head's images cannot be cropped, and UsageError or OvocrError
+    if the table cannot be used.
     """
     settings = config.evaluation
     classes = {}
@@ -160,8 +161,9 @@ def _evaluation_lines(config: RunConfig, num_classes: dict[str, int]) -> Iterato
             continue
         try:
             for held_out in open_held_out(config, classes, root, name):
-                yield f"{where}: {counted(len(held_out.numbers), 'sample')} for head {held_out.head}"
-        except UsageError:
+                crops = f", {counted(settings.crops, 'crop')} of each," if settings.crops else ""
+                yield f"{where}: {counted(len(held_out.images), 'sample')}{crops} for head {held_out.head}"
+        except UnmatchedDataError:
             is_data = root.is_file() or LabelledDataSet(root).manifest_path.is_file()
             if len(classes) == len(config.heads) or not is_data:
                 raise

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ovocr.base.plural import counted
+from ovocr.trainer.config.evaluation import EvaluationConfig
 from ovocr.trainer.measures.word_figures import Figure, WordMeasures
 from ovocr.trainer.measures.word_measures import why_no_word
 from ovocr.trainer.runs.best_checkpoint import SavedEvaluation
@@ -15,28 +16,31 @@ from ovocr.trainer.runs.best_checkpoint import SavedEvaluation
 class DataSetResult:
     """The measures of a head on one data set.
 
-    images: number of images that were evaluated or skipped. skipped: number of damaged images.
+    images: number of images that were evaluated or skipped. skipped: number of damaged images. whole_crops: number of
+    crops that show the whole image; None if images are not cropped.
     """
 
     measures: WordMeasures
     images: int
     skipped: int
+    whole_crops: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the counts, then the figures."""
-        counts = {"images": self.measures.images, "skipped": self.skipped, "groups": self.measures.groups}
-        return {**counts, **self.measures.to_json()}
+        """Returns the counts, in which crops count as images, then the figures."""
+        counts = {"images": self.measures.images, "skipped": self.skipped, "whole_crops": self.whole_crops}
+        return {**counts, "groups": self.measures.groups, **self.measures.to_json()}
 
 
 @dataclass(frozen=True)
 class EvaluationResult:
     """The results of an evaluation by head and data set.
 
-    seconds: its duration. is_best: whether the mean word AUC is higher than those of all checkpoints before.
+    settings: the settings of the evaluation. seconds: its duration. is_best: whether the mean word AUC is higher than
+    those of all checkpoints before.
     """
 
     heads: dict[str, dict[str, DataSetResult]]
-    min_text_height: float
+    settings: EvaluationConfig
     seconds: float
     is_best: bool = False
 
@@ -63,7 +67,9 @@ class EvaluationResult:
         images: dict[str, dict[str, int]] = {head: {} for head in self.heads}
         for head, name, result in self._all():
             word_auc[head][name], images[head][name] = _word_auc(result).value, result.images
-        return SavedEvaluation(self.mean_word_auc, word_auc, images, self.min_text_height)
+        settings = self.settings
+        crops = (settings.crops, settings.crop_text_height)
+        return SavedEvaluation(self.mean_word_auc, word_auc, images, settings.min_text_height, *crops)
 
     def scalars(self) -> dict[str, float]:
         """Returns the curves of TensorBoard by name; figures without a value are left out."""
@@ -87,7 +93,7 @@ class EvaluationResult:
         parts.append(f"{self.seconds:.1f} s")
         if any(_word_auc(result).value is None for _, _, result in self._all()):
             advice = "lower evaluation.min_text_height, raise image_size, or take more images"
-            parts.append(f"none: {why_no_word(self.min_text_height)}; {advice}")
+            parts.append(f"none: {why_no_word(self.settings.min_text_height)}; {advice}")
         return "; ".join(parts)
 
     def _data_sets(self, head: str) -> Iterator[str]:

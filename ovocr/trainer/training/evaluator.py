@@ -30,8 +30,8 @@ class Evaluator:
 
     data: the training data of each head.
 
-    Raises UsageError or OvocrError naming evaluation.data or evaluation.groups if held-out data match no head, or data
-    or the table of groups cannot be read.
+    Raises UsageError or OvocrError naming evaluation.data, evaluation.crops or evaluation.groups if held-out data match
+    no head, the images of a head cannot be cropped, or data or the table of groups cannot be read.
     """
 
     def __init__(self, config: RunConfig, data: Mapping[str, HeadData], ranks: Ranks, device: torch.device) -> None:
@@ -53,7 +53,8 @@ class Evaluator:
     def is_missing(self, done: int) -> bool:
         """Whether the evaluation of the checkpoint after ``done`` steps is due, but is not in its state.
 
-        An evaluation with another smallest text height, of other data sets or of other numbers of images is none.
+        An evaluation with another smallest text height, with other crops, of other data sets or of other numbers of
+        images is none.
         """
         if not self.is_due(done):
             return False
@@ -61,9 +62,9 @@ class Evaluator:
         if self._ranks.rank == 0:
             images: dict[str, dict[str, int]] = {}
             for held_out in self._held_out:
-                images.setdefault(held_out.head, {})[held_out.name] = len(held_out.numbers)
+                images.setdefault(held_out.head, {})[held_out.name] = len(held_out.images)
             found = read_evaluation(self._folder.checkpoint(done))
-            is_evaluated = found is not None and found.is_of(images, self._config.evaluation.min_text_height)
+            is_evaluated = found is not None and found.is_of(images, self._config.evaluation)
         return not self._ranks.from_first_rank(int(is_evaluated), self._device)
 
     def evaluate(self, model: Model, should_stop: Callable[[], bool]) -> EvaluationResult | None:
@@ -77,12 +78,12 @@ class Evaluator:
         embedder = RankEmbedder(self._ranks, self._device, self._config.loader, should_stop, self._damage.add)
         heads: dict[str, dict[str, DataSetResult]] = {}
         with model.evaluation_mode(), full_precision(self._device):
-            for held_out, groups_N in zip(self._held_out, self._groups, strict=True):
-                result = self._measure(model, held_out, groups_N, embedder)
+            for held_out, group_of_image in zip(self._held_out, self._groups, strict=True):
+                result = self._measure(model, held_out, group_of_image, embedder)
                 if result is None:
                     return None
                 heads.setdefault(held_out.head, {})[held_out.name] = result
-        measured = EvaluationResult(heads, self._config.evaluation.min_text_height, time.monotonic() - began)
+        measured = EvaluationResult(heads, self._config.evaluation, time.monotonic() - began)
         return replace(measured, is_best=self._is_best(measured))
 
     def _is_best(self, result: EvaluationResult) -> bool:
@@ -95,18 +96,21 @@ class Evaluator:
         return bool(self._ranks.from_first_rank(int(is_best), self._device))
 
     def _measure(
-        self, model: Model, held_out: HeldOut, groups_N: NDArray[np.int64] | None, embedder: RankEmbedder
+        self, model: Model, held_out: HeldOut, group_of_image: NDArray[np.int64] | None, embedder: RankEmbedder
     ) -> DataSetResult | None:
         head, names = model.heads[held_out.head], self._names[held_out.head]
         label = f"{held_out.head} {held_out.name}"
         embedded = embedder.embed(model, held_out.head, held_out.samples, held_out.numbers, f"eval {label}")
         if embedded is None:
             return None
+        images_N = embedded.rows_N // held_out.crops.samples_per_image
+        is_cropped = held_out.crops.count > 0
         measures = measure_words(
             embedded.embeddings_ND,
             embedded.tags,
             OwnCenters(head.weight, head.first_class, head.num_classes),
-            groups_N=None if groups_N is None else groups_N[embedded.rows_N],
+            images_N=images_N if is_cropped else None,
+            groups_N=images_N if group_of_image is None else group_of_image[images_N],
             class_counts=self._class_counts(held_out.head),
             script_of_class=names.script if names.are_words else None,
             min_text_height=self._config.evaluation.min_text_height,
@@ -114,8 +118,14 @@ class Evaluator:
             ranks=self._ranks,
             progress=None if self._ranks.rank else f"words {label}",
         )
-        images = len(held_out.numbers)
-        return DataSetResult(measures, images, skipped=images - measures.images)
+        rows = np.arange(len(held_out.numbers))
+        damaged = np.setdiff1d(rows, embedded.rows_N) // held_out.crops.samples_per_image
+        return DataSetResult(
+            measures,
+            len(held_out.images),
+            skipped=len(np.unique(damaged)),
+            whole_crops=int(embedded.is_whole_N.sum()) if is_cropped else None,
+        )
 
     def _class_counts(self, head: str) -> NDArray[np.int64]:
         """Returns the number of training images with each class: int64 [classes]. The ranks share the counting."""
@@ -144,9 +154,8 @@ class Evaluator:
             return [None] * len(self._held_out)
         keys: list[str] = []
         for held_out in self._held_out:
-            own = held_out.samples.image_keys()
-            keys += [own[number] for number in held_out.numbers]
-        ends = np.cumsum([len(held_out.numbers) for held_out in self._held_out])
+            keys += held_out.image_keys()
+        ends = np.cumsum([len(held_out.images) for held_out in self._held_out])
         return list(np.split(GroupTable(path, "evaluation.groups").of_images(keys), ends[:-1]))
 
     def _warn_about_training_data(self) -> None:

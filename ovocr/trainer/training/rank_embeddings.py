@@ -26,12 +26,13 @@ class EmbeddedImages(NamedTuple):
     """The undamaged samples of all ranks, in order; the same on every rank.
 
     embeddings_ND: float32, on the CPU. tags: what each sample shows. rows_N: int64, the positions of the samples among
-    those that were given.
+    those that were given. is_whole_N: bool, whether each sample shows the whole image.
     """
 
     embeddings_ND: torch.Tensor
     tags: ImageTags
     rows_N: NDArray[np.int64]
+    is_whole_N: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,8 @@ class RankEmbedder:
                         self.on_damage(reason)
                     bar.update(len(found.shown) + len(found.batch.skipped))
         own_rows = np.searchsorted(numbers, np.concatenate(loaded_numbers))
-        return self._gather(torch.cat(embeddings), ImageTags.of_samples(shown), own_rows)
+        is_whole = np.array([own.is_whole for own in shown], np.uint8)
+        return self._gather(torch.cat(embeddings), ImageTags.of_samples(shown), own_rows, is_whole)
 
     def _any_rank_stops(self) -> bool:
         return any(stops for (stops,) in self.ranks.gather_numbers([self.should_stop()], self.device))
@@ -99,7 +101,9 @@ class RankEmbedder:
         times = None if batch.times is None else batch.times.to(self.device)
         return model.embed(head, batch.pixels.to(self.device), times).float().cpu()
 
-    def _gather(self, embeddings: torch.Tensor, tags: ImageTags, rows: NDArray[np.int64]) -> EmbeddedImages:
+    def _gather(
+        self, embeddings: torch.Tensor, tags: ImageTags, rows: NDArray[np.int64], is_whole: NDArray[np.uint8]
+    ) -> EmbeddedImages:
         def all_rows(own: NDArray[Any]) -> NDArray[Any]:
             return self.ranks.gather_on_cpu(torch.from_numpy(own), self.device).numpy()
 
@@ -108,4 +112,5 @@ class RankEmbedder:
             self.ranks.gather_on_cpu(embeddings, self.device),
             ImageTags(counts.cumsum(), all_rows(tags.ids), all_rows(tags.heights)),
             all_rows(rows),
+            all_rows(is_whole).astype(np.bool_),
         )

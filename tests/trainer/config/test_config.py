@@ -76,7 +76,13 @@ def test_defaults_and_preset(config_file: Path) -> None:
     assert config.optimizer.betas == (0.9, 0.999)
     assert config.loader == LoaderConfig(workers=0, prefetch=2)
     assert config.evaluation == EvaluationConfig(
-        data=(), every=0, images=None, groups=None, min_text_height=8.0, replicates=1000
+        data=(),
+        every=0,
+        images=None,
+        crops=0,
+        groups=None,
+        min_text_height=8.0,
+        replicates=1000,
     )
     assert list(config.heads) == ["ocr"]
     assert config.heads["ocr"].data == (config_file.parent / "data",)
@@ -239,6 +245,11 @@ OVERRIDE_MISTAKES = {
     'evaluation.data=["/x/a", "/x/b/../a"]': "evaluation.data: /x/b/../a: given twice",
     "evaluation.images=0": "evaluation.images: must be greater than or equal to 1, not 0",
     "evaluation.min_text_height=-1": "evaluation.min_text_height: must be greater than or equal to 0, not -1",
+    "evaluation.crops=-1": "evaluation.crops: must be greater than or equal to 0, not -1",
+    "evaluation.crop_text_height=[12, 48]": "evaluation.crop_text_height: needs crops, the number of crops of each "
+    "image",
+    "evaluation.crop_text_height=12": "evaluation.crop_text_height: must be a list, not 12",
+    "evaluation.crop_text_height=[0, 48]": "evaluation.crop_text_height[0]: must be greater than 0, not 0",
     "evaluation.replicates=1": "evaluation.replicates: must be greater than or equal to 2, not 1",
     "evaluation.replicates=10001": "evaluation.replicates: must be less than or equal to 10000, not 10001",
     'evaluation.data=["/x"]': "evaluation.every: missing: data are given, but not how often to evaluate; a number of "
@@ -436,6 +447,13 @@ def test_held_out_data_must_exist(config_file: Path, tmp_path: Path) -> None:
     )
     config = load_config(config_file, [every, f'evaluation.data=["{held_out}", "{config_file}"]'])
     assert config.evaluation.data == (held_out, config_file)
+    crops = (every, f'evaluation.data=["{held_out}"]', "evaluation.crops=2")
+    assert mistake(config_file, *crops, "evaluation.crop_text_height=[48, 12]") == (
+        "--set: evaluation.crop_text_height: [48, 12]: the smaller value comes first"
+    )
+    assert load_config(config_file, [*crops, "evaluation.crop_text_height=[12, 48]"]).evaluation == EvaluationConfig(
+        data=(held_out,), every=10, crops=2, crop_text_height=(12.0, 48.0)
+    )
     switched_off = load_config(config_file, ["evaluation.every=0", 'evaluation.data=["/no/such"]'])
     (tmp_path / "again.toml").write_text(dump_config(switched_off))
     assert load_config(tmp_path / "again.toml").evaluation == switched_off.evaluation

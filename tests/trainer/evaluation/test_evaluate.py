@@ -355,7 +355,7 @@ def test_crops_and_their_tags_match_training(
     run = tmp_path / "run"
     with pytest.raises(
         UsageError,
-        match=r"^--crops: head ocr was trained on whole images, without crop_scale or crop_text_height; choose the "
+        match=r"^--crops: head ocr is trained on whole images, without crop_scale or crop_text_height; choose the "
         r"text heights of the crops with --crop-text-height LOW HIGH$",
     ):
         evaluate(run, [tmp_path / "labels"], crops=2)
@@ -487,7 +487,7 @@ def test_heads_of_other_kinds_have_no_crops_chosen_by_their_text(
     ):
         evaluate(tmp_path / "run", [packed], crops=2, crop_text_height=(7, 12))
     with pytest.raises(
-        UsageError, match=r"^--crops: head ocr was trained on whole images, without crop_scale; leave --crops out$"
+        UsageError, match=r"^--crops: head ocr is trained on whole images, without crop_scale; leave --crops out$"
     ):
         evaluate(tmp_path / "run", [packed], crops=2)
 

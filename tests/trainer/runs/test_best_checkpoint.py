@@ -8,14 +8,22 @@ import pytest
 import torch
 
 from ovocr.base.errors import OvocrError
+from ovocr.trainer.config.evaluation import EvaluationConfig
 from ovocr.trainer.ranks.distributed import Ranks
 from ovocr.trainer.runs.best_checkpoint import SavedEvaluation, add_evaluation, best_checkpoint, read_evaluation
 from ovocr.trainer.runs.checkpoint import complete_checkpoints, prune_checkpoints, read_state, save_checkpoint
 from ovocr.trainer.runs.folder import RunFolder
 
 
-def evaluated(value: float | None, images: int = 40, min_text_height: float = 8.0) -> SavedEvaluation:
-    return SavedEvaluation(value, {"ocr": {"receipts": value}}, {"ocr": {"receipts": images}}, min_text_height)
+def evaluated(
+    value: float | None,
+    images: int = 40,
+    min_text_height: float = 8.0,
+    crops: int = 0,
+    crop_text_height: tuple[float, float] | None = None,
+) -> SavedEvaluation:
+    counts = {"ocr": {"receipts": images}}
+    return SavedEvaluation(value, {"ocr": {"receipts": value}}, counts, min_text_height, crops, crop_text_height)
 
 
 def save(folder: Path, step: int, evaluation: SavedEvaluation | None = None) -> Path:
@@ -41,7 +49,15 @@ def test_best_checkpoint_has_the_highest_word_auc(tmp_path: Path) -> None:
     assert best_checkpoint(tmp_path) == tmp_path / "00000005"
 
 
-@pytest.mark.parametrize("other", [evaluated(0.6, images=41), evaluated(0.6, min_text_height=12.0)])
+@pytest.mark.parametrize(
+    "other",
+    [
+        evaluated(0.6, images=41),
+        evaluated(0.6, min_text_height=12.0),
+        evaluated(0.6, crops=2),
+        evaluated(0.6, crop_text_height=(12.0, 48.0)),
+    ],
+)
 def test_evaluations_with_other_settings_are_not_compared(tmp_path: Path, other: SavedEvaluation) -> None:
     save(tmp_path, 1, evaluated(0.9))
     save(tmp_path, 2, other)
@@ -49,6 +65,29 @@ def test_evaluations_with_other_settings_are_not_compared(tmp_path: Path, other:
     assert other.is_better(evaluated(0.9))
     assert not other.is_better(other)
     assert not evaluated(None, images=41).is_better(evaluated(0.9))
+
+
+def test_evaluations_with_the_same_crops_are_compared(tmp_path: Path) -> None:
+    """Also after their text heights were written to the state of a checkpoint and read again."""
+    crops = {"crops": 4, "crop_text_height": (12.0, 48.5)}
+    save(tmp_path, 1, evaluated(0.9, **crops))
+    save(tmp_path, 2, evaluated(0.6, **crops))
+    assert best_checkpoint(tmp_path) == tmp_path / "00000001"
+    found = read_evaluation(tmp_path / "00000002")
+    assert found == evaluated(0.6, **crops)
+    settings = EvaluationConfig(**crops)
+    assert found.is_of({"ocr": {"receipts": 40}}, settings)
+    for other in ({"crops": 3}, {"crop_text_height": (12.0, 48.0)}, {"min_text_height": 9.0}):
+        assert not found.is_of({"ocr": {"receipts": 40}}, settings.model_copy(update=other))
+    assert not found.is_of({"ocr": {"receipts": 41}}, settings)
+
+
+def test_evaluation_of_an_older_version_is_one_of_whole_images(tmp_path: Path) -> None:
+    checkpoint = save(tmp_path, 3, evaluated(0.6))
+    state = read_state(checkpoint)
+    del state["evaluation"]["crops"], state["evaluation"]["crop_text_height"]
+    (checkpoint / "state.json").write_text(json.dumps(state))
+    assert read_evaluation(checkpoint) == evaluated(0.6)
 
 
 def test_pruning_keeps_the_best_one(tmp_path: Path) -> None:

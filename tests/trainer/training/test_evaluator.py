@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 import torch
 from click.testing import CliRunner
@@ -28,7 +29,9 @@ from ovocr.trainer.training.evaluation_result import EvaluationResult
 from ovocr.trainer.training.evaluator import Evaluator
 from ovocr.trainer.training.loop import train
 from ovocr.trainer.training.model import TrainedRun
+from tests.trainer.conftest import WORDS
 from tests.trainer.damage import damage_images
+from tests.trainer.placed_words import BOXES, flat, painted, write_placed
 
 Maker = Callable[..., Path]
 
@@ -83,7 +86,8 @@ def test_figures_are_those_of_eval_and_steps_do_not_change(evaluated: Path, tmp_
             (wanted,) = evaluate(run, [tmp_path / "held" / name], step=step, replicates=40).to_json()["heads"].values()
             reading = {key: wanted[key] for key in ("images", "groups", "word_auc", "word_map")}
             reading |= {key: wanted[key] for key in ("by_text_height", "by_script", "by_frequency")}
-            assert_close(found[step]["evaluation"]["ocr"][name], {**reading, "skipped": 0}, 1e-6)
+            reading |= {"skipped": 0, "whole_crops": None}
+            assert_close(found[step]["evaluation"]["ocr"][name], reading, 1e-6)
     receipts = found[12]["evaluation"]["ocr"]["receipts"]
     assert receipts["word_auc"]["classes"] == 50
     assert receipts["word_auc"]["low"] < receipts["word_auc"]["value"] < receipts["word_auc"]["high"]
@@ -96,6 +100,105 @@ def test_figures_are_those_of_eval_and_steps_do_not_change(evaluated: Path, tmp_
         runs.assert_same_metrics(output, run, 2e-3)
         assert_close(evaluations(output), found, 2e-3)
         assert steps_of(output) == steps_of(run)
+
+
+@pytest.fixture
+def placed(evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Replaces the held-out data of the configuration by twelve images with five words of eight at known places."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    _, jpeg = cv2.imencode(".jpg", painted())
+    records = []
+    for number in range(12):
+        slots = [(number + slot) % 8 for slot in range(5)] * 2
+        records.append((jpeg.tobytes(), slots, [flat(box) for box in BOXES]))
+    root = write_placed(tmp_path / "held" / "placed", records, WORDS)
+    evaluated.write_text(re.sub(r"(?m)^data = .*held.*$", f'data = ["{root}"]', evaluated.read_text()))
+    return evaluated
+
+
+CROPS = ("evaluation.crops=5", "evaluation.crop_text_height=[6, 12]", "evaluation.min_text_height=7")
+
+
+@pytest.mark.parametrize("own_crops", ["", "heads.ocr.crop_scale=[0.2, 0.6]", "heads.ocr.crop_text_height=[5, 6]"])
+@pytest.mark.parametrize("options", [CROPS, CROPS[::2]])
+def test_figures_of_crops_are_those_of_eval(
+    placed: Path, tmp_path: Path, runs: Any, own_crops: str, options: tuple[str, ...]
+) -> None:
+    """With text heights of their own for every head, and by the settings of a head that is trained on crops."""
+    run, settings = tmp_path / "run", [*options, *filter(None, [own_crops]), "evaluation.every=12"]
+    config = load_config(placed, settings)
+    if not own_crops and len(options) < 3:
+        message = (
+            "^evaluation.crops: head ocr is trained on whole images, without crop_scale or crop_text_height; choose "
+            "the text heights of the crops with evaluation.crop_text_height$"
+        )
+        with pytest.raises(UsageError, match=message):
+            train(config)
+        assert not (run / "config.toml").exists()
+        return
+    train(config)
+    found = evaluations(run)[12]
+    heights = config.evaluation.crop_text_height
+    wanted = evaluate(
+        run,
+        [tmp_path / "held" / "placed"],
+        step=12,
+        crops=5,
+        crop_text_height=heights,
+        min_text_height=7,
+        replicates=40,
+    ).to_json()["heads"]["ocr"]
+    reading = {key: wanted[key] for key in ("images", "skipped", "whole_crops", "groups", "word_auc", "word_map")}
+    reading |= {key: wanted[key] for key in ("by_text_height", "by_script", "by_frequency")}
+    assert_close(found["evaluation"]["ocr"]["placed"], reading, 1e-6)
+    assert (reading["images"], reading["groups"]) == (60, 12)
+    if heights is not None:
+        assert reading["word_auc"]["classes"] > 0
+        assert reading["word_auc"]["low"] < reading["word_auc"]["value"] < reading["word_auc"]["high"]
+        saved = read_evaluation(run / "checkpoints" / "00000012")
+        assert saved is not None
+        assert (saved.images, saved.crops, saved.crop_text_height) == ({"ocr": {"placed": 12}}, 5, (6.0, 12.0))
+
+
+def test_crops_are_evaluated_on_several_ranks(placed: Path, tmp_path: Path, runs: Any) -> None:
+    train(load_config(placed, CROPS))
+    for parallel in ("ddp", "fsdp2"):
+        output = tmp_path / parallel
+        settings = (*CROPS, f"run.output={output}", f"run.backbone_parallel={parallel}", "loader.workers=1")
+        runs.finish(placed, *settings, ranks=2)
+        runs.assert_same_metrics(output, tmp_path / "run", 2e-3)
+        assert_close(evaluations(output), evaluations(tmp_path / "run"), 2e-3)
+
+
+def test_crops_of_a_share_of_the_images_with_groups_and_damage(placed: Path, tmp_path: Path, capsys: Any) -> None:
+    """The crops of an image are in its group, also if it is not in the table; images are counted, not crops."""
+    damage_images(tmp_path / "held" / "placed", 4)
+    (tmp_path / "shops.csv").write_text("key,group\n0.png,a\n2.png,a\n4.png,b\n7.png,b\n9.png,c\n")
+    settings = [*CROPS, "evaluation.images=6", f"evaluation.groups={tmp_path / 'shops.csv'}", "evaluation.every=12"]
+    train(load_config(placed, settings))
+    # images 0, 2, 4, 7, 9 and 11, of which 4 is damaged and 11 is not in the table
+    entry = evaluations(tmp_path / "run")[12]["evaluation"]["ocr"]["placed"]
+    assert (entry["images"], entry["skipped"], entry["whole_crops"], entry["groups"]) == (25, 1, 0, 4)
+    saved = read_evaluation(tmp_path / "run" / "checkpoints" / "00000012")
+    assert saved is not None
+    assert saved.images == {"ocr": {"placed": 6}}
+    told = capsys.readouterr().err
+    assert told.count("ovocr: evaluation.data: skipped: ") == 1
+    assert ", 1 damaged image skipped; " in told
+    assert train(load_config(placed, settings)).format().endswith(": nothing to do, 12 steps already done")
+
+
+def test_changed_crops_evaluate_a_finished_run_again(placed: Path, tmp_path: Path, capsys: Any) -> None:
+    run, crops = tmp_path / "run", ["evaluation.crops=5", "evaluation.crop_text_height=[6, 12]"]
+    every = ["evaluation.every=12", "evaluation.min_text_height=0"]
+    train(load_config(placed, every))
+    for settings in (crops, [crops[0], "evaluation.crop_text_height=[5, 9]"], ["evaluation.crops=6", crops[1]], []):
+        config = load_config(placed, [*settings, *every])
+        capsys.readouterr()
+        assert train(config).format() == f"{run}: evaluated after 12 steps, which were already done"
+        assert capsys.readouterr().err.count("; the best so far; ") == 1
+        assert train(config).format() == f"{run}: nothing to do, 12 steps already done"
+        assert best_checkpoint(run / "checkpoints") == run / "checkpoints" / "00000012"
 
 
 def plan_word_auc(monkeypatch: pytest.MonkeyPatch, values: list[float | None]) -> None:

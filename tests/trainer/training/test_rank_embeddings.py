@@ -40,6 +40,7 @@ def test_ranks_agree_with_a_single_rank(config_file: Path, tmp_path: Path, world
         for numbers, one, other in zip(SUBSETS, found, wanted, strict=True):
             undamaged = [row for row, number in enumerate(numbers) if number not in DAMAGED]
             assert one.rows_N.tolist() == other.rows_N.tolist() == undamaged
+            assert one.is_whole_N.tolist() == [True] * len(undamaged)
             torch.testing.assert_close(one.embeddings_ND, other.embeddings_ND, rtol=0, atol=1e-6)
             assert one.tags.ends.tolist() == list(range(10, 10 * len(undamaged) + 1, 10))
             tags = [(numbers[row] + np.arange(10)) % 50 for row in undamaged]

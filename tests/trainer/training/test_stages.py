@@ -178,6 +178,24 @@ def test_every_kind_of_head_is_evaluated(stages: tuple[Path, Path], tmp_path: Pa
             assert found["image", "clusters"]["by_script"] == {}
 
 
+def test_crops_of_images_that_cannot_be_cropped_are_refused(stages: tuple[Path, Path], tmp_path: Path) -> None:
+    """Only of heads that are evaluated, and before the run starts."""
+    train(load_config(stages[0]))
+    crops = ["evaluation.every=3", "evaluation.crops=2", "evaluation.crop_text_height=[5, 9]"]
+    for name, message in (
+        ("videos.txt", "head video is of kind video, and videos are not cropped; leave evaluation.crops out"),
+        ("clusters", "head image is trained on whole images, without crop_scale; leave evaluation.crops out"),
+    ):
+        with pytest.raises(UsageError, match=rf"^evaluation.crops: {message}$"):
+            train(load_config(stages[1], [*crops, f'evaluation.data=["{tmp_path / name}"]']))
+        assert not (tmp_path / "stage2" / "config.toml").exists()
+    data = f'evaluation.data=["{tmp_path}/signs", "{tmp_path}/clusters"]'
+    train(load_config(stages[1], [*crops, data, "run.steps=3", "heads.image.crop_scale=[0.2, 0.6]"]))
+    line = json.loads((tmp_path / "stage2" / "metrics.jsonl").read_text().splitlines()[-1])
+    images = {(head, name): own["images"] for head, sets in line["evaluation"].items() for name, own in sets.items()}
+    assert images == {("ocr", "signs"): 14, ("image", "clusters"): 26}
+
+
 def test_sharded_checkpoint_resumes_unsharded(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
     """A run started on three ranks with FSDP2 and finished on two with DDP matches a single rank."""
     train(load_config(stages[0]))
@@ -397,6 +415,16 @@ def test_dry_run_names_the_held_out_data(
         f"{where}/gone: does not exist yet",
         f"{where}/videos.txt: 5 samples for head video",
     ]
+    crops = ("evaluation.images=6", "evaluation.crops=3")
+    assert lines(*crops, "heads.ocr.crop_scale=[0.2, 0.6]", f'evaluation.data=["{tmp_path}/signs"]') == [
+        f"{where}/signs: 6 samples, 3 crops of each, for head ocr"
+    ]
+    with pytest.raises(UsageError, match=r"^evaluation.crops: head ocr is trained on whole images, without crop_scale"):
+        lines(*crops)
+    with pytest.raises(UsageError, match=r"^evaluation.crops: head ocr is trained on whole images, without crop_scale"):
+        lines(*crops, 'heads.video.data=["later"]')
+    with pytest.raises(UsageError, match=r"^evaluation.crops: head video is of kind video, and videos are not cropped"):
+        lines(*crops, "evaluation.crop_text_height=[5, 9]")
     assert lines("evaluation.every=0") == []
     table = tmp_path / "groups.csv"
     assert lines(f"evaluation.groups={table}")[3:] == [f"evaluation.groups: {table}: does not exist yet"]
