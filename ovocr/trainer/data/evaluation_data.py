@@ -174,11 +174,13 @@ def open_evaluation_data(
     *,
     num_classes: int,
     image_size: int,
+    pixel_size: int | None = None,
     crops: EvaluationCrops = WHOLE_IMAGES,
     label: str = "--data",
 ) -> Samples:
     """Opens the data of a head as samples, letterboxed to image_size pixels.
 
+    pixel_size: side of the samples' pixels, if they are to show the same as at image_size in another size.
     crops: drawn as after the last step of training, unless they have text heights of their own, but independent of the
         run's seed. Tags of every text height count.
     label: name of the data in messages.
@@ -187,7 +189,12 @@ def open_evaluation_data(
     """
     try:
         samples = open_samples(
-            crops.settings_of(settings), data, num_classes=num_classes, image_size=image_size, for_training=False
+            crops.settings_of(settings),
+            data,
+            num_classes=num_classes,
+            image_size=image_size,
+            pixel_size=pixel_size,
+            for_training=False,
         )
     except OvocrError as error:
         raise OvocrError(f"{label}: {error}") from error

@@ -118,11 +118,13 @@ def open_samples(
     *,
     num_classes: int,
     image_size: int,
+    pixel_size: int | None = None,
     seed: int = 0,
     for_training: bool = True,
 ) -> Samples:
     """Opens data sets or lists of videos as a head's samples, letterboxed to image_size pixels.
 
+    pixel_size: side of the samples' pixels, if they are to show the same as at image_size in another size.
     for_training: False shows crops as after the last step of training, and keeps tags of every text height.
 
     Raises OvocrError.
@@ -134,6 +136,7 @@ def open_samples(
             labels_stored=head.labels_stored,
             num_classes=num_classes,
             image_size=image_size,
+            pixel_size=pixel_size,
             crops=crops_of(head, seed, scheduled=for_training),
             with_places=isinstance(head, OcrHeadConfig),
             min_visible=head.crop_min_visible if isinstance(head, OcrHeadConfig) else 0.0,
@@ -146,7 +149,7 @@ def open_samples(
         label_select=head.label_select,
         labels_stored=head.labels_stored,
         num_classes=num_classes,
-        image_size=image_size,
+        image_size=pixel_size or image_size,
         frames=head.frames,
         sampled_frames=head.sampled_frames,
         seed=seed,

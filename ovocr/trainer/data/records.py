@@ -48,6 +48,8 @@ class RecordSamples:
     labels_stored, label_select: the slots [label_select : label_select + labels_stored] of each record are used.
     num_classes: number of classes; class ids are less.
     image_size: side of the letterboxed images, in pixels.
+    pixel_size: side of the pixels of samples, which show the same parts of images as at image_size; None for
+        image_size.
     crops: draws crops; None for whole images.
     with_places: whether the tags have places. Class ids without places are all kept in each crop.
     min_visible: share of the area of a place's box that must be inside a crop.
@@ -70,6 +72,7 @@ class RecordSamples:
         label_select: int = 0,
         num_classes: int,
         image_size: int = 448,
+        pixel_size: int | None = None,
         crops: RandomCrops | TextCrops | None = None,
         with_places: bool = True,
         min_visible: float = 0.0,
@@ -78,7 +81,7 @@ class RecordSamples:
         if not roots:
             raise OvocrError("no data sets: at least one is needed")
         self._labels = slice(label_select, label_select + labels_stored)
-        self._num_classes, self.image_size = num_classes, image_size
+        self._num_classes, self.image_size, self._pixel_size = num_classes, image_size, pixel_size or image_size
         self._data_sets = [LabelledDataSet.open(Path(root)) for root in roots]
         _check_one_vocabulary(self._data_sets)
         self.vocabulary_path = vocabulary_path(self._data_sets[0])
@@ -148,7 +151,9 @@ class RecordSamples:
         encoded, labels = self[index]
         try:
             shown = self.choose_view(index, encoded, labels, position)
-            pixels = load_view(encoded, shown.view, self.image_size)
+            # Which part of an image a crop chosen by its text shows depends on the size of the input.
+            scale = shown.view.scale * (self._pixel_size / self.image_size)
+            pixels = load_view(encoded, shown.view._replace(scale=scale), self._pixel_size)
             return Sample(pixels, refill(labels, shown.is_positive), ignored=shown.ignored)
         except (DecodeError, NoLegibleTagError) as error:
             raise type(error)(f"{self.name(index)}: {error}") from error

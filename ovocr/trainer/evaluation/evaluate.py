@@ -213,7 +213,9 @@ def _evaluate_head(
     )
     class_counts = training.class_counts()
     samples, shown = (
-        open_evaluation_data(settings, roots, num_classes=centers.num_classes, image_size=size, crops=crops)
+        open_evaluation_data(
+            settings, roots, num_classes=centers.num_classes, image_size=image_size, pixel_size=size, crops=crops
+        )
         for size in (image_size, THUMBNAIL_SIZE)
     )
     names = ClassNames(trained.vocabularies.get(name))

@@ -250,6 +250,22 @@ def test_cut_words_are_the_ignored_ones_of_training(
     assert not len(samples.shown_tags(0).cut)
 
 
+@pytest.mark.parametrize("crops", [TEXT_CROPS, RANDOM_CROPS])
+def test_samples_in_another_size_show_the_same(tmp_path: Path, crops: RandomCrops | TextCrops) -> None:
+    root = write(tmp_path / "set")
+    options = {"labels_stored": 8, "num_classes": CLASSES, "image_size": SIZE, "crops": crops, "min_visible": 0.8}
+    samples, large = RecordSamples([root], **options), RecordSamples([root], pixel_size=4 * SIZE, **options)
+    for position in (None, *range(40)):
+        one, other = samples.load(0, position), large.load(0, position)
+        assert one.labels.tolist() == other.labels.tolist()
+        assert other.pixels.shape == (3, 4 * SIZE, 4 * SIZE)
+        small = cv2.resize(other.pixels.transpose(1, 2, 0), (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+        assert np.abs(small.astype(int) - one.pixels.transpose(1, 2, 0)).mean() < 8
+    other_crops = RecordSamples([root], **{**options, "image_size": 4 * SIZE})
+    differ = [not np.array_equal(other_crops.load(0, n).pixels, large.load(0, n).pixels) for n in range(40)]
+    assert any(differ) == isinstance(crops, TextCrops)
+
+
 def share_in(view: View, x: int, y: int, width: int, height: int) -> float:
     left, top, right, bottom = view.crop
     across, down = min(x + width, right) - max(x, left), min(y + height, bottom) - max(y, top)
