@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,15 @@ class ReadingOptions:
     seed: int = 0
 
 
+class WordReading(NamedTuple):
+    """How well one word is read. images: number of images (or crops) that show it in legible text."""
+
+    word: str
+    images: int
+    auc: float
+    average_precision: float
+
+
 @dataclass(frozen=True)
 class DataSetReading:
     """The measures of reading on some images.
@@ -38,18 +47,20 @@ class DataSetReading:
     images_without_group: number of images that are not in the table of groups; None if there is no table.
     skipped: number of damaged images.
     whole_crops: number of crops that show the whole image; None if images are not cropped.
+    by_word: the eligible classes, highest AUC first.
     """
 
     words: WordMeasures
     images_without_group: int | None
     skipped: int = 0
     whole_crops: int | None = None
+    by_word: tuple[WordReading, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Returns images, skipped, whole_crops, groups, images_without_group and the figures."""
+        """Returns images, skipped, whole_crops, groups, images_without_group, the figures, and those of each word."""
         counts = {"images": self.words.images, "skipped": self.skipped, "whole_crops": self.whole_crops}
         groups = {"groups": self.words.groups, "images_without_group": self.images_without_group}
-        return {**counts, **groups, **self.words.to_json()}
+        return {**counts, **groups, **self.words.to_json(), "words": [word._asdict() for word in self.by_word]}
 
 
 @dataclass(frozen=True)
@@ -108,12 +119,16 @@ def measure_reading(
             seed=options.seed,
             progress=label,
         )
+        by_word = [
+            WordReading(names.word(own.class_id), own.images, own.auc, own.average_precision) for own in words.classes
+        ]
         damaged = np.setdiff1d(np.arange(start, end), embedded.numbers_N[rows])
         return DataSetReading(
             words,
             None if has_group_N is None else int((~has_group_N & is_first_N)[rows].sum()),
             skipped=len(np.unique(damaged // per_image)),
             whole_crops=int(embedded.is_whole_N[rows].sum()) if crops else None,
+            by_word=tuple(sorted(by_word, key=lambda each: (-each.auc, each.word))),
         )
 
     ends = np.cumsum(samples.parts).tolist()

@@ -13,6 +13,7 @@ from ovocr.trainer.measures.word_measures import why_no_word
 # Colours of the lines of data sets, in page.css. Further data sets have the same colours, dashed.
 _COLOURS = 6
 _CHANCE = 0.5
+_LISTED_WORDS = 15  # words that are listed as read best, and as read worst
 _SPREAD = 0.5  # part of a band's width over which the points of several data sets are spread
 
 
@@ -25,6 +26,7 @@ def evaluation_page(evaluation: Evaluation) -> str:
         evaluation=evaluation,
         plots={name: text_height_plot(head.reading) for name, head in evaluation.heads.items()},
         why_no_word=why_no_word,
+        listed_words=_LISTED_WORDS,
         kinds={name: _kinds(_plotted(head.reading)) for name, head in evaluation.heads.items()},
     )
 

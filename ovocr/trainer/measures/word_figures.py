@@ -1,7 +1,7 @@
 """The results of the measures of reading: figures with intervals, in total and by groups of tags."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,15 @@ class GroupFigures:
         return {"word_auc": self.word_auc.to_json(), "word_map": self.word_map.to_json()}
 
 
+class ClassFigures(NamedTuple):
+    """The figures of one eligible class. images: number of positives, which are images or crops."""
+
+    class_id: int
+    images: int
+    auc: float
+    average_precision: float
+
+
 @dataclass(frozen=True)
 class WordMeasures:
     """The measures of reading of one data set.
@@ -50,6 +59,7 @@ class WordMeasures:
     by_text_height: every band of HEIGHT_BANDS.
     by_script: the scripts with an eligible class, most classes first; empty if the classes have no words.
     by_frequency: every band of FREQUENCY_BANDS, rarest first; empty if no training data were counted.
+    classes: the eligible classes of the headline, ascending by class id; only those of this rank.
     images: number of images. groups: number of groups that were resampled; equal to images if there are no groups.
     min_text_height: see measure_words. replicates: number of bootstrap replicates.
     """
@@ -58,6 +68,7 @@ class WordMeasures:
     by_text_height: dict[str, GroupFigures]
     by_script: dict[str, GroupFigures]
     by_frequency: dict[str, GroupFigures]
+    classes: tuple[ClassFigures, ...]
     images: int
     groups: int
     min_text_height: float

@@ -33,7 +33,7 @@ from ovocr.trainer.measures.class_ranking import ClassCosines, SetFigures, rank_
 from ovocr.trainer.measures.cosines import ImageCosines
 from ovocr.trainer.measures.image_tags import ImageTags
 from ovocr.trainer.measures.resampling import Resampling
-from ovocr.trainer.measures.word_figures import ChanceFigure, Figure, GroupFigures, WordMeasures
+from ovocr.trainer.measures.word_figures import ChanceFigure, ClassFigures, Figure, GroupFigures, WordMeasures
 from ovocr.trainer.ranks.distributed import Ranks
 from ovocr.vocab.word_script import SCRIPTS
 
@@ -82,9 +82,9 @@ def measure_words(
 ) -> WordMeasures:
     """Returns the measures of reading of N images.
 
-    Every rank calls this with the same arguments except its own centers, and gets the same result. Each rank evaluates
-    its own classes; sums over classes are added over the ranks, so figures differ only by the rounding of these sums
-    from those of a single rank.
+    Every rank calls this with the same arguments except its own centers, and gets the same result, except for
+    ``classes``, which are its own. Each rank evaluates its own classes; sums over classes are added over the ranks, so
+    figures differ only by the rounding of these sums from those of a single rank.
 
     embeddings_ND: [N, D], on any device. tags: of the N images.
     images_N: int64, the number of the image that each sample shows, if samples are crops; None if each is an image.
@@ -113,12 +113,16 @@ def measure_words(
     classes = list(_eligible_classes(tags, centers, min_text_height, images_N))
     ranked = rank_classes(_with_cosines(classes, embeddings_ND, centers), resampling)
     sums = _Sums(replicates)
+    class_figures: list[ClassFigures] = []
     for own, each in zip(
         tqdm(classes, progress, unit="class", leave=None, disable=None if progress else True), ranked, strict=True
     ):
         figures = dict(zip(own.sets.tolist(), each, strict=True))
         for number, of_set in figures.items():
             sums.add(number, of_set)
+        if 0 in figures:
+            positives = int(own.members_SP[own.sets == 0].sum())
+            class_figures.append(ClassFigures(own.class_id, positives, figures[0].auc, figures[0].ap))
         if 0 in figures and script_of_class is not None:
             sums.add(_FIRST_SCRIPT + SCRIPTS.index(script_of_class(own.class_id)), figures[0])
         if 0 in figures and bands is not None:
@@ -131,6 +135,7 @@ def measure_words(
         by_text_height=sums.groups(1, HEIGHT_BANDS, resampling),
         by_script=dict(sorted(eligible.items(), key=lambda item: -item[1].word_auc.classes)),
         by_frequency={} if bands is None else sums.groups(_FIRST_FREQUENCY, FREQUENCY_BANDS, resampling),
+        classes=tuple(class_figures),
         images=len(tags),
         groups=resampling.groups,
         min_text_height=min_text_height,

@@ -21,6 +21,7 @@ def word_measures(*, images: int, every: GroupFigures | None = None) -> WordMeas
         by_text_height=heights,
         by_script={"Latin": figures()},
         by_frequency={**dict.fromkeys(FREQUENCY_BANDS, NO_FIGURES), "never": figures(classes=2)},
+        classes=(),
         images=images,
         groups=images,
         min_text_height=8.0,

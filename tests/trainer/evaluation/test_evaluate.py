@@ -80,6 +80,18 @@ def expected_reading(
     return {"word_auc": {"value": auc, **ends}, "word_map": {"value": ap, **ends, "chance": chance}}
 
 
+def expected_words(answers: NDArray[np.int64]) -> list[dict[str, Any]]:
+    """Returns the figures of each eligible class, best first."""
+    words = []
+    for class_id, word in enumerate(WORDS):
+        figures = expected_reading(answers, lambda tag, own=class_id: tag == own)
+        auc, ap = (figures[name]["value"] for name in ("word_auc", "word_map"))
+        if auc is not None:
+            images = sum(class_id in tags_of(image) for image in range(IMAGES))
+            words.append({"word": word, "images": images, "auc": auc, "average_precision": ap})
+    return sorted(words, key=lambda each: (-each["auc"].expected, each["word"]))
+
+
 def effective_rank(run: Path, labels: Path) -> float:
     """Returns the effective rank of all images' embeddings, from the singular values of the centred embeddings."""
     trained = TrainedRun.load(run, CPU)
@@ -122,6 +134,7 @@ def test_all_numbers_match_plain_sets(planted: NDArray[np.int64], tmp_path: Path
                     band: expected_reading(planted, lambda tag, band=band: band_of(tag) == band)
                     for band in FREQUENCY_BANDS
                 },
+                "words": expected_words(planted),
                 "classes": 50,
                 "training_images": TRAINING_IMAGES,
                 "sampling_correction": None,

@@ -16,7 +16,7 @@ from ovocr.trainer.data.samples import Sample
 from ovocr.trainer.data.thumbnails import spread_evenly, to_jpeg
 from ovocr.trainer.evaluation.evaluate import Evaluation, HeadEvaluation
 from ovocr.trainer.evaluation.examples import Answer, Example, TrueTag
-from ovocr.trainer.evaluation.head_reading import DataSetReading, HeadReading
+from ovocr.trainer.evaluation.head_reading import DataSetReading, HeadReading, WordReading
 from ovocr.trainer.evaluation.head_recall import HeadRecall
 from ovocr.trainer.evaluation.page import evaluation_page, text_height_plot
 from ovocr.trainer.evaluation.recall import GroupRecall
@@ -237,6 +237,26 @@ def test_page_without_scripts_examples_and_text_heights() -> None:
     assert body.count("The text heights of these images are unknown.") == 2
     assert page.text.count("Head ") == 2
     assert text_height_plot(HeadReading(packed, {})) is None
+
+
+def test_words_read_best_and_worst_are_listed() -> None:
+    words = tuple(WordReading(f"word{n}", n + 5, 1 - n / 100, 0.25) for n in range(40))
+    html = evaluation_with_examples(HeadReading(dataclasses.replace(READING, by_word=words), {}))
+    rows = [row for row in rows_of(html) if row.startswith("word") and row[4].isdigit()]
+    assert rows[:2] == ["word0 5 1.000 0.250", "word1 6 0.990 0.250"]
+    assert [row.split()[0] for row in rows] == [f"word{n}" for n in [*range(15), *range(39, 24, -1)]]
+
+
+def test_few_words_are_listed_once() -> None:
+    words = tuple(WordReading(f"word{n}", 9, 1 - n / 100, 0.25) for n in range(5))
+    html = evaluation_with_examples(
+        HeadReading(
+            dataclasses.replace(READING, by_word=words),
+            {"a": READING, "b": dataclasses.replace(READING, by_word=words)},
+        )
+    )
+    rows = [row.split()[0] for row in rows_of(html) if row.startswith("word") and row[4].isdigit()]
+    assert rows == ["word0", "word1", "word4", "word3"]
 
 
 def test_page_without_eligible_classes() -> None:

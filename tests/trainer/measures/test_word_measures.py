@@ -130,6 +130,15 @@ def test_all_figures_match_loops(distinct: int | None, least: float) -> None:
         for band in FREQUENCY_BANDS
     }
     assert (found.images, found.groups, found.min_text_height, found.replicates) == (images, images, least, 20)
+    by_class = {own.class_id: own for own in found.classes}
+    assert list(by_class) == sorted(by_class)
+    for class_id in every:
+        wanted = loops(cosines, heights, [class_id], headline)
+        own = by_class.get(class_id)
+        assert wanted["word_auc"]["value"] == (own and own.auc)
+        assert wanted["word_map"]["value"] == (own and own.average_precision)
+        shown = sum(not height < 0 and headline(height) for height in heights[:, class_id].tolist())
+        assert own is None or own.images == shown
 
 
 def test_classes_need_five_positives_and_five_negatives() -> None:
