@@ -11,7 +11,7 @@ from ovocr.base.escape import for_terminal
 from ovocr.base.files import write_text
 
 
-def print_figures(text: str, figures: dict[str, Any], json_path: str | None) -> None:
+def print_figures(text: str, figures: dict[str, Any] | list[Any], json_path: str | None) -> None:
     """Prints the text and writes the JSON; prints only the JSON if its path is -."""
     if json_path == "-":
         click.echo(json.dumps(figures, ensure_ascii=False, indent=1))

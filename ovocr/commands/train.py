@@ -11,7 +11,7 @@ from ovocr.base.errors import MissingExtraError, OvocrError, UsageError
 from ovocr.base.files import write_text
 from ovocr.base.plural import counted
 from ovocr.commands.options import FOLDER, JSON_OPTION, STEP_OPTION, count_option
-from ovocr.commands.output import file_target, print_error, print_figures
+from ovocr.commands.output import file_target, json_target, print_error, print_figures
 
 _DEVICE_OPTION = click.option(
     "--device",
@@ -183,23 +183,51 @@ def evaluate_command(
     is_flag=True,
     help="Rank the words by cosines that are corrected for the sampling of negatives in training, and show these.",
 )
+@click.option(
+    "--tile",
+    type=int,
+    metavar="PIXELS",
+    help="Read each image in overlapping squares of this side, in pixels of the image; by default it is shown whole.",
+)
 @_DEVICE_OPTION
-def read(run: Path, images: tuple[Path, ...], **options: Any) -> None:
+@click.option(
+    "--json",
+    "json_path",
+    metavar="F",
+    callback=json_target,
+    help="Write the words as JSON to this file; - for standard output.",
+)
+@click.option(
+    "--html", "html_path", metavar="F", callback=file_target, help="Write a page with the images and their words."
+)
+def read(run: Path, images: tuple[Path, ...], json_path: str | None, html_path: str | None, **options: Any) -> None:
     """Show the words that RUN reads in images.
 
     An IMAGE is a JPEG, PNG or WebP file. Each word has the cosine of the image's embedding and its class center; with
-    --correct-sampling, the corrected cosine.
+    --correct-sampling, the corrected cosine. With --tile, the cosine is that of the tile in which it is highest, and
+    the center of this tile is shown.
     """
     _require_torch()
     from ovocr.trainer.evaluation.read import read_words
+    from ovocr.trainer.evaluation.reading.image_words import Reading
+    from ovocr.trainer.evaluation.reading.page import reading_page
 
     code = 0
-    for reading in read_words(run, list(images), **options):
+    readings: list[Reading] = []
+    for reading in read_words(run, list(images), with_jpeg=html_path is not None, **options):
         if isinstance(reading, OvocrError):
             print_error(reading)
             code = max(code, reading.exit_code)
-        else:
+            continue
+        if json_path != "-":
             click.echo(reading.format())
+        if json_path is not None or html_path is not None:
+            readings.append(reading)
+    if html_path is not None:
+        corrected = options["correct_sampling"]
+        page = reading_page(run, readings, tile=options["tile"], correct_sampling=corrected)
+        write_text(Path(html_path), page)
+    print_figures("", [reading.to_json() for reading in readings], json_path)
     sys.exit(code)
 
 

@@ -3,6 +3,7 @@
 import functools
 import math
 import struct
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -44,14 +45,47 @@ def load_view(data: bytes, view: View, size: int) -> NDArray[np.uint8]:
     A JPEG is decoded at a reduced scale if that keeps all pixels of the view. Raises DecodeError.
     """
     width, height = encoded_size(data)
+    return DecodedImage(_decode_for(data, (width, height), view.scale), width, height).show(view, size)
+
+
+class DecodedImage(NamedTuple):
+    """An image that is decoded once for several views of it.
+
+    bgr: its pixels, perhaps at a reduced scale, uint8 [H, W, 3]. width, height: its size in the pixels of the views.
+    """
+
+    bgr: NDArray[np.uint8]
+    width: int
+    height: int
+
+    def show(self, view: View, size: int) -> NDArray[np.uint8]:
+        """Returns a view of the image in the middle of a padded square: uint8 [3, size, size], RGB.
+
+        The view's scale must not be larger than the scale that the image was decoded for.
+        """
+        across, down = self.bgr.shape[1] / self.width, self.bgr.shape[0] / self.height
+        crop = view.crop
+        left, top = int(crop.left * across), int(crop.top * down)
+        right, bottom = max(left + 1, round(crop.right * across)), max(top + 1, round(crop.bottom * down))
+        longest = max(1, min(size, round(crop.longest * view.scale)))
+        return letterbox(self.bgr[top:bottom, left:right], size, longest, is_bgr=True)
+
+
+def decode_for_views(data: bytes, scale: float) -> DecodedImage:
+    """Decodes an image for views of at most this scale; a JPEG at a reduced scale if that keeps all their pixels.
+
+    The image is upright: its size is the one after the rotation by its EXIF orientation. Raises DecodeError.
+    """
+    width, height = encoded_size(data)
+    bgr = _decode_for(data, (width, height), scale)
+    if (width - height) * (bgr.shape[1] - bgr.shape[0]) < 0:  # OpenCV has rotated it; the header has the size before
+        width, height = height, width
+    return DecodedImage(bgr, width, height)
+
+
+def _decode_for(data: bytes, size: tuple[int, int], scale: float) -> NDArray[np.uint8]:
     # The scale may be a rounded quotient; the tolerance keeps an exact size from being rounded up.
-    bgr = _decode_bgr(data, (width, height), math.ceil(view.scale * max(width, height) - 1e-6))
-    across, down = bgr.shape[1] / width, bgr.shape[0] / height
-    crop = view.crop
-    left, top = int(crop.left * across), int(crop.top * down)
-    right, bottom = max(left + 1, round(crop.right * across)), max(top + 1, round(crop.bottom * down))
-    longest = max(1, min(size, round(crop.longest * view.scale)))
-    return letterbox(bgr[top:bottom, left:right], size, longest, is_bgr=True)
+    return _decode_bgr(data, size, math.ceil(scale * max(size) - 1e-6))
 
 
 def decode(data: bytes, *, at_least: int | None = None) -> NDArray[np.uint8]:

@@ -25,9 +25,9 @@ def to_jpeg(sample: Sample) -> bytes:
     return small_jpeg(_tiled(_without_padding(pixels)))
 
 
-def small_jpeg(image: NDArray[np.uint8]) -> bytes:
-    """Encodes an RGB image [H, W, 3] as a JPEG with sides of at most THUMBNAIL_SIZE. Raises OvocrError."""
-    scale = min(1.0, THUMBNAIL_SIZE / max(image.shape[:2]))
+def small_jpeg(image: NDArray[np.uint8], size: int = THUMBNAIL_SIZE) -> bytes:
+    """Encodes an RGB image [H, W, 3] as a JPEG with sides of at most ``size`` pixels. Raises OvocrError."""
+    scale = min(1.0, size / max(image.shape[:2]))
     height, width = (max(1, round(side * scale)) for side in image.shape[:2])
     bgr = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2BGR)
     small = cv2.resize(bgr, (width, height), interpolation=cv2.INTER_AREA)

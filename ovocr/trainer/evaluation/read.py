@@ -1,32 +1,27 @@
-"""Reads words in images with a trained encoder: the class centers nearest to an image's embedding."""
+"""Reads words in images with a trained encoder: the class centers nearest to the embedding of an image or its tiles."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 
 from ovocr.base.errors import OvocrError, UsageError
-from ovocr.base.escape import for_terminal
-from ovocr.trainer.data.images import DecodeError, load_image
+from ovocr.trainer.data.images import DecodedImage, decode, decode_for_views, encoded_size
+from ovocr.trainer.data.thumbnails import small_jpeg
+from ovocr.trainer.evaluation.reading.best_words import BestWords
+from ovocr.trainer.evaluation.reading.image_words import FoundWord, Reading
+from ovocr.trainer.evaluation.reading.tiles import Tiling, check_side
 from ovocr.trainer.evaluation.sampling_correction import SamplingCorrection, sampling_correction
 from ovocr.trainer.heads.ranking import nearest_centers
 from ovocr.trainer.ranks.distributed import choose_device
 from ovocr.trainer.training.model import TrainedRun
+from ovocr.views.view import View, letterboxed_view, whole_view
 
-
-@dataclass(frozen=True)
-class Reading:
-    """Words found in one image, most likely first, each with its score: the cosine, corrected if requested."""
-
-    image: Path
-    words: list[tuple[str, float]]
-
-    def format(self) -> str:
-        """Returns text for a terminal: the image's path, then a line per word."""
-        lines = [f"  {score:6.3f}  {for_terminal(word)}" for word, score in self.words]
-        return "\n".join([f"{for_terminal(str(self.image))}:", *lines])
+_BATCH = 32  # tiles that are embedded and ranked at a time
+_PAGE_SIDE = 900  # longest side of an image on a page, pixels
 
 
 def read_words(
@@ -38,42 +33,88 @@ def read_words(
     device: str = "auto",
     step: int | Literal["best"] | None = None,
     correct_sampling: bool = False,
+    tile: int | None = None,
+    with_jpeg: bool = False,
 ) -> Iterator[Reading | OvocrError]:
     """Reads JPEG, PNG and WebP files with a checkpoint of a run; yields words or an error for each.
 
     head: name of the head; None selects the only head with a vocabulary. A head without a vocabulary answers class ids.
     step: number of steps of the checkpoint, or "best"; None selects the newest.
     correct_sampling: whether the words are ranked by corrected scores, see ``sampling_correction``.
+    tile: side of the tiles that each image is read in, in pixels of the image; None shows each image whole. The score
+        of a word is the one of the tile in which it is highest.
+    with_jpeg: whether each reading contains the image for a page.
 
-    Raises OvocrError if the run cannot be read or has no counts for the correction, UsageError for an unknown head.
+    Raises OvocrError if the run cannot be read or has no counts for the correction, UsageError for an unknown head or
+    too small tiles.
     """
+    if tile is not None:
+        check_side(tile)
     trained = TrainedRun.load(run, choose_device(device), step)
     name = head or _head_with_words(trained)
     if name not in trained.config.heads:
         raise UsageError(f"--head: {name!r} is not a head of this run; it has {', '.join(trained.config.heads)}")
     correction = sampling_correction(trained, name) if correct_sampling else SamplingCorrection(None)
+    reader = _Reader(trained, name, top_k, correction, tile)
     for image in images:
         try:
-            yield _read(trained, name, image, top_k, correction)
+            yield reader.read(image, with_jpeg)
         except OvocrError as error:
             yield error
 
 
-def _read(trained: TrainedRun, head: str, image: Path, top_k: int, correction: SamplingCorrection) -> Reading:
-    try:
-        encoded = image.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{image}: cannot be read: {error.strerror}") from error
-    try:
-        size = trained.config.heads[head].image_size or trained.config.backbone.image_size
-        pixels = torch.from_numpy(load_image(encoded, size))
-    except DecodeError as error:
-        raise DecodeError(f"{image}: {error}") from error
-    embedding = trained.embed(head, pixels.unsqueeze(0))
-    scores, classes = nearest_centers(embedding, trained.model.heads[head].weight, top_k, correction.added_C)
-    vocabulary = trained.vocabularies.get(head)
-    names = [vocabulary.word(c) if vocabulary is not None else f"class {c}" for c in classes[0].tolist()]
-    return Reading(image, list(zip(names, scores[0].tolist(), strict=True)))
+@dataclass(frozen=True)
+class _Reader:
+    """Reads images with one head."""
+
+    trained: TrainedRun
+    head: str
+    top_k: int
+    correction: SamplingCorrection
+    tile: int | None
+
+    def read(self, image: Path, with_jpeg: bool) -> Reading:
+        """Returns the words of an image. Raises OvocrError with its path."""
+        try:
+            encoded = image.read_bytes()
+        except OSError as error:
+            raise UsageError(f"{image}: cannot be read: {error.strerror}") from error
+        try:
+            words, tiling = self._read(encoded)
+            jpeg = small_jpeg(decode(encoded, at_least=_PAGE_SIDE), _PAGE_SIDE) if with_jpeg else None
+        except OvocrError as error:
+            raise type(error)(f"{image}: {error}") from error
+        return Reading(image, words, tiling, jpeg)
+
+    def _read(self, encoded: bytes) -> tuple[list[FoundWord], Tiling | None]:
+        config = self.trained.config
+        size = config.heads[self.head].image_size or config.backbone.image_size
+        width, height = encoded_size(encoded)
+        if self.tile is None:
+            decoded = decode_for_views(encoded, size / max(width, height))
+            views = [whole_view(decoded.width, decoded.height, size)]
+            return self._words(decoded, views, size), None
+        Tiling(width, height, self.tile).check()
+        # All tiles of an image have one size, so they have one scale.
+        decoded = decode_for_views(encoded, size / min(self.tile, max(width, height)))
+        tiling = Tiling(decoded.width, decoded.height, self.tile)
+        tiles = tiling.tiles()
+        words = self._words(decoded, [letterboxed_view(tile, size) for tile in tiles], size)
+        return words, tiling
+
+    def _words(self, decoded: DecodedImage, views: list[View], size: int) -> list[FoundWord]:
+        """Returns the best words of all views, best first."""
+        weight_CD = self.trained.model.heads[self.head].weight
+        best = BestWords(self.top_k)
+        for first in range(0, len(views), _BATCH):
+            pixels = np.stack([decoded.show(view, size) for view in views[first : first + _BATCH]])
+            embeddings_BD = self.trained.embed(self.head, torch.from_numpy(pixels))
+            scores_BK, classes_BK = nearest_centers(embeddings_BD, weight_CD, self.top_k, self.correction.added_C)
+            best.add(scores_BK.cpu().numpy(), classes_BK.cpu().numpy())
+        vocabulary = self.trained.vocabularies.get(self.head)
+        names = [vocabulary.word(c) if vocabulary is not None else f"class {c}" for c in best.classes.tolist()]
+        tiles = [None if views[tile].is_whole else views[tile].crop for tile in best.tiles.tolist()]
+        return [FoundWord(*found) for found in zip(names, best.scores.tolist(), tiles, strict=True)]
 
 
 def _head_with_words(trained: TrainedRun) -> str:

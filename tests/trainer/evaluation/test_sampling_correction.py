@@ -19,7 +19,8 @@ from ovocr.trainer.config.toml import dump_config
 from ovocr.trainer.data.records import RecordSamples
 from ovocr.trainer.evaluation.evaluate import evaluate
 from ovocr.trainer.evaluation.page import evaluation_page
-from ovocr.trainer.evaluation.read import Reading, read_words
+from ovocr.trainer.evaluation.read import read_words
+from ovocr.trainer.evaluation.reading.image_words import Reading
 from ovocr.trainer.evaluation.terminal_report import format_evaluation
 from ovocr.trainer.ranks.distributed import Ranks
 from ovocr.trainer.runs.checkpoint import save_checkpoint
@@ -110,11 +111,11 @@ def test_reading_is_corrected(corrected: NDArray[np.float64], tmp_path: Path) ->
     (reading,) = read_words(run, [image], top_k=7, correct_sampling=True)
     assert isinstance(reading, Reading)
     order = np.argsort(-corrected[3])[:7]
-    assert [word for word, _ in reading.words] == [WORDS[answer] for answer in order]
-    assert [score for _, score in reading.words] == pytest.approx(corrected[3][order], abs=1e-6)
+    assert [found.word for found in reading.words] == [WORDS[answer] for answer in order]
+    assert [found.score for found in reading.words] == pytest.approx(corrected[3][order], abs=1e-6)
     (plain,) = read_words(run, [image], top_k=7)
     assert isinstance(plain, Reading)
-    assert [word for word, _ in plain.words] != [word for word, _ in reading.words]
+    assert [found.word for found in plain.words] != [found.word for found in reading.words]
     done = CliRunner().invoke(main, ["read", str(run), str(image), "--top-k", "7", "--correct-sampling"])
     assert (done.exit_code, done.output) == (0, reading.format() + "\n")
 

@@ -12,7 +12,8 @@ from ovocr.base.errors import OvocrError, UsageError
 from ovocr.recordio import RecordReader
 from ovocr.trainer.config.file import load_config
 from ovocr.trainer.evaluation.evaluate import evaluate
-from ovocr.trainer.evaluation.read import Reading, read_words
+from ovocr.trainer.evaluation.read import read_words
+from ovocr.trainer.evaluation.reading.image_words import Reading
 from ovocr.trainer.preview.samples import preview
 from ovocr.trainer.runs.folder import RunFolder
 from ovocr.trainer.training.dry_run import dry_run

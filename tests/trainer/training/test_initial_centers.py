@@ -196,7 +196,7 @@ def test_mapped_run_reads_the_same_words(stages: Stages) -> None:
     image = stages.root / "image.jpg"
     image.write_bytes(RecordReader(stages.data / "rec" / "00000")[0].image)
     old_words, new_words = (
-        dict(reading.words)
+        {found.word: found.score for found in reading.words}
         for run in (stages.old, stages.out)
         for reading in read_words(run, [image], top_k=50)
         if not isinstance(reading, OvocrError)

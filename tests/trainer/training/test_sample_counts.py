@@ -14,7 +14,8 @@ from ovocr.trainer.config.file import load_config
 from ovocr.trainer.config.sections import RunConfig
 from ovocr.trainer.data.head_data import HeadData
 from ovocr.trainer.evaluation.evaluate import evaluate
-from ovocr.trainer.evaluation.read import Reading, read_words
+from ovocr.trainer.evaluation.read import read_words
+from ovocr.trainer.evaluation.reading.image_words import Reading
 from ovocr.trainer.heads.sampling import draw_slots
 from ovocr.trainer.ranks.distributed import Ranks
 from ovocr.trainer.runs.checkpoint import load_checkpoint, read_state, save_checkpoint

@@ -124,9 +124,9 @@ def test_stage_2_starts_from_stage_1(
     image = tmp_path / "image.jpg"
     image.write_bytes(RecordReader(tmp_path / "pages" / "rec" / "00000")[0].image)
     (words,) = read_words(tmp_path / "stage2", [image], top_k=3)
-    assert all(word.startswith("word") for word, _ in words.words)
+    assert all(found.word.startswith("word") for found in words.words)
     (ids,) = read_words(tmp_path / "stage2", [image], head="image", top_k=3)
-    assert all(word.startswith("class ") for word, _ in ids.words)
+    assert all(found.word.startswith("class ") for found in ids.words)
 
 
 def test_three_heads_on_1_2_and_3_ranks(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
