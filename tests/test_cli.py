@@ -118,7 +118,7 @@ def test_every_field_of_the_options_has_an_option_with_its_default_and_help(
 
 
 @pytest.mark.parametrize(
-    ("document", "path"), [("inspection.md", ("inspect",)), ("verification.md", ("verify",)), ("reading.md", ("read",))]
+    ("document", "path"), [("inspection.md", ("inspect",)), ("verification.md", ("verify",)), ("read.md", ("read",))]
 )
 def test_documented_options_match_the_command(document: str, path: tuple[str, ...]) -> None:
     text = (Path(__file__).parents[1] / "docs" / document).read_text(encoding="utf-8")
