@@ -66,7 +66,8 @@ class TextCrops:
         """Yields ten views of an image of this size in pixels, or none if the sample is shown whole.
 
         A view is drawn in four steps: a tag, uniformly; one of its places, uniformly; a height, log-uniformly; the
-        position of the input, uniformly among those that contain the word and do not leave the image.
+        position of the input, uniformly among those that contain the word and do not leave the image. A word that
+        would be longer than the input gets less than its drawn height, so that it is shown whole.
 
         size: side of the input in pixels. An image that is smaller than the input, once scaled, is padded.
         places: the places to draw from, of known text heights. Without places there are no views.
@@ -80,9 +81,10 @@ class TextCrops:
             own = np.flatnonzero(places.ids == tags[int(tag * len(tags))])
             chosen = own[int(place * len(own))]
             text_height = max(float(places.text_heights[chosen]), np.finfo(np.float32).tiny)
-            scale = min(float(np.exp(low + wanted * (high - low))) / text_height, self.max_upscale)
             corners = places.boxes[chosen].reshape(4, 2)
             (x0, y0), (x1, y1) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+            drawn = float(np.exp(low + wanted * (high - low))) / text_height
+            scale = min(drawn, self.max_upscale, size / max(x1 - x0, y1 - y0, 1))
             left, right = _cut(width, size / scale, x0, x1, across)
             top, bottom = _cut(height, size / scale, y0, y1, down)
             yield View(Crop(left, top, right, bottom), scale)
@@ -91,7 +93,7 @@ class TextCrops:
 def _cut(length: int, wanted: float, first: int, last: int, draw: float) -> tuple[int, int]:
     """Returns start and end of a part of an axis of ``length`` pixels that contains [first, last).
 
-    wanted: length of the part in pixels. A longer word than this fills the part.
+    wanted: length of the part in pixels. A longer interval than this fills the part.
     draw: number in [0, 1) that decides the position.
     """
     part = min(length, max(1, round(wanted)))

@@ -106,13 +106,13 @@ def test_large_text_is_scaled_down_below_the_whole_image():
     assert 12 <= 700 * view.scale <= 48
 
 
-def test_word_longer_than_the_input_fills_it():
-    words = places((1, 10, 600, 900, 10))
-    for view in draw(1, words, replace(CROPS, heights=HeightSchedule(end=(20, 20)))):
-        left, _, right, _ = view.crop
-        assert right - left == 224
-        assert left >= 10
-        assert right <= 910
+@pytest.mark.parametrize("box", [(1, 10, 600, 900, 10), (1, 600, 10, 10, 900)])
+def test_word_longer_than_the_input_is_scaled_down_to_fit(box: tuple[int, int, int, int, int]):
+    words = places(box)._replace(text_heights=np.array([10], np.float32))
+    for position in range(50):
+        for view in draw(position, words, replace(CROPS, heights=HeightSchedule(end=(20, 20)))):
+            assert view.scale == pytest.approx(SIZE / 900)
+            assert visible_shares(words.boxes, view.crop) == 1
 
 
 def test_word_partly_outside_the_image_is_possible():
