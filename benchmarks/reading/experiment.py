@@ -1,0 +1,126 @@
+"""Trains small encoders on the words of documents and measures whether they read documents that they never saw.
+
+    python benchmarks/reading/experiment.py DATA FOLDER [--hours H] [--only main|ablation]
+
+DATA is the folder of the real images (see documents.py). The script creates in FOLDER what is missing:
+
+1. data (reading_data.py): labels by OCR for training, human text for evaluation, 35 minutes;
+2. the main run on all cores, 1,000,000 samples, evaluated 50 times;
+3. the ablation, one run per core at a time, 100,000 samples each: cases that differ from the base in one choice.
+
+H scales the numbers of samples: 3, the default, are the numbers above, 1 is a third of them. The numbers of samples
+are fixed, so the time depends on the machine. An interrupted command resumes with the unfinished runs.
+
+The results are FOLDER/reading.json, reading.md (tables), reading.svg (learning curves) and pages/*.html (what the
+encoder of the main run reads in held-out images).
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from cases import ABLATION, HEIGHTS, MAIN, Case
+from evaluations import evaluate_all, run_folder
+from reading_data import HELD_OUT, TRAINED_ON, make_data
+from reading_report import write_report
+
+CONFIG = Path(__file__).with_name("reading.toml")
+HOURS = 3.0
+BATCH = 64
+MAIN_SAMPLES, ABLATION_SAMPLES = 1_000_000, 100_000  # in HOURS
+EVALUATIONS = 50  # of the main run
+PAGES, SCENES = 800, 600  # rendered images
+SHARES = {"receipts": 0.25, "forms": 0.15, "scenes": 0.06, "chinese": 0.04, "pages": 0.3, "rendered-scenes": 0.2}
+CROPS_IN_TRAINING, IMAGES_IN_TRAINING = 4, 200
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--hours", type=float, default=HOURS, help="scales the numbers of samples; default 3")
+    parser.add_argument("--only", choices=("data", "main", "ablation"), help="only this part")
+    options = parser.parse_args()
+    folder = options.folder.resolve()
+    share = options.hours / HOURS
+    data = make_data(folder, options.data, PAGES, SCENES)
+    if options.only in (None, "main"):
+        train_main(folder, round(share * MAIN_SAMPLES))
+    if options.only in (None, "ablation"):
+        train_ablation(folder, round(share * ABLATION_SAMPLES))
+    if options.only != "data":
+        write_report(folder, data, evaluate_all(folder))
+
+
+def train_main(folder: Path, samples: int) -> None:
+    """Trains or resumes the main run on all cores, with evaluations."""
+    cores = sorted(os.sched_getaffinity(0))
+    steps = samples // BATCH
+    evaluation = [
+        f"evaluation.data={json.dumps([str(folder / 'held-out' / name) for name in HELD_OUT])}",
+        f"evaluation.every={max(1, steps // EVALUATIONS)}",
+        f"evaluation.images={IMAGES_IN_TRAINING}",
+        f"evaluation.crops={CROPS_IN_TRAINING}",
+        f"evaluation.groups={folder / 'held-out' / 'groups.csv'}",
+        f"evaluation.crop_text_height={list(HEIGHTS)}",
+    ]
+    settings = [*settings_of(folder, MAIN, 0, steps), *evaluation]
+    run_command(cores, "train", str(CONFIG), *set_options(settings), "--nproc-per-node", str(len(cores)))
+
+
+def train_ablation(folder: Path, samples: int) -> None:
+    """Trains or resumes the cases, one on each core at a time."""
+    free: SimpleQueue[int] = SimpleQueue()
+    cores = sorted(os.sched_getaffinity(0))
+    for core in cores:
+        free.put(core)
+
+    def train(case: Case, seed: int) -> None:
+        core = free.get()
+        try:
+            settings = settings_of(folder, case, seed, samples // BATCH)
+            with open(f"{run_folder(folder, case, seed)}.log", "a") as log:
+                run_command([core], "train", str(CONFIG), *set_options(settings), log=log)
+        finally:
+            free.put(core)
+
+    (folder / "runs").mkdir(exist_ok=True)
+    with ThreadPoolExecutor(len(cores)) as pool:
+        jobs = [pool.submit(train, case, seed) for seed in range(2) for case in ABLATION if seed < case.seeds]
+    for job in jobs:
+        job.result()
+
+
+def settings_of(folder: Path, case: Case, seed: int, steps: int) -> list[str]:
+    """Returns the settings of a run that reading.toml does not have."""
+    return [
+        f"run.output={run_folder(folder, case, seed)}",
+        f"run.seed={seed}",
+        f"run.steps={steps}",
+        f"heads.ocr.data={json.dumps([str(folder / 'trained' / name) for name in TRAINED_ON])}",
+        f"heads.ocr.mixing_weights={[SHARES[name] for name in TRAINED_ON]}",
+        *(setting.format(half=steps // 2) for setting in case.settings),
+    ]
+
+
+def set_options(settings: Sequence[str]) -> list[str]:
+    """Returns the options of `ovocr train` for settings."""
+    return [part for setting in settings for part in ("--set", setting)]
+
+
+def run_command(cores: Sequence[int], *arguments: str, log: Any = None) -> None:
+    """Runs an ovocr command on some of the cores, one thread for each."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+    command = ["taskset", "-c", ",".join(map(str, cores)), sys.executable, "-m", "ovocr", *arguments]
+    subprocess.run(command, check=True, env=environment, stdout=log, stderr=log)
+
+
+if __name__ == "__main__":
+    main()
