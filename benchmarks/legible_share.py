@@ -24,14 +24,14 @@ from ovocr.base.errors import OvocrError
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.trainer.data.records import RecordSamples
 from ovocr.views.random_crops import RandomCrops
-from ovocr.views.text_crops import MAX_UPSCALE, RECOMMENDED_HEIGHTS, HeightSchedule, TextCrops
+from ovocr.views.text_crops import MAX_UPSCALE, RECOMMENDED_HEIGHTS, RangeSchedule, TextCrops
 from ovocr.views.view import MIN_VISIBLE
 
 WAYS: dict[str, RandomCrops | TextCrops | None] = {
     "whole images": None,
     "random crops": RandomCrops(share=1.0, scale=(0.25, 1.0), ratio=(3 / 4, 4 / 3), seed=0),
     "crops chosen by their text": TextCrops(
-        share=1.0, heights=HeightSchedule(end=RECOMMENDED_HEIGHTS), max_upscale=MAX_UPSCALE, seed=0
+        share=1.0, heights=RangeSchedule(end=RECOMMENDED_HEIGHTS), max_upscale=MAX_UPSCALE, seed=0
     ),
 }
 

@@ -59,9 +59,9 @@ def ours_cropped(settings: dict[str, Any]) -> Iterable[Any]:
 
 
 def ours_text_cropped(settings: dict[str, Any], heights: tuple[float, float] = (12.0, 48.0)) -> Iterable[Any]:
-    from ovocr.views.text_crops import HeightSchedule, TextCrops
+    from ovocr.views.text_crops import RangeSchedule, TextCrops
 
-    crops = TextCrops(share=1.0, heights=HeightSchedule(end=heights), max_upscale=2.0, seed=0)
+    crops = TextCrops(share=1.0, heights=RangeSchedule(end=heights), max_upscale=2.0, seed=0)
     return ours(settings, crops=crops, min_visible=0.8, min_text_height=10.0)
 
 

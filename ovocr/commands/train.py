@@ -121,6 +121,14 @@ def train(
     "drawn word's line, in pixels of the encoder's input.",
 )
 @click.option(
+    "--crop-context",
+    nargs=2,
+    type=float,
+    metavar="LOW HIGH",
+    help="With --crop-text-height: smallest and largest share of the surroundings of the drawn word; 0 0 shows the "
+    "word alone. By default 1 1, all that the input has room for.",
+)
+@click.option(
     "--min-text-height",
     default=8.0,
     type=float,

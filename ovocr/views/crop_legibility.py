@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.text import TextShard
 from ovocr.dataset.text_heights import PlaceBatch
-from ovocr.views.text_crops import MAX_UPSCALE, RECOMMENDED_HEIGHTS, HeightSchedule, TextCrops
+from ovocr.views.text_crops import MAX_UPSCALE, RECOMMENDED_HEIGHTS, RangeSchedule, TextCrops
 from ovocr.views.view import MIN_VISIBLE, ImagePlaces, shown_in, whole_pixels, whole_view
 
 # An image takes about 1.2 ms at five sizes of the input. Counting the tags of 10,000 whole images takes 400 ms.
 IMAGES_PER_SHARD = 100
-CROPS = TextCrops(share=1.0, heights=HeightSchedule(end=RECOMMENDED_HEIGHTS), max_upscale=MAX_UPSCALE, seed=0)
+CROPS = TextCrops(share=1.0, heights=RangeSchedule(end=RECOMMENDED_HEIGHTS), max_upscale=MAX_UPSCALE, seed=0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,12 +25,12 @@ from ovocr.trainer.config.heads import OcrHeadConfig
 from ovocr.trainer.data.records import RecordSamples
 from ovocr.views.crop_legibility import CropCounts
 from ovocr.views.legibility import IMAGE_SIZES, TEXT_HEIGHTS, measure_legibility
-from ovocr.views.text_crops import RECOMMENDED_HEIGHTS, HeightSchedule, TextCrops
+from ovocr.views.text_crops import RECOMMENDED_HEIGHTS, RangeSchedule, TextCrops
 from ovocr.views.view import ImagePlaces, View, whole_view
 from tests.trainer.placed_words import BOXES, encoded, flat, painted, write_placed
 
 MOST = 100
-CROPS = TextCrops(share=1.0, heights=HeightSchedule(end=(12.0, 48.0)), max_upscale=2.0, seed=0)
+CROPS = TextCrops(share=1.0, heights=RangeSchedule(end=(12.0, 48.0)), max_upscale=2.0, seed=0)
 SIZES = [(448, 300), (1000, 700), (300, 1200), (120, 80)]
 Rectangle = tuple[int, int, int, int]
 

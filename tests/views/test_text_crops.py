@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ovocr.views.text_crops import REPLACEMENT_OFFSET, HeightSchedule, TextCrops
+from ovocr.views.text_crops import REPLACEMENT_OFFSET, RangeSchedule, TextCrops
 from ovocr.views.view import Crop, ImagePlaces, View, visible_shares
 
 SIZE = 448
 WIDTH, HEIGHT = 1000, 1400
-CROPS = TextCrops(share=1.0, heights=HeightSchedule(end=(12, 48)), max_upscale=2.0, seed=7)
+CROPS = TextCrops(share=1.0, heights=RangeSchedule(end=(12, 48)), max_upscale=2.0, seed=7)
 
 
 def places(*words: tuple[int, int, int, int, int]) -> ImagePlaces:
@@ -57,7 +57,7 @@ def test_view_contains_a_word_of_the_drawn_height():
 def test_tags_are_drawn_uniformly_then_their_places():
     """Words that are far apart, so that a view contains one of them only."""
     words = places((3, 40, 50, 90, 40), (5, 700, 60, 200, 40), (3, 500, 1300, 80, 40), (8, 900, 700, 95, 40))
-    crops = replace(CROPS, heights=HeightSchedule(end=(70, 80)))
+    crops = replace(CROPS, heights=RangeSchedule(end=(70, 80)))
     found = [drawn_word(view, words, (70, 80)) for position in range(600) for view in draw(position, words, crops)]
     assert all(len(one) == 1 for one in found)
     shares = np.bincount(np.concatenate(found), minlength=4) / len(found)
@@ -76,7 +76,7 @@ def test_heights_are_drawn_log_uniformly():
 def test_position_of_the_word_in_the_input_is_uniform():
     """A word in the middle of a large image may be at any place of the input."""
     words = places((1, 500, 700, 20, 20))
-    crops = replace(CROPS, heights=HeightSchedule(end=(20, 20)))  # scale 1
+    crops = replace(CROPS, heights=RangeSchedule(end=(20, 20)))  # scale 1
     at = np.array([(500 - view.crop.left, 700 - view.crop.top) for p in range(400) for view in draw(p, words, crops)])
     for axis in (0, 1):
         assert np.quantile(at[:, axis], [0, 0.25, 0.5, 0.75, 1]) == pytest.approx(
@@ -87,7 +87,7 @@ def test_position_of_the_word_in_the_input_is_uniform():
 
 def test_word_at_an_edge_stays_inside_the_image():
     words = places((1, 985, 1380, 15, 20))
-    for view in draw(3, words, replace(CROPS, heights=HeightSchedule(end=(20, 40)))):
+    for view in draw(3, words, replace(CROPS, heights=RangeSchedule(end=(20, 40)))):
         assert (view.crop.right, view.crop.bottom) == (WIDTH, HEIGHT)
 
 
@@ -110,9 +110,62 @@ def test_large_text_is_scaled_down_below_the_whole_image():
 def test_word_longer_than_the_input_is_scaled_down_to_fit(box: tuple[int, int, int, int, int]):
     words = places(box)._replace(text_heights=np.array([10], np.float32))
     for position in range(50):
-        for view in draw(position, words, replace(CROPS, heights=HeightSchedule(end=(20, 20)))):
+        for view in draw(position, words, replace(CROPS, heights=RangeSchedule(end=(20, 20)))):
             assert view.scale == pytest.approx(SIZE / 900)
             assert visible_shares(words.boxes, view.crop) == 1
+
+
+def draw_with_context(position: int, context: tuple[float, float], words: ImagePlaces = WORDS) -> list[View]:
+    return draw(position, words, replace(CROPS, context=RangeSchedule(end=context)))
+
+
+def test_without_context_a_view_shows_the_word_and_a_margin():
+    for position in range(100):
+        for view, full in zip(draw_with_context(position, (0, 0)), draw(position), strict=True):
+            assert view.scale == full.scale
+            boxes = WORDS.boxes.reshape(-1, 4, 2).astype(float)
+            margins = 0.1 * np.ptp(boxes, axis=1).min(axis=1)
+            alone = np.concatenate([boxes[:, 0] - margins[:, None], boxes[:, 2] + margins[:, None]], axis=1)
+            # The image and the full view end some margins.
+            wanted = np.clip(alone, [*full.crop[:2]] * 2, [*full.crop[2:]] * 2)
+            assert (np.abs(wanted - np.array(view.crop)).max(axis=1) <= 0.5).any()
+
+
+def test_context_moves_each_side_from_the_word_to_the_full_view():
+    for position in range(50):
+        alone, half, full = (draw_with_context(position, (share, share)) for share in (0, 0.5, 1))
+        assert full == draw(position)
+        for least, middle, most in zip(alone, half, full, strict=True):
+            assert middle.scale == most.scale
+            sides = (np.array(view.crop, float) for view in (least, middle, most))
+            inner, between, outer = sides
+            assert np.abs(between - (inner + outer) / 2).max() <= 1
+
+
+def test_context_is_drawn_uniformly():
+    words = places((1, 400, 700, 40, 20))
+    crops = replace(CROPS, heights=RangeSchedule(end=(20, 20)))  # scale 1
+    shares = []
+    for position in range(400):
+        view, alone, full = (
+            draw(position, words, replace(crops, context=RangeSchedule(end=context)))[0].crop
+            for context in ((0.2, 0.6), (0.0, 0.0), (1.0, 1.0))
+        )
+        if alone.left - full.left >= 100:
+            shares.append((alone.left - view.left) / (alone.left - full.left))
+    assert len(shares) > 200
+    assert 0.19 <= min(shares) < 0.23
+    assert 0.57 < max(shares) <= 0.61
+    assert np.mean(shares) == pytest.approx(0.4, abs=0.02)
+
+
+@pytest.mark.parametrize("box", [(1, 1000, 5, 0, 0), (1, 0, 0, 0, 0), (1, 30, 40, 0, 20)])
+def test_words_without_area_are_shown_in_a_view_with_area(box: tuple[int, int, int, int, int]):
+    words = places(box)._replace(text_heights=np.array([20], np.float32))
+    for view in draw_with_context(0, (0, 0), words):
+        left, top, right, bottom = view.crop
+        assert 0 <= left < right <= WIDTH
+        assert 0 <= top < bottom <= HEIGHT
 
 
 def test_word_partly_outside_the_image_is_possible():
@@ -124,7 +177,7 @@ def test_word_partly_outside_the_image_is_possible():
 
 
 def test_schedule_is_a_linear_function_of_the_step():
-    schedule = HeightSchedule(end=(12, 48), start=(24, 96), steps=10, samples_per_step=32)
+    schedule = RangeSchedule(end=(12, 48), start=(24, 96), steps=10, samples_per_step=32)
     assert schedule.at(0) == schedule.at(31) == (24, 96)
     assert schedule.at(32) == pytest.approx((22.8, 91.2))
     assert schedule.at(5 * 32) == (18, 72)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from pydantic import Field
 
-from ovocr.trainer.config.settings import PositiveFloat, SettingPath, Settings, wrong_order
+from ovocr.trainer.config.settings import PositiveFloat, SettingPath, Settings, Share, wrong_order
 
 MIN_TEXT_HEIGHT = 8.0
 """Default of the least text height in the headline, pixels: the letters of such a line are about 4 pixels high."""
@@ -38,6 +38,12 @@ class EvaluationConfig(Settings):
         description="Crops chosen by their text for every head of kind ocr: smallest and largest height of the drawn "
         "word's line, in pixels of the input; left out: the settings of the head",
     )
+    crop_context: tuple[Share, Share] = Field(
+        default=(1.0, 1.0),
+        strict=False,
+        description="Smallest and largest share of the surroundings of the drawn word in crops of crop_text_height; 0: "
+        "the word alone",
+    )
     groups: SettingPath | None = Field(
         default=None,
         description="Table with the columns key and group, for intervals over groups of images; left out: over images",
@@ -52,15 +58,16 @@ class EvaluationConfig(Settings):
     )
 
     def unused(self) -> dict[str, str]:
-        """Returns crop_text_height if images are not cropped."""
-        return {} if self.crops else {"crop_text_height": "needs crops, the number of crops of each image"}
+        """Returns crop_text_height if images are not cropped, and crop_context without crop_text_height."""
+        unused = {} if self.crops else {"crop_text_height": "needs crops, the number of crops of each image"}
+        return unused if self.crop_text_height else {**unused, "crop_context": "needs crop_text_height"}
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
         """Yields an error if there are no data to evaluate, the same data twice, or data that are never evaluated.
 
-        Also for text heights in the wrong order.
+        Also for ranges in the wrong order.
         """
-        yield from wrong_order(crop_text_height=self.crop_text_height)
+        yield from wrong_order(crop_text_height=self.crop_text_height, crop_context=self.crop_context)
         if self.every and not self.data:
             yield "data", f"at least one held-out data set is needed, because every is {self.every}"
         parts = self._absolute_parts()

@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
 from ovocr.base.plural import counted
-from ovocr.trainer.config.settings import PositiveFloat, SettingPath, Settings, wrong_order
+from ovocr.trainer.config.settings import PositiveFloat, SettingPath, Settings, Share, wrong_order
 from ovocr.views.text_crops import MAX_UPSCALE
 from ovocr.views.view import MIN_VISIBLE
 
@@ -171,8 +171,19 @@ class OcrHeadConfig(RecordHeadConfig):
         strict=False,
         description="The same at step 0, from where it changes linearly; left out: crop_text_height from the start",
     )
+    crop_context: tuple[Share, Share] = Field(
+        default=(1.0, 1.0),
+        strict=False,
+        description="Smallest and largest share of the surroundings of the drawn word that a crop shows; 0: the word "
+        "alone, 1: all that the input has room for",
+    )
+    crop_context_start: tuple[Share, Share] | None = Field(
+        default=None,
+        strict=False,
+        description="The same at step 0, from where it changes linearly; left out: crop_context from the start",
+    )
     crop_text_height_steps: int | None = Field(
-        default=None, ge=1, description="Steps until crop_text_height is reached"
+        default=None, ge=1, description="Steps until crop_text_height and crop_context are reached"
     )
     max_upscale: float = Field(
         default=MAX_UPSCALE,
@@ -205,9 +216,10 @@ class OcrHeadConfig(RecordHeadConfig):
         elif not self.crop_scale:
             unused |= dict.fromkeys(("crop_share", "crop_min_visible"), "needs crop_scale or crop_text_height")
         if not self.crop_text_height:
-            unused |= dict.fromkeys(("crop_text_height_start", "max_upscale"), "needs crop_text_height")
-        if not self.crop_text_height_start:
-            unused["crop_text_height_steps"] = "needs crop_text_height_start"
+            own = ("crop_text_height_start", "crop_context", "crop_context_start", "max_upscale")
+            unused |= dict.fromkeys(own, "needs crop_text_height")
+        if not self.crop_text_height_start and not self.crop_context_start:
+            unused["crop_text_height_steps"] = "needs crop_text_height_start or crop_context_start"
         return unused
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
@@ -216,11 +228,13 @@ class OcrHeadConfig(RecordHeadConfig):
         if self.tag_weights == "idf" and self.tag_frequencies is None:
             yield "tag_weights", '"idf" needs tag_frequencies, the file frequencies.tsv of `ovocr relabel --policy idf`'
         ranges = {name: getattr(self, name) for name in ("crop_text_height", "crop_text_height_start")}
-        yield from wrong_order(**ranges)
+        yield from wrong_order(**ranges, crop_context=self.crop_context, crop_context_start=self.crop_context_start)
         if self.crop_text_height and self.crop_scale:
             yield "crop_text_height", "cannot be combined with crop_scale; leave one of them out"
-        if self.crop_text_height_start and self.crop_text_height_steps is None:
-            yield "crop_text_height_start", "needs crop_text_height_steps, the number of steps until crop_text_height"
+        for key in ("crop_text_height_start", "crop_context_start"):
+            if getattr(self, key) and self.crop_text_height_steps is None:
+                end = key.removesuffix("_start")
+                yield key, f"needs crop_text_height_steps, the number of steps until {end}"
         for key, heights in ranges.items():
             if heights and heights[0] < (self.min_text_height or 0):
                 yield key, f"[{heights[0]:g}, {heights[1]:g}] begins below min_text_height, {self.min_text_height:g}"

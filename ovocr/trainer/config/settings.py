@@ -42,6 +42,7 @@ def _to_path(value: Any) -> Path:
 SettingPath = Annotated[Path, BeforeValidator(_to_path)]
 
 PositiveFloat = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 def wrong_order(**ranges: tuple[float, float] | None) -> Iterator[tuple[str, str]]:

@@ -15,7 +15,7 @@ from ovocr.trainer.data.head_data import HeadData, crops_of, open_samples
 from ovocr.trainer.data.records import vocabulary_sha256
 from ovocr.trainer.data.samples import Sample, Samples, ShownTags
 from ovocr.trainer.data.thumbnails import spread_evenly
-from ovocr.views.text_crops import Heights
+from ovocr.views.text_crops import ALL_CONTEXT, Heights, Range
 
 HELD_OUT_LABEL = "evaluation.data"
 """Name of the data of evaluations during training, in messages."""
@@ -48,10 +48,12 @@ class EvaluationCrops:
     count: crops of each image; 0 for whole images.
     text_height: heads of kind ocr show crops that are chosen by their text, with these text heights; None for crops by
         the settings of the head.
+    context: the shares of the surroundings of the drawn words in crops with these text heights.
     """
 
     count: int = 0
     text_height: Heights | None = None
+    context: Range = ALL_CONTEXT.end
 
     @property
     def samples_per_image(self) -> int:
@@ -59,11 +61,12 @@ class EvaluationCrops:
         return max(1, self.count)
 
     def settings_of(self, head: HeadConfig) -> HeadConfig:
-        """Returns the settings of a head with these text heights; max_upscale and crop_min_visible stay the head's."""
+        """Returns the settings of a head with these crops; max_upscale and crop_min_visible stay the head's."""
         if self.text_height is None or not isinstance(head, OcrHeadConfig):
             return head
-        own = {"crop_text_height": self.text_height, "crop_text_height_start": None}
-        return head.model_copy(update={**own, "crop_scale": None, "crop_share": 1.0})
+        ranges = {"crop_text_height": self.text_height, "crop_context": self.context}
+        starts = {"crop_text_height_start": None, "crop_context_start": None}
+        return head.model_copy(update={**ranges, **starts, "crop_scale": None, "crop_share": 1.0})
 
     def check(self, name: str, head: HeadConfig, *, option: str, text_height_option: str) -> None:
         """Raises UsageError if images are to be cropped, but neither these settings nor the head's say how.
@@ -208,7 +211,8 @@ def open_held_out(config: RunConfig, heads: dict[str, HeadClasses], root: Path, 
     evaluation.crops if a head's images cannot be cropped.
     """
     held_out = []
-    crops = EvaluationCrops(config.evaluation.crops, config.evaluation.crop_text_height)
+    wanted = config.evaluation
+    crops = EvaluationCrops(wanted.crops, wanted.crop_text_height, wanted.crop_context)
     try:
         chosen = choose_heads(root, heads, [root], None)
     except OvocrError as error:

@@ -20,7 +20,7 @@ from ovocr.trainer.data.records import RecordSamples, vocabulary_path
 from ovocr.trainer.data.samples import Samples
 from ovocr.trainer.ranks.distributed import Ranks
 from ovocr.views.random_crops import RandomCrops
-from ovocr.views.text_crops import HeightSchedule, TextCrops
+from ovocr.views.text_crops import RangeSchedule, TextCrops
 from ovocr.vocab import Vocabulary
 
 
@@ -171,7 +171,7 @@ def _check_text_heights(name: str, head: HeadConfig, samples: Samples) -> None:
 def crops_of(head: HeadConfig, seed: int, *, scheduled: bool = True) -> RandomCrops | TextCrops | None:
     """Returns the crops of a head, or None if its images are not cropped.
 
-    scheduled: False uses the last range of text heights at each position.
+    scheduled: False uses the last ranges of text heights and context at each position.
     """
     if not isinstance(head, RecordHeadConfig):
         return None
@@ -179,13 +179,20 @@ def crops_of(head: HeadConfig, seed: int, *, scheduled: bool = True) -> RandomCr
         return RandomCrops(share=head.crop_share, scale=head.crop_scale, ratio=head.crop_ratio, seed=seed)
     if not isinstance(head, OcrHeadConfig) or head.crop_text_height is None:
         return None
-    heights = HeightSchedule(
-        end=head.crop_text_height,
-        start=head.crop_text_height_start if scheduled else None,
-        steps=head.crop_text_height_steps or 1,
-        samples_per_step=head.global_batch,
+    ranges = (
+        (head.crop_text_height, head.crop_text_height_start),
+        (head.crop_context, head.crop_context_start),
     )
-    return TextCrops(share=head.crop_share, heights=heights, max_upscale=head.max_upscale, seed=seed)
+    heights, context = (
+        RangeSchedule(
+            end=end,
+            start=start if scheduled else None,
+            steps=head.crop_text_height_steps or 1,
+            samples_per_step=head.global_batch,
+        )
+        for end, start in ranges
+    )
+    return TextCrops(share=head.crop_share, heights=heights, context=context, max_upscale=head.max_upscale, seed=seed)
 
 
 def load_vocabulary(name: str, head: HeadConfig) -> Vocabulary | None:

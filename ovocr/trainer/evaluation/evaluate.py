@@ -21,7 +21,7 @@ from ovocr.trainer.measures.group_table import GroupTable
 from ovocr.trainer.measures.word_measures import OwnCenters
 from ovocr.trainer.ranks.distributed import choose_device
 from ovocr.trainer.training.model import TrainedRun
-from ovocr.views.text_crops import Heights
+from ovocr.views.text_crops import ALL_CONTEXT, Heights, Range
 
 DEFAULT_KS = (1, 10, 100)
 
@@ -46,6 +46,7 @@ class Evaluation:
     top_k: every k, ascending.
     crops: crops per image; 0 if images are whole. Otherwise ``images`` counts crops.
     crop_text_height: text heights of crops chosen by their text; None if crops were drawn by the settings of the head.
+    crop_context: with text heights, the shares of the surroundings of the drawn words.
     groups: table of the groups that were resampled; None if images were.
     min_text_height, replicates, seed: see measure_words.
     """
@@ -56,6 +57,7 @@ class Evaluation:
     top_k: tuple[int, ...]
     crops: int
     crop_text_height: Heights | None = None
+    crop_context: Range = ALL_CONTEXT.end
     groups: Path | None
     min_text_height: float
     replicates: int
@@ -74,6 +76,7 @@ class Evaluation:
             "top_k": list(self.top_k),
             "crops": self.crops,
             "crop_text_height": None if self.crop_text_height is None else list(self.crop_text_height),
+            "crop_context": None if self.crop_text_height is None else list(self.crop_context),
             "min_text_height": self.min_text_height,
             "replicates": self.replicates,
             "seed": self.seed,
@@ -93,6 +96,7 @@ def evaluate(
     step: int | Literal["best"] | None = None,
     crops: int = 0,
     crop_text_height: Heights | None = None,
+    crop_context: Range | None = None,
     groups: Path | None = None,
     min_text_height: float = MIN_TEXT_HEIGHT,
     replicates: int = REPLICATES,
@@ -105,6 +109,8 @@ def evaluate(
     step: number of steps of the checkpoint, or "best"; None selects the newest.
     crops: crops per image, drawn as in training, with the tags that they keep; 0 uses whole images.
     crop_text_height: smallest and largest text height of crops chosen by their text, instead of the crops of training.
+    crop_context: with crop_text_height, smallest and largest share of the surroundings of the drawn words; None for
+        all that the input has room for.
     top_k: numbers of answers to evaluate.
     examples: number of example images per head.
     workers: processes that decode images; 0 uses this process.
@@ -121,7 +127,7 @@ def evaluate(
     counts for the correction, and UsageError if an option is wrong, data are given twice, crops are requested for a
     head that was trained on whole images, or crop_text_height for a head that is not of kind ocr.
     """
-    cropping = _evaluation_crops(crops, crop_text_height)
+    cropping = _evaluation_crops(crops, crop_text_height, crop_context)
     if not (math.isfinite(min_text_height) and min_text_height >= 0):
         raise UsageError(f"--min-text-height {min_text_height:g}: must be a number of pixels, at least 0")
     if replicates > MAX_REPLICATES:
@@ -155,6 +161,7 @@ def evaluate(
         top_k=ks,
         crops=cropping.count,
         crop_text_height=cropping.text_height,
+        crop_context=cropping.context,
         groups=groups,
         min_text_height=min_text_height,
         replicates=replicates,
@@ -168,9 +175,13 @@ def evaluate(
     )
 
 
-def _evaluation_crops(count: int, text_height: Sequence[float] | None) -> EvaluationCrops:
-    """Returns the crops of the options. Raises UsageError if the text heights are wrong, or there are no crops."""
+def _evaluation_crops(
+    count: int, text_height: Sequence[float] | None, context: Sequence[float] | None
+) -> EvaluationCrops:
+    """Returns the crops of the options. Raises UsageError if a range is wrong, or an option lacks another one."""
     if text_height is None:
+        if context is not None:
+            raise UsageError("--crop-context: needs --crop-text-height, the text heights of the crops")
         return EvaluationCrops(count)
     low, high = text_height
     if not 0 < low <= high < math.inf:
@@ -179,7 +190,10 @@ def _evaluation_crops(count: int, text_height: Sequence[float] | None) -> Evalua
         )
     if not count:
         raise UsageError("--crop-text-height: needs --crops, the number of crops of each image")
-    return EvaluationCrops(count, (low, high))
+    least, most = context or ALL_CONTEXT.end
+    if not 0 <= least <= most <= 1:
+        raise UsageError(f"--crop-context {least:g} {most:g}: must be two shares from 0 to 1, the smaller one first")
+    return EvaluationCrops(count, (low, high), (least, most))
 
 
 def _check_crops(crops: EvaluationCrops, name: str, head: HeadConfig) -> None:

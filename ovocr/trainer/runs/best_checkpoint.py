@@ -27,6 +27,7 @@ class SavedEvaluation:
     min_text_height: smallest text height of the tags that count, pixels.
     crops: crops of each image; 0 for whole images.
     crop_text_height: their text heights, pixels; None for whole images and for crops by the settings of the head.
+    crop_context: with text heights, the shares of the surroundings of the drawn words.
     """
 
     mean_word_auc: float | None
@@ -35,6 +36,7 @@ class SavedEvaluation:
     min_text_height: float
     crops: int = 0
     crop_text_height: tuple[float, float] | None = None
+    crop_context: tuple[float, float] = (1.0, 1.0)
 
     def to_state(self) -> dict[str, Any]:
         """Returns the entry of a checkpoint's state."""
@@ -42,13 +44,13 @@ class SavedEvaluation:
 
     def is_of(self, images: Mapping[str, Mapping[str, int]], settings: EvaluationConfig) -> bool:
         """Returns True if it evaluated as many images of the same heads and data sets, with these settings."""
-        wanted = (images, settings.min_text_height, settings.crops, settings.crop_text_height)
+        wanted = (images, settings.min_text_height, settings.crops, settings.crop_text_height, settings.crop_context)
         return self._measured == wanted
 
     @property
     def _measured(self) -> tuple[Any, ...]:
         """What was measured: evaluations that differ in it cannot be compared."""
-        return (self.images, self.min_text_height, self.crops, self.crop_text_height)
+        return (self.images, self.min_text_height, self.crops, self.crop_text_height, self.crop_context)
 
     def is_better(self, other: "SavedEvaluation") -> bool:
         """Returns True if the mean word AUC is higher, or if the other evaluation measured something else."""
@@ -67,8 +69,8 @@ def read_evaluation(checkpoint: Path) -> SavedEvaluation | None:
     required = {field.name for field in fields(SavedEvaluation) if field.default is MISSING}
     if not isinstance(entry, dict) or not required <= entry.keys() <= names:
         raise OvocrError(f"{checkpoint / STATE_FILE}: {_KEY}: must have {', '.join(sorted(required))}")
-    heights = entry.get("crop_text_height")
-    return SavedEvaluation(**entry | {"crop_text_height": None if heights is None else tuple(heights)})
+    ranges = {name: tuple(entry[name]) for name in ("crop_text_height", "crop_context") if entry.get(name) is not None}
+    return SavedEvaluation(**entry | ranges)
 
 
 def add_evaluation(checkpoint: Path, evaluation: SavedEvaluation) -> None:

@@ -68,7 +68,7 @@ class EvaluationResult:
         for head, name, result in self._all():
             word_auc[head][name], images[head][name] = _word_auc(result).value, result.images
         settings = self.settings
-        crops = (settings.crops, settings.crop_text_height)
+        crops = (settings.crops, settings.crop_text_height, settings.crop_context)
         return SavedEvaluation(self.mean_word_auc, word_auc, images, settings.min_text_height, *crops)
 
     def scalars(self) -> dict[str, float]:

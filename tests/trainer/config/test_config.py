@@ -248,6 +248,7 @@ OVERRIDE_MISTAKES = {
     "evaluation.crops=-1": "evaluation.crops: must be greater than or equal to 0, not -1",
     "evaluation.crop_text_height=[12, 48]": "evaluation.crop_text_height: needs crops, the number of crops of each "
     "image",
+    "evaluation.crop_context=[0, 0]": "evaluation.crop_context: needs crop_text_height",
     "evaluation.crop_text_height=12": "evaluation.crop_text_height: must be a list, not 12",
     "evaluation.crop_text_height=[0, 48]": "evaluation.crop_text_height[0]: must be greater than 0, not 0",
     "evaluation.replicates=1": "evaluation.replicates: must be greater than or equal to 2, not 1",
@@ -296,7 +297,12 @@ OVERRIDE_MISTAKES = {
     "heads.ocr.crop_text_height=[20, 10]": "heads.ocr.crop_text_height: [20, 10]: the smaller value comes first",
     "heads.ocr.crop_text_height=10": "heads.ocr.crop_text_height: must be a list, not 10",
     "heads.ocr.crop_text_height_start=[10, 20]": "heads.ocr.crop_text_height_start: needs crop_text_height",
-    "heads.ocr.crop_text_height_steps=10": "heads.ocr.crop_text_height_steps: needs crop_text_height_start",
+    "heads.ocr.crop_text_height_steps=10": "heads.ocr.crop_text_height_steps: needs crop_text_height_start or "
+    "crop_context_start",
+    "heads.ocr.crop_context=[0, 1]": "heads.ocr.crop_context: needs crop_text_height",
+    "heads.ocr.crop_context=[1, 0]": "heads.ocr.crop_context: needs crop_text_height",
+    "heads.ocr.crop_context=[0, 2]": "heads.ocr.crop_context[1]: must be less than or equal to 1, not 2",
+    "heads.ocr.crop_context_start=[0, 0]": "heads.ocr.crop_context_start: needs crop_text_height",
     "heads.ocr.max_upscale=1": "heads.ocr.max_upscale: needs crop_text_height",
     "heads.ocr.min_text_height=0": "heads.ocr.min_text_height: must be greater than 0, not 0",
     "heads.ocr.mixing_weights=1": "heads.ocr.mixing_weights: must be a list, not 1",
@@ -345,6 +351,14 @@ TEXT_HEIGHT_MISTAKES = [
     (
         ("heads.ocr.crop_text_height=[10, 20]", "heads.ocr.crop_text_height_start=[20, 40]"),
         "heads.ocr.crop_text_height_start: needs crop_text_height_steps, the number of steps until crop_text_height",
+    ),
+    (
+        ("heads.ocr.crop_text_height=[10, 20]", "heads.ocr.crop_context_start=[0, 0]"),
+        "heads.ocr.crop_context_start: needs crop_text_height_steps, the number of steps until crop_context",
+    ),
+    (
+        ("heads.ocr.crop_text_height=[10, 20]", "heads.ocr.crop_context=[1, 0.5]"),
+        "heads.ocr.crop_context: [1, 0.5]: the smaller value comes first",
     ),
     (
         ("heads.ocr.kind=image", "heads.ocr.min_text_height=12"),

@@ -19,7 +19,7 @@ from ovocr.trainer.data.records import RecordSamples
 from ovocr.trainer.data.samples import NoLegibleTagError, Sample
 from ovocr.trainer.heads.partial_fc import PartialFC
 from ovocr.views.random_crops import RandomCrops
-from ovocr.views.text_crops import HeightSchedule, TextCrops
+from ovocr.views.text_crops import RangeSchedule, TextCrops
 from ovocr.views.view import Crop, View
 from tests.trainer.placed_words import encoded, write_placed
 
@@ -40,7 +40,7 @@ AGAIN = [(2, 250, 240, 100, 45), (7, 200, 80, 40, 18)]
 LEAST = 5.0
 TEXT_CROPS = TextCrops(
     share=0.9,
-    heights=HeightSchedule(end=(6, 12), start=(12, 30), steps=20, samples_per_step=12),
+    heights=RangeSchedule(end=(6, 12), start=(12, 30), steps=20, samples_per_step=12),
     max_upscale=2.0,
     seed=11,
 )
@@ -161,7 +161,7 @@ def test_pixels_agree_with_the_kinds(tmp_path: Path):
 
 def test_text_crop_is_not_letterboxed_to_the_input(tmp_path: Path):
     """Where the scaled image is smaller than the input, the rest is padding; the scale stays the drawn one."""
-    crops = replace(TEXT_CROPS, share=1.0, heights=HeightSchedule(end=(6, 6)))
+    crops = replace(TEXT_CROPS, share=1.0, heights=RangeSchedule(end=(6, 6)))
     samples = open_samples(write(tmp_path / "set"), crops, size=320)
     encoded_image, labels = samples[0]
     padded = 0

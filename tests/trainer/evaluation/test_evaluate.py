@@ -112,6 +112,7 @@ def test_all_numbers_match_plain_sets(planted: NDArray[np.int64], tmp_path: Path
         "top_k": [1, 5, 20],
         "crops": 0,
         "crop_text_height": None,
+        "crop_context": None,
         "min_text_height": 8.0,
         "replicates": 1000,
         "seed": 0,
@@ -421,6 +422,7 @@ def test_crops_of_chosen_text_heights(
     assert wanted.heads["ocr"].reading.every.whole_crops == 0
     own: dict[str, Any] = {"crop_scale": None, "crop_text_height": None, "crop_share": 1.0}
     start = {"crop_text_height_start": (20.0, 30.0), "crop_text_height_steps": 9}
+    start |= {"crop_context": (0.0, 0.5), "crop_context_start": (0.0, 0.0)}
     for settings in (
         own,
         {**own, "crop_scale": (0.3, 0.5), "crop_share": 0.5},
@@ -429,9 +431,17 @@ def test_crops_of_chosen_text_heights(
         with_head(run, **settings)
         found = evaluate(run, [root], crop_text_height=(7.0, 12.0), **options)
         assert found == dataclasses.replace(wanted, crop_text_height=(7.0, 12.0))
-        assert found.to_json() == {**wanted.to_json(), "crop_text_height": [7.0, 12.0]}
+        crops_json = {"crop_text_height": [7.0, 12.0], "crop_context": [1.0, 1.0]}
+        assert found.to_json() == {**wanted.to_json(), **crops_json}
     large = evaluate(run, [root], crop_text_height=(14.0, 28.0), **options)
     assert large.heads["ocr"].reading != wanted.heads["ocr"].reading
+    with_head(run, crop_text_height=(7.0, 12.0), crop_share=1.0, crop_text_height_start=None, crop_context_start=None)
+    alone = evaluate(run, [root], crop_text_height=(7.0, 12.0), crop_context=(0.0, 0.0), **options)
+    assert alone.heads["ocr"].reading != wanted.heads["ocr"].reading
+    with_head(run, crop_context=(0.0, 0.0))
+    assert alone.heads == evaluate(run, [root], **options).heads
+    text = " ".join(Page(evaluation_page(alone)).text.split())
+    assert "with lines of 7 to 12 pixels and 0 to 0 of their surroundings" in text
     with_head(run, max_upscale=0.2)
     assert evaluate(run, [root], crop_text_height=(7.0, 12.0), **options).heads != wanted.heads
     assert ", 8 crops of each image, each counted as an image, chosen by their text, with lines of 7 to 12 pixels" in (
