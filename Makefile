@@ -44,14 +44,14 @@ unexport PYTHONDONTWRITEBYTECODE
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
-demo: $(VENV)/installed  ## Label the example pages, train a small encoder on them, and read two images with it
+demo: $(VENV)/installed  ## Label example pages, train a small encoder on some of them, and read others with it
 	$(BIN)/ovocr build-labels examples/shards/*.tar --out demo/labels
 	$(BIN)/ovocr vocab coverage demo/labels
+	$(BIN)/ovocr build-labels examples/reading/train.tar --vocab examples/reading/words.txt --out demo/train
+	$(BIN)/ovocr build-labels examples/reading/held-out.tar --vocab examples/reading/words.txt --out demo/held-out
 	$(BIN)/ovocr train configs/demo.toml
-	$(BIN)/ovocr eval demo/run --data demo/labels --html demo/report.html
-	tar -xOf examples/shards/pages-00000.tar 00004.jpg > demo/poster.jpg
-	tar -xOf examples/shards/pages-00000.tar 00018.jpg > demo/ticket.jpg
-	$(BIN)/ovocr read demo/run demo/poster.jpg demo/ticket.jpg
+	$(BIN)/ovocr eval demo/run --data demo/held-out --crops 30 --html demo/report.html
+	$(BIN)/ovocr read demo/run examples/reading/*.webp --top-k 3
 
 check: lint  ## Run lint and the fast tests of all rooms, in under two minutes
 	$(BIN)/python -m pytest -q $(PARALLEL) -m "not slow"

@@ -1,8 +1,9 @@
-"""Draws the figure of README.md: one example page, its tags, and the words that a trained encoder reads in it.
+"""Draws the figure of README.md: an example page, its tags, and what a trained encoder reads in words of another page.
 
     make demo
     .venv/bin/pip install -c constraints.txt '.[bench]'
-    .venv/bin/python examples/make_figure.py demo/labels demo/run 00004.jpg --out examples/figure.png
+    .venv/bin/python examples/make_figure.py demo/labels 00004.jpg demo/held-out 01003.webp demo/run \\
+        --out examples/figure.png
 
 Everything shown comes from the commands `ovocr why` (lines, scores, tags) and `ovocr read` (words, cosines).
 """
@@ -13,6 +14,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from PIL import Image
 from ovocr.recordio import RecordReader
 
 INK, GREY, PALE = "#1f2933", "#7b8794", "#d5dbe1"
+READ_WORDS, ANSWERS = 6, 2
 LINE_COLOURS = ("#1ba3c6", "#e8762d", "#33a65c", "#9467d8", "#e0457b", "#b3982a")
 
 
@@ -41,13 +44,47 @@ def trace(labels: Path, key: str) -> dict[str, Any]:
         return json.loads(file.read_text(encoding="utf-8"))["images"][0]
 
 
-def read_words(run: Path, encoded: bytes) -> list[tuple[str, float]]:
-    """Returns the ten words that the encoder of `run` ranks first for an image, with their cosines."""
+@dataclass(frozen=True)
+class ReadWord:
+    """A word cut out of a page, and the words that the encoder ranks first for it, with their cosines."""
+
+    word: str
+    image: Image.Image
+    answers: list[tuple[str, float]]
+
+
+def read_words(run: Path, labels: Path, key: str) -> list[ReadWord]:
+    """Returns what the encoder of `run` reads in words of an image: the first word of its vocabulary in each line."""
+    page, traced = stored_image(labels, key)
+    found: list[ReadWord] = []
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "image.jpg"
-        file.write_bytes(encoded)
-        rows = [line.split() for line in ovocr("read", run, file, "--top-k", 10).splitlines()[1:]]
-    return [(word, float(cosine)) for cosine, word in rows]
+        for line in traced["lines"]:
+            words = [word for word in line["words"] if word["id"] is not None]
+            if not words or len(found) == READ_WORDS:
+                continue
+            file = Path(folder) / f"{line['number']}.png"
+            image = cut_word(page, line, words[0])
+            image.save(file)
+            (answer,) = json.loads(ovocr("read", run, file, "--top-k", ANSWERS, "--json", "-"))
+            answers = [(each["word"], each["score"]) for each in answer["words"]]
+            found.append(ReadWord(words[0]["word"], image, answers))
+    return found
+
+
+def cut_word(page: Image.Image, line: dict[str, Any], word: dict[str, Any]) -> Image.Image:
+    """Returns a word of a line with a margin of a tenth of the line's height."""
+    left, top = min(line["box"][0::2]), min(line["box"][1::2])
+    width, bottom = max(line["box"][0::2]) - left, max(line["box"][1::2])
+    margin = (bottom - top) / 10
+    start, end = left + word["start"] * width, left + word["end"] * width
+    return page.crop((round(start - margin), round(top - margin), round(end + margin), round(bottom + margin)))
+
+
+def stored_image(labels: Path, key: str) -> tuple[Image.Image, dict[str, Any]]:
+    """Returns an image of a data set, and its lines and tags."""
+    traced = trace(labels, key)
+    with RecordReader(labels / "rec" / f"{traced['shard']:05d}") as reader:
+        return Image.open(io.BytesIO(reader.by_id(traced["record_id"]).image)), traced
 
 
 def colour(line: int) -> str:
@@ -98,26 +135,34 @@ def draw_tags(panel: Axes, traced: dict[str, Any]) -> None:
             left += width + 3
 
 
-def draw_read_words(panel: Axes, traced: dict[str, Any], words: list[tuple[str, float]]) -> None:
-    """Draws the words that the encoder ranks first; a word that is a tag has the colour of the tag's line."""
-    lines = {tag["word"]: tag["line"] for tag in traced["tags"]}
-    right = sum(word in lines for word, _ in words)
-    empty_panel(panel, "3  What the encoder reads", f"{right} of its first {len(words)} words are tags of the image")
+def draw_read_words(panel: Axes, words: list[ReadWord]) -> None:
+    """Draws words of another page, and the answers of the encoder, with a mark if the first one is right."""
+    right = sum(each.word == each.answers[0][0] for each in words)
+    empty_panel(
+        panel, "3  What an encoder reads", f"{right} of {len(words)} words of a page that it was not trained on"
+    )
     panel.set(xlim=(0, 100), ylim=(len(words), 0))
-    for row, (word, cosine) in enumerate(words):
-        shade = colour(lines[word]) if word in lines else PALE
-        panel.text(0, row + 0.5, word, fontsize=11, color=INK if word in lines else GREY, va="center")
-        panel.barh(row + 0.5, 52 * cosine, left=30, height=0.5, color=shade)
-        panel.text(84.5, row + 0.5, f"{cosine:.3f}", fontsize=9.5, color=GREY, va="center")
-        if word in lines:
-            panel.text(97, row + 0.5, "✓", fontsize=12, color=shade, va="center", ha="center")
+    for row, each in enumerate(words):
+        shown = panel.inset_axes((0, row + 0.16, 34, 0.68), transform=panel.transData)
+        shown.set_axis_off()
+        shown.imshow(each.image, cmap="gray", vmin=0, vmax=255, interpolation="lanczos")
+        shown.set_anchor("W")
+        for place, (word, cosine) in enumerate(each.answers):
+            is_right = word == each.word
+            shade = colour(2) if is_right else PALE
+            height = row + (place + 1) / (len(each.answers) + 1)
+            panel.barh(height, 26 * max(0, cosine), left=62, height=0.17, color=shade)
+            panel.text(60, height, word, fontsize=10, color=INK if is_right else GREY, va="center", ha="right")
+            panel.text(90, height, f"{cosine:.2f}", fontsize=8.5, color=GREY, va="center")
+            if is_right:
+                panel.text(98.5, height, "✓", fontsize=11, color=shade, va="center", ha="center")
 
 
-def draw(image: Image.Image, traced: dict[str, Any], words: list[tuple[str, float]]) -> Figure:
+def draw(image: Image.Image, traced: dict[str, Any], words: list[ReadWord]) -> Figure:
     figure = Figure(figsize=(15, 6), facecolor="white")
     draw_image(figure.add_axes((0.02, 0.03, 0.255, 0.83)), image, traced)
     draw_tags(figure.add_axes((0.335, 0.03, 0.3, 0.83)), traced)
-    draw_read_words(figure.add_axes((0.7, 0.03, 0.285, 0.83)), traced, words)
+    draw_read_words(figure.add_axes((0.7, 0.03, 0.285, 0.83)), words)
     for left in (0.292, 0.657):
         arrow = FancyArrowPatch((left, 0.45), (left + 0.025, 0.45), arrowstyle="simple", mutation_scale=26, color=PALE)
         figure.add_artist(arrow)
@@ -126,16 +171,14 @@ def draw(image: Image.Image, traced: dict[str, Any], words: list[tuple[str, floa
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("labels", type=Path, help="data set of the demo: demo/labels")
+    parser.add_argument("labels", type=Path, help="data set of the image to draw: demo/labels")
+    parser.add_argument("key", help="key of the image, such as 00004.jpg")
+    parser.add_argument("held_out", type=Path, help="data set of the page to read: demo/held-out")
+    parser.add_argument("page", help="key of the page, such as 01003.webp")
     parser.add_argument("run", type=Path, help="training run of the demo: demo/run")
-    parser.add_argument("key", help="key of the image to draw, such as 00004.jpg")
     parser.add_argument("--out", type=Path, required=True, help="PNG file to write")
     options = parser.parse_args()
-    traced = trace(options.labels, options.key)
-    with RecordReader(options.labels / "rec" / f"{traced['shard']:05d}") as reader:
-        encoded = reader.by_id(traced["record_id"]).image
-    image = Image.open(io.BytesIO(encoded))
-    figure = draw(image, traced, read_words(options.run, encoded))
+    figure = draw(*stored_image(options.labels, options.key), read_words(options.run, options.held_out, options.page))
     figure.savefig(options.out, dpi=105, metadata={"Software": None})
 
 

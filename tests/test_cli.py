@@ -303,7 +303,7 @@ def test_labelled_data_set_of_format_2_is_refused_with_one_line(
     Path("OLD").mkdir()
     manifest = make_manifest(["a.tar"], vocabulary=Vocabulary(["fox"]))
     replace(manifest, format=OLD_FORMAT).write(tmp_path / "OLD" / "manifest.json")
-    config = (ROOT / "configs" / "demo.toml").read_text().replace("demo/labels", "OLD").replace("demo/run", "run")
+    config = (ROOT / "configs" / "demo.toml").read_text().replace("demo/train", "OLD").replace("demo/run", "run")
     Path("config.toml").write_text(config)
     advice = "make a data set of format 3 from its stored text, without an engine: ovocr relabel OLD --out NEW_DIR"
     assert ovocr(*arguments) == (1, "", f"ovocr: OLD: format 2; {advice}\n")

@@ -3,11 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# Text heights of crops, in training and evaluation: pixels of the input. Letters are about half as high.
-HEIGHTS = (12.0, 48.0)
+# Text heights of the crops that are evaluated, and of the last crops of training: pixels of the input.
+HEIGHTS = (24.0, 64.0)
 LEGIBLE = 8.0
 _LEGIBLE_TAGS = (f"heads.ocr.min_text_height={LEGIBLE}",)
 _CROPS = (f"heads.ocr.crop_text_height={list(HEIGHTS)}", *_LEGIBLE_TAGS)
+# Words that are as long as the input is wide, alone.
+_WORDS = ("heads.ocr.crop_text_height=[96.0, 192.0]", "heads.ocr.crop_context=[0.0, 0.0]", *_LEGIBLE_TAGS)
+_CURRICULUM = (
+    *(*_CROPS, "heads.ocr.crop_context=[0.0, 1.0]"),
+    *("heads.ocr.crop_text_height_start=[96.0, 192.0]", "heads.ocr.crop_context_start=[0.0, 0.0]"),
+    "heads.ocr.crop_text_height_steps={schedule}",
+)
 _SAMPLED = ("heads.ocr.sample_rate=0.1",)
 _SOFT = ('heads.ocr.objective="soft"',)
 _ARCFACE = ("heads.ocr.margin.scale=64.0", "heads.ocr.margin.m2=0.5")
@@ -18,7 +25,7 @@ class Case:
     """A run.
 
     name: of its folder. choice: the choice that it belongs to, and what was chosen. settings: what differs from
-    reading.toml. seeds: number of runs.
+    reading.toml; {schedule} is the number of steps of the curriculum. seeds: number of runs.
     """
 
     name: str
@@ -28,31 +35,27 @@ class Case:
     seeds: int = 1
 
 
-MAIN = Case("main", "main run", "", _CROPS)
-BASE = Case("base", "base", "crops, slots, exact, scale 16 without margin, 8 tags", _CROPS, seeds=2)
+MAIN = Case("main", "main run", "", _CURRICULUM)
+BASE = Case("base", "base", "curriculum, slots, exact, scale 16 without margin, 8 tags", _CURRICULUM, seeds=2)
 ABLATION = (
     BASE,
-    Case("whole-all-tags", "input", "whole tiles, all tags", (), seeds=2),
-    Case("whole-legible-tags", "input", "whole tiles, legible tags", _LEGIBLE_TAGS, seeds=2),
-    Case(
-        "curriculum",
-        "input",
-        "crops, large words first",
-        (*_CROPS, "heads.ocr.crop_text_height_start=[32.0, 96.0]", "heads.ocr.crop_text_height_steps={half}"),
-    ),
-    Case("soft", "objective", "soft", (*_CROPS, *_SOFT)),
-    Case("two-sided", "objective", "two_sided", (*_CROPS, 'heads.ocr.objective="two_sided"')),
-    Case("none", "negatives", "10% drawn, none", (*_CROPS, *_SAMPLED)),
+    Case("whole-all-tags", "input", "whole tiles, all tags", ()),
+    Case("whole-legible-tags", "input", "whole tiles, legible tags", _LEGIBLE_TAGS),
+    Case("crops", "input", "crops with all their surroundings", _CROPS),
+    Case("words", "input", "words alone", _WORDS),
+    Case("soft", "objective", "soft", (*_CURRICULUM, *_SOFT)),
+    Case("two-sided", "objective", "two_sided", (*_CURRICULUM, 'heads.ocr.objective="two_sided"')),
+    Case("none", "negatives", "10% drawn, none", (*_CURRICULUM, *_SAMPLED)),
     Case(
         "importance",
         "negatives",
         "10% drawn, importance",
-        (*_CROPS, *_SAMPLED, 'heads.ocr.negative_weight="importance"'),
+        (*_CURRICULUM, *_SAMPLED, 'heads.ocr.negative_weight="importance"'),
     ),
-    Case("arcface", "margin", "scale 64, ArcFace 0.5", (*_CROPS, *_ARCFACE)),
-    Case("1-tag", "tags drawn", "1", (*_CROPS, "heads.ocr.labels_per_sample=1")),
-    Case("4-tags", "tags drawn", "4", (*_CROPS, "heads.ocr.labels_per_sample=4")),
-    Case("soft-all-tags", "tags drawn", "all (soft)", (*_CROPS, *_SOFT, 'heads.ocr.labels_per_sample="all"')),
+    Case("arcface", "margin", "scale 64, ArcFace 0.5", (*_CURRICULUM, *_ARCFACE)),
+    Case("1-tag", "tags drawn", "1", (*_CURRICULUM, "heads.ocr.labels_per_sample=1")),
+    Case("4-tags", "tags drawn", "4", (*_CURRICULUM, "heads.ocr.labels_per_sample=4")),
+    Case("soft-all-tags", "tags drawn", "all (soft)", (*_CURRICULUM, *_SOFT, 'heads.ocr.labels_per_sample="all"')),
     Case(
         "published",
         "published",

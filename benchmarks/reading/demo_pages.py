@@ -1,4 +1,4 @@
-"""Renders the pages that `make demo` trains on and evaluates: examples/reading/train.tar and held-out.tar.
+"""Renders what `make demo` trains on and reads: examples/reading/train.tar, held-out.tar and word images.
 
     python benchmarks/reading/demo_pages.py examples/reading
 
@@ -13,9 +13,14 @@ from itertools import accumulate
 from pathlib import Path
 
 from page_text import PageText
-from render_pages import render_page
+from render_pages import render_page, render_words
 
-TRAINED_ON, HELD_OUT = range(90), range(1_000, 1_040)  # numbers of the pages
+TRAINED_ON, HELD_OUT = range(60), range(1_000, 1_024)  # numbers of the pages
+WORDS = {
+    "harbour": 2_001,
+    "museum": 2_002,
+    "ticket": 2_003,
+}  # images of single words, by the numbers of their typefaces
 QUALITY = 40  # of WebP
 
 
@@ -36,6 +41,8 @@ def main() -> None:
                 member.size = len(buffer.getvalue())
                 buffer.seek(0)
                 archive.addfile(member, buffer)
+    for word, number in WORDS.items():
+        render_words(number, word.capitalize()).save(folder / f"{word}.webp", quality=80, method=6)
 
 
 if __name__ == "__main__":

@@ -5,13 +5,37 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cases import ABLATION, HEIGHTS, LEGIBLE, MAIN, Case
 
-# Held-out set: number of crops of each image; word images are shown whole, because a crop would cut long words.
-CROPS = {"receipts": 16, "forms": 16, "chinese": 16, "words": 0}
+CROPS = 16  # of each image
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Held-out images as they are shown: as crops with a share of their surroundings, or whole.
+
+    name: of the figures. data: name of the data set. title: for tables and plots. context: share of the surroundings of
+    the drawn words in crops; None shows images whole.
+    """
+
+    name: str
+    data: str
+    title: str
+    context: float | None
+
+
+SETS = (
+    HeldOut("receipts-words", "receipts", "words of receipts of other shops", 0),
+    HeldOut("receipts", "receipts", "crops of receipts of other shops", 1),
+    HeldOut("forms-words", "forms", "words of other forms", 0),
+    HeldOut("forms", "forms", "crops of other forms", 1),
+    HeldOut("words", "words", "word images of scenes", None),
+    HeldOut("chinese-words", "chinese", "words of other Chinese images", 0),
+)
 KS = (1, 5, 10)
 EXAMPLES = 48
 
@@ -26,37 +50,38 @@ def run_folder(folder: Path, case: Case, seed: int) -> Path:
 def evaluate_all(folder: Path) -> dict[str, list[dict[str, Figures]]]:
     """Evaluates the last checkpoints of all finished runs, one on each core at a time.
 
-    Returns, by name of the case, the figures of each seed by held-out set.
+    Returns, by name of the case, the figures of each seed by name of the held-out set.
     """
     runs = [(case, seed) for case in (MAIN, *ABLATION) for seed in range(case.seeds)]
     runs = [(case, seed) for case, seed in runs if (run_folder(folder, case, seed) / "checkpoints").exists()]
     (folder / "evaluations").mkdir(exist_ok=True)
     (folder / "pages").mkdir(exist_ok=True)
-    jobs = [(case, seed, name) for case, seed in runs for name in CROPS]
+    jobs = [(case, seed, shown) for case, seed in runs for shown in SETS]
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         found = list(pool.map(lambda job: evaluate(folder, *job), jobs))
     results: dict[str, list[dict[str, Figures]]] = {}
-    for (case, seed, name), figures in zip(jobs, found, strict=True):
+    for (case, seed, shown), figures in zip(jobs, found, strict=True):
         seeds = results.setdefault(case.name, [])
         if seed == len(seeds):
             seeds.append({})
-        seeds[seed][name] = figures
+        seeds[seed][shown.name] = figures
     return results
 
 
-def evaluate(folder: Path, case: Case, seed: int, name: str) -> Figures:
-    """Returns the figures of `ovocr eval` for the last checkpoint of a run on a held-out set."""
-    kept = folder / "evaluations" / f"{case.name}-{seed}-{name}.json"
+def evaluate(folder: Path, case: Case, seed: int, shown: HeldOut) -> Figures:
+    """Returns the figures of `ovocr eval` for the last checkpoint of a run on held-out images."""
+    kept = folder / "evaluations" / f"{case.name}-{seed}-{shown.name}.json"
     if not kept.exists():
         command = [sys.executable, "-m", "ovocr", "eval", str(run_folder(folder, case, seed))]
-        command += ["--data", str(folder / "held-out" / name), "--json", f"{kept}.part"]
+        command += ["--data", str(folder / "held-out" / shown.data), "--json", f"{kept}.part"]
         command += ["--groups", str(folder / "held-out" / "groups.csv"), "--min-text-height", str(LEGIBLE)]
-        if CROPS[name]:
-            command += ["--crops", str(CROPS[name]), "--crop-text-height", *map(str, HEIGHTS)]
+        if shown.context is not None:
+            command += ["--crops", str(CROPS), "--crop-text-height", *map(str, HEIGHTS)]
+            command += ["--crop-context", *[str(shown.context)] * 2]
         for k in KS:
             command += ["--top-k", str(k)]
         if case is MAIN:
-            command += ["--html", str(folder / "pages" / f"{name}.html"), "--examples", str(EXAMPLES)]
+            command += ["--html", str(folder / "pages" / f"{shown.name}.html"), "--examples", str(EXAMPLES)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
         subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
         Path(f"{kept}.part").rename(kept)

@@ -33,9 +33,10 @@ from reading_report import write_report
 
 CONFIG = Path(__file__).with_name("reading.toml")
 HOURS = 3.0
-BATCH = 64
+BATCH = 32
 MAIN_SAMPLES, ABLATION_SAMPLES = 1_000_000, 100_000  # in HOURS
 EVALUATIONS = 50  # of the main run
+SCHEDULE = 65  # percent of the steps until the curriculum ends
 PAGES, SCENES = 800, 600  # rendered images
 SHARES = {"receipts": 0.25, "forms": 0.15, "scenes": 0.06, "chinese": 0.04, "pages": 0.3, "rendered-scenes": 0.2}
 CROPS_IN_TRAINING, IMAGES_IN_TRAINING = 4, 200
@@ -106,7 +107,7 @@ def settings_of(folder: Path, case: Case, seed: int, steps: int) -> list[str]:
         f"run.steps={steps}",
         f"heads.ocr.data={json.dumps([str(folder / 'trained' / name) for name in TRAINED_ON])}",
         f"heads.ocr.mixing_weights={[SHARES[name] for name in TRAINED_ON]}",
-        *(setting.format(half=steps // 2) for setting in case.settings),
+        *(setting.format(schedule=SCHEDULE * steps // 100) for setting in case.settings),
     ]
 
 

@@ -7,17 +7,15 @@ from typing import Any
 
 import matplotlib
 from cases import ABLATION, MAIN
-from evaluations import CROPS, Figures, run_folder
+from evaluations import SETS, Figures, run_folder
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+# By data set; crops with all their surroundings are dashed.
 COLOURS = {"receipts": "#4269d0", "forms": "#efb118", "words": "#3ca951", "chinese": "#a463f2"}
-TITLES = {
-    "receipts": "receipts of other shops",
-    "forms": "other forms",
-    "words": "words of scenes",
-    "chinese": "other Chinese images",
-}
+TITLES = {shown.name: shown.title for shown in SETS}
+RECALLS = ("receipts-words", "words")
+LISTED = 12  # words read best, and worst, of each held-out set
 BANDS = ("8-12", "12-16", "16-24", "24-48", "48+")  # text heights that are reported, pixels of the input
 
 
@@ -29,7 +27,11 @@ def write_report(folder: Path, data: dict[str, Any], results: dict[str, list[dic
     parts = []
     if MAIN.name in results:
         draw(curve, results[MAIN.name][0], folder / "reading.svg")
-        parts += [main_table(results[MAIN.name][0]), heights_table(results[MAIN.name][0])]
+        parts += [
+            main_table(results[MAIN.name][0]),
+            heights_table(results[MAIN.name][0]),
+            words_table(results[MAIN.name][0]),
+        ]
     if any(case.name in results for case in ABLATION):
         parts.append(ablation_table(results))
     text = "\n\n".join(parts) + "\n"
@@ -58,96 +60,91 @@ def _batch(folder: Path) -> int:
 
 def draw(curve: list[dict[str, Any]], figures: dict[str, Figures], path: Path) -> None:
     """Draws word AUC by samples, from the evaluations during training, and by text height at the end."""
-    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    figure = Figure(figsize=(12, 4.8), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    left.set_title("word AUC during training, crops of held-out images", loc="left", fontsize="medium")
-    for name, colour in COLOURS.items():
-        points = [(at["samples"], at["found"][name]["word_auc"]) for at in curve if name in at["found"]]
-        points = [(samples, found) for samples, found in points if found and found["value"] is not None]
-        _line(left, [samples for samples, _ in points], [found for _, found in points], colour, TITLES[name])
+    left.set_title("word AUC during training", loc="left", fontsize="medium")
+    for data, colour in COLOURS.items():
+        found = [(at["samples"], at["found"][data]["word_auc"]) for at in curve]
+        shown = next(each for each in SETS if each.data == data)
+        _line(left, [(samples, value) for samples, value in found if value["value"] is not None], colour, shown.title)
     left.set_xscale("log")
     left.set_xlabel("samples")
     right.set_title("word AUC by text height after training", loc="left", fontsize="medium")
-    for name, colour in COLOURS.items():
-        bands = [(band, figures[name]["by_text_height"][band]["word_auc"]) for band in BANDS]
-        bands = [(band, found) for band, found in bands if found and found["value"] is not None]
-        _line(right, [BANDS.index(band) for band, _ in bands], [found for _, found in bands], colour, TITLES[name])
+    for shown in SETS:
+        bands = [figures[shown.name]["by_text_height"][band]["word_auc"] for band in BANDS]
+        points = [(number, value) for number, value in enumerate(bands) if value and value["value"] is not None]
+        _line(right, points, COLOURS[shown.data], shown.title, "--" if shown.context == 1 else "-")
     right.set_xticks(range(len(BANDS)), BANDS)
-    right.set_xlabel("height of the line in pixels of the input")
+    right.set_xlabel("height of the line, pixels of the input")
     for panel in (left, right):
         panel.axhline(0.5, color="#999", linestyle=":")
         panel.grid(axis="y", color="#e5e5e5")
         panel.spines[["top", "right"]].set_visible(False)
-    left.legend(frameon=False, fontsize="small")
+    right.legend(frameon=False, fontsize="small", loc="lower right")
     # Without a date and with constant marker names, the same figures give the same file.
     with matplotlib.rc_context({"svg.hashsalt": "reading", "svg.fonttype": "none"}):
         figure.savefig(path, metadata={"Date": None})
 
 
-def _line(panel: Axes, x: Sequence[float], found: Sequence[dict[str, float]], colour: str, label: str) -> None:
-    panel.plot(x, [each["value"] for each in found], color=colour, marker=".", label=label)
-    panel.fill_between(x, [e["low"] for e in found], [e["high"] for e in found], color=colour, alpha=0.15, lw=0)
+def _line(
+    panel: Axes, points: Sequence[tuple[float, dict[str, float]]], colour: str, label: str, style: str = "-"
+) -> None:
+    """Draws values with their intervals."""
+    x, found = [x for x, _ in points], [value for _, value in points]
+    panel.plot(x, [each["value"] for each in found], style, color=colour, marker=".", label=label)
+    low, high = ([each[end] for each in found] for end in ("low", "high"))
+    panel.fill_between(x, low, high, color=colour, alpha=0.12, lw=0)
 
 
 def main_table(figures: dict[str, Figures]) -> str:
     """Returns the figures of the main run for each held-out set."""
-    header = [
-        "main run",
-        "images",
-        "word AUC",
-        "words",
-        "word mAP",
-        "chance",
-        "recall@1",
-        "constant",
-        "recall@10",
-        "constant",
-    ]
+    header = ["main run", "samples", "word AUC", "words", "word mAP", "chance"]
+    header += [f"{name}@{k}" for k in (1, 10) for name in ("recall", "constant")]
     rows = []
     for name, found in figures.items():
-        recalls = [f"{found[key]:.3f}" for k in (1, 10) for key in (f"recall@{k}", f"prior_recall@{k}")]
         auc, word_map = found["word_auc"], found["word_map"]
-        measures = [
-            interval(auc),
-            f"{(auc or {}).get('classes', 0)}",
-            interval(word_map),
-            f"{(word_map or {}).get('chance') or 0:.3f}",
-        ]
-        rows.append([_shown(name), f"{found['images']:,}", *measures, *recalls])
+        row = [TITLES[name], f"{found['images']:,}", interval(auc), f"{auc['classes']}"]
+        row += [interval(word_map), "-" if word_map["chance"] is None else f"{word_map['chance']:.3f}"]
+        rows.append([*row, *(f"{found[key]:.3f}" for k in (1, 10) for key in (f"recall@{k}", f"prior_recall@{k}"))])
     return markdown_table(header, rows)
 
 
 def heights_table(figures: dict[str, Figures]) -> str:
     """Returns word AUC by text height."""
     rows = [
-        [_shown(name), *(interval(found["by_text_height"][band]["word_auc"]) for band in BANDS)]
+        [TITLES[name], *(interval(found["by_text_height"][band]["word_auc"]) for band in BANDS)]
         for name, found in figures.items()
     ]
     return markdown_table(["word AUC by height of the line, pixels", *BANDS], rows)
 
 
+def words_table(figures: dict[str, Figures]) -> str:
+    """Returns the words that are read best and worst, with their AUC and number of samples."""
+    rows = []
+    for name, found in figures.items():
+        shown = [f"{each['word']} {each['auc']:.2f} ({each['images']})" for each in found["words"]]
+        count = min(LISTED, len(shown) // 2)
+        rows.append([TITLES[name], ", ".join(shown[:count]), ", ".join(shown[len(shown) - count :][::-1])])
+    return markdown_table(["word, AUC (samples with it)", "read best", "read worst"], rows)
+
+
 def ablation_table(results: dict[str, list[dict[str, Figures]]]) -> str:
     """Returns word AUC and recall@1 of each case, a row for each seed."""
-    sets = [name for name in CROPS if name != "chinese"]
-    header = ["choice", "chosen", *(f"word AUC, {name}" for name in sets), "recall@1, receipts", "recall@1, words"]
+    names = [shown.name for shown in SETS if shown.data != "chinese"]
+    header = [
+        "choice",
+        "chosen",
+        *(f"word AUC, {TITLES[name]}" for name in names),
+        *(f"recall@1, {TITLES[name]}" for name in RECALLS),
+    ]
     rows = []
     for case in ABLATION:
         for number, found in enumerate(results.get(case.name, ())):
             seed = f", seed {number}" if len(results[case.name]) > 1 else ""
-            aucs = [interval(found[name]["word_auc"]) for name in sets]
-            rows.append(
-                [
-                    case.choice,
-                    f"{case.chosen}{seed}",
-                    *aucs,
-                    *(f"{found[name]['recall@1']:.3f}" for name in ("receipts", "words")),
-                ]
-            )
+            aucs = [interval(found[name]["word_auc"]) for name in names]
+            recalls = [f"{found[name]['recall@1']:.3f}" for name in RECALLS]
+            rows.append([case.choice, f"{case.chosen}{seed}", *aucs, *recalls])
     return markdown_table(header, rows)
-
-
-def _shown(name: str) -> str:
-    return f"{TITLES[name]}, {f'{CROPS[name]} crops each' if CROPS[name] else 'whole'}"
 
 
 def interval(found: dict[str, float] | None) -> str:

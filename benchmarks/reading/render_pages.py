@@ -38,6 +38,14 @@ def render_page(number: int, text: PageText) -> Image.Image:
     return _photograph(ink, dice, np.random.default_rng(number))
 
 
+def render_words(number: int, shown: str) -> Image.Image:
+    """Returns words on a piece of paper of their size, in the typeface of this number."""
+    dice = random.Random(number)
+    mask = scaled(printed_pen(dice)(shown), dice.uniform(28, 40), dice.uniform(0.7, 1.1))
+    ink = np.pad(mask[mask.shape[0] // 6 :], ((0, 0), (6, 6)))
+    return _photograph(ink, dice, np.random.default_rng(number))
+
+
 def _make_line(dice: random.Random, text: PageText, letter_case: Callable[[str], str]) -> list[tuple[str, float]]:
     """Returns the texts of a line, each with its position between the left margin, 0, and the right one, 1."""
     kind = dice.random()

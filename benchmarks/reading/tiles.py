@@ -115,7 +115,9 @@ def _starts(length: int) -> list[int]:
 
 
 def _add(archive: tarfile.TarFile, name: str, tile: NDArray[np.uint8]) -> None:
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(tile, cv2.COLOR_RGB2BGR), _JPEG)
+    # Grey JPEGs are decoded faster.
+    is_grey = (tile == tile[:, :, :1]).all()
+    done, data = cv2.imencode(".jpg", tile[:, :, 0] if is_grey else cv2.cvtColor(tile, cv2.COLOR_RGB2BGR), _JPEG)
     if not done:
         raise RuntimeError(f"{name}: cannot be encoded as JPEG")
     member = tarfile.TarInfo(name)
