@@ -50,7 +50,7 @@ demo: $(VENV)/installed  ## Label example pages, train a small encoder on some o
 	$(BIN)/ovocr build-labels examples/reading/train.tar --vocab examples/reading/words.txt --out demo/train
 	$(BIN)/ovocr build-labels examples/reading/held-out.tar --vocab examples/reading/words.txt --out demo/held-out
 	$(BIN)/ovocr train configs/demo.toml
-	$(BIN)/ovocr eval demo/run --data demo/held-out --crops 30 --html demo/report.html
+	$(BIN)/ovocr eval demo/run --data demo/held-out --crops 20 --html demo/report.html
 	$(BIN)/ovocr read demo/run examples/reading/*.webp --top-k 3
 
 check: lint  ## Run lint and the fast tests of all rooms, in under two minutes

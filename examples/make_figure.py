@@ -179,7 +179,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="PNG file to write")
     options = parser.parse_args()
     figure = draw(*stored_image(options.labels, options.key), read_words(options.run, options.held_out, options.page))
-    figure.savefig(options.out, dpi=105, metadata={"Software": None})
+    figure.savefig(options.out, dpi=95, metadata={"Software": None})
 
 
 if __name__ == "__main__":

@@ -13,7 +13,13 @@ from markupsafe import Markup
 from ovocr.pages.rendering import environment
 from tests.conftest import ROOT
 
-REPORTS = ("ovocr.labelgen.inspection", "ovocr.vocab.coverage", "ovocr.trainer.evaluation", "ovocr.trainer.preview")
+REPORTS = (
+    "ovocr.labelgen.inspection",
+    "ovocr.vocab.coverage",
+    "ovocr.trainer.evaluation",
+    "ovocr.trainer.evaluation.reading",
+    "ovocr.trainer.preview",
+)
 FOLDERS = sorted((ROOT / "ovocr").rglob("templates"))
 HOSTILE = "</script><b title='\"'>&\u202e\x1b\u2028\n\udcff"
 SHOWN = "&lt;/script&gt;&lt;b title=&#39;&#34;&#39;&gt;&amp;\\u202e\\x1b\\u2028\\n\\udcff"
