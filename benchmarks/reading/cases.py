@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 # Text heights of the crops that are evaluated, and of the last crops of training: pixels of the input.
-HEIGHTS = (24.0, 64.0)
+HEIGHTS = (16.0, 48.0)
 LEGIBLE = 8.0
 _LEGIBLE_TAGS = (f"heads.ocr.min_text_height={LEGIBLE}",)
 _CROPS = (f"heads.ocr.crop_text_height={list(HEIGHTS)}", *_LEGIBLE_TAGS)
 # Words that are as long as the input is wide, alone.
-_WORDS = ("heads.ocr.crop_text_height=[96.0, 192.0]", "heads.ocr.crop_context=[0.0, 0.0]", *_LEGIBLE_TAGS)
+_WORDS = ("heads.ocr.crop_text_height=[64.0, 128.0]", "heads.ocr.crop_context=[0.0, 0.0]", *_LEGIBLE_TAGS)
 _CURRICULUM = (
     *(*_CROPS, "heads.ocr.crop_context=[0.0, 1.0]"),
-    *("heads.ocr.crop_text_height_start=[96.0, 192.0]", "heads.ocr.crop_context_start=[0.0, 0.0]"),
+    *("heads.ocr.crop_text_height_start=[64.0, 128.0]", "heads.ocr.crop_context_start=[0.0, 0.0]"),
     "heads.ocr.crop_text_height_steps={schedule}",
 )
 _SAMPLED = ("heads.ocr.sample_rate=0.1",)

@@ -64,6 +64,7 @@ def train_main(folder: Path, samples: int) -> None:
     """Trains or resumes the main run on all cores, with evaluations."""
     cores = sorted(os.sched_getaffinity(0))
     steps = samples // BATCH
+    # Words alone, as the curriculum begins with them; the tables also have crops with all their surroundings.
     evaluation = [
         f"evaluation.data={json.dumps([str(folder / 'held-out' / name) for name in HELD_OUT])}",
         f"evaluation.every={max(1, steps // EVALUATIONS)}",
@@ -71,6 +72,7 @@ def train_main(folder: Path, samples: int) -> None:
         f"evaluation.crops={CROPS_IN_TRAINING}",
         f"evaluation.groups={folder / 'held-out' / 'groups.csv'}",
         f"evaluation.crop_text_height={list(HEIGHTS)}",
+        "evaluation.crop_context=[0.0, 0.0]",
     ]
     settings = [*settings_of(folder, MAIN, 0, steps), *evaluation]
     run_command(cores, "train", str(CONFIG), *set_options(settings), "--nproc-per-node", str(len(cores)))

@@ -10,7 +10,7 @@ from itertools import accumulate
 from wordfreq import get_frequency_dict
 
 LONGEST_PHRASE = 24  # characters
-COMMON_WORDS = 3000  # the most frequent words of English
+COMMON_WORDS = 800  # the most frequent words of English
 _WORD = re.compile("[A-Za-z]{2,}")
 
 

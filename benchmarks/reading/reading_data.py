@@ -36,7 +36,7 @@ from ovocr.dataset.layout import LabelledDataSet
 from ovocr.vocab import Vocabulary, segment_lines
 
 IMAGES_IN_SHARD = 100
-LEAST_COUNT = 12  # occurrences of a word of the vocabulary in the tiles
+LEAST_COUNT = 40  # occurrences of a word of the vocabulary in the tiles
 REAL, RENDERED = ("receipts", "forms", "scenes", "chinese"), ("pages", "rendered-scenes")
 TRAINED_ON = (*REAL, *RENDERED)
 HELD_OUT = ("receipts", "forms", "words", "chinese")

@@ -1,7 +1,7 @@
 """Cuts labelled documents into tiles: small images with the words that OCR read in them.
 
 A document is scaled so that the median height of its lines is LINE_HEIGHT pixels, and cut into overlapping squares of
-TILE pixels. A whole tile in a 96-pixel input has the text height that a whole receipt has in a 448-pixel input. Small
+TILE pixels. A whole tile in a 64-pixel input has the text height that a whole receipt has in a 448-pixel input. Small
 images are decoded in a millisecond, so that loading keeps up with training.
 """
 
@@ -23,7 +23,7 @@ from ovocr.recordio import RecordReader
 from ovocr.trainer.data.images import decode
 from ovocr.vocab import Vocabulary
 
-TILE, STRIDE = 288, 224  # pixels
+TILE, STRIDE = 192, 144  # pixels
 LINE_HEIGHT = 32.0  # pixels
 MAX_UPSCALE = 2.0
 LEAST_VISIBLE = 0.8  # share of a word's width and height that a tile must contain
