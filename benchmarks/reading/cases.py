@@ -6,6 +6,7 @@ from dataclasses import dataclass
 # Text heights of the crops that are evaluated, and of the last crops of training: pixels of the input.
 HEIGHTS = (16.0, 48.0)
 LEGIBLE = 8.0
+BATCH = 32  # samples of a step
 _LEGIBLE_TAGS = (f"heads.ocr.min_text_height={LEGIBLE}",)
 _CROPS = (f"heads.ocr.crop_text_height={list(HEIGHTS)}", *_LEGIBLE_TAGS)
 # Words that are as long as the input is wide, alone.

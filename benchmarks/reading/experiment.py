@@ -26,14 +26,13 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from cases import ABLATION, HEIGHTS, MAIN, Case
+from cases import ABLATION, BATCH, HEIGHTS, MAIN, Case
 from evaluations import evaluate_all, run_folder
 from reading_data import HELD_OUT, TRAINED_ON, make_data
 from reading_report import write_report
 
 CONFIG = Path(__file__).with_name("reading.toml")
 HOURS = 3.0
-BATCH = 32
 MAIN_SAMPLES, ABLATION_SAMPLES = 1_000_000, 100_000  # in HOURS
 EVALUATIONS = 50  # of the main run
 SCHEDULE = 65  # percent of the steps until the curriculum ends
@@ -107,6 +106,7 @@ def settings_of(folder: Path, case: Case, seed: int, steps: int) -> list[str]:
         f"run.output={run_folder(folder, case, seed)}",
         f"run.seed={seed}",
         f"run.steps={steps}",
+        f"heads.ocr.global_batch={BATCH}",
         f"heads.ocr.data={json.dumps([str(folder / 'trained' / name) for name in TRAINED_ON])}",
         f"heads.ocr.mixing_weights={[SHARES[name] for name in TRAINED_ON]}",
         *(setting.format(schedule=SCHEDULE * steps // 100) for setting in case.settings),

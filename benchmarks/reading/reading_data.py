@@ -6,7 +6,7 @@ FOLDER/tiles/*            the same cut into tiles
 FOLDER/tile-labels/*      the tiles' data sets, with the words of the lexicon
 FOLDER/words.txt          the vocabulary: words of the tiles
 FOLDER/trained/*          the tiles' data sets, with this vocabulary
-FOLDER/held-out/*         held-out documents with human text, in this vocabulary; shops.csv: the shop of each receipt
+FOLDER/held-out/*         held-out documents with human text, in this vocabulary; groups.csv: the group of each image
 """
 
 import csv

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-from cases import ABLATION, MAIN
+from cases import ABLATION, BATCH, MAIN
 from evaluations import SETS, Figures, run_folder
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -44,18 +44,9 @@ def learning_curve(folder: Path) -> Iterator[dict[str, Any]]:
     path = run_folder(folder, MAIN, 0) / "metrics.jsonl"
     if not path.exists():
         return
-    samples_per_step = None
     for line in map(json.loads, path.read_text().splitlines()):
         if "evaluation" in line:
-            samples_per_step = samples_per_step or _batch(folder)
-            yield {"samples": (line["step"] + 1) * samples_per_step, "found": line["evaluation"]["ocr"]}
-
-
-def _batch(folder: Path) -> int:
-    config = (run_folder(folder, MAIN, 0) / "config.toml").read_text()
-    return int(
-        next(line.split("=")[1].split("#")[0] for line in config.splitlines() if line.startswith("global_batch"))
-    )
+            yield {"samples": (line["step"] + 1) * BATCH, "found": line["evaluation"]["ocr"]}
 
 
 def draw(curve: list[dict[str, Any]], figures: dict[str, Figures], path: Path) -> None:

@@ -212,8 +212,8 @@ def read(run: Path, images: tuple[Path, ...], json_path: str | None, html_path: 
     """Show the words that RUN reads in images.
 
     An IMAGE is a JPEG, PNG or WebP file. Each word has the cosine of the image's embedding and its class center; with
-    --correct-sampling, the corrected cosine. With --tile, the cosine is that of the tile in which it is highest, and
-    the center of this tile is shown.
+    --correct-sampling, the corrected cosine. With --tile, a word has its highest cosine over all tiles, and the
+    center of that tile.
     """
     _require_torch()
     from ovocr.trainer.evaluation.read import read_words
