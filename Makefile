@@ -14,6 +14,9 @@ INTEROP = OVOCR_MXNET_PYTHON="$$(test -f $(MXNET_VENV)/installed && echo $(CURDI
 
 # A folder of images NNN.jpg with their text in NNN.txt.
 TRUTH ?= ../shared/data/receipts
+# The folder of the documents for bench-reading (benchmarks/reading/documents.py), and the hours that its runs may take.
+DATA ?= ../shared/data
+HOURS ?= 3
 # Folders of images for bench-ocr.
 IMAGES ?= $(TRUTH) ../shared/data/web
 
@@ -33,7 +36,7 @@ SOAK_IMAGES ?= 3000
 # file's data sets once, until a process runs out of tests.
 PARALLEL := -n auto --dist worksteal
 
-.PHONY: help demo check test test-paddle interop lint bench-recordio bench-accuracy bench-ocr bench-profile bench-heads bench-kernels bench-loader bench-learning bench-vocab bench-soak clean
+.PHONY: help demo check test test-paddle interop lint bench-recordio bench-accuracy bench-ocr bench-profile bench-heads bench-kernels bench-loader bench-reading bench-vocab bench-soak clean
 
 # Python writes bytecode, or each of the many processes of a test run would compile the package again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -98,8 +101,8 @@ bench-loader: $(VENV)/installed-test $(DALI_VENV)/installed $(MXNET_VENV)/instal
 	$(BIN)/python benchmarks/loader.py demo/accuracy --dali-python $(DALI_VENV)/bin/python \
 		--mxnet-python $(MXNET_VENV)/bin/python
 
-bench-learning: $(VENV)/installed-bench  ## Measure recall on receipts of unseen shops, by head; 2 hours (TRUTH)
-	$(BIN)/python benchmarks/learning/experiment.py $(TRUTH) demo/learning
+bench-reading: $(VENV)/installed-bench  ## Train encoders to read, with an ablation, and evaluate them on held-out documents (DATA, HOURS)
+	$(BIN)/python benchmarks/reading/experiment.py $(DATA) demo/reading --hours $(HOURS)
 
 bench-vocab: $(VENV)/installed-test  ## Compare time and memory of vocab build with a Counter (TOKENS, DISTINCT)
 	$(BIN)/python benchmarks/vocab_build.py demo/vocab-bench --tokens $(TOKENS) --distinct $(DISTINCT)

@@ -36,7 +36,7 @@ HOURS = 3.0
 MAIN_SAMPLES, ABLATION_SAMPLES = 1_000_000, 100_000  # in HOURS
 EVALUATIONS = 50  # of the main run
 SCHEDULE = 65  # percent of the steps until the curriculum ends
-PAGES, SCENES = 800, 600  # rendered images
+PAGES, SCENES = 1_200, 900  # rendered images
 SHARES = {"receipts": 0.25, "forms": 0.15, "scenes": 0.06, "chinese": 0.04, "pages": 0.3, "rendered-scenes": 0.2}
 CROPS_IN_TRAINING, IMAGES_IN_TRAINING = 4, 200
 

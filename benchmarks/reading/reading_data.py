@@ -2,9 +2,9 @@
 
 FOLDER/documents/*        links to the images of each set, and rendered pages and scenes (*.tar)
 FOLDER/labels/*           the training documents as `ovocr build-labels` labelled them
-FOLDER/tiles/*            the same cut into tiles
+FOLDER/tiles/*            the same and distorted copies, cut into tiles
 FOLDER/tile-labels/*      the tiles' data sets, with the words of the lexicon
-FOLDER/words.txt          the vocabulary: words of the tiles
+FOLDER/words.txt          the vocabulary: frequent words of the training documents
 FOLDER/trained/*          the tiles' data sets, with this vocabulary
 FOLDER/held-out/*         held-out documents with human text, in this vocabulary; groups.csv: the group of each image
 """
@@ -25,6 +25,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 from documents import Documents, human_lines, images_in, split_documents, words_of_images
+from human_words import place_words
 from page_text import PageText
 from PIL import Image
 from render_pages import render_page
@@ -33,12 +34,14 @@ from tiles import cut_tiles
 
 from ovocr.base.files import written_aside
 from ovocr.dataset.layout import LabelledDataSet
-from ovocr.vocab import Vocabulary, segment_lines
+from ovocr.vocab import Vocabulary
 
 IMAGES_IN_SHARD = 100
-LEAST_COUNT = 40  # occurrences of a word of the vocabulary in the tiles
+LEAST_COUNT = 30  # occurrences of a word of the vocabulary in the documents
 REAL, RENDERED = ("receipts", "forms", "scenes", "chinese"), ("pages", "rendered-scenes")
 TRAINED_ON = (*REAL, *RENDERED)
+# Distorted copies of each document: more of the real ones, which are few.
+COPIES = dict.fromkeys(REAL, 4) | dict.fromkeys(RENDERED, 1)
 HELD_OUT = ("receipts", "forms", "words", "chinese")
 
 
@@ -66,18 +69,23 @@ def make_data(folder: Path, data: Path, pages: int, scenes: int) -> dict[str, An
     ):
         render(folder / "documents" / name, count, draw)
         ovocr(folder, "build-labels", f"documents/{name}/*.tar", "--out", f"labels/{name}")
-    report["tiles"] = {}
+    with ProcessPoolExecutor() as pool:
+        report["tiles"] = dict(zip(TRAINED_ON, pool.map(partial(cut, folder), TRAINED_ON), strict=True))
     for name in TRAINED_ON:
-        report["tiles"][name] = cut_tiles(folder / "labels" / name, folder / "tiles" / name)
         table = f"tiles/{name}.jsonl"
         ovocr(folder, "build-labels", f"tiles/{name}.tar", "--lines", table, "--out", f"tile-labels/{name}")
     build_vocabulary(folder)
     report["vocabulary"] = len(Vocabulary.load(folder / "words.txt"))
     for name in TRAINED_ON:
         ovocr(folder, "relabel", f"tile-labels/{name}", "--vocab", "words.txt", "--out", f"trained/{name}")
-    hold_out(folder, data, sets)
+    report["placed"] = hold_out(folder, data, sets)
     report_path.write_text(json.dumps(report, indent=1) + "\n")
     return report
+
+
+def cut(folder: Path, name: str) -> dict[str, int]:
+    """Cuts the training documents of a set into tiles; returns counts."""
+    return cut_tiles(folder / "labels" / name, folder / "tiles" / name, COPIES[name])
 
 
 def ovocr(folder: Path, *arguments: str) -> None:
@@ -132,17 +140,18 @@ def _write_shard(path: Path, numbers: range, draw: Callable[[int], Image.Image])
 
 
 def build_vocabulary(folder: Path) -> None:
-    """Builds the vocabulary of the words in the tiles, without single Latin letters."""
+    """Builds the vocabulary of the words in the training documents, without single Latin letters."""
     if (folder / "words.txt").exists():
         return
     (folder / "letters.txt").write_text("\n".join(string.ascii_lowercase) + "\n")
-    every = [f"tile-labels/{name}" for name in TRAINED_ON]
+    every = [f"labels/{name}" for name in TRAINED_ON]
     options = ["--min-count", str(LEAST_COUNT), "--drop", "letters.txt", "--out", "words.txt"]
     ovocr(folder, "vocab", "build", *every, *options)
 
 
-def hold_out(folder: Path, data: Path, sets: dict[str, Documents]) -> None:
-    """Labels the held-out images with human text."""
+def hold_out(folder: Path, data: Path, sets: dict[str, Documents]) -> dict[str, dict[str, int]]:
+    """Labels the held-out images with human text. Returns, for each set, how many words OCR placed."""
+    placed: dict[str, dict[str, int]] = {}
     (folder / "held-out").mkdir(exist_ok=True)
     for name in HELD_OUT:
         documents = sets[f"held-out-{name}"]
@@ -150,11 +159,10 @@ def hold_out(folder: Path, data: Path, sets: dict[str, Documents]) -> None:
         link_images(source, documents)
         if name == "words":
             rows = {key_of(data / "words" / file): lines for file, lines in words_of_images(data)}
-        elif name == "chinese":
-            ovocr(folder, "build-labels", f"documents/held-out-{name}", "--out", f"labels/held-out-{name}")
-            rows = confirmed_words(folder / "labels" / f"held-out-{name}", documents)
         else:
-            rows = {key_of(path): human_lines(path) for path in documents.images}
+            ovocr(folder, "build-labels", f"documents/held-out-{name}", "--out", f"labels/held-out-{name}")
+            human = {key_of(path): human_lines(path) for path in documents.images}
+            rows, placed[name] = place_words(folder / "labels" / f"held-out-{name}", human)
         table = folder / "held-out" / f"{name}.jsonl"
         table.write_text("".join(json.dumps({"key": key, "lines": lines}) + "\n" for key, lines in rows.items()))
         shown = (f"documents/held-out-{name}", "--lines", f"held-out/{name}.jsonl", "--vocab", "words.txt")
@@ -165,21 +173,4 @@ def hold_out(folder: Path, data: Path, sets: dict[str, Documents]) -> None:
         for name in HELD_OUT:
             documents = sets[f"held-out-{name}"]
             writer.writerows(zip(map(key_of, documents.images), documents.groups, strict=True))
-
-
-def confirmed_words(labels: Path, documents: Documents) -> dict[str, list[dict[str, Any]]]:
-    """Returns the words that OCR read and that the human text has too, each with the box of OCR.
-
-    For images whose human text has no boxes.
-    """
-    data_set = LabelledDataSet.open(labels)
-    vocabulary = Vocabulary.load(data_set.vocabulary_path)
-    human = {
-        key_of(path): set(segment_lines([line["text"] for line in human_lines(path)])) for path in documents.images
-    }
-    found: dict[str, list[dict[str, Any]]] = {}
-    for shard in sorted(data_set.finished_shards()):
-        for row in pq.read_table(data_set.records_path(shard)).to_pylist():
-            words = [(vocabulary.word(tag["id"]), tag["box"]) for tag in row["tags"] or ()]
-            found[row["key"]] = [{"text": word, "box": box} for word, box in words if word in human[row["key"]]]
-    return {key: lines for key, lines in found.items() if lines}
+    return placed

@@ -2,11 +2,13 @@
 
 A document is scaled so that the median height of its lines is LINE_HEIGHT pixels, and cut into overlapping squares of
 TILE pixels. A whole tile in a 64-pixel input has the text height that a whole receipt has in a 448-pixel input. Small
-images are decoded in a millisecond, so that loading keeps up with training.
+images are decoded in a millisecond, so that loading keeps up with training. Distorted copies of the document
+(distortions.py) are cut in the same way.
 """
 
 import io
 import json
+import random
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 import pyarrow.parquet as pq
+from distortions import distort
 from numpy.typing import NDArray
 
 from ovocr.base.files import written_aside
@@ -37,10 +40,10 @@ class Word(NamedTuple):
     box: NDArray[np.float64]
 
 
-def cut_tiles(labels: Path, out: Path) -> dict[str, int]:
+def cut_tiles(labels: Path, out: Path, distorted: int) -> dict[str, int]:
     """Writes the tiles of a labelled data set with at least one word to ``out``.tar, their words to ``out``.jsonl.
 
-    Returns the numbers of documents, tiles and words.
+    distorted: number of distorted copies of each document. Returns the numbers of documents, tiles and words.
     """
     data_set = LabelledDataSet.open(labels)
     vocabulary = Vocabulary.load(data_set.vocabulary_path)
@@ -55,7 +58,7 @@ def cut_tiles(labels: Path, out: Path) -> dict[str, int]:
     ):
         for key, pixels, words, line_height in _documents(data_set, vocabulary):
             counts["documents"] += 1
-            for number, (tile, inside) in enumerate(_tiles(pixels, words, line_height)):
+            for number, (tile, inside) in enumerate(_tiles(key, pixels, words, line_height, distorted)):
                 name = f"{Path(key).with_suffix('').as_posix().replace('/', '-')}-{number:03d}.jpg"
                 _add(archive, name, tile)
                 lines = [{"text": word.text, "box": word.box.round(1).ravel().tolist()} for word in inside]
@@ -87,23 +90,33 @@ def _short_side(box: NDArray[np.float64]) -> float:
 
 
 def _tiles(
-    pixels: NDArray[np.uint8], words: list[Word], line_height: float
+    key: str, pixels: NDArray[np.uint8], words: list[Word], line_height: float, distorted: int
 ) -> Iterator[tuple[NDArray[np.uint8], list[Word]]]:
     """Yields tiles and the words inside, with corners in pixels of the tile."""
     scale = min(MAX_UPSCALE, LINE_HEIGHT / max(1.0, line_height))
     height, width = (max(1, round(side * scale)) for side in pixels.shape[:2])
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     page = np.asarray(cv2.resize(pixels, (width, height), interpolation=interpolation), np.uint8)
+    boxes = np.array([word.box for word in words]).reshape(-1, 4, 2) * scale
+    yield from _cut(page, boxes, words)
+    for copy in range(distorted):
+        yield from _cut(*distort(page, boxes, random.Random(f"{key} {copy}")), words)
+
+
+def _cut(
+    page: NDArray[np.uint8], boxes: NDArray[np.float64], words: list[Word]
+) -> Iterator[tuple[NDArray[np.uint8], list[Word]]]:
+    """Yields the tiles of a page. boxes: of the words, in pixels of the page."""
+    height, width = page.shape[:2]
+    firsts, lasts = boxes.min(axis=1), boxes.max(axis=1)
     for top in _starts(height):
         for left in _starts(width):
             low, high = np.array([left, top]), np.array([min(left + TILE, width), min(top + TILE, height)])
-            inside = []
-            for word in words:
-                box = word.box * scale
-                first, last = box.min(axis=0), box.max(axis=0)
-                shown = np.minimum(last, high) - np.maximum(first, low)
-                if (shown >= LEAST_VISIBLE * (last - first)).all():
-                    inside.append(Word(word.text, (box - low).clip(0, high - low)))
+            shown = np.minimum(lasts, high) - np.maximum(firsts, low)
+            is_inside = (shown >= LEAST_VISIBLE * (lasts - firsts)).all(axis=1)
+            inside = [
+                Word(words[index].text, (boxes[index] - low).clip(0, high - low)) for index in np.flatnonzero(is_inside)
+            ]
             if inside:
                 yield page[low[1] : high[1], low[0] : high[0]], inside
 
