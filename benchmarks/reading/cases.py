@@ -3,17 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# Text heights of the crops that are evaluated, and of the last crops of training: pixels of the input.
-HEIGHTS = (16.0, 48.0)
+# Text heights, in pixels of the input: of the crops with surroundings, and of single words, which are as long as the
+# input is wide.
+HEIGHTS = (16.0, 64.0)
+WORD_HEIGHTS = (64.0, 128.0)
 LEGIBLE = 8.0
-BATCH = 32  # samples of a step
+BATCH = 128  # samples of a step
 _LEGIBLE_TAGS = (f"heads.ocr.min_text_height={LEGIBLE}",)
 _CROPS = (f"heads.ocr.crop_text_height={list(HEIGHTS)}", *_LEGIBLE_TAGS)
-# Words that are as long as the input is wide, alone.
-_WORDS = ("heads.ocr.crop_text_height=[64.0, 128.0]", "heads.ocr.crop_context=[0.0, 0.0]", *_LEGIBLE_TAGS)
+_WORDS = (f"heads.ocr.crop_text_height={list(WORD_HEIGHTS)}", "heads.ocr.crop_context=[0.0, 0.0]", *_LEGIBLE_TAGS)
 _CURRICULUM = (
     *(*_CROPS, "heads.ocr.crop_context=[0.0, 1.0]"),
-    *("heads.ocr.crop_text_height_start=[64.0, 128.0]", "heads.ocr.crop_context_start=[0.0, 0.0]"),
+    *(f"heads.ocr.crop_text_height_start={list(WORD_HEIGHTS)}", "heads.ocr.crop_context_start=[0.0, 0.0]"),
     "heads.ocr.crop_text_height_steps={schedule}",
 )
 _SAMPLED = ("heads.ocr.sample_rate=0.1",)
@@ -54,6 +55,7 @@ ABLATION = (
         (*_CURRICULUM, *_SAMPLED, 'heads.ocr.negative_weight="importance"'),
     ),
     Case("arcface", "margin", "scale 64, ArcFace 0.5", (*_CURRICULUM, *_ARCFACE)),
+    Case("no-norm", "embedding_norm", "none", (*_CURRICULUM, 'heads.ocr.embedding_norm="none"')),
     Case("1-tag", "tags drawn", "1", (*_CURRICULUM, "heads.ocr.labels_per_sample=1")),
     Case("4-tags", "tags drawn", "4", (*_CURRICULUM, "heads.ocr.labels_per_sample=4")),
     Case("soft-all-tags", "tags drawn", "all (soft)", (*_CURRICULUM, *_SOFT, 'heads.ocr.labels_per_sample="all"')),

@@ -9,9 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cases import ABLATION, HEIGHTS, LEGIBLE, MAIN, Case
+import numpy as np
+import pyarrow.parquet as pq
+from cases import ABLATION, HEIGHTS, LEGIBLE, MAIN, WORD_HEIGHTS, Case
 
-CROPS = 16  # of each image
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.text_heights import text_heights
+
+CROPS = 32  # of each image
 
 
 @dataclass(frozen=True)
@@ -19,24 +24,27 @@ class HeldOut:
     """Held-out images as they are shown: as crops with a share of their surroundings, or whole.
 
     name: of the figures. data: name of the data set. title: for tables and plots. context: share of the surroundings of
-    the drawn words in crops; None shows images whole.
+    the drawn words in crops; None shows images whole. in_ablation: whether the ablation is evaluated on them too.
     """
 
     name: str
     data: str
     title: str
     context: float | None
+    in_ablation: bool = True
 
 
 SETS = (
     HeldOut("receipts-words", "receipts", "words of receipts of other shops", 0),
     HeldOut("receipts", "receipts", "crops of receipts of other shops", 1),
     HeldOut("forms-words", "forms", "words of other forms", 0),
-    HeldOut("forms", "forms", "crops of other forms", 1),
+    HeldOut("forms", "forms", "crops of other forms", 1, in_ablation=False),
     HeldOut("words", "words", "word images of scenes", None),
-    HeldOut("chinese-words", "chinese", "words of other Chinese images", 0),
+    HeldOut("chinese-words", "chinese", "words of other Chinese images", 0, in_ablation=False),
 )
 KS = (1, 5, 10)
+READ_RECEIPTS = 3  # held-out receipts that are read in tiles
+TILE_LINES = 3.0  # side of a tile, in lines
 EXAMPLES = 48
 
 Figures = dict[str, Any]
@@ -56,9 +64,11 @@ def evaluate_all(folder: Path) -> dict[str, list[dict[str, Figures]]]:
     runs = [(case, seed) for case, seed in runs if (run_folder(folder, case, seed) / "checkpoints").exists()]
     (folder / "evaluations").mkdir(exist_ok=True)
     (folder / "pages").mkdir(exist_ok=True)
-    jobs = [(case, seed, shown) for case, seed in runs for shown in SETS]
+    jobs = [(case, seed, shown) for case, seed in runs for shown in SETS if shown.in_ablation or case is MAIN]
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         found = list(pool.map(lambda job: evaluate(folder, *job), jobs))
+    if any(case is MAIN for case, _ in runs):
+        read_receipts(folder)
     results: dict[str, list[dict[str, Figures]]] = {}
     for (case, seed, shown), figures in zip(jobs, found, strict=True):
         seeds = results.setdefault(case.name, [])
@@ -76,7 +86,8 @@ def evaluate(folder: Path, case: Case, seed: int, shown: HeldOut) -> Figures:
         command += ["--data", str(folder / "held-out" / shown.data), "--json", f"{kept}.part"]
         command += ["--groups", str(folder / "held-out" / "groups.csv"), "--min-text-height", str(LEGIBLE)]
         if shown.context is not None:
-            command += ["--crops", str(CROPS), "--crop-text-height", *map(str, HEIGHTS)]
+            heights = HEIGHTS if shown.context else WORD_HEIGHTS
+            command += ["--crops", str(CROPS), "--crop-text-height", *map(str, heights)]
             command += ["--crop-context", *[str(shown.context)] * 2]
         for k in KS:
             command += ["--top-k", str(k)]
@@ -87,3 +98,18 @@ def evaluate(folder: Path, case: Case, seed: int, shown: HeldOut) -> Figures:
         Path(f"{kept}.part").rename(kept)
     figures: Figures = json.loads(kept.read_text())["heads"]["ocr"]
     return figures
+
+
+def read_receipts(folder: Path) -> None:
+    """Reads some held-out receipts in tiles with the main run: pages/read-N.html, best and worst answers alike."""
+    labels = LabelledDataSet.open(folder / "labels" / "held-out-receipts")
+    (shard,) = labels.finished_shards()
+    rows = pq.read_table(labels.ocr_path(shard)).slice(0, READ_RECEIPTS).to_pylist()
+    for number, row in enumerate(rows):
+        page = folder / "pages" / f"read-{number}.html"
+        heights = text_heights(np.array([line["box"] for line in row["lines"]], np.float64))
+        tile = round(TILE_LINES * float(np.median(heights)))
+        image = folder / "documents" / "held-out-receipts" / row["key"]
+        command = [sys.executable, "-m", "ovocr", "read", str(run_folder(folder, MAIN, 0)), str(image)]
+        if not page.exists():
+            subprocess.run([*command, "--tile", str(tile), "--html", str(page)], check=True, stdout=subprocess.DEVNULL)

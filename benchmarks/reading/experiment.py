@@ -5,7 +5,7 @@
 DATA is the folder of the real images (see documents.py). The script creates in FOLDER what is missing:
 
 1. data (reading_data.py): labels by OCR for training, human text for evaluation, 35 minutes;
-2. the main run on all cores, 1,000,000 samples, evaluated 50 times;
+2. the main run on all cores, 1,500,000 samples, evaluated 40 times;
 3. the ablation, one run per core at a time, 100,000 samples each: cases that differ from the base in one choice.
 
 H scales the numbers of samples: 3, the default, are the numbers above, 1 is a third of them. The numbers of samples
@@ -26,19 +26,19 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from cases import ABLATION, BATCH, HEIGHTS, MAIN, Case
+from cases import ABLATION, BATCH, MAIN, WORD_HEIGHTS, Case
 from evaluations import evaluate_all, run_folder
 from reading_data import HELD_OUT, TRAINED_ON, make_data
 from reading_report import write_report
 
 CONFIG = Path(__file__).with_name("reading.toml")
 HOURS = 3.0
-MAIN_SAMPLES, ABLATION_SAMPLES = 1_000_000, 100_000  # in HOURS
-EVALUATIONS = 50  # of the main run
+MAIN_SAMPLES, ABLATION_SAMPLES = 1_500_000, 100_000  # in HOURS
+EVALUATIONS = 40  # of the main run
 SCHEDULE = 65  # percent of the steps until the curriculum ends
 PAGES, SCENES = 1_200, 900  # rendered images
 SHARES = {"receipts": 0.25, "forms": 0.15, "scenes": 0.06, "chinese": 0.04, "pages": 0.3, "rendered-scenes": 0.2}
-CROPS_IN_TRAINING, IMAGES_IN_TRAINING = 4, 200
+CROPS_IN_TRAINING, IMAGES_IN_TRAINING = 6, 1_500
 
 
 def main() -> None:
@@ -70,7 +70,7 @@ def train_main(folder: Path, samples: int) -> None:
         f"evaluation.images={IMAGES_IN_TRAINING}",
         f"evaluation.crops={CROPS_IN_TRAINING}",
         f"evaluation.groups={folder / 'held-out' / 'groups.csv'}",
-        f"evaluation.crop_text_height={list(HEIGHTS)}",
+        f"evaluation.crop_text_height={list(WORD_HEIGHTS)}",
         "evaluation.crop_context=[0.0, 0.0]",
     ]
     settings = [*settings_of(folder, MAIN, 0, steps), *evaluation]

@@ -37,7 +37,7 @@ from ovocr.dataset.layout import LabelledDataSet
 from ovocr.vocab import Vocabulary
 
 IMAGES_IN_SHARD = 100
-LEAST_COUNT = 30  # occurrences of a word of the vocabulary in the documents
+LEAST_COUNT = 45  # occurrences of a word of the vocabulary in the documents
 REAL, RENDERED = ("receipts", "forms", "scenes", "chinese"), ("pages", "rendered-scenes")
 TRAINED_ON = (*REAL, *RENDERED)
 # Distorted copies of each document: more of the real ones, which are few.

@@ -121,7 +121,7 @@ def words_table(figures: dict[str, Figures]) -> str:
 
 def ablation_table(results: dict[str, list[dict[str, Figures]]]) -> str:
     """Returns word AUC and recall@1 of each case, a row for each seed."""
-    names = [shown.name for shown in SETS if shown.data != "chinese"]
+    names = [shown.name for shown in SETS if shown.in_ablation]
     header = [
         "choice",
         "chosen",
