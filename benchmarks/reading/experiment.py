@@ -4,7 +4,7 @@
 
 DATA is the folder of the real images (see documents.py). The script creates in FOLDER what is missing:
 
-1. data (reading_data.py): labels by OCR for training, human text for evaluation, 35 minutes;
+1. data (reading_data.py): labels by OCR for training, human text for evaluation, about 25 minutes;
 2. the main run on all cores, 1,500,000 samples, evaluated 40 times;
 3. the ablation, one run per core at a time, 100,000 samples each: cases that differ from the base in one choice.
 

@@ -370,6 +370,14 @@ def test_configurations_match_the_method(stage: str, heads: list[str]) -> None:
         assert (video.frames, video.sampled_frames) == (8, 64)
 
 
+def test_the_reading_configuration_begins_with_single_words() -> None:
+    config = load_config(CONFIGS / "reading.toml", check_paths=False)
+    head = config.heads["ocr"]
+    assert (head.crop_text_height_start, head.crop_context_start) == ((64.0, 128.0), (0.0, 0.0))
+    assert head.crop_text_height_start[0] == config.backbone.image_size
+    assert 0.6 < head.crop_text_height_steps / config.run.steps < 0.7
+
+
 SMALL = (
     *("backbone.hidden_size=64", "backbone.num_attention_heads=2", "backbone.num_hidden_layers=2"),
     *("backbone.intermediate_size=64", "run.compile=false", "run.device=cpu"),
