@@ -1,6 +1,6 @@
 """Trains small encoders on the words of documents and measures whether they read documents that they never saw.
 
-    python benchmarks/reading/experiment.py DATA FOLDER [--hours H] [--only main|ablation]
+    python benchmarks/reading/experiment.py DATA FOLDER [--hours H] [--only data|main|ablation]
 
 DATA is the folder of the real images (see documents.py). The script creates in FOLDER what is missing:
 
@@ -12,7 +12,7 @@ H scales the numbers of samples: 3, the default, are the numbers above, 1 is a t
 are fixed, so the time depends on the machine. An interrupted command resumes with the unfinished runs.
 
 The results are FOLDER/reading.json, reading.md (tables), reading.svg (learning curves) and pages/*.html (what the
-encoder of the main run reads in held-out images).
+encoder of the main run reads in held-out images, and in whole receipts, tile by tile).
 """
 
 import argparse
