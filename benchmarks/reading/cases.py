@@ -19,7 +19,7 @@ _CURRICULUM = (
 )
 _SAMPLED = ("heads.ocr.sample_rate=0.1",)
 _SOFT = ('heads.ocr.objective="soft"',)
-_ARCFACE = ("heads.ocr.margin.scale=64.0", "heads.ocr.margin.m2=0.5")
+_SCALE_64, _MARGIN = ("heads.ocr.margin.scale=64.0",), ("heads.ocr.margin.m2=0.5",)
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ ABLATION = (
         (*_CURRICULUM, *_SAMPLED, 'heads.ocr.negative_weight="importance"'),
         seeds=2,
     ),
-    Case("scale-64", "margin", "scale 64 without margin", (*_CURRICULUM, "heads.ocr.margin.scale=64.0")),
-    Case("arcface-16", "margin", "scale 16, ArcFace 0.5", (*_CURRICULUM, "heads.ocr.margin.m2=0.5")),
-    Case("arcface", "margin", "scale 64, ArcFace 0.5", (*_CURRICULUM, *_ARCFACE)),
+    Case("scale-64", "margin", "scale 64 without margin", (*_CURRICULUM, *_SCALE_64)),
+    Case("arcface-16", "margin", "scale 16, ArcFace 0.5", (*_CURRICULUM, *_MARGIN)),
+    Case("arcface", "margin", "scale 64, ArcFace 0.5", (*_CURRICULUM, *_SCALE_64, *_MARGIN)),
     Case("no-norm", "embedding_norm", "none", (*_CURRICULUM, 'heads.ocr.embedding_norm="none"')),
     Case("1-tag", "tags drawn", "1", (*_CURRICULUM, "heads.ocr.labels_per_sample=1")),
     Case("4-tags", "tags drawn", "4", (*_CURRICULUM, "heads.ocr.labels_per_sample=4")),
@@ -66,6 +66,6 @@ ABLATION = (
         "published",
         "published",
         "whole tiles, all tags, 10% drawn for each slot, scale 64, ArcFace 0.5, no embedding_norm",
-        (*_SAMPLED, *_ARCFACE, 'heads.ocr.sampling="independent"', 'heads.ocr.embedding_norm="none"'),
+        (*_SAMPLED, *_SCALE_64, *_MARGIN, 'heads.ocr.sampling="independent"', 'heads.ocr.embedding_norm="none"'),
     ),
 )

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 from cases import ABLATION, HEIGHTS, LEGIBLE, MAIN, WORD_HEIGHTS, Case
+from reading_data import ovocr
 
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.text_heights import text_heights
@@ -101,7 +102,7 @@ def evaluate(folder: Path, case: Case, seed: int, shown: HeldOut) -> Figures:
 
 
 def read_receipts(folder: Path) -> None:
-    """Reads some held-out receipts in tiles with the main run: pages/read-N.html, best and worst answers alike."""
+    """Reads the first held-out receipts in tiles with the main run: pages/read-N.html."""
     labels = LabelledDataSet.open(folder / "labels" / "held-out-receipts")
     (shard,) = labels.finished_shards()
     rows = pq.read_table(labels.ocr_path(shard)).slice(0, READ_RECEIPTS).to_pylist()
@@ -110,6 +111,6 @@ def read_receipts(folder: Path) -> None:
         heights = text_heights(np.array([line["box"] for line in row["lines"]], np.float64))
         tile = round(TILE_LINES * float(np.median(heights)))
         image = folder / "documents" / "held-out-receipts" / row["key"]
-        command = [sys.executable, "-m", "ovocr", "read", str(run_folder(folder, MAIN, 0)), str(image)]
         if not page.exists():
-            subprocess.run([*command, "--tile", str(tile), "--html", str(page)], check=True, stdout=subprocess.DEVNULL)
+            run = str(run_folder(folder, MAIN, 0))
+            ovocr(folder, "read", run, str(image), "--tile", str(tile), "--html", str(page))
