@@ -14,7 +14,7 @@ INTEROP = OVOCR_MXNET_PYTHON="$$(test -f $(MXNET_VENV)/installed && echo $(CURDI
 
 # A folder of images NNN.jpg with their text in NNN.txt.
 TRUTH ?= ../shared/data/receipts
-# The folder of the documents for bench-reading (benchmarks/reading/documents.py), and the hours that its runs may take.
+# The folder of the documents for bench-reading (benchmarks/reading/documents.py), and its length: 3 is that of the record.
 DATA ?= ../shared/data
 HOURS ?= 3
 # Folders of images for bench-ocr.

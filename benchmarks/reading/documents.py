@@ -37,9 +37,11 @@ def split_documents(data: Path) -> dict[str, Documents]:
 
     Held-out receipts have lines with boxes. Exits with a message if a folder is missing.
     """
-    for name in ("receipts", "more_receipts", "forms", "chinese", "scenes", "words", "photos"):
-        if not (data / name).is_dir():
-            sys.exit(f"{data / name}: no such folder")
+    needed = [data / name for name in ("receipts", "more_receipts", "forms", "chinese", "scenes", "words", "photos")]
+    if missing := [str(path) for path in needed if not (path.is_dir() and images_in(path))]:
+        sys.exit(
+            f"{', '.join(missing)}: no folder with .jpg or .png images; benchmarks/reading/documents.py lists them"
+        )
     sets: dict[str, Documents] = {}
     receipts = [*images_in(data / "more_receipts"), *images_in(data / "receipts")]
     shops = group_by_shop(receipts)

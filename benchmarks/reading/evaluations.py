@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,11 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 from cases import ABLATION, HEIGHTS, LEGIBLE, MAIN, WORD_HEIGHTS, Case
-from reading_data import ovocr
+from commands import run_ovocr
 
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.text_heights import text_heights
+from ovocr.trainer.runs.folder import RunFolder
 
 CROPS = 32  # of each image
 
@@ -62,7 +62,7 @@ def evaluate_all(folder: Path) -> dict[str, list[dict[str, Figures]]]:
     Returns, by name of the case, the figures of each seed by name of the held-out set.
     """
     runs = [(case, seed) for case in (MAIN, *ABLATION) for seed in range(case.seeds)]
-    runs = [(case, seed) for case, seed in runs if (run_folder(folder, case, seed) / "checkpoints").exists()]
+    runs = [(case, seed) for case, seed in runs if is_finished(run_folder(folder, case, seed))]
     (folder / "evaluations").mkdir(exist_ok=True)
     (folder / "pages").mkdir(exist_ok=True)
     jobs = [(case, seed, shown) for case, seed in runs for shown in SETS if shown.in_ablation or case is MAIN]
@@ -79,11 +79,20 @@ def evaluate_all(folder: Path) -> dict[str, list[dict[str, Figures]]]:
     return results
 
 
+def is_finished(run: Path) -> bool:
+    """Returns True if the run has the checkpoint of its last step."""
+    if not (run / "config.toml").exists():
+        return False
+    found = RunFolder.open(run)
+    newest = found.newest_checkpoint()
+    return newest is not None and int(newest.name) == found.config().run.steps
+
+
 def evaluate(folder: Path, case: Case, seed: int, shown: HeldOut) -> Figures:
     """Returns the figures of `ovocr eval` for the last checkpoint of a run on held-out images."""
     kept = folder / "evaluations" / f"{case.name}-{seed}-{shown.name}.json"
     if not kept.exists():
-        command = [sys.executable, "-m", "ovocr", "eval", str(run_folder(folder, case, seed))]
+        command = ["eval", str(run_folder(folder, case, seed))]
         command += ["--data", str(folder / "held-out" / shown.data), "--json", f"{kept}.part"]
         command += ["--groups", str(folder / "held-out" / "groups.csv"), "--min-text-height", str(LEGIBLE)]
         if shown.context is not None:
@@ -94,8 +103,7 @@ def evaluate(folder: Path, case: Case, seed: int, shown: HeldOut) -> Figures:
             command += ["--top-k", str(k)]
         if case is MAIN:
             command += ["--html", str(folder / "pages" / f"{shown.name}.html"), "--examples", str(EXAMPLES)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-        subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+        run_ovocr(*command, cores=sorted(os.sched_getaffinity(0)), output=subprocess.DEVNULL)
         Path(f"{kept}.part").rename(kept)
     figures: Figures = json.loads(kept.read_text())["heads"]["ocr"]
     return figures
@@ -113,4 +121,4 @@ def read_receipts(folder: Path) -> None:
         image = folder / "documents" / "held-out-receipts" / row["key"]
         if not page.exists():
             run = str(run_folder(folder, MAIN, 0))
-            ovocr(folder, "read", run, str(image), "--tile", str(tile), "--html", str(page))
+            run_ovocr("read", run, str(image), "--tile", str(tile), "--html", str(page))

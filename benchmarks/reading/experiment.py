@@ -6,10 +6,12 @@ DATA is the folder of the real images (see documents.py). The script creates in 
 
 1. data (reading_data.py): labels by OCR for training, human text for evaluation, about 25 minutes;
 2. the main run on all cores, 1,500,000 samples, evaluated 40 times;
-3. the ablation, one run per core at a time, 100,000 samples each: cases that differ from the base in one choice.
+3. the ablation, one run per core at a time, 100,000 samples each: cases that differ from the base in one choice, and
+   the published choices together.
 
-H scales the numbers of samples: 3, the default, are the numbers above, 1 is a third of them. The numbers of samples
-are fixed, so the time depends on the machine. An interrupted command resumes with the unfinished runs.
+H scales the numbers of samples: 3, the default, are the numbers above, 1 is a third of them, and 0.2 is the least. The
+time depends on the machine (the record in benchmarks/results has the times of one). An interrupted command resumes with
+the unfinished runs.
 
 The results are FOLDER/reading.json, reading.md (tables), reading.svg (learning curves) and pages/*.html (what the
 encoder of the main run reads in held-out images, and in whole receipts, tile by tile).
@@ -17,22 +19,22 @@ encoder of the main run reads in held-out images, and in whole receipts, tile by
 
 import argparse
 import json
+import math
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
 
 from cases import ABLATION, BATCH, MAIN, WORD_HEIGHTS, Case
+from commands import end_with_script, run_ovocr
 from evaluations import evaluate_all, run_folder
 from reading_data import HELD_OUT, TRAINED_ON, make_data
 from reading_report import write_report
 
 CONFIG = Path(__file__).with_name("reading.toml")
-HOURS = 3.0
+HOURS, LEAST_HOURS, MOST_HOURS = 3.0, 0.2, 1000.0
 MAIN_SAMPLES, ABLATION_SAMPLES = 1_500_000, 100_000  # in HOURS
 EVALUATIONS = 40  # of the main run
 SCHEDULE = 65  # percent of the steps until the curriculum ends
@@ -45,10 +47,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--hours", type=float, default=HOURS, help="scales the numbers of samples; default 3")
+    parser.add_argument("--hours", type=hours, default=HOURS, help="scales the numbers of samples; default 3")
     parser.add_argument("--only", choices=("data", "main", "ablation"), help="only this part")
     options = parser.parse_args()
     folder = options.folder.resolve()
+    if options.data.resolve() in (folder, *folder.parents):
+        sys.exit(f"{options.folder}: is in the folder of the images; choose another folder")
+    end_with_script()
     share = options.hours / HOURS
     data = make_data(folder, options.data, PAGES, SCENES)
     if options.only in (None, "main"):
@@ -57,6 +62,17 @@ def main() -> None:
         train_ablation(folder, round(share * ABLATION_SAMPLES))
     if options.only != "data":
         write_report(folder, data, evaluate_all(folder))
+
+
+def hours(text: str) -> float:
+    """Parses --hours. Raises ArgumentTypeError if the runs would be too short for their warm-up."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not LEAST_HOURS <= value <= MOST_HOURS:
+        raise argparse.ArgumentTypeError(f"must be a number from {LEAST_HOURS} to {MOST_HOURS}, found {text}")
+    return value
 
 
 def train_main(folder: Path, samples: int) -> None:
@@ -74,7 +90,7 @@ def train_main(folder: Path, samples: int) -> None:
         "evaluation.crop_context=[0.0, 0.0]",
     ]
     settings = [*settings_of(folder, MAIN, 0, steps), *evaluation]
-    run_command(cores, "train", str(CONFIG), *set_options(settings), "--nproc-per-node", str(len(cores)))
+    run_ovocr("train", str(CONFIG), *set_options(settings), "--nproc-per-node", str(len(cores)), cores=cores)
 
 
 def train_ablation(folder: Path, samples: int) -> None:
@@ -89,7 +105,7 @@ def train_ablation(folder: Path, samples: int) -> None:
         try:
             settings = settings_of(folder, case, seed, samples // BATCH)
             with open(f"{run_folder(folder, case, seed)}.log", "a") as log:
-                run_command([core], "train", str(CONFIG), *set_options(settings), log=log)
+                run_ovocr("train", str(CONFIG), *set_options(settings), cores=[core], output=log)
         finally:
             free.put(core)
 
@@ -116,13 +132,6 @@ def settings_of(folder: Path, case: Case, seed: int, steps: int) -> list[str]:
 def set_options(settings: Sequence[str]) -> list[str]:
     """Returns the options of `ovocr train` for settings."""
     return [part for setting in settings for part in ("--set", setting)]
-
-
-def run_command(cores: Sequence[int], *arguments: str, log: Any = None) -> None:
-    """Runs an ovocr command on some of the cores, one thread for each."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-    command = ["taskset", "-c", ",".join(map(str, cores)), sys.executable, "-m", "ovocr", *arguments]
-    subprocess.run(command, check=True, env=environment, stdout=log, stderr=log)
 
 
 if __name__ == "__main__":

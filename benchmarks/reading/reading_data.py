@@ -14,8 +14,6 @@ import io
 import json
 import random
 import string
-import subprocess
-import sys
 import tarfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -24,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+from commands import run_ovocr
 from documents import Documents, human_lines, images_in, split_documents, words_of_images
 from human_words import place_words
 from page_text import PageText
@@ -32,7 +31,7 @@ from render_pages import render_page
 from render_scenes import render_scene
 from tiles import cut_tiles
 
-from ovocr.base.files import written_aside
+from ovocr.base.files import write_text, written_aside
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.vocab import Vocabulary
 
@@ -51,15 +50,15 @@ def make_data(folder: Path, data: Path, pages: int, scenes: int) -> dict[str, An
     data: the folder of the real images. pages, scenes: numbers of rendered images.
     """
     report_path = folder / "data.json"
-    if report_path.exists():
+    if report_path.exists():  # written last
         found: dict[str, Any] = json.loads(report_path.read_text())
         return found
-    folder.mkdir(parents=True, exist_ok=True)
     sets = split_documents(data)
+    folder.mkdir(parents=True, exist_ok=True)
     report: dict[str, Any] = {"documents": {name: len(found.images) for name, found in sets.items()}}
     for name in REAL:
         link_images(folder / "documents" / name, sets[name])
-        ovocr(folder, "build-labels", f"documents/{name}", "--out", f"labels/{name}")
+        run_ovocr("build-labels", f"documents/{name}", "--out", f"labels/{name}", cwd=folder)
     text = PageText.of(line for name in REAL for line in read_lines(folder / "labels" / name))
     report["phrases"], report["words"] = len(text.phrases), len(text.words)
     draw_scene = partial(render_scene, text=text, photos=images_in(data / "photos"))
@@ -68,29 +67,24 @@ def make_data(folder: Path, data: Path, pages: int, scenes: int) -> dict[str, An
         ("rendered-scenes", scenes, draw_scene),
     ):
         render(folder / "documents" / name, count, draw)
-        ovocr(folder, "build-labels", f"documents/{name}/*.tar", "--out", f"labels/{name}")
+        run_ovocr("build-labels", f"documents/{name}/*.tar", "--out", f"labels/{name}", cwd=folder)
     with ProcessPoolExecutor() as pool:
         report["tiles"] = dict(zip(TRAINED_ON, pool.map(partial(cut, folder), TRAINED_ON), strict=True))
     for name in TRAINED_ON:
         table = f"tiles/{name}.jsonl"
-        ovocr(folder, "build-labels", f"tiles/{name}.tar", "--lines", table, "--out", f"tile-labels/{name}")
+        run_ovocr("build-labels", f"tiles/{name}.tar", "--lines", table, "--out", f"tile-labels/{name}", cwd=folder)
     build_vocabulary(folder)
     report["vocabulary"] = len(Vocabulary.load(folder / "words.txt"))
     for name in TRAINED_ON:
-        ovocr(folder, "relabel", f"tile-labels/{name}", "--vocab", "words.txt", "--out", f"trained/{name}")
+        run_ovocr("relabel", f"tile-labels/{name}", "--vocab", "words.txt", "--out", f"trained/{name}", cwd=folder)
     report["placed"] = hold_out(folder, data, sets)
-    report_path.write_text(json.dumps(report, indent=1) + "\n")
+    write_text(report_path, json.dumps(report, indent=1) + "\n")
     return report
 
 
 def cut(folder: Path, name: str) -> dict[str, int]:
     """Cuts the training documents of a set into tiles; returns counts."""
     return cut_tiles(folder / "labels" / name, folder / "tiles" / name, COPIES[name])
-
-
-def ovocr(folder: Path, *arguments: str) -> None:
-    """Runs the command in a folder, to which the paths in its files then refer."""
-    subprocess.run([sys.executable, "-m", "ovocr", *arguments], cwd=folder, check=True)
 
 
 def link_images(folder: Path, documents: Documents) -> None:
@@ -146,7 +140,7 @@ def build_vocabulary(folder: Path) -> None:
     (folder / "letters.txt").write_text("\n".join(string.ascii_lowercase) + "\n")
     every = [f"labels/{name}" for name in TRAINED_ON]
     options = ["--min-count", str(LEAST_COUNT), "--drop", "letters.txt", "--out", "words.txt"]
-    ovocr(folder, "vocab", "build", *every, *options)
+    run_ovocr("vocab", "build", *every, *options, cwd=folder)
 
 
 def hold_out(folder: Path, data: Path, sets: dict[str, Documents]) -> dict[str, dict[str, int]]:
@@ -160,13 +154,13 @@ def hold_out(folder: Path, data: Path, sets: dict[str, Documents]) -> dict[str, 
         if name == "words":
             rows = {key_of(data / "words" / file): lines for file, lines in words_of_images(data)}
         else:
-            ovocr(folder, "build-labels", f"documents/held-out-{name}", "--out", f"labels/held-out-{name}")
+            run_ovocr("build-labels", f"documents/held-out-{name}", "--out", f"labels/held-out-{name}", cwd=folder)
             human = {key_of(path): human_lines(path) for path in documents.images}
             rows, placed[name] = place_words(folder / "labels" / f"held-out-{name}", human)
         table = folder / "held-out" / f"{name}.jsonl"
         table.write_text("".join(json.dumps({"key": key, "lines": lines}) + "\n" for key, lines in rows.items()))
         shown = (f"documents/held-out-{name}", "--lines", f"held-out/{name}.jsonl", "--vocab", "words.txt")
-        ovocr(folder, "build-labels", *shown, "--out", f"held-out/{name}")
+        run_ovocr("build-labels", *shown, "--out", f"held-out/{name}", cwd=folder)
     with open(folder / "held-out" / "groups.csv", "w", newline="", encoding="utf-8") as table_file:
         writer = csv.writer(table_file)
         writer.writerow(["key", "group"])
