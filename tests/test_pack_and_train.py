@@ -52,3 +52,24 @@ def test_packed_images_train_a_head(tmp_path: Path, example_shards: Path, capsys
     assert figures["heads"]["image"]["images"] == 6
     assert figures["heads"]["image"]["classes"] == 501
     assert figures["heads"]["image"]["scripts"] == {}
+
+
+def test_a_data_set_that_grew_trains_a_head_on_all_its_images(
+    tmp_path: Path, example_shards: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("PIL", reason="the extra ocr, whose decoders pack-labels uses, is not installed")
+    first, second = (str(example_shards / f"pages-0000{number}.tar") for number in range(2))
+    keys = [f"{number:05d}.jpg" for number in range(100)]
+    (tmp_path / "clusters.csv").write_text("key,label\n" + "".join(f"{key},{id}\n" for id, key in enumerate(keys)))
+    arguments = ["--labels", str(tmp_path / "clusters.csv"), "--out", str(tmp_path / "packed"), "--workers", "1"]
+    main(["pack-labels", first, *arguments], standalone_mode=False)
+    main(["pack-labels", first, second, *arguments], standalone_mode=False)
+    data_set = LabelledDataSet.open(tmp_path / "packed")
+    images = [data_set.counts(number).ok for number in data_set.finished_shards()]
+    assert len(images) == len(data_set.manifest().history) == 2
+
+    (tmp_path / "config.toml").write_text(CONFIG.format(root=tmp_path))
+    main(["train", str(tmp_path / "config.toml")], standalone_mode=False)
+    capsys.readouterr()
+    main(["eval", str(tmp_path / "run"), "--data", str(data_set.root), "--json", "-"], standalone_mode=False)
+    assert json.loads(capsys.readouterr().out)["heads"]["image"]["images"] == sum(images)

@@ -4,13 +4,15 @@ import errno
 import fcntl
 import os
 import socket
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ovocr.base.errors import OvocrError
 
 PARTIAL_SUFFIX = ".partial"
+_LOCK_PAUSE_S = 0.2
 
 
 def partial_path(path: Path) -> Path:
@@ -79,6 +81,22 @@ def locked(path: Path, busy: str) -> Iterator[None]:
     finally:
         path.unlink(missing_ok=True)
         os.close(descriptor)
+
+
+@contextmanager
+def locked_within(path: Path, busy: str, timeout_s: float) -> Iterator[None]:
+    """Holds a lock as ``locked`` does, but waits up to ``timeout_s`` seconds for another holder to release it."""
+    deadline = time.monotonic() + timeout_s
+    with ExitStack() as lock:
+        while True:
+            try:
+                lock.enter_context(locked(path, busy))
+                break
+            except OvocrError:
+                if time.monotonic() >= deadline:
+                    raise
+            time.sleep(_LOCK_PAUSE_S)
+        yield
 
 
 def _lock(path: Path, busy: str) -> int:

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from ovocr.base.errors import OvocrError
 from ovocr.commands.options import (
     FOLDER,
     JSON_OPTION,
@@ -45,6 +46,8 @@ def build_labels_command(json_path: str | None, **options: Any) -> None:
 
     totals = build_labels(BuildOptions(**options), progress=True)
     print_figures(totals.format(), totals.to_json(), json_path)
+    if totals.failure:
+        raise OvocrError(totals.failure)
 
 
 @click.command("relabel")
@@ -89,3 +92,5 @@ def pack_labels_command(json_path: str | None, **options: Any) -> None:
 
     totals = pack_labels(PackOptions(**options), progress=True)
     print_figures(totals.format(), totals.to_json(), json_path)
+    if totals.failure:
+        raise OvocrError(totals.failure)

@@ -144,6 +144,8 @@ def run_options(options: type[RunOptions]) -> _Decorator:
         field_option(options, "--shard-size"),
         field_option(options, "--max-pixels"),
         field_option(options, "--image-timeout", "image_timeout_s", metavar="S"),
+        field_option(options, "--append"),
+        field_option(options, "--accept-upgrade"),
         field_option(options, "--retry-quarantined"),
         field_option(options, "--worker-images"),
         field_option(options, "--worker-memory", callback=_worker_memory, metavar="SIZE"),

@@ -118,6 +118,33 @@ class TableEntry:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Generation:
+    """A stage of a data set that grew, or whose packages were upgraded, after it was begun.
+
+    shards: number of shards in the manifest at this stage. versions: as in ``Manifest``. engine_versions: versions of
+    the engine's packages; None without an engine.
+    """
+
+    shards: int
+    versions: dict[str, Any]
+    engine_versions: dict[str, Any] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the manifest's value."""
+        engine = {} if self.engine_versions is None else {"engine_versions": self.engine_versions}
+        return {"shards": self.shards, "versions": self.versions, **engine}
+
+    @classmethod
+    def parse(cls, data: object) -> "Generation | None":
+        """Returns the generation in a JSON object; None if a value is missing or invalid."""
+        if not isinstance(data, dict):
+            return None
+        values: dict[str, Any] = {field.name: data.get(field.name) for field in fields(cls)}
+        valid = is_count(values["shards"]) and isinstance(values["versions"], dict)
+        return cls(**values) if valid and isinstance(values["engine_versions"], dict | None) else None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """The configuration of a data set. It contains no times, no folders and no properties of machines.
 
@@ -128,6 +155,8 @@ class Manifest:
         packed one.
     table: table of class ids of a packed data set; None in a labelled one.
     relabelled: hash and versions of the old manifest, if `ovocr relabel` wrote the data set.
+    generations: stages of a data set that grew or whose packages were upgraded, from first to last; else empty.
+        ``versions`` and the versions of the engine are those of the first.
     format: FORMAT or OLD_FORMAT.
     """
 
@@ -140,6 +169,7 @@ class Manifest:
     engine: dict[str, Any] | None = None
     table: TableEntry | None = None
     relabelled: dict[str, Any] | None = None
+    generations: tuple[Generation, ...] = ()
     format: int = FORMAT
 
     @property
@@ -161,6 +191,13 @@ class Manifest:
         return self.words.size
 
     @property
+    def history(self) -> tuple[Generation, ...]:
+        """The generations of the data set, at least one."""
+        engine_versions = None if self.engine is None else self.engine.get("versions")
+        first = Generation(shards=len(self.shards), versions=self.versions, engine_versions=engine_versions)
+        return self.generations or (first,)
+
+    @property
     def box_margin(self) -> float:
         """The margin that the detector leaves around text, as a share of a line's thickness; 0 if unknown."""
         settings = (self.engine or {}).get("settings")
@@ -178,6 +215,8 @@ class Manifest:
         """Returns the JSON object of the file."""
         sizes = {"shard_size": self.shard_size, "max_pixels": self.max_pixels}
         shards = [shard.to_json() for shard in self.shards]
+        generations = [generation.to_json() for generation in self.generations]
+        grown = {"generations": generations} if generations else {}
         if self.table is not None:
             columns = {"key_column": self.table.key_column, "label_columns": list(self.table.label_columns)}
             return {
@@ -187,6 +226,7 @@ class Manifest:
                 "labels": {"sha256": self.table.sha256},
                 "versions": self.versions,
                 "shards": shards,
+                **grown,
             }
         assert self.words is not None
         return {
@@ -196,6 +236,7 @@ class Manifest:
             "engine": self.engine,
             "versions": self.versions,
             "shards": shards,
+            **grown,
             **({} if self.relabelled is None else {"relabelled": self.relabelled}),
         }
 
@@ -225,6 +266,7 @@ class Manifest:
             max_pixels=reader.number("options.max_pixels", 1, _MAX_SIZE),
             versions=reader.get("versions"),
             shards=_parse_shards(reader),
+            generations=_parse_generations(reader) if "generations" in data else (),
             relabelled=reader.typed("relabelled", dict, "an object") if has_text and "relabelled" in data else None,
             format=format or FORMAT,
         )
@@ -285,3 +327,14 @@ def _parse_shards(reader: ObjectReader) -> tuple[ShardEntry, ...]:
         else:
             shards.append(entry)
     return tuple(shards)
+
+
+def _parse_generations(reader: ObjectReader) -> tuple[Generation, ...]:
+    generations = []
+    for number, data in enumerate(reader.typed("generations", list, "a list")):
+        generation = Generation.parse(data)
+        if generation is None:
+            reader.report(f"generations[{number}]", "shards and versions", data)
+        else:
+            generations.append(generation)
+    return tuple(generations)

@@ -28,16 +28,24 @@ class ShardWriter:
     the shard as finished; they contain the size and hash of each file.
 
     entry: the input shard. ignored: number of files in the source that are not images.
-    with_text: write the lines of the images.
+    with_text: write the lines of the images. generation: index of the generation in ``Manifest.history``.
     """
 
     def __init__(
-        self, data_set: LabelledDataSet, number: int, entry: ShardEntry, *, ignored: int = 0, with_text: bool = True
+        self,
+        data_set: LabelledDataSet,
+        number: int,
+        entry: ShardEntry,
+        *,
+        ignored: int = 0,
+        with_text: bool = True,
+        generation: int = 0,
     ) -> None:
         self._data_set = data_set
         self._number = number
         self._entry = entry
         self._with_text = with_text
+        self._generation = generation
         self._start = time.monotonic()
         self._lock = ExitStack()
         self._files = ExitStack()
@@ -94,6 +102,7 @@ class ShardWriter:
             has_text=self._with_text,
             seconds=round(time.monotonic() - self._start, 3),
             files={name: FileDescription.of(path) for name, path in files.items()},
+            generation=self._generation,
         )
 
 

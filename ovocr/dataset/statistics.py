@@ -104,39 +104,47 @@ class FileDescription:
 
 @dataclass(frozen=True, kw_only=True)
 class ShardStatistics:
-    """The content of a shard's file in stats/. seconds: time to write the shard. files: maps names to data files."""
+    """The content of a shard's file in stats/.
+
+    seconds: time to write the shard. files: maps names to data files. generation: index of the generation in
+    ``Manifest.history`` in which the shard was written.
+    """
 
     entry: ShardEntry
     counts: ShardCounts
     has_text: bool
     seconds: float
     files: Mapping[str, FileDescription]
+    generation: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Returns the JSON object of the file."""
         counts = self.counts.to_json(with_text=self.has_text)
         files = {name: asdict(description) for name, description in self.files.items()}
-        return {**self.entry.to_json(), **counts, "seconds": self.seconds, "files": files}
+        generation = {"generation": self.generation} if self.generation else {}
+        return {**self.entry.to_json(), **counts, "seconds": self.seconds, **generation, "files": files}
 
     @classmethod
     def parse(
-        cls, data: dict[str, Any], entry: ShardEntry, *, has_text: bool
+        cls, data: dict[str, Any], entry: ShardEntry, *, has_text: bool, generations: int = 1
     ) -> "tuple[ShardStatistics, list[Problem]]":
         """Returns the statistics and their problems. Invalid values are replaced by valid ones.
 
-        entry: the shard's entry in the manifest.
+        entry: the shard's entry in the manifest. generations: number of generations of the data set.
         """
         reader = ObjectReader(data)
         for name in _COMPARED:
             if (expected := getattr(entry, name)) != data.get(name):
                 reader.report(name, f"{expected!r} (from manifest.json)", data.get(name))
         counts = _parse_counts(reader, has_text)
+        generation = reader.number("generation", 0, generations - 1) if "generation" in data else 0
         statistics = cls(
             entry=entry,
             counts=counts,
             has_text=has_text,
             seconds=data.get("seconds", 0.0),
             files=_parse_files(reader, has_text),
+            generation=generation,
         )
         return statistics, reader.problems
 

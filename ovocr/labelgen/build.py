@@ -12,8 +12,9 @@ from ovocr.labelgen.executors.shard_run import ShardRun
 from ovocr.labelgen.options import BuildOptions
 from ovocr.labelgen.shards.destination import Destination
 from ovocr.labelgen.shards.interruption import stoppable
-from ovocr.labelgen.shards.manifest import describe_build
+from ovocr.labelgen.shards.manifest import AllowedChanges, describe_build
 from ovocr.labelgen.shards.progress import say
+from ovocr.labelgen.shards.run_plan import RunPlan, plan_run
 from ovocr.labelgen.shards.store_destination import open_destination
 from ovocr.labelgen.shards.totals import Totals
 from ovocr.labelgen.sources import InputShard, plan_shards
@@ -58,17 +59,18 @@ def build_labels(options: BuildOptions, progress: bool) -> Totals:
         check_executor(options.executor)
         task, shards = _plan(options)
         with open_destination(options.out) as destination:
-            run = ShardRun(options, shards, destination, with_text=True)
+            plan = plan_run(destination, shards, shard_size=options.shard_size, append=options.append)
+            run = ShardRun(options, plan, destination, with_text=True)
             if run.unfinished:
                 destination.check(shards)
                 if isinstance(task, GivenTextTask) and not run.data_set.finished_shards():
                     check_keys_meet(shards, task.table)
                 # Start the workers first: they load while this process loads the vocabulary.
                 with open_executor(options, task, run) as executor:
-                    _write_configuration(options, destination, task, shards, executor)
+                    _write_configuration(options, destination, task, plan, executor)
                     executor.make_shards(run, progress)
             else:
-                _write_configuration(options, destination, task, shards)
+                _write_configuration(options, destination, task, plan)
             run.remove_temporary_files()
             return _totals(run, task, time.monotonic() - start)
 
@@ -98,18 +100,18 @@ def _write_configuration(
     options: BuildOptions,
     destination: Destination,
     task: LabelTask | GivenTextTask,
-    shards: list[InputShard],
+    plan: RunPlan,
     executor: Executor | None = None,
 ) -> None:
-    """Writes manifest and vocabulary to a new data set, or checks that an existing data set has the same ones.
+    """Writes manifest and vocabulary to a new data set, or compares them with those of an existing data set.
 
     Waits for a worker first, so that models that do not load leave no data set.
     """
     words = Words(load_vocabulary(options.vocab), _frequencies(options, destination.data_set))
-    manifest = describe_build(options, shards, task.describe_engine(), words)
+    manifest = describe_build(options, plan.entries, task.describe_engine(), words)
     if executor is not None:
         executor.wait_until_ready()
-    destination.settle(manifest, words)
+    destination.settle(manifest, words, AllowedChanges(known=plan.known, upgrade=options.accept_upgrade))
 
 
 def _frequencies(options: BuildOptions, data_set: LabelledDataSet) -> WordFrequencies | None:

@@ -74,6 +74,13 @@ class RunOptions(ShardOptions):
     image_timeout_s: float = field(
         default=120.0, metadata={"help": "Seconds that an image may take before it is quarantined."}
     )
+    append: bool = field(
+        default=False,
+        metadata={"help": "Add the sources to a data set without naming again the sources that it has already."},
+    )
+    accept_upgrade: bool = field(
+        default=False, metadata={"help": "Continue a data set that was begun with other versions of packages."}
+    )
     retry_quarantined: bool = field(
         default=False, metadata={"help": "Redo finished shards that have quarantined images."}
     )
@@ -90,6 +97,8 @@ class RunOptions(ShardOptions):
         if not self.sources:
             raise UsageError("SOURCE: at least one is required")
         _check_choice("--executor", self.executor, EXECUTORS)
+        if self.append and self.retry_quarantined:
+            raise UsageError("--append: leave it out with --retry-quarantined, which needs all images of a shard")
         for option, value in (
             ("--shard-size", self.shard_size),
             ("--max-pixels", self.max_pixels),

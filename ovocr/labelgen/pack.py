@@ -10,7 +10,8 @@ from ovocr.labelgen.executors.shard_run import ShardRun
 from ovocr.labelgen.options import PackOptions
 from ovocr.labelgen.shards.destination import Destination
 from ovocr.labelgen.shards.interruption import stoppable
-from ovocr.labelgen.shards.manifest import describe_pack
+from ovocr.labelgen.shards.manifest import AllowedChanges, describe_pack
+from ovocr.labelgen.shards.run_plan import plan_run
 from ovocr.labelgen.shards.store_destination import open_destination
 from ovocr.labelgen.sources import InputShard, plan_shards
 from ovocr.labelgen.table_keys import TableTotals, check_keys_meet, count_keys
@@ -58,12 +59,14 @@ def _pack(
 ) -> PackTotals:
     """Runs over the shards and returns the totals. start: time when the command began, on the monotonic clock."""
     table = task.table
-    run = ShardRun(options, shards, destination, with_text=False)
+    plan = plan_run(destination, shards, shard_size=options.shard_size, append=options.append)
+    run = ShardRun(options, plan, destination, with_text=False)
     if run.unfinished:
         destination.check(shards)
         if not run.data_set.finished_shards():
             check_keys_meet(shards, table)
-    destination.settle(describe_pack(options, shards, table), words=None)
+    changes = AllowedChanges(known=plan.known, upgrade=options.accept_upgrade)
+    destination.settle(describe_pack(options, plan.entries, table), words=None, changes=changes)
     if run.unfinished:
         with open_executor(options, task, run) as executor:
             executor.make_shards(run, progress)

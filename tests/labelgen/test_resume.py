@@ -1,6 +1,5 @@
 """Runs that are interrupted, killed, repeated or concurrent keep, redo or refuse shards."""
 
-import os
 import shutil
 import signal
 import subprocess
@@ -36,8 +35,6 @@ def test_a_rerun_leaves_a_finished_data_set_unchanged(built: Built, options: Bui
         ({"tags": 6}, "options.tags is 5 there, 6 in this run"),
         ({"max_pixels": 9}, "options.max_pixels is 50000000 there, 9"),
         ({"vocab": "other"}, "vocabulary.size is 12 there, 1 in this run"),
-        ({"sources": "first"}, "shards: 2 there, 1 in this run"),
-        ({"sources": "reversed"}, r"shards\[0\]\.source is "),
     ],
 )
 def test_a_different_configuration_is_refused(
@@ -46,31 +43,8 @@ def test_a_different_configuration_is_refused(
     if change.get("vocab"):
         Vocabulary(["fox"]).save(tmp_path / "other.txt")
         change = {"vocab": str(tmp_path / "other.txt")}
-    if change.get("sources"):
-        change = {"sources": options.sources[:1] if change["sources"] == "first" else options.sources[::-1]}
     with pytest.raises(OvocrError, match=f"made with another configuration: {difference}"):
         build_labels(again(options, **change), progress=False)
-
-
-def test_a_source_that_changed_since_is_refused(built: Built, options: BuildOptions, tmp_path: Path, tar: Any):
-    (tmp_path / "folder").mkdir()
-    shutil.copy(options.sources[1], tmp_path / "second.tar")
-    (tmp_path / "folder" / "a.jpg").write_bytes(b"a")
-    sources = (str(tmp_path / "second.tar"), str(tmp_path / "folder"))
-    mine = again(options, sources=sources, out=tmp_path / "out")
-    build_labels(mine, progress=False)
-    before = digests(mine.out)
-    size = os.path.getsize(tmp_path / "second.tar")
-    with open(tmp_path / "second.tar", "ab") as file:
-        file.write(bytes(512))
-    difference = rf"shards\[0\]\.size is {size} there, {size + 512} in this run"
-    with pytest.raises(OvocrError, match=f"made with another configuration: {difference}"):
-        build_labels(mine, progress=False)
-    shutil.copy(options.sources[1], tmp_path / "second.tar")
-    (tmp_path / "folder" / "a.jpg").rename(tmp_path / "folder" / "b.jpg")
-    with pytest.raises(OvocrError, match=r"made with another configuration: shards\[1\]\.names_sha256 is "):
-        build_labels(mine, progress=False)
-    assert digests(mine.out) == before
 
 
 def test_a_killed_run_resumes_with_the_same_bytes(built: Built, options: BuildOptions, tmp_path: Path):

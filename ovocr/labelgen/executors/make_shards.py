@@ -13,7 +13,7 @@ from ovocr.dataset.shard_writer import ShardWriter
 from ovocr.labelgen.executors.shard_run import NumberedShard, RunCounts, is_finished
 from ovocr.labelgen.shards.destination import Destination
 from ovocr.labelgen.shards.progress import Progress, say
-from ovocr.labelgen.sources import Ignored, Lost, read_shard
+from ovocr.labelgen.sources import Ignored, InputShard, Lost, read_shard
 from ovocr.labelgen.workers.pool import Failure, Job, WorkerPool
 from ovocr.labelgen.workers.tasks import Task
 
@@ -49,14 +49,22 @@ def make_shards(
     made, images, replaced = 0, 0, Counter(pool.replaced)
     finished = partial(is_finished, data_set, retry_quarantined=retry_quarantined)
     results = pool.run(_read_shards(shards, task, finished))
+    manifest = _CurrentManifest(data_set)
     for number, shard in shards:
-        _check_manifest(data_set)
+        generation = manifest.generation(number, shard)
         bar.begin(shard)
         if _skip_finished(results, finished(number)):
             say(f"shard {number} was made by another process meanwhile")
         else:
             destination.begin_shard(number)
-            with ShardWriter(data_set, number, shard.entry, ignored=shard.ignored, with_text=task.with_text) as writer:
+            with ShardWriter(
+                data_set,
+                number,
+                shard.entry,
+                ignored=shard.ignored,
+                with_text=task.with_text,
+                generation=generation,
+            ) as writer:
                 _write_shard(writer, results, bar)
             destination.finish_shard(number)
             made += 1
@@ -78,10 +86,35 @@ def _skip_finished(results: Iterator[tuple[_Note, Any]], finished: bool) -> bool
     return finished
 
 
-def _check_manifest(data_set: LabelledDataSet) -> None:
-    """Raises OvocrError if the data set was removed during the run: no shard may be written without a manifest."""
-    if not data_set.manifest_path.exists():
-        raise OvocrError(f"{data_set}: its manifest.json was removed during the run; start the command again")
+class _CurrentManifest:
+    """The manifest of a data set during a run, in which other commands may add shards to it."""
+
+    def __init__(self, data_set: LabelledDataSet) -> None:
+        self._data_set = data_set
+        self._version: object = None
+
+    def generation(self, number: int, shard: InputShard) -> int:
+        """Returns the index of the generation in which the shard is made.
+
+        Raises OvocrError if the data set was removed or another command has given the shard other images: no shard may
+        be written that the manifest does not list.
+        """
+        path = self._data_set.manifest_path
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            raise OvocrError(
+                f"{self._data_set}: its manifest.json was removed during the run; start the command again"
+            ) from None
+        version = (status.st_mtime_ns, status.st_ino)
+        if version != self._version:  # a manifest of thousands of shards is parsed once
+            self._manifest, self._version = self._data_set.manifest(), version
+        listed = self._manifest.shards
+        if number >= len(listed) or listed[number] != shard.entry:
+            raise OvocrError(
+                f"{self._data_set}: another command has changed shard {number} during the run; start the command again"
+            )
+        return len(self._manifest.history) - 1
 
 
 def _read_shards(

@@ -1,12 +1,15 @@
 """The shards of a run, the unfinished ones among them, and the counts of the run."""
 
 from collections import Counter
+from dataclasses import replace
 from typing import NamedTuple
 
 from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.reasons import Reason
 from ovocr.labelgen.options import RunOptions
 from ovocr.labelgen.shards.destination import Destination
 from ovocr.labelgen.shards.manifest import remove_start_files
+from ovocr.labelgen.shards.run_plan import RunPlan
 from ovocr.labelgen.shards.totals import Replaced, Totals
 from ovocr.labelgen.sources import InputShard
 
@@ -29,14 +32,14 @@ class ShardRun:
     a file of their lines.
     """
 
-    def __init__(
-        self, options: RunOptions, shards: list[InputShard], destination: Destination, *, with_text: bool
-    ) -> None:
+    def __init__(self, options: RunOptions, plan: RunPlan, destination: Destination, *, with_text: bool) -> None:
         self.data_set = destination.data_set
         self.destination = destination
-        self._shards = shards
+        self.plan = plan
         self._with_text = with_text
-        self._numbers = range(options.shard_slice[0], len(shards), options.shard_slice[1])
+        index, count = options.shard_slice
+        self._numbers = [number for number in range(index, len(plan.shards), count) if number not in plan.left_out]
+        self._is_whole = count == 1
         self.unfinished = [
             number for number in self._numbers if not is_finished(self.data_set, number, options.retry_quarantined)
         ]
@@ -45,7 +48,7 @@ class ShardRun:
     @property
     def unfinished_shards(self) -> list[NumberedShard]:
         """The unfinished shards with their numbers."""
-        return [(number, self._shards[number]) for number in self.unfinished]
+        return [(number, self.plan.shards[number]) for number in self.unfinished]
 
     def count(self, counts: RunCounts) -> None:
         """Adds to the counts of this run."""
@@ -54,7 +57,7 @@ class ShardRun:
 
     def is_complete(self) -> bool:
         """Returns True if all shards of the data set are finished, including the shards of other slices."""
-        return len(self.data_set.finished_shards()) == len(self._shards)
+        return len(self.data_set.finished_shards()) == len(self.plan.shards)
 
     def remove_temporary_files(self) -> None:
         """Removes files left by killed processes, if the data set is complete."""
@@ -63,14 +66,21 @@ class ShardRun:
 
     def totals(self, seconds: float) -> Totals:
         """Returns the totals of the run. seconds: its duration."""
-        return Totals.of(
-            (self.data_set.counts(number) for number in self._numbers),
+        counts = {number: self.data_set.counts(number) for number in self._numbers}
+        damaged = [
+            self.plan.shards[number].entry.source
+            for number in self._numbers
+            if counts[number].reasons[Reason.DAMAGED_SOURCE]
+        ]
+        totals = Totals.of(
+            counts.values(),
             built=self._counts.shards,
             images_built=self._counts.images,
             seconds=seconds,
             with_text=self._with_text,
             replaced=self._counts.replaced,
         )
+        return replace(totals, damaged=tuple(dict.fromkeys(damaged)), is_slice=not self._is_whole)
 
 
 def is_finished(data_set: LabelledDataSet, number: int, retry_quarantined: bool) -> bool:

@@ -7,7 +7,8 @@ from types import TracebackType
 from ovocr.base.errors import OvocrError
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.manifest import Manifest
-from ovocr.labelgen.shards.manifest import settle_configuration
+from ovocr.dataset.record_columns import read_keys
+from ovocr.labelgen.shards.manifest import NO_CHANGES, AllowedChanges, settle_configuration
 from ovocr.labelgen.sources import InputShard
 from ovocr.labelgen.tagging.run_words import Words
 
@@ -33,12 +34,16 @@ class Destination:
         """Raises OvocrError if the data set cannot be written. Writes nothing."""
         check_destination(self.data_set, shards)
 
-    def settle(self, manifest: Manifest, words: Words | None) -> None:
+    def settle(self, manifest: Manifest, words: Words | None, changes: AllowedChanges = NO_CHANGES) -> None:
         """Calls settle_configuration. Raises OvocrError."""
-        settle_configuration(self.data_set, manifest, words)
+        settle_configuration(self.data_set, manifest, words, changes)
+
+    def keys(self, number: int) -> list[str]:
+        """Returns the keys of a finished shard's images, in order. Raises OvocrError."""
+        return [key for keys in read_keys(self.data_set.records_path(number)) for key in keys.to_pylist()]
 
     def join(self) -> None:
-        """Gets the configuration if another process has started the data set. Raises OvocrError."""
+        """Gets the configuration that another process has written. Raises OvocrError."""
 
     def see_finished(self) -> None:
         """Gets the statistics of shards that other processes have finished. Raises OvocrError."""

@@ -8,26 +8,40 @@ import os
 import shutil
 import tempfile
 import unicodedata
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from ovocr import __version__
 from ovocr.base.errors import OvocrError
-from ovocr.base.files import fsync
+from ovocr.base.files import fsync, locked_within
 from ovocr.dataset.json_objects import read_object
 from ovocr.dataset.layout import LabelledDataSet
-from ovocr.dataset.manifest import FORMAT, OLD_FORMAT, Manifest, TableEntry, TagPolicy
+from ovocr.dataset.manifest import (
+    FORMAT,
+    OLD_FORMAT,
+    Generation,
+    Manifest,
+    ShardEntry,
+    TableEntry,
+    TagPolicy,
+)
 from ovocr.labelgen.options import BuildOptions, PackOptions
-from ovocr.labelgen.sources import InputShard
+from ovocr.labelgen.shards.progress import say
 from ovocr.labelgen.tables import LabelTable
 from ovocr.labelgen.tagging.run_words import Words
 
 STARTING = ".starting-"  # prefix of files that exist only while a run starts
+LOCK_TIMEOUT_S = 10.0
+# Packages that only store and read tables: every value that is read is the value that was written.
+CHANGE_NO_WORD = ("pyarrow",)
+_LOCK = ".manifest.lock"
 
 
-def describe_build(options: BuildOptions, shards: list[InputShard], engine: dict[str, Any], words: Words) -> Manifest:
+def describe_build(
+    options: BuildOptions, shards: tuple[ShardEntry, ...], engine: dict[str, Any], words: Words
+) -> Manifest:
     """Returns the manifest of a labelling run."""
     return Manifest(
         policy=options.tag_policy,
@@ -36,7 +50,7 @@ def describe_build(options: BuildOptions, shards: list[InputShard], engine: dict
         words=words.describe(),
         engine=engine,
         versions=text_versions(),
-        shards=tuple(shard.entry for shard in shards),
+        shards=shards,
     )
 
 
@@ -50,11 +64,12 @@ def describe_relabel(source: LabelledDataSet, policy: TagPolicy, words: Words) -
         words=words.describe(),
         versions=text_versions(),
         relabelled={"manifest_sha256": sha256, "versions": manifest.versions},
+        generations=(),
         format=FORMAT,
     )
 
 
-def describe_pack(options: PackOptions, shards: list[InputShard], table: LabelTable) -> Manifest:
+def describe_pack(options: PackOptions, shards: tuple[ShardEntry, ...], table: LabelTable) -> Manifest:
     """Returns the manifest of a packing run."""
     return Manifest(
         policy=TagPolicy(tags=options.tags, seed=0),
@@ -67,7 +82,7 @@ def describe_pack(options: PackOptions, shards: list[InputShard], table: LabelTa
             label_columns=table.columns.labels,
         ),
         versions={**_image_versions(), "pyarrow": version("pyarrow")},
-        shards=tuple(shard.entry for shard in shards),
+        shards=shards,
     )
 
 
@@ -88,16 +103,39 @@ def _image_versions() -> dict[str, str]:
     return {"ovocr": __version__, "opencv": cv2.__version__, "pillow": PIL.__version__}
 
 
-def settle_configuration(data_set: LabelledDataSet, manifest: Manifest, words: Words | None) -> None:
+@dataclass(frozen=True, kw_only=True)
+class AllowedChanges:
+    """The changes that a run may make to the manifest of an existing data set.
+
+    known: the shards when the run was planned; None if the data set was new. upgrade: accept other package versions.
+    """
+
+    known: tuple[ShardEntry, ...] | None = None
+    upgrade: bool = False
+
+
+NO_CHANGES = AllowedChanges()
+
+
+def settle_configuration(
+    data_set: LabelledDataSet, manifest: Manifest, words: Words | None, changes: AllowedChanges = NO_CHANGES
+) -> None:
     """Writes manifest and words into a new data set, or compares the manifest with that of an existing data set.
 
+    An existing manifest gets the run's new shards and, if they differ, the versions of its packages, as a generation.
     Several processes may do this concurrently; the first manifest is kept. Raises OvocrError that names the first
     difference, or an unrelated file that would be replaced. words: None for a packed data set.
     """
     if not data_set.manifest_path.exists():
         _check_no_shard_files(data_set)
         _create(data_set, manifest, words)
-    _check_same(data_set, manifest)
+    busy = f"{data_set}: another command is changing its manifest.json; start the command again when it has finished"
+    if (grown := _check_same(data_set, manifest, changes)) is None:
+        return
+    with locked_within(data_set.root / _LOCK, busy, LOCK_TIMEOUT_S):
+        # Another process may have added the same shards meanwhile.
+        if (grown := _check_same(data_set, manifest, changes)) is not None:
+            grown.write(data_set.manifest_path)
 
 
 def _check_no_shard_files(data_set: LabelledDataSet) -> None:
@@ -171,20 +209,62 @@ def _place_first(partial: Path, path: Path) -> None:
         os.replace(partial, path)  # without hard links, the last of several starting processes wins
 
 
-def _check_same(data_set: LabelledDataSet, manifest: Manifest) -> None:
-    stored = read_object(data_set.manifest_path)
-    if stored.get("format") == OLD_FORMAT:
+def _check_same(data_set: LabelledDataSet, manifest: Manifest, changes: AllowedChanges) -> Manifest | None:
+    """Returns the manifest to write if the run adds shards or has other versions of packages, None if nothing changes.
+
+    Raises OvocrError if the run has another configuration.
+    """
+    data = read_object(data_set.manifest_path)
+    if data.get("format") == OLD_FORMAT:
         if manifest.has_text:
             raise OvocrError(
                 f"{data_set}: format {OLD_FORMAT}, which this version does not continue; finish it with the version "
                 "that began it and relabel it, or choose another --out"
             )
         manifest = replace(manifest, format=OLD_FORMAT)  # packed data sets have the same files
-    difference = find_difference(stored, json.loads(json.dumps(manifest.to_json())))
+    difference = find_difference(_configuration(data), _configuration(json.loads(json.dumps(manifest.to_json()))))
     if difference:
         raise OvocrError(
             f"{data_set}: made with another configuration: {difference}; "
             "repeat that configuration or choose another --out"
+        )
+    stored = data_set.manifest()
+    if stored.shards not in (manifest.shards, changes.known):
+        raise OvocrError(
+            f"{data_set}: another command has begun it or added to it meanwhile, with other sources; "
+            "start the command again, or choose another --out"
+        )
+    _check_versions(data_set, stored.history[-1], manifest.history[-1], accepted=changes.upgrade)
+    generation = replace(manifest.history[-1], shards=len(manifest.shards))
+    if stored.shards == manifest.shards and generation == replace(stored.history[-1], shards=len(stored.shards)):
+        return None
+    return replace(stored, shards=manifest.shards, generations=(*stored.history, generation))
+
+
+def _configuration(data: dict[str, Any]) -> dict[str, Any]:
+    """Returns the JSON of a manifest without shards and versions, which are compared separately."""
+    kept = {name: value for name, value in data.items() if name not in ("shards", "versions", "generations")}
+    if isinstance(engine := kept.get("engine"), dict):
+        kept["engine"] = {name: value for name, value in engine.items() if name != "versions"}
+    return kept
+
+
+def _check_versions(data_set: LabelledDataSet, stored: Generation, own: Generation, *, accepted: bool) -> None:
+    """Raises OvocrError if a package that can change images or words has another version. accepted: say so only."""
+    before = {**stored.versions, **(stored.engine_versions or {})}
+    now = {**own.versions, **(own.engine_versions or {})}
+    changed = [name for name in sorted({**before, **now}) if before.get(name) != now.get(name)]
+    if not changed:
+        return
+    described = ", ".join(f"{name} was {before.get(name)} and is {now.get(name)}" for name in changed)
+    if harmless := all(name in CHANGE_NO_WORD for name in changed):
+        say(f"{data_set}: {described}; this changes no image and no word, so the run continues")
+    elif accepted:
+        say(f"{data_set}: {described}; the manifest records it")
+    if not (harmless or accepted):
+        raise OvocrError(
+            f"{data_set}: made with other versions: {described}; install those versions, choose another --out, or "
+            "continue with --accept-upgrade: the words of new shards may then differ in rare cases"
         )
 
 

@@ -20,7 +20,7 @@ from ovocr.base.object_store import connect, describe_error
 from ovocr.dataset.layout import FOLDERS, LabelledDataSet
 from ovocr.dataset.manifest import Manifest
 from ovocr.labelgen.shards.destination import Destination
-from ovocr.labelgen.shards.manifest import settle_configuration
+from ovocr.labelgen.shards.manifest import NO_CHANGES, AllowedChanges, settle_configuration
 from ovocr.labelgen.sources import InputShard
 from ovocr.labelgen.tagging.run_words import Words
 
@@ -70,10 +70,12 @@ class StoreDestination(Destination):
                     f"--out {self._url}: {source} is in a folder where shards are written; choose another --out"
                 )
 
-    def settle(self, manifest: Manifest, words: Words | None) -> None:
+    def settle(self, manifest: Manifest, words: Words | None, changes: AllowedChanges = NO_CHANGES) -> None:
         """Calls settle_configuration. If several processes start the data set, the first manifest is kept."""
-        settle_configuration(self.data_set, manifest, words)
+        settle_configuration(self.data_set, manifest, words, changes)
         if not self._is_new:
+            if self._get(self.data_set.manifest_path.name) != self.data_set.manifest_path.read_bytes():
+                self._put_manifest()
             return
         for path in self.data_set.word_files():
             if path.exists() and not self._create(path) and self._get(path.name) != path.read_bytes():
@@ -83,13 +85,26 @@ class StoreDestination(Destination):
                 )
         if not self._create(self.data_set.manifest_path):
             self._fetch_configuration()
-            settle_configuration(self.data_set, manifest, words)
+            settle_configuration(self.data_set, manifest, words, changes)
         self._is_new = False
 
+    def keys(self, number: int) -> list[str]:
+        """Returns the keys of a finished shard's images, in order. Fetches the shard's table of records."""
+        path = self.data_set.records_path(number)
+        path.parent.mkdir(exist_ok=True)
+        try:
+            with self._store.errors():
+                self._store.system.get_file(self._object(path), str(path))
+            return super().keys(number)
+        finally:
+            path.unlink(missing_ok=True)
+
     def join(self) -> None:
-        """Fetches the configuration if another process has started the data set. Raises OvocrError."""
+        """Fetches the configuration, which the command may have written since. Raises OvocrError."""
         if self._is_new:
             self._is_new = not self._fetch_configuration()
+        elif (manifest := self._get(self.data_set.manifest_path.name)) is not None:
+            self.data_set.manifest_path.write_bytes(manifest)
 
     def see_finished(self) -> None:
         """Fetches the statistics of all finished shards. Raises OvocrError."""
@@ -158,6 +173,11 @@ class StoreDestination(Destination):
         for path, content in contents.items():
             (folder / path.rpartition("/")[2]).write_bytes(content)
         return set(self.data_set.finished_shards())
+
+    def _put_manifest(self) -> None:
+        path = self.data_set.manifest_path
+        with self._store.errors():
+            self._store.system.pipe_file(self._object(path), path.read_bytes())
 
     def _create(self, path: Path) -> bool:
         """Uploads a file of the configuration. Returns False if the store already contains it."""

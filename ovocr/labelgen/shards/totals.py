@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from ovocr.base.escape import for_terminal
 from ovocr.base.plural import counted
 from ovocr.dataset.statistics import ShardCounts
 
@@ -21,6 +22,7 @@ class Replaced(str, Enum):
     DIED = "died"
 
 
+_SHOWN = 5
 _REPLACED = {
     Replaced.IMAGES: "after --worker-images",
     Replaced.MEMORY: "above --worker-memory",
@@ -36,6 +38,7 @@ class Totals:
     shards: number of shards in this run's slice. built: number of shards that this run wrote.
     counts: sums over all shards of the slice. seconds: duration of this run. images_built: images in its shards.
     replaced: maps reasons to the number of replaced workers; None if the run has no workers that can be replaced.
+    damaged: sources that could not be read completely. is_slice: True if the run made only a slice of the shards.
     """
 
     shards: int
@@ -44,6 +47,8 @@ class Totals:
     seconds: float
     images_built: int
     replaced: Mapping[Replaced, int] | None = None
+    damaged: tuple[str, ...] = ()
+    is_slice: bool = False
 
     @classmethod
     def of(
@@ -68,6 +73,18 @@ class Totals:
         )
 
     @property
+    def failure(self) -> str | None:
+        """One line if the data set has images and none of them was labelled; None otherwise.
+
+        A slice of a data set may have no labelled image.
+        """
+        counts = self.counts
+        if self.is_slice or not counts["input"] or counts["ok"]:
+            return None
+        reasons = ", ".join(f"{reason}: {count:,}" for reason, count in counts["reasons"].items())
+        return f"none of {counted(counts['input'], 'image')} was labelled ({reasons})"
+
+    @property
     def images_per_s(self) -> float:
         """Speed of this run, including its start; 0 if all shards were finished before."""
         return self.images_built / self.seconds if self.images_built else 0.0
@@ -81,6 +98,7 @@ class Totals:
             "images_built": self.images_built,
             "seconds": round(self.seconds, 3),
             "images_per_s": round(self.images_per_s, 3),
+            **({"damaged_sources": list(self.damaged)} if self.damaged else {}),
             **self._replaced_json(),
         }
 
@@ -97,6 +115,7 @@ class Totals:
             f"{counts['dropped']:,} dropped, {counts['quarantined']:,} quarantined; "
             f"{counted(counts['ignored'], 'other file')} ignored",
             *(f"  {reason}: {count:,}" for reason, count in counts["reasons"].items()),
+            *self._damaged_line(),
             *self._contents(),
         ]
         if not self.built:
@@ -111,6 +130,12 @@ class Totals:
                 *self._replaced_line(),
             ]
         )
+
+    def _damaged_line(self) -> list[str]:
+        if not self.damaged:
+            return []
+        more = f" and {len(self.damaged) - _SHOWN:,} more" if len(self.damaged) > _SHOWN else ""
+        return [f"damaged: {', '.join(map(for_terminal, self.damaged[:_SHOWN]))}{more}"]
 
     def _replaced_line(self) -> list[str]:
         parts = [f"{count} {_REPLACED[reason]}" for reason, count in sorted((self.replaced or {}).items()) if count]

@@ -1,11 +1,10 @@
 """Folders of images, including their subfolders, sorted by the bytes of their relative paths."""
 
-import hashlib
 import os
 from collections.abc import Iterator
 
 from ovocr.base.errors import UsageError
-from ovocr.labelgen.sources.input_shard import InputShard
+from ovocr.labelgen.sources.input_shard import InputShard, hash_names
 from ovocr.labelgen.sources.items import SourceItem
 from ovocr.labelgen.sources.source_path import SourcePath
 
@@ -28,7 +27,7 @@ def plan(path: SourcePath, shard_size: int) -> list[InputShard]:
             names=part,
             ignored=0 if number else ignored,
             images=len(part),
-            names_sha256=hashlib.sha256(b"\0".join(map(os.fsencode, part))).hexdigest(),
+            names_sha256=hash_names(part),
         )
         for number, part in enumerate(parts)
     ]

@@ -1,5 +1,8 @@
 """The part of a source that becomes one shard of the data set."""
 
+import hashlib
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ovocr.base.errors import OvocrError
@@ -18,6 +21,7 @@ class InputShard:
     size: size of a file in bytes; None for a folder, or if the size must not be checked.
     start, stop: range in a folder's sorted list of images. names: the relative paths in that range. names_sha256: hash
     of these paths. ignored: number of the folder's files that are not images, counted at its first shard.
+    listed: the shard's entry in the manifest of a data set that has it already; None if the run adds it.
     """
 
     source: str
@@ -29,11 +33,12 @@ class InputShard:
     images: int | None = None
     size: int | None = None
     names_sha256: str | None = None
+    listed: ShardEntry | None = field(default=None, repr=False)
 
     @property
     def entry(self) -> ShardEntry:
         """The shard's entry in the manifest. A different size or different names mean a different source."""
-        return ShardEntry(
+        return self.listed or ShardEntry(
             source=as_text(self.source),
             kind=self.kind,
             size=self.size,
@@ -41,6 +46,11 @@ class InputShard:
             stop=self.stop,
             names_sha256=self.names_sha256,
         )
+
+
+def hash_names(names: Sequence[str]) -> str:
+    """Returns the hash of a shard's relative paths, in order."""
+    return hashlib.sha256(b"\0".join(map(os.fsencode, names))).hexdigest()
 
 
 def file_shard(path: SourcePath, kind: str, images: int | None) -> InputShard:

@@ -23,7 +23,10 @@ from ovocr.labelgen.sources.source_path import FileState, SourcePath
 
 
 class LocalPath(SourcePath):
-    """A file or a folder on disk."""
+    """A file or a folder on disk. Its spelling makes no difference: ``./a`` and ``a/`` have the name ``a``."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(Path(name).as_posix() if name else name)
 
     def expand(self) -> list[str]:
         """Raises UsageError if the path does not exist and is not a glob."""

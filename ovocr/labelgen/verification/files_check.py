@@ -3,22 +3,24 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from ovocr.dataset.manifest import ShardEntry
+from ovocr.dataset.manifest import Manifest, ShardEntry
 from ovocr.dataset.statistics import FileDescription, ShardStatistics
 from ovocr.labelgen.verification.finding import Findings
 
 
 def check_statistics(
-    path: Path, entry: ShardEntry, has_text: bool, findings: Findings
+    path: Path, entry: ShardEntry, manifest: Manifest, findings: Findings
 ) -> tuple[ShardStatistics | None, set[str]]:
     """Returns a shard's statistics (None if they cannot be read) and the names of invalid values.
 
-    entry: the shard's entry in the manifest.
+    entry: the shard's entry in the manifest of the data set.
     """
     data = findings.read_object(path)
     if data is None:
         return None, set()
-    statistics, problems = ShardStatistics.parse(data, entry, has_text=has_text)
+    statistics, problems = ShardStatistics.parse(
+        data, entry, has_text=manifest.has_text, generations=len(manifest.history)
+    )
     for problem in problems:
         findings.add_problem(path, problem)
     return statistics, {problem.name for problem in problems}

@@ -47,7 +47,7 @@ class _ShardCheck:
 
     def run(self) -> ShardReport:
         entry = self._plan.manifest.shards[self._number]
-        self._statistics, self._invalid = check_statistics(self._stats_path, entry, self._with_text, self._findings)
+        self._statistics, self._invalid = check_statistics(self._stats_path, entry, self._plan.manifest, self._findings)
         files = self._statistics.files if self._statistics is not None else {}
         readable, size = check_files(self._paths, files, self._findings)
         records = None

@@ -44,13 +44,17 @@ def installed_rules_difference(data_set: LabelledDataSet) -> str:
 
     Returns an empty string if they are equal. The vocabulary must be valid.
     """
-    stored, versions = stored_words(data_set).segmentation, data_set.manifest().versions
+    stored = stored_words(data_set).segmentation
     installed = Segmentation.of(stored_vocabulary(data_set).settings).describe()
     if stored != installed:
         return f"segmentation {stored}, installed {installed}"
     own_versions = text_versions()
-    different = [name for name in _SEGMENTING if versions.get(name) != own_versions[name]]
-    return ", ".join(f"{name} {versions.get(name)}, installed {own_versions[name]}" for name in different)
+    used = {
+        (name, generation.versions.get(name)): own_versions[name]
+        for generation in data_set.manifest().history
+        for name in _SEGMENTING
+    }
+    return ", ".join(f"{name} {found}, installed {own}" for (name, found), own in used.items() if found != own)
 
 
 def _check_frequencies(data_set: LabelledDataSet, findings: Findings) -> bool:

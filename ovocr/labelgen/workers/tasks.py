@@ -203,7 +203,7 @@ class PackTask:
 
     def describe(self) -> dict[str, Any]:
         """Returns the manifest without its shards."""
-        manifest = describe_pack(self.options, [], self.table)
+        manifest = describe_pack(self.options, (), self.table)
         return {name: part for name, part in manifest.to_json().items() if name != "shards"}
 
     def start_workers(self, count: int, data_set: LabelledDataSet, limits: WorkerLimits) -> WorkerPool:

@@ -139,6 +139,20 @@ def test_a_different_configuration_is_refused(options: BuildOptions, bucket: Any
         build_labels(in_bucket(options, bucket, seed=8), progress=False)
 
 
+def test_a_data_set_grows_as_on_disk(options: BuildOptions, bucket: Any, tmp_path: Path, members: Any):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    (folder / "b.jpg").write_bytes(members[0][1])
+    for out in (f"{bucket.url}/out", tmp_path / "out"):
+        build_labels(dataclasses.replace(options, sources=(str(folder),), out=out), progress=False)
+    (folder / "a.jpg").write_bytes(members[0][1])
+    for out in (f"{bucket.url}/out", tmp_path / "out"):
+        totals = build_labels(dataclasses.replace(options, sources=(str(folder),), out=out), progress=False)
+        assert (totals.built, totals.counts["ok"]) == (1, 2)
+    assert in_store(bucket) == on_disk(tmp_path / "out")
+    assert "generations" in json.loads(bucket.get("out/manifest.json"))
+
+
 def test_first_configuration_of_two_concurrent_starts_wins(options: BuildOptions, bucket: Any):
     """The other run uploads its manifest after this run found no manifest and before it uploads its own."""
     from ovocr.labelgen.shards.store_destination import StoreDestination

@@ -9,11 +9,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ovocr.base.errors import OvocrError
+from ovocr.base.files import locked_within
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.shard_writer import remove_leftovers
 from ovocr.labelgen.executors.ray.actor_pool import ActorPool, ShardResult
 from ovocr.labelgen.executors.ray.cluster import ActorResources, check_capacity, connected
-from ovocr.labelgen.executors.ray.locks import locked_within
 from ovocr.labelgen.executors.ray.shard_actor import ActorSettings
 from ovocr.labelgen.executors.shard_run import NumberedShard, RunCounts, ShardRun
 from ovocr.labelgen.options import RunOptions

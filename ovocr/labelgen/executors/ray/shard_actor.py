@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ovocr.base.errors import OvocrError
+from ovocr.base.files import locked_within
 from ovocr.labelgen.executors.make_shards import make_shards
-from ovocr.labelgen.executors.ray.locks import locked_within
 from ovocr.labelgen.executors.shard_run import NumberedShard, RunCounts
 from ovocr.labelgen.options import RunOptions
 from ovocr.labelgen.shards.destination import Destination

@@ -1,0 +1,187 @@
+"""The shards of a run by their numbers, in a new data set or in one that has some of the run's sources already."""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+from ovocr.base.errors import OvocrError
+from ovocr.base.escape import as_text
+from ovocr.base.object_store import is_url
+from ovocr.base.plural import counted
+from ovocr.dataset.manifest import ShardEntry
+from ovocr.labelgen.shards.destination import Destination
+from ovocr.labelgen.sources import InputShard
+from ovocr.labelgen.sources.input_shard import hash_names
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """The shards of a data set after a run.
+
+    shards: the input shards by number. Shards that the data set has keep their numbers, new ones follow.
+    left_out: numbers of shards whose sources the run does not name.
+    known: the shards of the data set when the run was planned; None if it was new.
+    """
+
+    shards: list[InputShard]
+    left_out: frozenset[int] = frozenset()
+    known: tuple[ShardEntry, ...] | None = None
+
+    @property
+    def entries(self) -> tuple[ShardEntry, ...]:
+        """The shards of the manifest."""
+        return tuple(shard.entry for shard in self.shards)
+
+
+def plan_run(destination: Destination, planned: list[InputShard], *, shard_size: int, append: bool) -> RunPlan:
+    """Finds the run's sources in the data set, and appends shards for those that it lacks.
+
+    A folder may have new images: they get new shards, and its unfinished shards are planned again. What is finished
+    stays. planned: the shards of the sources, as for a new data set. append: allow sources of the data set to be left
+    out of the run.
+
+    Raises OvocrError if the run leaves out a source without ``append``, or if a source has changed in another way.
+    """
+    data_set = destination.data_set
+    if not data_set.manifest_path.exists():
+        return RunPlan(planned)
+    known = data_set.manifest().shards
+    if [shard.entry for shard in planned] == list(known):
+        return RunPlan(planned, known=known)
+    numbers: dict[Any, list[int]] = defaultdict(list)
+    for number, entry in enumerate(known):
+        numbers[_identity(entry)].append(number)
+    groups: dict[Any, list[InputShard]] = defaultdict(list)
+    for shard in planned:
+        groups[_identity(shard)].append(shard)
+    shards: dict[int, InputShard] = {}
+    new: list[InputShard] = []
+    for source, group in groups.items():
+        found = {number: known[number] for number in numbers.pop(source, [])}
+        if not found:
+            new += group
+        elif group[0].names:
+            kept, added = _join_folder(destination, found, group, shard_size, append=append)
+            shards |= kept
+            new += added
+        else:
+            shards |= _join_file(found, group)
+    left_out = sorted(number for left in numbers.values() for number in left)
+    if left_out and not append:
+        raise _left_out(destination, [known[number].source for number in left_out])
+    _check_not_again([known[number] for number in left_out], new)
+    shards |= {number: InputShard(**vars(known[number])) for number in left_out}
+    ordered = [shards[number] for number in range(len(known))]
+    return RunPlan([*ordered, *new], frozenset(left_out), known)
+
+
+def _identity(shard: InputShard | ShardEntry) -> tuple[str, str]:
+    """Returns the kind and the absolute path, or the URL, so the spelling of a path makes no difference."""
+    return shard.kind, shard.source if is_url(shard.source) else os.path.abspath(as_text(shard.source))
+
+
+def _join_file(found: dict[int, ShardEntry], group: list[InputShard]) -> dict[int, InputShard]:
+    """Returns the shards of a file by number. Raises OvocrError if its size has changed."""
+    (number, entry), *others = found.items()
+    shard = group[0]
+    if None not in (entry.size, shard.size) and entry.size != shard.size:
+        raise OvocrError(
+            f"{shard.source}: has {shard.size:,} bytes, had {entry.size:,} when the data set was begun; "
+            "restore the file, or label it into another --out"
+        )
+    # A file may be named twice.
+    return {number: replace(shard, listed=entry) for number, entry in [(number, entry), *others]}
+
+
+def _join_folder(
+    destination: Destination, found: dict[int, ShardEntry], group: list[InputShard], shard_size: int, *, append: bool
+) -> tuple[dict[int, InputShard], list[InputShard]]:
+    """Returns the folder's shards in the data set by number, and new shards for new images.
+
+    The unfinished shards share the images that no finished shard has, in sorted order, each as many as before.
+    Raises OvocrError if the folder lacks images of the data set. append: labelled images may be missing.
+    """
+    folder, entry = group[0], next(iter(found.values()))
+    names = {as_text(name): name for shard in group for name in shard.names}
+    finished = set(destination.data_set.finished_shards())
+    shards: dict[int, InputShard] = {}
+    lost: list[str] = []
+    for number in sorted(found.keys() & finished):
+        keys = destination.keys(number)
+        lost += (key for key in keys if key not in names)
+        shards[number] = _part(folder, found[number], tuple(names.pop(key) for key in keys if key in names))
+    if lost and not append:
+        raise OvocrError(
+            f"{folder.source}: the folder has {counted(len(lost), 'image')} fewer than when it was labelled, such as "
+            f"{', '.join(sorted(lost)[:_SHOWN])}; restore them, or continue without them with --append"
+        )
+    unfinished = sorted(found.keys() - finished)
+    if (missing := sum(_size(found[number]) for number in unfinished) - len(names)) > 0:
+        raise OvocrError(
+            f"{folder.source}: the folder has {counted(missing, 'image')} fewer than when the data set was begun; "
+            "restore them, or label the folder into another --out"
+        )
+    rest = iter(names.values())
+    for number in unfinished:
+        part = tuple(islice(rest, _size(found[number])))
+        shards[number] = _part(folder, replace(found[number], names_sha256=hash_names(part)), part)
+    start = max(entry.stop or 0 for entry in found.values())
+    new = []
+    while part := tuple(islice(rest, shard_size)):
+        added = replace(entry, start=start, stop=start + len(part), names_sha256=hash_names(part))
+        new.append(_part(folder, added, part))
+        start += len(part)
+    return shards, new
+
+
+def _part(folder: InputShard, entry: ShardEntry, names: tuple[str, ...]) -> InputShard:
+    """Returns a shard with some of the folder's images. folder: its first shard."""
+    return replace(
+        folder,
+        start=entry.start,
+        stop=entry.stop,
+        names=names,
+        names_sha256=entry.names_sha256,
+        images=len(names),
+        ignored=0 if entry.start else folder.ignored,
+        listed=entry,
+    )
+
+
+def _size(entry: ShardEntry) -> int:
+    """Returns the number of images of a folder's shard."""
+    return (entry.stop or 0) - (entry.start or 0)
+
+
+def _left_out(destination: Destination, sources: Iterable[str]) -> OvocrError:
+    names: Sequence[str] = list(dict.fromkeys(sources))
+    shown = ", ".join(names[:_SHOWN])
+    some = ", such as" if len(names) > _SHOWN else ":"
+    return OvocrError(
+        f"--out {destination.data_set}: has {counted(len(names), 'source')} that this command does not name{some} "
+        f"{shown}; name all of them and the new ones (what is finished is not labelled again), or leave them out with "
+        "--append"
+    )
+
+
+def _check_not_again(left_out: list[ShardEntry], new: list[InputShard]) -> None:
+    """Raises OvocrError if a new shard has the name and content of one that was left out.
+
+    A relative path means another file if the command is run in another folder.
+    """
+    known = {_content(entry): entry.source for entry in left_out}
+    for shard in new:
+        if (listed := known.get(_content(shard.entry))) is not None:
+            raise OvocrError(
+                f"{shard.source}: seems to be {listed}, which the data set has; "
+                "run the command in the folder where the data set was begun"
+            )
+
+
+def _content(entry: ShardEntry) -> tuple[Any, ...]:
+    return os.path.basename(entry.source), entry.kind, entry.size, entry.start, entry.stop, entry.names_sha256
