@@ -34,14 +34,17 @@ class LevelCounts:
         tokens_in, images = ([[0] * levels for _ in range(vocabularies)] for _ in range(2))
         return cls([0] * levels, tokens_in, images)
 
-    def add_image(self, words: Sequence[tuple[str, int, int]], vocabularies: Sequence[Collection[str]]) -> None:
-        """Adds the words of an image. words: word, level and number of occurrences at this level."""
+    def add_image(self, words: Sequence[tuple[str, int, int]], known: Sequence[Collection[str]]) -> None:
+        """Adds the words of an image. words: word, level and number of occurrences at this level.
+
+        known: the words of the image that each vocabulary has.
+        """
         for _, level, count in words:
             self.tokens[level] += count
-        for vocabulary, tokens_in, images in zip(vocabularies, self.tokens_in, self.images, strict=True):
+        for of_vocabulary, tokens_in, images in zip(known, self.tokens_in, self.images, strict=True):
             highest = -1
             for word, level, count in words:
-                if word in vocabulary:
+                if word in of_vocabulary:
                     tokens_in[level] += count
                     highest = max(highest, level)
             if highest >= 0:
@@ -74,7 +77,10 @@ class LevelCounts:
 def score_levels(words: Iterable[FoundWord], scores: Sequence[float]) -> list[tuple[str, int, int]]:
     """Returns each word with its level among MIN_SCORES. scores: those of the image's lines."""
     levels = [bisect_right(MIN_SCORES, score) - 1 for score in scores]
-    return [(word.text, min(levels[word.line : word.line + word.lines]), 1) for word in words]
+    return [
+        (word.text, levels[word.line] if word.lines == 1 else min(levels[word.line : word.line + word.lines]), 1)
+        for word in words
+    ]
 
 
 def letter_levels(counts: Iterable[tuple[str, int]]) -> list[tuple[str, int, int]]:

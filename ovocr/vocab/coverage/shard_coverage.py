@@ -68,12 +68,12 @@ class ShardMeasurer:
             found_words = find_words(image.lines, self.segmentation)
             words = counts.add(image, (word.text for word in found_words))
             lowest_score = min(lowest_score, *image.scores) if image.scores else lowest_score
-            by_score.add_image(score_levels(found_words, image.scores), vocabularies)
-            by_letters.add_image(letter_levels(words.items()), vocabularies)
+            known = [vocabulary.intersection(words) for vocabulary in vocabularies]
+            by_score.add_image(score_levels(found_words, image.scores), known)
+            by_letters.add_image(letter_levels(words.items()), known)
             if words:
-                for vocabulary, images in zip(vocabularies, words_per_image, strict=True):
-                    found = sum(word in vocabulary for word in words)
-                    images[found] = images.get(found, 0) + 1
+                for of_vocabulary, images in zip(known, words_per_image, strict=True):
+                    images[len(of_vocabulary)] = images.get(len(of_vocabulary), 0) + 1
             elif image.lines:
                 without_any_word += 1
         path = self.folder / f"{self.roots.index(shard.root)}-{shard.number}.parquet"
