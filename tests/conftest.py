@@ -44,6 +44,7 @@ SLOW_MODULES = frozenset(
         "labelgen/test_failing_disks.py",
         "labelgen/test_given_text.py",
         "labelgen/test_resume.py",
+        "labelgen/test_tag_limits.py",
         "labelgen/test_hostile_input.py",
         "labelgen/test_kills.py",
         "labelgen/test_ocr_accuracy.py",

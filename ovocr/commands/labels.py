@@ -30,9 +30,7 @@ from ovocr.labelgen.options import BuildOptions, PackOptions, RelabelOptions
 @field_option(BuildOptions, "--det-model", metavar="NAME")
 @field_option(BuildOptions, "--rec-model", metavar="NAME")
 @field_option(BuildOptions, "--precision")
-@field_option(BuildOptions, "--tags")
-@field_option(BuildOptions, "--seed")
-@policy_options()
+@policy_options(BuildOptions)
 @run_options(BuildOptions)
 def build_labels_command(json_path: str | None, **options: Any) -> None:
     """Label images with the words in them.
@@ -55,9 +53,7 @@ def build_labels_command(json_path: str | None, **options: Any) -> None:
 @field_option(RelabelOptions, "--out", callback=folder, metavar="DIR2")
 @field_option(RelabelOptions, "--vocab", metavar="PATH")
 @field_option(RelabelOptions, "--han", metavar="FORM")
-@field_option(RelabelOptions, "--tags", type=int)
-@field_option(RelabelOptions, "--seed", type=int)
-@policy_options()
+@policy_options(RelabelOptions)
 @shard_options()
 @field_option(RelabelOptions, "--retry-out-of-reach")
 @JSON_OPTION

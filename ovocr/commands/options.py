@@ -10,7 +10,15 @@ import click
 from ovocr.base.errors import UsageError
 from ovocr.base.object_store import is_url
 from ovocr.commands.output import json_target
-from ovocr.labelgen.options import EXECUTORS, PolicyOptions, RunOptions, ShardOptions, parse_shard_slice
+from ovocr.labelgen.options import (
+    EXECUTORS,
+    BuildOptions,
+    PolicyOptions,
+    RelabelOptions,
+    RunOptions,
+    ShardOptions,
+    parse_shard_slice,
+)
 
 # A smaller limit is a mistake in the unit.
 LEAST_WORKER_MEMORY = 100 * 10**6
@@ -127,9 +135,13 @@ def shard_options() -> _Decorator:
     )
 
 
-def policy_options() -> _Decorator:
-    """Returns the options that decide which words get tag slots."""
+def policy_options(options: type[BuildOptions] | type[RelabelOptions]) -> _Decorator:
+    """Returns the options that decide which words become tags and get slots, with the defaults of ``options``."""
     return stack(
+        field_option(options, "--tags", type=int),
+        field_option(options, "--seed", type=int),
+        field_option(options, "--min-score", type=float, metavar="S"),
+        field_option(options, "--min-letters", type=int),
         field_option(PolicyOptions, "--policy"),
         field_option(PolicyOptions, "--repeats"),
         field_option(PolicyOptions, "--idf", callback=folder, metavar="FILE"),

@@ -28,12 +28,19 @@ def vocab() -> None:
     metavar="PATH",
     help="A vocabulary file, or 'lexicon'; repeat to compare.",
 )
+@click.option(
+    "--holdout",
+    type=float,
+    metavar="F",
+    help="Measure only this share of the images: those that `vocab build --holdout F` leaves out.",
+)
 @count_option("--workers", "Processes, one shard each; by default one per core.")
 @JSON_OPTION
 @click.option("--html", "html_path", metavar="F", callback=file_target, help="Write a page with plots and word search.")
 def vocab_coverage(
     data_sets: tuple[Path, ...],
     paths: tuple[str, ...],
+    holdout: float | None,
     workers: int | None,
     json_path: str | None,
     html_path: str | None,
@@ -41,7 +48,8 @@ def vocab_coverage(
     """Measure how much of a corpus a vocabulary covers.
 
     Report the share of the words in labelled data sets that are in a vocabulary, the most frequent ones that are not,
-    and how many tags of the data sets are legible at which size of an encoder's input.
+    what --min-score and --min-letters of build-labels would keep, and how many tags of the data sets are legible at
+    which size of an encoder's input.
     """
     from ovocr.vocab import Vocabulary
     from ovocr.vocab.coverage import NamedVocabulary, measure
@@ -50,7 +58,7 @@ def vocab_coverage(
 
     vocabularies = [NamedVocabulary(name=path, vocabulary=Vocabulary.load(path)) for path in paths]
     look_up = WORDS_TO_LOOK_UP if html_path else 0
-    report = measure(data_sets, vocabularies, workers=workers, look_up=look_up, progress=True)
+    report = measure(data_sets, vocabularies, holdout=holdout, workers=workers, look_up=look_up, progress=True)
     if html_path is not None:
         write_text(Path(html_path), coverage_page(report))
     print_figures(format_table(report), report.to_json(), json_path)
@@ -61,6 +69,7 @@ def vocab_coverage(
 @field_option(VocabularyOptions, "--out", callback=lambda *given: out_path(file_target(*given) or ""), metavar="PATH")
 @field_option(VocabularyOptions, "--size")
 @field_option(VocabularyOptions, "--min-count")
+@field_option(VocabularyOptions, "--holdout", metavar="F")
 @field_option(VocabularyOptions, "--drop", "drop_lists", type=FOLDER, metavar="FILE")
 @field_option(VocabularyOptions, "--han", "segmentation", default=VocabularyOptions.segmentation.han, metavar="FORM")
 @field_option(VocabularyOptions, "--workers", type=int)

@@ -87,13 +87,24 @@ class ObjectReader:
             value = value.get(part, default) if isinstance(value, dict) else default
         return value
 
-    def number(self, name: str, least: int, most: int | None = None) -> int:
-        """Returns an integer from ``least`` to ``most``; if ``most`` is None, there is no upper limit."""
-        value = self.get(name)
+    def number(self, name: str, least: int, most: int | None = None, *, default: int | None = None) -> int:
+        """Returns an integer from ``least`` to ``most``; if ``most`` is None, there is no upper limit.
+
+        default: the integer if the value is missing; None if it must not be missing.
+        """
+        value = self.get(name, default)
         if is_count(value) and value >= least and (most is None or value <= most):
             return int(value)
         self.report(name, "a count" if most is None else f"a whole number from {least} to {most}", value)
         return least
+
+    def share(self, name: str, default: float) -> float:
+        """Returns a number from 0 to 1; ``default`` if the value is missing or invalid."""
+        value = self.get(name, default)
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
+            return float(value)
+        self.report(name, "a number from 0 to 1", value)
+        return default
 
     def typed(self, name: str, kind: type[Value], expected: str) -> Value:
         """Returns a value of type ``kind``. expected: description of the type in problems."""

@@ -20,24 +20,34 @@ WEIGHTINGS = (UNIFORM, IDF)
 # The name of the engine of a data set whose text was given in a table.
 GIVEN = "given"
 MAX_TAGS = 100_000
+MAX_LETTERS = 100
 MAX_SEED = 2**63 - 1
 _MAX_SIZE = 2**63
 
 
 @dataclass(frozen=True, kw_only=True)
 class TagPolicy:
-    """The rule that fills an image's slots with its words.
+    """The rules that decide which words of an image are its tags, and how tags fill its slots.
 
     tags: number of slots per image.
     seed: seed that selects words if an image has more words than slots.
     weighting: "uniform" gives all words the same chance; "idf" weights them by inverse document frequency.
     repeats: count a word as often as it occurs in the image instead of once.
+    min_score: words in lines with a lower recognition score, from 0 to 1, are left out.
+    min_letters: words of alphabetic scripts with fewer letters are left out.
     """
 
     tags: int
     seed: int
     weighting: str = UNIFORM
     repeats: bool = False
+    min_score: float = 0.0
+    min_letters: int = 1
+
+    @property
+    def leaves_words_out(self) -> bool:
+        """True if words of the vocabulary may be left out, so that they have no place."""
+        return self.min_score > 0 or self.min_letters > 1
 
     def competing(self, places: Sequence[Place]) -> list[int]:
         """Returns the class ids that compete for the slots of an image, in order of appearance."""
@@ -45,8 +55,13 @@ class TagPolicy:
 
     def describe(self) -> dict[str, Any]:
         """Returns the manifest's options except tags and seed; defaults are left out."""
-        weighting = {} if self.weighting == UNIFORM else {"policy": self.weighting}
-        return {**weighting, **({"repeats": True} if self.repeats else {})}
+        options = (
+            ("policy", self.weighting, UNIFORM),
+            ("repeats", self.repeats, False),
+            ("min_score", self.min_score, 0.0),
+            ("min_letters", self.min_letters, 1),
+        )
+        return {name: value for name, value, default in options if value != default}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -261,6 +276,8 @@ class Manifest:
                 seed=reader.number("options.seed", 0, MAX_SEED) if has_text else 0,
                 weighting=reader.choice("options.policy", UNIFORM, WEIGHTINGS),
                 repeats=reader.choice("options.repeats", False, (False, True)),
+                min_score=reader.share("options.min_score", 0.0),
+                min_letters=reader.number("options.min_letters", 1, MAX_LETTERS, default=1),
             ),
             shard_size=reader.number("options.shard_size", 1, _MAX_SIZE),
             max_pixels=reader.number("options.max_pixels", 1, _MAX_SIZE),

@@ -23,7 +23,11 @@ class Reason(str, Enum):
     WORKER_DIED = "worker-died"
     # Dropped: the image was read but has no labels.
     NO_TEXT = "no-text"
+    NO_WORD = "no-word"
     NO_WORD_IN_VOCABULARY = "no-word-in-vocabulary"
+    # Dropped: the tag policy leaves out all words of the vocabulary.
+    BELOW_MIN_SCORE = "below-min-score"
+    BELOW_MIN_LETTERS = "below-min-letters"
     # Dropped: relabelling found tags, but the image could not be read from its source.
     SOURCE_OUT_OF_REACH = "source-out-of-reach"
     # Dropped: the table of lines has no row for the image.
@@ -40,7 +44,10 @@ class Reason(str, Enum):
 _DROPPING = frozenset(
     {
         Reason.NO_TEXT,
+        Reason.NO_WORD,
         Reason.NO_WORD_IN_VOCABULARY,
+        Reason.BELOW_MIN_SCORE,
+        Reason.BELOW_MIN_LETTERS,
         Reason.SOURCE_OUT_OF_REACH,
         Reason.NO_LINES_GIVEN,
         Reason.NO_LABELS,

@@ -38,10 +38,14 @@ class TextShard:
 
 @dataclass(frozen=True)
 class ImageText:
-    """The text of one image. key: the image's key. lines: lines in reading order."""
+    """The text of one image. key: the image's key. lines: lines in reading order.
+
+    scores: recognition score of each line, 0 to 1; empty if they were not read.
+    """
 
     key: str
     lines: list[str]
+    scores: Sequence[float] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,14 +89,21 @@ def text_to_row(key: str, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def read_images(shard: TextShard) -> Iterator[ImageText]:
-    """Yields the text of each image of a shard, in order; keeps a few in memory. Raises TableError."""
-    for batch in read_batches(shard.path, _schema(shard.format), ["key", "lines.list.element.text"]):
+def read_images(shard: TextShard, *, scores: bool = False) -> Iterator[ImageText]:
+    """Yields the text of each image of a shard, in order; keeps a few in memory. Raises TableError.
+
+    scores: read the scores of the lines, too.
+    """
+    fields = ["text", *(["score"] if scores else [])]
+    columns = ["key", *(f"lines.list.element.{name}" for name in fields)]
+    for batch in read_batches(shard.path, _schema(shard.format), columns):
         lines = batch.column("lines")
-        texts = iter(lines.flatten().field("text").to_pylist())
+        flat = lines.flatten()
+        texts = iter(flat.field("text").to_pylist())
+        values = iter(_round(flat.field("score"), SCORE_DECIMALS).tolist() if scores else ())
         lengths = lines.value_lengths().to_pylist()
         for key, length in zip(batch.column("key").to_pylist(), lengths, strict=True):
-            yield ImageText(key, list(islice(texts, length)))
+            yield ImageText(key, list(islice(texts, length)), tuple(islice(values, length)))
 
 
 def read_texts(path: Path, format: int = FORMAT) -> Iterator[tuple[str, StoredText]]:

@@ -1,16 +1,19 @@
 """Options of the commands that write labelled data sets, with their defaults and one-line help texts."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ovocr.base.errors import UsageError
-from ovocr.dataset.manifest import IDF, MAX_SEED, MAX_TAGS, UNIFORM, WEIGHTINGS, TagPolicy
+from ovocr.dataset.manifest import IDF, MAX_LETTERS, MAX_SEED, MAX_TAGS, UNIFORM, WEIGHTINGS, TagPolicy
 from ovocr.vocab import Segmentation
 
 LOCAL, RAY = "local", "ray"
 EXECUTORS = (LOCAL, RAY)
 PRECISIONS = ("float32", "bfloat16")
+_MIN_SCORE = "Leave out words in lines with a recognition score below S, from 0 to 1"
+_MIN_LETTERS = "Leave out words with fewer than N letters, in Latin and other alphabets"
+_AS_IN_DATA_SET = "by default as in the data set."
 MAX_CLASSES = 2**24  # class ids are stored as float32, which is exact up to here
 
 
@@ -35,7 +38,7 @@ class ShardOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyOptions:
-    """Options that decide which words get slots. Raises UsageError, naming the option, if a value is not allowed."""
+    """Options that decide which tags get slots. Raises UsageError, naming the option, if a value is not allowed."""
 
     policy: str = field(
         default=UNIFORM,
@@ -141,12 +144,15 @@ class BuildOptions(RunOptions, PolicyOptions):
     )
     tags: int = field(default=100, metadata={"help": "Tag slots per image."})
     seed: int = field(default=0, metadata={"help": "Seed that chooses the tags of images with more words than slots."})
+    min_score: float = field(default=0.0, metadata={"help": f"{_MIN_SCORE}."})
+    min_letters: int = field(default=1, metadata={"help": f"{_MIN_LETTERS}."})
 
     def __post_init__(self) -> None:
         RunOptions.__post_init__(self)
         PolicyOptions.__post_init__(self)
         _check_choice("--precision", self.precision, PRECISIONS)
         _check_seed(self.seed)
+        _check_limits(self.min_score, self.min_letters)
         if self.lines is None:
             if self.key_column is not None:
                 raise UsageError(f"--key-column {self.key_column}: has no effect without --lines")
@@ -159,8 +165,15 @@ class BuildOptions(RunOptions, PolicyOptions):
 
     @property
     def tag_policy(self) -> TagPolicy:
-        """The policy that assigns words to slots."""
-        return TagPolicy(tags=self.tags, seed=self.seed, weighting=self.policy, repeats=self.repeats)
+        """The policy that turns words into tags and assigns them to slots."""
+        return TagPolicy(
+            tags=self.tags,
+            seed=self.seed,
+            weighting=self.policy,
+            repeats=self.repeats,
+            min_score=self.min_score,
+            min_letters=self.min_letters,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,13 +218,13 @@ class RelabelOptions(ShardOptions, PolicyOptions):
             "help": "Han characters: as-read, or simplified to fold traditional ones; by default as in the vocabulary."
         },
     )
-    tags: int | None = field(default=None, metadata={"help": "Tag slots per image; by default as in the data set."})
+    tags: int | None = field(default=None, metadata={"help": f"Tag slots per image; {_AS_IN_DATA_SET}"})
     seed: int | None = field(
         default=None,
-        metadata={
-            "help": "Seed that chooses the tags of images with more words than slots; by default as in the data set."
-        },
+        metadata={"help": f"Seed that chooses the tags of images with more words than slots; {_AS_IN_DATA_SET}"},
     )
+    min_score: float | None = field(default=None, metadata={"help": f"{_MIN_SCORE}; {_AS_IN_DATA_SET}"})
+    min_letters: int | None = field(default=None, metadata={"help": f"{_MIN_LETTERS}; {_AS_IN_DATA_SET}"})
     retry_out_of_reach: bool = field(
         default=False, metadata={"help": "Redo finished shards that lack images because their source was out of reach."}
     )
@@ -223,10 +236,17 @@ class RelabelOptions(ShardOptions, PolicyOptions):
             _check_tags(self.tags)
         if self.seed is not None:
             _check_seed(self.seed)
+        _check_limits(self.min_score or 0.0, 1 if self.min_letters is None else self.min_letters)
         if self.han is not None:
             Segmentation(self.han)
         if self.out.resolve() == self.source.resolve():
             raise UsageError(f"--out {self.out}: is the data set to relabel; choose another folder")
+
+    def tag_policy(self, before: TagPolicy) -> TagPolicy:
+        """Returns the policy of the new data set. before: the policy of the old one."""
+        given = {name: getattr(self, name) for name in ("tags", "seed", "min_score", "min_letters")}
+        changes = {name: value for name, value in given.items() if value is not None}
+        return replace(before, weighting=self.policy, repeats=self.repeats, **changes)
 
 
 def parse_shard_slice(text: str) -> tuple[int, int]:
@@ -251,6 +271,13 @@ def _check_tags(tags: int) -> None:
     _check_positive("--tags", tags)
     if tags > MAX_TAGS:
         raise UsageError(f"--tags {tags}: must be at most {MAX_TAGS}")
+
+
+def _check_limits(min_score: float, min_letters: int) -> None:
+    if not 0 <= min_score <= 1:
+        raise UsageError(f"--min-score {min_score:g}: must be from 0 to 1")
+    if not 1 <= min_letters <= MAX_LETTERS:
+        raise UsageError(f"--min-letters {min_letters}: must be from 1 to {MAX_LETTERS}")
 
 
 def _check_seed(seed: int) -> None:

@@ -4,8 +4,10 @@ Imports processes, views, dataset and base; the room coverage also imports pages
 """
 
 from ovocr.vocab.segmentation.segmenter import (
+    FoundWord,
     LocatedWord,
     Segmentation,
+    find_words,
     load_segmenter,
     locate_words,
     segment,
@@ -13,4 +15,14 @@ from ovocr.vocab.segmentation.segmenter import (
 )
 from ovocr.vocab.vocabulary import Vocabulary
 
-__all__ = ["LocatedWord", "Segmentation", "Vocabulary", "load_segmenter", "locate_words", "segment", "segment_lines"]
+__all__ = [
+    "FoundWord",
+    "LocatedWord",
+    "Segmentation",
+    "Vocabulary",
+    "find_words",
+    "load_segmenter",
+    "locate_words",
+    "segment",
+    "segment_lines",
+]

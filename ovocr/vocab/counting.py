@@ -4,6 +4,7 @@ A file has one row per distinct word, sorted by word (by code point, which is UT
 tokens, its number of occurrences; images, the number of images with it; example, the key of the first of these images.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ovocr.dataset.text import ImageText
-from ovocr.vocab.segmentation.segmenter import Segmentation, segment_lines
 
 COUNTS = pa.schema([("word", pa.string()), ("tokens", pa.int64()), ("images", pa.int64()), ("example", pa.string())])
 
@@ -31,18 +31,18 @@ class WordCounts:
     in_images: dict[str, int] = field(default_factory=dict)
     examples: dict[str, str] = field(default_factory=dict)
 
-    def add(self, image: ImageText, segmentation: Segmentation) -> dict[str, int]:
-        """Adds an image and returns its words with their numbers of occurrences."""
+    def add(self, image: ImageText, words: Iterable[str]) -> dict[str, int]:
+        """Adds an image and returns its words with their numbers of occurrences. words: those of its lines."""
         self.images += 1
         self.images_without_text += not image.lines
-        words: dict[str, int] = {}
-        for word in segment_lines(image.lines, segmentation):
-            words[word] = words.get(word, 0) + 1
-        for word, count in words.items():
+        counted: dict[str, int] = {}
+        for word in words:
+            counted[word] = counted.get(word, 0) + 1
+        for word, count in counted.items():
             self.tokens[word] = self.tokens.get(word, 0) + count
             self.in_images[word] = self.in_images.get(word, 0) + 1
             self.examples.setdefault(word, image.key)
-        return words
+        return counted
 
     def write(self, path: Path) -> None:
         """Writes the Parquet file that the module describes. Raises OSError."""

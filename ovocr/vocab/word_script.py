@@ -1,4 +1,4 @@
-"""Finds the script of a word by the Unicode names of its letters, without the package ``regex``. Used in reports."""
+"""Finds the script of a word by the Unicode names of its letters, without the package ``regex``."""
 
 import unicodedata
 from functools import lru_cache
@@ -33,14 +33,14 @@ def script_of(word: str) -> str:
     letters of a script that is not in ``SCRIPTS``. Letters that several scripts share, such as ``ー`` in ``データ``, do
     not count.
     """
-    scripts = {script for script in map(_letter_script, word) if script is not None}
+    scripts = {script for script in map(letter_script, word) if script is not None}
     if len(scripts) > 1:
         return MIXED
     return next(iter(scripts), OTHER)
 
 
 @lru_cache(maxsize=65536)
-def _letter_script(character: str) -> str | None:
+def letter_script(character: str) -> str | None:
     """Returns the script of a letter, or None if the character is not a letter or several scripts share it."""
     if unicodedata.category(character) not in _LETTERS:
         return None

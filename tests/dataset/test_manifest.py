@@ -31,6 +31,8 @@ def test_find_difference_names_the_first_different_value():
         LABELLED,
         PACKED,
         replace(LABELLED, policy=TagPolicy(tags=3, seed=9, weighting=IDF, repeats=True)),
+        replace(LABELLED, policy=TagPolicy(tags=3, seed=9, min_score=0.55, min_letters=2)),
+        replace(LABELLED, policy=TagPolicy(tags=3, seed=9, min_score=1.0)),
         replace(LABELLED, relabelled={"manifest_sha256": "0", "versions": {"ovocr": "1"}}, versions={"ovocr": "2"}),
         replace(LABELLED, shards=(FOLDER, ShardEntry(source="s3://b/é.tar", kind="tar", size=512))),
     ],
@@ -53,6 +55,32 @@ def test_order_of_keys_follows_the_file_format():
     assert list(packed) == ["format", "num_classes", "options", "labels", "versions", "shards"]
     assert list(packed["options"]) == ["tags", "shard_size", "max_pixels", "key_column", "label_columns"]
     assert list(packed["shards"][0]) == ["source", "kind", "size"]
+
+
+def test_limits_of_the_policy_are_written_only_if_they_are_set():
+    assert not {"min_score", "min_letters"} & set(LABELLED.to_json()["options"])
+    policy = TagPolicy(tags=3, seed=9, min_score=0.5, min_letters=2)
+    options = replace(LABELLED, policy=policy).to_json()["options"]
+    assert (options["min_score"], options["min_letters"]) == (0.5, 2)
+    assert list(options)[-2:] == ["min_score", "min_letters"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("min_score", 1.5, "a number from 0 to 1"),
+        ("min_score", "0.5", "a number from 0 to 1"),
+        ("min_score", True, "a number from 0 to 1"),
+        ("min_letters", 0, "a whole number from 1 to 100"),
+        ("min_letters", 2.0, "a whole number from 1 to 100"),
+    ],
+)
+def test_invalid_limits_are_named(name: str, value: object, expected: str):
+    data = LABELLED.to_json()
+    data["options"][name] = value
+    manifest, problems = Manifest.parse(data)
+    assert problems == [Problem(f"options.{name}", expected, repr(value))]
+    assert manifest.policy == LABELLED.policy
 
 
 def test_properties_of_labelled_and_packed_data_sets():

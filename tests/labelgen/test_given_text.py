@@ -461,7 +461,7 @@ def test_transcribed_images(shared_data: Path, tmp_path: Path, folder: str, name
     )
     if not totals["quarantined"]:
         assert totals["lines"] == len(texts)
-    assert set(totals["reasons"]) <= {"no-text", "no-word-in-vocabulary", "truncated"}
+    assert set(totals["reasons"]) <= {"no-text", "no-word", "no-word-in-vocabulary", "truncated"}
     assert totals["ok"] > 0.9 * len(given)
     assert verify(VerifyOptions(root=out), progress=False).findings == []
 

@@ -19,7 +19,7 @@ from tests.labelgen import hostile_images as h
 
 JPEG, PNG, GIF = h.encode(h.draw()), h.encode(h.draw(), "PNG"), h.encode(h.draw().convert("P"), "GIF")
 WEBP, TIFF, BMP = h.encode(h.draw(), "WEBP"), h.encode(h.draw(), "TIFF"), h.encode(h.draw(), "BMP")
-DROPPED = {"no-text", "no-word-in-vocabulary"}
+DROPPED = {"no-text", "no-word", "no-word-in-vocabulary"}
 
 # Name of the image; its bytes, or a function that makes them; its reason, or "ok" if its words are read.
 IMAGES: list[tuple[str, bytes | Callable[[], bytes], str]] = [

@@ -25,7 +25,7 @@ def test_add_counts_tokens_images_and_examples(count_words: CountWords) -> None:
 
 
 def test_add_returns_the_words_of_the_image() -> None:
-    assert WordCounts().add(IMAGES[0], Segmentation()) == {"hello": 2, "well": 1}
+    assert WordCounts().add(IMAGES[0], ["hello", "well", "hello"]) == {"hello": 2, "well": 1}
 
 
 def test_add_uses_the_segmentation(count_words: CountWords) -> None:

@@ -15,6 +15,7 @@ from ovocr.dataset.text import StoredText, read_texts_at
 from ovocr.labelgen.inspection.data_set import InspectedDataSet
 from ovocr.labelgen.inspection.marked_lines import Piece, cut_line
 from ovocr.labelgen.inspection.page_images import NoImage, PageImage, ShardImages
+from ovocr.labelgen.tagging.left_out import why_left_out
 from ovocr.labelgen.tagging.word_boxes import LineBoxes
 from ovocr.recordio import RecordError
 from ovocr.vocab import LocatedWord, locate_words
@@ -22,11 +23,20 @@ from ovocr.vocab import LocatedWord, locate_words
 
 @dataclass(frozen=True, kw_only=True)
 class ReadWord:
-    """A word of a line. id: class id; None if the word is not in the vocabulary."""
+    """A word of a line. id: class id; None if the word is not in the vocabulary.
+
+    left_out: why the tag policy leaves out a word of the vocabulary; empty if it is a tag.
+    """
 
     text: str
     id: int | None
     box: Box
+    left_out: str = ""
+
+    @property
+    def can_be_tag(self) -> bool:
+        """True if the vocabulary has the word and the tag policy does not leave it out."""
+        return self.id is not None and not self.left_out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,6 +206,7 @@ def _read_lines(text: StoredText, data_set: InspectedDataSet) -> Iterator[ReadLi
     words_of: dict[int, list[LocatedWord]] = defaultdict(list)
     for word in locate_words([line.text for line in text.lines], data_set.segmentation):
         words_of[word.line].append(word)
+    scores = [line.score for line in text.lines]
     boxes = LineBoxes(text.lines, text.width, text.height, data_set.manifest.box_margin)
     for number, line in enumerate(text.lines):
         words = words_of[number]
@@ -206,6 +217,7 @@ def _read_lines(text: StoredText, data_set: InspectedDataSet) -> Iterator[ReadLi
                     text=word.text,
                     id=data_set.vocabulary.id(word.text),
                     box=boxes.word(number, word.start, word.end),
+                    left_out=why_left_out(word, scores, data_set.manifest.policy),
                 )
                 for word in words
             ),

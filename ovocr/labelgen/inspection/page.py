@@ -23,7 +23,8 @@ LOW_SCORE = 0.8
 def inspection_page(inspection: Inspection) -> str:
     """Returns the page. The same inspection gives the same bytes."""
     data_set, selection, options = inspection.data_set, inspection.selection, inspection.options
-    cards = [_card(number, image) for number, image in enumerate(inspection.images, 1)]
+    min_score = data_set.manifest.policy.min_score
+    cards = [_card(number, image, min_score) for number, image in enumerate(inspection.images, 1)]
     return render_page(
         __package__,
         script=True,
@@ -61,8 +62,11 @@ def _by_frequency(values: Iterable[str]) -> list[tuple[str, int]]:
     return sorted(Counter(values).items(), key=lambda item: (-item[1], item[0]))
 
 
-def _card(number: int, image: InspectedImage) -> dict[str, Any]:
-    """Returns the template's variables of one image. number: number of the image on the page, from 1."""
+def _card(number: int, image: InspectedImage, min_score: float) -> dict[str, Any]:
+    """Returns the template's variables of one image.
+
+    number: number of the image on the page, from 1. min_score: words in lines of a lower score are not tags.
+    """
     page_image = image.page_image
     scripts = {script_of(word.text) for line in image.lines for word in line.words}
     return {
@@ -87,27 +91,29 @@ def _card(number: int, image: InspectedImage) -> dict[str, Any]:
         "words_in_vocabulary": image.words_in_vocabulary or 0,
         "tags": image.tags,
         "slots": sum(tag.slots for tag in image.tags),
-        "lines": _lines(image),
+        "lines": _lines(image, min_score),
         "left_out_boxes": [
-            (number, word.box) for number, line in enumerate(image.lines) for word in line.words if word.id is None
+            (number, word.box) for number, line in enumerate(image.lines) for word in line.words if not word.can_be_tag
         ],
     }
 
 
-def _lines(image: InspectedImage) -> list[dict[str, Any]]:
-    """Returns the lines in pieces. Words that are not in the vocabulary are numbered from 0 in each image."""
+def _lines(image: InspectedImage, min_score: float) -> list[dict[str, Any]]:
+    """Returns the lines in pieces. Words that cannot be tags are numbered from 0 in each image."""
     tags = {tag.id: number for number, tag in enumerate(image.tags)}
     lines, left_out = [], 0
     for line in image.lines:
-        lines.append({"box": line.line.box, "score": line.line.score, "pieces": list(_pieces(line, tags, left_out))})
-        left_out += sum(word.id is None for word in line.words)
+        score = line.line.score
+        pieces = list(_pieces(line, tags, left_out))
+        lines.append({"box": line.line.box, "score": score, "is_used": score >= min_score, "pieces": pieces})
+        left_out += sum(not word.can_be_tag for word in line.words)
     return lines
 
 
 def _pieces(line: ReadLine, tags: dict[int, int], left_out: int) -> Iterable[dict[str, Any]]:
     """Yields the pieces of a line.
 
-    tags: maps class ids to the numbers of the image's tags. left_out: number of the next word not in the vocabulary.
+    tags: maps class ids to the numbers of the image's tags. left_out: number of the next word that cannot be a tag.
     """
     words = iter(line.words)
     for piece in line.pieces:
@@ -116,12 +122,11 @@ def _pieces(line: ReadLine, tags: dict[int, int], left_out: int) -> Iterable[dic
             continue
         word = next(words)
         normalised = "" if normalise(piece.text) == word.text else word.text
-        number = None if word.id is None else tags.get(word.id)
         yield {
             "text": piece.text,
             "is_word": True,
-            "normalised": normalised,
-            "tag": number,
-            "left_out": left_out if word.id is None else None,
+            "title": ": ".join(part for part in (normalised, word.left_out) if part),
+            "tag": tags.get(word.id) if word.id is not None and word.can_be_tag else None,
+            "left_out": None if word.can_be_tag else left_out,
         }
-        left_out += word.id is None
+        left_out += not word.can_be_tag

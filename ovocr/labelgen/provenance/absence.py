@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from ovocr.base.plural import counted
 from ovocr.dataset.outcome import Status
 from ovocr.labelgen.provenance.reading import CutText
-from ovocr.labelgen.provenance.story import LineStory
+from ovocr.labelgen.provenance.story import CutWord, LineStory
 from ovocr.vocab import Segmentation, Vocabulary, load_segmenter
 from ovocr.vocab.look_up import Answer
 
@@ -29,10 +29,14 @@ def _explain(
 ) -> str:
     if text is None:
         return f"the image was not read: {reason}"
-    if (line := text.find(word)) is not None:
+    if (found := text.find(word)) is not None:
+        line, read = found
         if id is None:
             return f"it was read: {show_line(line)}"
-        because = reason if status == Status.DROPPED else "the stored tags do not match the text, see `ovocr verify`"
+        unexplained = (
+            reason if status == Status.DROPPED else "the stored tags do not match the text, see `ovocr verify`"
+        )
+        because = read.left_out or unexplained
         return f"it was read, but the image does not have the tag ({because}): {show_line(line)}"
     segmenter = load_segmenter(Segmentation.of(vocabulary.settings))
     letters = word.replace(" ", "")
@@ -46,6 +50,12 @@ def _explain(
 
 
 def show_line(line: LineStory) -> str:
-    """Returns a line with its words. Words that are not in the vocabulary are in brackets."""
-    words = " + ".join(word.word if word.id is not None else f"[{word.word}]" for word in line.words)
+    """Returns a line with its words: in brackets if the vocabulary lacks them, in parentheses if they are left out."""
+    words = " + ".join(map(_show_word, line.words))
     return f'line {line.number} "{line.text}" = {words or "no word"}'
+
+
+def _show_word(word: CutWord) -> str:
+    if word.id is None:
+        return f"[{word.word}]"
+    return f"({word.word})" if word.left_out else word.word

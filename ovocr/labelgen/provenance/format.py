@@ -7,10 +7,11 @@ from ovocr.base.plural import counted
 from ovocr.dataset.layout import RELATIVE
 from ovocr.dataset.outcome import Status
 from ovocr.labelgen.provenance.absence import show_line
-from ovocr.labelgen.provenance.story import ImageStory, PlaceStory, TagStory
+from ovocr.labelgen.provenance.story import CutWord, ImageStory, PlaceStory, TagStory
 from ovocr.labelgen.tagging.word_boxes import BoxOrigin
 
 _SLOTS_SHOWN = 8
+_LEFT_OUT_SHOWN = 8
 _ORIGINS = {
     BoxOrigin.COLUMNS: "box from the recogniser's columns",
     BoxOrigin.INTERPOLATED: "box interpolated",
@@ -37,6 +38,7 @@ def _lines(story: ImageStory) -> Iterator[str]:
         yield f"  note    {note}"
     for tag in story.tags:
         yield from _tag_lines(tag, story)
+    yield from _left_out(story)
     for sentence in story.damage:
         yield f"  {sentence}"
     for answer in story.answers:
@@ -44,8 +46,11 @@ def _lines(story: ImageStory) -> Iterator[str]:
     if story.status == Status.DROPPED and not story.answers:
         for line in story.lines:
             yield f"  {show_line(line)}, score {line.score:.4f}"
-    if _has_brackets(story):
+    shown = list(_shown_words(story))
+    if any(word.id is None for word in shown) or any("[" in answer for answer in story.answers):
         yield "  (words in brackets are not in the vocabulary)"
+    if any(word.left_out for word in shown):
+        yield "  (words in parentheses are in the vocabulary but left out)"
 
 
 def _status(story: ImageStory) -> str:
@@ -55,12 +60,21 @@ def _status(story: ImageStory) -> str:
     return f"{story.status}: {because}"
 
 
-def _has_brackets(story: ImageStory) -> bool:
+def _left_out(story: ImageStory) -> Iterator[str]:
+    """Yields a line for each word that the tag policy leaves out, without tags that were asked for."""
+    if story.answers:
+        return
+    for line, word in story.left_out[:_LEFT_OUT_SHOWN]:
+        yield f"  left out  {word.word} in line {line.number}: {word.left_out}"
+    if (beyond := len(story.left_out) - _LEFT_OUT_SHOWN) > 0:
+        yield f"  left out  {counted(beyond, 'other word')}"
+
+
+def _shown_words(story: ImageStory) -> Iterator[CutWord]:
     lines = [place.line for tag in story.tags for place in tag.places]
     if story.status == Status.DROPPED and not story.answers:
         lines += story.lines
-    shown = any(word.id is None for line in lines for word in line.words)
-    return shown or any("[" in answer for answer in story.answers)
+    yield from (word for line in lines for word in line.words)
 
 
 def _tag_lines(tag: TagStory, story: ImageStory) -> Iterator[str]:

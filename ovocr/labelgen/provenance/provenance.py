@@ -80,7 +80,7 @@ class _Explainer:
         row = image.row
         text = None
         if image.text is not None and self._vocabulary is not None:
-            text = CutText(image.text, self._vocabulary)
+            text = CutText(image.text, self._vocabulary, self._policy)
         stored = self._slots(image)
         competing = self._policy.competing(row.places)
         return ImageStory(
@@ -99,6 +99,7 @@ class _Explainer:
             competing=len(competing),
             rule=self._rule() if len(competing) > self._policy.tags else "",
             lines=text.lines if text is not None else [],
+            left_out=text.left_out() if text is not None else [],
             tags=self._tags(image, competing, text, stored),
             answers=self._absences(row, text),
             notes=self._notes,
@@ -189,5 +190,5 @@ class _Explainer:
 
 
 def _indexes_of(id: int, line: LineStory) -> list[int]:
-    """Returns the indexes of the words with a class id among the words of a line."""
-    return [index for index, word in enumerate(line.words) if word.id == id]
+    """Returns the indexes of the words with a class id among the words of a line, without words that are left out."""
+    return [index for index, word in enumerate(line.words) if word.id == id and not word.left_out]

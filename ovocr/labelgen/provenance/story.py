@@ -15,12 +15,14 @@ class CutWord:
 
     id: class id; None if the word is not in the vocabulary.
     start, end: fractions of the line's length; None if they are unknown, because the line is the whole image.
+    left_out: why the tag policy leaves out a word of the vocabulary; empty if it is a tag.
     """
 
     word: str
     id: int | None
     start: float | None
     end: float | None
+    left_out: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +108,7 @@ class ImageStory:
     words_found, words_in_vocabulary: None in a packed data set.
     slots: number of slots of a record. competing: number of words that compete for slots.
     rule: rule that selects words; empty if there are enough slots.
+    left_out: words of the vocabulary that the tag policy leaves out, each with its line.
     answers: a sentence for each requested class id that is not a tag. notes: sentences about the data set.
     foreign_slots: slots of the record that do not contain a tag of the image. damage: sentences about them.
     """
@@ -125,6 +128,7 @@ class ImageStory:
     competing: int
     rule: str
     lines: list[LineStory]
+    left_out: list[tuple[LineStory, CutWord]]
     tags: list[TagStory]
     answers: list[str]
     notes: list[str]
@@ -133,4 +137,5 @@ class ImageStory:
 
     def to_json(self) -> dict[str, Any]:
         """Returns the values for ``--json``."""
-        return {**asdict(self), "tags": [tag.to_json() for tag in self.tags]}
+        left_out = [{"word": word.word, "line": line.number, "why": word.left_out} for line, word in self.left_out]
+        return {**asdict(self), "left_out": left_out, "tags": [tag.to_json() for tag in self.tags]}

@@ -9,7 +9,7 @@ from typing import Any
 
 from ovocr.base.errors import MissingExtraError
 from ovocr.dataset.layout import LabelledDataSet
-from ovocr.dataset.manifest import IDF, TagPolicy
+from ovocr.dataset.manifest import IDF
 from ovocr.dataset.reasons import Reason
 from ovocr.dataset.text import TextShard, find_shards
 from ovocr.labelgen.options import RelabelOptions
@@ -90,13 +90,7 @@ class _Relabelling:
         self._shards = [shard for shard in self._finished if shard.number % count == index]
         self._todo = [shard for shard in self._shards if not self._is_done(shard.number)]
         self._planned = len(self._manifest.shards)
-        policy = self._manifest.policy
-        self._policy = TagPolicy(
-            tags=policy.tags if options.tags is None else options.tags,
-            seed=policy.seed if options.seed is None else options.seed,
-            weighting=options.policy,
-            repeats=options.repeats,
-        )
+        self._policy = options.tag_policy(self._manifest.policy)
 
     def _is_done(self, number: int) -> bool:
         if not self._out.stats_path(number).exists():
@@ -132,7 +126,8 @@ class _Relabelling:
             return WordFrequencies.load(self._options.idf)
         if self._out.manifest_path.exists() and self._out.frequencies_path.exists():
             return WordFrequencies.load(self._out.frequencies_path)
-        return count_frequencies(self._finished, vocabulary, self._processes(self._finished, RELABELLED_AT_LEAST))
+        workers = self._processes(self._finished, RELABELLED_AT_LEAST)
+        return count_frequencies(self._finished, vocabulary, self._policy, workers)
 
     def make_shards(self, progress: bool) -> int:
         """Writes the unfinished shards and returns the number of their images."""

@@ -52,7 +52,8 @@ class LineTable:
 
     name: the user's name for it. columns: the columns that were read. sha256: hex digest of its files, concatenated.
     keys: the index of its keys. without_text: number of lines that were left out because they have no text.
-    without_box: number of lines without a box. row_name: what an image needs, for messages.
+    without_box: number of lines without a box. has_scores: True if a line has a score below 1.
+    row_name: what an image needs, for messages.
     """
 
     option = OPTION
@@ -65,6 +66,7 @@ class LineTable:
         self.keys = KeyIndex([batch.keys for batch in rows])
         self.without_text = sum(batch.without_text for batch in rows)
         self.without_box = sum(batch.lines.without_box for batch in rows)
+        self.has_scores = any(batch.lines.scores is not None for batch in rows)
         self._ends = np.cumsum(np.concatenate([batch.counts for batch in rows]))
         self._batches = [batch.lines for batch in rows]
         self._batch_ends = np.cumsum([len(batch.lines) for batch in rows])

@@ -7,11 +7,13 @@ from ovocr.dataset.lines import Line
 from ovocr.dataset.manifest import IDF, TagPolicy
 from ovocr.dataset.outcome import Outcome, Place, Status
 from ovocr.dataset.reasons import Reason
+from ovocr.labelgen.tagging.left_out import limit_of, why_left_out, word_score
 from ovocr.labelgen.tagging.run_words import stored_frequencies, stored_vocabulary
 from ovocr.labelgen.tagging.tag_slots import tag_slots
 from ovocr.labelgen.tagging.word_boxes import LineBoxes
-from ovocr.vocab import Segmentation, Vocabulary, locate_words
+from ovocr.vocab import LocatedWord, Segmentation, Vocabulary, locate_words
 from ovocr.vocab.word_frequencies import WordFrequencies
+from ovocr.vocab.word_letters import count_letters
 
 
 class LineLabeller:
@@ -51,17 +53,22 @@ class LineLabeller:
         width, height: its size in pixels. lines_given: False if a table of lines has no row for the image.
         """
         words = locate_words([line.text for line in lines], self._segmentation)
+        scores = [line.score for line in lines]
         known = [(id, word) for word in words if (id := self._vocabulary.id(word.text)) is not None]
-        reason = None
-        if not known:
-            reason = Reason.NO_WORD_IN_VOCABULARY if words else Reason.NO_TEXT
-            if not (lines or lines_given):
-                reason = Reason.NO_LINES_GIVEN
+        used = known
+        if self._policy.leaves_words_out:
+            used = [(id, word) for id, word in known if limit_of(word, scores, self._policy) is None]
+        reason, detail = None, ""
+        if known and not used:
+            reason, detail = _why_all_left_out([word for _, word in known], scores, self._policy)
+        elif not used:
+            reason = _why_unknown(words, lines, lines_given)
         boxes = LineBoxes(lines, width, height, self._box_margin)
-        places = [Place(id, word.line, boxes.word(word.line, word.start, word.end)) for id, word in known]
+        places = [Place(id, word.line, boxes.word(word.line, word.start, word.end)) for id, word in used]
         return Outcome(
             status=Status.OK if places else Status.DROPPED,
             reason=reason,
+            detail=detail,
             width=width,
             height=height,
             lines=lines,
@@ -75,3 +82,26 @@ class LineLabeller:
         """Returns the slots of an image, none if it has no places. places: its places in reading order."""
         ids = self._policy.competing(places)
         return tag_slots(ids, self._policy.tags, self._policy.seed, key, self._weight) if ids else []
+
+
+def _why_unknown(words: Sequence[LocatedWord], lines: Sequence[Line], lines_given: bool) -> Reason:
+    """Returns the reason for an image without a word of the vocabulary."""
+    if words:
+        return Reason.NO_WORD_IN_VOCABULARY
+    if lines:
+        return Reason.NO_WORD
+    return Reason.NO_TEXT if lines_given else Reason.NO_LINES_GIVEN
+
+
+def _why_all_left_out(words: Sequence[LocatedWord], scores: Sequence[float], policy: TagPolicy) -> tuple[Reason, str]:
+    """Returns the reason for an image whose words of the vocabulary are all left out, and its detail.
+
+    It is that of the word that is closest to being a tag: the longest one in lines of a sufficient score, else the one
+    with the highest score.
+    """
+    short = [word for word in words if limit_of(word, scores, policy) is Reason.BELOW_MIN_LETTERS]
+    if not short:
+        best = max(words, key=lambda word: word_score(word, scores))
+        return Reason.BELOW_MIN_SCORE, f"{best.text}: {why_left_out(best, scores, policy)}"
+    longest = max(short, key=lambda word: count_letters(word.text) or 0)
+    return Reason.BELOW_MIN_LETTERS, f"{longest.text}: {why_left_out(longest, scores, policy)}"

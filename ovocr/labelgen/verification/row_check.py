@@ -28,6 +28,7 @@ class RowCheck:
         self._entry = "place" if manifest.has_text else "tag"
         self._source = manifest.shards[shard].source
         self._reasons = _reasons(manifest)
+        self._leaves_words_out = manifest.policy.leaves_words_out
         self._next_record = 0
         self._findings = findings
 
@@ -47,8 +48,15 @@ class RowCheck:
         self._check_ids(row)
         if not self._has_text and len(row.tags) < len(row.places):
             self._add(row, "tags", "distinct class ids", str([place.id for place in row.places]))
-        elif self._has_text and row.status == Status.OK and len(row.places) != row.words_in_vocabulary:
-            self._add(row, "places", f"{row.words_in_vocabulary} (words_in_vocabulary)", str(len(row.places)))
+        elif self._has_text and row.status == Status.OK and row.words_in_vocabulary is not None:
+            self._check_number_of_places(row, row.words_in_vocabulary)
+
+    def _check_number_of_places(self, row: RecordRow, words: int) -> None:
+        """Checks that each word of the vocabulary has a place, unless the policy leaves words out."""
+        if self._leaves_words_out and len(row.places) > words:
+            self._add(row, "places", f"at most {words} (words_in_vocabulary)", str(len(row.places)))
+        elif not self._leaves_words_out and len(row.places) != words:
+            self._add(row, "places", f"{words} (words_in_vocabulary)", str(len(row.places)))
 
     def _check_record_id(self, row: RecordRow) -> None:
         """Checks that ids are contiguous. After a gap, the next id is expected to follow the found one."""
@@ -69,7 +77,7 @@ class RowCheck:
 
 def _reasons(manifest: Manifest) -> dict[str, set[str | None]]:
     """Maps each status to its reasons."""
-    allowed = set(Reason) - (_OF_ENGINES if manifest.has_given_text else _OF_GIVEN_TEXT)
+    allowed = set(Reason) - (_OF_ENGINES if manifest.has_given_text else _OF_GIVEN_TEXT) - _other_limits(manifest)
     dropped = {reason for reason in allowed if reason.drops}
     return {
         Status.OK.value: {None},
@@ -78,6 +86,13 @@ def _reasons(manifest: Manifest) -> dict[str, set[str | None]]:
         },
         Status.QUARANTINED.value: {reason.value for reason in allowed - dropped},
     }
+
+
+def _other_limits(manifest: Manifest) -> set[Reason]:
+    """Returns the reasons of limits that the policy does not set."""
+    policy = manifest.policy
+    own = {Reason.BELOW_MIN_SCORE: policy.min_score > 0, Reason.BELOW_MIN_LETTERS: policy.min_letters > 1}
+    return {reason for reason, is_set in own.items() if not is_set}
 
 
 def _or_null(number: int | None) -> str:

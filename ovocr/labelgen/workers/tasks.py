@@ -6,7 +6,7 @@ from functools import partial
 from importlib.util import find_spec
 from typing import Any, Protocol
 
-from ovocr.base.errors import MissingExtraError
+from ovocr.base.errors import MissingExtraError, UsageError
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.manifest import GIVEN
 from ovocr.dataset.outcome import Outcome, Status
@@ -136,10 +136,19 @@ class GivenTextTask:
 
     @classmethod
     def plan(cls, options: BuildOptions) -> "GivenTextTask":
-        """Loads the table. Raises OvocrError if it cannot be read, MissingExtraError if decoders are missing."""
+        """Loads the table. Raises OvocrError if it cannot be read, MissingExtraError if decoders are missing.
+
+        Raises UsageError if the tag policy needs scores and the table has none.
+        """
         assert options.lines is not None
         require_decoders("build-labels --lines")
-        return cls(options, LineTable.load(options.lines, key_column=options.key_column))
+        table = LineTable.load(options.lines, key_column=options.key_column)
+        if options.min_score > 0 and not table.has_scores:
+            raise UsageError(
+                f"--min-score {options.min_score:g}: has no effect, because no line of {options.lines} has a score "
+                "below 1; leave it out, or give the lines scores"
+            )
+        return cls(options, table)
 
     def planner(self) -> Callable[[], Task]:
         """Returns a planner that loads the table on its own machine."""

@@ -2,12 +2,10 @@
 
 import hashlib
 import sys
-from collections import Counter
 from typing import Any
 
 from ovocr.base import plural
 from ovocr.base.errors import OvocrError
-from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.text import TextShard, find_shards
 from ovocr.processes.cores import available_cores
 from ovocr.processes.termination import terminable
@@ -19,6 +17,7 @@ from ovocr.vocab.building.shard_counts import CountedShards, count_shards
 from ovocr.vocab.building.work_folder import work_folder
 from ovocr.vocab.count_merging import check_duckdb, merged_counts
 from ovocr.vocab.segmentation.normalisation import NORMALISATION
+from ovocr.vocab.sources import SOURCE, describe_sources
 from ovocr.vocab.vocabulary import Vocabulary
 
 
@@ -58,6 +57,7 @@ def _count_and_rank(
             shards,
             folder.counts,
             options.segmentation,
+            holdout=options.holdout,
             workers=min(options.workers or available_cores(), len(shards)),
             memory=options.memory,
             progress=progress,
@@ -87,7 +87,7 @@ def _settings(
     return {
         "normalisation": NORMALISATION,
         "segmenter": options.segmentation.describe(),
-        "source": _describe_sources(shards),
+        SOURCE: describe_sources(shards),
         "options": {
             "size": options.size,
             "min_count": options.min_count,
@@ -95,15 +95,7 @@ def _settings(
                 "words": len(dropped),
                 "sha256": hashlib.sha256("".join(f"{word}\n" for word in dropped).encode()).hexdigest(),
             },
+            **({"holdout": options.holdout} if options.holdout else {}),
         },
         "counts": counts(counted, ranking),
     }
-
-
-def _describe_sources(shards: list[TextShard]) -> list[dict[str, Any]]:
-    """Returns manifest hash and number of finished shards of each data set, sorted by these values."""
-    described = [
-        {"manifest_sha256": hashlib.sha256(LabelledDataSet(root).manifest_path.read_bytes()).hexdigest(), "shards": n}
-        for root, n in Counter(shard.root for shard in shards).items()
-    ]
-    return sorted(described, key=lambda source: (source["manifest_sha256"], source["shards"]))

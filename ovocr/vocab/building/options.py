@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.vocab.count_merging import DEFAULT_MEMORY
+from ovocr.vocab.holdout import check_share
 from ovocr.vocab.lexicon import LEXICON
 from ovocr.vocab.segmentation.segmenter import DEFAULT, Segmentation
 from ovocr.vocab.vocabulary import description_path
@@ -29,6 +30,10 @@ class VocabularyOptions:
     drop_lists: tuple[Path, ...] = field(
         default=(), metadata={"help": "File of words to leave out, one per line; may be repeated."}
     )
+    holdout: float = field(
+        default=0.0,
+        metadata={"help": "Leave out this share of the images, chosen by their keys, to measure the coverage of them."},
+    )
     segmentation: Segmentation = field(
         default=DEFAULT, metadata={"help": "Han characters: as-read, or simplified to fold traditional ones."}
     )
@@ -42,6 +47,8 @@ class VocabularyOptions:
             raise UsageError(f"--size {self.size}: must be from 1 to {LARGEST_SIZE}")
         if self.min_count < 1:
             raise UsageError(f"--min-count {self.min_count}: must be at least 1")
+        if self.holdout:
+            check_share(self.holdout)
         if self.workers is not None and self.workers < 1:
             raise UsageError(f"--workers {self.workers}: must be at least 1")
 

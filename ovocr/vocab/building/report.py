@@ -31,6 +31,7 @@ class BuildReport:
             "out": str(self.options.out),
             "size": len(self.vocabulary),
             "sha256": self.vocabulary.sha256,
+            **({"holdout": self.options.holdout} if self.options.holdout else {}),
             **counts(self.counted, self.ranking),
             "first": named[:_SHOWN],
             "last": named[-_SHOWN:],
@@ -41,6 +42,7 @@ class BuildReport:
         ranking = self.ranking
         rows = [
             ("images", self.counted.images, None),
+            *([("images held out", self.counted.images_held_out, None)] if self.options.holdout else []),
             ("  without text", self.counted.images_without_text, None),
             ("words", total_distinct(ranking), self.counted.tokens),
         ]
@@ -72,6 +74,7 @@ def counts(shards: CountedShards, ranking: Ranking) -> dict[str, Any]:
     """Returns the figures that depend only on the stored text and the options."""
     return {
         "images": shards.images,
+        **({"images_held_out": shards.images_held_out} if shards.images_held_out else {}),
         "images_without_text": shards.images_without_text,
         "tokens": shards.tokens,
         "distinct_words": total_distinct(ranking),

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ovocr.vocab.coverage.figures import FrequencyBand, RankPoint, SizePoint, WordsPerImage, share
+from ovocr.vocab.coverage.figures import FrequencyBand, RankPoint, SizeNeeded, SizePoint, WordsPerImage, share
 
 Counts = npt.NDArray[np.int64]
 
@@ -14,6 +14,8 @@ WORD_CLASSES = ((0, "0"), (1, "1-9"), (10, "10-99"), (100, "100+"))
 HISTOGRAM_LEAST = (0, 1, 2, 5, 10, 20, 50, 100, 200)
 PERCENTILES = (5, 25, 50, 75, 95, 100)
 RANKS_PER_DECADE = 12
+SHARES_NEEDED = (90, 95, 99)
+"""Percentages of the tokens."""
 
 
 def sizes_up_to(limit: int) -> list[int]:
@@ -47,6 +49,36 @@ def _most_frequent(words_by_tokens: Mapping[int, int], sizes: Sequence[int]) -> 
             words_before, tokens_before = words_before + words, tokens_before + frequency * words
             frequency, words = next(remaining, (0, 0))
         yield tokens_before + frequency * min(size - words_before, words)
+
+
+def sizes_needed(class_tokens: Counts, words_by_tokens: Mapping[int, int], tokens: int) -> tuple[SizeNeeded, ...]:
+    """Returns the number of words that cover each of SHARES_NEEDED. The arguments are those of ``size_curve``."""
+    covered = np.cumsum(class_tokens)
+    return tuple(
+        SizeNeeded(
+            share=percent / 100,
+            size=_first_at_least(covered, needed),
+            best=_most_frequent_needed(words_by_tokens, needed) if tokens else None,
+        )
+        for percent in SHARES_NEEDED
+        for needed in [-(-percent * tokens // 100)]
+    )
+
+
+def _first_at_least(covered: Counts, needed: int) -> int | None:
+    """Returns the number of the first words that cover ``needed`` tokens; None if all of them do not."""
+    index = int(np.searchsorted(covered, needed))
+    return index + 1 if needed and index < len(covered) else None
+
+
+def _most_frequent_needed(words_by_tokens: Mapping[int, int], needed: int) -> int:
+    """Returns the number of most frequent words that have ``needed`` tokens, at most all."""
+    size = 0
+    for frequency, words in sorted(words_by_tokens.items(), reverse=True):
+        if frequency * words >= needed:
+            return size + -(-needed // frequency)
+        size, needed = size + words, needed - frequency * words
+    return size
 
 
 def rank_frequency(class_tokens: Counts, class_images: Counts) -> tuple[RankPoint, ...]:

@@ -33,6 +33,98 @@ class SizePoint:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SizeNeeded:
+    """The number of words that covers a share of the tokens.
+
+    size: words of a vocabulary in its order; None if the whole vocabulary does not cover the share.
+    best: most frequent words of the corpus, which is the minimum for any vocabulary; None if there are no words.
+    """
+
+    share: float
+    size: int | None
+    best: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreBand:
+    """The tokens in lines with a score from ``low`` to below ``high``, or to 1 in the last band."""
+
+    low: float
+    high: float
+    tokens: int
+    token_share: float
+    tokens_in_vocabulary: int
+    token_coverage: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptWords:
+    """What a limit of ``build-labels`` keeps.
+
+    limit: value of the option. tokens: tokens that meet it. token_share: their share of all tokens.
+    tokens_in_vocabulary: tokens of them in the vocabulary. token_coverage: share of the kept tokens.
+    images: images with a word in the vocabulary that meets it. image_share: their share of the images with a word in
+    the vocabulary.
+    """
+
+    limit: float
+    tokens: int
+    token_share: float
+    tokens_in_vocabulary: int
+    token_coverage: float
+    images: int
+    image_share: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineScores:
+    """The words by the score of their lines. tokens_without_score: tokens of given text without scores, not included.
+
+    bands, kept: empty if no token has a score.
+    """
+
+    tokens_without_score: int
+    bands: tuple[ScoreBand, ...]
+    kept: tuple[KeptWords, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LetterGroup:
+    """Words of alphabetic scripts with this number of letters."""
+
+    letters: int
+    tokens: int
+    token_share: float
+    tokens_in_vocabulary: int
+    token_coverage: float
+    distinct_words: int
+    distinct_in_vocabulary: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShortWords:
+    """The words of one and of two letters, and what ``--min-letters`` keeps."""
+
+    groups: tuple[LetterGroup, ...]
+    kept: tuple[KeptWords, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlotShortage:
+    """Images with more distinct words in the vocabulary than their data set has slots.
+
+    slots: numbers of slots of the data sets. image_share: share of all images.
+    words: words without a slot, summed over these images. word_share: share of the distinct words of all images.
+    """
+
+    slots: tuple[int, ...]
+    images: int
+    image_share: float
+    words: int
+    word_share: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class FrequencyBand:
     """Number of classes in a band of frequencies, by tokens and by images. band: such as "0" or "10-99"."""
 
@@ -115,8 +207,11 @@ class Coverage:
     images_by_words: images by their number of distinct in-vocabulary words ("0", "1-9", "10-99", "100+").
     tokens: words with multiplicity. distinct_words: words without multiplicity. ..._in_vocabulary: words with a class.
     by_size: coverage of the first 1, 2, 5, 10 ... words, up to the vocabulary's size.
+    sizes_needed: numbers of words that cover 90, 95 and 99% of the tokens.
     rank_frequency: classes that occur, at ranks a twelfth of a decade apart.
-    scripts, left_out: in descending order of tokens. data_sets: in the given order.
+    scripts, left_out, covered: in descending order of tokens. data_sets: in the given order.
+    built_from: data sets of the corpus that the vocabulary was built from. built_with_holdout: the share of the images
+    that it was not built from.
     """
 
     vocabulary: str
@@ -137,11 +232,18 @@ class Coverage:
     distinct_in_vocabulary: int
     distinct_coverage: float
     by_size: tuple[SizePoint, ...]
+    sizes_needed: tuple[SizeNeeded, ...]
     class_frequency: tuple[FrequencyBand, ...]
     rank_frequency: tuple[RankPoint, ...]
     scripts: tuple[ScriptCoverage, ...]
     data_sets: tuple[SourceCoverage, ...]
     left_out: tuple[ListedWord, ...]
+    covered: tuple[ListedWord, ...]
+    line_scores: LineScores
+    short_words: ShortWords
+    slot_shortage: SlotShortage
+    built_from: tuple[str, ...]
+    built_with_holdout: float
 
     def to_json(self) -> dict[str, Any]:
         """Returns the fields by name."""

@@ -3,15 +3,25 @@
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ovocr.base.errors import UsageError
+from ovocr.base.errors import OvocrError, UsageError
+from ovocr.base.escape import for_terminal
 from ovocr.dataset.text import TextShard, find_shards
 from ovocr.processes.shard_map import map_shards
 from ovocr.views.legibility import Legibility, measure_legibility
+from ovocr.vocab.coverage.building_text import check_holdout, warnings
+from ovocr.vocab.coverage.choices import line_scores, short_words, slot_shortage
 from ovocr.vocab.coverage.corpus_words import CorpusWord, TopWords, by_frequency, list_words
-from ovocr.vocab.coverage.curves import class_frequency, image_classes, rank_frequency, size_curve, words_per_image
+from ovocr.vocab.coverage.curves import (
+    class_frequency,
+    image_classes,
+    rank_frequency,
+    size_curve,
+    sizes_needed,
+    words_per_image,
+)
 from ovocr.vocab.coverage.figures import Comparison, Coverage, Difference, share
 from ovocr.vocab.coverage.merging import merge_words
 from ovocr.vocab.coverage.report import FrequentWords, NamedVocabulary, Report
@@ -19,6 +29,7 @@ from ovocr.vocab.coverage.shard_coverage import ShardCoverage, ShardMeasurer
 from ovocr.vocab.coverage.sources import data_set_coverages
 from ovocr.vocab.coverage.tallies import CorpusTally, VocabularyTally
 from ovocr.vocab.segmentation.segmenter import Segmentation
+from ovocr.vocab.sources import built_from, built_with_holdout
 from ovocr.vocab.vocabulary import Vocabulary
 
 WORDS_LISTED = 100
@@ -43,6 +54,7 @@ def measure(
     roots: Iterable[Path],
     vocabularies: Sequence[NamedVocabulary],
     *,
+    holdout: float | None = None,
     workers: int | None = None,
     look_up: int = 0,
     progress: bool = False,
@@ -54,6 +66,7 @@ def measure(
 
     roots: folders of the data sets.
     vocabularies: one, or two to compare.
+    holdout: measure only this share of the images, those that ``vocab build --holdout`` leaves out; None for all.
     workers: number of processes; None for one per core.
     look_up: number of most frequent words that the report contains in addition to its lists.
     progress: show a progress bar on stderr if it is a terminal.
@@ -61,10 +74,12 @@ def measure(
     Memory: the distinct words of ``workers`` shards, the vocabularies and ``look_up`` words. Disk: the distinct words
     of every shard, in the folder for temporary files. Raises OvocrError if a root is not a data set, has no finished
     shard or its stored text or tags cannot be read. Raises UsageError unless there are one or two different
-    vocabularies.
+    vocabularies, or if one was built from images that ``holdout`` selects.
     """
     _check_vocabularies(vocabularies)
+    roots = list(roots)
     shards = find_shards(roots)
+    check_holdout(roots, vocabularies, holdout)
     legibility = _measure_legibility(shards, workers, progress)
     segmentations = [Segmentation.of(named.vocabulary.settings) for named in vocabularies]
     coverages: dict[int, Coverage] = {}
@@ -72,7 +87,11 @@ def measure(
     frequent = []
     for segmentation in dict.fromkeys(segmentations):
         numbers = [number for number, own in enumerate(segmentations) if own == segmentation]
-        done = _read(shards, segmentation, vocabularies, numbers, workers, look_up, progress)
+        done = _read(shards, segmentation, vocabularies, numbers, holdout, workers, look_up, progress)
+        if holdout is not None and not any(counts.images for counts in done.shards):
+            raise OvocrError(
+                f"--holdout {holdout:g}: holds out no image of {', '.join(map(str, roots))}; use a larger share"
+            )
         for index, number in enumerate(numbers):
             coverages[number] = _coverage(vocabularies[number], segmentation, done, index, shards)
             tallies[number] = done.tallies[index]
@@ -83,6 +102,8 @@ def measure(
         frequent=tuple(frequent),
         shards=shards,
         legibility=legibility,
+        holdout=holdout,
+        warnings=warnings(roots, vocabularies, holdout),
     )
 
 
@@ -111,6 +132,7 @@ def _read(
     segmentation: Segmentation,
     vocabularies: Sequence[NamedVocabulary],
     numbers: Sequence[int],
+    holdout: float | None,
     workers: int | None,
     look_up: int,
     progress: bool,
@@ -119,7 +141,7 @@ def _read(
     corpus = CorpusTally(TopWords(look_up))
     tallies = [VocabularyTally(vocabulary, _other(vocabularies, vocabulary), WORDS_LISTED) for vocabulary in own]
     with tempfile.TemporaryDirectory(prefix="ovocr-coverage-") as scratch:
-        measurer = _measurer(Path(scratch), shards, segmentation, own)
+        measurer = replace(_measurer(Path(scratch), shards, segmentation, own), holdout=holdout)
         counts = list(map_shards(measurer, shards, workers=workers, progress="words" if progress else None))
         spill = Path(scratch) / "merging"
         for found in merge_words([shard.words for shard in counts], spill):
@@ -142,8 +164,11 @@ def _measurer(
         vocabulary.save(path)
     folder = scratch / "words"
     folder.mkdir()
-    roots = tuple(dict.fromkeys(shard.root for shard in shards))
-    return ShardMeasurer(folder=folder, roots=roots, segmentation=segmentation, vocabularies=paths)
+    return ShardMeasurer(folder=folder, roots=_roots(shards), segmentation=segmentation, vocabularies=paths)
+
+
+def _roots(shards: Sequence[TextShard]) -> tuple[Path, ...]:
+    return tuple(dict.fromkeys(shard.root for shard in shards))
 
 
 def _coverage(
@@ -176,12 +201,19 @@ def _coverage(
         distinct_words=corpus.words,
         distinct_in_vocabulary=words_in,
         distinct_coverage=share(words_in, corpus.words),
+        sizes_needed=sizes_needed(tally.tokens, corpus.words_by_tokens, corpus.tokens),
         by_size=size_curve(tally.tokens, corpus.words_by_tokens, corpus.tokens),
         class_frequency=class_frequency(tally.tokens, tally.images),
         rank_frequency=rank_frequency(tally.tokens, tally.images),
         scripts=tuple(sorted(scripts, key=lambda script: (-script.tokens, script.script))),
         data_sets=data_set_coverages(done.shards, index),
         left_out=list_words(tally.left_out.words(), shards),
+        covered=list_words(tally.covered.words(), shards),
+        line_scores=line_scores(done.shards, index),
+        short_words=short_words(done.shards, index, corpus, tally),
+        slot_shortage=slot_shortage(done.shards, index),
+        built_from=tuple(for_terminal(str(root)) for root in built_from(named.vocabulary, _roots(shards))),
+        built_with_holdout=built_with_holdout(named.vocabulary),
     )
 
 
@@ -192,7 +224,7 @@ def _frequent(done: _CorpusCounts, vocabularies: Sequence[NamedVocabulary]) -> F
     others: set[CorpusWord] = {
         found
         for tally in done.tallies
-        for listed in (tally.left_out, tally.only_in_this)
+        for listed in (tally.left_out, tally.covered, tally.only_in_this)
         for found in listed.words()
         if found.word not in known
     }

@@ -6,11 +6,21 @@ from pathlib import PurePath
 from typing import Any, TypeVar
 
 from ovocr.base.plural import counted
-from ovocr.pages.plots import Plot, Series, column_plot, count_axis, line_plot, log_axis, share_axis
+from ovocr.pages.plots import (
+    Axis,
+    Plot,
+    Series,
+    category_axis,
+    column_plot,
+    count_axis,
+    line_plot,
+    log_axis,
+    share_axis,
+)
 from ovocr.pages.rendering import render_page
 from ovocr.views.crop_legibility import CROPS
 from ovocr.views.legibility import COMPARED_HEIGHT
-from ovocr.vocab.coverage.figures import Coverage, SizePoint, SourceCoverage, share
+from ovocr.vocab.coverage.figures import Coverage, KeptWords, SizePoint, SourceCoverage, share
 from ovocr.vocab.coverage.page_search import search_columns, search_extent
 from ovocr.vocab.coverage.report import Report
 from ovocr.vocab.word_script import script_of
@@ -20,6 +30,9 @@ PARTS_SHOWN = 200
 KINDS = ("v1", "v2")
 """CSS classes of the colours of the first and the second vocabulary."""
 
+# Lower ends of an axis of shares up to 100%, each with ticks at round percentages.
+_LOWEST_SHARES = (0.9, 0.8, 0.6, 0.2, 0.0)
+_SHARE_TICKS = 4
 _T = TypeVar("_T")
 _Row = tuple[str, list[float], Sequence[Any]]  # name, a share for each vocabulary, and its counts
 
@@ -45,6 +58,7 @@ def coverage_page(report: Report) -> str:
         size_plot=_size_plot(coverages),
         sizes=_sizes(coverages),
         rank_plot=_rank_plot(coverages),
+        score_plot=_score_plot(coverages, KINDS[: len(coverages)]),
         words_plot=_words_plot(coverages),
         image_kinds=_image_kinds(coverages),
         bands=_bands(coverages),
@@ -79,7 +93,7 @@ def _image_kinds(coverages: Sequence[Coverage]) -> list[_Row]:
     """Returns the number of images of each kind."""
     groups = [
         ("no text", [each.images_without_text for each in coverages]),
-        ("text, but no words", [each.images_without_any_word for each in coverages]),
+        ("lines, but no words", [each.images_without_any_word for each in coverages]),
         ("words, but none in the vocabulary", [each.images_outside_vocabulary for each in coverages]),
         *(
             (f"{name.replace('-', '–')} words in the vocabulary", [each.images_by_words[name] for each in coverages])
@@ -179,3 +193,33 @@ def _words_plot(coverages: Sequence[Coverage]) -> Plot:
         columns,
         label="Images by the number of their distinct vocabulary words",
     )
+
+
+def _score_plot(coverages: Sequence[Coverage], kinds: Sequence[str]) -> Plot | None:
+    """Returns the plot of what --min-score keeps; None if no line has a score. kinds: colour of each vocabulary."""
+    kept = [coverage.line_scores.kept for coverage in coverages]
+    if not all(kept):
+        return None
+    lines = [Series(kind="best", points=_score_points([(each, each.token_share) for each in kept[0]], "of words kept"))]
+    for kind, coverage, own in zip(kinds, coverages, kept, strict=True):
+        name = coverage.vocabulary
+        images = _score_points([(each, each.image_share) for each in own], f"of images keep a tag of {name}")
+        tokens = _score_points([(each, each.token_coverage) for each in own], f"of the kept words are in {name}")
+        lines += [Series(kind=f"{kind} by-images", points=images), Series(kind=kind, points=tokens)]
+    least = min(value for line in lines for _, value, _ in line.points)
+    names = [f"{each.limit:g}" for each in kept[0]]
+    return line_plot(category_axis("--min-score", names), _shares_axis(least), lines, label="What --min-score keeps")
+
+
+def _score_points(values: Sequence[tuple[KeptWords, float]], meaning: str) -> list[tuple[float, float, str]]:
+    return [
+        (number + 0.5, value, f"--min-score {each.limit:g}: {value:.1%} {meaning}")
+        for number, (each, value) in enumerate(values)
+    ]
+
+
+def _shares_axis(least: float) -> Axis:
+    low = next(low for low in _LOWEST_SHARES if low <= least)
+    values = [low + (1 - low) * step / _SHARE_TICKS for step in range(_SHARE_TICKS + 1)]
+    ticks = [(value, f"{100 * value:.3g}%") for value in values]
+    return Axis(label="share", low=low, high=1, log=False, ticks=ticks)

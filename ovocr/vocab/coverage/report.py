@@ -43,6 +43,8 @@ class Report:
 
     frequent: one entry per segmentation of the vocabularies. shards: the corpus's shards, in order.
     legibility: maps the folder of each data set to counts of its stored tags, words of its own vocabulary.
+    holdout: share of the images that was measured, the held-out ones; None if all were. The tags of legibility are
+    always those of all images. warnings: sentences about vocabularies that were built from the corpus.
     """
 
     coverages: tuple[Coverage, ...]
@@ -50,6 +52,8 @@ class Report:
     frequent: tuple[FrequentWords, ...]
     shards: Sequence[TextShard]
     legibility: Mapping[Path, Legibility]
+    holdout: float | None = None
+    warnings: Sequence[str] = ()
 
     @property
     def legibility_of_all(self) -> Legibility:
@@ -59,14 +63,16 @@ class Report:
     def to_json(self) -> dict[str, Any]:
         """Returns the figures of the vocabulary; for two, "vocabularies" with the figures of each, and "comparison".
 
-        Both have "legibility": the figures of all data sets, and of each of them in "data_sets".
+        Both have "legibility": the figures of all data sets, and of each of them in "data_sets"; "holdout"; "warnings".
         """
         data_sets = [{"name": for_terminal(str(root)), **own.to_json()} for root, own in self.legibility.items()]
         legibility = {**self.legibility_of_all.to_json(), "data_sets": data_sets}
+        measured = {"holdout": self.holdout, "warnings": list(self.warnings)}
         if self.comparison is None:
-            return {**self.coverages[0].to_json(), "legibility": legibility}
+            return {**self.coverages[0].to_json(), "legibility": legibility, **measured}
         return {
             "vocabularies": [coverage.to_json() for coverage in self.coverages],
             "comparison": self.comparison.to_json(),
             "legibility": legibility,
+            **measured,
         }

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from ovocr.dataset.text import TextShard, read_images
 from ovocr.vocab.counting import WordCounts
-from ovocr.vocab.segmentation.segmenter import Segmentation
+from ovocr.vocab.coverage.limits import MIN_LETTERS, MIN_SCORES, LevelCounts, letter_levels, score_levels
+from ovocr.vocab.holdout import is_held_out
+from ovocr.vocab.segmentation.segmenter import Segmentation, find_words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +19,8 @@ class ShardCoverage:
     tokens: number of tokens. tokens_in: number of tokens in each vocabulary, in the measurer's order.
     words_per_image: for each vocabulary, maps n to the number of images with n distinct in-vocabulary words; counts
     only images with words.
+    by_score, by_letters: sums by the levels of MIN_SCORES and MIN_LETTERS. lowest_score: of all lines; 1 if there are
+    none.
     """
 
     shard: TextShard
@@ -27,6 +31,9 @@ class ShardCoverage:
     tokens: int
     tokens_in: tuple[int, ...]
     words_per_image: tuple[dict[int, int], ...]
+    by_score: LevelCounts
+    by_letters: LevelCounts
+    lowest_score: float
 
     def images_without_words(self, vocabulary: int) -> int:
         """Returns the number of images without a word in the vocabulary."""
@@ -38,25 +45,35 @@ class ShardMeasurer:
     """Measures shards in any process. folder: folder of the word counts. roots: folders of the data sets, in order.
 
     vocabularies: text files with one word per line, all made with ``segmentation``.
+    holdout: measure only this share of the images, the held-out ones; None for all images.
     """
 
     folder: Path
     roots: tuple[Path, ...]
     segmentation: Segmentation
     vocabularies: tuple[Path, ...]
+    holdout: float | None = None
 
     def __call__(self, shard: TextShard) -> ShardCoverage:
         """Measures a shard. Raises OvocrError if its text cannot be read, OSError if its file cannot be written."""
         counts = WordCounts()
         vocabularies = [_load_words(path) for path in self.vocabularies]
         words_per_image: list[dict[int, int]] = [{} for _ in vocabularies]
-        without_any_word = 0
-        for image in read_images(shard):
-            words = counts.add(image, self.segmentation)
+        by_score = LevelCounts.zero(len(MIN_SCORES), len(vocabularies))
+        by_letters = LevelCounts.zero(len(MIN_LETTERS), len(vocabularies))
+        without_any_word, lowest_score = 0, 1.0
+        for image in read_images(shard, scores=True):
+            if self.holdout is not None and not is_held_out(image.key, self.holdout):
+                continue
+            found_words = find_words(image.lines, self.segmentation)
+            words = counts.add(image, (word.text for word in found_words))
+            lowest_score = min(lowest_score, *image.scores) if image.scores else lowest_score
+            known = [vocabulary.intersection(words) for vocabulary in vocabularies]
+            by_score.add_image(score_levels(found_words, image.scores), known)
+            by_letters.add_image(letter_levels(words.items()), known)
             if words:
-                for vocabulary, images in zip(vocabularies, words_per_image, strict=True):
-                    found = sum(word in vocabulary for word in words)
-                    images[found] = images.get(found, 0) + 1
+                for of_vocabulary, images in zip(known, words_per_image, strict=True):
+                    images[len(of_vocabulary)] = images.get(len(of_vocabulary), 0) + 1
             elif image.lines:
                 without_any_word += 1
         path = self.folder / f"{self.roots.index(shard.root)}-{shard.number}.parquet"
@@ -72,6 +89,9 @@ class ShardMeasurer:
                 sum(count for word, count in counts.tokens.items() if word in vocabulary) for vocabulary in vocabularies
             ),
             words_per_image=tuple(words_per_image),
+            by_score=by_score,
+            by_letters=by_letters,
+            lowest_score=lowest_score,
         )
 
 

@@ -60,7 +60,7 @@ DEFAULT = Segmentation()
 class LocatedWord:
     """A word and its position.
 
-    line: index of its line.
+    line: index of its line, the first one if the word continues in the next lines. lines: number of its lines.
     start, end: offsets in the line as it was read, 0 <= start < end <= len(line). They have a fraction inside a
         character that normalisation expands (½).
     """
@@ -69,6 +69,7 @@ class LocatedWord:
     line: int
     start: float
     end: float
+    lines: int = 1
 
 
 class Segmenter:
@@ -130,7 +131,12 @@ def segment(text: str, segmentation: Segmentation = DEFAULT) -> list[str]:
 
 def segment_lines(lines: list[str], segmentation: Segmentation = DEFAULT) -> list[str]:
     """Returns the words of consecutive lines, normalised, in reading order; hyphenated words are joined."""
-    return [word.text for word in _find_words(lines, load_segmenter(segmentation))]
+    return [word.text for word in find_words(lines, segmentation)]
+
+
+def find_words(lines: list[str], segmentation: Segmentation = DEFAULT) -> list["FoundWord"]:
+    """Returns the words of consecutive lines as ``locate_words`` does, without the positions in the lines as read."""
+    return _find_words(lines, load_segmenter(segmentation))
 
 
 def locate_words(lines: list[str], segmentation: Segmentation = DEFAULT) -> list[LocatedWord]:
@@ -144,17 +150,23 @@ def locate_words(lines: list[str], segmentation: Segmentation = DEFAULT) -> list
     located = []
     for number, words in groupby(_find_words(lines, segmenter), key=attrgetter("line")):
         offsets = line_offsets(lines[number], segmenter.normalise(lines[number]))
-        located += [LocatedWord(word.text, number, offsets[word.start], offsets[word.end]) for word in words]
+        located += [
+            LocatedWord(word.text, number, offsets[word.start], offsets[word.end], word.lines) for word in words
+        ]
     return located
 
 
 class FoundWord(NamedTuple):
-    """A word and its offsets in its normalised line. A joined word has the offsets of its first part."""
+    """A word and its offsets in its normalised line. A joined word has the offsets of its first part.
+
+    line: index of its first line. lines: number of its lines.
+    """
 
     text: str
     line: int
     start: int
     end: int
+    lines: int = 1
 
 
 def _find_words(lines: list[str], segmenter: Segmenter) -> list[FoundWord]:
@@ -182,7 +194,8 @@ def _join(parts: list[FoundWord], segmenter: Segmenter) -> list[FoundWord]:
     todo = iter(parts)
     for number in segmenter.group_parts([part.text for part in parts]) if parts else []:
         first, *others = islice(todo, number)
-        words.append(first._replace(text="".join(part.text for part in (first, *others))))
+        text = "".join(part.text for part in (first, *others))
+        words.append(first._replace(text=text, lines=1 + len(others)))
     return words
 
 

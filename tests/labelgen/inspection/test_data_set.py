@@ -40,7 +40,10 @@ def test_status_counts_match_the_counts(built: tuple[LabelledDataSet, Totals]) -
         assert data_set.counts[status] == sum(number for own, _, number in data_set.status_counts() if own == status)
     assert {reason.value for reason in Reason if reason.drops} == {
         "no-text",
+        "no-word",
         "no-word-in-vocabulary",
+        "below-min-score",
+        "below-min-letters",
         "source-out-of-reach",
         "no-lines-given",
         "no-labels",

@@ -21,7 +21,7 @@ ALLOWED = set(
         r"\w+",
         "html head meta title style body header main footer script h1 h2 h3 h4 p div span bdi b em strong small ul ol "
         "li article img svg g rect polygon table thead tbody tr th td dl dt dd button label input select option "
-        "fieldset legend noscript kbd",
+        "fieldset legend noscript kbd code",
     )
 )
 

@@ -123,7 +123,10 @@ def test_word_of_a_line_without_a_position_has_the_whole_image(built: Built, tmp
     assert lines[6:8] == ["    word 4 of 4", "    the whole image: (0, 0) (420, 0) (420, 90) (0, 90)"]
     _, lines, _ = why(out, "fox.jpg", "fox", "--json", "-")
     (image,) = json.loads("\n".join(lines))["images"]
-    assert image["lines"][0]["words"][-1] == {"word": "fox", "id": 3, "start": None, "end": None}
+    assert image["lines"][0]["words"][-1] == {
+        **{"word": "fox", "id": 3, "start": None, "end": None},
+        "left_out": "",
+    }
 
 
 def test_places_in_the_text_of_other_rules_are_shown(built: Built, tmp_path: Path):

@@ -21,6 +21,8 @@ from ovocr.vocab import Segmentation, Vocabulary, segment_lines
 from ovocr.vocab.building.build import build_vocabulary
 from ovocr.vocab.building.options import LARGEST_SIZE, VocabularyOptions, out_path
 from ovocr.vocab.count_merging import LEAST_MEMORY
+from ovocr.vocab.holdout import is_held_out
+from ovocr.vocab.vocabulary import description_path
 from tests.manifests import make_manifest
 
 WriteShard = Callable[..., None]
@@ -108,6 +110,27 @@ def test_size_min_count_and_drop_lists_leave_words_out(options: VocabularyOption
     assert counts["token_coverage"] == round(sum(tokens[word] for word in left[:50]) / len(words), 6)
     assert counts["tokens_of_last"] == tokens[left[49]]
     assert vocabulary.settings["options"]["drop"]["words"] == 3
+
+
+def test_held_out_images_are_not_counted(options: VocabularyOptions, shards: list[Images]) -> None:
+    """The keys of each shard's images are 0.jpg, 1.jpg ..."""
+    kept = [lines for shard in shards for n, lines in enumerate(shard) if not is_held_out(f"{n}.jpg", 0.2)]
+    assert 0 < 240 - len(kept) < 120
+    report = build_vocabulary(replace(options, holdout=0.2))
+    vocabulary = Vocabulary.load(options.out)
+    assert [vocabulary.word(id) for id in range(len(vocabulary))] == ranked(kept)
+    assert vocabulary.settings["options"]["holdout"] == report.to_json()["holdout"] == 0.2
+    counts = vocabulary.settings["counts"]
+    assert (counts["images"], counts["images_held_out"]) == (len(kept), 240 - len(kept))
+    assert f"images held out {240 - len(kept)}" in " ".join(report.format_table().split())
+
+
+def test_description_without_holdout_does_not_mention_it(options: VocabularyOptions) -> None:
+    report = build_vocabulary(options)
+    description = description_path(options.out).read_text(encoding="utf-8")
+    assert "held_out" not in description
+    assert "holdout" not in description
+    assert "held out" not in report.format_table()
 
 
 def test_ties_are_ordered_by_images_then_bytes(tmp_path: Path, write_shard: WriteShard) -> None:

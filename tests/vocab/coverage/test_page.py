@@ -19,6 +19,7 @@ from ovocr.vocab.coverage import NamedVocabulary, Report, measure
 from ovocr.vocab.coverage.page import coverage_page
 from ovocr.vocab.coverage.page_search import _number_keys
 from tests.html_page import Page
+from tests.manifests import make_manifest
 
 HOSTILE = [
     "<script>document.title='taken'</script>",
@@ -71,6 +72,7 @@ def with_hostile_names(report: Report) -> Report:
             coverage,
             vocabulary=hostile(number),
             left_out=listed(coverage.left_out),
+            covered=listed(coverage.covered),
             data_sets=tuple(
                 replace(each, name=hostile(n), parts=(replace(each, name=hostile(n + 3), parts=()),) * 2)
                 for n, each in enumerate(coverage.data_sets)
@@ -86,6 +88,7 @@ def with_hostile_names(report: Report) -> Report:
     (frequent,) = report.frequent
     return replace(
         report,
+        warnings=[hostile(0)],
         legibility={Path(hostile(n)): found for n, found in enumerate(report.legibility.values())},
         coverages=coverages,
         comparison=replace(report.comparison, differences=differences),
@@ -137,6 +140,50 @@ def test_a_page_of_one_vocabulary(report: Report) -> None:
     assert page.open == []
     assert "Two vocabularies" not in page.text
     assert "v2" not in {kind for _, attributes in page.elements for kind in (attributes.get("class") or "").split()}
+
+
+def test_page_shows_what_limits_keep(tmp_path: Path, write_shard: Callable[..., None]) -> None:
+    words = [f"w{'x' * n}" for n in range(12)]  # more than the ten slots
+    write_shard(tmp_path, 0, [[(" ".join(words), 0.95)], [("w 3d ok ok", 0.75), ("年 w", 0.85)], [("ok", 0.6)], ["7"]])
+    named = NamedVocabulary(name="v.txt", vocabulary=Vocabulary([*words, "年"]))
+    report = measure([tmp_path], [named], workers=1)
+    text = coverage_page(report)
+    cells = re.findall(r"<t[hd][^>]*>(?:<bdi>)?([^<]*)", text[text.index("<h3>Line scores</h3>") :])
+    at = cells.index("0.8")
+    assert cells[at : at + 4] == ["0.8", "73.7%", "100.0%", "2 "]
+    at = cells.index("0.95–0.98")
+    assert cells[at : at + 4] == ["0.95–0.98", "12", "63.2%", "100.0%"]
+    at = cells.index("letters")
+    assert cells[at : at + 15] == [
+        *("letters", "words", "share of words", "in the vocabulary", "distinct words"),
+        *("1", "4", "21.1%", "75.0%", "2"),
+        *("2", "4", "21.1%", "25.0%", "2"),
+    ]
+    page = Page(text)
+    shown = " ".join(page.text.split())
+    assert "1 image (25.0%) has more of these words than slots (10). 2 words (14.3%) get no slot." in shown
+    assert shown.count("not reached: 78.9% at most") == 3
+    assert "--min-score 0.8: 73.7% of words kept" in shown
+    assert "Most frequent words in the vocabulary 13 distinct words of the vocabulary, read 15 times in total." in shown
+    assert "Warning:" not in shown
+    assert "held-out" not in shown
+    held_out = replace(report, holdout=0.25, warnings=["v.txt was built from <x>"])
+    shown = " ".join(Page(coverage_page(held_out)).text.split())
+    assert "only the held-out images, a share of 0.25 chosen by their keys" in shown
+    assert "Warning: v.txt was built from <x>." in shown
+
+
+def test_page_says_that_given_text_has_no_scores(tmp_path: Path, write_shard: Callable[..., None]) -> None:
+    named = NamedVocabulary(name="v.txt", vocabulary=Vocabulary(["one"]))
+    for name, score in (("a", 1.0), ("b", 0.8)):
+        write_shard(tmp_path / name, 0, [[("one two", score)]])
+        make_manifest([], vocabulary=Vocabulary(["word"]), engine="given").write(tmp_path / name / "manifest.json")
+    shown = " ".join(Page(coverage_page(measure([tmp_path / "a"], [named], workers=1))).text.split())
+    assert "The text was given without scores, so --min-score leaves nothing out." in shown
+    assert "What --min-score keeps" not in shown
+    both = measure([tmp_path / "a", tmp_path / "b"], [named], workers=1)
+    shown = " ".join(Page(coverage_page(both)).text.split())
+    assert "2 words of text that was given without scores are not included." in shown
 
 
 def test_page_shows_the_tags_by_text_height(report: Report) -> None:

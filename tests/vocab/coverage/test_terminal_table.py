@@ -6,6 +6,7 @@ from pathlib import Path
 from ovocr.vocab import Vocabulary
 from ovocr.vocab.coverage import NamedVocabulary, measure
 from ovocr.vocab.coverage.terminal_table import format_table
+from tests.manifests import make_manifest
 
 
 def write(root: Path, write_shard: Callable[..., None]) -> None:
@@ -34,6 +35,12 @@ def test_table_of_one_vocabulary(tmp_path: Path, write_shard: Callable[..., None
             "  found in these images                      3    0.3%",
             "words in vocabulary, and in the corpus's most frequent",
             "  first 1,000                                    42.9%  at best 100.0%",
+            "first words of vocabulary that cover",
+            "  90% of words, at best 5                57.1% at most",
+            "  95% of words, at best 5                57.1% at most",
+            "  99% of words, at best 5                57.1% at most",
+            "words kept; images with one in vocabulary, and words in vocabulary",
+            "  --min-score 0.95 keeps 0.0%                0    0.0%",
             "words by script, and in vocabulary",
             "  Latin                                      6   50.0%",
             "  Han                                        1  100.0%",
@@ -52,8 +59,35 @@ def test_table_of_one_vocabulary(tmp_path: Path, write_shard: Callable[..., None
             "most frequent words left out",
             "           2  zzz",
             "           1  evil",
+            "most frequent words in vocabulary: hello 2, you 1, 你好 1",
         ]
     )
+
+
+def test_limits_slots_and_sizes(tmp_path: Path, write_shard: Callable[..., None]) -> None:
+    words = [f"w{'x' * n}" for n in range(12)]  # more than the ten slots of the data set
+    write_shard(tmp_path, 0, [[(" ".join(words), 0.95)], [("w 3d ok ok", 0.75), ("年 w", 0.85)], [("ok", 0.6)]])
+    report = measure([tmp_path], [NamedVocabulary(name="v", vocabulary=Vocabulary([*words, "年"]))], workers=1)
+    lines = format_table(report).splitlines()
+    slots = lines.index("  with more of them than slots               1   33.3%")
+    assert lines[slots + 1] == "    words without a slot                     2"
+    # 19 words: 12 of w, wx ..., w 3d ok ok, 年 w, ok; ok is read three times and w three times.
+    limits = lines.index("words kept; images with one in vocabulary, and words in vocabulary")
+    assert lines[limits + 1 : limits + 7] == [
+        "  --min-score 0.7 keeps 94.7%                2   83.3%",
+        "  --min-score 0.8 keeps 73.7%                2  100.0%",
+        "  --min-score 0.9 keeps 63.2%                1  100.0%",
+        "  --min-score 0.95 keeps 63.2%               1  100.0%",
+        "  --min-letters 2 keeps 78.9%                2   80.0%",
+        "  --min-letters 3 keeps 57.9%                2  100.0%",
+    ]
+
+
+def test_given_text_without_scores_is_named(tmp_path: Path, write_shard: Callable[..., None]) -> None:
+    write_shard(tmp_path, 0, [[("one two", 1.0)]])
+    make_manifest([], vocabulary=Vocabulary(["word"]), engine="given").write(tmp_path / "manifest.json")
+    report = measure([tmp_path], [NamedVocabulary(name="v", vocabulary=Vocabulary(["one"]))], workers=1)
+    assert "  --min-score: keeps all, the text was given without scores" in format_table(report).splitlines()
 
 
 def test_table_of_two_vocabularies_and_two_data_sets(tmp_path: Path, write_shard: Callable[..., None]) -> None:

@@ -340,7 +340,7 @@ def test_positions_of_words_in_one_chinese_run() -> None:
 def test_hyphenated_word_has_the_position_of_its_first_part() -> None:
     assert locate_words(["x inter-", "national y"]) == [
         LocatedWord("x", 0, 0, 1),
-        LocatedWord("international", 0, 2, 7),
+        LocatedWord("international", 0, 2, 7, lines=2),
         LocatedWord("y", 1, 9, 10),
     ]
 

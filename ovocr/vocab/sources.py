@@ -1,0 +1,69 @@
+"""The data sets that a vocabulary was built from, as its JSON file describes them."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePath
+from typing import Any
+
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.manifest import ShardEntry
+from ovocr.dataset.text import TextShard
+from ovocr.vocab.vocabulary import Vocabulary
+
+SOURCE = "source"
+
+
+def describe_sources(shards: Iterable[TextShard]) -> list[dict[str, Any]]:
+    """Returns an entry for each data set, sorted. shards: all shards that were read. Raises OvocrError.
+
+    manifest_sha256: hash of its manifest. shards: number of shards that were read.
+    inputs: number of shards in its manifest and hash of their inputs, by which data sets of the same images are found,
+    whatever their tags, and also after shards were appended.
+    """
+    described = []
+    for root, number in Counter(shard.root for shard in shards).items():
+        data_set = LabelledDataSet(root)
+        entries = data_set.manifest().shards
+        inputs = {"shards": len(entries), "sha256": _hash_inputs(entries)}
+        described.append({"manifest_sha256": _hash_manifest(data_set), "shards": number, "inputs": inputs})
+    return sorted(described, key=lambda source: (source["manifest_sha256"], source["shards"]))
+
+
+def built_from(vocabulary: Vocabulary, roots: Iterable[Path]) -> list[Path]:
+    """Returns the data sets whose images the vocabulary was built from. Raises OvocrError.
+
+    A vocabulary without a description, or of other data sets, has none.
+    """
+    sources = vocabulary.settings.get(SOURCE)
+    entries = [source for source in sources if isinstance(source, dict)] if isinstance(sources, list) else []
+    return [root for root in roots if any(_has_images_of(LabelledDataSet(root), source) for source in entries)]
+
+
+def built_with_holdout(vocabulary: Vocabulary) -> float:
+    """Returns the share of the images that the vocabulary was not built from; 0 if its description has none."""
+    options = vocabulary.settings.get("options")
+    share = options.get("holdout") if isinstance(options, dict) else None
+    return float(share) if isinstance(share, int | float) and 0 < share < 1 else 0.0
+
+
+def _has_images_of(data_set: LabelledDataSet, source: dict[str, Any]) -> bool:
+    manifest = data_set.manifest()
+    hashes = [_hash_manifest(data_set), (manifest.relabelled or {}).get("manifest_sha256")]
+    if "manifest_sha256" in source and source["manifest_sha256"] in hashes:
+        return True
+    inputs = source.get("inputs")
+    if not isinstance(inputs, dict) or not isinstance(number := inputs.get("shards"), int):
+        return False
+    return 0 < number <= len(manifest.shards) and inputs.get("sha256") == _hash_inputs(manifest.shards[:number])
+
+
+def _hash_manifest(data_set: LabelledDataSet) -> str:
+    return hashlib.sha256(data_set.manifest_path.read_bytes()).hexdigest()
+
+
+def _hash_inputs(entries: Sequence[ShardEntry]) -> str:
+    """Hashes names, sizes and image names of inputs, without their folders, which may have other names elsewhere."""
+    parts = [{**entry.to_json(), "source": PurePath(entry.source).name} for entry in entries]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
