@@ -33,6 +33,7 @@ def describe_build(options: BuildOptions, shards: list[InputShard], engine: dict
         policy=options.tag_policy,
         shard_size=options.shard_size,
         max_pixels=options.max_pixels,
+        source_options=options.source_options,
         words=words.describe(),
         engine=engine,
         versions=text_versions(),
@@ -60,6 +61,7 @@ def describe_pack(options: PackOptions, shards: list[InputShard], table: LabelTa
         policy=TagPolicy(tags=options.tags, seed=0),
         shard_size=options.shard_size,
         max_pixels=options.max_pixels,
+        source_options=options.source_options,
         table=TableEntry(
             num_classes=table.num_classes,
             sha256=table.sha256,

@@ -121,12 +121,13 @@ def test_an_object_that_changes_raises(uploaded: str, bucket: Any, archives: Pat
         ("s3://no-such-bucket/a.tar", "s3://no-such-bucket/a.tar: The specified bucket does not exist"),
         ("BUCKET/none.tar", "/none.tar: no such file"),
         ("BUCKET/none/*.tar", r"/none/\*.tar: no file or folder matches"),
-        ("BUCKET/in", "/in: no image in this folder \\(other files: 4\\)"),
-        ("BUCKET/in/c.idx", "unknown kind of source"),
+        ("BUCKET/texts", "/texts: no image and no archive in this folder \\(other files: 1\\)"),
+        ("BUCKET/in/c.idx", "/c.idx: name the .rec next to it"),
         ("nothing://x/a.tar", "nothing://x/a.tar: Protocol not known: nothing"),
     ],
 )
 def test_a_wrong_source_is_a_usage_error(uploaded: str, bucket: Any, source: str, message: str):
+    bucket.put("texts/readme.md", b"")
     with pytest.raises(UsageError, match=message):
         plan(source.replace("BUCKET", bucket.url))
 
