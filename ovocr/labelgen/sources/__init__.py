@@ -78,12 +78,11 @@ def plan_shards(
     source uses.
     """
     with ThreadPoolExecutor(_PARALLEL_REQUESTS) as executor:
-        found = find_sources(sources, executor, notify)
+        found = find_sources(sources, executor)
         _check_options(options, found)
         plans = list(executor.map(lambda each: _plan(each, shard_size, options), found))
-    metadata = [each.path.name for each, shards in zip(found, plans, strict=True) if not shards]
-    if metadata:
-        notify(f"{counted(len(metadata), 'table')} without images beside images: ignored, such as {metadata[0]}")
+    for line in _notices(found, plans):
+        notify(line)
     return _with_ignored(found, plans)
 
 
@@ -95,6 +94,25 @@ def _plan(found: FoundSource, shard_size: int, options: SourceOptions) -> list[I
         if found.beside_images:
             return []
         raise
+
+
+def _notices(found: list[FoundSource], plans: list[list[InputShard]]) -> Iterator[str]:
+    """Yields lines about what is read or ignored and may be a surprise."""
+    metadata = [each.path.name for each, shards in zip(found, plans, strict=True) if not shards]
+    if metadata:
+        yield f"ignores {counted(len(metadata), 'table')} without images beside the images, such as {metadata[0]}"
+    for source in found:
+        archives = [
+            each.path.name
+            for each, shards in zip(found, plans, strict=True)
+            if source.kind == "folder" and each.folder == source.path.name and shards
+        ]
+        if archives:
+            yield (
+                f"{source.path.name}: reads {counted(len(source.names), 'image file')} and "
+                f"{counted(len(archives), 'other source')}, such as {archives[0]}; "
+                "name the sources one by one if any of them has the images of another"
+            )
 
 
 def _with_ignored(found: list[FoundSource], plans: list[list[InputShard]]) -> list[InputShard]:

@@ -1,13 +1,12 @@
 """Finds the sources that the names on a command line mean."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from ovocr.base.errors import UsageError
 from ovocr.base.object_store import is_url
-from ovocr.base.plural import counted
 from ovocr.labelgen.sources.file_kinds import KINDS_TEXT, LISTS, LMDB_ADVICE, TABLES, file_kind, stem, unknown_kind
 from ovocr.labelgen.sources.folder_files import RECORDS_FOLDER
 from ovocr.labelgen.sources.found_source import FoundSource
@@ -33,11 +32,11 @@ class _Named:
     from_glob: bool
 
 
-def find_sources(names: Iterable[str], executor: Executor, notify: Callable[[str], None]) -> list[FoundSource]:
+def find_sources(names: Sequence[str], executor: Executor) -> list[FoundSource]:
     """Returns the sources in the order of their names.
 
     Images of the same folder are one source, at the place of the first. Files beside a source of the same name, and
-    files that only a glob matches, are left out and counted. notify: is called with what the user may not expect.
+    files that only a glob matches, are left out and counted.
 
     Raises UsageError for a name that is missing or of an unknown kind, and for a folder or glob without any source.
     """
@@ -48,7 +47,7 @@ def find_sources(names: Iterable[str], executor: Executor, notify: Callable[[str
     ignored = 0
     for each in named:
         if each.kind == "folder":
-            found += _in_folder(each.path, notify)
+            found += _in_folder(each.path)
         elif each.kind == "files":
             folder, file = _split(each.path.name)
             if folder not in images:
@@ -125,16 +124,10 @@ class _Companions:
         return each.path.name.endswith(".idx") and stem(each.path.name) in self._records
 
 
-def _in_folder(path: SourcePath, notify: Callable[[str], None]) -> Iterator[FoundSource]:
+def _in_folder(path: SourcePath) -> Iterator[FoundSource]:
     files = path.list_files()
     if not files.images and not files.archives:
         raise UsageError(f"{path.name}: {_nothing_in(path, files.others, files.data_sets, files.has_lmdb)}")
-    if files.images and files.archives:
-        notify(
-            f"{path.name}: reads {counted(len(files.images), 'image file')} and "
-            f"{counted(len(files.archives), 'archive')}, such as {files.archives[0]}; "
-            "name them one by one if an archive contains the same images"
-        )
     if files.images:
         yield FoundSource(path, "folder", files.images, files.others)
     kinds = [str(file_kind(name)) for name in files.archives]
@@ -142,7 +135,7 @@ def _in_folder(path: SourcePath, notify: Callable[[str], None]) -> Iterator[Foun
     for number, (name, kind) in enumerate(zip(files.archives, kinds, strict=True)):
         archive = path.child(name)
         ignored = 0 if files.images or number else files.others
-        yield FoundSource(archive, kind, ignored=ignored, beside_images=beside_images)
+        yield FoundSource(archive, kind, ignored=ignored, beside_images=beside_images, folder=path.name)
 
 
 def _nothing_in(path: SourcePath, others: int, data_sets: list[str], has_lmdb: bool) -> str:

@@ -12,6 +12,7 @@ class FoundSource:
 
     names: the sorted relative paths of a folder's images. ignored: number of files beside the source that are not read.
     beside_images: True if a table without images is metadata of other sources, not a mistake.
+    folder: the folder that was named, if the source is an archive or a table that was found in it.
     """
 
     path: SourcePath
@@ -19,6 +20,7 @@ class FoundSource:
     names: list[str] = field(default_factory=list)
     ignored: int = 0
     beside_images: bool = False
+    folder: str | None = None
 
 
 class NoImagesError(UsageError):

@@ -59,13 +59,18 @@ class LocalPath(SourcePath):
         yield Path(self.name)
 
     def list_files(self) -> FolderFiles:
-        """Does not follow links to folders, which may form a loop: each link counts as one other file."""
+        """Does not follow links to folders, which may form a loop: each link counts as one other file.
+
+        Raises UsageError for an archive that is a pipe, a device or a broken link.
+        """
         found = FolderFiles()
         for folder, subfolders, files in os.walk(self.name, onerror=_raise):
             found.others += sum(os.path.islink(os.path.join(folder, name)) for name in subfolders)
             for name in files:
                 found.add(Path(folder, name).relative_to(self.name).as_posix())
         found.sort()
+        for name in found.archives:
+            self.child(name).is_folder()  # a pipe would block
         return found
 
     def read_images(self, names: tuple[str, ...]) -> Iterator[SourceItem]:

@@ -10,8 +10,8 @@ from ovocr.base.errors import OvocrError
 from ovocr.dataset.manifest import SourceOptions
 from ovocr.dataset.reasons import Reason
 from ovocr.labelgen.sources.found_source import FoundSource
-from ovocr.labelgen.sources.image_tables.columns import TableColumns, find_columns
-from ovocr.labelgen.sources.image_tables.rows import RowReader
+from ovocr.labelgen.sources.image_tables.columns import HEAD_ROWS, TableColumns, find_columns
+from ovocr.labelgen.sources.image_tables.rows import RowReader, check_root
 from ovocr.labelgen.sources.input_shard import InputShard, file_shard
 from ovocr.labelgen.sources.items import Lost, SourceItem
 from ovocr.labelgen.sources.local_path import LocalPath
@@ -24,17 +24,18 @@ _DAMAGE = (pa.ArrowException, OSError, ValueError, MemoryError)
 def plan(found: FoundSource, shard_size: int, options: SourceOptions) -> list[InputShard]:
     """Returns the file as one shard. Raises UsageError if it has no column of images; damage is found when reading."""
     path = found.path
-    images: int | None = None
-    try:
-        with path.open() as content:
+    # In an object store, the first rows may be far from the start.
+    local = isinstance(path, LocalPath)
+    with path.open() as content:
+        try:
             schema, batches = _open(content)
-            # In an object store, the first rows may be a long way.
-            first = next(batches, None) if isinstance(path, LocalPath) else None
+            first = next(batches, None) if local else None
             columns = _columns(schema, first, options, path.name)
-        if isinstance(path, LocalPath) and not columns.many:
-            images = _count_rows(path.name)
-    except _DAMAGE as error:
-        _raise_system_error(error, path.name)
+            check_root(columns, lambda column: _head(first, column), options, path.name)
+            images = _count_rows(path.name) if local and not columns.many else None
+        except _DAMAGE as error:
+            _raise_system_error(error, path.name)
+            images = None
     return [file_shard(path, "arrow", images, options)]
 
 
@@ -49,11 +50,11 @@ def read(path: SourcePath, shard: InputShard) -> Iterator[SourceItem]:
         try:
             schema, batches = _open(content)
             first = next(batches, None)
+            columns = _columns(schema, first, shard.options, path.name)
         except _DAMAGE as error:
             _raise_system_error(error, path.name)
             yield Lost("", Reason.DAMAGED_SOURCE, f"{path.name}: no Arrow file can be read ({error})")
             return
-        columns = _columns(schema, first, shard.options, path.name)
         rows = RowReader(columns, shard.options.image_root)
         batch = first
         while batch is not None:
@@ -88,14 +89,16 @@ def _open(content: Any) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
 
 
 def _columns(schema: pa.Schema, first: pa.RecordBatch | None, options: SourceOptions, source: str) -> TableColumns:
-    def head(column: str) -> pa.Array | None:
-        if first is None:
-            return None
-        values = first[column]
-        values.validate(full=True)
-        return values
+    return find_columns(schema, lambda column: _head(first, column), options, source)
 
-    return find_columns(schema, head, options, source)
+
+def _head(first: pa.RecordBatch | None, column: str) -> pa.Array | None:
+    """Returns the first values of a column. Raises ArrowException if they are damaged."""
+    if first is None:
+        return None
+    values = first[column][:HEAD_ROWS]
+    values.validate(full=True)
+    return values
 
 
 def _count_rows(name: str) -> int:

@@ -18,6 +18,8 @@ IMAGE_COLUMNS = (
 )
 PATH_COLUMNS = ("image_path", "file_name", "filename", "path", "file", "image_file", "filepath")
 KEY_COLUMNS = ("key", "__key__", "url", "id")
+# Number of rows that are looked at before a run.
+HEAD_ROWS = 64
 _URL_ADVICE = "fetch them first, such as with img2dataset: docs/obelics.md shows how"
 _SHOWN = 80
 
@@ -96,7 +98,7 @@ def _named_image(schema: pa.Schema, head: Head, options: SourceOptions, source: 
     elif not _has_paths(_element(type) or type):
         raise UsageError(f"{source}: column {name!r} (--image-column) has no images: its type is {type}")
     elif options.image_root is None:
-        raise UsageError(_only_paths(name, _first_text(head, name), source))
+        raise UsageError(_only_paths(name, _first_path(head, name), source))
     return name
 
 
@@ -109,8 +111,8 @@ def _check_has_bytes(schema: pa.Schema, name: str, head: Head, options: SourceOp
     values = head(name)
     if values is None:
         return
-    values = _flat(values)
-    if values.field("bytes").null_count == len(values) and (path := _first(values.field("path"))):
+    values = flat(values)
+    if values.field("bytes").null_count == len(values) and (path := first_text(values.field("path"))):
         raise UsageError(_only_paths(name, path, source))
 
 
@@ -127,7 +129,7 @@ def _find_paths(schema: pa.Schema, head: Head) -> tuple[str, str | None] | None:
     order = [*IMAGE_COLUMNS, *PATH_COLUMNS]
     fields.sort(key=lambda field: order.index(field.name) if field.name in order else len(order))
     for field in fields:
-        text = _first_text(head, field.name)
+        text = _first_path(head, field.name)
         struct = pa.types.is_struct(_element(field.type) or field.type)
         if struct or (text is not None and is_image_name(text) and not is_url(text)):
             return field.name, text
@@ -138,7 +140,7 @@ def _no_images(schema: pa.Schema, head: Head, paths: tuple[str, str | None] | No
     if paths is not None:
         return _only_paths(*paths, source)
     for name in _texts(schema):
-        text = _first_text(head, name)
+        text = _first_path(head, name)
         if text is not None and text.lower().startswith(("http://", "https://")):
             return _only_paths(name, text, source)
     return (
@@ -153,21 +155,22 @@ def _texts(schema: pa.Schema) -> Iterator[str]:
     return iter(sorted(names, key=lambda name: not ("url" in name.lower() or name in IMAGE_COLUMNS)))
 
 
-def _first_text(head: Head, name: str) -> str | None:
+def _first_path(head: Head, name: str) -> str | None:
     values = head(name)
     if values is None:
         return None
-    values = _flat(values)
-    return _first(values.field("path") if pa.types.is_struct(values.type) else values)
+    values = flat(values)
+    return first_text(values.field("path") if pa.types.is_struct(values.type) else values)
 
 
-def _first(values: pa.Array) -> str | None:
+def first_text(values: pa.Array) -> str | None:
     """Returns the first text that is not null."""
     kept = values.drop_null()
     return str(kept[0].as_py()) if len(kept) else None
 
 
-def _flat(values: pa.Array) -> pa.Array:
+def flat(values: pa.Array) -> pa.Array:
+    """Returns the elements of lists; other values as they are."""
     return values if _element(values.type) is None else values.flatten()
 
 

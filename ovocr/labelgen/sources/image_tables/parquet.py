@@ -11,15 +11,15 @@ from ovocr.base.errors import OvocrError
 from ovocr.dataset.manifest import SourceOptions
 from ovocr.dataset.reasons import Reason
 from ovocr.labelgen.sources.found_source import FoundSource
-from ovocr.labelgen.sources.image_tables.columns import TableColumns, find_columns
-from ovocr.labelgen.sources.image_tables.rows import RowReader
+from ovocr.labelgen.sources.image_tables.columns import HEAD_ROWS, TableColumns, find_columns
+from ovocr.labelgen.sources.image_tables.rows import RowReader, check_root
 from ovocr.labelgen.sources.input_shard import InputShard, file_shard
 from ovocr.labelgen.sources.items import Lost, SourceItem
 from ovocr.labelgen.sources.source_path import SourcePath
 
 BATCH_ROWS = 64
-# A column of images with fewer bytes per row has none, and its first rows are read without effort.
-_FEW_BYTES = 16
+# A column of more bytes than this has images. Its first rows are not looked at, because they are read in large blocks.
+_FEW_BYTES = 2**20
 
 
 def plan(found: FoundSource, shard_size: int, options: SourceOptions) -> list[InputShard]:
@@ -28,6 +28,7 @@ def plan(found: FoundSource, shard_size: int, options: SourceOptions) -> list[In
     try:
         with path.open() as content, _open(content, path.name) as file:
             columns = _columns(file, options, path.name)
+            check_root(columns, lambda column: _head(file, column, path.name), options, path.name)
             images = None if columns.many else file.metadata.num_rows
     except pa.ArrowInvalid:
         images = None
@@ -64,19 +65,24 @@ def _head(file: pq.ParquetFile, column: str, source: str) -> pa.Array | None:
     if not file.num_row_groups:
         return None
     group = file.metadata.row_group(0)
-    chunks = [group.column(number) for number in range(group.num_columns)]
+    chunks = [(number, group.column(number)) for number in range(group.num_columns)]
     size = sum(
         chunk.total_uncompressed_size
-        for chunk in chunks
-        if chunk.path_in_schema.partition(".")[0] == column and chunk.path_in_schema.endswith("bytes")
+        for number, chunk in chunks
+        if chunk.path_in_schema.partition(".")[0] == column and _is_binary(file, number)
     )
-    if size > _FEW_BYTES * max(1, group.num_rows):
+    if size > _FEW_BYTES:
         return None
     try:
-        return next((batch[column] for batch in file.iter_batches(BATCH_ROWS, [0], [column])), None)
+        return next((batch[column] for batch in file.iter_batches(HEAD_ROWS, [0], [column])), None)
     except (pa.ArrowException, OSError) as error:
         _raise_system_error(error, source)
         return None
+
+
+def _is_binary(file: pq.ParquetFile, number: int) -> bool:
+    column = file.schema.column(number)
+    return bool(column.physical_type == "BYTE_ARRAY" and column.logical_type.type == "NONE")
 
 
 def _read_rows(file: pq.ParquetFile, options: SourceOptions, source: str) -> Iterator[SourceItem]:

@@ -6,13 +6,35 @@ from typing import Any
 
 import pyarrow as pa
 
-from ovocr.base.errors import OvocrError
+from ovocr.base.errors import OvocrError, UsageError
 from ovocr.base.escape import as_text
 from ovocr.base.object_store import is_url
+from ovocr.dataset.manifest import SourceOptions
 from ovocr.dataset.reasons import Reason
-from ovocr.labelgen.sources.image_tables.columns import TableColumns
+from ovocr.labelgen.sources.image_tables.columns import Head, TableColumns, flat
 from ovocr.labelgen.sources.items import MAX_FILE_BYTES, Found, Ignored, Lost, SourceItem, too_large
 from ovocr.labelgen.sources.local_path import read_image
+
+
+def check_root(columns: TableColumns, head: Head, options: SourceOptions, source: str) -> None:
+    """Raises UsageError if the folder of images has none of the table's first paths."""
+    if options.image_root is None or (values := head(columns.image)) is None:
+        return
+    values = flat(values)
+    if pa.types.is_struct(values.type):
+        if values.type.get_field_index("path") < 0 or not (columns.paths or _all_null(values, "bytes")):
+            return
+        values = values.field("path")
+    paths = [path for path in values.to_pylist() if path is not None]
+    rows = RowReader(columns, options.image_root)
+    if paths and all(rows.is_missing(path) for path in paths):
+        raise UsageError(
+            f"--image-root {options.image_root}: has none of the first paths of {source}, such as {paths[0]!r}"
+        )
+
+
+def _all_null(values: pa.StructArray, name: str) -> bool:
+    return bool(values.field(name).null_count == len(values))
 
 
 class RowReader:
@@ -81,6 +103,10 @@ class RowReader:
             return self._read_path(key, path.as_py())
         except UnicodeDecodeError:
             return Lost(key, Reason.UNREADABLE, "its path is not UTF-8")
+
+    def is_missing(self, path: str) -> bool:
+        """Returns True if the path of a table cannot be read."""
+        return isinstance(self._read_path("", path), Lost)
 
     def _read_path(self, key: str, path: str) -> SourceItem:
         """Returns the image at a path of the table, which strangers may have written."""
