@@ -84,8 +84,8 @@ class RunOptions(ShardOptions):
     image_key_column: str | None = field(
         default=None,
         metadata={
-            "help": "Column of .parquet and .arrow sources with the images' keys; by default key, __key__, url or id, "
-            "else the images' paths or row numbers."
+            "help": "Column of .parquet and .arrow sources with the images' keys, or row-number; by default key, "
+            "__key__, url or id, else the images' paths, else row numbers."
         },
     )
     image_root: Path | None = field(

@@ -46,7 +46,7 @@ class SourceImages:
             item = self._read(index, key)
         except (OvocrError, OSError) as error:
             raise OutOfReachError(str(error)) from error
-        if item is None or item.key != key:
+        if item is None or not self._has_key(item, index, key):
             raise OutOfReachError(f"{self._shard.source}: has another image in its place")
         if isinstance(item, Lost):
             raise OutOfReachError(f"{item.reason.value}: {item.detail}")
@@ -54,6 +54,10 @@ class SourceImages:
             return store_image(item.data, self._max_pixels)
         except QuarantinedError as error:
             raise OutOfReachError(str(error)) from error
+
+    def _has_key(self, item: Found | Lost, index: int, key: str) -> bool:
+        # Older data sets have row numbers as keys where Parquet files have ids or paths. Each row had one image.
+        return item.key == key or (self._shard.kind == "parquet" and key == str(index))
 
     def _read(self, index: int, key: str) -> Found | Lost | None:
         if self._shard.kind in FOLDERS:

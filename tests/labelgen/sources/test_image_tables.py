@@ -71,7 +71,12 @@ def test_keys_are_found_in_the_documented_order(
 
 @pytest.mark.parametrize(
     ("name", "keys"),
-    [("image.path", ["a/1.jpg", "1", "2"]), ("n", ["4", "5", "6"]), ("page", ["p", "1", "q"])],
+    [
+        ("image.path", ["a/1.jpg", "1", "2"]),
+        ("n", ["4", "5", "6"]),
+        ("page", ["p", "1", "q"]),
+        ("row-number", ["0", "1", "2"]),
+    ],
 )
 def test_a_key_column_can_be_named(tmp_path: Path, write: Write, name: str, keys: list[str]):
     columns = {"image": ONE_TWO_THREE, "key": ["k", "l", "m"], "n": [4, 5, 6], "page": ["p", None, "q"]}

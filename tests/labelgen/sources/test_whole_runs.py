@@ -174,6 +174,19 @@ def test_a_key_of_a_list_cannot_name_another_file(tmp_path: Path, vocabulary: Pa
             reader.get_any_size(1, key)
 
 
+def test_row_numbers_of_older_data_sets_find_their_images(tmp_path: Path):
+    """They had row numbers as keys where a Parquet file has ids."""
+    from ovocr.labelgen.images.source_images import OutOfReachError, SourceImages
+    from ovocr.labelgen.sources import plan_shards
+
+    pq.write_table(pa.table({"image": [image(0), image(1)], "id": ["a", "b"]}), tmp_path / "t.parquet")
+    (shard,) = plan_shards((str(tmp_path / "t.parquet"),), 10)
+    assert SourceImages(shard, 10**6).get_any_size(1, "1").width == 41
+    assert SourceImages(shard, 10**6).get_any_size(1, "b").width == 41
+    with pytest.raises(OutOfReachError, match="has another image in its place"):
+        SourceImages(shard, 10**6).get_any_size(1, "0")
+
+
 def test_another_option_is_another_configuration(tmp_path: Path, vocabulary: Path):
     sources, keys, more = make_arrow(tmp_path)
     table = str(lines(tmp_path, ["0", *dict.fromkeys(keys)]))

@@ -18,6 +18,8 @@ IMAGE_COLUMNS = (
 )
 PATH_COLUMNS = ("image_path", "file_name", "filename", "path", "file", "image_file", "filepath")
 KEY_COLUMNS = ("key", "__key__", "url", "id")
+# In place of the name of a column of keys: the keys are the row numbers.
+ROW_NUMBER = "row-number"
 # Number of rows that are looked at before a run.
 HEAD_ROWS = 64
 _URL_ADVICE = "fetch them first, such as with img2dataset: docs/obelics.md shows how"
@@ -181,6 +183,8 @@ def _find_key(schema: pa.Schema, image: str, options: SourceOptions, source: str
                 return name, None
         return (image, "path") if _field_type(schema, image, "path") is not None else (None, None)
     wanted = options.image_key_column
+    if wanted == ROW_NUMBER and wanted not in schema.names:
+        return None, None
     column, dot, field = wanted.partition(".")
     if wanted in schema.names:
         column, field, type = wanted, "", schema.field(wanted).type
