@@ -38,6 +38,7 @@ SLOW_MODULES = frozenset(
         "labelgen/relabel/test_policy.py",
         "labelgen/relabel/test_relabel.py",
         "labelgen/shards/test_destination.py",
+        "labelgen/sources/test_whole_runs.py",
         "labelgen/store/test_store_data_set.py",
         "labelgen/store/test_store_sources.py",
         "labelgen/test_build.py",

@@ -178,7 +178,12 @@ def test_documented_options_match_the_command(document: str, path: tuple[str, ..
         (["vocab", "coverage", ".", *["--vocab", "lexicon"] * 2], 2, "--vocab lexicon: the same vocabulary as lexicon"),
         (["build-labels", ".", "--out", "o", "--shard-slice", "3"], 2, "--shard-slice 3: must be I/N"),
         (["build-labels", "none.tar", "--out", "o", "--lines", "none.json"], 2, "ovocr: none.tar: no such file or fol"),
-        (["build-labels", ".", "--out", "o", "--key-column", "k"], 2, "--key-column k: has no effect without --lines"),
+        (
+            ["build-labels", ".", "--out", "o", "--key-column", "k", "--image-key-column", "i"],
+            2,
+            "--key-column k: without --lines, it is the same as --image-key-column, which is given, too; leave out",
+        ),
+        (["build-labels", ".", "--out", "o", "--image-root", "none"], 2, "--image-root none: no such folder"),
         (
             ["build-labels", ".", "--out", "o", "--lines", "t.json", "--engine", "paddleocr"],
             2,

@@ -35,10 +35,17 @@ from ovocr.labelgen.options import BuildOptions, PackOptions, RelabelOptions
 def build_labels_command(json_path: str | None, **options: Any) -> None:
     """Label images with the words in them.
 
-    SOURCE is a WebDataset .tar, a .rec with its .idx, a .parquet with a column of encoded images, a folder, or a glob
-    of these, on a disk or in an object store (s3://bucket/...). An OCR engine reads the text, or a table gives it
-    (--lines); its words become exactly --tags tags per image, repeated if there are fewer words. Run the same command
-    again to resume.
+    SOURCE is one of these, or a glob of these, on a disk or in an object store (s3://bucket/...):
+
+    \b
+    image files          photo.jpg *.png
+    a folder             images, archives and tables in it, recursively
+    archives             .tar (also .tar.gz), .zip, .rec with its .idx
+    tables               .parquet or .arrow with a column of images
+    a list               .txt or .lst with one path per line
+
+    An OCR engine reads the text, or a table gives it (--lines); its words become exactly --tags tags per image,
+    repeated if there are fewer words. Run the same command again to resume.
     """
     from ovocr.labelgen.build import build_labels
 
@@ -81,8 +88,10 @@ def relabel_command(json_path: str | None, **options: Any) -> None:
 def pack_labels_command(json_path: str | None, **options: Any) -> None:
     """Pack images with class ids from a table.
 
-    SOURCE is as for build-labels. The key of an image is its path inside the source, with the file extension. Each
-    image gets exactly --tags class ids; they repeat if the table has fewer. Run the same command again to resume.
+    SOURCE is image files, a folder, a .tar, .zip or .rec archive, a .parquet or .arrow table of images, a .txt list of
+    paths, or a glob of these, as for build-labels. The key of an image is its path inside the source, with the file
+    extension. Each image gets exactly --tags class ids; they repeat if the table has fewer. Run the same command again
+    to resume.
     """
     from ovocr.labelgen.pack import pack_labels
 

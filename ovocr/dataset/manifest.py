@@ -14,7 +14,7 @@ from ovocr.dataset.outcome import Place, distinct_ids
 FORMAT = 3
 # The format before: one place a tag, no edges of characters. Packed data sets have the same files in both.
 OLD_FORMAT = 2
-SOURCE_KINDS = ("tar", "rec", "parquet", "folder")
+SOURCE_KINDS = ("tar", "rec", "parquet", "folder", "zip", "arrow", "files", "list")
 UNIFORM, IDF = "uniform", "idf"
 WEIGHTINGS = (UNIFORM, IDF)
 # The name of the engine of a data set whose text was given in a table.
@@ -65,11 +65,32 @@ class TagPolicy:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SourceOptions:
+    """Options for sources that are tables. The manifest has those that are not None.
+
+    image_column, image_key_column: names of the columns with the images and their keys; None to find them by name.
+    image_root: folder of the images of which a table has only the paths.
+    """
+
+    image_column: str | None = None
+    image_key_column: str | None = None
+    image_root: str | None = None
+
+    def describe(self) -> dict[str, str]:
+        """Returns the manifest's options."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
+DEFAULT_SOURCE_OPTIONS = SourceOptions()
+
+
+@dataclass(frozen=True, kw_only=True)
 class ShardEntry:
     """Identifies an input shard. A source with a different size or different names is a different source.
 
-    source: path or URL as given. kind: one of SOURCE_KINDS. size: size of the source file in bytes, if known.
-    start, stop: range of a folder's sorted images that the shard contains. names_sha256: hash of the images' names.
+    source: path or URL as given; the folder of image files that were named one by one. kind: one of SOURCE_KINDS.
+    size: size of the source file in bytes, if known.
+    start, stop: range of the images of a folder or a list that the shard contains. names_sha256: hash of their names.
     """
 
     source: str
@@ -165,6 +186,7 @@ class Manifest:
 
     policy: rule that fills the slots. A packed data set uses only its number of slots.
     shard_size: number of images per shard of a folder. max_pixels: maximum number of pixels of an image.
+    source_options: options for sources that are tables.
     versions: versions of the packages that affect the bytes.
     words, engine: words of a labelled data set, and the engine that read them or the table that gave them; None in a
         packed one.
@@ -180,6 +202,7 @@ class Manifest:
     max_pixels: int
     versions: dict[str, Any]
     shards: tuple[ShardEntry, ...]
+    source_options: SourceOptions = DEFAULT_SOURCE_OPTIONS
     words: WordsEntry | None = None
     engine: dict[str, Any] | None = None
     table: TableEntry | None = None
@@ -228,7 +251,7 @@ class Manifest:
 
     def to_json(self) -> dict[str, Any]:
         """Returns the JSON object of the file."""
-        sizes = {"shard_size": self.shard_size, "max_pixels": self.max_pixels}
+        sizes = {"shard_size": self.shard_size, "max_pixels": self.max_pixels, **self.source_options.describe()}
         shards = [shard.to_json() for shard in self.shards]
         generations = [generation.to_json() for generation in self.generations]
         grown = {"generations": generations} if generations else {}
@@ -284,6 +307,7 @@ class Manifest:
             versions=reader.get("versions"),
             shards=_parse_shards(reader),
             generations=_parse_generations(reader) if "generations" in data else (),
+            source_options=_parse_source_options(reader),
             relabelled=reader.typed("relabelled", dict, "an object") if has_text and "relabelled" in data else None,
             format=format or FORMAT,
         )
@@ -307,6 +331,11 @@ def has_old_places(path: Path) -> bool:
     except DamagedFileError:
         return False
     return data.get("format") == OLD_FORMAT and "labels" not in data
+
+
+def _parse_source_options(reader: ObjectReader) -> SourceOptions:
+    names = [field.name for field in fields(SourceOptions) if reader.get(f"options.{field.name}") is not None]
+    return SourceOptions(**{name: reader.typed(f"options.{name}", str, "a text") for name in names})
 
 
 def _parse_words(reader: ObjectReader) -> WordsEntry:

@@ -77,7 +77,7 @@ def build_labels(options: BuildOptions, progress: bool) -> Totals:
 
 def _plan(options: BuildOptions) -> tuple[LabelTask | GivenTextTask, list[InputShard]]:
     engine_choice(options).check()
-    shards = plan_shards(options.sources, options.shard_size)
+    shards = plan_shards(options.sources, options.shard_size, options.source_options, say)
     task = plan_labelling(options)
     if task.notice:
         say(task.notice)

@@ -5,7 +5,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ovocr.base.errors import UsageError
-from ovocr.dataset.manifest import IDF, MAX_LETTERS, MAX_SEED, MAX_TAGS, UNIFORM, WEIGHTINGS, TagPolicy
+from ovocr.dataset.manifest import (
+    IDF,
+    MAX_LETTERS,
+    MAX_SEED,
+    MAX_TAGS,
+    UNIFORM,
+    WEIGHTINGS,
+    SourceOptions,
+    TagPolicy,
+)
 from ovocr.vocab import Segmentation
 
 LOCAL, RAY = "local", "ray"
@@ -62,7 +71,10 @@ class RunOptions(ShardOptions):
     """Options of every run that reads sources. Raises UsageError, naming the option, if a value is not allowed."""
 
     sources: tuple[str, ...] = field(
-        metadata={"help": "Files (.tar, .rec, .parquet), folders, globs or URLs, in the order of the output shards."}
+        metadata={
+            "help": "Images, archives (.tar, .zip, .rec), tables (.parquet, .arrow), lists (.txt), folders, globs or "
+            "URLs, in the order of the output shards."
+        }
     )
     out: Path | str = field(metadata={"help": "Folder, or s3:// URL, of the data set."})
     executor: str = field(
@@ -72,7 +84,26 @@ class RunOptions(ShardOptions):
         },
     )
     tags: int = field(metadata={"help": "Tag slots per image."})
-    shard_size: int = field(default=10_000, metadata={"help": "Images per shard if SOURCE is a folder."})
+    shard_size: int = field(
+        default=10_000, metadata={"help": "Images per shard if SOURCE is image files, a folder or a list."}
+    )
+    image_column: str | None = field(
+        default=None,
+        metadata={
+            "help": "Column of .parquet and .arrow sources with the images; by default image or another usual one."
+        },
+    )
+    image_key_column: str | None = field(
+        default=None,
+        metadata={
+            "help": "Column of .parquet and .arrow sources with the images' keys, or row-number; by default key, "
+            "__key__, url or id, else the images' paths, else row numbers."
+        },
+    )
+    image_root: Path | None = field(
+        default=None,
+        metadata={"help": "Folder of the images that .parquet and .arrow sources have only the paths of."},
+    )
     max_pixels: int = field(default=50_000_000, metadata={"help": "Quarantine larger images without decoding them."})
     image_timeout_s: float = field(
         default=120.0, metadata={"help": "Seconds that an image may take before it is quarantined."}
@@ -112,6 +143,17 @@ class RunOptions(ShardOptions):
         _check_tags(self.tags)
         if not (self.image_timeout_s > 0 and math.isfinite(self.image_timeout_s)):
             raise UsageError(f"--image-timeout {self.image_timeout_s}: must be a number of seconds above 0")
+        if self.image_root is not None and not self.image_root.is_dir():
+            raise UsageError(f"--image-root {self.image_root}: no such folder")
+
+    @property
+    def source_options(self) -> SourceOptions:
+        """The options for sources that are tables."""
+        return SourceOptions(
+            image_column=self.image_column,
+            image_key_column=self.image_key_column,
+            image_root=None if self.image_root is None else str(self.image_root),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +168,11 @@ class BuildOptions(RunOptions, PolicyOptions):
         },
     )
     key_column: str | None = field(
-        default=None, metadata={"help": "Column of the --lines table with the images' keys; by default key."}
+        default=None,
+        metadata={
+            "help": "Column with the images' keys, of the --lines table (by default key), or, without --lines, of "
+            ".parquet and .arrow sources."
+        },
     )
     engine: str = field(default="rapidocr", metadata={"help": "OCR engine: rapidocr or paddleocr."})
     model_dir: Path | None = field(
@@ -154,14 +200,27 @@ class BuildOptions(RunOptions, PolicyOptions):
         _check_seed(self.seed)
         _check_limits(self.min_score, self.min_letters)
         if self.lines is None:
-            if self.key_column is not None:
-                raise UsageError(f"--key-column {self.key_column}: has no effect without --lines")
+            if self.key_column is not None and self.image_key_column is not None:
+                raise UsageError(
+                    f"--key-column {self.key_column}: without --lines, it is the same as --image-key-column, which is "
+                    "given, too; leave out one of them"
+                )
             return
         for name in ("engine", "model_dir", "det_model", "rec_model", "precision"):
             value, default = getattr(self, name), getattr(BuildOptions, name)
             if value != default:
                 option = name.replace("_", "-")
                 raise UsageError(f"--{option} {value}: no engine reads the images with --lines; leave out --{option}")
+
+    @property
+    def source_options(self) -> SourceOptions:
+        """The options for sources that are tables. Without --lines, --key-column is about the sources."""
+        options = super().source_options
+        return (
+            options
+            if self.lines is not None or self.key_column is None
+            else replace(options, image_key_column=self.key_column)
+        )
 
     @property
     def tag_policy(self) -> TagPolicy:

@@ -11,6 +11,7 @@ from ovocr.labelgen.options import PackOptions
 from ovocr.labelgen.shards.destination import Destination
 from ovocr.labelgen.shards.interruption import stoppable
 from ovocr.labelgen.shards.manifest import AllowedChanges, describe_pack
+from ovocr.labelgen.shards.progress import say
 from ovocr.labelgen.shards.run_plan import plan_run
 from ovocr.labelgen.shards.store_destination import open_destination
 from ovocr.labelgen.sources import InputShard, plan_shards
@@ -43,7 +44,7 @@ def pack_labels(options: PackOptions, progress: bool) -> PackTotals:
     with stoppable(options.out):
         check_executor(options.executor)
         require_decoders("pack-labels")
-        shards = plan_shards(options.sources, options.shard_size)
+        shards = plan_shards(options.sources, options.shard_size, options.source_options, say)
         task = PackTask.plan(options)
         with open_destination(options.out) as destination:
             return _pack(options, shards, task, destination, progress, start)

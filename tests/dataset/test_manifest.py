@@ -97,7 +97,7 @@ def test_unknown_keys_are_ignored():
 def test_parse_collects_all_problems():
     data = LABELLED.to_json()
     data["options"] = {**data["options"], "tags": True, "policy": "rare", "seed": -1}
-    data["shards"] = [*data["shards"], {"source": "x", "kind": "zip"}, 3]
+    data["shards"] = [*data["shards"], {"source": "x", "kind": "gif"}, 3]
     _, problems = Manifest.parse({**data, "engine": None})
     assert [problem.name for problem in problems] == [
         *("engine", "options.tags", "options.seed", "options.policy", "shards[2]", "shards[3]")

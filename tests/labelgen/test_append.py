@@ -173,6 +173,29 @@ def test_a_killed_append_resumes(options: PackOptions, write: Write):
     assert_sound(data_set)
 
 
+def test_a_list_grows_and_may_name_an_image_twice(options: PackOptions, write: Write, tmp_path: Path):
+    write("a.jpg", "b.jpg", "c.jpg", folder=".")
+    listed = tmp_path / "images.txt"
+    listed.write_text("b.jpg\na.jpg\nb.jpg\n")
+    data_set = run(options, str(listed))
+    listed.write_text("c.jpg\nb.jpg\na.jpg\nb.jpg\nc.jpg\nb.jpg\n")
+    run(options, str(listed))
+    assert keys(data_set) == [["b.jpg", "a.jpg"], ["b.jpg"], ["c.jpg", "c.jpg"], ["b.jpg"]]
+    assert_sound(data_set)
+
+
+def test_files_that_were_named_before_may_be_left_out_with_append(options: PackOptions, write: Write):
+    folder = Path(write("a.jpg", "b.jpg"))
+    data_set = run(options, str(folder / "a.jpg"))
+    with pytest.raises(
+        OvocrError, match=f"{folder}: the command names 1 image fewer than when it was labelled, such as"
+    ):
+        run(options, str(folder / "b.jpg"))
+    run(options, str(folder / "b.jpg"), append=True)
+    assert keys(data_set) == [["a.jpg"], ["b.jpg"]]
+    assert_sound(data_set)
+
+
 def test_labelled_images_that_are_gone_are_named(options: PackOptions, write: Write):
     folder = write("a.jpg", "b.jpg", "c.jpg")
     data_set = run(options, folder)

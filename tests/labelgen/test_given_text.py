@@ -377,7 +377,10 @@ def test_quarantined_images_can_be_retried(
         ({"det_model": "x"}, "--det-model x: no engine reads the images with --lines; leave out --det-model"),
         ({"rec_model": "x"}, "--rec-model x: no engine reads the images with --lines; leave out --rec-model"),
         ({"precision": "bfloat16"}, "--precision bfloat16: no engine reads the images with --lines; leave out --pre"),
-        ({"lines": None, "key_column": "file"}, "--key-column file: has no effect without --lines"),
+        (
+            {"lines": None, "key_column": "file", "image_key_column": "id"},
+            "--key-column file: without --lines, it is the same as --image-key-column, which is given, too; leave out",
+        ),
     ],
 )
 def test_options_that_exclude_each_other(given_options: BuildOptions, change: dict[str, Any], message: str):

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cached_property
 from pathlib import PurePosixPath
 
 from ovocr.base.errors import OvocrError
+from ovocr.base.escape import as_text
 from ovocr.dataset.reasons import QuarantinedError
 from ovocr.labelgen.images.stored_image import StoredImage, store_image
-from ovocr.labelgen.sources import Found, Ignored, InputShard, Lost, read_shard
+from ovocr.labelgen.sources import FOLDERS, LIST, Found, Ignored, InputShard, Lost, listed_names, read_shard
 
 
 class OutOfReachError(Exception):
@@ -17,8 +19,8 @@ class OutOfReachError(Exception):
 class SourceImages:
     """The images of one input shard, requested in the order of their indexes.
 
-    An archive is read from front to back, from the first requested image to the last one. In a folder, only the
-    requested files are read.
+    An archive or a table is read from front to back, from the first requested image to the last one. Of a folder or a
+    list, only the requested files are read.
     """
 
     def __init__(self, shard: InputShard, max_pixels: int) -> None:
@@ -41,10 +43,10 @@ class SourceImages:
     def get_any_size(self, index: int, key: str) -> StoredImage:
         """Returns the stored form of an image of unknown size. Raises OutOfReachError."""
         try:
-            item = self._read_file(key) if self._shard.kind == "folder" else self._read_up_to(index)
+            item = self._read(index, key)
         except (OvocrError, OSError) as error:
             raise OutOfReachError(str(error)) from error
-        if item is None or item.key != key:
+        if item is None or not self._has_key(item, index, key):
             raise OutOfReachError(f"{self._shard.source}: has another image in its place")
         if isinstance(item, Lost):
             raise OutOfReachError(f"{item.reason.value}: {item.detail}")
@@ -52,6 +54,23 @@ class SourceImages:
             return store_image(item.data, self._max_pixels)
         except QuarantinedError as error:
             raise OutOfReachError(str(error)) from error
+
+    def _has_key(self, item: Found | Lost, index: int, key: str) -> bool:
+        # Older data sets have row numbers as keys where Parquet files have ids or paths. Each row had one image.
+        return item.key == key or (self._shard.kind == "parquet" and key == str(index))
+
+    def _read(self, index: int, key: str) -> Found | Lost | None:
+        if self._shard.kind in FOLDERS:
+            return self._read_file(key)
+        if self._shard.kind == LIST:
+            # The list says which files may be read: the key comes from a data set that others may have written.
+            name = self._listed[index] if index < len(self._listed) else None
+            return None if name is None or as_text(name) != key else self._read_named(name)
+        return self._read_up_to(index)
+
+    @cached_property
+    def _listed(self) -> list[str]:
+        return listed_names(self._shard)
 
     def _read_up_to(self, index: int) -> Found | Lost | None:
         if self._items is None:
@@ -67,5 +86,8 @@ class SourceImages:
         path = PurePosixPath(key)
         if path.is_absolute() or ".." in path.parts or "\0" in key:
             return None
-        item = next(iter(read_shard(replace(self._shard, names=(key,)))))
+        return self._read_named(key)
+
+    def _read_named(self, name: str) -> Found | Lost | None:
+        item = next(iter(read_shard(replace(self._shard, names=(name,)))))
         return None if isinstance(item, Ignored) else item

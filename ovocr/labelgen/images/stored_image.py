@@ -15,9 +15,9 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from ovocr.dataset.reasons import QuarantinedError, Reason
+from ovocr.labelgen.images.formats import FORMATS, not_opened
 from ovocr.labelgen.images.jpeg import is_plain_jpeg
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 JPEG_QUALITY = 95
 MAX_SIDE = 32_767  # OpenCV's warping has 16-bit coordinates
 MAX_ASPECT = 100  # the detector's input has at most 960 pixels a side; a longer strip would be less than 10 pixels wide
@@ -55,6 +55,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_FULL_RANGE = ("PNG", "JPEG2000")  # Pillow scales their deep gray values to 16 bits
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]+")
 
 
@@ -134,7 +135,7 @@ def _open(data: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:
-        raise QuarantinedError(Reason.NOT_AN_IMAGE, f"none of {', '.join(FORMATS)}") from error
+        raise not_opened(data) from error
     except _DECODER_ERRORS as error:
         raise _undecodable(error) from error
 
@@ -172,7 +173,7 @@ def _turn_upright(image: Image.Image, orientation: int) -> Image.Image:
 def _to_rgb(image: Image.Image) -> Image.Image:
     """Converts an image of any mode to 8-bit RGB."""
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        return Image.fromarray(_to_8_bits(np.asarray(image), full_range=image.format == "PNG")).convert("RGB")
+        return Image.fromarray(_to_8_bits(np.asarray(image), full_range=image.format in _FULL_RANGE)).convert("RGB")
     if image.has_transparency_data:
         if image.mode == "La":
             image = image.convert("LA")
@@ -181,7 +182,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _to_8_bits(values: npt.NDArray[Any], full_range: bool) -> npt.NDArray[np.uint8]:
-    """Scales deep gray values to 8 bits, from 0..65535 (PNG) or darkest..brightest (a TIFF does not name its range)."""
+    """Scales deep gray values to 8 bits, from 0..65535 or, as a TIFF does not name its range, darkest..brightest."""
     finite = np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
     low, high = (0.0, 65535.0) if full_range else (float(finite.min()), float(finite.max()))
     if high <= low:

@@ -47,6 +47,7 @@ def describe_build(
         policy=options.tag_policy,
         shard_size=options.shard_size,
         max_pixels=options.max_pixels,
+        source_options=options.source_options,
         words=words.describe(),
         engine=engine,
         versions=text_versions(),
@@ -75,6 +76,7 @@ def describe_pack(options: PackOptions, shards: tuple[ShardEntry, ...], table: L
         policy=TagPolicy(tags=options.tags, seed=0),
         shard_size=options.shard_size,
         max_pixels=options.max_pixels,
+        source_options=options.source_options,
         table=TableEntry(
             num_classes=table.num_classes,
             sha256=table.sha256,

@@ -1,7 +1,7 @@
 """The shards of a run by their numbers, in a new data set or in one that has some of the run's sources already."""
 
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -17,6 +17,8 @@ from ovocr.labelgen.sources import InputShard
 from ovocr.labelgen.sources.input_shard import hash_names
 
 _SHOWN = 3
+# Kinds of sources whose images have names.
+_SUBJECTS = {"folder": "the folder has", "files": "the command names", "list": "the list has"}
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,11 @@ class RunPlan:
 def plan_run(destination: Destination, planned: list[InputShard], *, shard_size: int, append: bool) -> RunPlan:
     """Finds the run's sources in the data set, and appends shards for those that it lacks.
 
-    A folder may have new images: they get new shards, and its unfinished shards are planned again. What is finished
-    stays. planned: the shards of the sources, as for a new data set. append: allow sources of the data set to be left
-    out of the run.
+    A folder or a list may have new images: they get new shards, and its unfinished shards are planned again. What is
+    finished stays.
+
+    planned: the shards of the sources, as for a new data set. append: allow sources of the data set to be left out of
+    the run.
 
     Raises OvocrError if the run leaves out a source without ``append``, or if a source has changed in another way.
     """
@@ -66,7 +70,7 @@ def plan_run(destination: Destination, planned: list[InputShard], *, shard_size:
         if not found:
             new += group
         elif group[0].names:
-            kept, added = _join_folder(destination, found, group, shard_size, append=append)
+            kept, added = _join_names(destination, found, group, shard_size, append=append)
             shards |= kept
             new += added
         else:
@@ -98,63 +102,71 @@ def _join_file(found: dict[int, ShardEntry], group: list[InputShard]) -> dict[in
     return {number: replace(shard, listed=entry) for number, entry in [(number, entry), *others]}
 
 
-def _join_folder(
+def _join_names(
     destination: Destination, found: dict[int, ShardEntry], group: list[InputShard], shard_size: int, *, append: bool
 ) -> tuple[dict[int, InputShard], list[InputShard]]:
-    """Returns the folder's shards in the data set by number, and new shards for new images.
+    """Returns the shards of a folder or a list that the data set has, by number, and new shards for new images.
 
-    The unfinished shards share the images that no finished shard has, in sorted order, each as many as before.
-    Raises OvocrError if the folder lacks images of the data set. append: labelled images may be missing.
+    The unfinished shards share the images that no finished shard has, in their order, each as many as before.
+    Raises OvocrError if images of the data set are gone. append: labelled images may be gone.
     """
-    folder, entry = group[0], next(iter(found.values()))
+    first, entry = group[0], next(iter(found.values()))
     names = {as_text(name): name for shard in group for name in shard.names}
     finished = set(destination.data_set.finished_shards())
     shards: dict[int, InputShard] = {}
-    lost: list[str] = []
+    labelled: Counter[str] = Counter()
     for number in sorted(found.keys() & finished):
         keys = destination.keys(number)
-        lost += (key for key in keys if key not in names)
-        shards[number] = _part(folder, found[number], tuple(names.pop(key) for key in keys if key in names))
-    if lost and not append:
+        labelled.update(keys)
+        shards[number] = _part(first, found[number], tuple(names[key] for key in keys if key in names))
+    rest = []
+    for name in (name for shard in group for name in shard.names):
+        if labelled[key := as_text(name)]:  # a list may name an image several times
+            labelled[key] -= 1
+        else:
+            rest.append(name)
+    gone = sorted(labelled.elements())
+    what = f"{first.source}: {_SUBJECTS[first.kind]}"
+    if gone and not append:
         raise OvocrError(
-            f"{folder.source}: the folder has {counted(len(lost), 'image')} fewer than when it was labelled, such as "
-            f"{', '.join(sorted(lost)[:_SHOWN])}; restore them, or continue without them with --append"
+            f"{what} {counted(len(gone), 'image')} fewer than when it was labelled, such as "
+            f"{', '.join(gone[:_SHOWN])}; restore them, or continue without them with --append"
         )
     unfinished = sorted(found.keys() - finished)
-    if (missing := sum(_size(found[number]) for number in unfinished) - len(names)) > 0:
+    if (missing := sum(_size(found[number]) for number in unfinished) - len(rest)) > 0:
         raise OvocrError(
-            f"{folder.source}: the folder has {counted(missing, 'image')} fewer than when the data set was begun; "
-            "restore them, or label the folder into another --out"
+            f"{what} {counted(missing, 'image')} fewer than when the data set was begun; "
+            "restore them, or label the others into another --out"
         )
-    rest = iter(names.values())
+    following = iter(rest)
     for number in unfinished:
-        part = tuple(islice(rest, _size(found[number])))
-        shards[number] = _part(folder, replace(found[number], names_sha256=hash_names(part)), part)
+        part = tuple(islice(following, _size(found[number])))
+        shards[number] = _part(first, replace(found[number], names_sha256=hash_names(part)), part)
     start = max(entry.stop or 0 for entry in found.values())
     new = []
-    while part := tuple(islice(rest, shard_size)):
+    while part := tuple(islice(following, shard_size)):
         added = replace(entry, start=start, stop=start + len(part), names_sha256=hash_names(part))
-        new.append(_part(folder, added, part))
+        new.append(_part(first, added, part))
         start += len(part)
     return shards, new
 
 
-def _part(folder: InputShard, entry: ShardEntry, names: tuple[str, ...]) -> InputShard:
-    """Returns a shard with some of the folder's images. folder: its first shard."""
+def _part(first: InputShard, entry: ShardEntry, names: tuple[str, ...]) -> InputShard:
+    """Returns a shard with some of the images of a folder or a list. first: its first shard."""
     return replace(
-        folder,
+        first,
         start=entry.start,
         stop=entry.stop,
         names=names,
         names_sha256=entry.names_sha256,
         images=len(names),
-        ignored=0 if entry.start else folder.ignored,
+        ignored=0 if entry.start else first.ignored,
         listed=entry,
     )
 
 
 def _size(entry: ShardEntry) -> int:
-    """Returns the number of images of a folder's shard."""
+    """Returns the number of images of a shard of a folder or a list."""
     return (entry.stop or 0) - (entry.start or 0)
 
 

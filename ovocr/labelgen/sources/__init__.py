@@ -1,51 +1,141 @@
-"""Sources of images: .tar, .rec and .parquet files and folders, on disk or in an object store.
+"""Sources of images: image files, archives, tables, lists and folders of these, on disk or in an object store.
 
 A kind of source is a module with ``plan`` and ``read``, listed in KINDS. Imports base, dataset and recordio.
 """
 
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Protocol
 
 from ovocr.base.errors import OvocrError, UsageError
-from ovocr.base.object_store import is_url
-from ovocr.labelgen.sources import folder, parquet, rec, tar
+from ovocr.base.plural import counted
+from ovocr.dataset.manifest import DEFAULT_SOURCE_OPTIONS, SourceOptions
+from ovocr.labelgen.sources import file_list, folder
+from ovocr.labelgen.sources.archives import rec, tar, zip_file
+from ovocr.labelgen.sources.file_kinds import TABLES
+from ovocr.labelgen.sources.file_list import read_names
+from ovocr.labelgen.sources.finding import find_sources, source_path
+from ovocr.labelgen.sources.found_source import FoundSource, NoImagesError
+from ovocr.labelgen.sources.image_tables import arrow, parquet
 from ovocr.labelgen.sources.input_shard import InputShard
 from ovocr.labelgen.sources.items import Found, Ignored, Lost, SourceItem
-from ovocr.labelgen.sources.local_path import LocalPath
 from ovocr.labelgen.sources.source_path import FileState, SourcePath
-from ovocr.labelgen.sources.store_path import StorePath
 
-__all__ = ["KINDS", "Found", "Ignored", "InputShard", "Lost", "SourceItem", "plan_shards", "read_shard"]
+__all__ = [
+    "FOLDERS",
+    "KINDS",
+    "LIST",
+    "Found",
+    "Ignored",
+    "InputShard",
+    "Lost",
+    "SourceItem",
+    "listed_names",
+    "plan_shards",
+    "read_shard",
+]
 
 
 class SourceKind(Protocol):
     """A module that reads one kind of source."""
 
-    def plan(self, path: SourcePath, shard_size: int) -> list[InputShard]:
+    def plan(self, found: FoundSource, shard_size: int, options: SourceOptions) -> list[InputShard]:
         """Returns the shards of the source. Raises UsageError if it has no images."""
 
     def read(self, path: SourcePath, shard: InputShard) -> Iterator[SourceItem]:
         """Yields the shard's images in order. Raises OvocrError if the source cannot be read at all."""
 
 
-# The names are SOURCE_KINDS of the manifest. The name of a kind of file is also its suffix.
-KINDS: dict[str, SourceKind] = {"folder": folder, "tar": tar, "rec": rec, "parquet": parquet}
-_KINDS_TEXT = ".tar (not compressed), .rec, .parquet, a folder, or a glob of these"
+# The names are SOURCE_KINDS of the manifest.
+KINDS: dict[str, SourceKind] = {
+    "folder": folder,
+    "files": folder,
+    "list": file_list,
+    "tar": tar,
+    "zip": zip_file,
+    "rec": rec,
+    "parquet": parquet,
+    "arrow": arrow,
+}
+# Kinds whose images are files with names, read by these names.
+FOLDERS = ("folder", "files")
+LIST = "list"
 # A request to an object store takes tens of milliseconds, even for few bytes.
 _PARALLEL_REQUESTS = 32
 
 
-def plan_shards(sources: tuple[str, ...], shard_size: int) -> list[InputShard]:
+def plan_shards(
+    sources: tuple[str, ...],
+    shard_size: int,
+    options: SourceOptions = DEFAULT_SOURCE_OPTIONS,
+    notify: Callable[[str], None] = lambda line: None,
+) -> list[InputShard]:
     """Returns the shards of all sources in the order given. Matches of a glob are sorted by name.
 
-    Raises UsageError for a source that is missing, of an unknown kind, or without images.
+    notify: is called with a line about what the user may not expect.
+    Raises UsageError for a source that is missing, of an unknown kind, or without images, and for options that no
+    source uses.
     """
-    paths = [path for source in sources for path in _expand(source)]
     with ThreadPoolExecutor(_PARALLEL_REQUESTS) as executor:
-        plans = executor.map(lambda path: KINDS[_kind(path)].plan(path, shard_size), paths)
-        return [shard for shards in plans for shard in shards]
+        found = find_sources(sources, executor)
+        _check_options(options, found)
+        plans = list(executor.map(lambda each: _plan(each, shard_size, options), found))
+    for line in _notices(found, plans):
+        notify(line)
+    return _with_ignored(found, plans)
+
+
+def _plan(found: FoundSource, shard_size: int, options: SourceOptions) -> list[InputShard]:
+    """Returns the shards of a source; none for a table that has no images and is metadata of other sources."""
+    try:
+        return KINDS[found.kind].plan(found, shard_size, options)
+    except NoImagesError:
+        if found.beside_images:
+            return []
+        raise
+
+
+def _notices(found: list[FoundSource], plans: list[list[InputShard]]) -> Iterator[str]:
+    """Yields lines about what is read or ignored and may be a surprise."""
+    metadata = [each.path.name for each, shards in zip(found, plans, strict=True) if not shards]
+    if metadata:
+        yield f"ignores {counted(len(metadata), 'table')} without images beside the images, such as {metadata[0]}"
+    for source in found:
+        archives = [
+            each.path.name
+            for each, shards in zip(found, plans, strict=True)
+            if source.kind == "folder" and each.folder == source.path.name and shards
+        ]
+        if archives:
+            yield (
+                f"{source.path.name}: reads {counted(len(source.names), 'image file')} and "
+                f"{counted(len(archives), 'other source')}, such as {archives[0]}; "
+                "name the sources one by one if any of them has the images of another"
+            )
+
+
+def _with_ignored(found: list[FoundSource], plans: list[list[InputShard]]) -> list[InputShard]:
+    """Returns the shards of all plans. The first one after ignored files has their number."""
+    result: list[InputShard] = []
+    ignored = 0
+    for each, shards in zip(found, plans, strict=True):
+        ignored += each.ignored + (not shards)
+        if shards:
+            result += [replace(shards[0], ignored=ignored), *shards[1:]]
+            ignored = 0
+    result[-1] = replace(result[-1], ignored=result[-1].ignored + ignored)
+    return result
+
+
+def _check_options(options: SourceOptions, found: list[FoundSource]) -> None:
+    if any(each.kind in TABLES for each in found):
+        return
+    for name, value in options.describe().items():
+        raise UsageError(
+            f"--{name.replace('_', '-')} {value}: has no effect, because no SOURCE is a .parquet or .arrow file; "
+            "leave it out"
+        )
 
 
 def read_shard(shard: InputShard) -> Iterator[SourceItem]:
@@ -54,32 +144,14 @@ def read_shard(shard: InputShard) -> Iterator[SourceItem]:
     Raises OvocrError if the source cannot be read at all, if its size has changed since the run was planned, or if it
     changes while it is read.
     """
-    path = _source_path(shard.source)
+    path = source_path(shard.source)
     items = KINDS[shard.kind].read(path, shard)
-    return items if shard.kind == "folder" else _check_unchanged(path, shard.size, items)
+    return items if shard.kind in (*FOLDERS, LIST) else _check_unchanged(path, shard.size, items)
 
 
-def _source_path(name: str) -> SourcePath:
-    return StorePath(name) if is_url(name) else LocalPath(name)
-
-
-def _expand(source: str) -> list[SourcePath]:
-    names = _source_path(source).expand()
-    # A glob that matches all files also matches the indexes of .rec files.
-    indexes = {name.removesuffix(".rec") + ".idx" for name in names if name.endswith(".rec")}
-    paths = [_source_path(name) for name in sorted(names) if name not in indexes]
-    if not paths:
-        raise UsageError(f"{source}: no file or folder matches")
-    return paths
-
-
-def _kind(path: SourcePath) -> str:
-    if path.is_folder():
-        return "folder"
-    kind = os.path.splitext(path.name)[1].removeprefix(".")
-    if kind not in KINDS or kind == "folder":
-        raise UsageError(f"{path.name}: unknown kind of source; allowed: {_KINDS_TEXT}")
-    return kind
+def listed_names(shard: InputShard) -> list[str]:
+    """Returns the paths of a shard of kind LIST, read from the list. Raises OvocrError if it cannot be read."""
+    return read_names(source_path(shard.source))[shard.start : shard.stop]
 
 
 def _check_unchanged(path: SourcePath, size: int | None, items: Iterator[SourceItem]) -> Iterator[SourceItem]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ovocr.base.errors import OvocrError
 from ovocr.base.escape import as_text
 from ovocr.dataset.layout import LabelledDataSet
-from ovocr.dataset.manifest import Manifest, ShardEntry
+from ovocr.dataset.manifest import DEFAULT_SOURCE_OPTIONS, Manifest, ShardEntry, SourceOptions
 from ovocr.labelgen.sources.source_path import SourcePath
 
 
@@ -16,11 +16,12 @@ from ovocr.labelgen.sources.source_path import SourcePath
 class InputShard:
     """The part of a source that becomes one shard of the data set. Picklable.
 
-    source: path or URL. kind: tar, rec, parquet or folder.
+    source: path or URL. kind: one of SOURCE_KINDS.
     images: number of images; None if it is unknown before reading.
-    size: size of a file in bytes; None for a folder, or if the size must not be checked.
-    start, stop: range in a folder's sorted list of images. names: the relative paths in that range. names_sha256: hash
-    of these paths. ignored: number of the folder's files that are not images, counted at its first shard.
+    size: size of a file in bytes; None for a folder or a list, or if the size must not be checked.
+    start, stop: range in a folder's or list's images. names: the relative paths in that range. names_sha256: hash of
+    these paths. ignored: number of files beside the images that are not read, counted at the first shard.
+    options: how to read a table.
     listed: the shard's entry in the manifest of a data set that has it already; None if the run adds it.
     """
 
@@ -33,6 +34,7 @@ class InputShard:
     images: int | None = None
     size: int | None = None
     names_sha256: str | None = None
+    options: SourceOptions = DEFAULT_SOURCE_OPTIONS
     listed: ShardEntry | None = field(default=None, repr=False)
 
     @property
@@ -53,9 +55,28 @@ def hash_names(names: Sequence[str]) -> str:
     return hashlib.sha256(b"\0".join(map(os.fsencode, names))).hexdigest()
 
 
-def file_shard(path: SourcePath, kind: str, images: int | None) -> InputShard:
+def file_shard(
+    path: SourcePath, kind: str, images: int | None, options: SourceOptions = DEFAULT_SOURCE_OPTIONS
+) -> InputShard:
     """Returns a whole file as one shard. Raises OSError, or OvocrError if an object store fails."""
-    return InputShard(source=path.name, kind=kind, images=images, size=path.state().size)
+    return InputShard(source=path.name, kind=kind, images=images, size=path.state().size, options=options)
+
+
+def named_shards(path: SourcePath, kind: str, names: list[str], shard_size: int) -> list[InputShard]:
+    """Returns the images with these names, in this order, as shards of ``shard_size`` images."""
+    parts = [tuple(names[start : start + shard_size]) for start in range(0, len(names), shard_size)]
+    return [
+        InputShard(
+            source=path.name,
+            kind=kind,
+            start=number * shard_size,
+            stop=number * shard_size + len(part),
+            names=part,
+            images=len(part),
+            names_sha256=hash_names(part),
+        )
+        for number, part in enumerate(parts)
+    ]
 
 
 def find_input(data_set: LabelledDataSet, manifest: Manifest, number: int) -> InputShard:
@@ -69,4 +90,9 @@ def find_input(data_set: LabelledDataSet, manifest: Manifest, number: int) -> In
             f"{data_set.manifest_path}: does not list shard {number}, but {data_set.stats_path(number)} exists; "
             "restore both files"
         )
-    return InputShard(**vars(manifest.shards[number]), ignored=counts.ignored, images=counts.input)
+    return InputShard(
+        **vars(manifest.shards[number]),
+        ignored=counts.ignored,
+        images=counts.input,
+        options=manifest.source_options,
+    )

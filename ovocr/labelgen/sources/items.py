@@ -5,7 +5,11 @@ from pathlib import PurePosixPath
 
 from ovocr.dataset.reasons import Reason
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+# HEIC is among them so that its images are counted with their reason, although they cannot be decoded.
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+    | {".avif", ".jp2", ".j2k", ".jpx", ".heic", ".heif"}
+)
 # Larger than any photograph. A member that claims more is not read into memory.
 MAX_FILE_BYTES = 256 * 2**20
 

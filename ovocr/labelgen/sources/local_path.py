@@ -11,14 +11,8 @@ from typing import IO
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.base.escape import as_text
 from ovocr.dataset.reasons import Reason
-from ovocr.labelgen.sources.items import (
-    MAX_FILE_BYTES,
-    Found,
-    Lost,
-    SourceItem,
-    is_image_name,
-    too_large,
-)
+from ovocr.labelgen.sources.folder_files import FolderFiles
+from ovocr.labelgen.sources.items import MAX_FILE_BYTES, Found, Lost, SourceItem, too_large
 from ovocr.labelgen.sources.source_path import FileState, SourcePath
 
 
@@ -28,13 +22,18 @@ class LocalPath(SourcePath):
     def __init__(self, name: str) -> None:
         super().__init__(Path(name).as_posix() if name else name)
 
+    @property
+    def is_glob(self) -> bool:
+        """A name with wildcards that exists is not a glob."""
+        return glob.has_magic(self.name) and not os.path.lexists(self.name)
+
     def expand(self) -> list[str]:
         """Raises UsageError if the path does not exist and is not a glob."""
-        if os.path.lexists(self.name):
-            return [self.name]
-        if not glob.has_magic(self.name):
+        if self.is_glob:
+            return glob.glob(self.name, recursive=True)
+        if not os.path.lexists(self.name):
             raise UsageError(f"{self.name}: no such file or folder")
-        return glob.glob(self.name, recursive=True)
+        return [self.name]
 
     def is_folder(self) -> bool:
         """Raises UsageError for a pipe, a device or a broken link."""
@@ -62,28 +61,33 @@ class LocalPath(SourcePath):
         """Yields the path itself."""
         yield Path(self.name)
 
-    def list_images(self) -> tuple[list[str], int]:
-        """Does not follow links to folders, which may form a loop: each link counts as one other file."""
-        names: list[str] = []
-        others = 0
+    def list_files(self) -> FolderFiles:
+        """Does not follow links to folders, which may form a loop: each link counts as one other file.
+
+        Raises UsageError for an archive that is a pipe, a device or a broken link.
+        """
+        found = FolderFiles()
         for folder, subfolders, files in os.walk(self.name, onerror=_raise):
-            others += sum(os.path.islink(os.path.join(folder, name)) for name in subfolders)
-            images = [name for name in files if is_image_name(name)]
-            others += len(files) - len(images)
-            names += [Path(folder, name).relative_to(self.name).as_posix() for name in images]
-        return names, others
+            found.others += sum(os.path.islink(os.path.join(folder, name)) for name in subfolders)
+            for name in files:
+                found.add(Path(folder, name).relative_to(self.name).as_posix())
+        found.sort()
+        for name in found.archives:
+            self.child(name).is_folder()  # a pipe would block
+        return found
 
     def read_images(self, names: tuple[str, ...]) -> Iterator[SourceItem]:
         """Reads one file after the other."""
         for name in names:
-            yield _read_image(os.path.join(self.name, name), as_text(name))
+            yield read_image(os.path.join(self.name, name), as_text(name))
 
 
 def _raise(error: OSError) -> None:
     raise OvocrError(f"{error.filename}: this folder cannot be read: {error.strerror}")
 
 
-def _read_image(path: str, key: str) -> SourceItem:
+def read_image(path: str, key: str) -> SourceItem:
+    """Returns the image in a file, or a Lost item if the file cannot be read."""
     try:
         # O_NONBLOCK: opening a pipe that has an image's name must not block.
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
@@ -95,3 +99,5 @@ def _read_image(path: str, key: str) -> SourceItem:
             return Found(key, file.read())
     except OSError as error:
         return Lost(key, Reason.UNREADABLE, error.strerror or type(error).__name__)
+    except ValueError as error:  # a zero byte in a path from a table
+        return Lost(key, Reason.UNREADABLE, str(error))

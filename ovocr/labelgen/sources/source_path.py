@@ -10,6 +10,7 @@ from typing import IO, TypeVar
 
 from ovocr.base.errors import OvocrError
 from ovocr.base.object_store import describe_error
+from ovocr.labelgen.sources.folder_files import FolderFiles
 from ovocr.labelgen.sources.items import SourceItem
 
 _Self = TypeVar("_Self", bound="SourcePath")
@@ -45,6 +46,15 @@ class SourcePath(ABC):
         """Returns the path of the file with a different suffix."""
         return type(self)(os.path.splitext(self.name)[0] + suffix)
 
+    def child(self: _Self, name: str) -> _Self:
+        """Returns the path of a file in this folder. name: its relative path."""
+        return type(self)(f"{self.name.rstrip('/')}/{name}")
+
+    @property
+    @abstractmethod
+    def is_glob(self) -> bool:
+        """True if the name has wildcards and is not the name of a file or folder."""
+
     @abstractmethod
     def expand(self) -> list[str]:
         """Returns the names that match if ``name`` is a glob, else the name. Raises UsageError if it does not exist."""
@@ -69,8 +79,8 @@ class SourcePath(ABC):
         """
 
     @abstractmethod
-    def list_images(self) -> tuple[list[str], int]:
-        """Returns the relative paths of all images in the folder, and the number of other files. Raises OvocrError."""
+    def list_files(self) -> FolderFiles:
+        """Returns the sorted files of the folder and its subfolders. Raises OvocrError."""
 
     @abstractmethod
     def read_images(self, names: tuple[str, ...]) -> Iterator[SourceItem]:

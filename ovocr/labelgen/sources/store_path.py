@@ -3,24 +3,18 @@
 import glob
 import tempfile
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.base.escape import as_text
 from ovocr.base.object_store import connect, describe_error, store_errors
 from ovocr.dataset.reasons import Reason
-from ovocr.labelgen.sources.items import (
-    MAX_FILE_BYTES,
-    Found,
-    Lost,
-    SourceItem,
-    is_image_name,
-    too_large,
-)
+from ovocr.labelgen.sources.folder_files import FolderFiles
+from ovocr.labelgen.sources.items import MAX_FILE_BYTES, Found, Lost, SourceItem, too_large
 from ovocr.labelgen.sources.source_path import FileState, SourcePath
 
 # A file is read in blocks of this size, in the background and ahead of the reader.
@@ -37,9 +31,14 @@ class StorePath(SourcePath):
         super().__init__(url)
         self._store = connect(url)
 
+    @property
+    def is_glob(self) -> bool:
+        """Any name with wildcards is a glob."""
+        return glob.has_magic(self.name)
+
     def expand(self) -> list[str]:
         """Matches a glob against the objects of the store."""
-        if not glob.has_magic(self.name):
+        if not self.is_glob:
             return [self.name.rstrip("/")]
         with self._store.errors():
             paths = self._store.system.glob(self._store.path)
@@ -91,7 +90,7 @@ class StorePath(SourcePath):
             raise OvocrError(f"{self.name}: cannot be read: {describe_error(error)}") from error
         return copy
 
-    def list_images(self) -> tuple[list[str], int]:
+    def list_files(self) -> FolderFiles:
         """Lists the folder in as few requests as the store allows."""
         folder = self._store.path
         try:
@@ -99,32 +98,48 @@ class StorePath(SourcePath):
                 paths: list[str] = self._store.system.find(folder)
         except FileNotFoundError as error:
             raise OvocrError(f"{self.name}: {describe_error(error)}") from error
-        names = [path[len(folder) + 1 :] for path in paths if not path.endswith("/")]
-        images = [name for name in names if is_image_name(name)]
-        return images, len(names) - len(images)
+        found = FolderFiles()
+        for path in paths:
+            if not path.endswith("/"):
+                found.add(path[len(folder) + 1 :])
+        found.sort()
+        return found
 
     def read_images(self, names: tuple[str, ...]) -> Iterator[SourceItem]:
         """Fetches several images in parallel, ahead of the reader."""
-        waiting: deque[Future[SourceItem]] = deque()
-        executor = ThreadPoolExecutor(_PARALLEL_REQUESTS, thread_name_prefix="ovocr-fetch")
-        try:
-            for name in names:
-                waiting.append(executor.submit(self._fetch, name))
-                if len(waiting) == _PARALLEL_REQUESTS:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            executor.shutdown(wait=False, cancel_futures=True)
+        return in_parallel(self._fetch, names)
 
     def _fetch(self, name: str) -> SourceItem:
         key = as_text(name)
-        path = f"{self._store.path}/{name}"
-        try:
-            with store_errors(f"{self.name}/{key}"):
-                size = int(self._store.system.info(path)["size"])
-                if size > MAX_FILE_BYTES:
-                    return too_large(key, size)
-                return Found(key, self._store.system.cat_file(path))
-        except FileNotFoundError:
-            return Lost(key, Reason.UNREADABLE, "No such file or directory")
+        return _fetch(self._store.system, f"{self._store.path}/{name}", f"{self.name}/{key}", key)
+
+    def fetch_image(self, key: str) -> SourceItem:
+        """Returns the image in this object. Raises OvocrError if the store fails."""
+        return _fetch(self._store.system, self._store.path, self.name, key)
+
+
+def in_parallel(read: Callable[[str], SourceItem], names: Iterable[str]) -> Iterator[SourceItem]:
+    """Yields the images with these names in order. Calls ``read`` in several threads, ahead of the reader."""
+    waiting: deque[Future[SourceItem]] = deque()
+    executor = ThreadPoolExecutor(_PARALLEL_REQUESTS, thread_name_prefix="ovocr-fetch")
+    try:
+        for name in names:
+            waiting.append(executor.submit(read, name))
+            if len(waiting) == _PARALLEL_REQUESTS:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _fetch(system: Any, path: str, name: str, key: str) -> SourceItem:
+    """Fetches an object of a file system of fsspec. name: what messages show."""
+    try:
+        with store_errors(name):
+            size = int(system.info(path)["size"])
+            if size > MAX_FILE_BYTES:
+                return too_large(key, size)
+            return Found(key, system.cat_file(path))
+    except FileNotFoundError:
+        return Lost(key, Reason.UNREADABLE, "No such file or directory")

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from ovocr.dataset.reasons import QuarantinedError, Reason
 from ovocr.labelgen.images.jpeg import is_plain_jpeg
@@ -294,3 +294,49 @@ def test_jpeg_with_common_colours_is_plain(change: Callable[[bytes], bytes], why
 )
 def test_ambiguous_or_broken_jpeg_is_not_plain(data: bytes):
     assert not is_plain_jpeg(data)
+
+
+@pytest.mark.parametrize(
+    ("format", "feature", "options"),
+    [("AVIF", "avif", {}), ("JPEG2000", "jpg_2000", {}), ("JPEG2000", "jpg_2000", {"no_jp2": True})],
+)
+def test_avif_and_jpeg_2000_become_jpegs(format: str, feature: str, options: dict[str, object]):
+    if not features.check(feature):
+        pytest.skip(f"the installed Pillow does not decode {format}")
+    data = (
+        encode(two_halves(), format, quality=90, **options)
+        if format == "AVIF"
+        else encode(two_halves(), format, **options)
+    )
+    stored = store_image(data, MAX_PIXELS)
+    assert is_plain_jpeg(stored.jpeg)
+    assert stored.jpeg != data
+    assert (stored.width, stored.height) == (64, 32)
+    assert np.abs(stored.pixels[16, 8].astype(int) - LEFT[::-1]).max() < 12
+    assert np.abs(stored.pixels[16, 56].astype(int) - RIGHT[::-1]).max() < 12
+    with pytest.raises(QuarantinedError) as cut:
+        store_image(data[: len(data) // 2], MAX_PIXELS)
+    assert cut.value.reason in (Reason.UNDECODABLE, Reason.TRUNCATED)
+    with pytest.raises(QuarantinedError) as large:
+        store_image(data, 2000)
+    assert large.value.reason is Reason.TOO_MANY_PIXELS
+
+
+def test_a_rotated_avif_is_turned_upright():
+    if not features.check("avif"):
+        pytest.skip("the installed Pillow does not decode AVIF")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = store_image(encode(two_halves(), "AVIF", exif=exif.tobytes()), MAX_PIXELS)
+    assert (stored.width, stored.height) == (32, 64)
+    assert stored.pixels[8, 16, 2] > 150  # red on top
+
+
+@pytest.mark.parametrize(
+    "start", [b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic"], ids=["heic", "mif1"]
+)
+def test_heic_is_quarantined_with_what_to_do(start: bytes):
+    with pytest.raises(QuarantinedError) as caught:
+        store_image(start + bytes(100), MAX_PIXELS)
+    assert caught.value.reason is Reason.NOT_AN_IMAGE
+    assert caught.value.detail.startswith("HEIC, which is not decoded; convert it to JPEG first: heif-convert")

@@ -6,7 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from ovocr.base.errors import OvocrError, UsageError
+from ovocr.dataset.manifest import SourceOptions
 from ovocr.dataset.reasons import Reason
+from ovocr.labelgen.sources.found_source import FoundSource
 from ovocr.labelgen.sources.input_shard import InputShard, file_shard
 from ovocr.labelgen.sources.items import MAX_FILE_BYTES, Found, Lost, SourceItem, too_large
 from ovocr.labelgen.sources.source_path import SourcePath
@@ -15,8 +17,11 @@ from ovocr.recordio import RecordError, RecordReader, scan_records
 _INDEX = ".idx"
 
 
-def plan(path: SourcePath, shard_size: int) -> list[InputShard]:
+def plan(found: FoundSource, shard_size: int, options: SourceOptions) -> list[InputShard]:
     """Returns the file as one shard. Raises UsageError if its index is missing."""
+    path = found.path
+    if not path.name.endswith(".rec"):
+        raise UsageError(f"{path.name}: rename it and its index so that their names end in .rec and .idx")
     index = path.sibling(_INDEX)
     try:
         with index.open() as lines:

@@ -5,9 +5,12 @@ import tarfile
 from collections.abc import Iterator
 from typing import IO, cast
 
-from ovocr.base.errors import UsageError
 from ovocr.base.escape import as_text
+from ovocr.dataset.manifest import SourceOptions
 from ovocr.dataset.reasons import Reason
+from ovocr.labelgen.sources.archives.decompression import DecompressionError, decompressed
+from ovocr.labelgen.sources.archives.tar_headers import HeaderReader
+from ovocr.labelgen.sources.found_source import FoundSource
 from ovocr.labelgen.sources.input_shard import InputShard, file_shard
 from ovocr.labelgen.sources.items import (
     MAX_FILE_BYTES,
@@ -19,9 +22,7 @@ from ovocr.labelgen.sources.items import (
     too_large,
 )
 from ovocr.labelgen.sources.source_path import SourcePath
-from ovocr.labelgen.sources.tar_headers import HeaderReader
 
-_COMPRESSED = {"gzip": b"\x1f\x8b", "bzip2": b"BZh", "xz": b"\xfd7zXZ\0", "zstd": b"\x28\xb5\x2f\xfd"}
 # Errors that tarfile raises on hostile headers, and OSError with EINVAL: a seek to before the start of the file.
 _DAMAGE = (tarfile.TarError, ValueError, OverflowError, EOFError)
 # An archive ends in blocks of zeros, padded to a multiple of 10 KiB or of the writer's block size.
@@ -32,22 +33,20 @@ class _DamagedError(Exception):
     """The rest of the archive cannot be read."""
 
 
-def plan(path: SourcePath, shard_size: int) -> list[InputShard]:
-    """Returns the archive as one shard, with an unknown number of images. Raises UsageError if it is compressed."""
-    start = path.read_start(6)
-    for name, magic in _COMPRESSED.items():
-        if start.startswith(magic):
-            raise UsageError(f"{path.name}: is compressed ({name}); uncompress it first, a .tar is read as a stream")
-    return [file_shard(path, "tar", images=None)]
+def plan(found: FoundSource, shard_size: int, options: SourceOptions) -> list[InputShard]:
+    """Returns the archive as one shard, with an unknown number of images."""
+    return [file_shard(found.path, "tar", images=None)]
 
 
 def read(path: SourcePath, shard: InputShard) -> Iterator[SourceItem]:
     """Yields the image members in order. Damage ends the archive with one Lost item that names file and offset.
 
-    Raises OvocrError if the file cannot be opened or read.
+    Offsets in a compressed archive are those of the uncompressed one. Raises OvocrError if the file cannot be opened or
+    read.
     """
-    with path.open() as file:
-        yield from _read_members(file, path.name)
+    with path.open() as file, decompressed(file) as (content, compression):
+        name = f"{path.name} (uncompressed from {compression})" if compression else path.name
+        yield from _read_members(content, name)
 
 
 def _read_members(file: IO[bytes], name: str) -> Iterator[SourceItem]:
@@ -60,6 +59,8 @@ def _read_members(file: IO[bytes], name: str) -> Iterator[SourceItem]:
             yield from _read_member(archive, member, key)
             key = ""
         _check_end(file, archive.offset)
+    except DecompressionError as error:
+        yield Lost(key, Reason.DAMAGED_SOURCE, f"{name}: offset {file.tell()}: {error}")
     except _DamagedError as error:
         yield Lost(key, Reason.DAMAGED_SOURCE, f"{name}: {error}")
 
@@ -98,7 +99,7 @@ def _read_member(archive: tarfile.TarFile, member: tarfile.TarInfo, key: str) ->
     if member.isdir():
         return
     if (member.islnk() or member.issym()) and is_image_name(member.name):
-        yield Lost(key, Reason.UNREADABLE, f"a link to {as_text(member.linkname)}: pack the picture itself")
+        yield Lost(key, Reason.UNREADABLE, f"a link to {as_text(member.linkname)}: pack the image itself")
     elif not member.isreg() or not is_image_name(member.name):
         yield Ignored()
     elif member.size > MAX_FILE_BYTES:

@@ -1,0 +1,1 @@
+"""Tables with a column of images: Parquet and Arrow files."""
