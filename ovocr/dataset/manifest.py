@@ -158,17 +158,19 @@ class Generation:
     """A stage of a data set that grew, or whose packages were upgraded, after it was begun.
 
     shards: number of shards in the manifest at this stage. versions: as in ``Manifest``. engine_versions: versions of
-    the engine's packages; None without an engine.
+    the engine's packages; None without an engine. table_sha256: hash of the table of lines or class ids; None without.
     """
 
     shards: int
     versions: dict[str, Any]
     engine_versions: dict[str, Any] | None = None
+    table_sha256: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Returns the manifest's value."""
-        engine = {} if self.engine_versions is None else {"engine_versions": self.engine_versions}
-        return {"shards": self.shards, "versions": self.versions, **engine}
+        others = {"engine_versions": self.engine_versions, "table_sha256": self.table_sha256}
+        present = {name: value for name, value in others.items() if value is not None}
+        return {"shards": self.shards, "versions": self.versions, **present}
 
     @classmethod
     def parse(cls, data: object) -> "Generation | None":
@@ -177,7 +179,8 @@ class Generation:
             return None
         values: dict[str, Any] = {field.name: data.get(field.name) for field in fields(cls)}
         valid = is_count(values["shards"]) and isinstance(values["versions"], dict)
-        return cls(**values) if valid and isinstance(values["engine_versions"], dict | None) else None
+        valid &= isinstance(values["engine_versions"], dict | None) and isinstance(values["table_sha256"], str | None)
+        return cls(**values) if valid else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,9 +234,19 @@ class Manifest:
     @property
     def history(self) -> tuple[Generation, ...]:
         """The generations of the data set, at least one."""
-        engine_versions = None if self.engine is None else self.engine.get("versions")
-        first = Generation(shards=len(self.shards), versions=self.versions, engine_versions=engine_versions)
-        return self.generations or (first,)
+        if self.generations:
+            return self.generations
+        engine = self.engine or {}
+        lines = engine.get("lines")
+        sha256 = self.table.sha256 if self.table is not None else lines.get("sha256") if lines is not None else None
+        return (
+            Generation(
+                shards=len(self.shards),
+                versions=self.versions,
+                engine_versions=engine.get("versions"),
+                table_sha256=sha256,
+            ),
+        )
 
     @property
     def box_margin(self) -> float:
@@ -322,6 +335,22 @@ class Manifest:
         if problems[0].name == "format":
             raise OvocrError(f"{path}: format {problems[0].found}; this version of ovocr reads format {FORMAT}")
         raise DamagedFileError(path, problems[0])
+
+
+def fixed_configuration(data: dict[str, Any]) -> dict[str, Any]:
+    """Returns the JSON of a manifest without what may change as it grows: shards, versions, the hash of a table."""
+    kept = _without(data, "shards", "versions", "generations")
+    if "labels" in kept:
+        kept["labels"] = _without(kept["labels"], "sha256")
+    if isinstance(engine := kept.get("engine"), dict):
+        kept["engine"] = _without(engine, "versions")
+        if "lines" in engine:
+            kept["engine"]["lines"] = _without(engine["lines"], "sha256")
+    return kept
+
+
+def _without(value: Any, *names: str) -> Any:
+    return {name: value[name] for name in value if name not in names} if isinstance(value, dict) else value
 
 
 def has_old_places(path: Path) -> bool:

@@ -63,8 +63,8 @@ def build_labels(options: BuildOptions, progress: bool) -> Totals:
             run = ShardRun(options, plan, destination, with_text=True)
             if run.unfinished:
                 destination.check(shards)
-                if isinstance(task, GivenTextTask) and not run.data_set.finished_shards():
-                    check_keys_meet(shards, task.table)
+                if isinstance(task, GivenTextTask) and (options.append or not run.data_set.finished_shards()):
+                    check_keys_meet([shard for _, shard in run.unfinished_shards], task.table)
                 # Start the workers first: they load while this process loads the vocabulary.
                 with open_executor(options, task, run) as executor:
                     _write_configuration(options, destination, task, plan, executor)
@@ -111,7 +111,8 @@ def _write_configuration(
     manifest = describe_build(options, plan.entries, task.describe_engine(), words)
     if executor is not None:
         executor.wait_until_ready()
-    destination.settle(manifest, words, AllowedChanges(known=plan.known, upgrade=options.accept_upgrade))
+    changes = AllowedChanges(known=plan.known, upgrade=options.accept_upgrade, table=options.append)
+    destination.settle(manifest, words, changes)
 
 
 def _frequencies(options: BuildOptions, data_set: LabelledDataSet) -> WordFrequencies | None:

@@ -64,9 +64,9 @@ def _pack(
     run = ShardRun(options, plan, destination, with_text=False)
     if run.unfinished:
         destination.check(shards)
-        if not run.data_set.finished_shards():
-            check_keys_meet(shards, table)
-    changes = AllowedChanges(known=plan.known, upgrade=options.accept_upgrade)
+        if options.append or not run.data_set.finished_shards():
+            check_keys_meet([shard for _, shard in run.unfinished_shards], table)
+    changes = AllowedChanges(known=plan.known, upgrade=options.accept_upgrade, table=options.append)
     destination.settle(describe_pack(options, plan.entries, table), words=None, changes=changes)
     if run.unfinished:
         with open_executor(options, task, run) as executor:

@@ -236,6 +236,35 @@ def test_a_file_of_another_size_is_refused(options: PackOptions, write: Write, t
         run(options, str(path))
 
 
+def test_new_images_may_have_another_table_with_append(options: PackOptions, write: Write, tmp_path: Path):
+    data_set = run(options, write("a.jpg", "b.jpg"))
+    table = tmp_path / "new.jsonl"
+    table.write_text('{"key": "a.jpg", "labels": [25]}\n')
+    new = replace(options, labels=str(table))
+    folder = write("a.jpg", folder="new")
+    with pytest.raises(
+        OvocrError, match=r"made with another table \(its sha256 was \w+ and is \w+\); repeat that .*--app"
+    ):
+        run(new, str(tmp_path / "images"), folder)
+    run(new, folder, append=True)
+    assert keys(data_set) == [["a.jpg", "b.jpg"], ["a.jpg"]]
+    assert [row["tags"] for row in rows(data_set.records_path(1))] == [[{"id": 25}]]
+    assert len({generation.table_sha256 for generation in data_set.manifest().history}) == 2
+    assert_sound(data_set)
+    manifest = data_set.manifest_path.read_bytes()
+    run(new, str(tmp_path / "images"), folder)  # the table is known now
+    assert data_set.manifest_path.read_bytes() == manifest
+
+
+def test_a_new_table_without_a_row_for_the_new_images_is_refused(options: PackOptions, write: Write, tmp_path: Path):
+    data_set = run(options, write("a.jpg"))
+    table = tmp_path / "new.jsonl"
+    table.write_text('{"key": "elsewhere.jpg", "labels": [25]}\n')
+    with pytest.raises(OvocrError, match="no image has a "):
+        run(replace(options, labels=str(table)), write("b.jpg", folder="new"), append=True)
+    assert keys(data_set) == [["a.jpg"]]
+
+
 def upgrade(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     """Makes the installed version of a package differ."""
     version = manifests.version

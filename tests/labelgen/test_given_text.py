@@ -214,8 +214,7 @@ def test_a_rerun_leaves_a_finished_data_set_unchanged(given: Built, given_option
 @pytest.mark.parametrize(
     ("table", "change", "difference"),
     [
-        ([{"key": "a/fox.jpg", "text": "fox"}], {}, "engine.lines.sha256 is '"),
-        ([{"name": "a/fox.jpg", "text": "fox"}], {"key_column": "name"}, "engine.lines.sha256 is '"),
+        ([{"name": "a/fox.jpg", "text": "fox"}], {"key_column": "name"}, "engine.lines.key_column is 'key' there"),
         (None, {"lines": None}, "engine.name is 'given' there, 'rapidocr' in this run"),
         (None, {"seed": 8}, "options.seed is 7 there, 8 in this run"),
     ],

@@ -26,6 +26,7 @@ from ovocr.dataset.manifest import (
     ShardEntry,
     TableEntry,
     TagPolicy,
+    fixed_configuration,
 )
 from ovocr.labelgen.options import BuildOptions, PackOptions
 from ovocr.labelgen.shards.progress import say
@@ -110,10 +111,12 @@ class AllowedChanges:
     """The changes that a run may make to the manifest of an existing data set.
 
     known: the shards when the run was planned; None if the data set was new. upgrade: accept other package versions.
+    table: accept another table of lines or class ids.
     """
 
     known: tuple[ShardEntry, ...] | None = None
     upgrade: bool = False
+    table: bool = False
 
 
 NO_CHANGES = AllowedChanges()
@@ -224,7 +227,9 @@ def _check_same(data_set: LabelledDataSet, manifest: Manifest, changes: AllowedC
                 "that began it and relabel it, or choose another --out"
             )
         manifest = replace(manifest, format=OLD_FORMAT)  # packed data sets have the same files
-    difference = find_difference(_configuration(data), _configuration(json.loads(json.dumps(manifest.to_json()))))
+    difference = find_difference(
+        fixed_configuration(data), fixed_configuration(json.loads(json.dumps(manifest.to_json())))
+    )
     if difference:
         raise OvocrError(
             f"{data_set}: made with another configuration: {difference}; "
@@ -236,6 +241,7 @@ def _check_same(data_set: LabelledDataSet, manifest: Manifest, changes: AllowedC
             f"{data_set}: another command has begun it or added to it meanwhile, with other sources; "
             "start the command again, or choose another --out"
         )
+    _check_table(data_set, stored, manifest.history[-1], accepted=changes.table)
     _check_versions(data_set, stored.history[-1], manifest.history[-1], accepted=changes.upgrade)
     generation = replace(manifest.history[-1], shards=len(manifest.shards))
     if stored.shards == manifest.shards and generation == replace(stored.history[-1], shards=len(stored.shards)):
@@ -243,12 +249,14 @@ def _check_same(data_set: LabelledDataSet, manifest: Manifest, changes: AllowedC
     return replace(stored, shards=manifest.shards, generations=(*stored.history, generation))
 
 
-def _configuration(data: dict[str, Any]) -> dict[str, Any]:
-    """Returns the JSON of a manifest without shards and versions, which are compared separately."""
-    kept = {name: value for name, value in data.items() if name not in ("shards", "versions", "generations")}
-    if isinstance(engine := kept.get("engine"), dict):
-        kept["engine"] = {name: value for name, value in engine.items() if name != "versions"}
-    return kept
+def _check_table(data_set: LabelledDataSet, stored: Manifest, own: Generation, *, accepted: bool) -> None:
+    """Raises OvocrError if no generation of the data set has the run's table. accepted: the table may be new."""
+    known = [generation.table_sha256 for generation in stored.history]
+    if not accepted and own.table_sha256 not in known:
+        raise OvocrError(
+            f"{data_set}: made with another table (its sha256 was {known[-1]} and is {own.table_sha256}); "
+            "repeat that table, add images that have rows in this one with --append, or choose another --out"
+        )
 
 
 def _check_versions(data_set: LabelledDataSet, stored: Generation, own: Generation, *, accepted: bool) -> None:
