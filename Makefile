@@ -25,7 +25,7 @@ CLASSES ?= 100000 365187 2000000
 RATES ?= 0.01 0.03 0.1 0.3 1.0
 REFERENCE ?=
 
-# A requirement of the user for test-install, where torch is needed: another release may bring gigabytes.
+# Requirements of the user for test-install, where torch is needed: another release of it may bring gigabytes.
 PIN ?= torch==2.13.0
 
 # Words and distinct words that bench-vocab generates.
@@ -69,8 +69,8 @@ test-paddle: $(PADDLE_VENV)/installed  ## Test the PaddleOCR engine with PaddleP
 	$(PADDLE_VENV)/bin/python -m pytest tests/paddle
 
 test-install: dist  ## Resolve or install every extra with two releases of pip, and use wheel and sdist elsewhere (PIN)
-	$(BIN)/python -m tests.install.matrix dist --pin $(PIN)
-	$(BIN)/python -m tests.install.trial dist --pin $(PIN)
+	$(BIN)/python -m tests.install.matrix dist $(addprefix --pin ,$(PIN))
+	$(BIN)/python -m tests.install.trial dist $(addprefix --pin ,$(PIN))
 
 interop: $(VENV)/installed-test $(MXNET_VENV)/installed $(DALI_VENV)/installed  ## Test .rec files against mxnet and DALI
 	$(INTEROP) OVOCR_DALI_PYTHON=$(CURDIR)/$(DALI_VENV)/bin/python $(BIN)/python -m pytest -m interop

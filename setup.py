@@ -31,20 +31,14 @@ class DerivedMetadata(Distribution):
 
 
 def with_absolute_links(text: str, source: str, tag: str) -> str:
-    """Returns the text of README.md with links to files of the repository at a tag, and images that load from there.
-
-    Raises FileNotFoundError if a link leads to no file of the checkout.
-    """
+    """Returns the text of README.md with links to files of the repository at a tag, and images that load from there."""
 
     def absolute(link: re.Match[str]) -> str:
         image, label, target = link.groups()
         name = target.partition("#")[0]
-        path = ROOT / name
-        if not path.exists():
-            raise FileNotFoundError(f"README.md: the link to {name} leads to no file; correct the link")
         if not name:
-            target = f"README.md{target}"  # a heading of this page: registries give headings no addresses
-        view = "raw" if image else "tree" if name and path.is_dir() else "blob"
+            target = f"README.md{target}"  # a heading; whether the page of a registry has it is up to the registry
+        view = "raw" if image else "tree" if name and (ROOT / name).is_dir() else "blob"
         return f"{image}[{label}]({source}/{view}/{tag}/{target})"
 
     return LINK.sub(absolute, text)

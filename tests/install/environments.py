@@ -2,6 +2,8 @@
 
 import json
 import os
+import resource
+import signal
 import subprocess
 import sys
 import time
@@ -14,10 +16,15 @@ _LEFT_OUT = ("PIP_CONSTRAINT", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a program did. seconds: its time. output: both streams, and a note if the time limit ended it."""
+    """What a program did.
+
+    seconds: elapsed. cpu_s: seconds of a core, which another job on the machine does not change as much. output: both
+    streams, and a note if the time limit ended the program.
+    """
 
     ok: bool
     seconds: float
+    cpu_s: float
     output: str
 
     def reason(self) -> str:
@@ -43,24 +50,34 @@ def run(
     settings: environment variables beside those of the shell.
     """
     environment = {name: value for name, value in os.environ.items() if name not in _LEFT_OUT} | (settings or {})
-    start = time.monotonic()
-    try:
-        done = subprocess.run(
-            command,
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=limit_s,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        output = error.stdout.decode(errors="replace") if error.stdout else ""
-        return Outcome(False, time.monotonic() - start, f"{output}\nERROR: not done after {limit_s:.0f} s")
-    return Outcome(done.returncode == 0, time.monotonic() - start, done.stdout)
+    start, cpu_start = time.monotonic(), _cpu_of_children()
+    with subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    ) as process:
+        try:
+            output, _ = process.communicate(timeout=limit_s)
+        except BaseException as error:
+            # pip starts another process for the interpreter of --python: both must end.
+            os.killpg(process.pid, signal.SIGKILL)
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
+            output = f"{process.communicate()[0]}\nERROR: not done after {limit_s:.0f} s"
+    ok = process.returncode == 0
+    return Outcome(ok, time.monotonic() - start, _cpu_of_children() - cpu_start, output)
+
+
+def _cpu_of_children() -> float:
+    """Returns the seconds of a core that ended child processes have used."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 class Pip:

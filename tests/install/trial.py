@@ -31,10 +31,10 @@ COMMANDS = {
     "ovocr doctor": r"ok +rapidocr[\s\S]*ok +torch",
     "ovocr build-labels held-out.tar --vocab words.txt --out demo/train": r"24 images in 1 shard: 24 ok",
     "ovocr verify demo/train": "",
-    "ovocr vocab coverage demo/train --html coverage.html": r"coverage",
+    "ovocr vocab coverage demo/train --html coverage.html": r"in vocabulary +[\d,]+",
     "ovocr inspect demo/train --html images.html": "",
     f"{TRAIN} --dry-run": "",
-    TRAIN: "",
+    TRAIN: r"4 steps in",
     "ovocr eval demo/run --data demo/train --crops 2 --html report.html": r"word AUC",
     "ovocr export demo/run encoder": "",
 }
