@@ -208,7 +208,7 @@ def test_the_checkout_and_its_archives_agree_about_the_placeholder(dist: Path) -
 
 def test_the_address_of_the_repository_is_in_one_place(checkout: Path) -> None:
     text = (checkout / "setup.cfg").read_text(encoding="utf-8")
-    (address,) = re.findall(r"^    Source = (https://\S+)$", text, re.MULTILINE)
+    (address,) = re.findall(r"^\s+Source = (https://\S+)$", text, re.MULTILINE)
     suffixes = {".cfg", ".md", ".py", ".toml", ".yml"}
     files = [path for path in checkout.rglob("*") if path.suffix in suffixes]
     holding = [path for path in files if address in path.read_text(encoding="utf-8")]
