@@ -25,6 +25,9 @@ CLASSES ?= 100000 365187 2000000
 RATES ?= 0.01 0.03 0.1 0.3 1.0
 REFERENCE ?=
 
+# Requirements of the user for test-install, where torch is needed: another release of it may bring gigabytes.
+PIN ?= torch==2.13.0
+
 # Words and distinct words that bench-vocab generates.
 TOKENS ?= 5000000
 DISTINCT ?= 1000000
@@ -36,7 +39,7 @@ SOAK_IMAGES ?= 3000
 # file's data sets once, until a process runs out of tests.
 PARALLEL := -n auto --dist worksteal
 
-.PHONY: help demo check test test-paddle interop lint bench-recordio bench-accuracy bench-ocr bench-profile bench-heads bench-kernels bench-loader bench-reading bench-vocab bench-soak clean
+.PHONY: help demo check test test-install test-paddle interop lint dist bench-recordio bench-accuracy bench-ocr bench-profile bench-heads bench-kernels bench-loader bench-reading bench-vocab bench-soak clean
 
 # Python writes bytecode, or each of the many processes of a test run would compile the package again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -65,6 +68,10 @@ test: $(VENV)/installed-test $(MXNET_VENV)/installed  ## Run all tests except th
 test-paddle: $(PADDLE_VENV)/installed  ## Test the PaddleOCR engine with PaddlePaddle and ONNX Runtime (packages of 1 GB)
 	$(PADDLE_VENV)/bin/python -m pytest tests/paddle
 
+test-install: dist  ## Resolve or install every extra with two releases of pip, and use wheel and sdist elsewhere (PIN)
+	$(BIN)/python -m tests.install.matrix dist $(addprefix --pin ,$(PIN))
+	$(BIN)/python -m tests.install.trial dist $(addprefix --pin ,$(PIN))
+
 interop: $(VENV)/installed-test $(MXNET_VENV)/installed $(DALI_VENV)/installed  ## Test .rec files against mxnet and DALI
 	$(INTEROP) OVOCR_DALI_PYTHON=$(CURDIR)/$(DALI_VENV)/bin/python $(BIN)/python -m pytest -m interop
 
@@ -73,6 +80,12 @@ lint: $(VENV)/installed-dev  ## Check format, style, types and import contracts
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+dist: $(VENV)/installed-release  ## Build wheel and source distribution into dist/, and check them
+	rm -rf dist build
+	$(BIN)/python -m build --outdir dist . > /dev/null
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/python -m tests.install.check_dist dist
 
 bench-recordio: $(VENV)/installed-test $(MXNET_VENV)/installed  ## Compare reads and writes per second with mxnet
 	$(BIN)/python benchmarks/recordio.py --mxnet-python $(MXNET_VENV)/bin/python
@@ -111,7 +124,7 @@ bench-soak: $(VENV)/installed-bench  ## Measure memory and speed of a long label
 	$(BIN)/python benchmarks/soak.py demo/soak --images $(SOAK_IMAGES)
 
 clean:  ## Remove the environments and the output of the demo
-	rm -rf $(VENV) $(PADDLE_VENV) $(MXNET_VENV) $(DALI_VENV) demo build *.egg-info
+	rm -rf $(VENV) $(PADDLE_VENV) $(MXNET_VENV) $(DALI_VENV) demo build dist *.egg-info
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -126,6 +139,10 @@ $(VENV)/installed-test: $(VENV)/installed
 
 $(VENV)/installed-bench: $(VENV)/installed
 	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[ocr,train,vocab,bench]'
+	touch $@
+
+$(VENV)/installed-release: setup.cfg constraints.txt | $(BIN)/python
+	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[release]'
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed-test
