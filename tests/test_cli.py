@@ -351,8 +351,8 @@ def test_json_alone_on_standard_output(tmp_path: Path, example_shards: Path) -> 
     out = tmp_path / "labels"
     empty = tmp_path / "empty.tar"
     empty.write_bytes(b"\0" * 10240)
-    code, text, _ = ovocr("build-labels", empty, "--out", out, "--json", "-")
-    assert code == 0
+    code, text, error = ovocr("build-labels", empty, "--out", out, "--json", "-")
+    assert (code, error.splitlines()[-1]) == (1, "ovocr: the sources have no image")
     assert json.loads(text)["input"] == 0
     code, text, _ = ovocr("build-labels", empty, "--out", out, "--json", tmp_path / "totals.json")
     assert "nothing to do: all shards are finished" in text

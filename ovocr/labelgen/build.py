@@ -59,7 +59,13 @@ def build_labels(options: BuildOptions, progress: bool) -> Totals:
         check_executor(options.executor)
         task, shards = _plan(options)
         with open_destination(options.out) as destination:
-            plan = plan_run(destination, shards, shard_size=options.shard_size, append=options.append)
+            plan = plan_run(
+                destination,
+                shards,
+                shard_size=options.shard_size,
+                append=options.append,
+                repair=options.retry_quarantined,
+            )
             run = ShardRun(options, plan, destination, with_text=True)
             if run.unfinished:
                 destination.check(shards)
@@ -77,7 +83,7 @@ def build_labels(options: BuildOptions, progress: bool) -> Totals:
 
 def _plan(options: BuildOptions) -> tuple[LabelTask | GivenTextTask, list[InputShard]]:
     engine_choice(options).check()
-    shards = plan_shards(options.sources, options.shard_size, options.source_options, say)
+    shards = plan_shards(options.sources, options.shard_size, options.source_options, say, options.append)
     task = plan_labelling(options)
     if task.notice:
         say(task.notice)

@@ -44,7 +44,7 @@ def pack_labels(options: PackOptions, progress: bool) -> PackTotals:
     with stoppable(options.out):
         check_executor(options.executor)
         require_decoders("pack-labels")
-        shards = plan_shards(options.sources, options.shard_size, options.source_options, say)
+        shards = plan_shards(options.sources, options.shard_size, options.source_options, say, options.append)
         task = PackTask.plan(options)
         with open_destination(options.out) as destination:
             return _pack(options, shards, task, destination, progress, start)
@@ -60,7 +60,13 @@ def _pack(
 ) -> PackTotals:
     """Runs over the shards and returns the totals. start: time when the command began, on the monotonic clock."""
     table = task.table
-    plan = plan_run(destination, shards, shard_size=options.shard_size, append=options.append)
+    plan = plan_run(
+        destination,
+        shards,
+        shard_size=options.shard_size,
+        append=options.append,
+        repair=options.retry_quarantined,
+    )
     run = ShardRun(options, plan, destination, with_text=False)
     if run.unfinished:
         destination.check(shards)

@@ -117,6 +117,18 @@ def test_a_source_may_be_left_out_only_with_append(options: PackOptions, write: 
     assert_sound(data_set)
 
 
+def test_another_file_of_the_same_name_and_size_is_appended(
+    options: PackOptions, write: Write, tar: Any, tmp_path: Path
+):
+    image = Path(write("x.jpg"), "x.jpg").read_bytes()
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    first, second = (str(tar(tmp_path / n / "00000.tar", [(f"{n}.jpg", image)])) for n in "ab")
+    data_set = run(options, first)
+    run(options, second, append=True)
+    assert keys(data_set) == [["a.jpg"], ["b.jpg"]]
+
+
 def test_a_left_out_source_is_not_appended_again_from_another_folder(
     options: PackOptions, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -224,6 +236,62 @@ def test_images_that_are_gone_before_they_are_labelled_are_counted(options: Pack
         run(options, folder)
 
 
+def test_a_damaged_file_that_was_repaired_is_read_again_on_request(
+    options: PackOptions, write: Write, tar: Any, tmp_path: Path
+):
+    image = Path(write("x.jpg"), "x.jpg").read_bytes()
+    path = tar(tmp_path / "t.tar", [("a.jpg", image), ("b.jpg", image)])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:1600])
+    other = str(tar(tmp_path / "u.tar", [("c.jpg", image)]))
+    data_set = run(options, str(path), other)
+    assert data_set.counts(0).reasons == {"damaged-source": 1}
+    before = contents(data_set.root)
+    path.write_bytes(whole)
+    with pytest.raises(
+        OvocrError, match="had 1,600 when it was labelled; add --retry-quarantined if it was repaired, or"
+    ):
+        run(options, str(path), other)
+    run(options, str(path), other, retry_quarantined=True)
+    assert keys(data_set) == [["a.jpg", "b.jpg"], ["c.jpg"]]
+    assert data_set.manifest().shards[0].size == len(whole)
+    after = contents(data_set.root)
+    assert {name: after[name] for name in before if "00001" in name}.items() <= before.items()
+    assert_sound(data_set)
+
+
+def test_an_unfinished_file_may_have_another_size(options: PackOptions, write: Write, tar: Any, tmp_path: Path):
+    image = Path(write("x.jpg"), "x.jpg").read_bytes()
+    first, second = (tar(tmp_path / f"{n}.tar", [(f"{n}.jpg", image)]) for n in "ab")
+    data_set = run(options, str(first), str(second), shard_slice=(0, 2))
+    tar(second, [("b.jpg", image), *((f"{n}.jpg", image * 9) for n in "cdefghij")])
+    run(options, str(first), str(second))
+    assert [len(each) for each in keys(data_set)] == [1, 9]
+    assert_sound(data_set)
+
+
+def test_unfinished_shards_of_other_sources_are_named(options: PackOptions, write: Write, tar: Any, tmp_path: Path):
+    image = Path(write("x.jpg"), "x.jpg").read_bytes()
+    first, second = (str(tar(tmp_path / f"{n}.tar", [(f"{n}.jpg", image)])) for n in "ab")
+    run(options, first, second, shard_slice=(0, 2))
+    totals = pack_labels(replace(options, sources=(first,), append=True), progress=False)
+    assert totals.to_json()["unfinished_sources"] == [second]
+    assert f"\nother sources of the data set that are unfinished: {second}\n" in totals.format()
+    assert totals.format().endswith("nothing to do: all shards of these sources are finished")
+
+
+def test_options_of_tables_need_no_table_with_append(options: PackOptions, write: Write, tar: Any, tmp_path: Path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    image = Path(write("x.jpg"), "x.jpg").read_bytes()
+    pq.write_table(pa.table({"image": [image], "page": ["a.jpg"]}), tmp_path / "p.parquet")
+    named = replace(options, image_key_column="page")
+    data_set = run(named, str(tmp_path / "p.parquet"))
+    run(named, str(tar(tmp_path / "b.tar", [("b.jpg", image)])), append=True)
+    assert keys(data_set) == [["a.jpg"], ["b.jpg"]]
+
+
 def test_a_file_of_another_size_is_refused(options: PackOptions, write: Write, tar: Any, tmp_path: Path):
     image = Path(write("x.jpg"), "x.jpg").read_bytes()
     path = tar(tmp_path / "a.tar", [("a.jpg", image)])
@@ -231,7 +299,7 @@ def test_a_file_of_another_size_is_refused(options: PackOptions, write: Write, t
     size = path.stat().st_size
     with path.open("ab") as file:
         file.write(bytes(512))
-    message = f"{path}: has {size + 512:,} bytes, had {size:,} when the data set was begun; restore the file"
+    message = f"{path}: has {size + 512:,} bytes, had {size:,} when it was labelled; restore the file"
     with pytest.raises(OvocrError, match=message):
         run(options, str(path))
 
@@ -327,6 +395,13 @@ def test_a_run_stops_if_another_command_gives_its_shard_other_images(
     data_set = run(options, folder)
     assert keys(data_set) == [["a.jpg", "b.jpg"], ["c.jpg"]]
     assert_sound(data_set)
+
+
+def test_a_run_without_an_image_exits_1(options: PackOptions, tar: Any, tmp_path: Path):
+    path = tar(tmp_path / "texts.tar", [("a.txt", b"text")])
+    arguments = [str(path), "--labels", options.labels, "--out", str(options.out), "--workers", "1"]
+    result = CliRunner().invoke(main, ["pack-labels", *arguments])
+    assert (result.exit_code, result.output.splitlines()[-1]) == (1, "ovocr: the sources have no image")
 
 
 def test_a_run_without_a_labelled_image_exits_1_and_names_damaged_files(options: PackOptions, tmp_path: Path):

@@ -80,7 +80,14 @@ class ShardRun:
             with_text=self._with_text,
             replaced=self._counts.replaced,
         )
-        return replace(totals, damaged=tuple(dict.fromkeys(damaged)), is_slice=not self._is_whole)
+        finished = set(self.data_set.finished_shards())
+        elsewhere = [self.plan.shards[number].entry.source for number in sorted(self.plan.left_out - finished)]
+        return replace(
+            totals,
+            damaged=tuple(dict.fromkeys(damaged)),
+            is_slice=not self._is_whole,
+            unfinished_elsewhere=tuple(dict.fromkeys(elsewhere)),
+        )
 
 
 def is_finished(data_set: LabelledDataSet, number: int, retry_quarantined: bool) -> bool:

@@ -230,6 +230,11 @@ def _check_same(data_set: LabelledDataSet, manifest: Manifest, changes: AllowedC
     difference = find_difference(
         fixed_configuration(data), fixed_configuration(json.loads(json.dumps(manifest.to_json())))
     )
+    if difference.startswith("relabelled.manifest_sha256 "):
+        raise OvocrError(
+            f"{data_set}: the data set that it was relabelled from has changed since, or is another one; "
+            "relabel all of it into another --out"
+        )
     if difference:
         raise OvocrError(
             f"{data_set}: made with another configuration: {difference}; "

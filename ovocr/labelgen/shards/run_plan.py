@@ -12,6 +12,7 @@ from ovocr.base.escape import as_text
 from ovocr.base.object_store import is_url
 from ovocr.base.plural import counted
 from ovocr.dataset.manifest import ShardEntry
+from ovocr.dataset.reasons import Reason
 from ovocr.labelgen.shards.destination import Destination
 from ovocr.labelgen.sources import InputShard
 from ovocr.labelgen.sources.input_shard import hash_names
@@ -40,14 +41,16 @@ class RunPlan:
         return tuple(shard.entry for shard in self.shards)
 
 
-def plan_run(destination: Destination, planned: list[InputShard], *, shard_size: int, append: bool) -> RunPlan:
+def plan_run(
+    destination: Destination, planned: list[InputShard], *, shard_size: int, append: bool, repair: bool
+) -> RunPlan:
     """Finds the run's sources in the data set, and appends shards for those that it lacks.
 
     A folder or a list may have new images: they get new shards, and its unfinished shards are planned again. What is
     finished stays.
 
     planned: the shards of the sources, as for a new data set. append: allow sources of the data set to be left out of
-    the run.
+    the run. repair: allow a file that was damaged to have another size now.
 
     Raises OvocrError if the run leaves out a source without ``append``, or if a source has changed in another way.
     """
@@ -74,7 +77,7 @@ def plan_run(destination: Destination, planned: list[InputShard], *, shard_size:
             shards |= kept
             new += added
         else:
-            shards |= _join_file(found, group)
+            shards |= _join_file(destination, found, group[0], repair=repair)
     left_out = sorted(number for left in numbers.values() for number in left)
     if left_out and not append:
         raise _left_out(destination, [known[number].source for number in left_out])
@@ -89,17 +92,28 @@ def _identity(shard: InputShard | ShardEntry) -> tuple[str, str]:
     return shard.kind, shard.source if is_url(shard.source) else os.path.abspath(as_text(shard.source))
 
 
-def _join_file(found: dict[int, ShardEntry], group: list[InputShard]) -> dict[int, InputShard]:
-    """Returns the shards of a file by number. Raises OvocrError if its size has changed."""
-    (number, entry), *others = found.items()
-    shard = group[0]
-    if None not in (entry.size, shard.size) and entry.size != shard.size:
-        raise OvocrError(
-            f"{shard.source}: has {shard.size:,} bytes, had {entry.size:,} when the data set was begun; "
-            "restore the file, or label it into another --out"
-        )
-    # A file may be named twice.
-    return {number: replace(shard, listed=entry) for number, entry in [(number, entry), *others]}
+def _join_file(
+    destination: Destination, found: dict[int, ShardEntry], shard: InputShard, *, repair: bool
+) -> dict[int, InputShard]:
+    """Returns the shards of a file by number; data sets that were begun before sources were read once may have several.
+
+    Raises OvocrError if the size of a file that is labelled has changed, except if it was damaged and ``repair``.
+    """
+    data_set = destination.data_set
+    finished = set(data_set.finished_shards())
+    shards = {}
+    for number, entry in found.items():
+        if None not in (entry.size, shard.size) and entry.size != shard.size:
+            was_damaged = number in finished and data_set.counts(number).reasons[Reason.DAMAGED_SOURCE]
+            if number in finished and not (was_damaged and repair):
+                advice = "add --retry-quarantined if it was repaired" if was_damaged else "restore the file"
+                raise OvocrError(
+                    f"{shard.source}: has {shard.size:,} bytes, had {entry.size:,} when it was labelled; "
+                    f"{advice}, or label it into another --out"
+                )
+            entry = replace(entry, size=shard.size)
+        shards[number] = replace(shard, listed=entry)
+    return shards
 
 
 def _join_names(
@@ -182,18 +196,15 @@ def _left_out(destination: Destination, sources: Iterable[str]) -> OvocrError:
 
 
 def _check_not_again(left_out: list[ShardEntry], new: list[InputShard]) -> None:
-    """Raises OvocrError if a new shard has the name and content of one that was left out.
+    """Raises OvocrError if a new source is one that was left out, named from another folder by a longer path.
 
     A relative path means another file if the command is run in another folder.
     """
-    known = {_content(entry): entry.source for entry in left_out}
+    moved = {entry.source: entry for entry in left_out if not (is_url(entry.source) or os.path.lexists(entry.source))}
     for shard in new:
-        if (listed := known.get(_content(shard.entry))) is not None:
-            raise OvocrError(
-                f"{shard.source}: seems to be {listed}, which the data set has; "
-                "run the command in the folder where the data set was begun"
-            )
-
-
-def _content(entry: ShardEntry) -> tuple[Any, ...]:
-    return os.path.basename(entry.source), entry.kind, entry.size, entry.start, entry.stop, entry.names_sha256
+        for name, entry in moved.items():
+            if os.path.abspath(shard.source).endswith(f"{os.sep}{name}") and shard.entry.size == entry.size:
+                raise OvocrError(
+                    f"{shard.source}: seems to be {name}, which the data set has; "
+                    "run the command in the folder where the data set was begun"
+                )

@@ -1,6 +1,6 @@
 """The report of a run: sums over its shards, speed and replaced workers."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -39,6 +39,7 @@ class Totals:
     counts: sums over all shards of the slice. seconds: duration of this run. images_built: images in its shards.
     replaced: maps reasons to the number of replaced workers; None if the run has no workers that can be replaced.
     damaged: sources that could not be read completely. is_slice: True if the run made only a slice of the shards.
+    unfinished_elsewhere: sources of unfinished shards that the run does not name.
     """
 
     shards: int
@@ -49,6 +50,7 @@ class Totals:
     replaced: Mapping[Replaced, int] | None = None
     damaged: tuple[str, ...] = ()
     is_slice: bool = False
+    unfinished_elsewhere: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -74,13 +76,12 @@ class Totals:
 
     @property
     def failure(self) -> str | None:
-        """One line if the data set has images and none of them was labelled; None otherwise.
-
-        A slice of a data set may have no labelled image.
-        """
+        """One line if no image was labelled; None otherwise. A slice of a data set may have no labelled image."""
         counts = self.counts
-        if self.is_slice or not counts["input"] or counts["ok"]:
+        if self.is_slice or counts["ok"]:
             return None
+        if not counts["input"]:
+            return "the sources have no image"
         reasons = ", ".join(f"{reason}: {count:,}" for reason, count in counts["reasons"].items())
         return f"none of {counted(counts['input'], 'image')} was labelled ({reasons})"
 
@@ -99,6 +100,7 @@ class Totals:
             "seconds": round(self.seconds, 3),
             "images_per_s": round(self.images_per_s, 3),
             **({"damaged_sources": list(self.damaged)} if self.damaged else {}),
+            **({"unfinished_sources": list(self.unfinished_elsewhere)} if self.unfinished_elsewhere else {}),
             **self._replaced_json(),
         }
 
@@ -115,11 +117,13 @@ class Totals:
             f"{counts['dropped']:,} dropped, {counts['quarantined']:,} quarantined; "
             f"{counted(counts['ignored'], 'other file')} ignored",
             *(f"  {reason}: {count:,}" for reason, count in counts["reasons"].items()),
-            *self._damaged_line(),
+            *_list_sources("damaged", self.damaged),
+            *_list_sources("other sources of the data set that are unfinished", self.unfinished_elsewhere),
             *self._contents(),
         ]
         if not self.built:
-            return "\n".join([*lines, "nothing to do: all shards are finished"])
+            these = " of these sources" if self.unfinished_elsewhere else ""
+            return "\n".join([*lines, f"nothing to do: all shards{these} are finished"])
         done_before = self.shards - self.built
         before = f" ({counted(done_before, 'shard')} finished before)" if done_before else ""
         return "\n".join(
@@ -130,12 +134,6 @@ class Totals:
                 *self._replaced_line(),
             ]
         )
-
-    def _damaged_line(self) -> list[str]:
-        if not self.damaged:
-            return []
-        more = f" and {len(self.damaged) - _SHOWN:,} more" if len(self.damaged) > _SHOWN else ""
-        return [f"damaged: {', '.join(map(for_terminal, self.damaged[:_SHOWN]))}{more}"]
 
     def _replaced_line(self) -> list[str]:
         parts = [f"{count} {_REPLACED[reason]}" for reason, count in sorted((self.replaced or {}).items()) if count]
@@ -149,3 +147,11 @@ class Totals:
             f"{counts['words_in_vocabulary']:,} of them in the vocabulary, "
             f"{counted(counts['tags'], 'tag')} (distinct in each image)"
         ]
+
+
+def _list_sources(title: str, sources: Sequence[str]) -> list[str]:
+    """Returns a line with the first sources, none if there are no sources."""
+    if not sources:
+        return []
+    more = f" and {len(sources) - _SHOWN:,} more" if len(sources) > _SHOWN else ""
+    return [f"{title}: {', '.join(map(for_terminal, sources[:_SHOWN]))}{more}"]

@@ -70,16 +70,18 @@ def plan_shards(
     shard_size: int,
     options: SourceOptions = DEFAULT_SOURCE_OPTIONS,
     notify: Callable[[str], None] = lambda line: None,
+    append: bool = False,
 ) -> list[InputShard]:
-    """Returns the shards of all sources in the order given. Matches of a glob are sorted by name.
+    """Returns the shards of all sources in the order given, each source once. Matches of a glob are sorted by name.
 
-    notify: is called with a line about what the user may not expect.
-    Raises UsageError for a source that is missing, of an unknown kind, or without images, and for options that no
-    source uses.
+    notify: is called with a line about what the user may not expect. append: the data set may have more sources.
+    Raises UsageError for a source that is missing, of an unknown kind, or without images, and, unless ``append``, for
+    options that no source uses.
     """
     with ThreadPoolExecutor(_PARALLEL_REQUESTS) as executor:
         found = find_sources(sources, executor)
-        _check_options(options, found)
+        if not append:
+            _check_options(options, found)
         plans = list(executor.map(lambda each: _plan(each, shard_size, options), found))
     for line in _notices(found, plans):
         notify(line)
@@ -102,6 +104,8 @@ def _notices(found: list[FoundSource], plans: list[list[InputShard]]) -> Iterato
     if metadata:
         yield f"ignores {counted(len(metadata), 'table')} without images beside the images, such as {metadata[0]}"
     for source in found:
+        if source.repeated:
+            yield f"{source.path.name}: was named more than once and is read once"
         archives = [
             each.path.name
             for each, shards in zip(found, plans, strict=True)

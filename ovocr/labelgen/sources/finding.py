@@ -1,5 +1,6 @@
 """Finds the sources that the names on a command line mean."""
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 from ovocr.base.errors import UsageError
 from ovocr.base.object_store import is_url
 from ovocr.labelgen.sources.file_kinds import KINDS_TEXT, LISTS, LMDB_ADVICE, TABLES, file_kind, stem, unknown_kind
-from ovocr.labelgen.sources.folder_files import RECORDS_FOLDER
+from ovocr.labelgen.sources.folder_files import HUB_STATE, RECORDS_FOLDER
 from ovocr.labelgen.sources.found_source import FoundSource
 from ovocr.labelgen.sources.local_path import LocalPath
 from ovocr.labelgen.sources.source_path import SourcePath
@@ -16,6 +17,7 @@ from ovocr.labelgen.sources.store_path import StorePath
 
 # Ends of names that tools write beside x.tar: x_stats.json of img2dataset.
 _COMPANION_ENDS = ("", "_stats")
+_MAX_STATE_BYTES = 2**24
 
 
 def source_path(name: str) -> SourcePath:
@@ -50,10 +52,10 @@ def find_sources(names: Sequence[str], executor: Executor) -> list[FoundSource]:
             found += _in_folder(each.path)
         elif each.kind == "files":
             folder, file = _split(each.path.name)
-            if folder not in images:
-                images[folder] = FoundSource(source_path(folder), "files")
-                found.append(images[folder])
-            images[folder].names.append(file)
+            if (same := _identity(folder)) not in images:
+                images[same] = FoundSource(source_path(folder), "files")
+                found.append(images[same])
+            images[same].names.append(file)
         elif each.kind in TABLES:
             found.append(FoundSource(each.path, str(each.kind), beside_images=beside.images(each)))
         elif each.kind is None or (each.kind == "list" and beside.source(each)):
@@ -67,7 +69,28 @@ def find_sources(names: Sequence[str], executor: Executor) -> list[FoundSource]:
     if not found:
         raise UsageError(f"{', '.join(names)}: no file that is read; allowed: {KINDS_TEXT}")
     found[0].ignored += ignored
-    return found
+    return _each_once(found)
+
+
+def _each_once(found: list[FoundSource]) -> list[FoundSource]:
+    """Returns the sources without those that were named before, or whose images are in a folder that was named."""
+    kept: dict[tuple[str, str], FoundSource] = {}
+    for each in found:
+        first = kept.setdefault((each.kind, _identity(each.path.name)), each)
+        first.repeated += first is not each
+    folders = {name: each for (kind, name), each in kept.items() if kind == "folder"}
+    for kind, name in list(kept):
+        around = (name, *_folders_above(name)) if kind == "files" else _folders_above(name)
+        above = next((folders[folder] for folder in around if folder in folders), None)
+        if kind in ("files", "folder") and above is not None:
+            above.repeated += 1
+            del kept[kind, name]
+    return list(kept.values())
+
+
+def _identity(name: str) -> str:
+    """Returns the absolute path, or the URL: a source may be named in several spellings."""
+    return name.rstrip("/") if is_url(name) else os.path.abspath(name)
 
 
 def _expand(name: str, executor: Executor) -> Iterator[_Named]:
@@ -126,6 +149,8 @@ class _Companions:
 
 def _in_folder(path: SourcePath) -> Iterator[FoundSource]:
     files = path.list_files()
+    for folder in files.hub_folders:
+        files.keep_listed(folder, _saved_files(path.child(f"{folder}/{HUB_STATE}".lstrip("/"))))
     if not files.images and not files.archives:
         raise UsageError(f"{path.name}: {_nothing_in(path, files.others, files.data_sets, files.has_lmdb)}")
     if files.images:
@@ -136,6 +161,18 @@ def _in_folder(path: SourcePath) -> Iterator[FoundSource]:
         archive = path.child(name)
         ignored = 0 if files.images or number else files.others
         yield FoundSource(archive, kind, ignored=ignored, beside_images=beside_images, folder=path.name)
+
+
+def _saved_files(state: SourcePath) -> set[str] | None:
+    """Returns the names of the files that belong to a data set of ``save_to_disk``; None if its state is not valid.
+
+    An earlier call may have left other files beside them.
+    """
+    try:
+        listed = json.loads(state.read_start(_MAX_STATE_BYTES))["_data_files"]
+        return {str(each["filename"]) for each in listed}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _nothing_in(path: SourcePath, others: int, data_sets: list[str], has_lmdb: bool) -> str:

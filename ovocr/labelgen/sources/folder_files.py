@@ -11,6 +11,8 @@ _MANIFEST = RELATIVE.manifest_path.name
 RECORDS_FOLDER = RELATIVE.rec_prefix(0).parent.name
 # Beside this file, `datasets` keeps the results of earlier calls as cache-*.arrow.
 _HUB_MARKER = "dataset_info.json"
+# The names of the files that `save_to_disk` wrote last.
+HUB_STATE = "state.json"
 _HUB_CACHE = ("cache-", "tmp")
 
 
@@ -58,6 +60,24 @@ class FolderFiles:
         self.others += sum(name.removesuffix(".idx") not in records for name in self._indexes)
         self.archives = sorted(kept, key=os.fsencode)
         self.images.sort(key=os.fsencode)
+
+    @property
+    def hub_folders(self) -> list[str]:
+        """The folders that ``save_to_disk`` of the package datasets wrote, as relative paths."""
+        ends = f"/{_HUB_MARKER}"
+        return sorted(name.removesuffix(ends) for name in self._marked if name.endswith(ends))
+
+    def keep_listed(self, folder: str, names: set[str] | None) -> None:
+        """Leaves out the .arrow files of a folder that are not among these names. None keeps all."""
+        if names is None:
+            return
+        kept = [
+            name
+            for name in self.archives
+            if name.rpartition("/")[0] != folder or not name.endswith(".arrow") or name.rpartition("/")[2] in names
+        ]
+        self.others += len(self.archives) - len(kept)
+        self.archives = kept
 
     def _is_left_out(self, name: str) -> bool:
         folder, _, file = name.rpartition("/")

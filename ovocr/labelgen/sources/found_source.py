@@ -13,6 +13,7 @@ class FoundSource:
     names: the sorted relative paths of a folder's images. ignored: number of files beside the source that are not read.
     beside_images: True if a table without images is metadata of other sources, not a mistake.
     folder: the folder that was named, if the source is an archive or a table that was found in it.
+    repeated: how often the source, or images of it, were named again.
     """
 
     path: SourcePath
@@ -21,6 +22,7 @@ class FoundSource:
     ignored: int = 0
     beside_images: bool = False
     folder: str | None = None
+    repeated: int = 0
 
 
 class NoImagesError(UsageError):

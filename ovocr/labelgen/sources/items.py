@@ -40,8 +40,9 @@ SourceItem = Found | Lost | Ignored
 
 
 def is_image_name(name: str) -> bool:
-    """Returns True if the name has an image suffix, in upper or lower case."""
-    return PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
+    """Returns True if the name has an image suffix, in any case, and is not a ._NAME that macOS writes beside NAME."""
+    path = PurePosixPath(name)
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("._")
 
 
 def too_large(key: str, size: int) -> Lost:

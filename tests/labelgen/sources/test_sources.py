@@ -341,7 +341,7 @@ def test_glob_matches_are_sorted_and_sources_keep_their_order(tmp_path: Path, ta
     write_rec(tmp_path / "z")
     shards = plan_shards((str(folder), str(tmp_path / "[!p]*"), str(tmp_path / "2.tar")), 10)
     names = [Path(shard.source).name for shard in shards]
-    assert names == ["photos", "1.tar", "10.tar", "2.tar", "z.rec", "2.tar"]
+    assert names == ["photos", "1.tar", "10.tar", "2.tar", "z.rec"]
 
 
 @pytest.mark.parametrize(
@@ -380,3 +380,31 @@ def test_a_source_that_changes_while_it_is_read_raises(tmp_path: Path, tar: Tar)
         list(items)
     with pytest.raises(OvocrError, match=r"a\.tar: has 10752 bytes, had 10240 when the run was planned"):
         list(read_shard(shard))
+
+
+def test_a_source_that_is_named_several_times_is_read_once(
+    tmp_path: Path, members: list[tuple[str, bytes]], tar: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder" / "inner").mkdir(parents=True)
+    for name in ("a.jpg", "b.jpg", "inner/c.jpg"):
+        (tmp_path / "folder" / name).write_bytes(members[0][1])
+    tar(tmp_path / "t.tar", members)
+    (tmp_path / "x.jpg").write_bytes(members[0][1])
+    said: list[str] = []
+    names = ("t.tar", "./t.tar", str(tmp_path / "t.tar"), "folder/a.jpg", "folder", "folder/", "folder/inner")
+    names += ("x.jpg", "./x.jpg", str(tmp_path / "x.jpg"))
+    shards = plan_shards(names, 10, notify=said.append)
+    assert [(shard.source, shard.names) for shard in shards] == [
+        ("t.tar", ()),
+        ("folder", ("a.jpg", "b.jpg", "inner/c.jpg")),
+        (".", ("x.jpg",)),
+    ]
+    assert said == [f"{name}: was named more than once and is read once" for name in ("t.tar", "folder")]
+
+
+def test_files_of_macos_beside_images_are_ignored(tmp_path: Path, members: list[tuple[str, bytes]]):
+    for name in ("a.jpg", "._a.jpg"):
+        (tmp_path / name).write_bytes(members[0][1])
+    (shard,) = plan_shards((str(tmp_path),), 10)
+    assert (shard.names, shard.ignored) == (("a.jpg",), 1)
