@@ -8,7 +8,10 @@ from bisect import bisect_right
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from pathlib import Path
 
+from ovocr.base.escape import for_terminal
+from ovocr.dataset.layout import LabelledDataSet
 from ovocr.vocab.coverage.figures import KeptWords, share
 from ovocr.vocab.segmentation.segmenter import FoundWord
 from ovocr.vocab.word_letters import count_letters
@@ -101,3 +104,24 @@ def _add(first: Iterable[int], second: Iterable[int]) -> list[int]:
 def _at_least(by_level: Sequence[int]) -> list[int]:
     """Returns the sums over each level and those above."""
     return list(accumulate(reversed(by_level)))[::-1]
+
+
+def warn_of_limits(roots: Sequence[Path]) -> list[str]:
+    """Returns a sentence for each data set whose tags are not all words of its vocabulary that were read."""
+    warnings = []
+    for root in roots:
+        policy = LabelledDataSet(root).manifest().policy
+        limits = [
+            f"{option} {limit:g}"
+            for option, limit, default in (
+                ("--min-score", policy.min_score, 0),
+                ("--min-letters", policy.min_letters, 1),
+            )
+            if limit != default
+        ]
+        if limits:
+            warnings.append(
+                f"{for_terminal(str(root))} was labelled with {' '.join(limits)}, so not all of its words are tags; "
+                "the figures of words are those of all text that was read"
+            )
+    return warnings

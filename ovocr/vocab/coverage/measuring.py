@@ -23,6 +23,7 @@ from ovocr.vocab.coverage.curves import (
     words_per_image,
 )
 from ovocr.vocab.coverage.figures import Comparison, Coverage, Difference, share
+from ovocr.vocab.coverage.limits import warn_of_limits
 from ovocr.vocab.coverage.merging import merge_words
 from ovocr.vocab.coverage.report import FrequentWords, NamedVocabulary, Report
 from ovocr.vocab.coverage.shard_coverage import ShardCoverage, ShardMeasurer
@@ -103,7 +104,7 @@ def measure(
         shards=shards,
         legibility=legibility,
         holdout=holdout,
-        warnings=warnings(roots, vocabularies, holdout),
+        warnings=[*warnings(roots, vocabularies, holdout), *warn_of_limits(roots)],
     )
 
 

@@ -44,7 +44,8 @@ class Report:
     frequent: one entry per segmentation of the vocabularies. shards: the corpus's shards, in order.
     legibility: maps the folder of each data set to counts of its stored tags, words of its own vocabulary.
     holdout: share of the images that was measured, the held-out ones; None if all were. The tags of legibility are
-    always those of all images. warnings: sentences about vocabularies that were built from the corpus.
+    always those of all images. warnings: sentences about vocabularies that were built from the corpus, and about data
+    sets whose tags are not all words.
     """
 
     coverages: tuple[Coverage, ...]

@@ -1,5 +1,6 @@
 """Coverage of the text that a vocabulary was built from is marked, and of text that it was not built from measured."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ovocr.cli import main
+from ovocr.dataset.layout import LabelledDataSet
 from ovocr.vocab import Vocabulary
 from ovocr.vocab.holdout import is_held_out
 from tests.manifests import make_manifest
@@ -110,3 +112,14 @@ def test_share_without_an_image_is_refused(folder: Path) -> None:
         1,
         "ovocr: --holdout 0.0001: holds out no image of a; use a larger share\n",
     )
+
+
+def test_a_data_set_whose_tags_have_limits_is_named(folder: Path) -> None:
+    data_set = LabelledDataSet(folder / "a")
+    manifest = data_set.manifest()
+    limited = dataclasses.replace(manifest.policy, min_score=0.9, min_letters=2)
+    dataclasses.replace(manifest, policy=limited).write(data_set.manifest_path)
+    assert figures("a", "b")["warnings"] == [
+        "a was labelled with --min-score 0.9 --min-letters 2, so not all of its words are tags; "
+        "the figures of words are those of all text that was read"
+    ]
