@@ -117,7 +117,9 @@ def _write_configuration(
     manifest = describe_build(options, plan.entries, task.describe_engine(), words)
     if executor is not None:
         executor.wait_until_ready()
-    changes = AllowedChanges(known=plan.known, upgrade=options.accept_upgrade, table=options.append)
+    changes = AllowedChanges(
+        known=plan.known, upgrade=options.accept_upgrade, table=options.append, idle=executor is None
+    )
     destination.settle(manifest, words, changes)
 
 

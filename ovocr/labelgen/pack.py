@@ -72,7 +72,9 @@ def _pack(
         destination.check(shards)
         if options.append or not run.data_set.finished_shards():
             check_keys_meet([shard for _, shard in run.unfinished_shards], table)
-    changes = AllowedChanges(known=plan.known, upgrade=options.accept_upgrade, table=options.append)
+    changes = AllowedChanges(
+        known=plan.known, upgrade=options.accept_upgrade, table=options.append, idle=not run.unfinished
+    )
     destination.settle(describe_pack(options, plan.entries, table), words=None, changes=changes)
     if run.unfinished:
         with open_executor(options, task, run) as executor:

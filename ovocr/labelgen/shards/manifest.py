@@ -111,12 +111,13 @@ class AllowedChanges:
     """The changes that a run may make to the manifest of an existing data set.
 
     known: the shards when the run was planned; None if the data set was new. upgrade: accept other package versions.
-    table: accept another table of lines or class ids.
+    table: accept another table of lines or class ids. idle: the run makes no shard, so versions do not matter.
     """
 
     known: tuple[ShardEntry, ...] | None = None
     upgrade: bool = False
     table: bool = False
+    idle: bool = False
 
 
 NO_CHANGES = AllowedChanges()
@@ -141,6 +142,7 @@ def settle_configuration(
         # Another process may have added the same shards meanwhile.
         if (grown := _check_same(data_set, manifest, changes)) is not None:
             grown.write(data_set.manifest_path)
+            _say_upgrade(data_set, grown.history)
 
 
 def _check_no_shard_files(data_set: LabelledDataSet) -> None:
@@ -246,10 +248,18 @@ def _check_same(data_set: LabelledDataSet, manifest: Manifest, changes: AllowedC
             f"{data_set}: another command has begun it or added to it meanwhile, with other sources; "
             "start the command again, or choose another --out"
         )
-    _check_table(data_set, stored, manifest.history[-1], accepted=changes.table)
-    _check_versions(data_set, stored.history[-1], manifest.history[-1], accepted=changes.upgrade)
-    generation = replace(manifest.history[-1], shards=len(manifest.shards))
-    if stored.shards == manifest.shards and generation == replace(stored.history[-1], shards=len(stored.shards)):
+    own, before = manifest.history[-1], stored.history[-1]
+    _check_table(data_set, stored, own, accepted=changes.table)
+    if changes.idle and stored.shards == manifest.shards:
+        return None
+    upgraded = _upgraded(before, own)
+    if not (changes.upgrade or upgraded.keys() <= set(CHANGE_NO_WORD)):
+        raise OvocrError(
+            f"{data_set}: made with other versions: {', '.join(upgraded.values())}; install those versions, choose "
+            "another --out, or continue with --accept-upgrade: the words of new shards may then differ in rare cases"
+        )
+    generation = replace(own, shards=len(manifest.shards))
+    if stored.shards == manifest.shards and generation == replace(before, shards=len(stored.shards)):
         return None
     return replace(stored, shards=manifest.shards, generations=(*stored.history, generation))
 
@@ -264,23 +274,21 @@ def _check_table(data_set: LabelledDataSet, stored: Manifest, own: Generation, *
         )
 
 
-def _check_versions(data_set: LabelledDataSet, stored: Generation, own: Generation, *, accepted: bool) -> None:
-    """Raises OvocrError if a package that can change images or words has another version. accepted: say so only."""
-    before = {**stored.versions, **(stored.engine_versions or {})}
-    now = {**own.versions, **(own.engine_versions or {})}
-    changed = [name for name in sorted({**before, **now}) if before.get(name) != now.get(name)]
-    if not changed:
+def _upgraded(before: Generation, after: Generation) -> dict[str, str]:
+    """Maps the packages whose versions differ to a description."""
+    old, new = ({**each.versions, **(each.engine_versions or {})} for each in (before, after))
+    names = [name for name in sorted({**old, **new}) if old.get(name) != new.get(name)]
+    return {name: f"{name} was {old.get(name)} and is {new.get(name)}" for name in names}
+
+
+def _say_upgrade(data_set: LabelledDataSet, history: tuple[Generation, ...]) -> None:
+    """Tells the user if the last generation has other versions of packages."""
+    upgraded = _upgraded(*history[-2:])
+    if not upgraded:
         return
-    described = ", ".join(f"{name} was {before.get(name)} and is {now.get(name)}" for name in changed)
-    if harmless := all(name in CHANGE_NO_WORD for name in changed):
-        say(f"{data_set}: {described}; this changes no image and no word, so the run continues")
-    elif accepted:
-        say(f"{data_set}: {described}; the manifest records it")
-    if not (harmless or accepted):
-        raise OvocrError(
-            f"{data_set}: made with other versions: {described}; install those versions, choose another --out, or "
-            "continue with --accept-upgrade: the words of new shards may then differ in rare cases"
-        )
+    harmless = upgraded.keys() <= set(CHANGE_NO_WORD)
+    result = "this changes no image and no word, so the run continues" if harmless else "the manifest records it"
+    say(f"{data_set}: {', '.join(upgraded.values())}; {result}")
 
 
 def find_difference(stored: Any, own: Any, name: str = "") -> str:
