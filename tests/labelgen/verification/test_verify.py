@@ -19,6 +19,7 @@ from ovocr.base.errors import OvocrError
 from ovocr.cli import main
 from ovocr.dataset.json_objects import read_object
 from ovocr.dataset.layout import LabelledDataSet, OldFormatError
+from ovocr.dataset.manifest import SOURCE_KINDS
 from ovocr.dataset.text import read_texts
 from ovocr.labelgen.shards.totals import Totals
 from ovocr.labelgen.tagging.line_labeller import LineLabeller
@@ -205,7 +206,7 @@ MANIFESTS: list[tuple[Any, str]] = [
     ({"shards": None}, "manifest.json: shards: expected a list, found None"),
     (
         {"shards": [{"source": "\x1b"}]},
-        "shards[0]: expected source, kind (tar, rec, parquet, folder) and size or range",
+        f"shards[0]: expected source, kind ({', '.join(SOURCE_KINDS)}) and size or range",
     ),
     ({"labels": {}}, "manifest.json: labels.sha256: expected a hash, found None"),
 ]
@@ -366,6 +367,6 @@ def test_data_set_without_images_is_valid(tmp_path: Path, tar: Any):
     source, out = tar(tmp_path / "empty.tar", []), tmp_path / "out"
     (tmp_path / "t.csv").write_text("key,label\na.jpg,1\n")
     arguments = ["pack-labels", source, "--labels", tmp_path / "t.csv", "--out", out]
-    assert CliRunner().invoke(main, [str(argument) for argument in arguments]).exit_code == 0
+    assert CliRunner().invoke(main, [str(argument) for argument in arguments]).exit_code == 1  # no image was labelled
     code, text, _ = command(out)
     assert (code, text.splitlines()[-1]) == (0, "no problem found")
