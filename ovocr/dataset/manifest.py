@@ -237,14 +237,13 @@ class Manifest:
         if self.generations:
             return self.generations
         engine = self.engine or {}
-        lines = engine.get("lines")
-        sha256 = self.table.sha256 if self.table is not None else lines.get("sha256") if lines is not None else None
+        lines = engine.get("lines") or {}
         return (
             Generation(
                 shards=len(self.shards),
                 versions=self.versions,
                 engine_versions=engine.get("versions"),
-                table_sha256=sha256,
+                table_sha256=lines.get("sha256") if self.table is None else self.table.sha256,
             ),
         )
 

@@ -59,13 +59,7 @@ def build_labels(options: BuildOptions, progress: bool) -> Totals:
         check_executor(options.executor)
         task, shards = _plan(options)
         with open_destination(options.out) as destination:
-            plan = plan_run(
-                destination,
-                shards,
-                shard_size=options.shard_size,
-                append=options.append,
-                repair=options.retry_quarantined,
-            )
+            plan = plan_run(destination, shards, options)
             run = ShardRun(options, plan, destination, with_text=True)
             if run.unfinished:
                 destination.check(shards)
@@ -117,9 +111,7 @@ def _write_configuration(
     manifest = describe_build(options, plan.entries, task.describe_engine(), words)
     if executor is not None:
         executor.wait_until_ready()
-    changes = AllowedChanges(
-        known=plan.known, upgrade=options.accept_upgrade, table=options.append, idle=executor is None
-    )
+    changes = AllowedChanges.of(options, plan.known, idle=executor is None)
     destination.settle(manifest, words, changes)
 
 

@@ -60,21 +60,13 @@ def _pack(
 ) -> PackTotals:
     """Runs over the shards and returns the totals. start: time when the command began, on the monotonic clock."""
     table = task.table
-    plan = plan_run(
-        destination,
-        shards,
-        shard_size=options.shard_size,
-        append=options.append,
-        repair=options.retry_quarantined,
-    )
+    plan = plan_run(destination, shards, options)
     run = ShardRun(options, plan, destination, with_text=False)
     if run.unfinished:
         destination.check(shards)
         if options.append or not run.data_set.finished_shards():
             check_keys_meet([shard for _, shard in run.unfinished_shards], table)
-    changes = AllowedChanges(
-        known=plan.known, upgrade=options.accept_upgrade, table=options.append, idle=not run.unfinished
-    )
+    changes = AllowedChanges.of(options, plan.known, idle=not run.unfinished)
     destination.settle(describe_pack(options, plan.entries, table), words=None, changes=changes)
     if run.unfinished:
         with open_executor(options, task, run) as executor:

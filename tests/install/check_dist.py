@@ -3,7 +3,7 @@
     python -m tests.install.check_dist dist                  # says what keeps them from being published
     python -m tests.install.check_dist dist --tag v0.1.0     # before publishing: exits with 1 if anything does
 
-Both archives must have the same version, and setup.cfg must name the repository. A tag must be that of the version.
+Both archives must have the same version, and setup.cfg must name the repository. A tag must be v and the version.
 """
 
 import argparse

@@ -28,7 +28,7 @@ from ovocr.dataset.manifest import (
     TagPolicy,
     fixed_configuration,
 )
-from ovocr.labelgen.options import BuildOptions, PackOptions
+from ovocr.labelgen.options import BuildOptions, PackOptions, RunOptions
 from ovocr.labelgen.shards.progress import say
 from ovocr.labelgen.tables import LabelTable
 from ovocr.labelgen.tagging.run_words import Words
@@ -118,6 +118,11 @@ class AllowedChanges:
     upgrade: bool = False
     table: bool = False
     idle: bool = False
+
+    @classmethod
+    def of(cls, options: RunOptions, known: tuple[ShardEntry, ...] | None, *, idle: bool) -> "AllowedChanges":
+        """Returns the changes that a run's options allow."""
+        return cls(known=known, upgrade=options.accept_upgrade, table=options.append, idle=idle)
 
 
 NO_CHANGES = AllowedChanges()

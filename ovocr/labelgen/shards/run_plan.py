@@ -13,9 +13,11 @@ from ovocr.base.object_store import is_url
 from ovocr.base.plural import counted
 from ovocr.dataset.manifest import ShardEntry
 from ovocr.dataset.reasons import Reason
+from ovocr.labelgen.options import RunOptions
 from ovocr.labelgen.shards.destination import Destination
 from ovocr.labelgen.sources import InputShard
 from ovocr.labelgen.sources.input_shard import hash_names
+from ovocr.labelgen.sources.source_path import source_identity
 
 _SHOWN = 3
 # Kinds of sources whose images have names.
@@ -41,23 +43,21 @@ class RunPlan:
         return tuple(shard.entry for shard in self.shards)
 
 
-def plan_run(
-    destination: Destination, planned: list[InputShard], *, shard_size: int, append: bool, repair: bool
-) -> RunPlan:
+def plan_run(destination: Destination, planned: list[InputShard], options: RunOptions) -> RunPlan:
     """Finds the run's sources in the data set, and appends shards for those that it lacks.
 
     A folder or a list may have new images: they get new shards, and its unfinished shards are planned again. What is
     finished stays.
 
-    planned: the shards of the sources, as for a new data set. append: allow sources of the data set to be left out of
-    the run. repair: allow a file that was damaged to have another size now.
+    planned: the shards of the sources, as for a new data set.
 
-    Raises OvocrError if the run leaves out a source without ``append``, or if a source has changed in another way.
+    Raises OvocrError if the run leaves out a source without ``--append``, or if a source has changed in another way.
+    With ``--retry-quarantined``, a file that was damaged may have another size now.
     """
     data_set = destination.data_set
     if not data_set.manifest_path.exists():
         return RunPlan(planned)
-    known = data_set.manifest().shards
+    known, finished = data_set.manifest().shards, set(data_set.finished_shards())
     if [shard.entry for shard in planned] == list(known):
         return RunPlan(planned, known=known)
     numbers: dict[Any, list[int]] = defaultdict(list)
@@ -73,13 +73,13 @@ def plan_run(
         if not found:
             new += group
         elif group[0].names:
-            kept, added = _join_names(destination, found, group, shard_size, append=append)
+            kept, added = _join_names(destination, found, group, finished, options)
             shards |= kept
             new += added
         else:
-            shards |= _join_file(destination, found, group[0], repair=repair)
+            shards |= _join_file(destination, found, group[0], finished, repair=options.retry_quarantined)
     left_out = sorted(number for left in numbers.values() for number in left)
-    if left_out and not append:
+    if left_out and not options.append:
         raise _left_out(destination, [known[number].source for number in left_out])
     _check_not_again([known[number] for number in left_out], new)
     shards |= {number: InputShard(**vars(known[number])) for number in left_out}
@@ -88,23 +88,20 @@ def plan_run(
 
 
 def _identity(shard: InputShard | ShardEntry) -> tuple[str, str]:
-    """Returns the kind and the absolute path, or the URL, so the spelling of a path makes no difference."""
-    return shard.kind, shard.source if is_url(shard.source) else os.path.abspath(as_text(shard.source))
+    return shard.kind, source_identity(as_text(shard.source))
 
 
 def _join_file(
-    destination: Destination, found: dict[int, ShardEntry], shard: InputShard, *, repair: bool
+    destination: Destination, found: dict[int, ShardEntry], shard: InputShard, finished: set[int], *, repair: bool
 ) -> dict[int, InputShard]:
     """Returns the shards of a file by number; data sets that were begun before sources were read once may have several.
 
     Raises OvocrError if the size of a file that is labelled has changed, except if it was damaged and ``repair``.
     """
-    data_set = destination.data_set
-    finished = set(data_set.finished_shards())
     shards = {}
     for number, entry in found.items():
         if None not in (entry.size, shard.size) and entry.size != shard.size:
-            was_damaged = number in finished and data_set.counts(number).reasons[Reason.DAMAGED_SOURCE]
+            was_damaged = number in finished and destination.data_set.counts(number).reasons[Reason.DAMAGED_SOURCE]
             if number in finished and not (was_damaged and repair):
                 advice = "add --retry-quarantined if it was repaired" if was_damaged else "restore the file"
                 raise OvocrError(
@@ -117,16 +114,19 @@ def _join_file(
 
 
 def _join_names(
-    destination: Destination, found: dict[int, ShardEntry], group: list[InputShard], shard_size: int, *, append: bool
+    destination: Destination,
+    found: dict[int, ShardEntry],
+    group: list[InputShard],
+    finished: set[int],
+    options: RunOptions,
 ) -> tuple[dict[int, InputShard], list[InputShard]]:
     """Returns the shards of a folder or a list that the data set has, by number, and new shards for new images.
 
     The unfinished shards share the images that no finished shard has, in their order, each as many as before.
-    Raises OvocrError if images of the data set are gone. append: labelled images may be gone.
+    Raises OvocrError if images of the data set are gone; with ``--append``, labelled images may be gone.
     """
     first, entry = group[0], next(iter(found.values()))
     names = {as_text(name): name for shard in group for name in shard.names}
-    finished = set(destination.data_set.finished_shards())
     shards: dict[int, InputShard] = {}
     labelled: Counter[str] = Counter()
     for number in sorted(found.keys() & finished):
@@ -141,7 +141,7 @@ def _join_names(
             rest.append(name)
     gone = sorted(labelled.elements())
     what = f"{first.source}: {_SUBJECTS[first.kind]}"
-    if gone and not append:
+    if gone and not options.append:
         raise OvocrError(
             f"{what} {counted(len(gone), 'image')} fewer than when it was labelled, such as "
             f"{', '.join(gone[:_SHOWN])}; restore them, or continue without them with --append"
@@ -158,7 +158,7 @@ def _join_names(
         shards[number] = _part(first, replace(found[number], names_sha256=hash_names(part)), part)
     start = max(entry.stop or 0 for entry in found.values())
     new = []
-    while part := tuple(islice(following, shard_size)):
+    while part := tuple(islice(following, options.shard_size)):
         added = replace(entry, start=start, stop=start + len(part), names_sha256=hash_names(part))
         new.append(_part(first, added, part))
         start += len(part)
@@ -200,11 +200,14 @@ def _check_not_again(left_out: list[ShardEntry], new: list[InputShard]) -> None:
 
     A relative path means another file if the command is run in another folder.
     """
-    moved = {entry.source: entry for entry in left_out if not (is_url(entry.source) or os.path.lexists(entry.source))}
+    moved: dict[str, list[ShardEntry]] = defaultdict(list)
+    for entry in left_out:
+        if not (is_url(entry.source) or os.path.lexists(entry.source)):
+            moved[os.path.basename(entry.source)].append(entry)
     for shard in new:
-        for name, entry in moved.items():
-            if os.path.abspath(shard.source).endswith(f"{os.sep}{name}") and shard.entry.size == entry.size:
+        for entry in moved.get(os.path.basename(shard.source), ()):
+            if os.path.abspath(shard.source).endswith(f"{os.sep}{entry.source}") and shard.entry.size == entry.size:
                 raise OvocrError(
-                    f"{shard.source}: seems to be {name}, which the data set has; "
+                    f"{shard.source}: seems to be {entry.source}, which the data set has; "
                     "run the command in the folder where the data set was begun"
                 )

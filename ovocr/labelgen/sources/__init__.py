@@ -106,10 +106,12 @@ def _notices(found: list[FoundSource], plans: list[list[InputShard]]) -> Iterato
     for source in found:
         if source.repeated:
             yield f"{source.path.name}: was named more than once and is read once"
+        if source.kind != "folder":  # there may be thousands of other sources
+            continue
         archives = [
             each.path.name
             for each, shards in zip(found, plans, strict=True)
-            if source.kind == "folder" and each.folder == source.path.name and shards
+            if each.folder == source.path.name and shards
         ]
         if archives:
             yield (

@@ -12,7 +12,7 @@ from ovocr.labelgen.sources.file_kinds import KINDS_TEXT, LISTS, LMDB_ADVICE, TA
 from ovocr.labelgen.sources.folder_files import HUB_STATE, RECORDS_FOLDER
 from ovocr.labelgen.sources.found_source import FoundSource
 from ovocr.labelgen.sources.local_path import LocalPath
-from ovocr.labelgen.sources.source_path import SourcePath
+from ovocr.labelgen.sources.source_path import SourcePath, source_identity
 from ovocr.labelgen.sources.store_path import StorePath
 
 # Ends of names that tools write beside x.tar: x_stats.json of img2dataset.
@@ -52,7 +52,7 @@ def find_sources(names: Sequence[str], executor: Executor) -> list[FoundSource]:
             found += _in_folder(each.path)
         elif each.kind == "files":
             folder, file = _split(each.path.name)
-            if (same := _identity(folder)) not in images:
+            if (same := source_identity(folder)) not in images:
                 images[same] = FoundSource(source_path(folder), "files")
                 found.append(images[same])
             images[same].names.append(file)
@@ -76,21 +76,16 @@ def _each_once(found: list[FoundSource]) -> list[FoundSource]:
     """Returns the sources without those that were named before, or whose images are in a folder that was named."""
     kept: dict[tuple[str, str], FoundSource] = {}
     for each in found:
-        first = kept.setdefault((each.kind, _identity(each.path.name)), each)
+        first = kept.setdefault((each.kind, source_identity(each.path.name)), each)
         first.repeated += first is not each
     folders = {name: each for (kind, name), each in kept.items() if kind == "folder"}
-    for kind, name in list(kept):
+    for kind, name in [key for key in kept if key[0] in ("files", "folder")]:
         around = (name, *_folders_above(name)) if kind == "files" else _folders_above(name)
         above = next((folders[folder] for folder in around if folder in folders), None)
-        if kind in ("files", "folder") and above is not None:
+        if above is not None:
             above.repeated += 1
             del kept[kind, name]
     return list(kept.values())
-
-
-def _identity(name: str) -> str:
-    """Returns the absolute path, or the URL: a source may be named in several spellings."""
-    return name.rstrip("/") if is_url(name) else os.path.abspath(name)
 
 
 def _expand(name: str, executor: Executor) -> Iterator[_Named]:

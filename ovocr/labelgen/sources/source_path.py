@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from ovocr.base.errors import OvocrError
-from ovocr.base.object_store import describe_error
+from ovocr.base.object_store import describe_error, is_url
 from ovocr.labelgen.sources.folder_files import FolderFiles
 from ovocr.labelgen.sources.items import SourceItem
 
@@ -22,6 +22,11 @@ class FileState:
 
     size: int
     version: str
+
+
+def source_identity(name: str) -> str:
+    """Returns the absolute path, or the URL, of a source: it may be named in several spellings."""
+    return name.rstrip("/") if is_url(name) else os.path.abspath(name)
 
 
 class SourcePath(ABC):

@@ -96,8 +96,8 @@ def _why_unknown(words: Sequence[LocatedWord], lines: Sequence[Line], lines_give
 def _why_all_left_out(words: Sequence[LocatedWord], scores: Sequence[float], policy: TagPolicy) -> tuple[Reason, str]:
     """Returns the reason for an image whose words of the vocabulary are all left out, and its detail.
 
-    It is that of the word that is closest to being a tag: the longest one in lines of a sufficient score, else the one
-    with the highest score.
+    The reason concerns one word: the longest word in lines of a sufficient score, or, if there is none, the word with
+    the highest score.
     """
     short = [word for word in words if limit_of(word, scores, policy) is Reason.BELOW_MIN_LETTERS]
     if not short:

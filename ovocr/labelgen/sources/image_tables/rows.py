@@ -52,8 +52,8 @@ class RowReader:
     def read(self, batch: pa.RecordBatch, row: int) -> Iterator[SourceItem]:
         """Yields the images of the batch in order. row: number of its first row in the table.
 
-        The key is that of the row, or else its number. Several images of a row have the keys KEY/0, KEY/1 ... Nulls
-        among them, and rows without any, are ignored. A null in place of a single image is an image of zero bytes.
+        A row without a key has its number as key. A list of images has the keys KEY/0, KEY/1 ...; its nulls, and null
+        or empty lists, are ignored. In a column of single images, a null is an image of zero bytes.
 
         Raises ArrowException or UnicodeDecodeError if the data is damaged.
         """
