@@ -8,6 +8,8 @@ PADDLE_VENV ?= .venv-paddle
 # The interop tests run mxnet and DALI, each in its own environment.
 MXNET_VENV ?= .venv-mxnet
 DALI_VENV ?= .venv-dali
+# The older of the two releases of transformers that load an exported encoder; the tests' environment has the other one.
+TRANSFORMERS_VENV ?= .venv-transformers
 MXNET_PYTHON ?= $(PYTHON)
 # Empty if the environment could not be made. Tests that need it are then skipped with a reason.
 INTEROP = OVOCR_MXNET_PYTHON="$$(test -f $(MXNET_VENV)/installed && echo $(CURDIR)/$(MXNET_VENV)/bin/python)"
@@ -72,8 +74,9 @@ test-install: dist  ## Resolve or install every extra with two releases of pip, 
 	$(BIN)/python -m tests.install.matrix dist $(addprefix --pin ,$(PIN))
 	$(BIN)/python -m tests.install.trial dist $(addprefix --pin ,$(PIN))
 
-interop: $(VENV)/installed-test $(MXNET_VENV)/installed $(DALI_VENV)/installed  ## Test .rec files against mxnet and DALI
-	$(INTEROP) OVOCR_DALI_PYTHON=$(CURDIR)/$(DALI_VENV)/bin/python $(BIN)/python -m pytest -m interop
+interop: $(VENV)/installed-test $(MXNET_VENV)/installed $(DALI_VENV)/installed $(TRANSFORMERS_VENV)/installed  ## Test .rec files against mxnet and DALI, and exported encoders against transformers
+	$(INTEROP) OVOCR_DALI_PYTHON=$(CURDIR)/$(DALI_VENV)/bin/python \
+		OVOCR_TRANSFORMERS4_PYTHON=$(CURDIR)/$(TRANSFORMERS_VENV)/bin/python $(BIN)/python -m pytest -m interop
 
 lint: $(VENV)/installed-dev  ## Check format, style, types and import contracts
 	$(BIN)/ruff format --check .
@@ -124,7 +127,7 @@ bench-soak: $(VENV)/installed-bench  ## Measure memory and speed of a long label
 	$(BIN)/python benchmarks/soak.py demo/soak --images $(SOAK_IMAGES)
 
 clean:  ## Remove the environments and the output of the demo
-	rm -rf $(VENV) $(PADDLE_VENV) $(MXNET_VENV) $(DALI_VENV) demo build dist *.egg-info
+	rm -rf $(VENV) $(PADDLE_VENV) $(MXNET_VENV) $(DALI_VENV) $(TRANSFORMERS_VENV) demo build dist *.egg-info
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -169,6 +172,14 @@ $(MXNET_VENV)/installed: Makefile
 	else \
 		echo "mxnet 1.9.1 needs Python 3.11 or older (make MXNET_PYTHON=python3.11 ...): its tests are skipped"; \
 	fi
+
+# Without ovocr: an exported encoder must not need it.
+$(TRANSFORMERS_VENV)/installed: constraints.txt
+	$(PYTHON) -m venv $(TRANSFORMERS_VENV)
+	grep -v '^transformers' constraints.txt > $(TRANSFORMERS_VENV)/constraints.txt
+	$(TRANSFORMERS_VENV)/bin/python $(PIP_INSTALL) -c $(TRANSFORMERS_VENV)/constraints.txt \
+		'transformers==4.57.*' torch pillow opencv-python-headless
+	touch $@
 
 $(DALI_VENV)/installed: setup.cfg constraints.txt
 	$(PYTHON) -m venv $(DALI_VENV)

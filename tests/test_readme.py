@@ -87,9 +87,13 @@ def test_readme_commands_run(workplace: Path) -> None:
         elif " read " in command:
             assert len(output.splitlines()) == 11
     assert (workplace / "encoder" / "model.safetensors").is_file()
-    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    (workplace / "block.py").write_text(block)
-    assert len(run(workplace, f"{sys.executable} block.py").splitlines()) == PAGES
+    outputs = []
+    for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
+        (workplace / "block.py").write_text(block)
+        outputs.append(run(workplace, f"{sys.executable} block.py").splitlines())
+    (tokens,), records = outputs
+    assert re.fullmatch(r"torch.Size\(\[1, 16, 128\]\)", tokens)
+    assert len(records) == PAGES
 
 
 def test_documented_make_targets_exist() -> None:

@@ -243,15 +243,26 @@ def read(run: Path, images: tuple[Path, ...], json_path: str | None, html_path: 
 @click.argument("run", type=FOLDER)
 @click.argument("out", type=FOLDER)
 @STEP_OPTION
-def export(run: Path, out: Path, step: int | Literal["best"] | None) -> None:
-    """Write the backbone of RUN to OUT.
+@click.option("--onnx", is_flag=True, help="Write onnx/model.onnx too, and compare it with the encoder.")
+@click.option(
+    "--measures",
+    type=FOLDER,
+    metavar="F",
+    help="JSON of `ovocr eval RUN --json F` for the model card; by default the run's own evaluation.",
+)
+@click.option("--force", is_flag=True, help="Replace an earlier export in OUT; its other files stay.")
+def export(
+    run: Path, out: Path, step: int | Literal["best"] | None, onnx: bool, measures: Path | None, force: bool
+) -> None:
+    """Write the encoder of RUN to the folder OUT, without its heads.
 
-    The folder OUT gets config.json and model.safetensors.
+    OUT gets config.json and model.safetensors, the code with which transformers loads them (AutoModel and
+    AutoImageProcessor with trust_remote_code=True), preprocessor_config.json, and a model card, README.md.
     """
     _require_torch()
-    from ovocr.trainer.training.model import export_backbone
+    from ovocr.trainer.export.encoder_folder import export_encoder
 
-    click.echo(f"{out}: backbone after {counted(export_backbone(run, out, step), 'step')}")
+    click.echo(export_encoder(run, out, step, onnx=onnx, measures=measures, force=force).format())
 
 
 def _require_torch() -> None:

@@ -1,4 +1,4 @@
-"""Scripts that run in the environments of mxnet and DALI. Environment variables name their Python executables."""
+"""Scripts that run in the environments of mxnet and DALI (test_transformers.py starts its own). Environment variables name their Python executables."""
 
 import os
 import subprocess

@@ -163,15 +163,14 @@ def make_video(tmp_path: Path) -> Callable[..., Path]:
     return lambda name, **options: write_video(tmp_path / name, **options)
 
 
-@pytest.fixture
-def config_file(tmp_path: Path, make_data_set: Callable[..., Path]) -> Path:
+def write_run_config(root: Path) -> Path:
     """Writes the configuration of a tiny run: 50 words, 24 images in two shards, 12 steps of 6 images."""
-    data = make_data_set("labels", [17, 7], patterned=True)
-    path = tmp_path / "config.toml"
+    data = write_data_set(root / "labels", [17, 7], patterned=True)
+    path = root / "config.toml"
     path.write_text(
         f"""
 [run]
-output = "{tmp_path / "run"}"
+output = "{root / "run"}"
 steps = 12
 checkpoint_every = 4
 log_every = 5
@@ -199,6 +198,12 @@ lr_scale = 50.0
 """
     )
     return path
+
+
+@pytest.fixture
+def config_file(tmp_path: Path) -> Path:
+    """Returns the file that write_run_config writes below tmp_path."""
+    return write_run_config(tmp_path)
 
 
 class Runs:

@@ -294,16 +294,6 @@ def saved_per_head(checkpoint: Path, name: str, config: RunConfig) -> dict[str, 
     return values
 
 
-def export_backbone(run: Path, out: Path, step: int | Literal["best"] | None = None) -> int:
-    """Writes the backbone of a run in the released layout. step: see ``TrainedRun.load``.
-
-    Returns the number of steps of the checkpoint.
-    """
-    trained = TrainedRun.load(run, torch.device("cpu"), step)
-    trained.model.backbone.save_pretrained(out)
-    return trained.step
-
-
 def _margin(head: HeadConfig) -> Margin:
     return Margin(**{field.name: getattr(head.margin, field.name) for field in fields(Margin)})
 

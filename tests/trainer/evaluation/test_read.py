@@ -23,8 +23,9 @@ from ovocr.trainer.evaluation.evaluate import evaluate
 from ovocr.trainer.evaluation.read import read_words
 from ovocr.trainer.evaluation.reading.image_words import Reading
 from ovocr.trainer.evaluation.reading.tiles import Tiling
+from ovocr.trainer.export.encoder_folder import export_encoder
 from ovocr.trainer.training.loop import train
-from ovocr.trainer.training.model import TrainedRun, export_backbone
+from ovocr.trainer.training.model import TrainedRun
 from ovocr.views.view import Crop
 from tests.html_page import Page
 from tests.trainer.evaluation.planted_run import CPU, WORDS
@@ -47,7 +48,7 @@ def test_trained_run_reads_words(config_file: Path, tmp_path: Path, make_data_se
     assert scores == sorted(scores, reverse=True)
     assert reading.format().splitlines()[0] == f"{image}:"
 
-    assert export_backbone(run, tmp_path / "exported") == 80
+    assert export_encoder(run, tmp_path / "exported").step == 80
     assert Backbone.from_pretrained(tmp_path / "exported").config.hidden_size == 64
 
     other = make_data_set("other", [2], words=[f"another{n}" for n in range(50)])

@@ -14,11 +14,12 @@ from ovocr.trainer.config.file import load_config
 from ovocr.trainer.evaluation.evaluate import evaluate
 from ovocr.trainer.evaluation.read import read_words
 from ovocr.trainer.evaluation.reading.image_words import Reading
+from ovocr.trainer.export.encoder_folder import export_encoder
 from ovocr.trainer.preview.samples import preview
 from ovocr.trainer.runs.folder import RunFolder
 from ovocr.trainer.training.dry_run import dry_run
 from ovocr.trainer.training.loop import train
-from ovocr.trainer.training.model import TrainedRun, export_backbone
+from ovocr.trainer.training.model import TrainedRun
 from ovocr.vocab.word_frequencies import WordFrequencies
 
 IMPORTANCE = "heads.ocr.negative_weight=importance"
@@ -107,7 +108,7 @@ def test_trained_run_does_not_need_the_file(config_file: Path, tmp_path: Path, f
     assert evaluate(run, [tmp_path / "labels"], correct_sampling=True).heads["ocr"].recall.images == 24
     (reading,) = read_words(run, [image])
     assert isinstance(reading, Reading)
-    assert export_backbone(run, tmp_path / "exported") == 2
+    assert export_encoder(run, tmp_path / "exported").step == 2
     assert TrainedRun.load(run, torch.device("cpu")).model.heads["ocr"].tag_weights is None
     with pytest.raises(
         UsageError, match=r"^--set: heads.ocr.tag_frequencies: .*/frequencies.tsv: word frequencies can"

@@ -11,9 +11,10 @@ from ovocr.base.errors import OvocrError
 from ovocr.trainer import Margin, PartialFC
 from ovocr.trainer.config.file import load_config
 from ovocr.trainer.config.heads import HeadConfig, MarginConfig
+from ovocr.trainer.export.encoder_folder import export_encoder
 from ovocr.trainer.ranks.distributed import Ranks
 from ovocr.trainer.training.loop import train
-from ovocr.trainer.training.model import TrainedRun, build_model, build_optimizers, export_backbone
+from ovocr.trainer.training.model import TrainedRun, build_model, build_optimizers
 
 CPU = torch.device("cpu")
 
@@ -69,7 +70,7 @@ def test_learning_rates_are_scaled_by_head(config_file: Path) -> None:
 
 def test_run_starts_from_another_run_that_is_then_deleted(config_file: Path, tmp_path: Path) -> None:
     train(load_config(config_file, ["run.steps=2"]))
-    export_backbone(tmp_path / "run", tmp_path / "start")
+    export_encoder(tmp_path / "run", tmp_path / "start")
     settings = [f"backbone.init_from={tmp_path / 'start'}", f"run.output={tmp_path / 'next'}", "run.steps=2"]
     frozen = [*settings, "optimizer.lr=1e-30"]
     train(load_config(config_file, frozen))

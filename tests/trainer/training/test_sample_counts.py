@@ -16,12 +16,13 @@ from ovocr.trainer.data.head_data import HeadData
 from ovocr.trainer.evaluation.evaluate import evaluate
 from ovocr.trainer.evaluation.read import read_words
 from ovocr.trainer.evaluation.reading.image_words import Reading
+from ovocr.trainer.export.encoder_folder import export_encoder
 from ovocr.trainer.heads.sampling import draw_slots
 from ovocr.trainer.ranks.distributed import Ranks
 from ovocr.trainer.runs.checkpoint import load_checkpoint, read_state, save_checkpoint
 from ovocr.trainer.runs.folder import RunFolder
 from ovocr.trainer.training.loop import train
-from ovocr.trainer.training.model import Model, Optimizers, TrainedRun, build_model, build_optimizers, export_backbone
+from ovocr.trainer.training.model import Model, Optimizers, TrainedRun, build_model, build_optimizers
 
 CPU = torch.device("cpu")
 SOFT_ALL = ["heads.ocr.objective=soft", "heads.ocr.labels_per_sample=all"]
@@ -120,7 +121,7 @@ def test_checkpoint_of_an_earlier_version(config_file: Path, tmp_path: Path) -> 
     (tmp_path / "image.jpg").write_bytes(b"no image")
     (reading,) = read_words(run, [tmp_path / "image.jpg"])
     assert not isinstance(reading, Reading)
-    assert export_backbone(run, tmp_path / "exported") == 12
+    assert export_encoder(run, tmp_path / "exported").step == 12
     shutil.rmtree(RunFolder(run).checkpoint(12))
     assert train(config).first_step == 6
     assert counts_of(run) == expected_counts(config, first=6)  # of the steps that were counted

@@ -15,10 +15,11 @@ from ovocr.recordio import RecordReader
 from ovocr.trainer.config.file import load_config
 from ovocr.trainer.data.images import normalise
 from ovocr.trainer.evaluation.read import read_words
+from ovocr.trainer.export.encoder_folder import export_encoder
 from ovocr.trainer.ranks.distributed import Ranks
 from ovocr.trainer.training.dry_run import dry_run
 from ovocr.trainer.training.loop import train
-from ovocr.trainer.training.model import TrainedRun, build_model, export_backbone
+from ovocr.trainer.training.model import TrainedRun, build_model
 
 CPU = torch.device("cpu")
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
@@ -212,7 +213,7 @@ def test_sharded_checkpoint_resumes_unsharded(stages: tuple[Path, Path], tmp_pat
 def test_exported_weights_start_a_run_on_several_ranks(stages: tuple[Path, Path], tmp_path: Path, runs: Any) -> None:
     """Starts a run on one rank, and on two ranks that each store a part of every parameter."""
     train(load_config(stages[0]))
-    export_backbone(tmp_path / "stage1", tmp_path / "exported")
+    export_encoder(tmp_path / "stage1", tmp_path / "exported")
     kept = ("optimizer.lr=1e-30", "optimizer.weight_decay=0", f"backbone.init_from={tmp_path / 'exported'}")
     for ranks, parallel in ((1, "ddp"), (2, "fsdp2")):
         output = tmp_path / f"on{ranks}"

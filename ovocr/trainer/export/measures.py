@@ -1,0 +1,93 @@
+"""The measures of reading that a model card shows: of an evaluation file, or of the run's own evaluation."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ovocr.base.errors import OvocrError, UsageError
+from ovocr.trainer.training.model import TrainedRun
+
+
+@dataclass(frozen=True)
+class HeadMeasures:
+    """The figures of a head on some data, as JSON of ``ovocr eval`` and lines of metrics.jsonl have them.
+
+    data: name of the data set; empty if unknown. recall: recall@10 and that of the prior, if they were measured.
+    """
+
+    head: str
+    data: str
+    images: int
+    word_auc: dict[str, Any]
+    word_map: dict[str, Any]
+    recall: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Figures and what they are of. crops: crops of each image; 0 for whole images. min_text_height: pixels."""
+
+    heads: tuple[HeadMeasures, ...]
+    crops: int
+    min_text_height: float
+
+
+def read_measures(path: Path, step: int) -> Measures:
+    """Reads the JSON of ``ovocr eval``. Raises UsageError if it is not such a file or of another checkpoint."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["step"] != step:
+            raise UsageError(
+                f"--measures {path}: was measured after {found['step']} steps, the export is of step {step}; "
+                f"choose the checkpoint with --step {found['step']}, or evaluate this one"
+            )
+        heads = tuple(_evaluated_head(name, head) for name, head in found["heads"].items())
+        return Measures(heads, found["crops"], found["min_text_height"])
+    except OSError as error:
+        raise UsageError(f"--measures {path}: cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"--measures {path}: is not the JSON that `ovocr eval --json` writes") from error
+
+
+def _evaluated_head(name: str, head: dict[str, Any]) -> HeadMeasures:
+    recall = (head["recall@10"], head["prior_recall@10"]) if "recall@10" in head else None
+    return HeadMeasures(name, "", head["images"], head["word_auc"], head["word_map"], recall)
+
+
+def measures_of_run(trained: TrainedRun) -> Measures | None:
+    """Returns the run's own evaluation after the checkpoint's step; None if it has none.
+
+    Raises OvocrError if the metrics cannot be read.
+    """
+    path = trained.folder.metrics_path
+    if not path.is_file():
+        return None
+    try:
+        with path.open(encoding="utf-8") as lines:
+            record = next((record for line in lines if (record := _record_of(line, trained.step))), None)
+        if record is None or "evaluation" not in record:
+            return None
+        heads = tuple(_heads_of_run(record["evaluation"]))
+    except (OSError, KeyError, TypeError, AttributeError) as error:
+        raise OvocrError(f"{path}: the evaluation after step {trained.step} cannot be read: {error}") from error
+    settings = trained.config.evaluation
+    return Measures(heads, settings.crops, settings.min_text_height)
+
+
+def _record_of(line: str, done: int) -> dict[str, Any] | None:
+    """Returns the record of a line of metrics.jsonl if it is that of the last of ``done`` steps."""
+    if f'"step": {done - 1},' not in line:  # does not parse the other lines of a long run
+        return None
+    try:
+        record = json.loads(line)
+    except ValueError:  # a killed run can leave a partial line
+        return None
+    return record if isinstance(record, dict) and record.get("step") == done - 1 else None
+
+
+def _heads_of_run(evaluation: dict[str, dict[str, Any]]) -> Iterator[HeadMeasures]:
+    for head, data_sets in evaluation.items():
+        for data, figures in data_sets.items():
+            yield HeadMeasures(head, data, figures["images"], figures["word_auc"], figures["word_map"])

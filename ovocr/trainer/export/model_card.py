@@ -1,0 +1,106 @@
+"""The model card of an exported encoder: Markdown with data, settings, measures and how to use it."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from ovocr import __version__
+from ovocr.base.errors import OvocrError
+from ovocr.base.escape import for_terminal
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.pages.rendering import environment
+from ovocr.trainer.config.evaluation import EvaluationConfig
+from ovocr.trainer.config.heads import HeadConfig, OcrHeadConfig
+from ovocr.trainer.config.sections import RunConfig
+from ovocr.trainer.config.toml import dump_config
+from ovocr.trainer.data.images import GROUND_RGB
+from ovocr.trainer.export.measures import Measures, measures_of_run
+from ovocr.trainer.training.model import TrainedRun, saved_per_head
+
+# Characters with a meaning in Markdown, in HTML or in a cell of a table.
+_SPECIAL = re.compile(r"[\\`*\[\]<>|&~]")
+
+
+def model_card(trained: TrainedRun, measures: Measures | None, *, name: str, with_onnx: bool) -> str:
+    """Returns the text of README.md. Paths in it are names only, because an export leaves the machine.
+
+    measures: figures of ``ovocr eval``; None takes the run's own evaluation, if it has one. name: name of the export.
+    """
+    from markupsafe import Markup
+
+    page = environment("ovocr.trainer.export")
+    page.filters["md"] = lambda value: Markup(_escaped(str(value)))
+    config = trained.config
+    checkpoint = trained.folder.checkpoint(trained.step)
+    samples = saved_per_head(checkpoint, "samples", config)
+    figures = measures or measures_of_run(trained)
+    return page.get_template("README.md.j2").render(
+        name=name,
+        version=__version__,
+        with_onnx=with_onnx,
+        ground=GROUND_RGB,
+        config=config,
+        backbone=config.backbone,
+        parameters=sum(parameter.numel() for parameter in trained.model.backbone.parameters()),
+        step=trained.step,
+        heads=[_head(trained, head, settings, samples[head]) for head, settings in config.heads.items()],
+        measures=figures,
+        settings=Markup(_printable(dump_config(_without_folders(config)))),
+    )
+
+
+def _head(trained: TrainedRun, name: str, head: HeadConfig, samples: int) -> dict[str, Any]:
+    vocabulary = trained.vocabularies.get(name)
+    return {
+        "name": name,
+        "settings": head,
+        "data": [_data_set(path) for path in head.data],
+        "samples": samples,
+        "seen": trained.step * head.global_batch,
+        "classes": trained.model.heads[name].num_classes,
+        "vocabulary": None if vocabulary is None else vocabulary.sha256,
+        "least_height": head.min_text_height if isinstance(head, OcrHeadConfig) else None,
+        "crop_height": head.crop_text_height if isinstance(head, OcrHeadConfig) else None,
+    }
+
+
+def _data_set(path: Path) -> str:
+    """Describes a data set: its name, and what made its tags if it is still at its place."""
+    try:
+        manifest = LabelledDataSet.open(path).manifest()
+    except OvocrError:
+        return path.name
+    if manifest.engine is None:
+        return f"{path.name} (class ids of a table)"
+    return f"{path.name} (text: {manifest.engine.get('name')})"
+
+
+def _without_folders(config: RunConfig) -> RunConfig:
+    """Returns the configuration with the last part of each path alone."""
+    heads = {}
+    for name, head in config.heads.items():
+        update: dict[str, object] = {"data": tuple(Path(path.name) for path in head.data)}
+        for key in ("init_from", "init_map", "tag_frequencies"):
+            path = getattr(head, key, None)
+            update |= {} if path is None else {key: Path(path.name)}
+        heads[name] = head.model_copy(update=update)
+    run = config.run.model_copy(update={"output": Path(config.run.output.name)})
+    start = config.backbone.init_from
+    backbone = config.backbone.model_copy(update={"init_from": None if start is None else Path(start.name)})
+    return config.model_copy(
+        update={"run": run, "backbone": backbone, "heads": heads, "evaluation": _evaluation(config.evaluation)}
+    )
+
+
+def _evaluation(settings: EvaluationConfig) -> EvaluationConfig:
+    groups = None if settings.groups is None else Path(settings.groups.name)
+    return settings.model_copy(update={"data": tuple(Path(path.name) for path in settings.data), "groups": groups})
+
+
+def _escaped(text: str) -> str:
+    return _SPECIAL.sub(r"\\\g<0>", for_terminal(text))
+
+
+def _printable(text: str) -> str:
+    """Makes control characters visible, line by line."""
+    return "\n".join(for_terminal(line) for line in text.split("\n"))
