@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,6 +72,7 @@ def export_encoder(
         backbone.save_pretrained(partial)
         write_transformers_files(partial, backbone.config)
         if onnx:
+            print(f"{out}: writing {ONNX_NAME}, and comparing it with torch", file=sys.stderr, flush=True)
             difference = write_onnx(backbone, partial / ONNX_NAME)
         write_text(partial / CARD_NAME, model_card(trained, figures, name=out.resolve().name, with_onnx=onnx))
     return ExportedEncoder(out, trained.step, difference)

@@ -15,7 +15,7 @@ from ovocr.base.errors import MissingExtraError
 from ovocr.cli import main
 from ovocr.trainer import Backbone
 from ovocr.trainer.config.file import load_config
-from ovocr.trainer.export import encoder_folder
+from ovocr.trainer.export import encoder_folder, onnx_model
 from ovocr.trainer.export.encoder_folder import export_encoder
 from ovocr.trainer.training.loop import train
 from tests.trainer.conftest import write_data_set, write_run_config
@@ -175,9 +175,19 @@ def test_onnx_runtime_computes_the_same(folder: Path, tmp_path: Path) -> None:
     assert names(out) == FILES
 
 
-def test_onnx_without_its_packages(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ovocr.trainer.export import onnx_model
+def test_weights_of_a_large_onnx_model_are_beside_it(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
+    onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+    monkeypatch.setattr(onnx_model, "_LARGEST_FILE", 1000)
+    (tmp_path / "encoder").mkdir()
+    export_encoder(folder / "run", tmp_path / "encoder", onnx=True)
+    assert names(tmp_path / "encoder") == FILES | {"onnx/model.onnx", "onnx/model.onnx.data"}
+    assert onnxruntime.InferenceSession(tmp_path / "encoder" / "onnx" / "model.onnx").get_inputs()
 
+
+def test_onnx_without_its_packages(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_model, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match="onnx"):
         export_encoder(folder / "run", tmp_path / "encoder", onnx=True)
