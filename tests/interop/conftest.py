@@ -1,4 +1,7 @@
-"""Scripts that run in the environments of mxnet and DALI (test_transformers.py starts its own). Environment variables name their Python executables."""
+"""Scripts that run in the environments of mxnet and DALI. Environment variables name their Python executables.
+
+The script of test_transformers.py runs in two environments, which the test chooses itself.
+"""
 
 import os
 import subprocess
