@@ -64,4 +64,6 @@ def _escaped(text: str) -> str:
     """Returns plain text as Markdown. Names of documents become links, and code stays code."""
     pieces = re.split(r"(`[^`]+`)", text)
     plain = [piece if piece.startswith("`") else _SPECIAL.sub(r"\\\1", piece) for piece in pieces]
-    return re.sub(r"\bdocs/([a-z\\_]+)\.md", lambda link: f"[{link[0]}]({link[1]}.md)".replace("\\_", "_"), "".join(plain))
+    return re.sub(
+        r"\bdocs/([a-z\\_]+)\.md", lambda link: f"[{link[0]}]({link[1]}.md)".replace("\\_", "_"), "".join(plain)
+    )

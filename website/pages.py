@@ -1,8 +1,8 @@
 """Makes the pages of the site that are not in docs/, and leads links of the checkout to pages of the site.
 
-MkDocs calls ``on_config``, ``on_files`` and ``on_page_markdown``. Pages come from files of the checkout, so that no text
-exists twice: README.md becomes three pages, the records of benchmarks become pages, and a linked source file becomes a
-page with its text. What cannot be a page is linked in the repository, whose address is in setup.cfg.
+MkDocs calls ``on_config``, ``on_files`` and ``on_page_markdown``. Pages come from files of the checkout, so that no
+text exists twice: README.md becomes three pages, the records of benchmarks become pages, and a linked source file
+becomes a page with its text. What cannot be a page is linked in the repository, whose address is in setup.cfg.
 """
 
 import configparser
@@ -42,7 +42,7 @@ LANGUAGES = {".py": "python", ".toml": "toml", ".sbatch": "bash", ".cfg": "ini",
 
 def on_config(config: MkDocsConfig) -> None:
     """Adds the records of benchmarks to the navigation, the newest first."""
-    entries = [{_title(path): f"{RECORDS}/{path.name}"} for path in _records()]
+    entries = [{_title(path).replace("`", ""): f"{RECORDS}/{path.name}"} for path in _records()]
     for entry in config.nav:
         if "Benchmarks" in entry:
             entry["Benchmarks"] = [f"{RECORDS}/index.md", *entries]

@@ -4,6 +4,7 @@ import re
 import shlex
 import shutil
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ from tests.documents.places import REPLACED, reason_not_to_run
 
 def has_something_to_run(document: str) -> bool:
     for block in blocks(document):
-        if block.language == "python" or any(reason_not_to_run(document, command) is None for command in block.commands):
+        if block.language == "python" or any(
+            reason_not_to_run(document, command) is None for command in block.commands
+        ):
             return True
     return False
 
@@ -39,7 +42,7 @@ def remove_outputs(block: Block, document: str, place: Path) -> None:
     """Removes what an earlier block wrote where this one writes."""
     for command in block.commands:
         words = shlex.split(filled(document, command), comments=True)
-        for word in (after for option, after in zip(words, words[1:], strict=False) if option == "--out"):
+        for word in (after for option, after in pairwise(words) if option == "--out"):
             if (place / word).is_dir():
                 shutil.rmtree(place / word)
             for file in (place / word, place / f"{word}.json"):

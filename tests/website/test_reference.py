@@ -47,7 +47,9 @@ def test_help_texts_are_no_markup() -> None:
 
 
 def test_notes_of_a_docstring_become_a_list() -> None:
-    text = "Writes.\n\nid: 0 to 2**64 - 1.\nstart, end: offsets\n    in ``a**b``.\n\nRaises an error: none.\n\nweight: w."
+    text = (
+        "Writes.\n\nid: 0 to 2**64 - 1.\nstart, end: offsets\n    in ``a**b``.\n\nRaises an error: none.\n\nweight: w."
+    )
     assert as_markdown(text) == (
         "Writes.\n\n- `id`: 0 to 2\\*\\*64 - 1.\n- `start`, `end`: offsets\n    in ``a**b``.\n\n"
         "Raises an error: none.\n\n- `weight`: w."
