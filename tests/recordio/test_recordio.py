@@ -137,6 +137,16 @@ def test_labels_are_float32_and_any_buffer_is_accepted(tmp_path: Path) -> None:
         assert type(record.image) is bytes
 
 
+def test_labels_are_writable_and_belong_to_the_caller(tmp_path: Path) -> None:
+    images = [b"image", b"1234" + MAGIC + b"5678"]  # a record of one part, and one of two
+    write_shard(tmp_path / "a", [(0, [1, 2], images[0]), (1, 3, images[0]), (2, [4, 5], images[1])])
+    reader = RecordReader(tmp_path / "a")
+    for record in reader:
+        assert record.labels.flags.writeable
+        record.labels[:] = 9
+    assert [record.labels.tolist() for record in reader] == [[1, 2], [3], [4, 5]]
+
+
 @pytest.mark.parametrize(
     ("labels", "reason"),
     [
