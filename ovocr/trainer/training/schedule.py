@@ -42,7 +42,7 @@ def wsd_factor(step: int, *, warmup_steps: int, steps: int, cooldown_steps: int)
 
     Rises as for "polynomial", then stays at exactly 1. From step ``steps - cooldown_steps`` on it is
     1 - sqrt(progress), where progress runs from 0 to 1 at ``steps``. Until then it does not depend on ``steps``, so a
-    run can be lengthened from there. This form ends at a lower loss than a linear cooldown of the same length
+    run can be lengthened from there. Language models end at a lower loss with this form than with a linear cooldown
     (arXiv 2405.18392).
     """
     if step < warmup_steps:
