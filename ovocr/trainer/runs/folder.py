@@ -135,17 +135,14 @@ class RunFolder:
     ) -> None:
         """Creates the folder, or checks that its run can be resumed with these data.
 
-        config: a configuration with which the run can be resumed (runs/extension.py).
+        config: a configuration with which the run can be resumed (runs/extension_plan.py).
         vocabularies: vocabulary of each head; None if its class ids have no vocabulary. frequencies: word frequencies
         of the heads whose tags have weights.
 
         Raises OvocrError naming the first head that differs.
         """
         if self.config_path.is_file() and self.newest_checkpoint() is not None:
-            for head, vocabulary in vocabularies.items():
-                self._check_vocabulary(head, vocabulary)
-            for head, own in (frequencies or {}).items():
-                self._check_frequencies(head, own)
+            self.check_data(vocabularies, frequencies)
         else:
             self.extensions_path.unlink(missing_ok=True)  # of a run whose checkpoints the user has removed
         self.checkpoints.mkdir(parents=True, exist_ok=True)
@@ -156,6 +153,15 @@ class RunFolder:
             own.save(self.frequencies_path(head))
         write_text(self.root / "versions.json", json.dumps(_versions(), indent=1, sort_keys=True) + "\n")
         write_text(self.config_path, dump_config(config))
+
+    def check_data(
+        self, vocabularies: Mapping[str, Vocabulary | None], frequencies: Mapping[str, WordFrequencies] | None = None
+    ) -> None:
+        """Checks that a run can be resumed with these data; see ``prepare``. Raises OvocrError naming the head."""
+        for head, vocabulary in vocabularies.items():
+            self._check_vocabulary(head, vocabulary)
+        for head, own in (frequencies or {}).items():
+            self._check_frequencies(head, own)
 
     def lock(self) -> AbstractContextManager[None]:
         """Returns a lock to hold while training in the folder. Raises OvocrError if another process holds it."""

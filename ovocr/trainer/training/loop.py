@@ -142,9 +142,11 @@ class _Training:
         self.evaluator = Evaluator(config, self.data, ranks, device)
         vocabularies = {name: data.vocabulary for name, data in self.data.items()}
         weights = load_tag_weights(config, vocabularies)
-        if ranks.rank == 0:
-            frequencies = {name: own.frequencies for name, own in weights.items()}
-            self.folder.prepare(config if planned is None else planned.old, vocabularies, frequencies)
+        frequencies = {name: own.frequencies for name, own in weights.items()}
+        if planned is not None:
+            self.folder.check_data(vocabularies, frequencies)
+        elif ranks.rank == 0:
+            self.folder.prepare(config, vocabularies, frequencies)
         num_classes = {name: data.num_classes for name, data in self.data.items()}
         tag_weights = {name: own.tensor() for name, own in weights.items()}
         self.model = build_model(config, num_classes, ranks, device, tag_weights)
@@ -156,8 +158,10 @@ class _Training:
         self.extension = ""
         if planned is not None:  # after everything that may be refused has been checked
             self._extend(planned)
+            self.folder.prepare(config, vocabularies, frequencies)
         if ranks.rank == 0:
             keep_lines_before(self.folder.skipped_path, self.first_step)
+        ranks.from_first_rank(0, device)  # no rank adds a line before rank 0 has changed the files
         skipped = SkippedSamples(self.folder.skipped_path)
         self.step = TrainStep(config, self.model, optimizers, self.data, ranks, device, skipped)
 

@@ -1,6 +1,8 @@
 """Whole runs that are extended: they are those that were planned with the longer length, bit for bit."""
 
+import errno
 import json
+import os
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -130,9 +132,34 @@ def test_before_its_cooldown_a_run_goes_on_from_the_newest_checkpoint(config_fil
     assert extensions(run)[0]["superseded"] is None
 
 
+@pytest.mark.parametrize("extend", [True, False])
+def test_an_interrupted_extension_is_completed_when_the_run_starts(
+    config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extend: bool
+) -> None:
+    run, planned, longer = tmp_path / "run", tmp_path / "planned", (*WSD, "run.steps=20")
+
+    def fail(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    train(load_config(config_file, WSD))
+    with monkeypatch.context() as patched:
+        patched.setattr("ovocr.trainer.runs.extension.shutil.copy2", fail)
+        with pytest.raises(OvocrError, match="/run: the run cannot be extended: No space left on device; run the same"):
+            run_to(config_file, run, *longer, extend=True)
+    assert steps_of(run)[-1] == 8
+    with pytest.raises(OvocrError, match=r"\(run.steps was 20, is now 12\)"):
+        run_to(config_file, run, *WSD)
+    run_to(config_file, run, *longer, extend=extend)
+    run_to(config_file, planned, *longer)
+    assert_same_tensors(run, planned, 20)
+    assert lines(run) == lines(planned)
+    assert len(extensions(run)) == 1
+
+
 def test_a_finished_polynomial_run_gets_a_new_schedule(config_file: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     train(load_config(config_file))
+    (run / "versions.json").write_text("those of before")
     new = (*WSD, "run.steps=24", "optimizer.warmup_steps=3")
     summary = run_to(config_file, run, *new, extend=True)
     assert summary.first_step == 12
@@ -143,6 +170,8 @@ def test_a_finished_polynomial_run_gets_a_new_schedule(config_file: Path, tmp_pa
     assert load_config(run / "config.toml").optimizer.schedule_start == 12
     assert extensions(run)[0]["schedule_start"] == 12
     assert steps_of(run / "superseded" / "00000012") == [12]
+    assert (run / "superseded" / "00000012" / "versions.json").read_text() == "those of before"
+    assert json.loads((run / "versions.json").read_text())["torch"] == torch.__version__
     assert TrainedRun.load(run / "superseded" / "00000012", CPU).config.optimizer.schedule == "polynomial"
 
     # Resumed from a checkpoint in the middle, without the flag: the same rates and losses.
