@@ -72,6 +72,7 @@ SLOW_MODULES = frozenset(
         "trainer/ranks/test_slurm_example.py",
         "trainer/training/test_embedding_statistics.py",
         "trainer/training/test_evaluator.py",
+        "trainer/training/test_extension.py",
         "trainer/training/test_head_objectives.py",
         "trainer/training/test_initial_centers.py",
         "trainer/training/test_loop.py",

@@ -252,7 +252,7 @@ def test_files_of_other_programs_are_not_replaced(
     )
 
 
-@pytest.mark.parametrize("other", [["--dry-run"], ["--nproc-per-node", "2"]])
+@pytest.mark.parametrize("other", [["--dry-run"], ["--extend"], ["--nproc-per-node", "2"]])
 def test_preview_excludes_options_of_training(tmp_path: Path, other: list[str]) -> None:
     code, _, errors = ovocr("train", str(tmp_path / "no.toml"), "--preview", str(tmp_path / "page.html"), *other)
     assert (code, errors.startswith("ovocr: --preview does not train")) == (2, True)

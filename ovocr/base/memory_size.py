@@ -1,4 +1,4 @@
-"""Parses amounts of memory such as 2GB."""
+"""Parses and formats amounts of memory such as 2GB."""
 
 import re
 
@@ -23,3 +23,8 @@ def parse_memory(text: str, *, option: str, least: int) -> int:
     if size < least:
         raise UsageError(f"{option} {text}: at least {least / 1e6:,.0f}MB is needed")
     return size
+
+
+def format_size(size: int) -> str:
+    """Returns bytes as text in decimal units, such as 2.04 GB or 0.35 MB."""
+    return f"{size / 1e9:,.2f} GB" if size >= 1e9 else f"{size / 1e6:.2f} MB"

@@ -30,6 +30,11 @@ _DEVICE_OPTION = click.option(
     metavar="SECTION.KEY=VALUE",
     help="Override a setting of the file; may be repeated.",
 )
+@click.option(
+    "--extend",
+    is_flag=True,
+    help="Change the length of the run in run.output: new run.steps, and for schedule wsd optimizer.cooldown_steps.",
+)
 @count_option("--nproc-per-node", "Ranks to start on this machine with torchrun.", default=1)
 @click.option(
     "--dry-run", is_flag=True, help="Build everything, run two steps on random data, and print sizes; write nothing."
@@ -45,6 +50,7 @@ _DEVICE_OPTION = click.option(
 def train(
     config: Path,
     overrides: tuple[str, ...],
+    extend: bool,
     nproc_per_node: int,
     dry_run: bool,
     preview_path: str | None,
@@ -57,8 +63,9 @@ def train(
     _require_torch()
     from ovocr.trainer.config.file import load_config
 
-    if preview_path is not None and (dry_run or nproc_per_node > 1):
-        raise UsageError("--preview does not train: it cannot be combined with --dry-run or --nproc-per-node")
+    if preview_path is not None and (dry_run or extend or nproc_per_node > 1):
+        others = "--dry-run, --extend or --nproc-per-node"
+        raise UsageError(f"--preview does not train: it cannot be combined with {others}")
     if preview_path is None and preview_step:
         raise UsageError("--preview-step: needs --preview F, the page to write")
     # Before ranks start, so that a mistake is reported once.
@@ -80,17 +87,18 @@ def train(
         debug = ["--debug"] if click.get_current_context().find_root().params["debug"] else []
         options = [part for override in overrides for part in ("--set", override)]
         options += ["--dry-run"] if dry_run else []
+        options += ["--extend"] if extend else []
         launch_ranks([*debug, "train", str(config), *options], nproc_per_node)
         return
     if dry_run:
         from ovocr.trainer.training.dry_run import dry_run as try_out
 
-        for line in try_out(settings):
+        for line in try_out(settings, extend=extend):
             click.echo(line)
         return
     from ovocr.trainer.training.loop import train as run_training
 
-    summary = run_training(settings)
+    summary = run_training(settings, extend=extend)
     if summary.is_first_rank:
         click.echo(summary.format())
 

@@ -3,7 +3,7 @@
 import pytest
 
 from ovocr.base.errors import UsageError
-from ovocr.base.memory_size import parse_memory
+from ovocr.base.memory_size import format_size, parse_memory
 
 
 @pytest.mark.parametrize(
@@ -32,3 +32,10 @@ def test_refuses_amounts_below_the_least() -> None:
     assert parse_memory("100MB", option="--memory", least=10**8) == 10**8
     with pytest.raises(UsageError, match="^--memory 99MB: at least 100MB is needed$"):
         parse_memory("99MB", option="--memory", least=10**8)
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0.00 MB"), (345_678, "0.35 MB"), (10**9 - 1, "1000.00 MB"), (2_042 * 10**9, "2,042.00 GB")]
+)
+def test_size_is_formatted_in_decimal_units(size: int, text: str) -> None:
+    assert format_size(size) == text

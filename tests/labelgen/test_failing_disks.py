@@ -1,7 +1,6 @@
 """Full and read-only disks, removed folders and sources: one line, exit 1, and the same bytes after the repair."""
 
 import hashlib
-import os
 import re
 import shutil
 import signal
@@ -13,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.small_disk import in_small_disk
+
 SHARDS, IMAGES = 4, 4
 # Other files before the images of a source. They keep the last source from being read ahead.
 FILES_BETWEEN = 100
 TIMEOUT_S = 60
-# Mounts a small file system on a folder, in a mount namespace that ends with the commands in it.
-SMALL_DISK = "mount -t tmpfs -o size={size} tmpfs {folder} && "
 Draw = Callable[..., bytes]
 
 
@@ -60,17 +59,6 @@ def check_unfinished(root: Path, whole: dict[str, str]) -> None:
 def one_line(stderr: str) -> str:
     assert re.fullmatch(r"ovocr: [^\n]+\n", stderr), stderr
     return stderr
-
-
-def in_small_disk(folder: Path, size: str, *steps: str) -> subprocess.CompletedProcess[str]:
-    """Runs shell commands with a small file system at ``folder``. Skips the test if it cannot be mounted."""
-    unshare = shutil.which("unshare")
-    namespace = [unshare or "", "--mount", *([] if os.geteuid() == 0 else ["--map-root-user"])]
-    mount = SMALL_DISK.format(size=size, folder=folder)
-    if unshare is None or subprocess.run([*namespace, "bash", "-c", mount + "true"], check=False).returncode:
-        pytest.skip("cannot mount a file system here")
-    script = mount + "\n".join(steps)
-    return subprocess.run([*namespace, "bash", "-c", script], capture_output=True, text=True, timeout=200, check=False)
 
 
 @pytest.mark.parametrize(

@@ -210,9 +210,9 @@ class Runs:
     """Starts `ovocr train` as a user does and reads the metrics of runs. Each rank has one thread."""
 
     @staticmethod
-    def start(config: Path, *settings: str, ranks: int = 1) -> "subprocess.Popen[str]":
+    def start(config: Path, *settings: str, ranks: int = 1, extend: bool = False) -> "subprocess.Popen[str]":
         """Starts a run. settings: section.key=value. Standard output and errors are pipes."""
-        options = [part for setting in settings for part in ("--set", setting)]
+        options = [part for setting in settings for part in ("--set", setting)] + ["--extend"] * extend
         return subprocess.Popen(
             [sys.executable, "-m", "ovocr", "train", str(config), *options, "--nproc-per-node", str(ranks)],
             env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -222,9 +222,9 @@ class Runs:
         )
 
     @staticmethod
-    def finish(config: Path, *settings: str, ranks: int = 1) -> str:
+    def finish(config: Path, *settings: str, ranks: int = 1, extend: bool = False) -> str:
         """Runs to the end and returns the standard output."""
-        process = Runs.start(config, *settings, ranks=ranks)
+        process = Runs.start(config, *settings, ranks=ranks, extend=extend)
         output, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
         return output

@@ -122,11 +122,33 @@ class OptimizerConfig(Settings):
     )
     eps: float = Field(default=1e-8, gt=0, description="Added to the root of the second moment")
     weight_decay: float = Field(default=0.05, ge=0, description="Decoupled weight decay, times the learning rate")
+    schedule: Literal["polynomial", "wsd"] = Field(
+        default="polynomial",
+        description="Learning rate after the warm-up; polynomial: decays to zero at run.steps; wsd: constant, then a "
+        "cooldown to zero at run.steps",
+    )
     warmup_steps: int = Field(ge=0, description="Steps of the linear warm-up")
-    decay_power: float = Field(default=2.0, ge=0, description="Power of the polynomial decay after the warm-up")
+    decay_power: float = Field(default=2.0, ge=0, description='Power of the decay of schedule = "polynomial"')
+    cooldown_steps: int | None = Field(
+        default=None, ge=1, description='Steps of the cooldown at the end of the run; schedule = "wsd" needs it'
+    )
+    schedule_start: int | None = Field(
+        default=None, ge=1, description="Step at which the schedule begins; only `ovocr train --extend` sets it"
+    )
     clip_norm: float = Field(
         default=5.0, gt=0, description="Largest gradient norm of the backbone and, separately, of each head"
     )
+
+    def unused(self) -> dict[str, str]:
+        """Returns the settings of the other schedule."""
+        if self.schedule == "wsd":
+            return {"decay_power": 'needs schedule = "polynomial", not "wsd"'}
+        return dict.fromkeys(("cooldown_steps", "schedule_start"), 'needs schedule = "wsd", not "polynomial"')
+
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        """Yields an error if the schedule has a cooldown, but not its length."""
+        if self.schedule == "wsd" and self.cooldown_steps is None:
+            yield "cooldown_steps", 'missing: schedule = "wsd" needs the number of steps of its cooldown'
 
 
 class LoaderConfig(Settings):
@@ -166,8 +188,26 @@ class RunConfig(Settings):
                 *(self._dali_conflicts(head) if self.loader.kind == "dali" else ()),
             ]
             yield from ((f"heads.{name}.{key}", problem) for key, problem in problems)
-        if self.optimizer.warmup_steps > self.run.steps:
-            yield "optimizer.warmup_steps", f"{self.optimizer.warmup_steps} is more than run.steps, {self.run.steps}"
+        yield from ((f"optimizer.{key}", problem) for key, problem in self._schedule_conflicts())
+
+    @property
+    def cooldown_start(self) -> int | None:
+        """The step at which the cooldown begins; None if the schedule has none."""
+        cooldown_steps = self.optimizer.cooldown_steps
+        return None if cooldown_steps is None else self.run.steps - cooldown_steps
+
+    def _schedule_conflicts(self) -> Iterator[tuple[str, str]]:
+        settings, start = self.optimizer, self.optimizer.schedule_start or 0
+        end = f"run.steps, {self.run.steps}"
+        if start >= self.run.steps:
+            yield "schedule_start", f"{start} is not less than {end}"
+        elif start:
+            end += f", minus schedule_start, {start}"
+        if settings.warmup_steps > self.run.steps - start:
+            yield "warmup_steps", f"{settings.warmup_steps} is more than {end}"
+        elif settings.warmup_steps + (settings.cooldown_steps or 0) > self.run.steps - start:
+            warmup = f"warmup_steps, {settings.warmup_steps}"
+            yield "cooldown_steps", f"{settings.cooldown_steps} plus {warmup}, is more than {end}"
 
     def _head_conflicts(self, head: HeadConfig) -> Iterator[tuple[str, str]]:
         passes, patch, axis = self.run.passes_per_step, self.backbone.patch_size, self.backbone.rope_temporal_size

@@ -1,1 +1,1 @@
-"""The folder of a training run, its checkpoints and the best of them. Imports config and ranks."""
+"""The folder of a training run, its checkpoints, the best of them, and extensions. Imports config and ranks."""

@@ -147,17 +147,20 @@ def incomplete_checkpoints(folder: Path) -> list[Path]:
     return sorted({*folder.glob("[0-9]*")} - {*complete_checkpoints(folder)})
 
 
-def prune_checkpoints(folder: Path, keep: int, best: Path | None = None) -> None:
-    """Removes all complete checkpoints except the newest ``keep`` and ``best``, and what interrupted saves left."""
+def prune_checkpoints(folder: Path, keep: int, spared: Collection[Path] = ()) -> None:
+    """Removes all complete checkpoints except the newest ``keep`` and ``spared``, and what interrupted saves left."""
     for path in complete_checkpoints(folder)[:-keep]:
-        if path == best:
-            continue
-        # Renaming first ensures that a half-removed folder is never taken for a checkpoint.
-        partial = partial_path(path)
-        path.rename(partial)
-        shutil.rmtree(partial)
+        if path not in spared:
+            remove_checkpoint(path)
     for remains in folder.glob(f"[0-9]*{PARTIAL_SUFFIX}"):
         shutil.rmtree(remains)
+
+
+def remove_checkpoint(path: Path) -> None:
+    """Removes a checkpoint. Renames it first, so that a half-removed folder is never taken for a checkpoint."""
+    partial = partial_path(path)
+    path.rename(partial)
+    shutil.rmtree(partial)
 
 
 class _MetadataUnpickler(pickle.Unpickler):

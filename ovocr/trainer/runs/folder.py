@@ -7,16 +7,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from ovocr import __version__
 from ovocr.base.errors import OvocrError
 from ovocr.base.files import locked, write_text
 from ovocr.base.plural import counted
-from ovocr.trainer.config.evaluation import EvaluationConfig
 from ovocr.trainer.config.file import load_config
-from ovocr.trainer.config.heads import HeadConfig, OcrHeadConfig
-from ovocr.trainer.config.sections import RUN_CONFIG, LoaderConfig, RunConfig
+from ovocr.trainer.config.sections import RUN_CONFIG, RunConfig
 from ovocr.trainer.config.toml import dump_config
 from ovocr.trainer.runs.best_checkpoint import best_checkpoint
 from ovocr.trainer.runs.checkpoint import complete_checkpoints
@@ -28,7 +26,7 @@ _PACKAGES = ("torch", "numpy", "opencv-python-headless", "pyarrow", "safetensors
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Paths of a run: config.toml (resolved), versions.json, metrics.jsonl, skipped.jsonl and subfolders."""
+    """Paths of a run: config.toml (resolved), versions.json, JSON lines and subfolders."""
 
     root: Path
 
@@ -54,6 +52,26 @@ class RunFolder:
     def skipped_path(self) -> Path:
         """JSON lines, one object per damaged sample; the file exists only if samples were damaged."""
         return self.root / "skipped.jsonl"
+
+    @property
+    def extensions_path(self) -> Path:
+        """JSON lines, one object per extension; the file exists only if the run was extended."""
+        return self.root / "extensions.jsonl"
+
+    @property
+    def pending_extension_path(self) -> Path:
+        """JSON, an extension that is being carried out; the file exists only meanwhile."""
+        return self.root / "extension.pending.json"
+
+    @property
+    def superseded(self) -> Path:
+        """Folder of the runs that extensions replaced, each a run folder itself."""
+        return self.root / "superseded"
+
+    @property
+    def lock_path(self) -> Path:
+        """The lock file of the process that trains in the folder."""
+        return self.root / ".lock"
 
     @property
     def tensorboard(self) -> Path:
@@ -115,24 +133,18 @@ class RunFolder:
         vocabularies: dict[str, Vocabulary | None],
         frequencies: Mapping[str, WordFrequencies] | None = None,
     ) -> None:
-        """Creates the folder, or checks that its run can be resumed with this configuration.
+        """Creates the folder, or checks that its run can be resumed with these data.
 
+        config: a configuration with which the run can be resumed (runs/extension_plan.py).
         vocabularies: vocabulary of each head; None if its class ids have no vocabulary. frequencies: word frequencies
         of the heads whose tags have weights.
 
-        Raises OvocrError naming the first difference.
+        Raises OvocrError naming the first head that differs.
         """
         if self.config_path.is_file() and self.newest_checkpoint() is not None:
-            difference = _difference(self.config(), config)
-            if difference:
-                raise OvocrError(
-                    f"{self.root}: contains a run with a different configuration ({difference}); "
-                    "choose another run.output, or restore the old settings to resume it"
-                )
-            for head, vocabulary in vocabularies.items():
-                self._check_vocabulary(head, vocabulary)
-            for head, own in (frequencies or {}).items():
-                self._check_frequencies(head, own)
+            self.check_data(vocabularies, frequencies)
+        else:
+            self.extensions_path.unlink(missing_ok=True)  # of a run whose checkpoints the user has removed
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         for head, vocabulary in vocabularies.items():
             if vocabulary is not None:
@@ -142,9 +154,18 @@ class RunFolder:
         write_text(self.root / "versions.json", json.dumps(_versions(), indent=1, sort_keys=True) + "\n")
         write_text(self.config_path, dump_config(config))
 
+    def check_data(
+        self, vocabularies: Mapping[str, Vocabulary | None], frequencies: Mapping[str, WordFrequencies] | None = None
+    ) -> None:
+        """Checks that a run can be resumed with these data; see ``prepare``. Raises OvocrError naming the head."""
+        for head, vocabulary in vocabularies.items():
+            self._check_vocabulary(head, vocabulary)
+        for head, own in (frequencies or {}).items():
+            self._check_frequencies(head, own)
+
     def lock(self) -> AbstractContextManager[None]:
         """Returns a lock to hold while training in the folder. Raises OvocrError if another process holds it."""
-        return locked(self.root / ".lock", f"{self.root}: another process is training in this folder")
+        return locked(self.lock_path, f"{self.root}: another process is training in this folder")
 
     def _check_vocabulary(self, head: str, vocabulary: Vocabulary | None) -> None:
         path = self.vocabulary_path(head)
@@ -172,62 +193,3 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:  # OpenCV has several distributions, and any of them may be installed
             continue
     return found
-
-
-def _difference(old: RunConfig, new: RunConfig) -> str:
-    """Describes the first different setting that affects what a step computes; empty if all are equal."""
-    old_settings, new_settings = (_flat(_relevant_to_steps(config).model_dump()) for config in (old, new))
-    for key in {**old_settings, **new_settings}:
-        if old_settings.get(key) != new_settings.get(key):
-            old_value, new_value = (_format_setting(key, settings) for settings in (old_settings, new_settings))
-            return f"{key} was {old_value}, is now {new_value}"
-    return ""
-
-
-def _flat(tables: dict[str, Any], section: str = "") -> dict[str, object]:
-    """Returns every setting by its dotted name."""
-    flat: dict[str, object] = {}
-    for key, value in tables.items():
-        flat |= _flat(value, f"{section}{key}.") if isinstance(value, dict) else {f"{section}{key}": value}
-    return flat
-
-
-def _format_setting(key: str, settings: dict[str, object]) -> str:
-    value = settings.get(key)
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(str, value))}]"
-    return "not set" if value is None else str(value)
-
-
-def _relevant_to_steps(config: RunConfig) -> RunConfig:
-    """Resets settings that do not affect what a step computes: logging, loading, evaluation and locations."""
-    run = config.run.model_copy(
-        update={
-            "output": Path(),
-            "log_every": 1,
-            "checkpoint_every": 1,
-            "keep_checkpoints": 1,
-            "tensorboard": False,
-            "device": "auto",
-            "backbone_parallel": "ddp",
-            "compile": False,
-            "activation_checkpointing": False,
-            "collective_timeout_s": 1.0,
-        }
-    )
-    heads = {name: _without_locations(head) for name, head in config.heads.items()}
-    backbone = config.backbone.model_copy(update={"init_from": None})
-    unused = {"loader": LoaderConfig(), "evaluation": EvaluationConfig()}
-    return config.model_copy(update={"run": run, "backbone": backbone, "heads": heads, **unused})
-
-
-def _without_locations(head: HeadConfig) -> HeadConfig:
-    """Resets the paths of a head: files may have moved, and the initial weights are in the checkpoints.
-
-    Changed data, vocabularies and frequencies are detected elsewhere.
-    """
-    update: dict[str, object] = {"data": tuple(Path(path.name) for path in head.data)}
-    update |= {"init_from": None, "init_map": None}
-    if isinstance(head, OcrHeadConfig):
-        update["tag_frequencies"] = None
-    return head.model_copy(update=update)

@@ -19,8 +19,9 @@ from ovocr.trainer.data.synthetic import SyntheticSamples
 from ovocr.trainer.data.tag_weights import TagWeights
 from ovocr.trainer.measures.group_table import GroupTable
 from ovocr.trainer.ranks.distributed import Ranks, choose_device, join_ranks
+from ovocr.trainer.runs.checkpoint_space import CheckpointSpace
 from ovocr.trainer.training.initial_centers import load_class_map
-from ovocr.trainer.training.loop import check_implementation, limit_torch_threads
+from ovocr.trainer.training.loop import agree_on_configuration, check_implementation, limit_torch_threads
 from ovocr.trainer.training.model import Model, build_model, build_optimizers
 from ovocr.trainer.training.step import TrainStep
 from ovocr.trainer.training.step_reporter import StepReporter, peak_memory_gb
@@ -31,21 +32,28 @@ _BYTES = 4
 _MOMENTS = {"adamw": 2, "sgd": 1}
 
 
-def dry_run(config: RunConfig) -> Iterator[str]:
+def dry_run(config: RunConfig, *, extend: bool = False) -> Iterator[str]:
     """Builds the run of ``config`` and takes two steps; yields lines to print, on rank 0 only.
 
-    Every rank calls this and exhausts the iterator. The data need not exist if num_classes is set for each head. Raises
-    OvocrError if something cannot be built or a number of a step is not finite.
+    Every rank calls this and exhausts the iterator. The data need not exist if num_classes is set for each head.
+
+    extend: whether to check that the run in the configuration's folder can be extended.
+
+    Raises OvocrError if something cannot be built or a number of a step is not finite.
     """
     device = choose_device(config.run.device)
     limit_torch_threads()
     with join_ranks(device, config.run.collective_timeout_s) as ranks:
-        for line in _report_lines(config, ranks, device):
+        for line in _report_lines(config, ranks, device, extend=extend):
             if ranks.rank == 0:
                 yield line
 
 
-def _report_lines(config: RunConfig, ranks: Ranks, device: torch.device) -> Iterator[str]:
+def _report_lines(config: RunConfig, ranks: Ranks, device: torch.device, *, extend: bool) -> Iterator[str]:
+    if extend:
+        config, planned = agree_on_configuration(config, ranks, device, extend=True)
+        yield f"extension: {'none, the run has these settings' if planned is None else planned.format()}"
+    yield _schedule_line(config)
     for name, head in config.heads.items():
         check_implementation(name, head, device)
     data = {name: _synthetic_data(name, head, config) for name, head in config.heads.items()}
@@ -64,21 +72,32 @@ def _report_lines(config: RunConfig, ranks: Ranks, device: torch.device) -> Iter
     yield _backbone_line(model, config)
     step = TrainStep(config, model, optimizers, data, ranks, device)
     reporter = StepReporter(config, data, None)
-    batches = {
-        name: synthetic.batches(ranks, range(_STEPS), LoaderConfig(), device) for name, synthetic in data.items()
-    }
-    for number in range(_STEPS):
+    first = config.optimizer.schedule_start or 0  # before it, there is no learning rate
+    steps = range(first, first + _STEPS)
+    batches = {name: synthetic.batches(ranks, steps, LoaderConfig(), device) for name, synthetic in data.items()}
+    for number in steps:
         began = time.monotonic()
         reporter.add(step(number, batches), ended=None)
         seconds = time.monotonic() - began
         memory = f"at most {peak_memory_gb():.1f} GB so far"
-        yield f"step {number + 1}: loss {reporter.last_loss:.3f}, {seconds:.1f} s; {memory}"
+        yield f"step {number - first + 1}: loss {reporter.last_loss:.3f}, {seconds:.1f} s; {memory}"
     samples = sum(head.global_batch for head in config.heads.values())
-    steps = config.run.steps
+    tensors = model.tensors() | optimizers.tensors(model)
+    yield CheckpointSpace.of(tensors, config, ranks).format(config)
+    length = config.run.steps
     yield (
-        f"the run: {counted(steps, 'step')} of {counted(samples, 'sample')}, {steps * samples:,} in total; "
-        f"{steps * seconds / 3600:,.2f} h at the speed of the second step, without waiting for data"
+        f"the run: {counted(length, 'step')} of {counted(samples, 'sample')}, {length * samples:,} in total; "
+        f"{length * seconds / 3600:,.2f} h at the speed of the second step, without waiting for data"
     )
+
+
+def _schedule_line(config: RunConfig) -> str:
+    settings, start = config.optimizer, config.optimizer.schedule_start or 0
+    warmup = f"learning rate: schedule {settings.schedule} from step {start:,}: "
+    warmup += f"{counted(settings.warmup_steps, 'step')} of warm-up to {settings.lr:g}"
+    if config.cooldown_start is None:
+        return f"{warmup}, then a decay of power {settings.decay_power:g} until step {config.run.steps:,}"
+    return f"{warmup}, constant until step {config.cooldown_start:,}, a cooldown until step {config.run.steps:,}"
 
 
 def _synthetic_data(name: str, head: HeadConfig, config: RunConfig) -> HeadData:

@@ -1,6 +1,7 @@
 """The training loop: steps, metrics and checkpoints, until all steps are done or a stop is requested."""
 
 import os
+import sys
 import time
 from collections.abc import Generator, Mapping
 from contextlib import nullcontext
@@ -20,6 +21,8 @@ from ovocr.trainer.kernels.availability import choose_implementation
 from ovocr.trainer.ranks.distributed import Ranks, choose_device, join_ranks
 from ovocr.trainer.runs.best_checkpoint import SavedEvaluation, add_evaluation, best_checkpoint
 from ovocr.trainer.runs.checkpoint import prune_checkpoints
+from ovocr.trainer.runs.extension import finish_extension, read_extensions
+from ovocr.trainer.runs.extension_plan import PlannedExtension, check_configuration, with_schedule_start
 from ovocr.trainer.runs.folder import RunFolder
 from ovocr.trainer.training.embedding_statistics import EmbeddingStatistics
 from ovocr.trainer.training.evaluator import Evaluator
@@ -36,7 +39,8 @@ from ovocr.trainer.training.stop_request import StopRequest, listen_for_stop_sig
 class Summary:
     """Result of a call of ``train``.
 
-    has_made_up: whether an evaluation was made up for before the first step.
+    has_made_up: whether an evaluation was made up for before the first step. extension: a clause about the extension of
+    the run by this call; empty if there was none.
     """
 
     folder: RunFolder
@@ -46,6 +50,7 @@ class Summary:
     last_loss: float | None
     is_first_rank: bool
     has_made_up: bool
+    extension: str = ""
 
     def format(self) -> str:
         """Returns one line to print."""
@@ -56,15 +61,19 @@ class Summary:
             return f"{self.folder.root}: nothing to do, {counted(self.steps, 'step')} already done"
         resumed = f" (from step {self.first_step})" if self.first_step else ""
         steps = f"{counted(done, 'step')}{resumed}"
-        return f"{self.folder.root}: {steps} in {self.seconds:.0f} s, last loss {self.last_loss:.3f}"
+        extended = f"; extended {self.extension}" if self.extension else ""
+        return f"{self.folder.root}: {steps} in {self.seconds:.0f} s, last loss {self.last_loss:.3f}{extended}"
 
 
-def train(config: RunConfig) -> Summary:
+def train(config: RunConfig, *, extend: bool = False) -> Summary:
     """Trains as configured, resuming from the newest checkpoint of the run's folder if there is one.
 
-    Every rank calls this; torchrun's environment variables make it one of several. Raises OvocrError for user errors,
-    if a loss is not finite, if another rank does not answer, and after SIGTERM or Ctrl-C; all steps so far are then
-    saved.
+    Every rank calls this; torchrun's environment variables make it one of several.
+
+    extend: whether the configuration may change the length of the run (runs/extension_plan.py).
+
+    Raises OvocrError for user errors, if a loss is not finite, if another rank does not answer, and after SIGTERM or
+    Ctrl-C; all steps so far are then saved.
     """
     device = choose_device(config.run.device)
     limit_torch_threads()
@@ -74,7 +83,7 @@ def train(config: RunConfig) -> Summary:
         join_ranks(device, config.run.collective_timeout_s) as ranks,
         RunFolder(config.run.output).lock() if ranks.rank == 0 else nullcontext(),
     ):
-        return _Training(config, ranks, device).run(stop)
+        return _Training(config, ranks, device, extend=extend).run(stop)
 
 
 def limit_torch_threads() -> None:
@@ -104,29 +113,62 @@ def check_implementation(name: str, head: HeadConfig, device: torch.device) -> N
         raise UsageError(f"heads.{name}.implementation: {error}") from error
 
 
+def agree_on_configuration(
+    config: RunConfig, ranks: Ranks, device: torch.device, *, extend: bool
+) -> tuple[RunConfig, PlannedExtension | None]:
+    """Checks on rank 0 that the run in the configuration's folder, if there is one, can go on; changes nothing.
+
+    Returns the configuration with the start of the schedule, the same on every rank, and on rank 0 the extension that
+    leads to it, if one is needed. Raises OvocrError naming a difference.
+    """
+    planned = None
+    if ranks.rank == 0:
+        config, planned = check_configuration(RunFolder(config.run.output), config, extend=extend)
+    start = ranks.from_first_rank(config.optimizer.schedule_start or 0, device)
+    return with_schedule_start(config, start), planned
+
+
 class _Training:
-    def __init__(self, config: RunConfig, ranks: Ranks, device: torch.device) -> None:
-        self.config, self.ranks, self.device = config, ranks, device
+    def __init__(self, config: RunConfig, ranks: Ranks, device: torch.device, *, extend: bool) -> None:
+        self.ranks, self.device = ranks, device
         self.folder = RunFolder(config.run.output)
+        if ranks.rank == 0:
+            finish_extension(self.folder)
+        config, planned = agree_on_configuration(config, ranks, device, extend=extend)
+        self.config = config
         for name, head in config.heads.items():
             check_implementation(name, head, device)
         self.data = open_data(config)
         self.evaluator = Evaluator(config, self.data, ranks, device)
         vocabularies = {name: data.vocabulary for name, data in self.data.items()}
         weights = load_tag_weights(config, vocabularies)
-        if ranks.rank == 0:
-            self.folder.prepare(config, vocabularies, {name: own.frequencies for name, own in weights.items()})
+        frequencies = {name: own.frequencies for name, own in weights.items()}
+        if planned is not None:
+            self.folder.check_data(vocabularies, frequencies)
+        elif ranks.rank == 0:
+            self.folder.prepare(config, vocabularies, frequencies)
         num_classes = {name: data.num_classes for name, data in self.data.items()}
         tag_weights = {name: own.tensor() for name, own in weights.items()}
         self.model = build_model(config, num_classes, ranks, device, tag_weights)
         self.statistics = EmbeddingStatistics(self.model, self.data, config.loader, ranks, device)
         optimizers = build_optimizers(config, self.model)
         self.state = RunState(self.folder, config, self.model, optimizers, self.data, ranks, device)
-        self.first_step = self.state.start_or_resume()
+        self.first_step = self.state.start_or_resume(None if planned is None else planned.extension.from_step)
+        self.state.check_space(self.first_step)
+        self.extension = ""
+        if planned is not None:  # after everything that may be refused has been checked
+            self._extend(planned)
+            self.folder.prepare(config, vocabularies, frequencies)
         if ranks.rank == 0:
             keep_lines_before(self.folder.skipped_path, self.first_step)
+        ranks.from_first_rank(0, device)  # no rank adds a line before rank 0 has changed the files
         skipped = SkippedSamples(self.folder.skipped_path)
         self.step = TrainStep(config, self.model, optimizers, self.data, ranks, device, skipped)
+
+    def _extend(self, planned: PlannedExtension) -> None:
+        planned.carry_out()
+        self.extension = planned.format()
+        print(f"{self.folder.root}: extended {self.extension}", file=sys.stderr, flush=True)
 
     def run(self, stop: StopRequest) -> Summary:
         """Runs the remaining steps, or until a stop is requested."""
@@ -134,7 +176,8 @@ class _Training:
         steps = self.config.run.steps
         with self._open_log() if self.ranks.rank == 0 else nullcontext() as log:
             limit = SkipLimit(self.config.loader.max_skipped, self.folder.skipped_path)
-            reporter = StepReporter(self.config, self.data, log, limit)
+            extensions = read_extensions(self.folder) if self.ranks.rank == 0 else []
+            reporter = StepReporter(self.config, self.data, log, limit, extensions)
             with worker_deaths_as_ovocr_errors():
                 has_made_up = self._make_up_evaluation(log, stop)
                 self._steps(reporter, log, stop)
@@ -146,6 +189,7 @@ class _Training:
             last_loss=reporter.last_loss,
             is_first_rank=self.ranks.rank == 0,
             has_made_up=has_made_up,
+            extension=self.extension,
         )
 
     def _make_up_evaluation(self, log: MetricsLog | None, stop: StopRequest) -> bool:
@@ -194,7 +238,9 @@ class _Training:
                 pending = None
 
     def _saves_after(self, done: int) -> bool:
-        return done % self.config.run.checkpoint_every == 0 or done == self.config.run.steps
+        run = self.config.run
+        # A run that is extended goes on from the start of its cooldown.
+        return done % run.checkpoint_every == 0 or done in (run.steps, self.config.cooldown_start)
 
     def _finish(self, result: StepResult, reporter: StepReporter, log: MetricsLog | None, stop: StopRequest) -> None:
         """Waits for a step, then saves and evaluates as due. Raises OvocrError if a stop was requested."""
@@ -253,5 +299,8 @@ class _Training:
             self._prune()
 
     def _prune(self) -> None:
-        checkpoints = self.folder.checkpoints
-        prune_checkpoints(checkpoints, self.config.run.keep_checkpoints, best_checkpoint(checkpoints))
+        checkpoints, cooldown_start = self.folder.checkpoints, self.config.cooldown_start
+        best = best_checkpoint(checkpoints)
+        spared = [] if best is None else [best]
+        spared += [] if cooldown_start is None else [self.folder.checkpoint(cooldown_start)]
+        prune_checkpoints(checkpoints, self.config.run.keep_checkpoints, spared)

@@ -56,7 +56,10 @@ class MetricsLog:
             self._board.close()
 
     def write(self, record: dict[str, Any], images: int, seconds: float) -> None:
-        """Writes the record of a step: nested numbers, with ``step`` and ``loss``; seconds is the step's duration."""
+        """Writes the record of a step: nested numbers, with ``step`` and ``loss``; seconds is the step's duration.
+
+        The step is shown if it is due, the last one, or the first one after an extension.
+        """
         self._images += images
         self._seconds += seconds
         self._illegible += record.get("illegible", 0)
@@ -64,7 +67,7 @@ class MetricsLog:
         step = record["step"]
         self._bar.update()
         last = step + 1 == self._steps
-        if step % self._log_every == 0 or last:
+        if step % self._log_every == 0 or last or "extended" in record:
             self._file.flush()
             self._show(record)
             if self._board is not None:

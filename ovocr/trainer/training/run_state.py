@@ -15,7 +15,15 @@ from ovocr.trainer.config.toml import dump_config
 from ovocr.trainer.data.head_data import HeadData
 from ovocr.trainer.ranks.distributed import Ranks
 from ovocr.trainer.runs.best_checkpoint import SavedEvaluation
-from ovocr.trainer.runs.checkpoint import fill, incomplete_checkpoints, load_checkpoint, read_state, save_checkpoint
+from ovocr.trainer.runs.checkpoint import (
+    Tensors,
+    fill,
+    incomplete_checkpoints,
+    load_checkpoint,
+    read_state,
+    save_checkpoint,
+)
+from ovocr.trainer.runs.checkpoint_space import CheckpointSpace
 from ovocr.trainer.runs.folder import RunFolder
 from ovocr.trainer.training.initial_centers import SourceHead, load_initial_centers
 from ovocr.trainer.training.model import Model, Optimizers, saved_per_head
@@ -33,14 +41,18 @@ class RunState:
     ranks: Ranks
     device: torch.device
 
-    def start_or_resume(self) -> int:
+    def start_or_resume(self, from_step: int | None = None) -> int:
         """Loads the newest checkpoint, or else the initial weights that the configuration names.
+
+        from_step: on rank 0, load the checkpoint after this number of steps instead of the newest one.
 
         Returns the number of finished steps. Raises OvocrError naming the file or setting that is missing or does not
         match.
         """
-        newest = self.folder.newest_checkpoint() if self.ranks.rank == 0 else None
-        done = self.ranks.from_first_rank(0 if newest is None else read_state(newest)["step"], self.device)
+        if from_step is None:
+            newest = self.folder.newest_checkpoint() if self.ranks.rank == 0 else None
+            from_step = 0 if newest is None else read_state(newest)["step"]
+        done = self.ranks.from_first_rank(from_step, self.device)
         if self.ranks.rank == 0:
             for path in incomplete_checkpoints(self.folder.checkpoints):
                 print(f"{path}: incomplete checkpoint, ignored", file=sys.stderr)
@@ -63,8 +75,21 @@ class RunState:
             "configuration": dump_config(self.config),
             **({} if evaluation is None else evaluation.to_state()),
         }
-        tensors = self.model.tensors() | self.optimizers.tensors(self.model)
-        save_checkpoint(self.folder.checkpoint(done), tensors, state, self.ranks)
+        save_checkpoint(self.folder.checkpoint(done), self._tensors(), state, self.ranks)
+
+    def check_space(self, done: int) -> None:
+        """Checks on rank 0 that there is room for the next checkpoint; warns if there is none for all that are kept.
+
+        done: number of finished steps. Raises OvocrError if there is no room for one.
+        """
+        if done == self.config.run.steps or self.ranks.rank != 0:
+            return
+        warning = CheckpointSpace.of(self._tensors(), self.config, self.ranks).check(self.folder, self.config, done)
+        if warning is not None:
+            self._log(f"ovocr: {warning}")
+
+    def _tensors(self) -> Tensors:
+        return self.model.tensors() | self.optimizers.tensors(self.model)
 
     def _resume(self, checkpoint: Path) -> None:
         for name, count in saved_per_head(checkpoint, "samples", self.config).items():
@@ -75,8 +100,7 @@ class RunState:
                     f"{found:,} now; choose another run.output, or restore the old data to resume "
                     "(in a list of videos, replace the line of a broken video by another video's line)"
                 )
-        tensors = self.model.tensors() | self.optimizers.tensors(self.model)
-        load_checkpoint(checkpoint, tensors, self.ranks, may_lack=self.model.sample_counts())
+        load_checkpoint(checkpoint, self._tensors(), self.ranks, may_lack=self.model.sample_counts())
         for name, draws in saved_per_head(checkpoint, "draws", self.config).items():
             self.model.heads[name].step = draws
 

@@ -18,7 +18,7 @@ from ovocr.trainer.data.order import rank_positions
 from ovocr.trainer.ranks.distributed import Ranks
 from ovocr.trainer.training.gradients import clip, squared_norm
 from ovocr.trainer.training.model import Model, Optimizers
-from ovocr.trainer.training.schedule import learning_rate_factor
+from ovocr.trainer.training.schedule import learning_rate
 from ovocr.trainer.training.skipped_samples import SkippedSamples
 
 
@@ -95,10 +95,7 @@ class TrainStep:
         self, step: int, batches: Mapping[str, Iterator[Batch]], *, stop_requested: bool = False
     ) -> StepResult:
         """Runs step ``step``: forward, backward, clipping, optimizers. ``batches`` yields each head's passes."""
-        settings = self.config.optimizer
-        rate = settings.lr * learning_rate_factor(
-            step, warmup_steps=settings.warmup_steps, steps=self.config.run.steps, power=settings.decay_power
-        )
+        rate = learning_rate(step, self.config)
         began, passes = time.monotonic(), self.config.run.passes_per_step
         heads = {name: HeadResult() for name in self.model.heads}
         data_wait_s, skipped, illegible = 0.0, 0, 0

@@ -4,7 +4,7 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -12,25 +12,36 @@ import torch
 from ovocr.base.errors import OvocrError
 from ovocr.trainer.config.sections import RunConfig
 from ovocr.trainer.data.head_data import HeadData
+from ovocr.trainer.runs.extension import Extension
 from ovocr.trainer.training.metrics import MetricsLog, sample_digest
 from ovocr.trainer.training.skipped_samples import SkipLimit
 from ovocr.trainer.training.step import StepResult
 
+# Steps after the warm-up in which numbers that are not finite suggest that the learning rate is too high. It rises
+# until the warm-up ends, so a rate that is too high shows during the warm-up or soon after it.
+_STEPS_AT_PEAK = 100
 _HEAD_METRICS = ("loss", "positive_cosine", "negative_cosine", "grad_norm")
 
 
 class StepReporter:
     """Checks the results of steps on every rank and logs them on rank 0.
 
-    log: rank 0's metrics log; None on the other ranks.
+    log: rank 0's metrics log; None on the other ranks. extensions: those of the run, oldest first; the first step after
+    each is marked in the log.
 
     last_loss: weighted loss of the latest step. stops: whether any rank was asked to stop.
     """
 
     def __init__(
-        self, config: RunConfig, data: Mapping[str, HeadData], log: MetricsLog | None, limit: SkipLimit | None = None
+        self,
+        config: RunConfig,
+        data: Mapping[str, HeadData],
+        log: MetricsLog | None,
+        limit: SkipLimit | None = None,
+        extensions: Iterable[Extension] = (),
     ) -> None:
         self._limit = limit
+        self._extended = {each.from_step: {"old_steps": each.old_steps, "steps": each.steps} for each in extensions}
         self._config, self._data, self._log = config, data, log
         self.last_loss: float | None = None
         self.stops = False
@@ -54,6 +65,7 @@ class StepReporter:
         if self._log is None:
             return
         seconds = ended - result.began
+        extended = self._extended.get(result.step)
         self._log.write(
             {
                 "step": result.step,
@@ -67,6 +79,7 @@ class StepReporter:
                 "skipped": int(numbers["skipped"]),
                 "illegible": int(numbers["illegible"]),
                 "sample_ids": sample_digest(sample_ids.values()),
+                **({} if extended is None else {"extended": extended}),
             },
             images,
             seconds,
@@ -84,10 +97,22 @@ class StepReporter:
                 is_bad = ~torch.isfinite(torch.cat(head.sample_losses)).cpu().numpy()
                 bad = [sample for sample in np.concatenate(head.sample_ids)[is_bad][:3].tolist() if sample >= 0]
                 samples = ", ".join(self._data[name].samples.name(sample) for sample in bad) or "unknown"
-                raise OvocrError(f"step {result.step}, head {name}: the loss is {loss}; samples: {samples}")
-        for name, value in numbers.items():
+                advice = self._advice(result.step, [name])
+                raise OvocrError(f"step {result.step}, head {name}: the loss is {loss}; samples: {samples}{advice}")
+        for key, value in numbers.items():
             if not math.isfinite(value):
-                raise OvocrError(f"step {result.step}: {name} is {value}, although the losses are finite")
+                advice = self._advice(result.step, list(result.heads))
+                raise OvocrError(f"step {result.step}: {key} is {value}, although the losses are finite{advice}")
+
+    def _advice(self, step: int, heads: Sequence[str]) -> str:
+        """Returns what to say about the learning rate, if it may be the cause: in the first steps at its peak."""
+        settings = self._config.optimizer
+        since_start = step - (settings.schedule_start or 0)
+        if not 0 < since_start < settings.warmup_steps + _STEPS_AT_PEAK:  # the first step has not changed a weight
+            return ""
+        scales = {f"heads.{name}.lr_scale": self._config.heads[name].lr_scale for name in heads}
+        times = "".join(f", times {key}, {scale:g}" for key, scale in scales.items() if scale != 1)
+        return f"; the learning rate may be too high: optimizer.lr is {settings.lr:g}{times}"
 
 
 def peak_memory_gb() -> float:

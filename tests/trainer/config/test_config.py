@@ -236,6 +236,11 @@ OVERRIDE_MISTAKES = {
     'optimizer.betas=[0.9, "x"]': 'optimizer.betas[1]: must be a valid number, not "x"',
     "optimizer.betas=[0.9, 1]": "optimizer.betas[1]: must be less than 1, not 1",
     "optimizer.warmup_steps=101": "optimizer.warmup_steps: 101 is more than run.steps, 100",
+    "optimizer.schedule=cosine": 'optimizer.schedule: must be "polynomial" or "wsd", not "cosine"',
+    "optimizer.schedule=wsd": 'optimizer.cooldown_steps: missing: schedule = "wsd" needs the number of steps of its '
+    "cooldown",
+    "optimizer.cooldown_steps=10": 'optimizer.cooldown_steps: needs schedule = "wsd", not "polynomial"',
+    "optimizer.schedule_start=10": 'optimizer.schedule_start: needs schedule = "wsd", not "polynomial"',
     "loader.workers=-1": "loader.workers: must be greater than or equal to 0, not -1",
     "loader.prefetch=0": "loader.prefetch: must be greater than or equal to 1, not 0",
     "evaluation.every=2": "evaluation.data: at least one held-out data set is needed, because every is 2",
@@ -328,7 +333,12 @@ OVERRIDE_MISTAKES = {
     "heads.ocr.margin.filter_threshold=1": "heads.ocr.margin.filter_threshold: must be less than 1, not 1",
     "heads.ocr.margin.gradient=soft": 'heads.ocr.margin.gradient: must be "exact" or "straight_through", not "soft"',
 }
-REPORTED_AT_A_KEY_OF_THE_FILE = {"heads.ocr.kind=video", "heads.ocr.labels_stored=4", "run.passes_per_step=3"}
+REPORTED_AT_A_KEY_OF_THE_FILE = {
+    "heads.ocr.kind=video",
+    "heads.ocr.labels_stored=4",
+    "run.passes_per_step=3",
+    "optimizer.schedule=wsd",
+}
 
 
 @pytest.mark.parametrize("override", OVERRIDE_MISTAKES)
@@ -370,6 +380,38 @@ TEXT_HEIGHT_MISTAKES = [
 @pytest.mark.parametrize(("overrides", "problem"), TEXT_HEIGHT_MISTAKES)
 def test_contradicting_text_heights_are_one_line(config_file: Path, overrides: tuple[str, ...], problem: str) -> None:
     assert mistake(config_file, *overrides) == f"--set: {problem}"
+
+
+WSD = ("optimizer.schedule=wsd", "optimizer.cooldown_steps=20")
+# --set besides WSD, with the error.
+WSD_MISTAKES = {
+    "optimizer.decay_power=1": 'optimizer.decay_power: needs schedule = "polynomial", not "wsd"',
+    "optimizer.cooldown_steps=0": "optimizer.cooldown_steps: must be greater than or equal to 1, not 0",
+    "optimizer.cooldown_steps=91": "optimizer.cooldown_steps: 91 plus warmup_steps, 10, is more than run.steps, 100",
+    "optimizer.warmup_steps=101": "optimizer.warmup_steps: 101 is more than run.steps, 100",
+    "optimizer.schedule_start=0": "optimizer.schedule_start: must be greater than or equal to 1, not 0",
+    "optimizer.schedule_start=100": "optimizer.schedule_start: 100 is not less than run.steps, 100",
+    "optimizer.schedule_start=71": "optimizer.cooldown_steps: 20 plus warmup_steps, 10, is more than run.steps, 100, "
+    "minus schedule_start, 71",
+}
+
+
+@pytest.mark.parametrize("override", WSD_MISTAKES)
+def test_contradicting_settings_of_the_schedule_are_one_line(config_file: Path, override: str) -> None:
+    assert mistake(config_file, *WSD, override) == f"--set: {WSD_MISTAKES[override]}"
+
+
+def test_dump_writes_the_settings_of_the_schedule(config_file: Path, tmp_path: Path) -> None:
+    config = load_config(config_file, [*WSD, "optimizer.schedule_start=70"])
+    text = dump_config(config)
+    (tmp_path / "resolved.toml").write_text(text)
+    assert load_config(tmp_path / "resolved.toml") == config
+    assert "cooldown_steps = 20  # " in text
+    assert "decay_power" not in text
+    assert config.cooldown_start == 80
+    config = load_config(config_file)
+    assert "cooldown_steps" not in dump_config(config)
+    assert config.cooldown_start is None
 
 
 # Several --set, with the error.

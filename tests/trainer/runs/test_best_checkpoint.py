@@ -93,10 +93,10 @@ def test_evaluation_of_an_older_version_is_one_of_whole_images(tmp_path: Path) -
 def test_pruning_keeps_the_best_one(tmp_path: Path) -> None:
     for step, value in enumerate((0.5, 0.8, 0.6, 0.7, 0.75), 1):
         save(tmp_path, step, evaluated(value))
-        prune_checkpoints(tmp_path, 2, best_checkpoint(tmp_path))
+        prune_checkpoints(tmp_path, 2, [best_checkpoint(tmp_path)])
     assert steps(tmp_path) == [2, 4, 5]
     save(tmp_path, 6, evaluated(0.81))
-    prune_checkpoints(tmp_path, 2, best_checkpoint(tmp_path))
+    prune_checkpoints(tmp_path, 2, [best_checkpoint(tmp_path)])
     assert steps(tmp_path) == [5, 6]
 
 

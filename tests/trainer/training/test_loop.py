@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.trainer.config.file import load_config
 from ovocr.trainer.runs.checkpoint import complete_checkpoints
 from ovocr.trainer.runs.folder import RunFolder
 from ovocr.trainer.training.loop import train
-from ovocr.trainer.training.model import TrainedRun
+from ovocr.trainer.training.model import TrainedRun, export_backbone
 from ovocr.vocab.word_frequencies import WordFrequencies
 
 
@@ -185,26 +186,37 @@ def test_resume_with_a_different_configuration_raises(config_file: Path) -> None
 
 def test_differing_setting_is_named(config_file: Path, tmp_path: Path) -> None:
     train(load_config(config_file, ["run.steps=2"]))
-    run = RunFolder(tmp_path / "run")
     for settings, difference in (
         (["heads.ocr.lr_scale=2"], "heads.ocr.lr_scale was 50.0, is now 2.0"),
         (["heads.ocr.mixing_weights=[1]"], r"heads.ocr.mixing_weights was not set, is now \[1.0\]"),
         (["heads.ocr.margin.m2=0.25"], "heads.ocr.margin.m2 was 0.5, is now 0.25"),
     ):
         with pytest.raises(OvocrError, match=rf"a different configuration \({difference}\)"):
-            run.prepare(load_config(config_file, ["run.steps=2", *settings]), {})
+            train(load_config(config_file, ["run.steps=2", *settings]))
     (tmp_path / "moved").mkdir()
     (tmp_path / "labels").rename(tmp_path / "moved" / "labels")
     again = train(load_config(config_file, ["run.steps=2", f'heads.ocr.data=["{tmp_path}/moved/labels"]']))
     assert again.first_step == 2
 
 
-def test_infinite_loss_names_head_step_and_samples(config_file: Path) -> None:
+def test_infinite_loss_names_head_step_samples_and_learning_rate(config_file: Path) -> None:
     config = load_config(config_file, ["optimizer.lr=1e30", "optimizer.warmup_steps=0"])
     with pytest.raises(
-        OvocrError, match=r"^step \d+, head ocr: the loss is (nan|inf); samples: .*rec/0000\d.rec id \d+"
+        OvocrError,
+        match=r"^step \d+, head ocr: the loss is (nan|inf); samples: .*rec/0000\d.rec id \d+.*; the learning rate may "
+        r"be too high: optimizer.lr is 1e\+30, times heads.ocr.lr_scale, 50$",
     ):
         train(config)
+
+
+def test_infinite_loss_of_the_first_step_is_not_due_to_the_learning_rate(config_file: Path, tmp_path: Path) -> None:
+    train(load_config(config_file, ["run.steps=2", f"run.output={tmp_path / 'start'}"]))
+    export_backbone(tmp_path / "start", tmp_path / "encoder")
+    weights = load_file(tmp_path / "encoder" / "model.safetensors")
+    next(value for value in weights.values() if value.dim() > 1).fill_(torch.nan)
+    save_file(weights, tmp_path / "encoder" / "model.safetensors")
+    with pytest.raises(OvocrError, match=r"^step 0, head ocr: the loss is nan; samples: [^;]*rec id \d+[^;]*$"):
+        train(load_config(config_file, [f"backbone.init_from={tmp_path / 'encoder'}"]))
 
 
 def test_incomplete_checkpoint_is_not_used(config_file: Path, tmp_path: Path) -> None:
