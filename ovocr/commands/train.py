@@ -56,6 +56,7 @@ def train(
     """
     _require_torch()
     from ovocr.trainer.config.file import load_config
+    from ovocr.trainer.tracking.trackers import check_trackers
 
     if preview_path is not None and (dry_run or nproc_per_node > 1):
         raise UsageError("--preview does not train: it cannot be combined with --dry-run or --nproc-per-node")
@@ -74,6 +75,7 @@ def train(
             shown = counted(len(head.samples), "sample")
             click.echo(f"{preview_path}: head {name}: {shown} from step {preview_step} on{replaced}")
         return
+    check_trackers(settings.tracking)
     if nproc_per_node > 1:
         from ovocr.trainer.ranks.launch import launch_ranks
 

@@ -18,6 +18,7 @@ from ovocr.trainer.config.file import load_config
 from ovocr.trainer.config.heads import HeadConfig, OcrHeadConfig
 from ovocr.trainer.config.sections import RUN_CONFIG, LoaderConfig, RunConfig
 from ovocr.trainer.config.toml import dump_config
+from ovocr.trainer.config.tracking import TrackingConfig
 from ovocr.trainer.runs.best_checkpoint import best_checkpoint
 from ovocr.trainer.runs.checkpoint import complete_checkpoints
 from ovocr.vocab import Vocabulary
@@ -59,6 +60,11 @@ class RunFolder:
     def tensorboard(self) -> Path:
         """TensorBoard event files."""
         return self.root / "tensorboard"
+
+    @property
+    def tracking_path(self) -> Path:
+        """JSON: the runs of the experiment trackers that this run is."""
+        return self.root / "tracking.json"
 
     @property
     def checkpoints(self) -> Path:
@@ -139,7 +145,7 @@ class RunFolder:
                 vocabulary.save(self.vocabulary_path(head))
         for head, own in (frequencies or {}).items():
             own.save(self.frequencies_path(head))
-        write_text(self.root / "versions.json", json.dumps(_versions(), indent=1, sort_keys=True) + "\n")
+        write_text(self.root / "versions.json", json.dumps(package_versions(), indent=1, sort_keys=True) + "\n")
         write_text(self.config_path, dump_config(config))
 
     def lock(self) -> AbstractContextManager[None]:
@@ -164,7 +170,8 @@ class RunFolder:
             )
 
 
-def _versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
+    """Returns the versions of ovocr, Python and the packages that compute a run, as installed now."""
     found = {"ovocr": __version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -200,14 +207,13 @@ def _format_setting(key: str, settings: dict[str, object]) -> str:
 
 
 def _relevant_to_steps(config: RunConfig) -> RunConfig:
-    """Resets settings that do not affect what a step computes: logging, loading, evaluation and locations."""
+    """Resets settings that do not affect what a step computes: logging, tracking, loading, evaluation and locations."""
     run = config.run.model_copy(
         update={
             "output": Path(),
             "log_every": 1,
             "checkpoint_every": 1,
             "keep_checkpoints": 1,
-            "tensorboard": False,
             "device": "auto",
             "backbone_parallel": "ddp",
             "compile": False,
@@ -217,7 +223,7 @@ def _relevant_to_steps(config: RunConfig) -> RunConfig:
     )
     heads = {name: _without_locations(head) for name, head in config.heads.items()}
     backbone = config.backbone.model_copy(update={"init_from": None})
-    unused = {"loader": LoaderConfig(), "evaluation": EvaluationConfig()}
+    unused = {"loader": LoaderConfig(), "evaluation": EvaluationConfig(), "tracking": TrackingConfig()}
     return config.model_copy(update={"run": run, "backbone": backbone, "heads": heads, **unused})
 
 
