@@ -19,6 +19,8 @@ _PACKAGES = {
     "ocr": ("rapidocr", "onnxruntime", "pillow"),
     "paddle": ("paddleocr", "onnxruntime", "pillow"),
     "train": ("torch", "pydantic", "safetensors", "tensorboard"),
+    "wandb": ("wandb",),
+    "mlflow": ("mlflow-skinny", "sqlalchemy", "alembic"),
     "video": ("av",),
     "vocab": ("duckdb", "opencc", "rjieba"),
     "openvino": ("openvino",),

@@ -70,6 +70,7 @@ SLOW_MODULES = frozenset(
         "trainer/measures/test_word_measures_ranks.py",
         "trainer/ranks/test_rank_failures.py",
         "trainer/ranks/test_slurm_example.py",
+        "trainer/tracking/test_tracked_runs.py",
         "trainer/training/test_embedding_statistics.py",
         "trainer/training/test_evaluator.py",
         "trainer/training/test_extension.py",

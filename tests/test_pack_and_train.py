@@ -13,7 +13,9 @@ CONFIG = """
 output = "{root}/run"
 steps = 3
 device = "cpu"
-tensorboard = false
+
+[tracking]
+trackers = []
 
 [backbone]
 hidden_size = 64

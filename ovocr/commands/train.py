@@ -62,6 +62,7 @@ def train(
     """
     _require_torch()
     from ovocr.trainer.config.file import load_config
+    from ovocr.trainer.tracking.trackers import check_trackers
 
     if preview_path is not None and (dry_run or extend or nproc_per_node > 1):
         others = "--dry-run, --extend or --nproc-per-node"
@@ -81,6 +82,7 @@ def train(
             shown = counted(len(head.samples), "sample")
             click.echo(f"{preview_path}: head {name}: {shown} from step {preview_step} on{replaced}")
         return
+    check_trackers(settings.tracking)
     if nproc_per_node > 1:
         from ovocr.trainer.ranks.launch import launch_ranks
 

@@ -42,7 +42,8 @@ output = "{tmp_path / "run"}"
 steps = 6
 checkpoint_every = 3
 device = "cpu"
-tensorboard = false
+[tracking]
+trackers = []
 [backbone]
 hidden_size = 64
 intermediate_size = 96

@@ -36,6 +36,7 @@ def load_config(path: str | Path, overrides: Iterable[str] = (), *, check_paths:
     for section in RunConfig.model_fields:
         tables.setdefault(section, {})  # reports a missing key instead of a missing section
     try:
+        _translate_old_keys(tables)
         config = parse(RunConfig, tables)
         if check_paths:
             _check_paths(config)
@@ -83,6 +84,16 @@ def _override_value(text: str) -> Any:
     except tomllib.TOMLDecodeError:
         return text
     return parsed["value"] if len(parsed) == 1 else text  # a line break in the text may start another key
+
+
+def _translate_old_keys(tables: dict[str, Any]) -> None:
+    """Replaces keys of earlier versions, which the configurations of older runs have. Raises SettingError."""
+    run, tracking = tables["run"], tables["tracking"]
+    if not isinstance(run, dict) or "tensorboard" not in run or not isinstance(tracking, dict):
+        return
+    if not isinstance(run["tensorboard"], bool) or "trackers" in tracking:
+        raise SettingError("run.tensorboard", "replaced by tracking.trackers, a list of names; leave it out")
+    tracking["trackers"] = ["tensorboard"] if run.pop("tensorboard") else []
 
 
 def _check_paths(config: RunConfig) -> None:

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from ovocr.trainer.config.evaluation import EvaluationConfig
 from ovocr.trainer.config.heads import AnyHeadConfig, HeadConfig, VideoHeadConfig
 from ovocr.trainer.config.settings import SettingPath, Settings
+from ovocr.trainer.config.tracking import TrackingConfig
 
 # Half of an attention head's channels splits 4:6:6 into frequencies of t, h and w, so the half is a multiple of 16.
 HEAD_DIM_MULTIPLE = 32
@@ -59,7 +60,6 @@ class LoopConfig(Settings):
     collective_timeout_s: float = Field(
         default=600.0, gt=0, description="Seconds after which a rank that does not answer ends the run"
     )
-    tensorboard: bool = Field(default=True, description="Write TensorBoard event files into the run's folder")
 
 
 class BackboneConfig(Settings):
@@ -174,6 +174,7 @@ class RunConfig(Settings):
     optimizer: OptimizerConfig
     loader: LoaderConfig = Field(default_factory=LoaderConfig)
     evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
+    tracking: TrackingConfig = Field(default_factory=TrackingConfig)
     heads: dict[str, AnyHeadConfig]
 
     def conflicts(self) -> Iterator[tuple[str, str]]:

@@ -58,7 +58,7 @@ def _default(field: FieldInfo) -> str:
         return "required"
     default: Any = field.default
     if isinstance(default, tuple):
-        default = [round(value, 4) for value in default]
+        default = [round(value, 4) if isinstance(value, float) else value for value in default]
     return "left out" if default is None else format_value(default)
 
 

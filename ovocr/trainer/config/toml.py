@@ -1,11 +1,17 @@
 """Converts sections to TOML text, with the documentation of each setting as a comment."""
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ovocr.trainer.config.settings import Settings
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 
 def dump_config(settings: Settings) -> str:
@@ -14,6 +20,11 @@ def dump_config(settings: Settings) -> str:
     Omits settings that have no value or no effect.
     """
     return "\n".join(_lines(settings, "")).lstrip("\n") + "\n"
+
+
+def plain_settings(settings: Settings) -> dict[str, Any]:
+    """Returns the settings of ``dump_config`` as nested tables of text, numbers, booleans and lists."""
+    return tomllib.loads(dump_config(settings))
 
 
 def _lines(settings: Settings, section: str) -> Iterator[str]:

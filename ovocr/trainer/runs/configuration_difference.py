@@ -6,6 +6,7 @@ from typing import Any
 from ovocr.trainer.config.evaluation import EvaluationConfig
 from ovocr.trainer.config.heads import HeadConfig, OcrHeadConfig
 from ovocr.trainer.config.sections import LoaderConfig, RunConfig
+from ovocr.trainer.config.tracking import TrackingConfig
 
 
 def find_differences(old: RunConfig, new: RunConfig) -> dict[str, str]:
@@ -35,14 +36,13 @@ def _format_setting(key: str, settings: dict[str, object]) -> str:
 
 
 def _relevant_to_steps(config: RunConfig) -> RunConfig:
-    """Resets settings that do not affect what a step computes: logging, loading, evaluation and locations."""
+    """Resets settings that do not affect what a step computes: logging, tracking, loading, evaluation and locations."""
     run = config.run.model_copy(
         update={
             "output": Path(),
             "log_every": 1,
             "checkpoint_every": 1,
             "keep_checkpoints": 1,
-            "tensorboard": False,
             "device": "auto",
             "backbone_parallel": "ddp",
             "compile": False,
@@ -52,7 +52,7 @@ def _relevant_to_steps(config: RunConfig) -> RunConfig:
     )
     heads = {name: _without_locations(head) for name, head in config.heads.items()}
     backbone = config.backbone.model_copy(update={"init_from": None})
-    unused = {"loader": LoaderConfig(), "evaluation": EvaluationConfig()}
+    unused = {"loader": LoaderConfig(), "evaluation": EvaluationConfig(), "tracking": TrackingConfig()}
     return config.model_copy(update={"run": run, "backbone": backbone, "heads": heads, **unused})
 
 

@@ -102,6 +102,9 @@ def finish_extension(folder: RunFolder) -> None:
         extension = Extension(**pending["extension"])
         if extension.superseded is not None:
             _keep_superseded(folder, folder.root / extension.superseded, pending)
+            if extension.from_step < extension.trained_steps:
+                # Trackers cannot take steps back: the steps of the old cooldown stay in their runs, new ones begin.
+                folder.tracking_path.unlink(missing_ok=True)
         write_text(folder.config_path, pending["config"])
         extensions = read_extensions(folder)
         if extension not in extensions:

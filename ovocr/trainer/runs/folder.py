@@ -79,6 +79,11 @@ class RunFolder:
         return self.root / "tensorboard"
 
     @property
+    def tracking_path(self) -> Path:
+        """JSON: the runs of the experiment trackers that this run is."""
+        return self.root / "tracking.json"
+
+    @property
     def checkpoints(self) -> Path:
         """Folder of the checkpoints, each named by its number of finished steps."""
         return self.root / "checkpoints"
@@ -151,7 +156,7 @@ class RunFolder:
                 vocabulary.save(self.vocabulary_path(head))
         for head, own in (frequencies or {}).items():
             own.save(self.frequencies_path(head))
-        write_text(self.root / "versions.json", json.dumps(_versions(), indent=1, sort_keys=True) + "\n")
+        write_text(self.root / "versions.json", json.dumps(package_versions(), indent=1, sort_keys=True) + "\n")
         write_text(self.config_path, dump_config(config))
 
     def check_data(
@@ -185,7 +190,8 @@ class RunFolder:
             )
 
 
-def _versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
+    """Returns the versions of ovocr, Python and the packages that compute a run, as installed now."""
     found = {"ovocr": __version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:

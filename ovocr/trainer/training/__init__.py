@@ -1,4 +1,4 @@
 """The training loop: model, optimizers, step, schedule, clipping, metrics, starting and resuming runs, evaluation.
 
-Imports measures, heads, backbone, data, optim, runs, config, kernels and ranks.
+Imports measures, tracking, heads, backbone, data, optim, runs, config, kernels and ranks.
 """

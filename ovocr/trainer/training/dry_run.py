@@ -17,6 +17,7 @@ from ovocr.trainer.data.mixing import make_order
 from ovocr.trainer.data.records import vocabulary_sha256
 from ovocr.trainer.data.synthetic import SyntheticSamples
 from ovocr.trainer.data.tag_weights import TagWeights
+from ovocr.trainer.flops.model_flops import StepFlops, backbone_flops, input_size
 from ovocr.trainer.measures.group_table import GroupTable
 from ovocr.trainer.ranks.distributed import Ranks, choose_device, join_ranks
 from ovocr.trainer.runs.checkpoint_space import CheckpointSpace
@@ -81,6 +82,8 @@ def _report_lines(config: RunConfig, ranks: Ranks, device: torch.device, *, exte
         seconds = time.monotonic() - began
         memory = f"at most {peak_memory_gb():.1f} GB so far"
         yield f"step {number - first + 1}: loss {reporter.last_loss:.3f}, {seconds:.1f} s; {memory}"
+    if reporter.last_flops is not None:
+        yield _flops_line(reporter.last_flops, config, ranks)
     samples = sum(head.global_batch for head in config.heads.values())
     tensors = model.tensors() | optimizers.tensors(model)
     yield CheckpointSpace.of(tensors, config, ranks).format(config)
@@ -98,6 +101,21 @@ def _schedule_line(config: RunConfig) -> str:
     if config.cooldown_start is None:
         return f"{warmup}, then a decay of power {settings.decay_power:g} until step {config.run.steps:,}"
     return f"{warmup}, constant until step {config.cooldown_start:,}, a cooldown until step {config.run.steps:,}"
+
+
+def _flops_line(flops: StepFlops, config: RunConfig, ranks: Ranks) -> str:
+    parts = [f"backbone {_tflop(flops.backbone)}"]
+    for name, of_head in flops.heads.items():
+        frames, side = input_size(config, config.heads[name])
+        trained = not config.run.freeze_backbone
+        of_sample = backbone_flops(config.backbone, frames=frames, image_size=side, trained=trained)
+        parts.append(f"head {name} {_tflop(of_head)} (and {_tflop(of_sample)} of the backbone per sample)")
+    where = "" if ranks.world == 1 else " on the first rank"
+    return f"model FLOPs of a step{where}: {_tflop(flops.total)}; {', '.join(parts)}"
+
+
+def _tflop(flops: int) -> str:
+    return f"{flops / 1e12:.3g} TFLOP" if flops >= 1e11 else f"{flops / 1e9:.3g} GFLOP"
 
 
 def _synthetic_data(name: str, head: HeadConfig, config: RunConfig) -> HeadData:

@@ -1,4 +1,4 @@
-"""The result of an evaluation during training: for metrics.jsonl, TensorBoard, checkpoints and the terminal."""
+"""The result of an evaluation during training: for metrics.jsonl, trackers, checkpoints and the terminal."""
 
 import re
 from collections.abc import Iterator
@@ -72,7 +72,7 @@ class EvaluationResult:
         return SavedEvaluation(self.mean_word_auc, word_auc, images, settings.min_text_height, *crops)
 
     def scalars(self) -> dict[str, float]:
-        """Returns the curves of TensorBoard by name; figures without a value are left out."""
+        """Returns the curves of experiment trackers by name; figures without a value are left out."""
         values: dict[str, float | None] = {"mean_word_auc": self.mean_word_auc, "seconds": self.seconds}
         for head, name, result in self._all():
             where, auc = f"{head}/{name}", _word_auc(result)

@@ -9,21 +9,25 @@ from dataclasses import dataclass
 
 import torch
 
-from ovocr.base.errors import OvocrError, UsageError
+from ovocr.base.errors import UsageError
 from ovocr.base.plural import counted
 from ovocr.processes.cores import available_cores
 from ovocr.trainer.config.heads import HeadConfig
 from ovocr.trainer.config.sections import RunConfig
+from ovocr.trainer.config.toml import plain_settings
 from ovocr.trainer.data.head_data import HeadData
 from ovocr.trainer.data.loader import Batch, worker_deaths_as_ovocr_errors
 from ovocr.trainer.data.tag_weights import load_tag_weights
+from ovocr.trainer.flops.device_peak import device_peak_flops
 from ovocr.trainer.kernels.availability import choose_implementation
 from ovocr.trainer.ranks.distributed import Ranks, choose_device, join_ranks
 from ovocr.trainer.runs.best_checkpoint import SavedEvaluation, add_evaluation, best_checkpoint
 from ovocr.trainer.runs.checkpoint import prune_checkpoints
 from ovocr.trainer.runs.extension import finish_extension, read_extensions
 from ovocr.trainer.runs.extension_plan import PlannedExtension, check_configuration, with_schedule_start
-from ovocr.trainer.runs.folder import RunFolder
+from ovocr.trainer.runs.folder import RunFolder, package_versions
+from ovocr.trainer.tracking.tracker import TrackedRun
+from ovocr.trainer.tracking.trackers import Trackers, check_trackers
 from ovocr.trainer.training.embedding_statistics import EmbeddingStatistics
 from ovocr.trainer.training.evaluator import Evaluator
 from ovocr.trainer.training.metrics import MetricsLog, keep_lines_before
@@ -32,7 +36,7 @@ from ovocr.trainer.training.run_state import RunState
 from ovocr.trainer.training.skipped_samples import SkipLimit, SkippedSamples
 from ovocr.trainer.training.step import StepResult, TrainStep
 from ovocr.trainer.training.step_reporter import StepReporter
-from ovocr.trainer.training.stop_request import StopRequest, listen_for_stop_signals
+from ovocr.trainer.training.stop_request import StoppedError, StopRequest, listen_for_stop_signals
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ def train(config: RunConfig, *, extend: bool = False) -> Summary:
     Raises OvocrError for user errors, if a loss is not finite, if another rank does not answer, and after SIGTERM or
     Ctrl-C; all steps so far are then saved.
     """
+    check_trackers(config.tracking)
     device = choose_device(config.run.device)
     limit_torch_threads()
     with (
@@ -177,7 +182,8 @@ class _Training:
         with self._open_log() if self.ranks.rank == 0 else nullcontext() as log:
             limit = SkipLimit(self.config.loader.max_skipped, self.folder.skipped_path)
             extensions = read_extensions(self.folder) if self.ranks.rank == 0 else []
-            reporter = StepReporter(self.config, self.data, log, limit, extensions)
+            peak = device_peak_flops(self.device, bf16=self.step.is_bf16)
+            reporter = StepReporter(self.config, self.data, log, limit, extensions, peak)
             with worker_deaths_as_ovocr_errors():
                 has_made_up = self._make_up_evaluation(log, stop)
                 self._steps(reporter, log, stop)
@@ -278,19 +284,22 @@ class _Training:
             self._save(done, result.to_saved())
         return True
 
-    def _stopped(self, done: int) -> OvocrError:
-        return OvocrError(
+    def _stopped(self, done: int) -> StoppedError:
+        return StoppedError(
             f"stopped; {counted(done, 'step')} saved in {self.folder.root}; run the same command to resume"
         )
 
     def _open_log(self) -> MetricsLog:
         run = self.config.run
+        tracked = TrackedRun(
+            self.folder, self.first_step, self.config.tracking, plain_settings(self.config), package_versions()
+        )
         return MetricsLog(
             self.folder.metrics_path,
             start=self.first_step,
             steps=run.steps,
             log_every=run.log_every,
-            tensorboard=self.folder.tensorboard if run.tensorboard else None,
+            trackers=Trackers.open(tracked),
         )
 
     def _save(self, done: int, evaluation: SavedEvaluation | None = None) -> None:

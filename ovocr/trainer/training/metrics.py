@@ -1,4 +1,4 @@
-"""Output of a run in progress: metrics.jsonl, TensorBoard, and a progress bar or log lines."""
+"""Output of a run in progress: metrics.jsonl, experiment trackers, and a progress bar or log lines."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +16,11 @@ from tqdm import tqdm
 
 from ovocr.base.files import write_text
 from ovocr.base.plural import counted
+from ovocr.trainer.tracking.tracker import Ending
+from ovocr.trainer.tracking.trackers import Trackers
+from ovocr.trainer.training.stop_request import StoppedError
 
 _LONGEST_LINE = 2**24  # bytes
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
 
 
 def sample_digest(sample_ids: Iterable[NDArray[np.int64]]) -> str:
@@ -29,20 +29,21 @@ def sample_digest(sample_ids: Iterable[NDArray[np.int64]]) -> str:
 
 
 class MetricsLog:
-    """Writes one record per step; only rank 0 has one. A context manager that closes its files.
+    """Writes one record per step; only rank 0 has one. A context manager that closes its files and the trackers.
 
     When a run resumes, lines of steps after the checkpoint are dropped, because those steps run again.
     """
 
-    def __init__(self, path: Path, *, start: int, steps: int, log_every: int, tensorboard: Path | None) -> None:
+    def __init__(self, path: Path, *, start: int, steps: int, log_every: int, trackers: Trackers) -> None:
         keep_lines_before(path, start)
         self._path, self._file = path, path.open("a", encoding="utf-8")
         self._log_every, self._steps, self._start = log_every, steps, start
-        self._board = _open_board(tensorboard, start) if tensorboard is not None else None
+        self._trackers = trackers
         self._terminal = sys.stderr.isatty()
         self._bar = tqdm(total=steps, initial=start, unit="step", disable=not self._terminal, desc="train")
         self._began = time.monotonic()
         self._images, self._seconds, self._illegible = 0, 0.0, 0  # since the last line shown
+        self._mfu_seconds = 0.0  # the sum of MFU x seconds
 
     def __enter__(self) -> "MetricsLog":
         return self
@@ -52,8 +53,7 @@ class MetricsLog:
     ) -> None:
         self._bar.close()
         self._file.close()
-        if self._board is not None:
-            self._board.close()
+        self._trackers.close(_ending(error))
 
     def write(self, record: dict[str, Any], images: int, seconds: float) -> None:
         """Writes the record of a step: nested numbers, with ``step`` and ``loss``; seconds is the step's duration.
@@ -63,6 +63,7 @@ class MetricsLog:
         self._images += images
         self._seconds += seconds
         self._illegible += record.get("illegible", 0)
+        self._mfu_seconds += record.get("mfu", 0.0) * seconds
         self._file.write(_line(record))
         step = record["step"]
         self._bar.update()
@@ -70,21 +71,17 @@ class MetricsLog:
         if step % self._log_every == 0 or last or "extended" in record:
             self._file.flush()
             self._show(record)
-            if self._board is not None:
-                for name, value in _flat(record).items():
-                    self._board.add_scalar(name, value, step)
+            self._trackers.log(step, _flat(record))
 
     def write_evaluation(self, done: int, entries: Mapping[str, Any], scalars: Mapping[str, float], text: str) -> None:
-        """Adds the evaluation after ``done`` steps to the last line and to TensorBoard, and prints it.
+        """Adds the evaluation after ``done`` steps to the last line and to the trackers, and prints it.
 
-        entries: what the line gets. scalars: curves of TensorBoard.
+        entries: what the line gets. scalars: curves of the trackers.
         """
         self._add_to_last_line(entries)
         self.flush()
         tqdm.write(f"step {done}/{self._steps}: {text}", file=sys.stderr)
-        if self._board is not None:
-            for name, value in scalars.items():
-                self._board.add_scalar(name, value, done - 1)
+        self._trackers.log(done - 1, scalars)
 
     def _add_to_last_line(self, entries: Mapping[str, Any]) -> None:
         """Adds entries to the last line, or replaces them; a kill leaves the line with all of them or with none."""
@@ -106,9 +103,11 @@ class MetricsLog:
 
     def _show(self, record: dict[str, Any]) -> None:
         text = f"loss {record['loss']:.3f}, {self._images / max(1e-9, self._seconds):.1f} images/s"
+        if self._mfu_seconds:
+            text += f", MFU {100 * self._mfu_seconds / self._seconds:.1f}%"
         if self._illegible:
             text += f", {counted(self._illegible, 'sample')} without a legible tag replaced"
-        self._images, self._seconds, self._illegible = 0, 0.0, 0
+        self._images, self._seconds, self._illegible, self._mfu_seconds = 0, 0.0, 0, 0.0
         if self._terminal:
             self._bar.set_postfix_str(text)
             return
@@ -136,10 +135,10 @@ def keep_lines_before(path: Path, start: int) -> None:
     write_text(path, "".join(kept))
 
 
-def _open_board(folder: Path, start: int) -> "SummaryWriter":
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SummaryWriter(str(folder), purge_step=start)
+def _ending(error: BaseException | None) -> Ending:
+    if error is None:
+        return Ending.FINISHED
+    return Ending.STOPPED if isinstance(error, StoppedError | KeyboardInterrupt) else Ending.FAILED
 
 
 def _flat(record: Mapping[str, Any], prefix: str = "") -> dict[str, float]:

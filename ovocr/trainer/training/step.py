@@ -15,6 +15,7 @@ from ovocr.trainer.data.head_data import HeadData
 from ovocr.trainer.data.images import normalise
 from ovocr.trainer.data.loader import Batch
 from ovocr.trainer.data.order import rank_positions
+from ovocr.trainer.flops.model_flops import PassSize
 from ovocr.trainer.ranks.distributed import Ranks
 from ovocr.trainer.training.gradients import clip, squared_norm
 from ovocr.trainer.training.model import Model, Optimizers
@@ -24,13 +25,17 @@ from ovocr.trainer.training.skipped_samples import SkippedSamples
 
 @dataclass
 class HeadResult:
-    """Numbers of one head, one entry per pass, on the device. sample_ids and sample_losses cover all ranks."""
+    """Numbers of one head, one entry per pass, on the device. sample_ids and sample_losses cover all ranks.
+
+    sizes: sizes of the passes on this rank.
+    """
 
     losses: list[Tensor] = field(default_factory=list)
     positive_cosines: list[Tensor] = field(default_factory=list)
     negative_cosines: list[Tensor] = field(default_factory=list)
     sample_losses: list[Tensor] = field(default_factory=list)
     sample_ids: list[NDArray[np.int64]] = field(default_factory=list)
+    sizes: list[PassSize] = field(default_factory=list)
 
 
 @dataclass
@@ -70,7 +75,7 @@ class StepResult:
 
 
 class TrainStep:
-    """Runs steps of a model; every rank calls it."""
+    """Runs steps of a model; every rank calls it. is_bf16: whether matrix products are in bfloat16."""
 
     def __init__(
         self,
@@ -87,6 +92,7 @@ class TrainStep:
         self.data, self.ranks, self.device = data, ranks, device
         has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         wants_bf16 = config.run.precision == "bf16" or (config.run.precision == "auto" and has_bf16)
+        self.is_bf16 = wants_bf16
         self._autocast = torch.autocast(device.type, dtype=torch.bfloat16, enabled=wants_bf16)
         if device.type == "cuda" and wants_bf16:
             torch.set_float32_matmul_precision("medium")  # heads get float32 embeddings and multiply in bfloat16
@@ -133,6 +139,7 @@ class TrainStep:
         report = head.last_report
         if report is None:
             raise RuntimeError("the head has no report")
+        result.sizes.append(PassSize(len(batch.labels), len(report.sample_loss), report.sample_size))
         result.losses.append(loss.detach())
         result.sample_losses.append(report.sample_loss)
         result.positive_cosines.append(report.positive_cosine.mean())

@@ -12,6 +12,7 @@ import torch
 from ovocr.base.errors import OvocrError
 from ovocr.trainer.config.sections import RunConfig
 from ovocr.trainer.data.head_data import HeadData
+from ovocr.trainer.flops.model_flops import StepFlops
 from ovocr.trainer.runs.extension import Extension
 from ovocr.trainer.training.metrics import MetricsLog, sample_digest
 from ovocr.trainer.training.skipped_samples import SkipLimit
@@ -27,9 +28,10 @@ class StepReporter:
     """Checks the results of steps on every rank and logs them on rank 0.
 
     log: rank 0's metrics log; None on the other ranks. extensions: those of the run, oldest first; the first step after
-    each is marked in the log.
+    each is marked in the log. peak_flops: peak of this rank's device, FLOP/s; None if it is not known.
 
-    last_loss: weighted loss of the latest step. stops: whether any rank was asked to stop.
+    last_loss: weighted loss of the latest step. last_flops: its model FLOPs on this rank. stops: whether any rank was
+    asked to stop.
     """
 
     def __init__(
@@ -39,11 +41,13 @@ class StepReporter:
         log: MetricsLog | None,
         limit: SkipLimit | None = None,
         extensions: Iterable[Extension] = (),
+        peak_flops: float | None = None,
     ) -> None:
         self._limit = limit
         self._extended = {each.from_step: {"old_steps": each.old_steps, "steps": each.steps} for each in extensions}
-        self._config, self._data, self._log = config, data, log
+        self._config, self._data, self._log, self._peak_flops = config, data, log, peak_flops
         self.last_loss: float | None = None
+        self.last_flops: StepFlops | None = None
         self.stops = False
 
     def add(self, result: StepResult, *, ended: float | None) -> None:
@@ -62,10 +66,12 @@ class StepReporter:
         images = sum(ids.shape[0] for ids in sample_ids.values())
         if self._limit is not None:
             self._limit.add(int(numbers["skipped"]), images)
+        self.last_flops = StepFlops.count(self._config, {name: head.sizes for name, head in result.heads.items()})
         if self._log is None:
             return
-        seconds = ended - result.began
+        seconds = max(1e-9, ended - result.began)
         extended = self._extended.get(result.step)
+        flops_per_s = self.last_flops.total / seconds
         self._log.write(
             {
                 "step": result.step,
@@ -73,7 +79,9 @@ class StepReporter:
                 "heads": {name: {key: numbers[f"{name}/{key}"] for key in _HEAD_METRICS} for name in result.heads},
                 "grad_norm": numbers["grad_norm"],
                 "lr": result.rate,
-                "images_per_s": images / max(1e-9, seconds),
+                "images_per_s": images / seconds,
+                "model_tflops_per_s": flops_per_s / 1e12,
+                **({} if self._peak_flops is None else {"mfu": flops_per_s / self._peak_flops}),
                 "data_wait_s": result.data_wait_s,
                 "memory_gb": peak_memory_gb(),
                 "skipped": int(numbers["skipped"]),

@@ -9,7 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
+from ovocr.base.errors import OvocrError
+
 _SAME_REQUEST_S = 2.0  # signals within this time count as one request
+
+
+class StoppedError(OvocrError):
+    """The run was asked to stop. All steps so far are saved."""
 
 
 @dataclass

@@ -112,7 +112,7 @@ def test_override_that_is_not_toml_is_text(config_file: Path) -> None:
         config_file,
         [
             "run.output=/tmp/an other/x",
-            "run.tensorboard=false",
+            "run.compile=true",
             "optimizer.lr=2",
             "optimizer.betas=[0.5, 0.75]",
             "heads.ocr.margin.m2=0.3",
@@ -123,13 +123,31 @@ def test_override_that_is_not_toml_is_text(config_file: Path) -> None:
         ],
     )
     assert config.run.output == Path("/tmp/an other/x")
-    assert config.run.tensorboard is False
+    assert config.run.compile is True
     assert config.optimizer.lr == 2.0
     assert isinstance(config.optimizer.lr, float)
     assert config.optimizer.betas == (0.5, 0.75)
     assert config.heads["ocr"].margin == MarginConfig(m2=0.3, gradient="straight_through")
     assert config.heads["second"].global_batch == 3
     assert config.loader.workers == 4
+
+
+@pytest.mark.parametrize(("old", "trackers"), [("true", ("tensorboard",)), ("false", ())])
+def test_the_key_tensorboard_of_older_runs_is_translated(
+    config_file: Path, tmp_path: Path, old: str, trackers: tuple[str, ...]
+) -> None:
+    assert load_config(config_file, [f"run.tensorboard={old}"]).tracking.trackers == trackers
+    config_file.write_text(config_file.read_text().replace("[run]\n", f"[run]\ntensorboard = {old}\n", 1))
+    config = load_config(config_file)
+    assert config.tracking.trackers == trackers
+    again = tmp_path / "again.toml"
+    again.write_text(dump_config(config))
+    assert "tensorboard = " not in again.read_text()
+    assert load_config(again) == config
+    with pytest.raises(
+        UsageError, match=r"run\.tensorboard: replaced by tracking\.trackers, a list of names; leave it"
+    ):
+        load_config(config_file, ['tracking.trackers=["wandb"]'])
 
 
 def test_last_override_takes_precedence(config_file: Path) -> None:
@@ -226,7 +244,13 @@ OVERRIDE_MISTAKES = {
     "run.seed=-1": "run.seed: must be greater than or equal to 0, not -1",
     "run.output=3": "run.output: must be a path: text that is not empty and has no NUL character, not 3",
     'run.output=""': 'run.output: must be a path: text that is not empty and has no NUL character, not ""',
-    "run.tensorboard=1": "run.tensorboard: must be a valid boolean, not 1",
+    "run.tensorboard=1": "run.tensorboard: replaced by tracking.trackers, a list of names; leave it out",
+    'tracking.trackers=["tensorbord"]': 'tracking.trackers[0]: must be "tensorboard", "wandb" or "mlflow", not '
+    '"tensorbord"',
+    "tracking.trackers=wandb": 'tracking.trackers: must be a list, not "wandb"',
+    'tracking.trackers=["wandb", "mlflow", "wandb"]': "tracking.trackers: wandb: given twice",
+    'tracking.name=""': 'tracking.name: must have at least 1 character, not ""',
+    "tracking.tag=x": "tracking.tag: unknown key; did you mean tags?",
     "run.precision=fp16": 'run.precision: must be "auto", "bf16" or "float32", not "fp16"',
     "run.device=1": 'run.device: must be "auto", "cpu" or "cuda", not 1',
     "optimizer.lr=nan": "optimizer.lr: must be a finite number, not nan",
@@ -588,7 +612,11 @@ FILE_MISTAKES = [
         "heads.OCR: a name consists of lower-case letters, digits and _, and starts with a letter",
     ),
     ("[heads.ocr]", "[head.ocr]", "head: unknown key; did you mean heads?"),
-    ("[run]", "run = 3\n[other]", "other: unknown key; known are run, backbone, optimizer, loader, evaluation, heads"),
+    (
+        "[run]",
+        "run = 3\n[other]",
+        "other: unknown key; known are run, backbone, optimizer, loader, evaluation, tracking, heads",
+    ),
     ("[run]", "run = 3\n[loader]", "run: must be a section [run], not 3"),
     ("[run]", "[run", "not valid TOML: "),
     ("lr = 1e-3", "lr = 1e-3\nlr = 2e-3", "not valid TOML: Cannot overwrite a value (at line 10, column 10)"),

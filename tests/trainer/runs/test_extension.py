@@ -197,6 +197,7 @@ def test_a_run_may_be_shortened_before_its_cooldown(config_file: Path) -> None:
 def test_the_superseded_run_keeps_its_best_and_last_checkpoint(config_file: Path, tmp_path: Path) -> None:
     folder = make_run(load_config(config_file, WSD), 4, 8, 10, 12, best=4)
     (folder.root / "notes.txt.partial").write_text("left by a kill")
+    folder.tracking_path.write_text("{}")
     longer = load_config(config_file, [*WSD, "run.steps=20"])
     extend(longer)
     superseded = RunFolder(folder.superseded / "00000012")
@@ -207,8 +208,9 @@ def test_the_superseded_run_keeps_its_best_and_last_checkpoint(config_file: Path
     assert Vocabulary.load(superseded.vocabulary_path("ocr")).word(0) == "word"
     assert superseded.metrics_path.read_text() == folder.metrics_path.read_text()
     assert sorted(path.name for path in superseded.root.iterdir()) == [
-        *("checkpoints", "config.toml", "metrics.jsonl", "tensorboard", "versions.json", "vocab")
+        *("checkpoints", "config.toml", "metrics.jsonl", "tensorboard", "tracking.json", "versions.json", "vocab")
     ]
+    assert not folder.tracking_path.exists()  # new runs of the trackers begin
     # The next one of as many steps gets another name.
     for step in (16, 20):
         save_checkpoint(folder.checkpoint(step), {"a": torch.ones(1)}, {"step": step}, Ranks())

@@ -35,7 +35,7 @@ SETTINGS = (
     "heads.ocr.crop_scale=[0.1,0.5]",
     "heads.ocr.crop_min_visible=0.05",
     "run.passes_per_step=2",
-    "run.tensorboard=false",
+    "tracking.trackers=[]",
     "run.keep_checkpoints=20",
     "optimizer.lr=3e-3",
 )

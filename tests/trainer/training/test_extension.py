@@ -14,11 +14,12 @@ import torch
 from ovocr.base.errors import OvocrError
 from ovocr.trainer.config.file import load_config
 from ovocr.trainer.evaluation.evaluate import evaluate
+from ovocr.trainer.export.encoder_folder import export_encoder
 from ovocr.trainer.runs.checkpoint import complete_checkpoints
 from ovocr.trainer.runs.folder import RunFolder
 from ovocr.trainer.training.dry_run import dry_run
 from ovocr.trainer.training.loop import Summary, train
-from ovocr.trainer.training.model import TrainedRun, export_backbone
+from ovocr.trainer.training.model import TrainedRun
 
 CPU = torch.device("cpu")
 TIMES = ("images_per_s", "data_wait_s", "memory_gb", "evaluation_s")
@@ -99,7 +100,7 @@ def test_a_run_extended_twice_is_the_run_planned_so(
     assert "evaluation" in lines(first)[11]
     assert steps_of(first)[-1] == 12
     assert TrainedRun.load(first, CPU).step == 12
-    assert export_backbone(run / "superseded" / "00000020", tmp_path / "encoder") == 20
+    assert export_encoder(run / "superseded" / "00000020", tmp_path / "encoder").step == 20
     evaluation = evaluate(first, [held_out], device="cpu", replicates=20).to_json()
     assert evaluation["heads"]["ocr"]["word_auc"]["value"] > 0.6
     assert train(load_config(first / "config.toml")).format() == f"{first}: nothing to do, 12 steps already done"

@@ -117,7 +117,7 @@ def centers(run: Path) -> torch.Tensor:
 
 @pytest.fixture
 def stages(tmp_path: Path, config_file: Path) -> Stages:
-    train(load_config(config_file, ["run.tensorboard=false"]))
+    train(load_config(config_file, ["tracking.trackers=[]"]))
     return Stages(tmp_path, config_file)
 
 

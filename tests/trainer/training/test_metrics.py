@@ -1,13 +1,20 @@
 """The metrics log: lines survive a kill at any byte, and repeated steps are logged once."""
 
 import json
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from ovocr.base.errors import OvocrError
+from ovocr.trainer.tracking.background import BackgroundTracker
+from ovocr.trainer.tracking.tracker import Ending
+from ovocr.trainer.tracking.trackers import Trackers
 from ovocr.trainer.training.metrics import MetricsLog, sample_digest
+from ovocr.trainer.training.stop_request import StoppedError
 
 
 def record(step: int) -> dict[str, Any]:
@@ -22,7 +29,7 @@ def record(step: int) -> dict[str, Any]:
 
 
 def log(path: Path, start: int) -> MetricsLog:
-    return MetricsLog(path, start=start, steps=9, log_every=1, tensorboard=None)
+    return MetricsLog(path, start=start, steps=9, log_every=1, trackers=Trackers([]))
 
 
 def test_truncated_line_is_dropped(tmp_path: Path) -> None:
@@ -54,16 +61,54 @@ def test_flush_writes_lines(tmp_path: Path) -> None:
             lines.write({**record(1), "loss": float("nan")}, 4, 0.5)
 
 
-def test_tensorboard_gets_every_number(tmp_path: Path) -> None:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+class Listener:
+    """A tracker that remembers its calls."""
 
-    with MetricsLog(tmp_path / "m.jsonl", start=0, steps=3, log_every=2, tensorboard=tmp_path / "board") as lines:
+    def __init__(self) -> None:
+        self.values: list[tuple[int, dict[str, float]]] = []
+        self.endings: list[Ending] = []
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        self.values.append((step, dict(values)))
+
+    def close(self, ending: Ending) -> None:
+        self.endings.append(ending)
+
+
+@pytest.mark.parametrize(
+    ("error", "ending"),
+    [
+        (None, Ending.FINISHED),
+        (StoppedError("stopped"), Ending.STOPPED),
+        (KeyboardInterrupt(), Ending.STOPPED),
+        (OvocrError("step 3: the loss is nan"), Ending.FAILED),
+    ],
+)
+def test_trackers_get_every_number(tmp_path: Path, error: BaseException | None, ending: Ending) -> None:
+    tracker = Listener()
+    trackers = Trackers([BackgroundTracker("listener", tracker)])
+    with (
+        nullcontext() if error is None else pytest.raises(type(error)),
+        MetricsLog(tmp_path / "m.jsonl", start=0, steps=3, log_every=2, trackers=trackers) as lines,
+    ):
         for step in range(3):
             lines.write(record(step), 4, 0.5)
-    events = EventAccumulator(str(tmp_path / "board"))
-    events.Reload()
-    assert set(events.Tags()["scalars"]) == {"loss", "heads/ocr/loss", "lr", "images_per_s"}
-    assert [(event.step, event.value) for event in events.Scalars("heads/ocr/loss")] == [(0, 2.5), (2, 2.5)]
+        lines.write_evaluation(3, {"evaluation": {}}, {"evaluation/seconds": 2.0}, "no figure")
+        if error is not None:
+            raise error
+    numbers = {"loss": 2.5, "heads/ocr/loss": 2.5, "lr": 0.1, "images_per_s": 8.0}
+    assert tracker.values == [(0, numbers), (2, numbers), (2, {"evaluation/seconds": 2.0})]
+    assert tracker.endings == [ending]
+
+
+def test_mfu_is_averaged_over_the_time_of_the_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with MetricsLog(tmp_path / "m.jsonl", start=0, steps=3, log_every=2, trackers=Trackers([])) as lines:
+        lines.write(record(0), 4, 0.5)
+        lines.write({**record(1), "mfu": 0.2}, 4, 1.0)
+        lines.write({**record(2), "mfu": 0.4}, 4, 3.0)
+    first, second = capsys.readouterr().err.splitlines()
+    assert "MFU" not in first
+    assert "loss 2.500, 2.0 images/s, MFU 35.0%, " in second
 
 
 def test_evaluation_is_added_to_the_last_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """Both stages of the method at small size: the image head, then all three heads on its backbone and centers."""
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +32,9 @@ steps = {steps}
 passes_per_step = 2
 checkpoint_every = 3
 device = "cpu"
-tensorboard = false
+
+[tracking]
+trackers = []
 
 [backbone]
 hidden_size = 64
@@ -356,6 +359,12 @@ def test_dry_run_needs_no_data_and_writes_nothing(
     )
     assert "head video: 8 frames of 28 x 28 pixels, 4 samples per step" in output
     assert "step 2: loss " in output
+    (flops,) = (line for line in output.splitlines() if line.startswith("model FLOPs of a step: "))
+    assert re.search(r": [\d.]+ GFLOP; backbone [\d.]+ GFLOP, head image [\d.e-]+ GFLOP", flops)
+    per_sample = re.findall(r"\(and ([\d.]+) GFLOP of the backbone per sample\)", flops)
+    image, ocr, video = map(float, per_sample)
+    assert ocr == image
+    assert video > 8 * image
     assert "the run: 31,250 steps of 12 samples, 375,000 in total" in output
     assert not list(tmp_path.iterdir())
 

@@ -1,0 +1,4 @@
+"""Floating point operations of a training step, and the peak of known devices.
+
+Imports config.
+"""
