@@ -22,7 +22,7 @@ from ovocr.trainer.training.loop import Summary, train
 from ovocr.trainer.training.model import TrainedRun
 
 CPU = torch.device("cpu")
-TIMES = ("images_per_s", "data_wait_s", "memory_gb", "evaluation_s")
+TIMES = ("images_per_s", "data_wait_s", "model_tflops_per_s", "mfu", "memory_gb", "evaluation_s")
 WSD = ("optimizer.schedule=wsd", "optimizer.cooldown_steps=4")
 # The start of no cooldown below is a multiple of checkpoint_every.
 RARE_CHECKPOINTS = ("run.checkpoint_every=7", "run.keep_checkpoints=1")
