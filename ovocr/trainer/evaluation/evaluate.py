@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ovocr.base.errors import UsageError
+from ovocr.dataset.holdout.group_table import GroupTable
 from ovocr.trainer.config.evaluation import MAX_REPLICATES, MIN_TEXT_HEIGHT, REPLICATES
 from ovocr.trainer.config.heads import HeadConfig, OcrHeadConfig
 from ovocr.trainer.data.damaged_samples import DamageReport
@@ -17,7 +18,6 @@ from ovocr.trainer.evaluation.head_reading import HeadReading, ReadingOptions, m
 from ovocr.trainer.evaluation.head_recall import HeadRecall, measure_recall
 from ovocr.trainer.evaluation.sampling_correction import SamplingCorrection, sampling_correction
 from ovocr.trainer.measures.class_names import ClassNames
-from ovocr.trainer.measures.group_table import GroupTable
 from ovocr.trainer.measures.word_measures import OwnCenters
 from ovocr.trainer.ranks.distributed import choose_device
 from ovocr.trainer.training.model import TrainedRun

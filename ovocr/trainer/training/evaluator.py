@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ovocr.dataset.holdout.group_table import GroupTable
 from ovocr.trainer.config.sections import RunConfig
 from ovocr.trainer.data.damaged_samples import DamageReport
 from ovocr.trainer.data.evaluation_data import HELD_OUT_LABEL, HeadClasses, HeldOut, open_held_out
 from ovocr.trainer.data.head_data import HeadData
 from ovocr.trainer.measures.class_names import ClassNames
 from ovocr.trainer.measures.full_precision import full_precision
-from ovocr.trainer.measures.group_table import GroupTable
 from ovocr.trainer.measures.word_measures import OwnCenters, measure_words
 from ovocr.trainer.ranks.distributed import Ranks
 from ovocr.trainer.runs.best_checkpoint import best_checkpoint, read_evaluation

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ovocr.base.errors import OvocrError, UsageError
-from ovocr.trainer.measures.group_table import GroupTable
+from ovocr.dataset.holdout.group_table import GroupTable
 
 ROWS = [("a/1.jpg", "shop 1"), ("b, c.jpg", "shop 2"), ("0017", "shop 1"), ("咖啡.jpg", "shop 2")]
 

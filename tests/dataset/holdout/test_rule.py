@@ -3,7 +3,7 @@
 import pytest
 
 from ovocr.base.errors import UsageError
-from ovocr.vocab.holdout import check_share, is_held_out
+from ovocr.dataset.holdout.rule import check_share, is_held_out
 
 # Of 0.jpg to 59.jpg, at a share of 0.1.
 HELD_OUT = [12, 42]
