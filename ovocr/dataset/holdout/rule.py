@@ -10,6 +10,12 @@ from hashlib import blake2b
 
 from ovocr.base.errors import UsageError
 
+# What images of a group may have in common: their key, if each image is a group, or their source.
+KEY, SOURCE = "key", "source"
+IMAGE_GROUPS = (KEY, SOURCE)
+# Column of the groups in a table, unless another one is named.
+GROUP = "group"
+
 
 def hash_group(group: str, seed: int = 0) -> int:
     """Returns the hash of a group, less than 2**64. Seed 0 is that of ``vocab build``, which has no other."""

@@ -85,7 +85,7 @@ class RecordSamples:
         self._data_sets = [LabelledDataSet.open(Path(root)) for root in roots]
         _check_one_vocabulary(self._data_sets)
         self.vocabulary_path = vocabulary_path(self._data_sets[0])
-        shards = [[(data_set, shard) for shard in _all_shards(data_set)] for data_set in self._data_sets]
+        shards = [[(data_set, shard) for shard in data_set.all_shards()] for data_set in self._data_sets]
         self._shards = [shard for own_shards in shards for shard in own_shards]
         self.prefixes = [data_set.rec_prefix(shard) for data_set, shard in self._shards]
         self.readers = [RecordReader(prefix) for prefix in self.prefixes]
@@ -343,15 +343,3 @@ def vocabulary_sha256(data_set: LabelledDataSet) -> str:
     if found != words.sha256:
         raise OvocrError(f"{path}: does not match manifest.json; restore the file")
     return found
-
-
-def _all_shards(data_set: LabelledDataSet) -> range:
-    """Returns the numbers of the shards in the manifest. Raises OvocrError unless all are finished."""
-    count = len(data_set.manifest().shards)
-    finished = data_set.finished_shards(count)
-    if len(finished) < count:
-        raise OvocrError(
-            f"{data_set.root}: only {len(finished)} of {count} shards are finished; finish it with "
-            f"`ovocr {data_set.manifest().command}`"
-        )
-    return range(count)
