@@ -69,6 +69,10 @@ class RunFolder:
         """Returns the path of the copy of a head's vocabulary."""
         return self.root / "vocab" / f"{head}.txt"
 
+    def prior_path(self, head: str) -> Path:
+        """Returns the path of what the run keeps of a head's training data: class counts and hashes of images."""
+        return self.root / "prior" / f"{head}.npz"
+
     def frequencies_path(self, head: str) -> Path:
         """Returns the path of the copy of the word frequencies from which a head's tags get weights."""
         return self.root / "vocab" / f"{head}.frequencies.tsv"

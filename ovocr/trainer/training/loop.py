@@ -138,6 +138,7 @@ class _Training:
             with worker_deaths_as_ovocr_errors():
                 has_made_up = self._make_up_evaluation(log, stop)
                 self._steps(reporter, log, stop)
+                self.evaluator.keep_priors()
         return Summary(
             folder=self.folder,
             first_step=self.first_step,
