@@ -1,6 +1,7 @@
 """The training loop: steps, metrics and checkpoints, until all steps are done or a stop is requested."""
 
 import os
+import shutil
 import time
 from collections.abc import Generator, Mapping
 from contextlib import nullcontext
@@ -125,6 +126,8 @@ class _Training:
         self.first_step = self.state.start_or_resume()
         if ranks.rank == 0:
             keep_lines_before(self.folder.skipped_path, self.first_step)
+            if not self.first_step:  # of a run that was killed before its first checkpoint, maybe with other data
+                shutil.rmtree(self.folder.priors, ignore_errors=True)
         skipped = SkippedSamples(self.folder.skipped_path)
         self.step = TrainStep(config, self.model, optimizers, self.data, ranks, device, skipped)
 

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,11 +112,33 @@ def test_resumed_and_finished_runs_keep_the_file(config_file: Path, run: Path, t
     assert path.is_file()
 
 
-def test_stopped_run_is_counted_by_the_evaluation(config_file: Path, tmp_path: Path, make_data_set: Maker) -> None:
-    """A run that evaluates counts at its first evaluation; another one only at its end."""
-    settings = (STEPS, f'evaluation.data=["{make_data_set("held", [9], patterned=True)}"]', "evaluation.every=1")
-    train(load_config(config_file, [*settings, "evaluation.replicates=2"]))
-    assert (tmp_path / "run" / "prior" / "ocr.npz").is_file()
+def test_new_run_forgets_the_file_of_a_run_without_checkpoint(config_file: Path, run: Path, tmp_path: Path) -> None:
+    path = run / "prior" / "ocr.npz"
+    before = path.read_bytes()
+    prior = Prior.load(path)
+    assert prior is not None
+    shutil.rmtree(run / "checkpoints")
+    replace(prior, class_counts=prior.class_counts + 1).save(path)
+    train(load_config(config_file, [STEPS]))
+    assert path.read_bytes() == before
+
+
+def test_run_counts_at_its_first_evaluation(
+    config_file: Path, tmp_path: Path, make_data_set: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not at its start, nor again."""
+    steps = []
+    count = Prior.count
+    metrics = tmp_path / "run" / "metrics.jsonl"
+
+    def counted(*arguments: Any) -> Prior:
+        steps.append(len(metrics.read_text().splitlines()))
+        return count(*arguments)
+
+    monkeypatch.setattr(Prior, "count", counted)
+    data = f'evaluation.data=["{make_data_set("held", [9], patterned=True)}"]'
+    train(load_config(config_file, [STEPS, "run.log_every=1", data, "evaluation.every=1", "evaluation.replicates=2"]))
+    assert steps == [1]
 
 
 def test_ranks_count_together(config_file: Path, run: Path, tmp_path: Path, runs: Any) -> None:
