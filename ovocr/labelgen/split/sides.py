@@ -64,7 +64,7 @@ class Sides:
         """Raises OvocrError if a part has no image with tags, or no image has a row in the table of groups."""
         images = sum(shard.images for shard in self.shards)
         if table is not None and images and self.without_row == images:
-            raise table.no_row(self.shards[0].first_key)
+            raise table.no_row(next(shard.first_key for shard in self.shards if shard.images))
         groups = self.groups()
         noun = {KEY: "image", SOURCE: "source"}.get(self.by, "group") if table is None else "group"
         every, held_out = counted(sum(groups.values()), noun), groups[HELD_OUT]
