@@ -9,7 +9,7 @@ from ovocr import __version__
 from ovocr.base.errors import OvocrError
 from ovocr.commands.doctor import doctor
 from ovocr.commands.inspect import inspect
-from ovocr.commands.labels import build_labels_command, pack_labels_command, relabel_command
+from ovocr.commands.labels import build_labels_command, pack_labels_command, relabel_command, split_command
 from ovocr.commands.output import print_error
 from ovocr.commands.train import evaluate_command, export, read, train
 from ovocr.commands.verification import verify_command, why_command
@@ -40,7 +40,7 @@ def main(debug: bool) -> None:
 
 
 for _command in (
-    *(build_labels_command, relabel_command, pack_labels_command, vocab),
+    *(build_labels_command, relabel_command, pack_labels_command, split_command, vocab),
     *(verify_command, inspect, why_command),
     *(train, evaluate_command, read, export, doctor),
 ):

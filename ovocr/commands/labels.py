@@ -16,7 +16,7 @@ from ovocr.commands.options import (
     shard_options,
 )
 from ovocr.commands.output import print_figures
-from ovocr.labelgen.options import BuildOptions, PackOptions, RelabelOptions
+from ovocr.labelgen.options import BuildOptions, PackOptions, RelabelOptions, SplitOptions
 
 
 @click.command("build-labels")
@@ -99,3 +99,26 @@ def pack_labels_command(json_path: str | None, **options: Any) -> None:
     print_figures(totals.format(), totals.to_json(), json_path)
     if totals.failure:
         raise OvocrError(totals.failure)
+
+
+@click.command("split")
+@click.argument("source", metavar="DIR", type=FOLDER)
+@field_option(SplitOptions, "--out", callback=folder, metavar="OUT")
+@field_option(SplitOptions, "--share", metavar="S")
+@field_option(SplitOptions, "--by", metavar="COLUMN|source")
+@field_option(SplitOptions, "--groups", callback=folder, metavar="TABLE")
+@field_option(SplitOptions, "--seed")
+@field_option(SplitOptions, "--workers", type=int)
+@JSON_OPTION
+def split_command(json_path: str | None, **options: Any) -> None:
+    """Divide a labelled data set into training images and held-out ones.
+
+    OUT/train and OUT/held-out become data sets for all commands. What is held out depends on the key of an image, or on
+    its group, and on --seed alone, so a data set that has grown is divided alike. With --by source, or with --groups,
+    images that belong together, such as the pages of a document, stay together. Shards of one side are hard-linked,
+    not copied, where the file system can. Run the same command again to resume.
+    """
+    from ovocr.labelgen.split.split import split
+
+    totals = split(SplitOptions(**options), progress=True)
+    print_figures(totals.format(), totals.to_json(), json_path)

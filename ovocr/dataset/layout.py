@@ -123,6 +123,18 @@ class LabelledDataSet:
             return [number for number in range(count) if os.path.lexists(self.stats_path(number))]
         return sorted(int(path.stem) for path in (self.root / "stats").glob("[0-9]*.json"))
 
+    def all_shards(self) -> range:
+        """Returns the numbers of the shards in the manifest. Raises OvocrError unless all are finished."""
+        manifest = self.manifest()
+        count = len(manifest.shards)
+        finished = self.finished_shards(count)
+        if len(finished) < count:
+            raise OvocrError(
+                f"{self.root}: only {len(finished)} of {count} shards are finished; finish it with "
+                f"`ovocr {manifest.command}`"
+            )
+        return range(count)
+
     def manifest(self) -> Manifest:
         """Reads the manifest. Raises OvocrError."""
         return Manifest.read(self.manifest_path)

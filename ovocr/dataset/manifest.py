@@ -19,6 +19,9 @@ UNIFORM, IDF = "uniform", "idf"
 WEIGHTINGS = (UNIFORM, IDF)
 # The name of the engine of a data set whose text was given in a table.
 GIVEN = "given"
+# The parts of a data set that `ovocr split` divides.
+TRAIN, HELD_OUT = "train", "held-out"
+PARTS = (TRAIN, HELD_OUT)
 MAX_TAGS = 100_000
 MAX_LETTERS = 100
 MAX_SEED = 2**63 - 1
@@ -184,6 +187,47 @@ class Generation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WholeDataSet:
+    """Identifies a data set that was divided.
+
+    manifest_sha256: hash of its manifest. files_sha256: hash of the hashes of its shards' files. shards, images: their
+    numbers.
+    """
+
+    manifest_sha256: str
+    files_sha256: str
+    shards: int
+    images: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitEntry:
+    """Which part of which data set this one is.
+
+    part: one of PARTS. share: share of the groups that are held out. seed: seed of the hashes of the groups.
+    by: what images of a group have in common: their key, their source, or a column of a table of groups.
+    groups_sha256: hash of the table; None without. whole: the data set that was divided.
+    """
+
+    part: str
+    share: float
+    by: str
+    seed: int
+    groups_sha256: str | None
+    whole: WholeDataSet
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What decides on which side an image is, without the part."""
+        groups = {} if self.groups_sha256 is None else {"groups_sha256": self.groups_sha256}
+        return {"share": self.share, "by": self.by, "seed": self.seed, **groups}
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the manifest's value."""
+        return {"part": self.part, **self.settings, "data_set": vars(self.whole)}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """The configuration of a data set. It contains no times, no folders and no properties of machines.
 
@@ -194,7 +238,8 @@ class Manifest:
     words, engine: words of a labelled data set, and the engine that read them or the table that gave them; None in a
         packed one.
     table: table of class ids of a packed data set; None in a labelled one.
-    relabelled: hash and versions of the old manifest, if `ovocr relabel` wrote the data set.
+    relabelled: hash and versions of the old manifest, and its ``split``, if `ovocr relabel` wrote the data set.
+    split: which part of which data set it is, if `ovocr split` wrote it.
     generations: stages of a data set that grew or whose packages were upgraded, from first to last; else empty.
         ``versions`` and the versions of the engine are those of the first.
     format: FORMAT or OLD_FORMAT.
@@ -210,6 +255,7 @@ class Manifest:
     engine: dict[str, Any] | None = None
     table: TableEntry | None = None
     relabelled: dict[str, Any] | None = None
+    split: SplitEntry | None = None
     generations: tuple[Generation, ...] = ()
     format: int = FORMAT
 
@@ -255,8 +301,31 @@ class Manifest:
         return float(margin) if isinstance(margin, int | float) and 0 <= margin < 0.5 else 0.0
 
     @property
+    def splits(self) -> list[dict[str, Any]]:
+        """The JSON of the splits of this data set and of the one that it was relabelled from; empty if it is no part.
+
+        In a part, an image's place in the records is not its place in the source.
+        """
+        own = [] if self.split is None else [self.split.to_json()]
+        before = (self.relabelled or {}).get("split")
+        return [*own, *([before] if isinstance(before, dict) else [])]
+
+    @property
+    def ancestors(self) -> list[str]:
+        """Hashes of the manifests of data sets that have the images of this one."""
+        parents = [self.relabelled or {}, *(split.get("data_set") or {} for split in self.splits)]
+        return [parent["manifest_sha256"] for parent in parents if "manifest_sha256" in parent]
+
+    def describe_relabelled(self, sha256: str) -> dict[str, Any]:
+        """Returns the ``relabelled`` of a data set with new tags for this one. sha256: hash of this manifest."""
+        splits = self.splits
+        return {"manifest_sha256": sha256, "versions": self.versions, **({"split": splits[0]} if splits else {})}
+
+    @property
     def command(self) -> str:
         """Name of the command that wrote the data set."""
+        if self.split is not None:
+            return "split"
         if not self.has_text:
             return "pack-labels"
         return "build-labels" if self.relabelled is None else "relabel"
@@ -266,7 +335,9 @@ class Manifest:
         sizes = {"shard_size": self.shard_size, "max_pixels": self.max_pixels, **self.source_options.describe()}
         shards = [shard.to_json() for shard in self.shards]
         generations = [generation.to_json() for generation in self.generations]
-        grown = {"generations": generations} if generations else {}
+        history: dict[str, Any] = {"generations": generations} if generations else {}
+        if self.split is not None:
+            history["split"] = self.split.to_json()
         if self.table is not None:
             columns = {"key_column": self.table.key_column, "label_columns": list(self.table.label_columns)}
             return {
@@ -276,7 +347,7 @@ class Manifest:
                 "labels": {"sha256": self.table.sha256},
                 "versions": self.versions,
                 "shards": shards,
-                **grown,
+                **history,
             }
         assert self.words is not None
         return {
@@ -286,7 +357,7 @@ class Manifest:
             "engine": self.engine,
             "versions": self.versions,
             "shards": shards,
-            **grown,
+            **history,
             **({} if self.relabelled is None else {"relabelled": self.relabelled}),
         }
 
@@ -321,6 +392,7 @@ class Manifest:
             generations=_parse_generations(reader) if "generations" in data else (),
             source_options=_parse_source_options(reader),
             relabelled=reader.typed("relabelled", dict, "an object") if has_text and "relabelled" in data else None,
+            split=_parse_split(reader) if "split" in data else None,
             format=format or FORMAT,
         )
         return manifest, reader.problems
@@ -401,6 +473,25 @@ def _parse_shards(reader: ObjectReader) -> tuple[ShardEntry, ...]:
         else:
             shards.append(entry)
     return tuple(shards)
+
+
+def _parse_split(reader: ObjectReader) -> SplitEntry:
+    for name in ("split", "split.data_set"):
+        reader.typed(name, dict, "an object")
+    groups = reader.get("split.groups_sha256")
+    return SplitEntry(
+        part=reader.choice("split.part", TRAIN, PARTS),
+        share=reader.share("split.share", 0.0),
+        by=reader.typed("split.by", str, "key, source or the name of a column"),
+        seed=reader.number("split.seed", 0, MAX_SEED),
+        groups_sha256=None if groups is None else reader.typed("split.groups_sha256", str, "a hash"),
+        whole=WholeDataSet(
+            manifest_sha256=reader.typed("split.data_set.manifest_sha256", str, "a hash"),
+            files_sha256=reader.typed("split.data_set.files_sha256", str, "a hash"),
+            shards=reader.number("split.data_set.shards", 0),
+            images=reader.number("split.data_set.images", 0),
+        ),
+    )
 
 
 def _parse_generations(reader: ObjectReader) -> tuple[Generation, ...]:

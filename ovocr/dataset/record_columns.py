@@ -42,6 +42,23 @@ def read_record_keys(path: Path) -> dict[int, str]:
     return dict(zip(rows["record_id"].to_pylist(), rows["key"].to_pylist(), strict=True))
 
 
+def read_keys_and_statuses(path: Path) -> tuple[list[str], npt.NDArray[np.bool_]]:
+    """Returns the keys of all images, and which of them have a record: bool [images]. Raises TableError."""
+    rows = read_columns(path, RECORDS, ["key", "status"])
+    return rows["key"].to_pylist(), _booleans(pc.equal(rows["status"], Status.OK.value))
+
+
+def read_class_ids(path: Path) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+    """Returns the row number and the class id of each place of a tag: int64 [places], int32 [places].
+
+    Raises TableError.
+    """
+    with open_table(path) as file:
+        tags = file.read(columns=["tags.list.element.id"])["tags"].combine_chunks()
+        ids = pc.list_flatten(tags).field("id").to_numpy(zero_copy_only=False)
+        return pc.list_parent_indices(tags).to_numpy().astype(np.int64), ids.astype(np.int32)
+
+
 def find_positions(
     path: Path, *, with_text: bool, status: str | None = None, keys: Sequence[str] = (), class_id: int | None = None
 ) -> list[int]:

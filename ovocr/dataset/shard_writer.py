@@ -1,6 +1,5 @@
 """Writes the files of one shard."""
 
-import json
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,7 +8,7 @@ from types import TracebackType
 import numpy as np
 import pyarrow as pa
 
-from ovocr.base.files import locked, partial_path, write_text, written_aside
+from ovocr.base.files import locked, partial_path, written_aside
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.manifest import ShardEntry
 from ovocr.dataset.outcome import Outcome, Status
@@ -74,8 +73,7 @@ class ShardWriter:
         with self._lock:
             self._files.__exit__(kind, error, trace)
             if error is None:
-                statistics = json.dumps(self._statistics().to_json(), indent=2) + "\n"
-                write_text(self._data_set.stats_path(self._number), statistics)
+                self._statistics().write(self._data_set.stats_path(self._number))
 
     def _open_rows(self, path: Path, schema: pa.Schema) -> RowWriter:
         return self._files.enter_context(RowWriter(self._files.enter_context(written_aside(path)), schema))

@@ -1,6 +1,7 @@
 """The statistics of a finished shard: counts, and the size and hash of each file."""
 
 import hashlib
+import json
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -8,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ovocr.base.files import write_text
 from ovocr.dataset.json_objects import DamagedFileError, ObjectReader, Problem, is_count, read_object
 from ovocr.dataset.manifest import ShardEntry
 from ovocr.dataset.outcome import Outcome, Status
@@ -124,6 +126,10 @@ class ShardStatistics:
         generation = {"generation": self.generation} if self.generation else {}
         return {**self.entry.to_json(), **counts, "seconds": self.seconds, **generation, "files": files}
 
+    def write(self, path: Path) -> None:
+        """Writes the file atomically. Raises OSError."""
+        write_text(path, json.dumps(self.to_json(), indent=2) + "\n")
+
     @classmethod
     def parse(
         cls, data: dict[str, Any], entry: ShardEntry, *, has_text: bool, generations: int = 1
@@ -147,6 +153,14 @@ class ShardStatistics:
             generation=generation,
         )
         return statistics, reader.problems
+
+
+def read_statistics(path: Path, entry: ShardEntry, *, has_text: bool, generations: int) -> ShardStatistics:
+    """Reads the statistics of a finished shard; arguments as in ``parse``. Raises DamagedFileError."""
+    statistics, problems = ShardStatistics.parse(read_object(path), entry, has_text=has_text, generations=generations)
+    for problem in problems:
+        raise DamagedFileError(path, problem)
+    return statistics
 
 
 def read_counts(path: Path) -> ShardCounts:

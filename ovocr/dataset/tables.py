@@ -143,3 +143,38 @@ class RowWriter:
         if self._rows:
             self._writer.write_table(pa.Table.from_pylist(self._rows, self._schema), row_group_size=ROW_GROUP_ROWS)
             self._rows.clear()
+
+
+class BatchWriter:
+    """Writes batches of rows to a Parquet file in row groups of ROW_GROUP_ROWS; keeps one group in memory.
+
+    The file is the one that RowWriter makes of the same rows.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._schema = schema
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd")
+        self._waiting = schema.empty_table()
+
+    def __enter__(self) -> "BatchWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None and self._waiting.num_rows:
+                self._write(self._waiting)
+        finally:
+            self._writer.close()
+
+    def append(self, rows: pa.RecordBatch) -> None:
+        """Adds rows with all columns of the schema."""
+        table = pa.Table.from_batches([rows]).select(self._schema.names).cast(self._schema)
+        self._waiting = pa.concat_tables([self._waiting, table])
+        while self._waiting.num_rows >= ROW_GROUP_ROWS:
+            self._write(self._waiting.slice(0, ROW_GROUP_ROWS))
+            self._waiting = self._waiting.slice(ROW_GROUP_ROWS)
+
+    def _write(self, rows: pa.Table) -> None:
+        self._writer.write_table(rows.combine_chunks(), row_group_size=ROW_GROUP_ROWS)

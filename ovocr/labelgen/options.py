@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ovocr.base.errors import UsageError
+from ovocr.dataset.holdout.rule import GROUP, IMAGE_GROUPS, KEY, check_share
 from ovocr.dataset.manifest import (
     IDF,
     MAX_LETTERS,
@@ -306,6 +307,57 @@ class RelabelOptions(ShardOptions, PolicyOptions):
         given = {name: getattr(self, name) for name in ("tags", "seed", "min_score", "min_letters")}
         changes = {name: value for name, value in given.items() if value is not None}
         return replace(before, weighting=self.policy, repeats=self.repeats, **changes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitOptions:
+    """Options of ``split``. Raises UsageError, naming the option, if a value is not allowed."""
+
+    source: Path = field(metadata={"help": "Folder of the labelled data set to divide."})
+    out: Path = field(metadata={"help": "Folder of the parts: OUT/train and OUT/held-out."})
+    share: float = field(
+        default=0.05, metadata={"help": "Share of the images, or of the groups of --by, that are held out."}
+    )
+    by: str | None = field(
+        default=None,
+        metadata={
+            "help": "What stays together: key (each image by itself), source (the images of an archive, table or "
+            "folder), or, with --groups, a column of the table; by default key, or group with --groups."
+        },
+    )
+    groups: Path | None = field(
+        default=None,
+        metadata={
+            "help": "Table with the column key and the column of --by, such as the document of each image: CSV, TSV, "
+            "JSON lines or Parquet."
+        },
+    )
+    seed: int = field(default=0, metadata={"help": "Seed of the choice."})
+    workers: int | None = field(
+        default=None, metadata={"help": "Worker processes of one thread each; by default one per core."}
+    )
+
+    def __post_init__(self) -> None:
+        check_share(self.share, "--share")
+        _check_seed(self.seed)
+        _check_positive("--workers", self.workers)
+        if self.groups is None and self.by not in (None, *IMAGE_GROUPS):
+            raise UsageError(
+                f"--by {self.by}: images have {' and '.join(IMAGE_GROUPS)}; name a table that has the columns key and "
+                f"{self.by} with --groups"
+            )
+        if self.groups is not None and self.by == KEY:
+            raise UsageError(f"--by {KEY}: is the column of the images' keys; choose another column of {self.groups}")
+        source, out = self.source.resolve(), self.out.resolve()
+        if source in (out, *out.parents):
+            raise UsageError(f"--out {self.out}: is in the data set to divide; choose another folder")
+        if out in source.parents:
+            raise UsageError(f"--out {self.out}: contains the data set to divide; choose another one")
+
+    @property
+    def grouped_by(self) -> str:
+        """What images of a group have in common."""
+        return self.by or (KEY if self.groups is None else GROUP)
 
 
 def parse_shard_slice(text: str) -> tuple[int, int]:

@@ -3,12 +3,12 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path, PurePath
 from typing import Any
 
 from ovocr.dataset.layout import LabelledDataSet
-from ovocr.dataset.manifest import ShardEntry
+from ovocr.dataset.manifest import Manifest
 from ovocr.dataset.text import TextShard
 from ovocr.vocab.vocabulary import Vocabulary
 
@@ -25,8 +25,9 @@ def describe_sources(shards: Iterable[TextShard]) -> list[dict[str, Any]]:
     described = []
     for root, number in Counter(shard.root for shard in shards).items():
         data_set = LabelledDataSet(root)
-        entries = data_set.manifest().shards
-        inputs = {"shards": len(entries), "sha256": _hash_inputs(entries)}
+        manifest = data_set.manifest()
+        count = len(manifest.shards)
+        inputs = {"shards": count, "sha256": _hash_inputs(manifest, count)}
         described.append({"manifest_sha256": _hash_manifest(data_set), "shards": number, "inputs": inputs})
     return sorted(described, key=lambda source: (source["manifest_sha256"], source["shards"]))
 
@@ -50,20 +51,25 @@ def built_with_holdout(vocabulary: Vocabulary) -> float:
 
 def _has_images_of(data_set: LabelledDataSet, source: dict[str, Any]) -> bool:
     manifest = data_set.manifest()
-    hashes = [_hash_manifest(data_set), (manifest.relabelled or {}).get("manifest_sha256")]
+    hashes = [_hash_manifest(data_set), *manifest.ancestors]
     if "manifest_sha256" in source and source["manifest_sha256"] in hashes:
         return True
     inputs = source.get("inputs")
     if not isinstance(inputs, dict) or not isinstance(number := inputs.get("shards"), int):
         return False
-    return 0 < number <= len(manifest.shards) and inputs.get("sha256") == _hash_inputs(manifest.shards[:number])
+    return 0 < number <= len(manifest.shards) and inputs.get("sha256") == _hash_inputs(manifest, number)
 
 
 def _hash_manifest(data_set: LabelledDataSet) -> str:
     return hashlib.sha256(data_set.manifest_path.read_bytes()).hexdigest()
 
 
-def _hash_inputs(entries: Sequence[ShardEntry]) -> str:
-    """Hashes names, sizes and image names of inputs, without their folders, which may have other names elsewhere."""
+def _hash_inputs(manifest: Manifest, count: int) -> str:
+    """Hashes names, sizes and image names of the first ``count`` inputs.
+
+    Without their folders, which may have other names elsewhere. The parts of a split have other images of an input.
+    """
+    entries = manifest.shards[:count]
     parts = [{**entry.to_json(), "source": PurePath(entry.source).name} for entry in entries]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    splits = [{name: value for name, value in split.items() if name != "data_set"} for split in manifest.splits]
+    return hashlib.sha256(json.dumps([*parts, *splits], sort_keys=True).encode()).hexdigest()

@@ -9,7 +9,7 @@ import pytest
 
 from ovocr.base.errors import OvocrError
 from ovocr.dataset.json_objects import Problem
-from ovocr.dataset.manifest import FORMAT, IDF, Manifest, ShardEntry, TagPolicy
+from ovocr.dataset.manifest import FORMAT, IDF, Manifest, ShardEntry, SplitEntry, TagPolicy, WholeDataSet
 from ovocr.labelgen.shards.manifest import find_difference
 from ovocr.vocab import Vocabulary
 from tests.manifests import make_manifest
@@ -17,6 +17,16 @@ from tests.manifests import make_manifest
 LABELLED = make_manifest(["a.tar", "b.tar"], vocabulary=Vocabulary(["fox", "river"]))
 PACKED = make_manifest(["a.tar"], num_classes=7)
 FOLDER = ShardEntry(source="images", kind="folder", start=0, stop=3, names_sha256="ab")
+
+
+SPLIT = SplitEntry(
+    part="train",
+    share=0.05,
+    by="key",
+    seed=3,
+    groups_sha256=None,
+    whole=WholeDataSet(manifest_sha256="ab", files_sha256="cd", shards=2, images=40),
+)
 
 
 def test_find_difference_names_the_first_different_value():
@@ -35,6 +45,8 @@ def test_find_difference_names_the_first_different_value():
         replace(LABELLED, policy=TagPolicy(tags=3, seed=9, min_score=1.0)),
         replace(LABELLED, relabelled={"manifest_sha256": "0", "versions": {"ovocr": "1"}}, versions={"ovocr": "2"}),
         replace(LABELLED, shards=(FOLDER, ShardEntry(source="s3://b/é.tar", kind="tar", size=512))),
+        replace(LABELLED, split=SPLIT),
+        replace(PACKED, split=replace(SPLIT, part="held-out", by="shop", groups_sha256="ef")),
     ],
 )
 def test_written_manifest_is_read_back(manifest: Manifest, tmp_path: Path):
@@ -87,6 +99,35 @@ def test_properties_of_labelled_and_packed_data_sets():
     assert (LABELLED.has_text, LABELLED.num_classes, LABELLED.command) == (True, 2, "build-labels")
     assert (PACKED.has_text, PACKED.num_classes, PACKED.command) == (False, 7, "pack-labels")
     assert replace(LABELLED, relabelled={}).command == "relabel"
+
+
+def test_command_and_ancestors_of_parts():
+    part = replace(LABELLED, split=SPLIT)
+    again = replace(LABELLED, relabelled=part.describe_relabelled("12"))
+    assert [each.command for each in (LABELLED, part, again)] == ["build-labels", "split", "relabel"]
+    assert replace(PACKED, split=SPLIT).command == "split"
+    assert [each.ancestors for each in (LABELLED, part, again)] == [[], ["ab"], ["12", "ab"]]
+    assert part.splits == again.splits == [SPLIT.to_json()]
+    divided = replace(again, split=replace(SPLIT, seed=8))
+    assert divided.command == "split"
+    assert [split["seed"] for split in divided.splits] == [8, 3]
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"part": "test"}, "split.part"),
+        ({"share": 2}, "split.share"),
+        ({"by": None}, "split.by"),
+        ({"seed": -1}, "split.seed"),
+        ({"groups_sha256": 3}, "split.groups_sha256"),
+        ({"data_set": None}, "split.data_set"),
+        ({"data_set": {**SPLIT.to_json()["data_set"], "images": "x"}}, "split.data_set.images"),
+    ],
+)
+def test_damaged_split_is_named(change: dict[str, Any], name: str):
+    data = {**LABELLED.to_json(), "split": {**SPLIT.to_json(), **change}}
+    assert Manifest.parse(data)[1][0].name == name
 
 
 def test_unknown_keys_are_ignored():

@@ -10,14 +10,14 @@ from ovocr.dataset.layout import FOLDERS, RELATIVE
 from ovocr.dataset.schemas import OCR, PACKED_RECORDS, RECORDS
 
 PACKAGE = Path(__file__).resolve().parents[2] / "ovocr"
-# These modules read other Parquet files: sources, tables of class ids and of groups, and counted words.
-OTHER_PARQUET = ("labelgen/sources", "labelgen/tables", "trainer/measures/group_table.py", "vocab")
+# These modules read other Parquet files: sources, tables of class ids, and counted words.
+OTHER_PARQUET = ("labelgen/sources", "labelgen/tables", "vocab")
 FILES = {path.name for path in (RELATIVE.manifest_path, *RELATIVE.word_files())}
 COLUMNS = {*OCR.names, *RECORDS.names, *PACKED_RECORDS.names}
 SCHEMAS = {"OCR", "RECORDS", "PACKED_RECORDS", "records_schema"}
 # This module compares the schemas of files.
 SCHEMA_USERS = ("labelgen/verification/shard_check.py",)
-MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE / "dataset")
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if PACKAGE / "dataset" not in path.parents)
 
 
 def is_below(path: Path, folders: tuple[str, ...]) -> bool:

@@ -396,3 +396,18 @@ def test_documentation_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     names: dict[str, object] = {}
     for block in blocks:
         exec(block, names)
+
+
+def test_image_sizes_follow_from_the_index(tmp_path: Path) -> None:
+    """And do not depend on the number of labels, even of an image that is stored in parts."""
+    magic = (0xCED7230A).to_bytes(4, "little")
+    images = [b"", b"a", b"abcd", b"abcde", b"x" * 1001, b"abcd" + magic + b"abc"]
+    found = []
+    for labels in (1, 100):
+        with RecordWriter(tmp_path / str(labels)) as writer:
+            for number, image in enumerate(images):
+                writer.write(number, np.arange(labels, dtype=np.float32), image)
+        with RecordReader(tmp_path / str(labels)) as reader:
+            found.append(reader.image_sizes(labels).tolist())
+    assert found[0] == found[1]
+    assert found[0][:5] == [0, 4, 4, 8, 1004]

@@ -12,7 +12,6 @@ from ovocr.dataset.reasons import QuarantinedError
 from ovocr.labelgen.images.source_images import OutOfReachError, SourceImages
 from ovocr.labelgen.images.stored_image import store_image
 from ovocr.labelgen.inspection.data_set import InspectedDataSet
-from ovocr.labelgen.sources.input_shard import find_input
 from ovocr.recordio import Record, RecordReader
 
 # JPEG qualities, tried in order until the size is within the limit. If none is, the image is shrunk further.
@@ -87,8 +86,7 @@ class ShardImages:
 
     @cached_property
     def _sources(self) -> SourceImages:
-        source = find_input(self._data_set.files, self._data_set.manifest, self._number)
-        return SourceImages(source, self._data_set.manifest.max_pixels)
+        return SourceImages.of_shard(self._data_set.files, self._number)
 
     def of_record(self, record: Record) -> PageImage | NoImage:
         """Returns the stored image of a record; NoImage if it is damaged."""

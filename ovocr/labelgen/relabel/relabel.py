@@ -109,7 +109,6 @@ class _Relabelling:
             out=self._out.root,
             policy=self._policy,
             words=json.dumps(words.describe().to_json()),
-            max_pixels=self._manifest.max_pixels,
         )
 
     def _load_vocabulary(self) -> Vocabulary:

@@ -23,13 +23,12 @@ class RelabelSettings:
     """Settings for all shards.
 
     out: folder of the new data set, which already contains vocabulary and word frequencies.
-    words: JSON of the words in its manifest. max_pixels: maximum number of pixels of an image from a source.
+    words: JSON of the words in its manifest.
     """
 
     out: Path
     policy: TagPolicy
     words: str
-    max_pixels: int
 
 
 def relabel_shard(settings: RelabelSettings, shard: TextShard) -> int:
@@ -44,7 +43,9 @@ def relabel_shard(settings: RelabelSettings, shard: TextShard) -> int:
         RecordReader(data_set.rec_prefix(shard.number)) as records,
         ShardWriter(LabelledDataSet(settings.out), shard.number, source.entry, ignored=source.ignored) as writer,
     ):
-        images = _StoredImages(data_set.rec_prefix(shard.number), records, SourceImages(source, settings.max_pixels))
+        images = _StoredImages(
+            data_set.rec_prefix(shard.number), records, SourceImages.of_shard(data_set, shard.number)
+        )
         for image in read_labelled_images(data_set, shard.number, shard.format):
             writer.add(image.key, _relabel(image, labeller, images))
     return writer.counts.input

@@ -65,7 +65,8 @@ def describe_relabel(source: LabelledDataSet, policy: TagPolicy, words: Words) -
         policy=policy,
         words=words.describe(),
         versions=text_versions(),
-        relabelled={"manifest_sha256": sha256, "versions": manifest.versions},
+        relabelled=manifest.describe_relabelled(sha256),
+        split=None,
         generations=(),
         format=FORMAT,
     )

@@ -57,7 +57,13 @@ def plan_run(destination: Destination, planned: list[InputShard], options: RunOp
     data_set = destination.data_set
     if not data_set.manifest_path.exists():
         return RunPlan(planned)
-    known, finished = data_set.manifest().shards, set(data_set.finished_shards())
+    manifest = data_set.manifest()
+    if manifest.splits:
+        raise OvocrError(
+            f"--out {data_set}: is a part of a data set that `ovocr split` divided; add the images to the whole data "
+            "set and split it again into another --out, where the held-out images stay held out"
+        )
+    known, finished = manifest.shards, set(data_set.finished_shards())
     if [shard.entry for shard in planned] == list(known):
         return RunPlan(planned, known=known)
     numbers: dict[Any, list[int]] = defaultdict(list)

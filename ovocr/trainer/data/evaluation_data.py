@@ -108,6 +108,10 @@ class HeldOut:
         per_image = self.crops.samples_per_image
         return (self.images[:, None] * per_image + np.arange(per_image)).ravel()
 
+    def image_hashes(self) -> NDArray[np.uint64]:
+        """Returns the hash of each image that is evaluated, uint64; see ``Samples``."""
+        return self.samples.image_hashes()[self.images]
+
     def image_keys(self) -> list[str]:
         """Returns the key of each image that is evaluated."""
         keys = self.samples.image_keys()
@@ -140,6 +144,10 @@ class CroppedSamples:
     def image_keys(self) -> list[str]:
         """Returns the key of each crop's image."""
         return [key for key in self._whole.image_keys() for _ in range(self._count)]
+
+    def image_hashes(self, rank: int = 0, world: int = 1) -> NDArray[np.uint64]:
+        """Returns the hashes of whole images, each once."""
+        return self._whole.image_hashes(rank, world)
 
     def class_counts(self, rank: int = 0, world: int = 1) -> NDArray[np.int64]:
         """Returns the counts of whole images."""

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from ovocr.dataset.text import TextShard
 from ovocr.recordio import Record, RecordError, RecordReader
 from ovocr.trainer.data.images import DecodeError, encoded_size, load_view
 from ovocr.trainer.data.places import Places
-from ovocr.trainer.data.samples import NoLegibleTagError, Sample, ShownTags
+from ovocr.trainer.data.samples import NoLegibleTagError, Sample, ShownTags, hash_image
 from ovocr.views.random_crops import RandomCrops
 from ovocr.views.text_crops import TextCrops
 from ovocr.views.view import ImagePlaces, View, shown_in, shown_shares, whole_view
@@ -85,7 +85,7 @@ class RecordSamples:
         self._data_sets = [LabelledDataSet.open(Path(root)) for root in roots]
         _check_one_vocabulary(self._data_sets)
         self.vocabulary_path = vocabulary_path(self._data_sets[0])
-        shards = [[(data_set, shard) for shard in _all_shards(data_set)] for data_set in self._data_sets]
+        shards = [[(data_set, shard) for shard in data_set.all_shards()] for data_set in self._data_sets]
         self._shards = [shard for own_shards in shards for shard in own_shards]
         self.prefixes = [data_set.rec_prefix(shard) for data_set, shard in self._shards]
         self.readers = [RecordReader(prefix) for prefix in self.prefixes]
@@ -256,15 +256,30 @@ class RecordSamples:
 
     def image_keys(self) -> list[str]:
         """Returns the key of each image inside its source. Raises OvocrError if a table of records cannot be read."""
-        keys: list[str] = []
-        for (data_set, shard), reader in zip(self._shards, self.readers, strict=True):
-            own = read_record_keys(data_set.records_path(shard))
-            if set(own) != set(reader.ids):
-                raise OvocrError(
-                    f"{data_set.records_path(shard)}: has other record ids than its .rec; run `ovocr verify`"
-                )
-            keys += [own[int(record_id)] for record_id in reader.ids]
-        return keys
+        return [key for number in range(len(self._shards)) for key in self._shard_keys(number)]
+
+    def _shard_keys(self, number: int) -> list[str]:
+        (data_set, shard), reader = self._shards[number], self.readers[number]
+        own = read_record_keys(data_set.records_path(shard))
+        if set(own) != set(reader.ids):
+            raise OvocrError(f"{data_set.records_path(shard)}: has other record ids than its .rec; run `ovocr verify`")
+        return [own[int(record_id)] for record_id in reader.ids]
+
+    def image_hashes(self, rank: int = 0, world: int = 1) -> NDArray[np.uint64]:
+        """Returns a hash of each image, uint64, of every ``world``-th shard from shard ``rank`` on.
+
+        It follows from the image's key, the name of its source without the folder, and the size of the stored image to
+        4 bytes. Reads the keys and the index, but no image. Raises OvocrError if a table of records cannot be read.
+        """
+        hashes: list[int] = []
+        manifests = {data_set: data_set.manifest() for data_set in self._data_sets}
+        for number in range(rank, len(self._shards), world):
+            data_set, shard = self._shards[number]
+            source = PurePath(manifests[data_set].shards[shard].source).name
+            sizes = self.readers[number].image_sizes(manifests[data_set].policy.tags)
+            keys = self._shard_keys(number)
+            hashes += [hash_image(source, key, size) for key, size in zip(keys, sizes.tolist(), strict=True)]
+        return np.array(hashes, np.uint64)
 
     def class_counts(self, rank: int = 0, world: int = 1) -> NDArray[np.int64]:
         """Returns the number of images with each class id: int64 [largest class id + 1].
@@ -343,15 +358,3 @@ def vocabulary_sha256(data_set: LabelledDataSet) -> str:
     if found != words.sha256:
         raise OvocrError(f"{path}: does not match manifest.json; restore the file")
     return found
-
-
-def _all_shards(data_set: LabelledDataSet) -> range:
-    """Returns the numbers of the shards in the manifest. Raises OvocrError unless all are finished."""
-    count = len(data_set.manifest().shards)
-    finished = data_set.finished_shards(count)
-    if len(finished) < count:
-        raise OvocrError(
-            f"{data_set.root}: only {len(finished)} of {count} shards are finished; finish it with "
-            f"`ovocr {data_set.manifest().command}`"
-        )
-    return range(count)

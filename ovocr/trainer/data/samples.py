@@ -1,5 +1,6 @@
 """The interface of a head's training data: numbered samples of pixels and labels."""
 
+from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -11,6 +12,11 @@ from ovocr.base.errors import OvocrError
 
 class NoLegibleTagError(OvocrError):
     """The image has no tag that is large enough to be a positive."""
+
+
+def hash_image(*identity: str | int) -> int:
+    """Returns the 64-bit hash of what identifies an image."""
+    return int.from_bytes(blake2b("\0".join(map(str, identity)).encode(), digest_size=8).digest(), "big")
 
 
 class Sample(NamedTuple):
@@ -77,6 +83,12 @@ class Samples(Protocol):
         """Returns the key of each sample's image inside its source; the path of a video as its list has it.
 
         Raises OvocrError.
+        """
+
+    def image_hashes(self, rank: int = 0, world: int = 1) -> NDArray[np.uint64]:
+        """Returns a hash of each image or video that its copies in other data sets share, uint64.
+
+        rank, world: the share of one of ``world`` ranks; a single rank has all, in order. Raises OvocrError.
         """
 
     def class_counts(self, rank: int = 0, world: int = 1) -> NDArray[np.int64]:

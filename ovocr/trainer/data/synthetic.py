@@ -44,6 +44,10 @@ class SyntheticSamples:
         """Returns no keys, because synthetic samples have no source."""
         return []
 
+    def image_hashes(self, rank: int = 0, world: int = 1) -> NDArray[np.uint64]:
+        """Returns no hashes, because synthetic samples are no images."""
+        return np.zeros(0, np.uint64)
+
     def class_counts(self, rank: int = 0, world: int = 1) -> NDArray[np.int64]:
         """Returns no counts, because the classes are random."""
         return np.zeros(0, np.int64)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ovocr.base.errors import UsageError
+from ovocr.dataset.holdout.group_table import GroupTable
 from ovocr.trainer.config.evaluation import MAX_REPLICATES, MIN_TEXT_HEIGHT, REPLICATES
 from ovocr.trainer.config.heads import HeadConfig, OcrHeadConfig
 from ovocr.trainer.data.damaged_samples import DamageReport
@@ -16,8 +17,8 @@ from ovocr.trainer.evaluation.embedded_samples import embed_samples
 from ovocr.trainer.evaluation.head_reading import HeadReading, ReadingOptions, measure_reading
 from ovocr.trainer.evaluation.head_recall import HeadRecall, measure_recall
 from ovocr.trainer.evaluation.sampling_correction import SamplingCorrection, sampling_correction
+from ovocr.trainer.evaluation.training_prior import TrainedOn, load_prior
 from ovocr.trainer.measures.class_names import ClassNames
-from ovocr.trainer.measures.group_table import GroupTable
 from ovocr.trainer.measures.word_measures import OwnCenters
 from ovocr.trainer.ranks.distributed import choose_device
 from ovocr.trainer.training.model import TrainedRun
@@ -28,15 +29,19 @@ DEFAULT_KS = (1, 10, 100)
 
 @dataclass(frozen=True)
 class HeadEvaluation:
-    """The figures of one head. image_size: side of the encoder's input, pixels."""
+    """The figures of one head. image_size: side of the encoder's input, pixels. trained_on: which images it knows."""
 
     image_size: int
     recall: HeadRecall
     reading: HeadReading
+    trained_on: TrainedOn
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the figures of recall, then those of reading."""
-        return {**self.recall.to_json(), **self.reading.to_json()}
+        """Returns the figures of recall, then those of reading, and how many images were trained on."""
+        figures = {**self.recall.to_json(), **self.reading.to_json(), "trained_on": self.trained_on.to_json()}
+        for own, overlap in zip(figures.get("data_sets", {}).values(), self.trained_on.data_sets, strict=False):
+            own["trained_on"] = overlap.to_json()
+        return figures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,8 +125,10 @@ def evaluate(
 
     Damaged images are skipped, counted, and named on stderr.
 
-    The prior is counted here, so the training data must be at the configured path. Memory use: the model, and the
-    embeddings and tags of all samples.
+    The prior is the one that the run has kept. Without one, it is counted and kept, and the training data must be at
+    the configured path. Images that the head was trained on are counted, and a line on stderr says so.
+
+    Memory use: the model, and the embeddings and tags of all samples.
 
     Raises OvocrError if data are missing, do not match or are all damaged, or the checkpoint does not exist or has no
     counts for the correction, and UsageError if an option is wrong, data are given twice, crops are requested for a
@@ -218,28 +225,24 @@ def _evaluate_head(
     correction: SamplingCorrection | None,
 ) -> HeadEvaluation:
     settings, centers = trained.config.heads[name], trained.model.heads[name]
-    prior_label = f"heads.{name}.data (the prior)"
-    if not all(path.is_absolute() for path in settings.data):
-        prior_label += f", relative to {Path.cwd()}"
     image_size = settings.image_size or trained.config.backbone.image_size
-    training = open_evaluation_data(
-        settings, settings.data, num_classes=centers.num_classes, image_size=image_size, label=prior_label
-    )
-    class_counts = training.class_counts()
+    prior = load_prior(trained, name, image_size)
     samples, shown = (
         open_evaluation_data(
             settings, roots, num_classes=centers.num_classes, image_size=image_size, pixel_size=size, crops=crops
         )
         for size in (image_size, THUMBNAIL_SIZE)
     )
+    trained_on = TrainedOn.measure(prior, samples, crops.samples_per_image)
+    trained_on.say(name, roots)
     names = ClassNames(trained.vocabularies.get(name))
     embedded = embed_samples(trained, name, samples, workers, damage.add)
     recall = measure_recall(
         embedded,
         centers.weight,
         names,
-        training_images=len(training),
-        class_counts=class_counts,
+        training_images=prior.images,
+        class_counts=prior.class_counts,
         ks=ks,
         shown=shown,
         examples=examples,
@@ -252,12 +255,12 @@ def _evaluate_head(
         names,
         samples,
         roots,
-        class_counts=class_counts,
+        class_counts=prior.class_counts,
         crops=crops.count,
         options=options,
         progress=f"words {name}",
     )
-    return HeadEvaluation(image_size, recall, reading)
+    return HeadEvaluation(image_size, recall, reading, trained_on)
 
 
 def _sha256(trained: TrainedRun, name: str) -> str:

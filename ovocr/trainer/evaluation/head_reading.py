@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovocr.base.escape import as_text
+from ovocr.dataset.holdout.group_table import GroupTable
 from ovocr.trainer.config.evaluation import MIN_TEXT_HEIGHT, REPLICATES
 from ovocr.trainer.data.samples import Samples
 from ovocr.trainer.evaluation.embedded_samples import EmbeddedSamples
 from ovocr.trainer.measures.class_names import ClassNames
-from ovocr.trainer.measures.group_table import GroupTable
 from ovocr.trainer.measures.word_figures import WordMeasures
 from ovocr.trainer.measures.word_measures import OwnCenters, measure_words
 

@@ -26,6 +26,7 @@ def evaluation_page(evaluation: Evaluation) -> str:
         evaluation=evaluation,
         plots={name: text_height_plot(head.reading) for name, head in evaluation.heads.items()},
         why_no_word=why_no_word,
+        zip=zip,
         listed_words=_LISTED_WORDS,
         kinds={name: _kinds(_plotted(head.reading)) for name, head in evaluation.heads.items()},
     )

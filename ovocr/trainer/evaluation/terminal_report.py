@@ -22,6 +22,8 @@ def format_evaluation(evaluation: Evaluation) -> str:
 
 def _head_lines(evaluation: Evaluation, name: str, head: HeadEvaluation) -> Iterator[str]:
     noun = "crop" if evaluation.crops else "image"
+    if head.trained_on.every.found:
+        yield f"{name}: trained on {head.trained_on.every.describe()}: not how well it reads new images"
     scopes = _scopes(head.reading)
     for scope, reading in scopes.items():
         yield from _headline(f"{name}{scope and f' on {scope}'}", reading, noun)

@@ -92,6 +92,15 @@ class RunFolder:
         """Returns the path of the copy of a head's vocabulary."""
         return self.root / "vocab" / f"{head}.txt"
 
+    def prior_path(self, head: str) -> Path:
+        """Returns the path of what the run keeps of a head's training data: class counts and hashes of images."""
+        return self.priors / f"{head}.npz"
+
+    @property
+    def priors(self) -> Path:
+        """Folder of what the run keeps of its training data."""
+        return self.root / "prior"
+
     def frequencies_path(self, head: str) -> Path:
         """Returns the path of the copy of the word frequencies from which a head's tags get weights."""
         return self.root / "vocab" / f"{head}.frequencies.tsv"

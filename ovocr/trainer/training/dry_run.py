@@ -8,6 +8,7 @@ import torch
 
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.base.plural import counted
+from ovocr.dataset.holdout.group_table import GroupTable
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.trainer.config.heads import HeadConfig, OcrHeadConfig, VideoHeadConfig
 from ovocr.trainer.config.sections import LoaderConfig, RunConfig
@@ -18,7 +19,6 @@ from ovocr.trainer.data.records import vocabulary_sha256
 from ovocr.trainer.data.synthetic import SyntheticSamples
 from ovocr.trainer.data.tag_weights import TagWeights
 from ovocr.trainer.flops.model_flops import StepFlops, backbone_flops, input_size
-from ovocr.trainer.measures.group_table import GroupTable
 from ovocr.trainer.ranks.distributed import Ranks, choose_device, join_ranks
 from ovocr.trainer.runs.checkpoint_space import CheckpointSpace
 from ovocr.trainer.training.initial_centers import load_class_map

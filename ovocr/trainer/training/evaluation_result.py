@@ -9,6 +9,7 @@ from ovocr.base.plural import counted
 from ovocr.trainer.config.evaluation import EvaluationConfig
 from ovocr.trainer.measures.word_figures import Figure, WordMeasures
 from ovocr.trainer.measures.word_measures import why_no_word
+from ovocr.trainer.prior.image_sketch import Overlap
 from ovocr.trainer.runs.best_checkpoint import SavedEvaluation
 
 
@@ -17,17 +18,20 @@ class DataSetResult:
     """The measures of a head on one data set.
 
     images: number of images that were evaluated or skipped. skipped: number of damaged images. whole_crops: number of
-    crops that show the whole image; None if images are not cropped.
+    crops that show the whole image; None if images are not cropped. trained_on: how many of the images are training
+    images.
     """
 
     measures: WordMeasures
     images: int
     skipped: int
     whole_crops: int | None = None
+    trained_on: Overlap | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Returns the counts, in which crops count as images, then the figures."""
         counts = {"images": self.measures.images, "skipped": self.skipped, "whole_crops": self.whole_crops}
+        counts["trained_on"] = None if self.trained_on is None else self.trained_on.number
         return {**counts, "groups": self.measures.groups, **self.measures.to_json()}
 
 

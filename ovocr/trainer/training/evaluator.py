@@ -9,14 +9,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ovocr.dataset.holdout.group_table import GroupTable
 from ovocr.trainer.config.sections import RunConfig
 from ovocr.trainer.data.damaged_samples import DamageReport
 from ovocr.trainer.data.evaluation_data import HELD_OUT_LABEL, HeadClasses, HeldOut, open_held_out
 from ovocr.trainer.data.head_data import HeadData
 from ovocr.trainer.measures.class_names import ClassNames
 from ovocr.trainer.measures.full_precision import full_precision
-from ovocr.trainer.measures.group_table import GroupTable
 from ovocr.trainer.measures.word_measures import OwnCenters, measure_words
+from ovocr.trainer.prior.image_sketch import Overlap
+from ovocr.trainer.prior.prior import Prior, keep_prior, say_trained_on
 from ovocr.trainer.ranks.distributed import Ranks
 from ovocr.trainer.runs.best_checkpoint import best_checkpoint, read_evaluation
 from ovocr.trainer.runs.folder import RunFolder
@@ -40,7 +42,8 @@ class Evaluator:
         self._held_out = self._open() if config.evaluation.every else []
         self._groups = self._open_groups()
         self._names = {name: ClassNames(own.vocabulary) for name, own in data.items()}
-        self._counts: dict[str, NDArray[np.int64]] = {}
+        self._priors: dict[str, Prior] = {}
+        self._overlaps: dict[tuple[str, str], Overlap] = {}
         self._damage = DamageReport(HELD_OUT_LABEL)
         if ranks.rank == 0:
             self._warn_about_training_data()
@@ -111,7 +114,7 @@ class Evaluator:
             OwnCenters(head.weight, head.first_class, head.num_classes),
             images_N=images_N if is_cropped else None,
             groups_N=images_N if group_of_image is None else group_of_image[images_N],
-            class_counts=self._class_counts(held_out.head),
+            class_counts=self._prior(held_out.head).class_counts,
             script_of_class=names.script if names.are_words else None,
             min_text_height=self._config.evaluation.min_text_height,
             replicates=self._config.evaluation.replicates,
@@ -125,18 +128,30 @@ class Evaluator:
             len(held_out.images),
             skipped=len(np.unique(damaged)),
             whole_crops=int(embedded.is_whole_N.sum()) if is_cropped else None,
+            trained_on=self._overlap(held_out),
         )
 
-    def _class_counts(self, head: str) -> NDArray[np.int64]:
-        """Returns the number of training images with each class: int64 [classes]. The ranks share the counting."""
-        if head not in self._counts:
-            data = self._data[head]
-            own = data.samples.class_counts(self._ranks.rank, self._ranks.world)
-            counts = torch.zeros(data.num_classes, dtype=torch.int64, device=self._device)
-            own = own[: data.num_classes]
-            counts[: len(own)] = torch.from_numpy(own).to(self._device)
-            self._counts[head] = self._ranks.sum(counts).cpu().numpy()
-        return self._counts[head]
+    def keep_priors(self) -> None:
+        """Counts the training data of each head, unless the run's folder has it, and stores it there."""
+        for head in self._data:
+            self._prior(head)
+
+    def _prior(self, head: str) -> Prior:
+        """Returns the prior of a head from the run's folder, or counts and stores it. The ranks share the counting."""
+        if head not in self._priors:
+            data, path = self._data[head], self._folder.prior_path(head)
+            self._priors[head] = keep_prior(path, data.samples, data.num_classes, self._ranks, self._device)
+        return self._priors[head]
+
+    def _overlap(self, held_out: HeldOut) -> Overlap:
+        """Returns how many of the evaluated images are training images; tells the user at the first evaluation."""
+        where = held_out.head, held_out.name
+        if where not in self._overlaps:
+            found = self._prior(held_out.head).sketch.overlap(held_out.image_hashes())
+            self._overlaps[where] = found
+            if self._ranks.rank == 0 and found.found and not self._is_training_folder(held_out):
+                say_trained_on(f"{HELD_OUT_LABEL}: {held_out.root}", held_out.head, found)
+        return self._overlaps[where]
 
     def _open(self) -> list[HeldOut]:
         settings = self._config.evaluation
@@ -159,12 +174,15 @@ class Evaluator:
         return list(np.split(GroupTable(path, "evaluation.groups").of_images(keys), ends[:-1]))
 
     def _warn_about_training_data(self) -> None:
+        """Tells the user at the start about folders that are also training data; copies are found later."""
         for held_out in self._held_out:
-            root = held_out.root
-            if root.resolve() in {path.resolve() for path in self._config.heads[held_out.head].data}:
+            if self._is_training_folder(held_out):
                 print(
-                    f"ovocr: {HELD_OUT_LABEL}: {root}: head {held_out.head} is trained on it too, so its figures do "
-                    "not show how well the head reads new images",
+                    f"ovocr: {HELD_OUT_LABEL}: {held_out.root}: head {held_out.head} is trained on it too, so its "
+                    "figures do not show how well the head reads new images",
                     file=sys.stderr,
                     flush=True,
                 )
+
+    def _is_training_folder(self, held_out: HeldOut) -> bool:
+        return held_out.root.resolve() in {path.resolve() for path in self._config.heads[held_out.head].data}

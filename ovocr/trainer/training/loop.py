@@ -1,6 +1,7 @@
 """The training loop: steps, metrics and checkpoints, until all steps are done or a stop is requested."""
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Generator, Mapping
@@ -166,6 +167,8 @@ class _Training:
             self.folder.prepare(config, vocabularies, frequencies)
         if ranks.rank == 0:
             keep_lines_before(self.folder.skipped_path, self.first_step)
+            if not self.first_step:  # of a run that was killed before its first checkpoint, maybe with other data
+                shutil.rmtree(self.folder.priors, ignore_errors=True)
         ranks.from_first_rank(0, device)  # no rank adds a line before rank 0 has changed the files
         skipped = SkippedSamples(self.folder.skipped_path)
         self.step = TrainStep(config, self.model, optimizers, self.data, ranks, device, skipped)
@@ -187,6 +190,7 @@ class _Training:
             with worker_deaths_as_ovocr_errors():
                 has_made_up = self._make_up_evaluation(log, stop)
                 self._steps(reporter, log, stop)
+                self.evaluator.keep_priors()
         return Summary(
             folder=self.folder,
             first_step=self.first_step,

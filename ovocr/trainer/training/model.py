@@ -249,7 +249,8 @@ def _head_optimizer(config: RunConfig, name: str, head: PartialFC) -> RowOptimiz
 class TrainedRun:
     """A finished or unfinished run at one of its checkpoints, with all class centers in one process.
 
-    vocabularies: vocabulary by head name, for heads whose class ids are words.
+    vocabularies: vocabulary by head name, for heads whose class ids are words. training_images: number of training
+    images (or videos) by head name; checkpoints of older versions may lack it.
     """
 
     folder: RunFolder
@@ -258,6 +259,7 @@ class TrainedRun:
     vocabularies: dict[str, Vocabulary]
     step: int
     device: torch.device
+    training_images: Mapping[str, int]
 
     @classmethod
     def load(cls, root: Path, device: torch.device, step: int | Literal["best"] | None = None) -> "TrainedRun":
@@ -279,7 +281,8 @@ class TrainedRun:
         load_checkpoint(checkpoint, model.tensors(), Ranks(), may_lack=model.sample_counts())
         for module in (model.backbone, *model.heads.values()):
             module.eval()
-        return cls(folder, config, model, vocabularies, read_state(checkpoint)["step"], device)
+        state = read_state(checkpoint)
+        return cls(folder, config, model, vocabularies, state["step"], device, state.get("samples", {}))
 
     def embed(self, head: str, pixels: Tensor, times: Tensor | None = None) -> Tensor:
         """Returns embeddings [B, D] of images or clips for a head's class centers; see ``Model.embed``."""

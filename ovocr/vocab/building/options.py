@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ovocr.base.errors import OvocrError, UsageError
+from ovocr.dataset.holdout.rule import check_share
 from ovocr.vocab.count_merging import DEFAULT_MEMORY
-from ovocr.vocab.holdout import check_share
 from ovocr.vocab.lexicon import LEXICON
 from ovocr.vocab.segmentation.segmenter import DEFAULT, Segmentation
 from ovocr.vocab.vocabulary import description_path

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ovocr.base.errors import OvocrError
+from ovocr.dataset.holdout.rule import is_held_out
 from ovocr.dataset.text import TextShard, read_images
 from ovocr.processes.shard_map import map_shards
-from ovocr.vocab.holdout import is_held_out
 from ovocr.vocab.segmentation.segmenter import Segmentation, segment_lines
 
 _SCHEMA = pa.schema([("word", pa.string()), ("tokens", pa.int64()), ("images", pa.int64())])

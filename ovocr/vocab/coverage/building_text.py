@@ -5,8 +5,8 @@ from pathlib import Path
 
 from ovocr.base.errors import UsageError
 from ovocr.base.escape import for_terminal
+from ovocr.dataset.holdout.rule import check_share
 from ovocr.vocab.coverage.report import NamedVocabulary
-from ovocr.vocab.holdout import check_share
 from ovocr.vocab.lexicon import LEXICON
 from ovocr.vocab.sources import SOURCE, built_from, built_with_holdout
 

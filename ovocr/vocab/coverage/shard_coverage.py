@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from ovocr.dataset.holdout.rule import is_held_out
 from ovocr.dataset.text import TextShard, read_images
 from ovocr.vocab.counting import WordCounts
 from ovocr.vocab.coverage.limits import MIN_LETTERS, MIN_SCORES, LevelCounts, letter_levels, score_levels
-from ovocr.vocab.holdout import is_held_out
 from ovocr.vocab.segmentation.segmenter import Segmentation, find_words
 
 

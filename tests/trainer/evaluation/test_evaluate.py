@@ -138,6 +138,7 @@ def test_all_numbers_match_plain_sets(planted: NDArray[np.int64], tmp_path: Path
                 "words": expected_words(planted),
                 "classes": 50,
                 "training_images": TRAINING_IMAGES,
+                "trained_on": {"images": 0, "share": 0.0, "compared": IMAGES},
                 "sampling_correction": None,
                 "embedding_dim": found.heads["ocr"].recall.embedding_dim,
                 "effective_rank": pytest.approx(effective_rank(tmp_path / "run", tmp_path / "labels"), rel=1e-3),
@@ -236,8 +237,8 @@ class Clips:
     def name(self, index: int) -> str:
         return f"clip {index}"
 
-    def class_counts(self) -> NDArray[np.int64]:
-        return np.ones(10, np.int64)
+    def image_hashes(self) -> NDArray[np.uint64]:
+        return np.arange(8, dtype=np.uint64)
 
 
 def test_clips_are_embedded_at_their_times(
@@ -261,7 +262,10 @@ def test_errors(planted: NDArray[np.int64], tmp_path: Path) -> None:
     with pytest.raises(OvocrError, match=r"not a training run \(no config.toml\)"):
         evaluate(labels, [labels])
     (tmp_path / "training" / "manifest.json").rename(tmp_path / "training" / "away")
-    with pytest.raises(OvocrError, match=r"^heads.ocr.data \(the prior\): .*/training: not a labelled data set"):
+    with pytest.raises(
+        OvocrError,
+        match=r"^heads.ocr.data \(the prior, .*\): .*/training: not a",
+    ):
         evaluate(run, [labels])
     (tmp_path / "training" / "away").rename(tmp_path / "training" / "manifest.json")
     damage_images(labels, *range(17))

@@ -59,7 +59,7 @@ def test_each_of_several_data_sets_has_its_own_figures(
     figures = found.to_json()["heads"]["ocr"]
     assert set(figures["data_sets"][str(other)]) == {
         *("images", "skipped", "whole_crops", "groups", "images_without_group", "word_auc", "word_map"),
-        *("by_text_height", "by_script", "by_frequency", "words"),
+        *("by_text_height", "by_script", "by_frequency", "words", "trained_on"),
     }
     assert figures["word_auc"]["classes"] > figures["data_sets"][str(other)]["word_auc"]["classes"]
     assert "data_sets" not in evaluate(tmp_path / "run", [other], **FEW).to_json()["heads"]["ocr"]

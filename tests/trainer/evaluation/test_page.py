@@ -20,6 +20,8 @@ from ovocr.trainer.evaluation.head_reading import DataSetReading, HeadReading, W
 from ovocr.trainer.evaluation.head_recall import HeadRecall
 from ovocr.trainer.evaluation.page import evaluation_page, text_height_plot
 from ovocr.trainer.evaluation.recall import GroupRecall
+from ovocr.trainer.evaluation.training_prior import TrainedOn
+from ovocr.trainer.prior.image_sketch import Overlap
 from tests.conftest import Browser
 from tests.html_page import Page
 from tests.trainer.evaluation.figures import NO_FIGURES, figures, word_measures
@@ -91,7 +93,7 @@ def evaluation_with_examples(reading: HeadReading | None = None, groups: Path | 
         tags=tuple(TrueTag(word, rank) for word, rank in zip(HOSTILE, [1, 10, 11, *[None] * 7], strict=True)),
         answers=tuple(Answer(word, 0.5, n % 2 == 0) for n, word in enumerate(HOSTILE)),
     )
-    head = HeadEvaluation(128, recall(examples=(example,) * 2), reading or HeadReading(READING, {}))
+    head = HeadEvaluation(128, recall(examples=(example,) * 2), reading or HeadReading(READING, {}), TrainedOn(()))
     return page_of({"ocr": head}, groups)
 
 
@@ -228,7 +230,7 @@ def test_page_without_scripts_examples_and_text_heights() -> None:
     words = word_measures(images=3)
     heights = {band: NO_FIGURES for band in words.by_text_height} | {"unknown": figures()}
     packed = DataSetReading(dataclasses.replace(words, by_text_height=heights, by_script={}), None)
-    head = HeadEvaluation(32, recall(scripts={}, effective_rank=0.0), HeadReading(packed, {}))
+    head = HeadEvaluation(32, recall(scripts={}, effective_rank=0.0), HeadReading(packed, {}), TrainedOn(()))
     page = Page(page_of({"a": head, "b": head}))
     body = page.text.partition("How to read")[0]
     assert "by script" not in body
@@ -266,7 +268,9 @@ def test_page_without_eligible_classes() -> None:
         dataclasses.replace(empty, by_frequency=dict.fromkeys(words.by_frequency, NO_FIGURES)), None
     )
     for head in (HeadReading(reading, {}), HeadReading(reading, {"a": reading, "b": reading})):
-        body = Page(page_of({"ocr": HeadEvaluation(32, recall(), head)})).text.partition("How to read")[0]
+        body = Page(page_of({"ocr": HeadEvaluation(32, recall(), head, TrainedOn(()))})).text.partition("How to read")[
+            0
+        ]
         assert "Reading by" not in body
         assert "What size of text" not in body
         assert "recall@10" in body
@@ -314,3 +318,14 @@ def test_examples_are_spread_evenly(total: int, count: int, chosen: list[int]) -
 def test_example_images_are_small(pixels: np.ndarray, shape: tuple[int, int]) -> None:
     jpeg = to_jpeg(Sample(pixels, np.zeros(1, np.int64)))
     assert cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR).shape[:2] == shape
+
+
+def test_images_that_were_trained_on_are_named_at_the_top() -> None:
+    named = HeadReading(READING, {str(n): READING for n in range(2)})
+    trained_on = TrainedOn((Overlap(2_000, 20, 3), Overlap(9_000, 90, 9)))
+    page = page_of({"ocr": HeadEvaluation(32, recall(), named, trained_on)})
+    top = Page(page).text.partition("Head ocr was trained on ")[2]
+    assert top.startswith("about 1,200 of 11,000 images (estimated from 110).")
+    assert "about 300 of 2,000 images (estimated from 20)" in top
+    assert page.index('class="panel warning" role="note"') < page.index("<main>")
+    assert "was trained on" not in page_of({"ocr": HeadEvaluation(32, recall(), named, TrainedOn((Overlap(9, 9, 0),)))})

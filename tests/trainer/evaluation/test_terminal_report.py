@@ -8,6 +8,8 @@ from ovocr.trainer.evaluation.head_reading import DataSetReading, HeadReading
 from ovocr.trainer.evaluation.head_recall import HeadRecall
 from ovocr.trainer.evaluation.recall import GroupRecall
 from ovocr.trainer.evaluation.terminal_report import format_evaluation
+from ovocr.trainer.evaluation.training_prior import TrainedOn
+from ovocr.trainer.prior.image_sketch import Overlap
 from tests.trainer.evaluation.figures import NO_FIGURES, figures, word_measures
 
 RECALL = HeadRecall(
@@ -34,7 +36,7 @@ def evaluation(reading: HeadReading, crops: int = 0) -> Evaluation:
         min_text_height=8.0,
         replicates=1000,
         seed=0,
-        heads={"ocr": HeadEvaluation(128, RECALL, reading)},
+        heads={"ocr": HeadEvaluation(128, RECALL, reading, TrainedOn(()))},
     )
 
 
@@ -87,3 +89,10 @@ def test_without_eligible_classes_there_is_no_table() -> None:
     )
     assert lines[1].startswith("ocr: tag recall@10")
     assert not [line for line in lines if line.startswith("  words ")]
+
+
+def test_images_that_were_trained_on_are_named_first() -> None:
+    trained_on = TrainedOn((Overlap(2_000, 2_000, 1),))
+    head = HeadEvaluation(128, RECALL, HeadReading(READING, {}), trained_on)
+    lines = format_evaluation(replace(evaluation(HeadReading(READING, {})), heads={"ocr": head})).splitlines()
+    assert lines[0] == "ocr: trained on 1 of 2,000 images: not how well it reads new images"

@@ -86,7 +86,7 @@ def test_figures_are_those_of_eval_and_steps_do_not_change(evaluated: Path, tmp_
             (wanted,) = evaluate(run, [tmp_path / "held" / name], step=step, replicates=40).to_json()["heads"].values()
             reading = {key: wanted[key] for key in ("images", "groups", "word_auc", "word_map")}
             reading |= {key: wanted[key] for key in ("by_text_height", "by_script", "by_frequency")}
-            reading |= {"skipped": 0, "whole_crops": None}
+            reading |= {"skipped": 0, "whole_crops": None, "trained_on": wanted["trained_on"]["images"]}
             assert_close(found[step]["evaluation"]["ocr"][name], reading, 1e-6)
     receipts = found[12]["evaluation"]["ocr"]["receipts"]
     assert receipts["word_auc"]["classes"] == 50
@@ -150,6 +150,7 @@ def test_figures_of_crops_are_those_of_eval(
     ).to_json()["heads"]["ocr"]
     reading = {key: wanted[key] for key in ("images", "skipped", "whole_crops", "groups", "word_auc", "word_map")}
     reading |= {key: wanted[key] for key in ("by_text_height", "by_script", "by_frequency")}
+    reading["trained_on"] = wanted["trained_on"]["images"]
     assert_close(found["evaluation"]["ocr"]["placed"], reading, 1e-6)
     assert (reading["images"], reading["groups"]) == (60, 12)
     if heights is not None:

@@ -15,13 +15,13 @@ from click.testing import CliRunner
 from ovocr.base.errors import MissingExtraError, OvocrError, UsageError
 from ovocr.base.files import locked
 from ovocr.cli import main
+from ovocr.dataset.holdout.rule import is_held_out
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.labelgen.options import MAX_CLASSES
 from ovocr.vocab import Segmentation, Vocabulary, segment_lines
 from ovocr.vocab.building.build import build_vocabulary
 from ovocr.vocab.building.options import LARGEST_SIZE, VocabularyOptions, out_path
 from ovocr.vocab.count_merging import LEAST_MEMORY
-from ovocr.vocab.holdout import is_held_out
 from ovocr.vocab.vocabulary import description_path
 from tests.manifests import make_manifest
 

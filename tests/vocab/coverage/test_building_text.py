@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ovocr.cli import main
+from ovocr.dataset.holdout.rule import is_held_out
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.vocab import Vocabulary
-from ovocr.vocab.holdout import is_held_out
 from tests.manifests import make_manifest
 
 WriteShard = Callable[..., None]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ovocr.base.errors import MissingExtraError, OvocrError
 from ovocr.base.plural import counted
-from ovocr.trainer.data.samples import Sample, ShownTags
+from ovocr.trainer.data.samples import Sample, ShownTags, hash_image
 from ovocr.trainer.data.videos.list_lines import ListLines
 from ovocr.trainer.data.videos.time_axis import clip_times
 
@@ -127,6 +127,19 @@ class VideoSamples:
         """Returns the path of each video as its list has it. Raises OvocrError naming list and line."""
         return [self._used_ids(f"{lines.path}:{number}", line).path for lines in self._lists for number, line in lines]
 
+    def image_hashes(self, rank: int = 0, world: int = 1) -> NDArray[np.uint64]:
+        """Returns a hash of each line's path and class ids, uint64, of every ``world``-th line from line ``rank`` on.
+
+        Raises OvocrError naming list and line.
+        """
+        hashes = [
+            hash_image(path, *ids)
+            for lines in self._lists
+            for number, line in islice(lines, rank, None, world)
+            for path, ids in [_parse(f"{lines.path}:{number}", line)]
+        ]
+        return np.array(hashes, np.uint64)
+
     def class_counts(self, rank: int = 0, world: int = 1) -> NDArray[np.int64]:
         """Returns the number of videos with each class among the used ids; reads all lists.
 
@@ -160,10 +173,7 @@ class VideoSamples:
 
     def _used_ids(self, place: str, line: bytes) -> VideoLine:
         """Returns the line with the used ids only. Raises OvocrError naming ``place`` if an id is not a class."""
-        try:
-            path, ids = parse_line(line)
-        except OvocrError as error:
-            raise OvocrError(f"{place}: {error}") from error
+        path, ids = _parse(place, line)
         if len(ids) < self._labels.stop:
             raise OvocrError(
                 f"{place}: has {counted(len(ids), 'class id')}, but ids {self._labels.start} to "
@@ -174,6 +184,14 @@ class VideoSamples:
             if not 0 <= class_id < self._num_classes:
                 raise OvocrError(f"{place}: {class_id} is not a class; class ids are 0 to {self._num_classes - 1}")
         return VideoLine(path, ids)
+
+
+def _parse(place: str, line: bytes) -> VideoLine:
+    """Returns the line. Raises OvocrError naming ``place``."""
+    try:
+        return parse_line(line)
+    except OvocrError as error:
+        raise OvocrError(f"{place}: {error}") from error
 
 
 def _add_counts(counts: NDArray[np.int64], ids: list[int]) -> NDArray[np.int64]:

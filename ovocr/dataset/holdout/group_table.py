@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ovocr.base.errors import OvocrError, UsageError
+from ovocr.dataset.holdout.rule import GROUP, KEY
 
-_COLUMNS = ("key", "group")
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _JSON_LINES = (".jsonl", ".ndjson")
 
@@ -22,16 +22,16 @@ _JSON_LINES = (".jsonl", ".ndjson")
 class GroupTable:
     """The group of each key.
 
-    path: a .csv, .tsv, .jsonl, .ndjson or .parquet file with the columns ``key`` and ``group``, texts or integers.
-    option: the option or setting that names the file, for messages.
+    path: a .csv, .tsv, .jsonl, .ndjson or .parquet file with the column ``key`` and one of groups, texts or integers.
+    option: the option or setting that names the file, for messages. column: name of the column of groups.
 
     Raises UsageError or OvocrError, naming the option and the file, if it cannot be used.
     """
 
-    def __init__(self, path: Path, option: str = "--groups") -> None:
+    def __init__(self, path: Path, option: str = "--groups", column: str = GROUP) -> None:
         self._where = f"{option} {path}" if option.startswith("--") else f"{option}: {path}"
-        rows = _read(path, self._where)
-        keys, groups = (_texts(self._where, name, rows[name]) for name in _COLUMNS)
+        rows = _read(path, self._where, (KEY, column))
+        keys, groups = (_texts(self._where, name, rows[name]) for name in (KEY, column))
         self._group_of: dict[str, str] = {}
         for key, group in zip(keys, groups, strict=True):
             if self._group_of.setdefault(key, group) != group:
@@ -46,16 +46,24 @@ class GroupTable:
 
         Raises OvocrError if no image has a row, which means that the keys are spelled differently.
         """
-        groups = [self._group_of.get(key) for key in keys]
+        groups = [self.of_image(key) for key in keys]
         if not any(group is not None for group in groups):
-            difference = f"an image's key is {keys[0]!r}, the table's first is {next(iter(self._group_of))!r}"
-            raise OvocrError(
-                f"{self._where}: no image has a row: {difference}; a key is the path inside the source, "
-                "including the file extension"
-            )
+            raise self.no_row(keys[0])
         return np.array(
             [len(self) + image if group is None else self._numbers[group] for image, group in enumerate(groups)],
             np.int64,
+        )
+
+    def of_image(self, key: str) -> str | None:
+        """Returns the name of an image's group; None if the image has no row."""
+        return self._group_of.get(key)
+
+    def no_row(self, key: str) -> OvocrError:
+        """Returns the error for images none of which has a row. key: key of one of them."""
+        difference = f"an image's key is {key!r}, the table's first is {next(iter(self._group_of))!r}"
+        return OvocrError(
+            f"{self._where}: no image has a row: {difference}; a key is the path inside the source, "
+            "including the file extension"
         )
 
     def __len__(self) -> int:
@@ -63,7 +71,7 @@ class GroupTable:
         return len(self._numbers)
 
 
-def _read(path: Path, where: str) -> pa.Table:
+def _read(path: Path, where: str, columns: tuple[str, str]) -> pa.Table:
     kind = path.suffix.lower()
     if kind not in (*_DELIMITERS, *_JSON_LINES, ".parquet"):
         raise UsageError(f"{where}: unknown kind of table; allowed: .csv, .tsv, .jsonl, .ndjson or .parquet")
@@ -71,16 +79,20 @@ def _read(path: Path, where: str) -> pa.Table:
         raise UsageError(f"{where}: {'not a file' if path.exists() else 'no such file'}")
     try:
         with path.open("rb") as file:
-            rows = _read_rows(file, kind)
+            rows = _read_rows(file, kind, columns)
     except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())[:300]
         raise OvocrError(f"{where}: this table cannot be read: {reason}") from error
-    if missing := [name for name in _COLUMNS if name not in rows.column_names]:
-        raise OvocrError(f"{where}: has no column {missing[0]!r}; needed are the columns 'key' and 'group'")
-    return rows.select(_COLUMNS)
+    if missing := [name for name in columns if name not in rows.column_names]:
+        needed = " and ".join(map(repr, columns))
+        raise OvocrError(
+            f"{where}: has no column {missing[0]!r}; needed are the columns {needed}, it has "
+            f"{', '.join(map(repr, rows.column_names))}"
+        )
+    return rows.select(columns)
 
 
-def _read_rows(file: BinaryIO, kind: str) -> pa.Table:
+def _read_rows(file: BinaryIO, kind: str, columns: tuple[str, str]) -> pa.Table:
     if kind in _JSON_LINES:
         return arrow_json.read_json(file)
     if kind == ".parquet":
@@ -89,7 +101,7 @@ def _read_rows(file: BinaryIO, kind: str) -> pa.Table:
         file,
         parse_options=arrow_csv.ParseOptions(delimiter=_DELIMITERS[kind]),
         # As text: a key such as 0017 is not a number.
-        convert_options=arrow_csv.ConvertOptions(column_types=dict.fromkeys(_COLUMNS, pa.string())),
+        convert_options=arrow_csv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string())),
     )
 
 

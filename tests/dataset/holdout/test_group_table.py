@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ovocr.base.errors import OvocrError, UsageError
-from ovocr.trainer.measures.group_table import GroupTable
+from ovocr.dataset.holdout.group_table import GroupTable
 
 ROWS = [("a/1.jpg", "shop 1"), ("b, c.jpg", "shop 2"), ("0017", "shop 1"), ("咖啡.jpg", "shop 2")]
 
@@ -66,7 +66,11 @@ def test_wrong_rows_raise(tmp_path: Path, rows: list[tuple[str, str]], message: 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("t.csv", b"key,shop\na,1\n", "has no column 'group'; needed are the columns 'key' and 'group'"),
+        (
+            "t.csv",
+            b"key,shop\na,1\n",
+            "has no column 'group'; needed are the columns 'key' and 'group', it has 'key', 'shop'",
+        ),
         ("t.jsonl", b'{"key": "a", "group": 1.5}\n', "column 'group' is of type double; must be text or integers"),
         ("t.jsonl", b'{"key": ["a"], "group": 1}\n', "column 'key' is of type list<item: string>; must be text"),
         ("t.jsonl", b'{"key": "a"', "this table cannot be read: "),
@@ -98,3 +102,9 @@ def test_table_without_any_key_of_the_images_raises(tmp_path: Path) -> None:
     table = GroupTable(write(tmp_path / "t.csv"))
     with pytest.raises(OvocrError, match=r"no image has a row: an image's key is '1.jpg', the table's first is 'a/1.j"):
         table.of_images(["1.jpg", "2.jpg"])
+
+
+def test_other_column_of_groups(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("key,shop,group\na,003,1\nb,4,1\n")
+    table = GroupTable(tmp_path / "t.csv", column="shop")
+    assert (table.of_image("a"), table.of_image("b"), table.of_image("c")) == ("003", "4", None)

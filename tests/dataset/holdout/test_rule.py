@@ -3,7 +3,7 @@
 import pytest
 
 from ovocr.base.errors import UsageError
-from ovocr.vocab.holdout import check_share, is_held_out
+from ovocr.dataset.holdout.rule import check_share, hash_limit, is_held_out
 
 # Of 0.jpg to 59.jpg, at a share of 0.1.
 HELD_OUT = [12, 42]
@@ -24,6 +24,19 @@ def test_smaller_share_is_part_of_a_larger_one():
 def test_choice_never_changes():
     """Vocabularies name only the share, so the same keys must be held out for ever."""
     assert [number for number in range(60) if is_held_out(f"{number}.jpg", 0.1)] == HELD_OUT
+
+
+def test_seeds_choose_independently():
+    chosen = [{key for key in KEYS if is_held_out(key, 0.1, seed)} for seed in (0, 1, 2)]
+    assert chosen[0] == {key for key in KEYS if is_held_out(key, 0.1)}
+    for other in chosen[1:]:
+        assert len(chosen[0] & other) / len(KEYS) == pytest.approx(0.01, abs=0.003)
+
+
+def test_limit_is_that_of_the_hashes():
+    for share in (0.05, 0.1, 1 - 2**-53):
+        limit = hash_limit(share)
+        assert limit - 1 < share * 2**64 <= limit < 2**64
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.1, 1.5, float("nan")])
