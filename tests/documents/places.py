@@ -26,12 +26,25 @@ REPLACED: dict[str, dict[str, str]] = {
         "encoder --onnx": "encoder --onnx --force",  # the place has it already
     },
     "docs/evaluation.md": {"RUN": "run", "receipts": "labels"},
+    "docs/holding_out.md": {
+        "config.toml": "configs/demo.toml",
+        "RUN": "run",
+        # Of a few images, a small share may be none.
+        "split labels": "split more-labels",
+        "--share .05": "--share .3",
+        "--share .25": "--share .5",
+    },
     "docs/labelling.md": {"SOURCE...": "shards/a.tar", "DIR": "out"},
+    "docs/first_steps.md": {"--share 0.25": "--share .5"},
     "docs/given_text.md": {"SOURCE...": "shards/a.tar", "TABLE": "lines.jsonl", "DIR": "out"},
     "docs/packing.md": {"SOURCE...": "shards/a.tar", "TABLE": "clusters.csv", "DIR": "out"},
     "docs/reading.md": {"--min-count 45": "--min-count 1"},
     "docs/relabelling.md": {"DIR2": "out", "DIR": "labels", "PATH": "words.txt", "OLD": "labels", "NEW": "out"},
-    "docs/training.md": {"CONFIG.toml": "configs/demo.toml"},
+    "docs/training.md": {
+        "CONFIG.toml": "wsd.toml",
+        "config.toml": "configs/demo.toml --set run.output=tracked",
+        "200_000": "4",
+    },
     "docs/verification.md": {"DIR": "labels"},
     "docs/vocabulary.md": {"words.txt Hello 17 乾淨": "lexicon Hello 17"},  # words of other texts
 }
@@ -72,6 +85,8 @@ NOT_RUN: dict[str, dict[str, str]] = {
     },
     "docs/training.md": {
         "torchrun ": "eight ranks",
+        "WANDB_API_KEY": "needs an account; tests/trainer/tracking tracks runs offline",
+        "MLFLOW_TRACKING_URI=http": "needs a server; tests/trainer/tracking tracks runs in a database",
         "ovocr train configs/stage2.toml": "builds an encoder of 300 million parameters",
         "pip install 'transformers": "a package that only this comparison needs",
         "OVOCR_PUBLISHED_CHECKOUT=": "needs a checkout of another project",
@@ -109,7 +124,8 @@ def make_place(folder: Path) -> None:
         rows = (json.dumps({"key": key, "lines": text}, ensure_ascii=False) for key, text in lines.items())
         (folder / table).write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
     (folder / "clusters.csv").write_text("key,label\n" + "".join(f"{key},7\n" for key in few))
-    (folder / "shops.csv").write_text("key,group\n" + "".join(f"{key},{n}\n" for n, key in enumerate(few)))
+    shops = "".join(f"{key},{number},shop {number}\n" for number, key in enumerate(images))
+    (folder / "shops.csv").write_text(f"key,group,shop\n{shops}")
     (folder / "receipts").mkdir()
     (folder / "images").mkdir()
     for name, data in few.items():
@@ -134,6 +150,10 @@ def make_place(folder: Path) -> None:
     shutil.copytree(ROOT / "configs", folder / "configs")
     for config in (folder / "configs").iterdir():
         config.write_text(shortened(config.read_text(encoding="utf-8")), encoding="utf-8")
+    demo = (folder / "configs" / "demo.toml").read_text(encoding="utf-8")
+    wsd = re.sub(r"^decay_power = .*", 'schedule = "wsd"\ncooldown_steps = 1', demo, flags=re.MULTILINE)
+    (folder / "wsd.toml").write_text(wsd, encoding="utf-8")
+    (folder / "memorise.toml").write_text(memorising(demo), encoding="utf-8")
     (folder / "docs").mkdir()
     shutil.copy(ROOT / "docs" / "training.md", folder / "docs")
     examples = folder / "examples"
@@ -146,6 +166,7 @@ def make_place(folder: Path) -> None:
         with tarfile.open(ROOT / "examples" / "reading" / name) as archive:
             names = archive.getnames()[:READING]
             write_tar(examples / "reading" / name, {name: archive.extractfile(name).read() for name in names})
+    shutil.copy(ROOT / "examples" / "reading" / "words.txt", examples / "reading")
     for image in (ROOT / "examples" / "reading").glob("*.webp"):
         shutil.copy(image, examples / "reading")
 
@@ -156,6 +177,16 @@ def shortened(config: str) -> str:
     for key, value in changes.items():
         config = re.sub(rf"^{key} = [\d_]+", f"{key} = {value}", config, flags=re.MULTILINE)
     return config
+
+
+def memorising(demo: str) -> str:
+    """Returns the configuration that docs/holding_out.md derives from the demo's."""
+    kept = [line for line in demo.splitlines() if not re.match(r"crop_|min_text_height", line)]
+    changes = {"output": '"memorised"', "data": '["split/train"]'}
+    return "\n".join(
+        next((f"{key} = {value}" for key, value in changes.items() if re.match(rf"{key} = ", line)), line)
+        for line in kept
+    )
 
 
 def write_tar(path: Path, members: dict[str, bytes]) -> None:
