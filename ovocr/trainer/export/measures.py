@@ -14,7 +14,8 @@ from ovocr.trainer.training.model import TrainedRun
 class HeadMeasures:
     """The figures of a head on some data, as JSON of ``ovocr eval`` and lines of metrics.jsonl have them.
 
-    data: name of the data set; empty if unknown. recall: recall@10 and that of the prior, if they were measured.
+    data: name of the data set; empty if unknown. trained_on: how many of the images are training images; None if
+    unknown. recall: recall@10 and that of the prior, if they were measured.
     """
 
     head: str
@@ -22,6 +23,7 @@ class HeadMeasures:
     images: int
     word_auc: dict[str, Any]
     word_map: dict[str, Any]
+    trained_on: int | None
     recall: tuple[float, float] | None = None
 
 
@@ -53,7 +55,8 @@ def read_measures(path: Path, step: int) -> Measures:
 
 def _evaluated_head(name: str, head: dict[str, Any]) -> HeadMeasures:
     recall = (head["recall@10"], head["prior_recall@10"]) if "recall@10" in head else None
-    return HeadMeasures(name, "", head["images"], head["word_auc"], head["word_map"], recall)
+    trained_on = head["trained_on"]["images"]
+    return HeadMeasures(name, "", head["images"], head["word_auc"], head["word_map"], trained_on, recall)
 
 
 def measures_of_run(trained: TrainedRun) -> Measures | None:
@@ -90,4 +93,5 @@ def _record_of(line: str, done: int) -> dict[str, Any] | None:
 def _heads_of_run(evaluation: dict[str, dict[str, Any]]) -> Iterator[HeadMeasures]:
     for head, data_sets in evaluation.items():
         for data, figures in data_sets.items():
-            yield HeadMeasures(head, data, figures["images"], figures["word_auc"], figures["word_map"])
+            auc, average_precision = figures["word_auc"], figures["word_map"]
+            yield HeadMeasures(head, data, figures["images"], auc, average_precision, figures.get("trained_on"))

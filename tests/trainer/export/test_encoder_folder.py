@@ -67,9 +67,10 @@ def test_the_card_has_data_settings_and_measures(folder: Path, tmp_path: Path) -
     assert "| ocr | ocr | labels (text: none) | 24 | 48 | 50 | slots | whole images |" in card
     assert "8 steps." in card
     evaluation = json.loads((folder / "run" / "metrics.jsonl").read_text().splitlines()[-1])["evaluation"]
-    auc = evaluation["ocr"]["held-out|out"]["word_auc"]
+    auc, trained_on = (evaluation["ocr"]["held-out|out"][key] for key in ("word_auc", "trained_on"))
+    assert trained_on > 0  # its first images are those of the training data
     value = f"{auc['value']:.3f} ({auc['low']:.3f} to {auc['high']:.3f})"
-    assert f"| ocr | held-out\\|out | 60 | {value} |" in card
+    assert f"| ocr | held-out\\|out | 60, {trained_on} of them trained on | {value} |" in card
     assert 'data = ["labels"]' in card
     assert "lr = 0.001" in card
     assert str(folder) not in card
@@ -88,6 +89,7 @@ def test_the_card_takes_the_figures_of_an_evaluation(folder: Path, tmp_path: Pat
     assert export(run, tmp_path / "encoder", "--measures", json_path).exit_code == 0
     card = (tmp_path / "encoder" / "README.md").read_text()
     assert f"{figures['recall@10']:.3f} ({figures['prior_recall@10']:.3f}) |" in card
+    assert "| 24, 24 of them trained on |" in card
 
     other = export(run, tmp_path / "other", "--step", 4, "--measures", json_path)
     assert (other.exit_code, (tmp_path / "other").exists()) == (2, False)
