@@ -128,9 +128,12 @@ def test_files_of_all_kinds_have_the_pixels_of_training(exported: Path, tmp_path
     batch = processor([colours, colours.transpose(2, 0, 1), torch.from_numpy(colours)], return_tensors="pt")
     assert batch["pixel_values"].shape == (3, 3, 32, 32)
     assert torch.equal(batch["pixel_values"][0], batch["pixel_values"][1])
-    for wrong in (colours.astype(np.float32), colours[..., :2]):
+    for wrong in (colours.astype(np.float32), colours[..., :2], colours[:0]):
         with pytest.raises((TypeError, ValueError), match="an image of"):
             processor(wrong)
+    with pytest.raises(ValueError, match="no image is given"):
+        processor([])
+    assert "image_processor_type" not in processor.to_dict()
     (tmp_path / "broken.jpg").write_bytes((tmp_path / "grey.jpg").read_bytes()[:60])
     with pytest.raises((ValueError, OSError)):
         processor(tmp_path / "broken.jpg")

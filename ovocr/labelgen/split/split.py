@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ovocr.base.errors import OvocrError
+from ovocr.base.errors import OvocrError, UsageError
 from ovocr.base.files import locked
 from ovocr.base.plural import counted
 from ovocr.dataset.holdout.group_table import GroupTable
@@ -97,11 +97,21 @@ class _Split:
 
     def check(self) -> None:
         """Raises OvocrError if a part would be empty, or the folder has another data set. Writes nothing."""
+        self._check_rule()
         self._sides.check(self._options.share, self._table)
         for part, data_set in self._parts.items():
             check_destination(data_set, [])
             if data_set.manifest_path.exists():
                 self._check_same(part, data_set)
+
+    def _check_rule(self) -> None:
+        """Raises UsageError if the data set is a part that the same hashes have divided: it lacks the lowest ones."""
+        before = self._manifest.split
+        if before is not None and (before.by, before.seed) == (self._options.grouped_by, self._options.seed):
+            raise UsageError(
+                f"--seed {self._options.seed}: {self._source} is the {before.part} part of a split with this seed, so "
+                "its shares would be wrong; choose another --seed"
+            )
 
     def _check_same(self, part: str, data_set: LabelledDataSet) -> None:
         stored, own = data_set.manifest().split, self._entry(part)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ovocr.base.errors import UsageError
+from ovocr.base.escape import as_text
 from ovocr.dataset.holdout.group_table import GroupTable
 from ovocr.trainer.config.evaluation import MAX_REPLICATES, MIN_TEXT_HEIGHT, REPLICATES
 from ovocr.trainer.config.heads import HeadConfig, OcrHeadConfig
@@ -21,6 +22,7 @@ from ovocr.trainer.evaluation.training_prior import TrainedOn, load_prior
 from ovocr.trainer.measures.class_names import ClassNames
 from ovocr.trainer.measures.word_measures import OwnCenters
 from ovocr.trainer.ranks.distributed import choose_device
+from ovocr.trainer.runs.checkpoint import checkpoint_hash
 from ovocr.trainer.training.model import TrainedRun
 from ovocr.views.text_crops import ALL_CONTEXT, Heights, Range
 
@@ -48,6 +50,7 @@ class HeadEvaluation:
 class Evaluation:
     """The figures of the heads of a run at one of its checkpoints.
 
+    checkpoint: its hash, see checkpoint_hash.
     top_k: every k, ascending.
     crops: crops per image; 0 if images are whole. Otherwise ``images`` counts crops.
     crop_text_height: text heights of crops chosen by their text; None if crops were drawn by the settings of the head.
@@ -59,6 +62,7 @@ class Evaluation:
     run: Path
     data: tuple[Path, ...]
     step: int
+    checkpoint: str
     top_k: tuple[int, ...]
     crops: int
     crop_text_height: Heights | None = None
@@ -75,9 +79,11 @@ class Evaluation:
         return 10 if 10 in self.top_k else self.top_k[0]
 
     def to_json(self) -> dict[str, Any]:
-        """Returns a plain dictionary: step, top_k (a list), crops, options of the measures, and heads by name."""
+        """Returns a plain dictionary: data, checkpoint, options of the measures, and heads by name."""
         return {
+            "data": [as_text(str(root)) for root in self.data],
             "step": self.step,
+            "checkpoint": self.checkpoint,
             "top_k": list(self.top_k),
             "crops": self.crops,
             "crop_text_height": None if self.crop_text_height is None else list(self.crop_text_height),
@@ -165,6 +171,7 @@ def evaluate(
         run=Path(run),
         data=roots,
         step=trained.step,
+        checkpoint=checkpoint_hash(trained.folder.checkpoint(trained.step)),
         top_k=ks,
         crops=cropping.count,
         crop_text_height=cropping.text_height,

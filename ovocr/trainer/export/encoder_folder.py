@@ -18,7 +18,7 @@ from ovocr.dataset.layout import LabelledDataSet
 from ovocr.trainer.backbone.vision_transformer import CONFIG_NAME, WEIGHTS_NAME
 from ovocr.trainer.config.sections import RUN_CONFIG
 from ovocr.trainer.export.measures import read_measures
-from ovocr.trainer.export.model_card import model_card
+from ovocr.trainer.export.model_card import licence_lines, model_card
 from ovocr.trainer.export.onnx_model import ONNX_NAME, require_onnx, write_onnx
 from ovocr.trainer.export.transformers_files import PREPROCESSOR_NAME, code_files, write_transformers_files
 from ovocr.trainer.training.model import TrainedRun
@@ -66,7 +66,7 @@ def export_encoder(
     if onnx:
         require_onnx()
     trained = TrainedRun.load(run, torch.device("cpu"), step)
-    figures = None if measures is None else read_measures(measures, trained.step)
+    figures = None if measures is None else read_measures(measures, trained)
     backbone, difference = trained.model.backbone, None
     with _written_aside(out) as partial:
         backbone.save_pretrained(partial)
@@ -74,7 +74,9 @@ def export_encoder(
         if onnx:
             print(f"{out}: writing {ONNX_NAME}, and comparing it with torch", file=sys.stderr, flush=True)
             difference = write_onnx(backbone, partial / ONNX_NAME)
-        write_text(partial / CARD_NAME, model_card(trained, figures, name=out.resolve().name, with_onnx=onnx))
+        licence = licence_lines(out / CARD_NAME)  # what the user has added to an earlier one
+        card = model_card(trained, figures, name=out.resolve().name, with_onnx=onnx, licence=licence)
+        write_text(partial / CARD_NAME, card)
     return ExportedEncoder(out, trained.step, difference)
 
 
@@ -85,8 +87,12 @@ def _check_out(out: Path, *, force: bool) -> None:
         raise UsageError(f"{out}: is the folder of a run; choose another folder")
     if LabelledDataSet(out).manifest_path.exists():
         raise UsageError(f"{out}: is a labelled data set; choose another folder")
-    if not force and out.is_dir() and any(out.iterdir()):
+    if not out.is_dir() or not any(out.iterdir()):
+        return
+    if not force:
         raise UsageError(f"{out}: is not empty; choose another folder, or replace an earlier export in it with --force")
+    if not all((out / name).is_file() for name in (CONFIG_NAME, CARD_NAME, *code_files())):
+        raise UsageError(f"{out}: has no earlier export that --force could replace; choose another folder")
 
 
 def _exported_names() -> Iterator[str]:

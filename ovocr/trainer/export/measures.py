@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ovocr.base.errors import OvocrError, UsageError
+from ovocr.trainer.runs.checkpoint import checkpoint_hash
 from ovocr.trainer.training.model import TrainedRun
 
 
@@ -14,7 +15,7 @@ from ovocr.trainer.training.model import TrainedRun
 class HeadMeasures:
     """The figures of a head on some data, as JSON of ``ovocr eval`` and lines of metrics.jsonl have them.
 
-    data: name of the data set; empty if unknown. trained_on: how many of the images are training images; None if
+    data: name of the data set. trained_on: how many of the images are training images; None if
     unknown. recall: recall@10 and that of the prior, if they were measured.
     """
 
@@ -36,8 +37,9 @@ class Measures:
     min_text_height: float
 
 
-def read_measures(path: Path, step: int) -> Measures:
+def read_measures(path: Path, trained: TrainedRun) -> Measures:
     """Reads the JSON of ``ovocr eval``. Raises UsageError if it is not such a file or of another checkpoint."""
+    step = trained.step
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         if found["step"] != step:
@@ -45,18 +47,28 @@ def read_measures(path: Path, step: int) -> Measures:
                 f"--measures {path}: was measured after {found['step']} steps, the export is of step {step}; "
                 f"choose the checkpoint with --step {found['step']}, or evaluate this one"
             )
-        heads = tuple(_evaluated_head(name, head) for name, head in found["heads"].items())
+        if found["checkpoint"] != checkpoint_hash(trained.folder.checkpoint(step)):
+            raise UsageError(f"--measures {path}: was measured on another run; evaluate {trained.folder.root}")
+        names = [Path(name).name for name in found["data"]]
+        heads = tuple(row for name, head in found["heads"].items() for row in _evaluated_head(name, head, names))
         return Measures(heads, found["crops"], found["min_text_height"])
     except OSError as error:
         raise UsageError(f"--measures {path}: cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise UsageError(f"--measures {path}: is not the JSON that `ovocr eval --json` writes") from error
 
 
-def _evaluated_head(name: str, head: dict[str, Any]) -> HeadMeasures:
-    recall = (head["recall@10"], head["prior_recall@10"]) if "recall@10" in head else None
-    trained_on = head["trained_on"]["images"]
-    return HeadMeasures(name, "", head["images"], head["word_auc"], head["word_map"], trained_on, recall)
+def _evaluated_head(head: str, figures: dict[str, Any], names: list[str]) -> Iterator[HeadMeasures]:
+    """Yields the figures on each data set, if there are several, and on all. names: of the data sets."""
+    for root, own in figures.get("data_sets", {}).items():
+        yield _row(head, Path(root).name, own)
+    recall = (figures["recall@10"], figures["prior_recall@10"]) if "recall@10" in figures else None
+    yield replace(_row(head, names[0] if len(names) == 1 else "all together", figures), recall=recall)
+
+
+def _row(head: str, data: str, figures: dict[str, Any]) -> HeadMeasures:
+    trained_on = figures["trained_on"]["images"]
+    return HeadMeasures(head, data, figures["images"], figures["word_auc"], figures["word_map"], trained_on)
 
 
 def measures_of_run(trained: TrainedRun) -> Measures | None:

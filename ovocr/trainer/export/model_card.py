@@ -1,6 +1,7 @@
 """The model card of an exported encoder: Markdown with data, settings, measures and how to use it."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,21 @@ from ovocr.trainer.training.model import TrainedRun, saved_per_head
 _SPECIAL = re.compile(r"[\\`*\[\]<>|&~]")
 
 
-def model_card(trained: TrainedRun, measures: Measures | None, *, name: str, with_onnx: bool) -> str:
+def licence_lines(card: Path) -> list[str]:
+    """Returns the lines about the licence at the top of a model card; none if there is no such file."""
+    if not card.is_file():
+        return []
+    _, _, top = card.read_text(encoding="utf-8", errors="replace").partition("---\n")
+    return re.findall(r"^license(?:_name|_link)?:.*$", top.partition("\n---")[0], re.MULTILINE)
+
+
+def model_card(
+    trained: TrainedRun, measures: Measures | None, *, name: str, with_onnx: bool, licence: Sequence[str] = ()
+) -> str:
     """Returns the text of README.md. Paths in it are names only, because an export leaves the machine.
 
     measures: figures of ``ovocr eval``; None takes the run's own evaluation, if it has one. name: name of the export.
+    licence: lines about the licence for the top of the card.
     """
     from markupsafe import Markup
 
@@ -36,6 +48,7 @@ def model_card(trained: TrainedRun, measures: Measures | None, *, name: str, wit
     figures = measures or measures_of_run(trained)
     return page.get_template("README.md.j2").render(
         name=name,
+        licence=Markup("".join(f"{for_terminal(line)}\n" for line in licence)),
         version=__version__,
         with_onnx=with_onnx,
         ground=GROUND_RGB,

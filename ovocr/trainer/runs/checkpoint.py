@@ -6,6 +6,7 @@ therefore specify at which row of the whole a rank's tensor begins. A checkpoint
 renamed when it is completely on disk, so a folder with the final name is complete.
 """
 
+import hashlib
 import json
 import pickle
 import shutil
@@ -154,6 +155,12 @@ def prune_checkpoints(folder: Path, keep: int, spared: Collection[Path] = ()) ->
             remove_checkpoint(path)
     for remains in folder.glob(f"[0-9]*{PARTIAL_SUFFIX}"):
         shutil.rmtree(remains)
+
+
+def checkpoint_hash(folder: Path) -> str:
+    """Returns a hash of a checkpoint's files: that of no other step, and of no other run."""
+    checksums = json.dumps(read_state(folder).get("crc32", {}), sort_keys=True)
+    return hashlib.blake2b(checksums.encode(), digest_size=16).hexdigest()
 
 
 def remove_checkpoint(path: Path) -> None:

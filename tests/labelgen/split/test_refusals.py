@@ -202,3 +202,14 @@ def test_labels_are_not_appended_to_a_part(
             "whole data set and split it again into another --out, where the held-out images stay held out"
         )
     assert digests(tmp_path / "out") == before
+
+
+def test_a_part_is_not_divided_by_the_hashes_that_made_it(whole: LabelledDataSet, tmp_path: Path) -> None:
+    divide(whole.root, tmp_path / "parts")
+    train = tmp_path / "parts" / "train"
+    assert refused(train, tmp_path / "out", share=0.5) == (
+        f"--seed 0: {train} is the train part of a split with this seed, so its shares would be wrong; choose another "
+        "--seed"
+    )
+    divide(train, tmp_path / "out", share=0.5, seed=1)
+    assert refused(tmp_path / "out" / "held-out", tmp_path / "again", seed=1).startswith("--seed 1: ")

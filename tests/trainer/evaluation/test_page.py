@@ -74,6 +74,7 @@ def page_of(heads: dict[str, HeadEvaluation], groups: Path | None = None) -> str
             run=Path(HOSTILE[1]),
             data=(Path(HOSTILE[0]),),
             step=400,
+            checkpoint="0",
             top_k=(1, 10, 100),
             crops=0,
             groups=groups,

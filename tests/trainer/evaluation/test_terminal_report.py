@@ -30,6 +30,7 @@ def evaluation(reading: HeadReading, crops: int = 0) -> Evaluation:
         run=Path("run"),
         data=(Path("a"),),
         step=400,
+        checkpoint="0",
         top_k=(1, 10),
         crops=crops,
         groups=None,

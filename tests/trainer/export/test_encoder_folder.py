@@ -89,11 +89,15 @@ def test_the_card_takes_the_figures_of_an_evaluation(folder: Path, tmp_path: Pat
     assert export(run, tmp_path / "encoder", "--measures", json_path).exit_code == 0
     card = (tmp_path / "encoder" / "README.md").read_text()
     assert f"{figures['recall@10']:.3f} ({figures['prior_recall@10']:.3f}) |" in card
-    assert "| 24, 24 of them trained on |" in card
+    assert "| ocr | labels | 24, 24 of them trained on |" in card
 
     other = export(run, tmp_path / "other", "--step", 4, "--measures", json_path)
     assert (other.exit_code, (tmp_path / "other").exists()) == (2, False)
     assert "was measured after 8 steps, the export is of step 4" in other.output
+    figures = json.loads(json_path.read_text())
+    json_path.write_text(json.dumps({**figures, "checkpoint": "f" * 32}))
+    other = export(run, tmp_path / "other", "--measures", json_path)
+    assert (other.exit_code, "was measured on another run" in other.output) == (2, True)
     for text in ("", "{", "[]", "{}", '{"step": 8, "heads": 3}'):
         json_path.write_text(text)
         wrong = export(run, tmp_path / "other", "--measures", json_path)
@@ -127,6 +131,17 @@ def test_nothing_is_overwritten_without_force(folder: Path, tmp_path: Path) -> N
     assert export(run, out, "--force").exit_code == 0
     assert (out / "model.safetensors").read_bytes() != before["model.safetensors"]
     assert names(out) == FILES | {"notes.txt"}
+    card = (out / "README.md").read_text()
+    assert "No licence is stated here" in card
+    (out / "README.md").write_text(card.replace("\n---\n", "\nlicense: mit\n---\n", 1))
+    assert export(run, out, "--force").exit_code == 0
+    card = (out / "README.md").read_text()
+    assert "- ovocr\nlicense: mit\n---\n" in card
+    assert "No licence is stated here" not in card
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "README.md").write_text("# my project")
+    assert "has no earlier export" in export(run, tmp_path / "mine", "--force").output
+    assert (tmp_path / "mine" / "README.md").read_text() == "# my project"
     (tmp_path / "empty").mkdir()
     assert export(run, tmp_path / "empty").exit_code == 0
 

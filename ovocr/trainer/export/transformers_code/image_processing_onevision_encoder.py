@@ -71,12 +71,19 @@ class OneVisionEncoderImageProcessor(BaseImageProcessor):
 
         Raises TypeError or ValueError if something is not an image.
         """
+        listed = _listed(images)
+        if not listed:
+            raise ValueError("no image is given")
         side = (self.size if size is None else _square(size))["height"]
         ground = tuple(round(255 * mean) for mean in self.image_mean)
-        pixels = [_letterbox(_rgb(image, side), side, ground) for image in _listed(images)]
+        pixels = [_letterbox(_rgb(image, side), side, ground) for image in listed]
         if self.do_normalize if do_normalize is None else do_normalize:
             pixels = [self._normalised(square) for square in pixels]
         return BatchFeature(data={"pixel_values": pixels}, tensor_type=return_tensors)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the settings, without image_processor_type, which would make transformers 4 advise another one."""
+        return {name: value for name, value in super().to_dict().items() if name != "image_processor_type"}
 
     def _normalised(self, square: np.ndarray) -> np.ndarray:
         mean, std = ((255 * np.array(values)).astype(np.float32) for values in (self.image_mean, self.image_std))
@@ -115,7 +122,7 @@ def _rgb(image: Any, side: int) -> np.ndarray:
         array = array.transpose(1, 2, 0)
     if array.ndim == 2:
         array = array[..., None]
-    if array.ndim != 3 or array.shape[2] not in (1, 3):
+    if array.ndim != 3 or array.shape[2] not in (1, 3) or not array.size:
         raise ValueError(f"an image of shape {list(array.shape)}: [H, W], [H, W, 3] or [3, H, W] is needed")
     return np.ascontiguousarray(np.broadcast_to(array, (*array.shape[:2], 3)))
 
