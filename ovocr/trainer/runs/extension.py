@@ -92,11 +92,14 @@ def carry_out(
     finish_extension(folder)
 
 
-def finish_extension(folder: RunFolder) -> None:
-    """Completes an extension that was interrupted, if there is one. Raises OvocrError if a file cannot be written."""
+def finish_extension(folder: RunFolder) -> Extension | None:
+    """Completes an extension that was interrupted, if there is one, and returns it.
+
+    Raises OvocrError if a file cannot be written.
+    """
     path = folder.pending_extension_path
     if not path.is_file():
-        return
+        return None
     with _errors_of(folder):
         pending = json.loads(path.read_text(encoding="utf-8"))
         extension = Extension(**pending["extension"])
@@ -112,6 +115,7 @@ def finish_extension(folder: RunFolder) -> None:
             write_text(folder.extensions_path, "".join(lines))
         path.unlink()
         fsync(folder.root)
+    return extension
 
 
 @contextmanager

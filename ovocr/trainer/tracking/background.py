@@ -1,6 +1,7 @@
 """Runs a tracker in a thread of its own, so that a slow or silent server does not delay training."""
 
 import queue
+import sys
 import threading
 from collections.abc import Callable, Mapping
 
@@ -11,6 +12,8 @@ from ovocr.trainer.tracking.tracker import Ending, Tracker
 _WAITING = 1000
 # Seconds that the end of a run waits for calls that are not done: more than WANDB_FINISH_TIMEOUT.
 _CLOSE_S = 90.0
+# Seconds of waiting before the user is told.
+_SILENT_S = 3.0
 
 
 class BackgroundTracker:
@@ -20,7 +23,7 @@ class BackgroundTracker:
     """
 
     def __init__(self, name: str, tracker: Tracker, *, waiting: int = _WAITING, close_s: float = _CLOSE_S) -> None:
-        self._tracker, self._failures, self._close_s = tracker, Failures(name), close_s
+        self._name, self._tracker, self._failures, self._close_s = name, tracker, Failures(name), close_s
         self._calls: queue.Queue[Callable[[], None] | None] = queue.Queue(waiting)
         # A daemon: a call that never returns does not keep the process alive.
         self._thread = threading.Thread(target=self._run, name=f"tracker {name}", daemon=True)
@@ -37,6 +40,8 @@ class BackgroundTracker:
         """Waits for all calls, but not longer than ``close_s``. See ``Tracker``."""
         done = threading.Event()
         threading.Thread(target=self._finish, args=(ending, done), daemon=True).start()
+        if not done.wait(_SILENT_S):
+            print(f"tracker {self._name}: waiting for it, {self._close_s:.0f} s at most", file=sys.stderr, flush=True)
         if not done.wait(self._close_s):
             self._failures.add(f"is not done after {self._close_s:.0f} s")
         self._failures.report()

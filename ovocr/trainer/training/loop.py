@@ -139,7 +139,12 @@ class _Training:
         self.ranks, self.device = ranks, device
         self.folder = RunFolder(config.run.output)
         if ranks.rank == 0:
-            finish_extension(self.folder)
+            finished = finish_extension(self.folder)
+            if finished is not None:
+                print(
+                    f"{self.folder.root}: completed an interrupted extension: {finished.format(self.folder.root)}",
+                    file=sys.stderr,
+                )
         config, planned = agree_on_configuration(config, ranks, device, extend=extend)
         self.config = config
         for name, head in config.heads.items():
