@@ -40,7 +40,7 @@ class BackgroundTracker:
         """Waits for all calls, but not longer than ``close_s``. See ``Tracker``."""
         done = threading.Event()
         threading.Thread(target=self._finish, args=(ending, done), daemon=True).start()
-        if not done.wait(_SILENT_S):
+        if self._close_s > _SILENT_S and not done.wait(_SILENT_S):
             print(f"tracker {self._name}: waiting for it, {self._close_s:.0f} s at most", file=sys.stderr, flush=True)
         if not done.wait(self._close_s):
             self._failures.add(f"is not done after {self._close_s:.0f} s")
