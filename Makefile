@@ -143,7 +143,7 @@ $(VENV)/installed: setup.cfg constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/installed-test: $(VENV)/installed
-	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[docs,ocr,openvino,s3,train,vocab,test]'
+	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[docs,interop,ocr,openvino,s3,train,vocab,test]'
 	touch $@
 
 $(VENV)/installed-bench: $(VENV)/installed
@@ -159,7 +159,7 @@ $(VENV)/installed-release: setup.cfg constraints.txt | $(BIN)/python
 	touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed-test
-	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[docs,ocr,openvino,s3,train,vocab,test,dev]'
+	$(BIN)/python $(PIP_INSTALL) -c constraints.txt -e '.[docs,interop,ocr,openvino,s3,train,vocab,test,dev]'
 	touch $@
 
 # The two RapidOCR wheels contain the model files. PaddleX requires the OpenCV that needs libGL from the system. The

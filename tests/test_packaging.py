@@ -224,7 +224,13 @@ def test_install_lines_name_this_version_and_its_extras() -> None:
     assert lines[1:] == [f"dist/ovocr-{__version__}-py3-none-any.whl[ocr,train,vocab]"]
     table = README[README.index("| extra | adds |") :].split("\n\n")[0]
     documented = set(re.findall(r"^\| `([a-z0-9]+)` \|", table, re.MULTILINE))
-    assert set(every_extra()) - documented == {"test", "dev", "docs", "release"}  # for work on ovocr: CONTRIBUTING.md
+    assert set(every_extra()) - documented == {
+        "test",
+        "interop",
+        "dev",
+        "docs",
+        "release",
+    }  # for work on ovocr: CONTRIBUTING.md
     assert documented <= set(every_extra())
 
 

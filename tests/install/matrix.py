@@ -21,9 +21,16 @@ from tests.install.environments import Installed, Pip, make_environment
 ROOT = Path(__file__).resolve().parents[2]
 # The oldest pip that is supported, which comes with Python 3.11 and 3.12, and the newest.
 PIPS = ("pip==23.2.1", "pip")
-COMBINATIONS = ("all,test", "all,dev", "ocr,train,vocab,bench", "train,wandb,mlflow", "all,wandb,mlflow")
+COMBINATIONS = (
+    "all,test",
+    "all,interop,test",
+    "all,dev",
+    "ocr,train,vocab,bench",
+    "train,wandb,mlflow",
+    "all,wandb,mlflow",
+)
 # Packages of hundreds of megabytes come with these extras: they are resolved, not installed.
-LARGE = {"all", "dali", "paddle", "ray", "test", "train"}
+LARGE = {"all", "dali", "interop", "paddle", "ray", "test", "train"}
 WITH_TORCH = {"all", "train"}
 LIMIT_S = 120
 
