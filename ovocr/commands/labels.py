@@ -1,5 +1,6 @@
 """Commands that make labelled data sets."""
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -103,14 +104,19 @@ def pack_labels_command(json_path: str | None, **options: Any) -> None:
 
 @click.command("split")
 @click.argument("source", metavar="DIR", type=FOLDER)
-@field_option(SplitOptions, "--out", callback=folder, metavar="OUT")
+@click.option(
+    "--out",
+    callback=folder,
+    metavar="OUT",
+    help="Folder of the parts, OUT/train and OUT/held-out; by default DIR with -split added to its name.",
+)
 @field_option(SplitOptions, "--share", metavar="S")
 @field_option(SplitOptions, "--by", metavar="COLUMN|source")
 @field_option(SplitOptions, "--groups", callback=folder, metavar="TABLE")
 @field_option(SplitOptions, "--seed")
 @field_option(SplitOptions, "--workers", type=int)
 @JSON_OPTION
-def split_command(json_path: str | None, **options: Any) -> None:
+def split_command(source: Path, out: Path | None, json_path: str | None, **options: Any) -> None:
     """Divide a labelled data set into training images and held-out ones.
 
     OUT/train and OUT/held-out become data sets for all commands. What is held out depends on the key of an image, or on
@@ -120,5 +126,7 @@ def split_command(json_path: str | None, **options: Any) -> None:
     """
     from ovocr.labelgen.split.split import split
 
-    totals = split(SplitOptions(**options), progress=True)
-    print_figures(totals.format(), totals.to_json(), json_path)
+    if out is None:
+        out = source.resolve().with_name(f"{source.resolve().name}-split")
+    totals = split(SplitOptions(source=source, out=out, **options), progress=True)
+    print_figures(f"{totals.format()}\nwritten to {out}/train and {out}/held-out", totals.to_json(), json_path)

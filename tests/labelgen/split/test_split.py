@@ -302,3 +302,12 @@ def test_command(whole: LabelledDataSet, tmp_path: Path) -> None:
     assert "held out: " in done.output
     again = CliRunner().invoke(main, arguments)
     assert "nothing to do: all shards are finished" in again.output
+    assert f"written to {tmp_path}/out/train and {tmp_path}/out/held-out" in again.output
+
+
+def test_parts_are_beside_the_data_set_by_default(whole: LabelledDataSet, tmp_path: Path) -> None:
+    shutil.copytree(whole.root, tmp_path / "labels")
+    done = CliRunner().invoke(main, ["split", str(tmp_path / "labels"), "--share", ".3"])
+    assert done.exit_code == 0, done.output
+    for part in PARTS:
+        assert_verified(tmp_path / "labels-split" / part)
