@@ -70,9 +70,11 @@ class CheckpointSpace:
         kinds += ["the start of the cooldown"] if _has_cooldown(config) else []
         kinds += ["one being written"]
         output = config.run.output
+        free = free_bytes(output)
+        problem = "" if free >= self.size else ", too little for one: the run would not start"
         return (
             f"checkpoints: {format_size(self.size)} each, at most {self.most} at a time ({', '.join(kinds)}): "
-            f"{format_size(self.most * self.size)}; {format_size(free_bytes(output))} free at {output}"
+            f"{format_size(self.most * self.size)}; {format_size(free)} free at {output}{problem}"
         )
 
 

@@ -61,6 +61,12 @@ def test_free_space_of_a_folder_that_does_not_exist(tmp_path: Path) -> None:
     assert free_bytes(tmp_path / "not" / "yet") == pytest.approx(free_bytes(tmp_path), rel=0.1)
 
 
+def test_a_dry_run_says_if_there_is_no_room_for_one(config_file: Path) -> None:
+    config = load_config(config_file)
+    assert CheckpointSpace(1, 4).format(config).endswith(f" free at {config.run.output}")
+    assert CheckpointSpace(2**60, 4).format(config).endswith(", too little for one: the run would not start")
+
+
 @pytest.mark.slow
 def test_dry_run_prints_the_size_of_a_real_checkpoint(config_file: Path, tmp_path: Path) -> None:
     config = load_config(config_file, ["run.steps=2"])
