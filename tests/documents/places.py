@@ -109,7 +109,7 @@ def reason_not_to_run(document: str, command: str) -> str | None:
 def make_place(folder: Path) -> None:
     """Writes the files that commands name, except data sets and runs.
 
-    Text is that of the example pages, so that nothing is made up but the names.
+    Images and text are real: they come from the example pages.
     """
     with tarfile.open(ROOT / "examples" / "shards" / "pages-00000.tar") as archive:
         pages = {name: archive.extractfile(name).read() for name in archive.getnames()}

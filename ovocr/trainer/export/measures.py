@@ -16,7 +16,7 @@ class HeadMeasures:
     """The figures of a head on some data, as JSON of ``ovocr eval`` and lines of metrics.jsonl have them.
 
     data: name of the data set. trained_on: how many of the images are training images; None if
-    unknown. recall: recall@10 and that of the prior, if they were measured.
+    unknown. recall: recall@10 of the head and of the prior; None if not measured.
     """
 
     head: str
@@ -92,7 +92,7 @@ def measures_of_run(trained: TrainedRun) -> Measures | None:
 
 
 def _record_of(line: str, done: int) -> dict[str, Any] | None:
-    """Returns the record of a line of metrics.jsonl if it is that of the last of ``done`` steps."""
+    """Returns the record of a line of metrics.jsonl; None unless it is of step ``done`` - 1, the last of ``done``."""
     if f'"step": {done - 1},' not in line:  # does not parse the other lines of a long run
         return None
     try:

@@ -3,21 +3,21 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ovocr import __version__
 from ovocr.base.errors import OvocrError
 from ovocr.base.escape import for_terminal
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.pages.rendering import environment
-from ovocr.trainer.config.evaluation import EvaluationConfig
 from ovocr.trainer.config.heads import HeadConfig, OcrHeadConfig
-from ovocr.trainer.config.sections import RunConfig
+from ovocr.trainer.config.settings import Settings
 from ovocr.trainer.config.toml import dump_config
 from ovocr.trainer.data.images import GROUND_RGB
 from ovocr.trainer.export.measures import Measures, measures_of_run
 from ovocr.trainer.training.model import TrainedRun, saved_per_head
 
+_SettingsType = TypeVar("_SettingsType", bound=Settings)
 # Characters with a meaning in Markdown, in HTML or in a cell of a table.
 _SPECIAL = re.compile(r"[\\`*\[\]<>|&~]")
 
@@ -88,26 +88,21 @@ def _data_set(path: Path) -> str:
     return f"{path.name} (text: {manifest.engine.get('name')})"
 
 
-def _without_folders(config: RunConfig) -> RunConfig:
-    """Returns the configuration with the last part of each path alone."""
-    heads = {}
-    for name, head in config.heads.items():
-        update: dict[str, object] = {"data": tuple(Path(path.name) for path in head.data)}
-        for key in ("init_from", "init_map", "tag_frequencies"):
-            path = getattr(head, key, None)
-            update |= {} if path is None else {key: Path(path.name)}
-        heads[name] = head.model_copy(update=update)
-    run = config.run.model_copy(update={"output": Path(config.run.output.name)})
-    start = config.backbone.init_from
-    backbone = config.backbone.model_copy(update={"init_from": None if start is None else Path(start.name)})
-    return config.model_copy(
-        update={"run": run, "backbone": backbone, "heads": heads, "evaluation": _evaluation(config.evaluation)}
+def _without_folders(settings: _SettingsType) -> _SettingsType:
+    """Returns the settings with the last part of each path alone."""
+    return settings.model_copy(
+        update={name: _names_only(getattr(settings, name)) for name in type(settings).model_fields}
     )
 
 
-def _evaluation(settings: EvaluationConfig) -> EvaluationConfig:
-    groups = None if settings.groups is None else Path(settings.groups.name)
-    return settings.model_copy(update={"data": tuple(Path(path.name) for path in settings.data), "groups": groups})
+def _names_only(value: Any) -> Any:
+    if isinstance(value, Settings):
+        return _without_folders(value)
+    if isinstance(value, Path):
+        return Path(value.name)
+    if isinstance(value, tuple):
+        return tuple(map(_names_only, value))
+    return {key: _names_only(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def _escaped(text: str) -> str:

@@ -11,7 +11,7 @@ the forward pass of an image or clip has
     a layer              8 L D^2  (query, key, value, output)  +  4 L^2 D  (attention)  +  4 L D I  (MLP)
     attention pooling    4 L D^2  (key, value)  +  4 D^2  (query, output)  +  4 L D  (attention)  +  4 D I  (MLP)
 
-The backward pass has twice as many; that of the patch embedding has as many, because pixels need no gradient. A
+A backward pass has twice as many, except in the patch embedding: as many, because pixels need no gradient. A
 backbone that is not trained has no backward pass.
 
 A head multiplies the embeddings of the global batch of a pass, B, with S sampled centers of a rank: 2 S B D for the

@@ -12,7 +12,7 @@ from ovocr.trainer.tracking.tracker import Ending, Tracker
 _WAITING = 1000
 # Seconds that the end of a run waits for calls that are not done: more than WANDB_FINISH_TIMEOUT.
 _CLOSE_S = 90.0
-# Seconds of waiting before the user is told.
+# Seconds of waiting before it is printed that the run waits.
 _SILENT_S = 3.0
 
 
