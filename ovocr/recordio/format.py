@@ -57,6 +57,16 @@ def decode_labels(data: bytes, label: float) -> npt.NDArray[np.float32]:
     return np.frombuffer(bytearray(data or struct.pack("<f", label)), FLOAT32)
 
 
+def image_sizes(bounds: npt.NDArray[np.int64], labels: int) -> npt.NDArray[np.int64]:
+    """Returns the size of each image of a shard in bytes, rounded up to a multiple of 4: int64 [N]. Reads no record.
+
+    bounds: int64 [N + 1], offset of each record in the order of the file, then the size of the .rec. labels: number of
+    labels of each record. An image that contains the magic at an aligned offset is stored in parts and counts some
+    bytes more, as many in each copy.
+    """
+    return np.diff(bounds) - PART_AND_HEADER.size - FLOAT32.itemsize * labels
+
+
 def encode_record(id: int, labels: npt.ArrayLike, image: bytes) -> list[bytes]:
     """Returns the bytes of a record in pieces, which avoids copying the image.
 

@@ -9,7 +9,7 @@ from types import TracebackType
 import numpy as np
 import numpy.typing as npt
 
-from ovocr.recordio.format import FLOAT32, MAX_RECORD_ID, PART_AND_HEADER, Record, RecordError, shard_paths
+from ovocr.recordio.format import MAX_RECORD_ID, Record, RecordError, shard_paths
 from ovocr.recordio.index import read_index
 from ovocr.recordio.recfile import RecFile
 
@@ -84,14 +84,6 @@ class RecordReader:
         ends = np.empty_like(self.offsets)
         ends[order] = np.append(self.offsets[order][1:], self._rec.size())
         return ends
-
-    def image_sizes(self, labels: int) -> npt.NDArray[np.int64]:
-        """Returns the size of each image in bytes, rounded up to a multiple of 4: int64 [N]. Reads only the index.
-
-        labels: number of labels of each record. An image that contains the magic at an aligned offset is stored in
-        parts and counts some bytes more, as many in each copy.
-        """
-        return self._ends - self.offsets - PART_AND_HEADER.size - FLOAT32.itemsize * labels
 
     def close(self) -> None:
         """Releases the file descriptor and the mapping; the next read opens the file again."""

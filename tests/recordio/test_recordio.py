@@ -12,12 +12,17 @@ import signal
 import struct
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from ovocr.recordio import Record, RecordError, RecordReader, RecordWriter, rebuild_index, scan_records
+from ovocr.recordio.format import image_sizes
+from ovocr.recordio.index import _parse_lines, parse_index
 
 MAGIC = struct.pack("<I", 0xCED7230A)
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "recordio.md"
@@ -408,6 +413,41 @@ def test_image_sizes_follow_from_the_index(tmp_path: Path) -> None:
             for number, image in enumerate(images):
                 writer.write(number, np.arange(labels, dtype=np.float32), image)
         with RecordReader(tmp_path / str(labels)) as reader:
-            found.append(reader.image_sizes(labels).tolist())
+            bounds = np.append(reader.offsets, (tmp_path / f"{labels}.rec").stat().st_size)
+            found.append(image_sizes(bounds, labels).tolist())
     assert found[0] == found[1]
     assert found[0][:5] == [0, 4, 4, 8, 1004]
+
+
+def test_damaged_indexes_are_parsed_as_line_by_line(tmp_path: Path) -> None:
+    """Columns at once and line by line give the same ids and offsets, or the same error."""
+    rng = random.Random(0)
+    lines = b"".join(b"%d\t%d\n" % (number, number * 1700 // 4 * 4) for number in range(30))
+    special = [
+        b"18446744073709551615\t8\n",
+        b"18446744073709551616\t8\n",
+        b"3\t99999999999999999999\n",
+        b"007\t0012\n",
+        b"",
+    ]
+    cases = [b"", lines, *special, *(lines + end for end in special)]
+    for _ in range(2000):
+        data = bytearray(lines)
+        for _ in range(rng.randint(1, 3)):
+            place = rng.randrange(len(data))
+            data[place : place + rng.randint(0, 1)] = rng.choice(
+                [b"0", b"9", b"\t", b"\n", b" ", b"\r", b"-", b"\xff", b""]
+            )
+        cases.append(bytes(data))
+    results = [(_parsed(parse_index, data), _parsed(_parse_lines, data)) for data in cases]
+    assert all(fast == slow for fast, slow in results)
+    assert len({str(slow) for _, slow in results}) > 300
+
+
+def _parsed(parse: Callable[[bytes, str, int], tuple[NDArray[np.uint64], NDArray[np.int64]]], data: bytes) -> Any:
+    try:
+        ids, offsets = parse(data, "x.idx", 60_000)
+    except RecordError as error:
+        return str(error)
+    assert (ids.dtype, offsets.dtype) == (np.uint64, np.int64)
+    return ids.tolist(), offsets.tolist()

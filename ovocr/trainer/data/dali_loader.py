@@ -92,14 +92,12 @@ def _one_index(samples: RecordSamples, path: Path) -> tuple[list[str], Path]:
     """Writes one index of all .rec files to ``path``, because DALI reads them as one; returns both."""
     records, start, number = [], 0, 0
     with path.open("w", encoding="ascii") as file:
-        for prefix, reader in zip(samples.prefixes, samples.readers, strict=True):
-            if not len(reader):
-                continue
-            records.append(f"{prefix}.rec")
-            for offset in np.sort(reader.offsets).tolist():
+        for name, offsets in samples.rec_files():
+            records.append(name)
+            for offset in offsets.tolist():
                 file.write(f"{number}\t{start + offset}\n")
                 number += 1
-            start += os.path.getsize(records[-1])
+            start += os.path.getsize(name)
     return records, path
 
 

@@ -42,8 +42,10 @@ class _Batches(Dataset[EvaluationBatch | OvocrError]):
     def __getitem__(self, number: int) -> EvaluationBatch | OvocrError:
         loaded: list[tuple[int, Sample, ShownTags]] = []
         damaged: list[str] = []
+        numbers = self._numbers[number * BATCH : (number + 1) * BATCH].tolist()
+        self._samples.prefetch(numbers)
         try:
-            for index in self._numbers[number * BATCH : (number + 1) * BATCH].tolist():
+            for index in numbers:
                 found = load_unless_damaged(self._samples, index)
                 if isinstance(found, Sample):
                     loaded.append((index, found, self._samples.shown_tags(index)))

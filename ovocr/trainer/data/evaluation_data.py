@@ -1,6 +1,6 @@
 """Selects the heads that match evaluation data, and opens the data as samples."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -136,6 +136,10 @@ class CroppedSamples:
     def shown_tags(self, index: int, position: int | None = None) -> ShownTags:
         """Returns the tags that the crop shows."""
         return self._whole.shown_tags(index // self._count, index)
+
+    def prefetch(self, indices: Iterable[int]) -> None:
+        """Starts to read the images of these crops."""
+        self._whole.prefetch(dict.fromkeys(index // self._count for index in indices))
 
     def name(self, index: int) -> str:
         """Returns the sample's name and the number of the crop."""

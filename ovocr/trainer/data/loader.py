@@ -71,6 +71,7 @@ class PassBatches(Dataset[Batch | OvocrError]):
         times = None if self._shapes.times is None else np.empty((len(ids), *self._shapes.times.shape), np.int64)
         ignored: list[NDArray[np.int64]] = []
         replaced = _Replaced([])
+        self._samples.prefetch(ids.tolist())
         try:
             for row, (index, position) in enumerate(zip(ids.tolist(), positions, strict=True)):
                 sample = self._load(index, position, replaced)

@@ -1,7 +1,6 @@
 """The records of labelled data sets as one list of samples."""
 
-from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path, PurePath
 from typing import NamedTuple
@@ -10,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovocr.base.errors import OvocrError
+from ovocr.dataset.access.disk_records import DiskRecords
 from ovocr.dataset.layout import RELATIVE, LabelledDataSet
 from ovocr.dataset.record_columns import count_class_ids, find_image, read_record_keys
 from ovocr.dataset.statistics import FileDescription
 from ovocr.dataset.text import TextShard
-from ovocr.recordio import Record, RecordError, RecordReader
+from ovocr.recordio import Record, RecordError
+from ovocr.recordio.format import image_sizes
 from ovocr.trainer.data.images import DecodeError, encoded_size, load_view
 from ovocr.trainer.data.places import Places
 from ovocr.trainer.data.samples import NoLegibleTagError, Sample, ShownTags, hash_image
@@ -22,8 +23,6 @@ from ovocr.views.random_crops import RandomCrops
 from ovocr.views.text_crops import TextCrops
 from ovocr.views.view import ImagePlaces, View, shown_in, shown_shares, whole_view
 
-# Maximum number of open readers. A data set may have more shards than a process may open files (often 1024).
-_MAX_OPEN_READERS = 128
 # Number of records per data set that are tried at the start until one is valid.
 _RECORDS_TRIED = 8
 
@@ -39,6 +38,28 @@ class Selection(NamedTuple):
     view: View
     is_positive: NDArray[np.bool_]
     ignored: NDArray[np.int64] | None = None
+
+
+class _Shard(NamedTuple):
+    """A shard of a data set. number: its number there."""
+
+    data_set: LabelledDataSet
+    records: DiskRecords
+    number: int
+
+    @property
+    def size(self) -> int:
+        """Number of records."""
+        return self.records.counts.item(self.number)
+
+    @property
+    def records_path(self) -> Path:
+        """Path of the table of records."""
+        return self.data_set.records_path(self.number)
+
+    def __str__(self) -> str:
+        """Returns the path of the .rec."""
+        return f"{self.data_set.rec_prefix(self.number)}.rec"
 
 
 class RecordSamples:
@@ -57,8 +78,8 @@ class RecordSamples:
         input shows at least in part are ignored: neither positives nor negatives.
 
     Attributes:
-        prefixes, readers: path prefix and reader of each shard, in order.
         parts: number of samples of each data set.
+        vocabulary_path: path of the vocabulary; None if the data sets are packed.
 
     Raises OvocrError that names the folder. Reading a sample raises OvocrError that names the record. Can be pickled
     and used before and after a fork.
@@ -85,17 +106,17 @@ class RecordSamples:
         self._data_sets = [LabelledDataSet.open(Path(root)) for root in roots]
         _check_one_vocabulary(self._data_sets)
         self.vocabulary_path = vocabulary_path(self._data_sets[0])
-        shards = [[(data_set, shard) for shard in data_set.all_shards()] for data_set in self._data_sets]
-        self._shards = [shard for own_shards in shards for shard in own_shards]
-        self.prefixes = [data_set.rec_prefix(shard) for data_set, shard in self._shards]
-        self.readers = [RecordReader(prefix) for prefix in self.prefixes]
-        sizes = iter(self.readers)
-        self.parts = [sum(len(next(sizes)) for _ in own_shards) for own_shards in shards]
+        records = [DiskRecords(data_set, len(data_set.all_shards())) for data_set in self._data_sets]
+        self.parts = [int(own.counts.sum()) for own in records]
+        self._ends = np.cumsum(np.concatenate([own.counts for own in records]))
+        self._shards = [
+            _Shard(data_set, own, number)
+            for data_set, own in zip(self._data_sets, records, strict=True)
+            for number in range(len(own.counts))
+        ]
         self._crops, self._min_visible, self._min_text_height = crops, min_visible, min_text_height
-        text_shards = [TextShard(data_set.root, shard) for data_set, shard in self._shards]
+        text_shards = [TextShard(shard.data_set.root, shard.number) for shard in self._shards]
         self._places = Places(text_shards) if with_places else None
-        self._ends = np.cumsum([len(reader) for reader in self.readers])
-        self._open: OrderedDict[int, None] = OrderedDict()  # shards, least recently used first
         if len(self) == 0:
             raise OvocrError(f"{', '.join(map(str, roots))}: contains no records; none of the images has a tag")
         first = 0
@@ -184,7 +205,7 @@ class RecordSamples:
             if self._places is not None and first < len(self):
                 shard, _ = self._locate(first)
                 if not self._places.has_known_heights(shard):
-                    raise OvocrError(f"{self._shards[shard][0].root}: its text was given without boxes")
+                    raise OvocrError(f"{self._shards[shard].data_set.root}: its text was given without boxes")
 
     def draw_views(
         self, width: int, height: int, labels: NDArray[np.int64], places: ImagePlaces | None, position: int
@@ -235,7 +256,7 @@ class RecordSamples:
         if self._places is None:
             return None
         shard, position = self._locate(index)
-        return self._places.of_record(shard, int(self.readers[shard].ids[position]))
+        return self._places.of_record(shard, position)
 
     def places_in(self, view: View, places: ImagePlaces) -> NDArray[np.bool_]:
         """Returns a mask of the places with enough of their box in the view: bool [M]."""
@@ -250,20 +271,17 @@ class RecordSamples:
     def name(self, index: int) -> str:
         """Returns the origin of a sample for messages: DIR/rec/00003.rec id 17 (page/12.jpg of pages.tar)."""
         shard, position = self._locate(index)
-        record_id = self.readers[shard].ids[position]
-        data_set, number = self._shards[shard]
-        return f"{self.prefixes[shard]}.rec id {record_id}{_source_of(data_set.records_path(number), record_id)}"
+        return f"{self._shards[shard]} id {position}{_source_of(self._shards[shard].records_path, position)}"
 
     def image_keys(self) -> list[str]:
         """Returns the key of each image inside its source. Raises OvocrError if a table of records cannot be read."""
-        return [key for number in range(len(self._shards)) for key in self._shard_keys(number)]
+        return [key for shard in self._shards for key in self._shard_keys(shard)]
 
-    def _shard_keys(self, number: int) -> list[str]:
-        (data_set, shard), reader = self._shards[number], self.readers[number]
-        own = read_record_keys(data_set.records_path(shard))
-        if set(own) != set(reader.ids):
-            raise OvocrError(f"{data_set.records_path(shard)}: has other record ids than its .rec; run `ovocr verify`")
-        return [own[int(record_id)] for record_id in reader.ids]
+    def _shard_keys(self, shard: "_Shard") -> list[str]:
+        own = read_record_keys(shard.records_path)
+        if sorted(own) != list(range(shard.size)):
+            raise OvocrError(f"{shard.records_path}: has other record ids than its .rec; run `ovocr verify`")
+        return [own[position] for position in range(shard.size)]
 
     def image_hashes(self, rank: int = 0, world: int = 1) -> NDArray[np.uint64]:
         """Returns a hash of each image, uint64, of every ``world``-th shard from shard ``rank`` on.
@@ -273,12 +291,11 @@ class RecordSamples:
         """
         hashes: list[int] = []
         manifests = {data_set: data_set.manifest() for data_set in self._data_sets}
-        for number in range(rank, len(self._shards), world):
-            data_set, shard = self._shards[number]
-            source = PurePath(manifests[data_set].shards[shard].source).name
-            sizes = self.readers[number].image_sizes(manifests[data_set].policy.tags)
-            keys = self._shard_keys(number)
-            hashes += [hash_image(source, key, size) for key, size in zip(keys, sizes.tolist(), strict=True)]
+        for shard in self._shards[rank::world]:
+            manifest = manifests[shard.data_set]
+            source = PurePath(manifest.shards[shard.number].source).name
+            sizes = image_sizes(shard.records.bounds(shard.number), manifest.policy.tags).tolist()
+            hashes += [hash_image(source, key, size) for key, size in zip(self._shard_keys(shard), sizes, strict=True)]
         return np.array(hashes, np.uint64)
 
     def class_counts(self, rank: int = 0, world: int = 1) -> NDArray[np.int64]:
@@ -289,12 +306,24 @@ class RecordSamples:
         Raises OvocrError if a table of records cannot be read.
         """
         counts = np.zeros(0, dtype=np.int64)
-        for data_set, shard in self._shards[rank::world]:
-            found = count_class_ids(data_set.records_path(shard))
+        for shard in self._shards[rank::world]:
+            found = count_class_ids(shard.records_path)
             larger, smaller = (found, counts) if len(found) > len(counts) else (counts, found)
             larger[: len(smaller)] += smaller
             counts = larger
         return counts
+
+    def rec_files(self) -> Iterator[tuple[str, NDArray[np.int64]]]:
+        """Yields the path of each .rec that has records, with their byte offsets: int64 [n], ascending."""
+        for shard in self._shards:
+            if shard.size:
+                yield str(shard), shard.records.bounds(shard.number)[:-1]
+
+    def prefetch(self, indices: Iterable[int]) -> None:
+        """Starts to read the records of samples, and returns at once."""
+        for index in indices:
+            shard, position = self._locate(index)
+            self._shards[shard].records.prefetch(self._shards[shard].number, position)
 
     def _locate(self, index: int) -> tuple[int, int]:
         """Returns the shard and the position in its index. Raises IndexError if the index is out of range."""
@@ -305,12 +334,7 @@ class RecordSamples:
 
     def _record(self, index: int) -> Record:
         shard, position = self._locate(index)
-        self._open[shard] = None
-        self._open.move_to_end(shard)
-        if len(self._open) > _MAX_OPEN_READERS:
-            oldest, _ = self._open.popitem(last=False)
-            self.readers[oldest].close()
-        return self.readers[shard][position]
+        return self._shards[shard].records.read(self._shards[shard].number, position)
 
 
 def refill(labels: NDArray[np.int64], kept: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -1,5 +1,6 @@
 """The interface of a head's training data: numbered samples of pixels and labels."""
 
+from collections.abc import Iterable
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -75,6 +76,9 @@ class Samples(Protocol):
 
     def shown_tags(self, index: int, position: int | None = None) -> ShownTags:
         """Returns all tags that the sample of ``load`` shows. Raises OvocrError naming it."""
+
+    def prefetch(self, indices: Iterable[int]) -> None:
+        """Starts to read these samples, and returns at once. Errors are left to ``load``."""
 
     def name(self, index: int) -> str:
         """Returns the sample's origin, for messages."""

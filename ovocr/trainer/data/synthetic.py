@@ -1,5 +1,6 @@
 """Random samples with the shape of a head's data, for trying out a configuration without its data."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,9 @@ class SyntheticSamples:
     def shown_tags(self, index: int, position: int | None = None) -> ShownTags:
         """Returns the distinct class ids, whose text heights are unknown."""
         return ShownTags.of_labels(self.load(index, position).labels)
+
+    def prefetch(self, indices: Iterable[int]) -> None:
+        """Does nothing: there is nothing to read."""
 
     def name(self, index: int) -> str:
         """Returns the sample's number; synthetic samples have no source."""

@@ -16,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 
 from ovocr.base.errors import OvocrError
+from ovocr.dataset.access import disk_records
 from ovocr.dataset.layout import OldFormatError
-from ovocr.trainer.data import images, records
+from ovocr.trainer.data import images
 from ovocr.trainer.data.images import DecodeError, decode, encoded_size, letterbox, load_image, normalise
 from ovocr.trainer.data.loader import Batch, PassLoader, build_loader
 from ovocr.trainer.data.mixing import ShuffledList
@@ -110,7 +111,7 @@ def test_samples_can_be_pickled_after_use(make_data_set: Maker) -> None:
 
 
 def test_more_shards_than_open_files(make_data_set: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records, "_MAX_OPEN_READERS", 2)
+    monkeypatch.setattr(disk_records, "_MAX_OPEN_FILES", 2)
     root = make_data_set("set", [1] * 5)
     samples = RecordSamples([root], labels_stored=1, num_classes=50)
     open_files = []

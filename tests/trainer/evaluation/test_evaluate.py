@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
@@ -235,6 +235,9 @@ class Clips:
 
     def shown_tags(self, index: int, position: int | None = None) -> ShownTags:
         return ShownTags.of_labels(self.load(index, position).labels)
+
+    def prefetch(self, indices: Iterable[int]) -> None:
+        pass
 
     def name(self, index: int) -> str:
         return f"clip {index}"

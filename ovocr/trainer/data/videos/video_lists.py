@@ -1,7 +1,7 @@
 """Lists of videos, one video per line, as samples: clips and class ids."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -114,6 +114,9 @@ class VideoSamples:
     def shown_tags(self, index: int, position: int | None = None) -> ShownTags:
         """Returns the distinct class ids of the line, whose text heights are unknown. Raises OvocrError."""
         return ShownTags.of_labels(self._read(index)[2])
+
+    def prefetch(self, indices: Iterable[int]) -> None:
+        """Does nothing: the decoder chooses what it reads of a video."""
 
     def name(self, index: int) -> str:
         """Returns the sample's origin, for messages: LIST:17 (clips/a.mp4)."""
