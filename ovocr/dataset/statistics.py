@@ -173,6 +173,16 @@ def read_counts(path: Path) -> ShardCounts:
     return counts
 
 
+def read_files(path: Path) -> dict[str, FileDescription]:
+    """Reads size and hash of the files of a finished shard. Raises DamagedFileError."""
+    data = read_object(path)
+    reader = ObjectReader(data)
+    files = _parse_files(reader, any(name in data for name in _TEXT_COUNTS))
+    for problem in reader.problems:
+        raise DamagedFileError(path, problem)
+    return files
+
+
 def _parse_counts(reader: ObjectReader, has_text: bool) -> ShardCounts:
     counts = {name: reader.number(name, 0) for name in count_names(has_text)}
     parts = [counts[name] for name in STATUSES]
