@@ -1,7 +1,9 @@
 """The places of each record, with boxes and text heights, for random access."""
 
 import hashlib
+import mmap
 import os
+import struct
 import tempfile
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -13,33 +15,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovocr.base.errors import OvocrError
+from ovocr.base.files import fsync
 from ovocr.base.user_cache import cache_folder
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.text import TextShard
 from ovocr.dataset.text_heights import read_place_batches
 from ovocr.views.view import ImagePlaces, whole_pixels
 
-# Maximum number of memory-mapped shards. A mapping takes address space and page tables, but no open file.
+# Maximum number of memory-mapped shards. Each mapping keeps a file open, and a process may often open only 1024 files.
 _MAX_MAPPED_SHARDS = 128
+_MAGIC = b"ovocrpl1"
+_HEADER = struct.Struct("<8sqq")  # magic, number of records, number of places
 
 
 class Places:
     """The places of all records, by shard and record id. shards: the finished shards of labelled data sets.
 
     The tables of a shard are read when one of its records is first requested. The places are cached in the user's cache
-    folder as arrays that are memory-mapped (24 bytes per place). If the folder is not writable, the arrays are cached
-    in memory.
+    folder in a file that is memory-mapped (24 bytes per place). If the folder is not writable, the places are cached in
+    memory.
 
     Raises OvocrError that names the file if a table cannot be read or does not match the other one. Can be pickled.
     """
 
     def __init__(self, shards: Sequence[TextShard]) -> None:
         self._shards = list(shards)
+        self._cached: dict[int, Path | None] = {}
         self._loaded: OrderedDict[int, _ShardPlaces] = OrderedDict()  # least recently used first
 
     def __getstate__(self) -> dict[str, object]:
         """Returns only the shards; mappings are not shared between processes."""
-        return {"_shards": self._shards, "_loaded": OrderedDict()}
+        return {"_shards": self._shards, "_cached": {}, "_loaded": OrderedDict()}
 
     def of_record(self, shard: int, record_id: int) -> ImagePlaces:
         """Returns the places of a record. shard: index into the shards. Raises OvocrError."""
@@ -51,7 +57,9 @@ class Places:
 
     def _of_shard(self, shard: int) -> "_ShardPlaces":
         if shard not in self._loaded:
-            self._loaded[shard] = _load(self._shards[shard])
+            if shard not in self._cached:
+                self._cached[shard] = _cache_path(self._shards[shard])
+            self._loaded[shard] = _load(self._shards[shard], self._cached[shard])
             if len(self._loaded) > _MAX_MAPPED_SHARDS:
                 self._loaded.popitem(last=False)
         self._loaded.move_to_end(shard)
@@ -74,17 +82,17 @@ class _ShardPlaces(NamedTuple):
         return ImagePlaces(self.ids[start:end], self.boxes[start:end], self.text_heights[start:end])
 
 
-def _load(shard: TextShard) -> _ShardPlaces:
-    folder = _cache_path(shard)
-    if folder is None:
+def _load(shard: TextShard, cached: Path | None) -> _ShardPlaces:
+    """Returns the places of a shard. cached: file of its places, which may not exist yet; None for no cache."""
+    if cached is None:
         return _read_tables(shard)
-    with suppress(OSError, ValueError):  # not cached yet
-        return _map_arrays(folder)
+    with suppress(OSError, ValueError, struct.error):  # not cached yet
+        return _map_places(cached)
     places = _read_tables(shard)
     with suppress(OSError):
-        _write_arrays(folder, places)
-    with suppress(OSError, ValueError):
-        return _map_arrays(folder)
+        _write_places(cached, places)
+    with suppress(OSError, ValueError, struct.error):
+        return _map_places(cached)
     return places
 
 
@@ -108,7 +116,7 @@ def _records_path(shard: TextShard) -> Path:
 
 
 def _cache_path(shard: TextShard) -> Path | None:
-    """Returns the folder that caches a shard, named by path, size and time of change of its two tables.
+    """Returns the file that caches a shard, named by path, size and time of change of its two tables.
 
     Returns None if there is no cache folder or a table is missing.
     """
@@ -122,17 +130,36 @@ def _cache_path(shard: TextShard) -> Path | None:
         except OSError:
             return None
         tables.append(f"{path.resolve()} {status.st_size} {status.st_mtime_ns}")
-    return cache / "places" / hashlib.sha256(os.fsencode("\n".join(tables))).hexdigest()[:24]
+    return cache / "shard-places" / f"{hashlib.sha256(os.fsencode(chr(10).join(tables))).hexdigest()[:24]}.bin"
 
 
-def _map_arrays(folder: Path) -> _ShardPlaces:
-    return _ShardPlaces(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ShardPlaces._fields))
+def _map_places(path: Path) -> _ShardPlaces:
+    """Maps the file of a shard. Raises OSError, ValueError or struct.error if it is missing or incomplete."""
+    with path.open("rb") as file:
+        view = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    magic, records, places = _HEADER.unpack_from(view)
+    parts = ((np.int64, records), (np.int32, places), (np.float32, places), (np.int16, 8 * places))
+    sizes = [np.dtype(kind).itemsize * count for kind, count in parts]
+    if magic != _MAGIC or min(records, places) < 0 or len(view) != _HEADER.size + sum(sizes):
+        raise ValueError(f"{path}: is incomplete")
+    starts = np.cumsum([_HEADER.size, *sizes]).tolist()
+    ends, ids, text_heights, boxes = (
+        np.frombuffer(view, kind, count, start) for (kind, count), start in zip(parts, starts, strict=False)
+    )
+    return _ShardPlaces(ends, ids, boxes.reshape(-1, 8), text_heights)
 
 
-def _write_arrays(folder: Path, places: _ShardPlaces) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    # The temporary name is unique, because several loader workers may cache the same shard.
-    with tempfile.TemporaryDirectory(dir=folder.parent, ignore_cleanup_errors=True) as own:
-        for name, array in places._asdict().items():
-            np.save(Path(own) / f"{name}.npy", array)
-        os.rename(own, folder)  # fails if another worker has cached the shard
+def _write_places(path: Path, places: _ShardPlaces) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The name is unique, because several loader workers may cache the same shard.
+    descriptor, own = tempfile.mkstemp(dir=path.parent, prefix=f"{path.stem}-")
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(_HEADER.pack(_MAGIC, len(places.ends), len(places.ids)))
+            for array in (places.ends, places.ids, places.text_heights, places.boxes):
+                file.write(array.tobytes())
+        fsync(Path(own))
+        os.replace(own, path)
+    except BaseException:
+        Path(own).unlink(missing_ok=True)
+        raise

@@ -2,7 +2,6 @@
 
 import os
 import pickle
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ from tests.trainer.placed_words import BOXES, SIDE, encoded, flat, painted, writ
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "ovocr" / "places"
+    return tmp_path / "cache" / "ovocr" / "shard-places"
 
 
 @pytest.fixture
@@ -57,8 +56,7 @@ def test_height_is_unknown_for_several_lines_without_boxes(tmp_path: Path):
 
 def test_places_are_cached_for_the_next_process(root: Path, cache: Path):
     before = places_of(root)
-    (kept,) = cache.iterdir()
-    assert sorted(path.name for path in kept.iterdir()) == ["boxes.npy", "ends.npy", "ids.npy", "text_heights.npy"]
+    assert len(list(cache.iterdir())) == 1
     data_set = LabelledDataSet(root)
     for table in (data_set.records_path(0), data_set.ocr_path(0)):
         status = table.stat()
@@ -71,17 +69,15 @@ def test_places_are_cached_for_the_next_process(root: Path, cache: Path):
         places_of(root)
 
 
-def test_cache_of_another_format_is_not_read(root: Path, cache: Path):
-    """Older versions cached places without text heights in another folder."""
-    places_of(root)
+def test_damaged_cache_is_written_again(root: Path, cache: Path):
+    before = [array.tolist() for array in places_of(root)]
     (kept,) = cache.iterdir()
-    old = cache.with_name("place-boxes") / kept.name
-    old.mkdir(parents=True)
-    for name in ("ends", "ids", "boxes"):
-        np.save(old / f"{name}.npy", np.zeros(1, np.int64))
-    shutil.rmtree(cache)
-    assert places_of(root).ids.tolist() == [0, 1, 2, 3, 4]
-    assert [path.name for path in cache.iterdir()] == [kept.name]
+    whole = kept.read_bytes()
+    for damaged in (b"", whole[:-1], whole[:10], b"x" * len(whole)):
+        kept.unlink()  # a mapped file must not shrink
+        kept.write_bytes(damaged)
+        assert [array.tolist() for array in places_of(root)] == before
+        assert kept.read_bytes() == whole
 
 
 def test_places_are_read_without_a_cache(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
