@@ -150,6 +150,14 @@ def test_the_samples_of_a_window_are_at_any_place_of_it() -> None:
     assert ((steps[1:] - expected) ** 2 / expected).sum() < 6 + 4 * 3.5
 
 
+def test_each_window_has_a_permutation_of_its_own() -> None:
+    """Two lanes of eight windows; each window is one block of 64 samples."""
+    epochs = epochs_of(16 * 64, 2, Blocks(batch=2, records=64, window=2), 3)
+    windows = [epoch[lane::2].reshape(8, 64) for epoch in epochs for lane in range(2)]
+    assert all(len(np.unique(window // 64)) == 1 for lane in windows for window in lane)
+    assert len({(window % 64).tobytes() for lane in windows for window in lane}) == 3 * 16
+
+
 def test_the_short_last_block_may_be_anywhere_in_an_epoch() -> None:
     size = EVEN_SIZE + 2
     epochs = epochs_of(size, 8, EVEN, EVEN_EPOCHS)
