@@ -1,11 +1,12 @@
 """Measures the commands of the labelling side on data sets of many shards: seconds and memory of all processes.
 
-    python benchmarks/labelling_at_size.py FOLDER [--shards N ...] [--records N] [--repeats N] [--only NAME ...]
-        [--before CHECKOUT]
+    python benchmarks/labelling_at_size.py FOLDER [--shards N ...] [--records N] [--repeats N] [--most SECONDS]
+        [--only NAME ...] [--before CHECKOUT]
 
 FOLDER gets the data sets, which later calls use again, and about 0.1 GB per 1,000 shards. With --before, the commands
-of another checkout of this repository take turns with those of this one. The table has, for each command and number of
-shards, the least seconds of the repeats, and the largest memory: the peak of the sum over the command's processes, and
+of another checkout of this repository take turns with those of this one. A command is not repeated once it has taken
+--most seconds in all. The table has, for each command and number of
+shards, the least seconds of the repeats (their number), and the largest memory: the peak of the sum over the command's processes, and
 the peak of its largest process. Memory is resident memory that belongs to no file, in MB (10^6 bytes), read every
 10 ms. A figure that does not depend on the number of shards is the start of the command.
 """
@@ -16,7 +17,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -87,7 +87,18 @@ CASES = {
     "inspect --limit 20": Case(
         lambda folders: ["inspect", f"{folders.large}", "--limit", "20", "--html", f"{folders.out}/page.html"]
     ),
-    "split": Case(lambda folders: ["split", f"{folders.large}", "--by", "source", "--out", f"{folders.out}/split"]),
+    "split by source": Case(
+        lambda folders: [
+            "split",
+            f"{folders.large}",
+            "--by",
+            "source",
+            "--share",
+            "0.5",
+            "--out",
+            f"{folders.out}/split",
+        ]
+    ),
     "split by image": Case(lambda folders: ["split", f"{folders.large}", "--out", f"{folders.out}/split"]),
     "verify --quick": Case(lambda folders: ["verify", f"{folders.large}", "--quick"]),
     "vocab build": Case(lambda folders: ["vocab", "build", f"{folders.large}", "--out", f"{folders.out}/words.txt"]),
@@ -179,9 +190,10 @@ def read_children(process: int, task: str) -> list[int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--shards", type=int, nargs="+", default=[1, 300, 3000])
+    parser.add_argument("--shards", type=int, nargs="+", default=[10, 300, 3000])
     parser.add_argument("--records", type=int, default=10_000, help="images of a shard of the large data sets")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--most", type=float, default=300.0, metavar="SECONDS")
     parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES), metavar="NAME")
     parser.add_argument("--before", type=Path, metavar="CHECKOUT", help="another checkout to compare with")
     options = parser.parse_args()
@@ -198,6 +210,8 @@ def main() -> None:
             for _ in range(options.repeats):
                 for label, checkout in checkouts.items():
                     found[label].append(measure(CASES[name], folders, checkout.resolve()))
+                if max(sum(run.seconds for run in runs) for runs in found.values()) > options.most:
+                    break
             cells = [cell for label in checkouts for cell in format_cells(found[label])]
             print("| " + " | ".join([name, f"{folders.shards:,}", *cells]) + " |", flush=True)
 
@@ -205,7 +219,7 @@ def main() -> None:
 def format_cells(found: list[Measured]) -> list[str]:
     seconds = min(run.seconds for run in found)
     memory = [max(run.together for run in found), max(run.largest for run in found)]
-    return [f"{seconds:.1f}", *(f"{size / 1e6:.0f}" for size in memory)]
+    return [f"{seconds:.1f} ({len(found)})", *(f"{size / 1e6:.0f}" for size in memory)]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Makes a labelled data set with any number of shards out of one: every shard's files are hard links of the first one's.
+"""Makes a labelled data set of any number of shards out of one: the files of all are hard links of the first one's.
 
     python benchmarks/large_data_set.py OUT [--shards N] [--records N] [--copies] [--own-keys] [--side PIXELS]
 
