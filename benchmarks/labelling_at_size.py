@@ -5,10 +5,12 @@
 
 FOLDER gets the data sets, which later calls use again, and about 0.1 GB per 1,000 shards. With --before, the commands
 of another checkout of this repository take turns with those of this one. A command is not repeated once it has taken
---most seconds in all. The table has, for each command and number of
-shards, the least seconds of the repeats (their number), and the largest memory: the peak of the sum over the command's processes, and
-the peak of its largest process. Memory is resident memory that belongs to no file, in MB (10^6 bytes), read every
-10 ms. A figure that does not depend on the number of shards is the start of the command.
+--most seconds in all.
+
+The table has, for each command and number of shards, the least seconds of the repeats (their number), and the largest
+memory: the peak of the sum over the command's processes, and the peak of its largest process. Memory is resident memory
+that belongs to no file, in MB (10^6 bytes), read every 10 ms. With 10 shards of few images, a command does little more
+than start.
 """
 
 import argparse
@@ -50,7 +52,7 @@ class Folders:
     @property
     def out(self) -> Path:
         """Folder of what a command writes; it is removed before each run."""
-        return self.root / "out"
+        return self.root / f"out-{os.getpid()}"
 
 
 @dataclass(frozen=True)
@@ -214,6 +216,7 @@ def main() -> None:
                     break
             cells = [cell for label in checkouts for cell in format_cells(found[label])]
             print("| " + " | ".join([name, f"{folders.shards:,}", *cells]) + " |", flush=True)
+            shutil.rmtree(folders.out)
 
 
 def format_cells(found: list[Measured]) -> list[str]:
