@@ -7,15 +7,16 @@ FOLDER gets the data sets, which later calls use again, and about 0.1 GB per 1,0
 of another checkout of this repository take turns with those of this one. A command is not repeated once it has taken
 --most seconds in all.
 
-The table has, for each command and number of shards, the least seconds of the repeats (their number), and the largest
-memory: the peak of the sum over the command's processes, and the peak of its largest process. Memory is resident memory
-that belongs to no file, in MB (10^6 bytes), read every 10 ms. With 10 shards of few images, a command does little more
-than start.
+The table has, for each command and number of shards, the least seconds of the repeats (their number); the least CPU
+time of all processes, which other programs on the machine hardly change; and the largest memory, of all processes
+together and of the largest one. Memory is resident memory that belongs to no file, in MB (10^6 bytes), read every 10
+ms. With 10 shards of few images, a command does little more than start.
 """
 
 import argparse
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -138,9 +139,13 @@ def run_ovocr(arguments: list[str]) -> None:
 
 @dataclass(frozen=True)
 class Measured:
-    """seconds: duration. together, largest: peak memory of all processes and of the largest one, in bytes."""
+    """seconds: duration. cpu: CPU time of all processes, in seconds.
+
+    together, largest: peak memory of all processes together and of the largest one, in bytes.
+    """
 
     seconds: float
+    cpu: float
     together: int
     largest: int
 
@@ -151,10 +156,10 @@ def measure(case: Case, folders: Folders, checkout: Path) -> Measured:
     folders.out.mkdir()
     if case.missing is not None:
         data_set = LabelledDataSet(folders.small / case.missing)
-        data_set.stats_path(folders.shards // 2).unlink()
+        data_set.stats_path(folders.shards // 2).unlink(missing_ok=True)
     environment = {**os.environ, "PYTHONPATH": str(checkout), "PYTHONDONTWRITEBYTECODE": ""}
     command = [sys.executable, "-m", "ovocr", *case.arguments(folders)]
-    start = time.monotonic()
+    start, cpu_before = time.monotonic(), cpu_of_children()
     with (
         open(folders.out / "log", "w") as log,
         subprocess.Popen(command, env=environment, cwd=checkout, stdout=log, stderr=log) as process,
@@ -168,7 +173,13 @@ def measure(case: Case, folders: Folders, checkout: Path) -> Measured:
     output = (folders.out / "log").read_text()
     if process.returncode and "no image in the finished shards has the key" not in output:
         raise SystemExit(f"{' '.join(command)}: exit code {process.returncode}\n{output}")
-    return Measured(seconds, together, largest)
+    return Measured(seconds, cpu_of_children() - cpu_before, together, largest)
+
+
+def cpu_of_children() -> float:
+    """Returns the CPU time of all processes that this one, or one of them, has started and waited for, in seconds."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def memory_of_tree(process: int) -> Iterator[int]:
@@ -200,8 +211,8 @@ def main() -> None:
     parser.add_argument("--before", type=Path, metavar="CHECKOUT", help="another checkout to compare with")
     options = parser.parse_args()
     checkouts = {"after": CHECKOUT} if options.before is None else {"before": options.before, "after": CHECKOUT}
-    print("| command | shards | " + " | ".join(f"{name}: s | MB | largest MB" for name in checkouts) + " |")
-    print("|---|---|" + "---|---|---|" * len(checkouts), flush=True)
+    print("| command | shards | " + " | ".join(f"{name}: s | CPU s | MB | largest MB" for name in checkouts) + " |")
+    print("|---|---|" + "---|---|---|---|" * len(checkouts), flush=True)
     all_folders = [Folders(options.folder.resolve(), shards) for shards in options.shards]
     for folders in all_folders:
         make_large(folders, options.records)
@@ -220,9 +231,9 @@ def main() -> None:
 
 
 def format_cells(found: list[Measured]) -> list[str]:
-    seconds = min(run.seconds for run in found)
+    seconds, cpu = min(run.seconds for run in found), min(run.cpu for run in found)
     memory = [max(run.together for run in found), max(run.largest for run in found)]
-    return [f"{seconds:.1f} ({len(found)})", *(f"{size / 1e6:.0f}" for size in memory)]
+    return [f"{seconds:.1f} ({len(found)})", f"{cpu:.1f}", *(f"{size / 1e6:.0f}" for size in memory)]
 
 
 if __name__ == "__main__":
