@@ -58,10 +58,15 @@ class Folders:
 
 @dataclass(frozen=True)
 class Case:
-    """A command to measure. arguments: made from the folders. missing: a data set of which a shard is removed first."""
+    """A command to measure.
+
+    arguments: made from the folders. missing: a data set of which a shard is removed first. refusal: part of the error
+    with which the command must end; None if it must succeed.
+    """
 
     arguments: Callable[[Folders], list[str]]
     missing: str | None = None
+    refusal: str | None = None
 
 
 def build(folders: Folders) -> list[str]:
@@ -86,7 +91,9 @@ CASES = {
     "pack-labels, finished": Case(pack),
     "pack-labels, one shard missing": Case(pack, "pack"),
     "why, a key": Case(lambda folders: ["why", f"{folders.large}", f"{folders.shards - 1:05d}/000123.jpg"]),
-    "why, no such key": Case(lambda folders: ["why", f"{folders.large}", "none/000123.jpg"]),
+    "why, no such key": Case(
+        lambda folders: ["why", f"{folders.large}", "none/000123.jpg"], refusal="no image in the finished shards"
+    ),
     "inspect --limit 20": Case(
         lambda folders: ["inspect", f"{folders.large}", "--limit", "20", "--html", f"{folders.out}/page.html"]
     ),
@@ -103,6 +110,11 @@ CASES = {
         ]
     ),
     "split by image": Case(lambda folders: ["split", f"{folders.large}", "--out", f"{folders.out}/split"]),
+    # Decides on which side each image is, and refuses before it divides.
+    "split by image, sides alone": Case(
+        lambda folders: ["split", f"{folders.large}", "--share", "1e-15", "--out", f"{folders.out}/split"],
+        refusal="holds out none of",
+    ),
     "verify --quick": Case(lambda folders: ["verify", f"{folders.large}", "--quick"]),
     "vocab build": Case(lambda folders: ["vocab", "build", f"{folders.large}", "--out", f"{folders.out}/words.txt"]),
     "vocab coverage": Case(lambda folders: ["vocab", "coverage", f"{folders.large}"]),
@@ -171,7 +183,7 @@ def measure(case: Case, folders: Folders, checkout: Path) -> Measured:
             time.sleep(PAUSE_S)
         seconds = time.monotonic() - start
     output = (folders.out / "log").read_text()
-    if process.returncode and "no image in the finished shards has the key" not in output:
+    if bool(process.returncode) is not bool(case.refusal) or (case.refusal or "") not in output:
         raise SystemExit(f"{' '.join(command)}: exit code {process.returncode}\n{output}")
     return Measured(seconds, cpu_of_children() - cpu_before, together, largest)
 
