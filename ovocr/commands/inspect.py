@@ -26,8 +26,8 @@ def inspect(html_path: str, json_path: str | None, **options: Any) -> None:
     """Write a page with labelled images.
 
     The page shows images of the labelled data set DIR with their boxes, lines, words and tags. It needs no network and
-    no other file. The images are spread evenly over all shards. Page and terminal also tell how many tags of the whole
-    data set are legible at which size of an encoder's input, in whole images and in crops.
+    no other file. The images are spread evenly over all shards. Page and terminal also tell how many tags of the data
+    set, or of 100 of its shards, are legible at which size of an encoder's input, in whole images and in crops.
     """
     from ovocr.labelgen.inspection.inspecting import inspect_labels
     from ovocr.labelgen.inspection.page import inspection_page

@@ -53,11 +53,22 @@ def check_file(path: Path) -> None:
 
 def read_object(path: Path) -> dict[str, Any]:
     """Returns the JSON object in a file. Raises DamagedFileError."""
+    return parse_object(path, read_bytes(path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """Returns the bytes of a file. Raises DamagedFileError."""
     check_file(path)
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        return path.read_bytes()
     except OSError as error:
         raise DamagedFileError(path, Problem("", "a readable file", str(error.strerror))) from error
+
+
+def parse_object(path: Path, data: bytes) -> dict[str, Any]:
+    """Returns the JSON object in UTF-8 bytes. path: their file, for messages. Raises DamagedFileError."""
+    try:
+        value = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise DamagedFileError(path, Problem("", "a JSON object", f"invalid JSON: {error}")) from error
     if not isinstance(value, dict):

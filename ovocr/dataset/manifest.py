@@ -3,12 +3,13 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from ovocr.base.errors import OvocrError
 from ovocr.base.files import write_text
-from ovocr.dataset.json_objects import DamagedFileError, ObjectReader, Problem, is_count, read_object
+from ovocr.dataset.json_objects import DamagedFileError, ObjectReader, Problem, is_count, parse_object, read_bytes
 from ovocr.dataset.outcome import Place, distinct_ids
 
 FORMAT = 3
@@ -399,13 +400,22 @@ class Manifest:
 
     @classmethod
     def read(cls, path: Path) -> "Manifest":
-        """Reads the file. Raises OvocrError that names the first invalid value."""
-        manifest, problems = cls.parse(read_object(path))
+        """Reads the file. Raises OvocrError that names the first invalid value. Callers must not change the manifest.
+
+        A file with the bytes of the last read is not parsed again: it may have thousands of shards, and functions that
+        work on one shard read it for themselves.
+        """
+        manifest, problems = _parse(path, read_bytes(path))
         if not problems:
             return manifest
         if problems[0].name == "format":
             raise OvocrError(f"{path}: format {problems[0].found}; this version of ovocr reads format {FORMAT}")
         raise DamagedFileError(path, problems[0])
+
+
+@lru_cache(maxsize=2)  # relabelling reads two data sets
+def _parse(path: Path, data: bytes) -> "tuple[Manifest, list[Problem]]":
+    return Manifest.parse(parse_object(path, data))
 
 
 def fixed_configuration(data: dict[str, Any]) -> dict[str, Any]:
@@ -427,10 +437,10 @@ def _without(value: Any, *names: str) -> Any:
 def has_old_places(path: Path) -> bool:
     """Returns True if the manifest is of a labelled data set of OLD_FORMAT. A damaged manifest is not."""
     try:
-        data = read_object(path)
+        manifest, _ = _parse(path, read_bytes(path))
     except DamagedFileError:
         return False
-    return data.get("format") == OLD_FORMAT and "labels" not in data
+    return manifest.format == OLD_FORMAT and manifest.has_text
 
 
 def _parse_source_options(reader: ObjectReader) -> SourceOptions:

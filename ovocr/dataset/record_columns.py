@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from ovocr.base.errors import OvocrError
 from ovocr.dataset.outcome import Status
 from ovocr.dataset.schemas import RECORDS, records_schema
-from ovocr.dataset.tables import open_table, read_batches, read_columns
+from ovocr.dataset.tables import ROW_GROUP_ROWS, open_table, read_batches, read_columns
 
 _CORNERS = 8
 
@@ -31,7 +31,7 @@ class PlaceColumns(NamedTuple):
 
 def read_keys(path: Path) -> Iterator[pa.Array]:
     """Yields the keys of all images, a few at a time. Raises TableError."""
-    for batch in read_batches(path, pa.schema([RECORDS.field("key")])):
+    for batch in read_batches(path, pa.schema([RECORDS.field("key")]), rows=ROW_GROUP_ROWS):  # keys are short
         yield batch.column("key")
 
 

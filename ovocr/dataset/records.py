@@ -107,14 +107,15 @@ def find_records(path: Path, key: str, *, with_text: bool) -> list[RecordRow]:
     with open_table(path, records_schema(with_text)) as file:
         column = file.schema_arrow.get_field_index("key")
         start = 0
-        for group in range(file.num_row_groups):
-            metadata = file.metadata.row_group(group)
+        groups = file.metadata
+        for group in range(groups.num_row_groups):
+            metadata = groups.row_group(group)
             limits = metadata.column(column).statistics
             if limits is None or not limits.has_min_max or limits.min <= key <= limits.max:
                 keys = file.read_row_group(group, columns=["key"]).column("key")
                 positions += [start + position for position in pc.indices_nonzero(pc.equal(keys, key)).to_pylist()]
             start += metadata.num_rows
-    return read_records(path, positions, with_text=with_text)
+    return read_records(path, positions, with_text=with_text) if positions else []
 
 
 def read_words(path: Path) -> Iterator[WordsRow]:

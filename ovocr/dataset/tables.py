@@ -39,8 +39,9 @@ def open_table(path: Path, schema: pa.Schema | None = None) -> Iterator[pq.Parqu
         if path.exists() and not path.is_file():  # reading a pipe would block
             raise ValueError("it is a folder, a device or a pipe")
         with pq.ParquetFile(path) as file:
+            found = file.schema_arrow  # makes a new schema at each access
             for column in schema or ():
-                if file.schema_arrow.field(column.name).type != column.type:
+                if found.field(column.name).type != column.type:
                     raise ValueError(f"column {column.name} is not of type {column.type}")
             yield file
     except (OSError, pa.ArrowException, KeyError, ValueError, OverflowError) as error:
@@ -48,14 +49,16 @@ def open_table(path: Path, schema: pa.Schema | None = None) -> Iterator[pq.Parqu
         raise TableError(path, reason.splitlines()[0].rstrip(".") if reason else type(error).__name__) from error
 
 
-def read_batches(path: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+def read_batches(
+    path: Path, schema: pa.Schema, columns: Sequence[str] | None = None, rows: int = _BATCH_ROWS
+) -> Iterator[pa.RecordBatch]:
     """Yields the rows in order, a few at a time.
 
-    columns: names of columns or nested fields; None for all columns of ``schema``. Raises TableError, including for an
-    unexpected null.
+    columns: names of columns or nested fields; None for all columns of ``schema``. rows: largest number at a time.
+    Raises TableError, including for an unexpected null.
     """
     with open_table(path, schema) as file:
-        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=list(columns or schema.names)):
+        for batch in file.iter_batches(batch_size=rows, columns=list(columns or schema.names)):
             check_nulls(batch)
             yield batch
 

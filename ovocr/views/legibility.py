@@ -6,6 +6,7 @@ as crops too (``crop_legibility``).
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,9 +73,17 @@ class Legibility:
     heights: Counter[int] = field(default_factory=Counter)
     crops: CropCounts = field(default_factory=CropCounts)
 
-    def __add__(self, other: "Legibility") -> "Legibility":
-        sums: dict[str, Any] = {name: value + vars(other)[name] for name, value in vars(self).items()}
-        return Legibility(**sums)
+    @classmethod
+    def sum(cls, parts: "Iterable[Legibility]") -> "Legibility":
+        """Returns the sums of counts, of which one is in memory at a time."""
+        sums: dict[str, Any] = dict(vars(cls()))
+        for part in parts:
+            for name, value in vars(part).items():
+                if isinstance(value, Counter):
+                    sums[name].update(value)  # thousands of heights: adding would copy them for each shard
+                else:
+                    sums[name] += value
+        return cls(**sums)
 
     @property
     def known(self) -> int:
@@ -154,7 +163,7 @@ def measure_legibility(shard: TextShard) -> Legibility:
     not match.
     """
     crops = CropMeter(shard, IMAGE_SIZES, TEXT_HEIGHTS)
-    return sum((_count(batch, crops) for batch in read_place_batches(shard)), Legibility())
+    return Legibility.sum(_count(batch, crops) for batch in read_place_batches(shard))
 
 
 def _count(places: PlaceBatch, crops: CropMeter) -> Legibility:

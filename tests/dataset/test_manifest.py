@@ -1,6 +1,7 @@
 """The manifest is read back as it was written, and problems are named."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from ovocr.base.errors import OvocrError
 from ovocr.dataset.json_objects import Problem
+from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.manifest import FORMAT, IDF, Manifest, ShardEntry, SplitEntry, TagPolicy, WholeDataSet
 from ovocr.labelgen.shards.manifest import find_difference
 from ovocr.vocab import Vocabulary
@@ -161,3 +163,19 @@ def test_read_names_the_first_problem_in_one_line(tmp_path: Path, change: dict[s
     with pytest.raises(OvocrError, match=message) as caught:
         Manifest.read(path)
     assert "\n" not in str(caught.value)
+
+
+def test_unchanged_manifest_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    parsed = []
+    parse = Manifest.parse
+    monkeypatch.setattr(Manifest, "parse", lambda data: parsed.append(data) or parse(data))
+    data_set = LabelledDataSet(tmp_path)
+    LABELLED.write(data_set.manifest_path)
+    assert [LabelledDataSet.open(tmp_path).manifest() for _ in range(3)] == [LABELLED] * 3
+    assert len(parsed) == 1
+    # A change is seen even if size and time stay the same.
+    before = data_set.manifest_path.stat()
+    data_set.manifest_path.write_text(data_set.manifest_path.read_text().replace("b.tar", "c.tar"))
+    os.utime(data_set.manifest_path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert [entry.source for entry in data_set.manifest().shards] == ["a.tar", "c.tar"]
+    assert len(parsed) == 2

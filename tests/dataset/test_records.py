@@ -121,3 +121,11 @@ def test_paths_inside_a_data_set(tmp_path: Path):
     assert is_inside_data_set(tmp_path / "stats" / "report.json")
     assert not is_inside_data_set(tmp_path / "other" / "report.json")
     assert not is_inside_data_set(tmp_path.parent / "report.json")
+
+
+def test_table_without_the_key_is_opened_once(data_set: LabelledDataSet, monkeypatch: pytest.MonkeyPatch):
+    opened = []
+    open_file = pq.ParquetFile
+    monkeypatch.setattr(pq, "ParquetFile", lambda path: opened.append(path) or open_file(path))
+    assert find_records(data_set.records_path(0), "no such key", with_text=True) == []
+    assert opened == [data_set.records_path(0)]

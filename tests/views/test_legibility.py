@@ -207,7 +207,7 @@ def test_counts_of_shards_are_added(tmp_path: Path) -> None:
     whole = measure_legibility(write_shard(tmp_path / "whole", outcomes))
     parts = [write_shard(tmp_path / "parts", outcomes[start : start + 9], start) for start in range(0, 40, 9)]
     counts = [measure_legibility(part) for part in parts]
-    total = sum(counts, Legibility())
+    total = Legibility.sum(counts)
     assert replace(total, crops=whole.crops) == whole  # each shard has crops of its own
     assert total.crops == sum((each.crops for each in counts), CropCounts())
     assert (whole.tags, total.crops.images) == (80, 40)
@@ -372,7 +372,7 @@ def test_real_receipts_match_an_independent_count(shared_data: Path, tmp_path: P
     root = tmp_path / "labels"
     totals = build_labels(BuildOptions(sources=(str(source),), out=root, shard_size=2), progress=False)
     images, heights = count_independently(root)
-    found = sum((measure_legibility(TextShard(root, number)) for number in range(2)), Legibility())
+    found = Legibility.sum(measure_legibility(TextShard(root, number)) for number in range(2))
     assert images == found.images == 3
     assert len(heights) == found.tags == totals.counts["tags"] > 100
     for row in found.by_size:

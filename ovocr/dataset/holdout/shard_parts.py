@@ -19,7 +19,7 @@ from ovocr.base.files import written_aside
 from ovocr.base.plural import counted
 from ovocr.dataset.labelled_images import text_mismatch
 from ovocr.dataset.layout import LabelledDataSet
-from ovocr.dataset.manifest import Manifest
+from ovocr.dataset.manifest import Manifest, ShardEntry
 from ovocr.dataset.outcome import Status
 from ovocr.dataset.records import count_records
 from ovocr.dataset.schemas import OCR, records_schema
@@ -49,21 +49,38 @@ class ShardOfPart:
 
 @dataclass(frozen=True)
 class WholeShard:
-    """A finished shard of the data set that is divided. manifest: the data set's manifest."""
+    """A finished shard of the data set that is divided.
+
+    entry: its entry in the manifest. manifest: the data set's manifest without its shards, which would be sent to a
+    process with each shard. statistics: those of the shard.
+    """
 
     data_set: LabelledDataSet
     number: int
+    entry: ShardEntry
     manifest: Manifest
+    statistics: ShardStatistics
+
+    @classmethod
+    def all_of(cls, data_set: LabelledDataSet, manifest: Manifest) -> "list[WholeShard]":
+        """Returns the shards of a data set and reads their statistics. Raises OvocrError unless all are finished."""
+        without_shards = replace(manifest, shards=())
+        shards = []
+        for number in data_set.all_shards():
+            entry = manifest.shards[number]
+            statistics = read_statistics(
+                data_set.stats_path(number),
+                entry,
+                has_text=manifest.has_text,
+                generations=len(manifest.history),
+            )
+            shards.append(cls(data_set, number, entry, without_shards, statistics))
+        return shards
 
     @property
-    def statistics(self) -> ShardStatistics:
-        """Reads the statistics. Raises OvocrError."""
-        return read_statistics(
-            self.data_set.stats_path(self.number),
-            self.manifest.shards[self.number],
-            has_text=self.manifest.has_text,
-            generations=len(self.manifest.history),
-        )
+    def counts(self) -> ShardCounts:
+        """The counts of the statistics."""
+        return self.statistics.counts
 
     def place(self, part: ShardOfPart) -> bool:
         """Makes the whole shard a shard of a part, with hard links or else with copies; returns whether by links.

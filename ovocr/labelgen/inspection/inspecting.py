@@ -19,7 +19,7 @@ from ovocr.labelgen.inspection.selection import Selection, Selector
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """A sample of a data set's images. legible: the tags of all shards by text height; None for a packed data set."""
+    """A sample of a data set's images. legible: the tags of the shards by text height; None for a packed data set."""
 
     data_set: InspectedDataSet
     options: InspectOptions
@@ -34,7 +34,7 @@ class Inspection:
         of = f"{self.selection.matching} images, from {shards} shard{'s' if shards > 1 else ''}"
         lines = [f"{len(self.images)} of {of}"]
         lines += [f"  images that cannot be shown: {without}"] if without else []
-        return "\n".join(lines + (self.legible.found.format() if self.legible else []))
+        return "\n".join(lines + (self.legible.format() if self.legible else []))
 
     @property
     def left_out(self) -> list[str]:
@@ -65,7 +65,7 @@ class Inspection:
 
 
 def inspect_labels(options: InspectOptions, progress: bool) -> Inspection:
-    """Selects images of a data set and loads them with their labels, and counts the tags of all shards.
+    """Selects images of a data set and loads them with their labels, and counts the tags of the shards.
 
     progress: show a bar if stderr is a terminal. Raises OvocrError if there is no data set or no matching image, and
     MissingExtraError if the packages that decode images are not installed.

@@ -10,6 +10,7 @@ from typing import Any
 from ovocr.base.errors import OvocrError
 from ovocr.base.escape import for_terminal
 from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.manifest import WordsEntry
 from ovocr.dataset.outcome import Status
 from ovocr.dataset.records import WordsRow, read_words
 from ovocr.dataset.text import TextShard
@@ -119,11 +120,21 @@ class Changes:
                 yield f"most frequently {label} tags, with images: {listed}"
 
 
-def compare_shard(out: Path, shard: TextShard) -> Changes:
-    """Compares a shard with the same shard of the data set ``out``. Raises OvocrError if records cannot be read."""
-    before, after = LabelledDataSet(shard.root), LabelledDataSet(out)
+@dataclass(frozen=True)
+class Compared:
+    """The data sets that are compared: their words, and the folder of the new one."""
+
+    before: WordsEntry
+    after: WordsEntry
+    out: Path
+
+
+def compare_shard(compared: Compared, shard: TextShard) -> Changes:
+    """Compares a shard with the same shard of the new data set. Raises OvocrError if records cannot be read."""
+    before, after = LabelledDataSet(shard.root), LabelledDataSet(compared.out)
     changes = Changes()
-    for old, new in zip_longest(_read(before, shard.number), _read(after, shard.number)):
+    rows = _read(before, compared.before, shard.number), _read(after, compared.after, shard.number)
+    for old, new in zip_longest(*rows):
         if old is None or new is None:
             raise OvocrError(
                 f"{after.records_path(shard.number)}: does not list the images of {before.records_path(shard.number)}; "
@@ -141,9 +152,9 @@ def _most_frequent(words: Counter[str]) -> list[tuple[str, int]]:
     return sorted(words.items(), key=lambda item: (-item[1], item[0]))[:WORDS_LISTED]
 
 
-def _read(data_set: LabelledDataSet, number: int) -> Iterator[tuple[WordsRow, frozenset[str]]]:
+def _read(data_set: LabelledDataSet, words: WordsEntry, number: int) -> Iterator[tuple[WordsRow, frozenset[str]]]:
     """Yields each image's row and the words that are its tags."""
-    vocabulary = stored_vocabulary(data_set)
+    vocabulary = stored_vocabulary(data_set, words)
     path = data_set.records_path(number)
     for row in read_words(path):
         try:

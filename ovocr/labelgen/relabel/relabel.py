@@ -13,7 +13,7 @@ from ovocr.dataset.manifest import IDF
 from ovocr.dataset.reasons import Reason
 from ovocr.dataset.text import TextShard, find_shards
 from ovocr.labelgen.options import RelabelOptions
-from ovocr.labelgen.relabel.comparison import Changes, compare_shard, merge
+from ovocr.labelgen.relabel.comparison import Changes, Compared, compare_shard, merge
 from ovocr.labelgen.relabel.shard import RelabelSettings, relabel_shard
 from ovocr.labelgen.shards.destination import check_destination
 from ovocr.labelgen.shards.interruption import stoppable
@@ -23,7 +23,7 @@ from ovocr.labelgen.shards.totals import Totals
 from ovocr.labelgen.shards.worker_count import worker_count
 from ovocr.labelgen.sources.input_shard import find_input
 from ovocr.labelgen.tagging.frequency_count import count_frequencies
-from ovocr.labelgen.tagging.run_words import Words, load_vocabulary, stored_vocabulary, with_han
+from ovocr.labelgen.tagging.run_words import Words, load_vocabulary, stored_vocabulary, stored_words, with_han
 from ovocr.processes.shard_map import map_shards
 from ovocr.vocab import Vocabulary
 from ovocr.vocab.word_frequencies import WordFrequencies
@@ -95,8 +95,8 @@ class _Relabelling:
     def _is_done(self, number: int) -> bool:
         if not self._out.stats_path(number).exists():
             return False
-        out_of_reach = self._out.counts(number).reasons[Reason.SOURCE_OUT_OF_REACH]
-        return not (self._options.retry_out_of_reach and out_of_reach)
+        retry = self._options.retry_out_of_reach
+        return not (retry and self._out.counts(number).reasons[Reason.SOURCE_OUT_OF_REACH])
 
     def settle(self) -> None:
         """Checks the configuration, and writes it if the data set is new."""
@@ -146,7 +146,8 @@ class _Relabelling:
 
     def totals(self, images: int, seconds: float) -> RelabelTotals:
         """Returns the report of the run."""
-        work = partial(compare_shard, self._out.root)
+        compared = Compared(stored_words(self._source), stored_words(self._out), self._out.root)
+        work = partial(compare_shard, compared)
         changes = merge(map_shards(work, self._shards, workers=self._processes(self._shards, COMPARED_AT_LEAST)))
         totals = Totals.of(
             (self._out.counts(shard.number) for shard in self._shards),

@@ -27,6 +27,8 @@ class Progress:
     def __init__(self, shards: list[InputShard], shown: bool) -> None:
         self._shards = shards
         self._shown = shown
+        self._known = sum(shard.images for shard in shards if shard.images is not None)
+        self._bytes_in_tars = sum(shard.size or 0 for shard in shards if shard.images is None)
         self._done = 0  # images
         self._finished = 0  # shards
         self._in_tars = [0, 0]  # images and bytes of the finished tars
@@ -76,19 +78,14 @@ class Progress:
             yield result
 
     def _estimate(self) -> int | None:
-        known = sum(shard.images for shard in self._shards if shard.images is not None)
-        size = self._bytes_in_tars()
-        if not size:
-            return known
+        if not self._bytes_in_tars:
+            return self._known
         images, read = self._in_tars
-        return known + round(images * size / read) if read else None
+        return self._known + round(images * self._bytes_in_tars / read) if read else None
 
     def _is_exact(self) -> bool:
         """Returns True if all tars were read completely."""
-        return self._in_tars[1] == self._bytes_in_tars()
-
-    def _bytes_in_tars(self) -> int:
-        return sum(shard.size or 0 for shard in self._shards if shard.images is None)
+        return self._in_tars[1] == self._bytes_in_tars
 
     def _print_line(self) -> None:
         self._last_line = time.monotonic()

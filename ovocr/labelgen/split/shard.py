@@ -56,7 +56,7 @@ def split_shard(task: ShardTask) -> ShardResult:
             linked = task.whole.place(task.parts[name])
         else:
             # Files of the source that are not images are counted once, with the training part.
-            ignored = task.whole.statistics.counts.ignored if name == TRAIN else 0
+            ignored = task.whole.counts.ignored if name == TRAIN else 0
             task.whole.write(task.parts[name], task.sides.kept(name), ignored=ignored)
     return ShardResult(task.sides.images, _class_ids(task), len(todo), linked)
 

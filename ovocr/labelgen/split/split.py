@@ -58,9 +58,8 @@ class _Split:
         self._options, self._progress = options, progress
         self._source = LabelledDataSet.open(options.source)
         self._manifest = self._source.manifest()
-        self._shards = [WholeShard(self._source, number, self._manifest) for number in self._source.all_shards()]
-        self._counts = [self._source.counts(shard.number) for shard in self._shards]
-        self._images = sum(counts.input for counts in self._counts)
+        self._shards = WholeShard.all_of(self._source, self._manifest)
+        self._images = sum(shard.counts.input for shard in self._shards)
         self._workers = worker_count(options.workers)
         self._parts = {part: LabelledDataSet(options.out / part) for part in PARTS}
         self._table = None
@@ -172,15 +171,17 @@ class _Split:
         shards = tuple(self._manifest.shards[number] for number in numbers)
         return replace(self._manifest, shards=shards, generations=generations, split=self._entry(part))
 
-    def make_shards(self) -> list[ShardResult]:
+    def make_shards(self) -> "_Made":
         """Writes the unfinished shards of both parts."""
         inputs = [
-            InputShard(source=entry.source, kind=entry.kind, images=counts.input)
-            for entry, counts in zip(self._manifest.shards, self._counts, strict=True)
+            InputShard(source=shard.entry.source, kind=shard.entry.kind, images=shard.counts.input)
+            for shard in self._shards
         ]
+        done = _Made(self._manifest.num_classes)
         with Progress(inputs, self._progress) as bar:
             results = map_shards(split_shard, self._tasks, workers=self._processes(DIVIDED_AT_LEAST))
-            done = list(bar.track(results, lambda result: result.images))
+            for result in bar.track(results, lambda result: result.images):
+                done.add(result)
         for data_set in self._parts.values():
             remove_start_files(data_set)
         return done
@@ -189,13 +190,9 @@ class _Split:
         """Returns the number of processes to start. at_least: minimum number of images per process."""
         return max(1, min(self._workers, self._images // at_least))
 
-    def totals(self, results: list[ShardResult], seconds: float) -> SplitTotals:
+    def totals(self, made: "_Made", seconds: float) -> SplitTotals:
         """Returns the report of the run."""
-        seen = {part: np.zeros(self._manifest.num_classes, bool) for part in PARTS}
-        for result in results:
-            for part, class_ids in result.class_ids.items():
-                seen[part][class_ids] = True
-        groups = self._sides.groups()
+        seen, groups = made.seen, self._sides.groups
         parts = {}
         for part, data_set in self._parts.items():
             counts = [data_set.counts(task.parts[part].number) for task in self._tasks if part in task.parts]
@@ -206,12 +203,28 @@ class _Split:
             parts=parts,
             words_only_held_out=int((seen[HELD_OUT] & ~seen[TRAIN]).sum()),
             images_without_group=None if self._table is None else self._sides.without_row,
-            linked=sum(result.linked is True for result in results),
-            copied=sum(result.linked is False for result in results),
-            divided=sum(bool(result.written) and result.linked is None for result in results),
+            linked=made.linked,
+            copied=made.copied,
+            divided=made.divided,
             has_text=self._manifest.has_text,
             seconds=seconds,
         )
+
+
+class _Made:
+    """Sums over the shards of a run. seen: whether an image of a part has a class id, by part: bool [classes]."""
+
+    def __init__(self, num_classes: int) -> None:
+        self.seen = {part: np.zeros(num_classes, bool) for part in PARTS}
+        self.linked = self.copied = self.divided = 0
+
+    def add(self, result: ShardResult) -> None:
+        """Adds a shard."""
+        for part, class_ids in result.class_ids.items():
+            self.seen[part][class_ids] = True
+        self.linked += result.linked is True
+        self.copied += result.linked is False
+        self.divided += bool(result.written) and result.linked is None
 
 
 def _size(whole: WholeDataSet) -> str:

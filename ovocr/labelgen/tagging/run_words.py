@@ -47,12 +47,13 @@ def stored_words(data_set: LabelledDataSet) -> WordsEntry:
     return words
 
 
-def stored_vocabulary(data_set: LabelledDataSet) -> Vocabulary:
+def stored_vocabulary(data_set: LabelledDataSet, words: WordsEntry | None = None) -> Vocabulary:
     """Returns the vocabulary of a data set, cached per process. Callers must not change it.
 
-    Raises OvocrError if the file is not the vocabulary that the manifest names.
+    words: the words' part of the manifest, if the caller has read it. Raises OvocrError if the file is not the
+    vocabulary that the manifest names.
     """
-    return _load_stored(data_set.vocabulary_path, stored_words(data_set).sha256)
+    return _load_stored(data_set.vocabulary_path, (words or stored_words(data_set)).sha256)
 
 
 def stored_frequencies(data_set: LabelledDataSet) -> WordFrequencies:

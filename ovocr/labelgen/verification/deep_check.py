@@ -20,7 +20,7 @@ from ovocr.labelgen.verification.text_rows import TextRows
 
 
 class DeepCheck:
-    """Checks the images of one shard. texts, records: None if the file cannot be read."""
+    """Checks the images of one shard. source: of its images. texts, records: None if the file cannot be read."""
 
     def __init__(
         self,
@@ -28,18 +28,18 @@ class DeepCheck:
         data_set: LabelledDataSet,
         findings: Findings,
         *,
+        source: str,
         rows: StoredTable,
         texts: StoredTable | None,
         records: StoredRecords | None,
     ) -> None:
-        assert findings.shard is not None
         self._plan = plan
         self._manifest = plan.manifest
         self._findings = findings
         self._rows = rows
         self._texts = TextRows(texts, findings) if texts is not None else None
         self._labeller = plan.labeller(data_set)
-        self._check_row = RowCheck(rows.path, plan.manifest, findings.shard, findings)
+        self._check_row = RowCheck(rows.path, plan.manifest, source, findings)
         self._check_record = RecordCheck(records, plan.manifest, findings) if records is not None else None
 
     def run(self) -> None:

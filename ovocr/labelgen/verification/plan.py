@@ -13,6 +13,7 @@ from ovocr.labelgen.tagging.line_labeller import LineLabeller
 class Plan:
     """Parameters of the checks of every shard.
 
+    manifest: without its shards, which would be sent to a process with each shard.
     quick: check only hashes, counts and indexes.
     words: vocabulary and word frequencies match the manifest.
     same_rules: the installed rules cut lines into words as the rules in the manifest do.

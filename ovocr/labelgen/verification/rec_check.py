@@ -7,10 +7,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from ovocr.labelgen.verification.finding import Findings
 from ovocr.recordio import Record, RecordError
+from ovocr.recordio.format import HEADER, MAGIC, MAX_PAYLOAD_BYTES, PART, PART_AND_HEADER, UINT32
+from ovocr.recordio.index import format_index
 from ovocr.recordio.recfile import RecFile
 
+# The fields of PART_AND_HEADER.
+_HEADER = np.dtype(
+    [("magic", "<u4"), ("length", "<u4"), ("flag", "<u4"), ("label", "<f4"), ("id", "<u8"), ("id2", "<u8")]
+)
 _LINE = re.compile(rb"([0-9]{1,20})\t([0-9]{1,20})\n")
 
 
@@ -38,6 +47,8 @@ def check_records(rec: Path, idx: Path | None, findings: Findings) -> StoredReco
 
     After a damaged record, the index gives the position of the next one.
     """
+    if idx is not None and (sound := _sound_records(rec, idx)) is not None:
+        return sound
     lines = _index_lines(idx, findings) if idx is not None else []
     records = StoredRecords(rec)
     walked = 0
@@ -49,6 +60,52 @@ def check_records(rec: Path, idx: Path | None, findings: Findings) -> StoredReco
     if idx is not None:
         _compare(idx, lines, records, findings)
     return records
+
+
+def _sound_records(rec: Path, idx: Path) -> StoredRecords | None:
+    """Returns the records if all headers and lines are as they should be, and no record has several parts; else None.
+
+    The same checks as those of one record after the other, which name what is wrong, in a hundredth of the time.
+    """
+    try:
+        data = idx.read_bytes()
+        numbers = list(map(int, data.split()))
+        offsets = np.array(numbers[1::2], np.int64)
+        size = os.stat(rec).st_size
+    except (OSError, ValueError, OverflowError):
+        return None
+    ids = range(len(offsets))
+    if not len(offsets) or format_index(dict(zip(ids, numbers[1::2], strict=True))) != data:
+        return None
+    starts, ends = offsets.tolist(), [*offsets[1:].tolist(), size]
+    if starts[0] or (offsets % 4).any() or (np.diff([*starts, size]) < PART_AND_HEADER.size).any():
+        return None
+    words = _gather_words(rec, offsets // 4)
+    if words is None or not _are_headers(words, offsets, np.array(ends)):
+        return None
+    return StoredRecords(rec, dict(zip(ids, zip(starts, ends, strict=True), strict=True)))
+
+
+def _gather_words(rec: Path, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32] | None:
+    """Returns the part and the header of each record: uint32 [records, words]; None if the file cannot be read.
+
+    positions: of their first words of 4 bytes, all of which are in the file.
+    """
+    try:
+        mapped = np.memmap(rec, UINT32, mode="r")
+    except (OSError, ValueError):  # its size is not that of whole words
+        return None
+    return np.asarray(mapped[positions[:, None] + np.arange(PART_AND_HEADER.size // 4)])
+
+
+def _are_headers(words: npt.NDArray[np.uint32], starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> bool:
+    """Returns True if each record is whole and ends where the next one begins, and record n has the id n."""
+    headers = np.ascontiguousarray(words).view(_HEADER)[:, 0]
+    lengths = headers["length"].astype(np.int64)  # the flag of a whole record is 0, so no other bit may be set
+    sound = (headers["magic"] == MAGIC) & (lengths <= MAX_PAYLOAD_BYTES) & (lengths >= HEADER.size)
+    sound &= starts + PART.size + (lengths + 3) // 4 * 4 == ends
+    sound &= headers["id"] == np.arange(len(headers), dtype=np.uint64)
+    return bool(sound.all())
 
 
 def _index_lines(path: Path, findings: Findings) -> list[tuple[int, int, int]]:

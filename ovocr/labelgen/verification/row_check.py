@@ -19,14 +19,14 @@ _OF_ENGINES, _OF_GIVEN_TEXT = {Reason.ENGINE_ERROR}, {Reason.NO_LINES_GIVEN, Rea
 
 
 class RowCheck:
-    """Checks the rows of a shard in order."""
+    """Checks the rows of a shard in order. source: of the shard's images."""
 
-    def __init__(self, path: Path, manifest: Manifest, shard: int, findings: Findings) -> None:
+    def __init__(self, path: Path, manifest: Manifest, source: str, findings: Findings) -> None:
         self._path = path
         self._classes = manifest.num_classes
         self._has_text = manifest.has_text
         self._entry = "place" if manifest.has_text else "tag"
-        self._source = manifest.shards[shard].source
+        self._source = source
         self._reasons = _reasons(manifest)
         self._leaves_words_out = manifest.policy.leaves_words_out
         self._next_record = 0

@@ -1,8 +1,10 @@
 """All checks of one shard: the work of a process."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.manifest import ShardEntry
 from ovocr.dataset.schemas import OCR, records_schema
 from ovocr.dataset.statistics import ShardCounts
 from ovocr.dataset.text import TextShard
@@ -30,14 +32,27 @@ class ShardReport:
     beyond: int
 
 
-def check_shard(plan: Plan, shard: TextShard) -> ShardReport:
+class ShardToCheck(NamedTuple):
+    """A finished shard. entry: its entry in the manifest."""
+
+    shard: TextShard
+    entry: ShardEntry
+
+    def __str__(self) -> str:
+        """Returns the shard's name in messages."""
+        return str(self.shard)
+
+
+def check_shard(plan: Plan, to_check: ShardToCheck) -> ShardReport:
     """Checks a finished shard. Damaged files give findings, not errors."""
-    return _ShardCheck(plan, LabelledDataSet(shard.root), shard.number).run()
+    shard, entry = to_check
+    return _ShardCheck(plan, LabelledDataSet(shard.root), shard.number, entry).run()
 
 
 class _ShardCheck:
-    def __init__(self, plan: Plan, data_set: LabelledDataSet, number: int) -> None:
+    def __init__(self, plan: Plan, data_set: LabelledDataSet, number: int, entry: ShardEntry) -> None:
         self._plan = plan
+        self._entry = entry
         self._data_set = data_set
         self._number = number
         self._findings = Findings(data_set.root, number)
@@ -46,8 +61,9 @@ class _ShardCheck:
         self._paths = data_set.data_files(number, with_text=self._with_text)
 
     def run(self) -> ShardReport:
-        entry = self._plan.manifest.shards[self._number]
-        self._statistics, self._invalid = check_statistics(self._stats_path, entry, self._plan.manifest, self._findings)
+        self._statistics, self._invalid = check_statistics(
+            self._stats_path, self._entry, self._plan.manifest, self._findings
+        )
         files = self._statistics.files if self._statistics is not None else {}
         readable, size = check_files(self._paths, files, self._findings)
         records = None
@@ -88,5 +104,13 @@ class _ShardCheck:
             expected = f"{counts.ok} records, one per ok image"
             self._findings.add(records.path, "", expected, str(len(records.spans)))
         if not self._plan.quick:
-            DeepCheck(self._plan, self._data_set, self._findings, rows=rows, texts=texts, records=records).run()
+            DeepCheck(
+                self._plan,
+                self._data_set,
+                self._findings,
+                source=self._entry.source,
+                rows=rows,
+                texts=texts,
+                records=records,
+            ).run()
         return counts

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,7 +19,7 @@ from ovocr.labelgen.verification.finding import Findings
 from ovocr.labelgen.verification.folder_check import check_folders
 from ovocr.labelgen.verification.plan import Plan
 from ovocr.labelgen.verification.report import VerificationReport
-from ovocr.labelgen.verification.shard_check import ShardReport, check_shard
+from ovocr.labelgen.verification.shard_check import ShardReport, ShardToCheck, check_shard
 from ovocr.labelgen.verification.words_check import check_words, installed_rules_difference, vocabulary_rules_difference
 from ovocr.processes.shard_map import map_shards
 from ovocr.processes.termination import terminable
@@ -65,7 +65,7 @@ def verify(options: VerifyOptions, progress: bool) -> VerificationReport:
         check_folders(data_set, len(manifest.shards), manifest.has_text, findings)
         finished = data_set.finished_shards(len(manifest.shards))
         plan, notices = _plan(options, data_set, manifest, findings)
-        reports = _check_shards(options, plan, data_set, finished, progress)
+        reports = _check_shards(options, plan, data_set, manifest, finished, progress)
         return _report(options, manifest, finished, findings, notices, reports, time.monotonic() - start)
 
 
@@ -112,14 +112,19 @@ def _plan(
                 "words and tags were not compared with the text, which was segmented with different rules: "
                 f"{difference}"
             )
-    return Plan(manifest=manifest, quick=options.quick, words=words, same_rules=same_rules), notices
+    return Plan(manifest=replace(manifest, shards=()), quick=options.quick, words=words, same_rules=same_rules), notices
 
 
 def _check_shards(
-    options: VerifyOptions, plan: Plan, data_set: LabelledDataSet, finished: list[int], progress: bool
+    options: VerifyOptions,
+    plan: Plan,
+    data_set: LabelledDataSet,
+    manifest: Manifest,
+    finished: list[int],
+    progress: bool,
 ) -> list[ShardReport]:
-    shards = [TextShard(data_set.root, number) for number in finished]
-    inputs = [_input(data_set, plan.manifest, number) for number in finished]
+    shards = [ShardToCheck(TextShard(data_set.root, number), manifest.shards[number]) for number in finished]
+    inputs = [_input(data_set, manifest, number) for number in finished]
     at_least = QUICKLY_CHECKED_AT_LEAST if options.quick else CHECKED_AT_LEAST
     images = sum(shard.images or 0 for shard in inputs)
     workers = max(1, min(worker_count(options.workers), images // at_least))

@@ -4,6 +4,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
 from ovocr.base.errors import OvocrError, UsageError
@@ -110,11 +111,9 @@ def measure(
 
 def _measure_legibility(shards: list[TextShard], workers: int | None, progress: bool) -> dict[Path, Legibility]:
     """Maps the folder of each data set to the counts of its tags."""
-    found: dict[Path, Legibility] = {}
     counts = map_shards(measure_legibility, shards, workers=workers, progress="tags" if progress else None)
-    for shard, count in zip(shards, counts, strict=True):
-        found[shard.root] = found.get(shard.root, Legibility()) + count
-    return found
+    by_data_set = groupby(zip(shards, counts, strict=True), lambda pair: pair[0].root)
+    return {root: Legibility.sum(count for _, count in pairs) for root, pairs in by_data_set}
 
 
 def _check_vocabularies(vocabularies: Sequence[NamedVocabulary]) -> None:

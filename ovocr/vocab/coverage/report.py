@@ -59,7 +59,7 @@ class Report:
     @property
     def legibility_of_all(self) -> Legibility:
         """Counts of the stored tags of all data sets."""
-        return sum(self.legibility.values(), Legibility())
+        return Legibility.sum(self.legibility.values())
 
     def to_json(self) -> dict[str, Any]:
         """Returns the figures of the vocabulary; for two, "vocabularies" with the figures of each, and "comparison".

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -138,12 +139,28 @@ def test_hostile_names_of_damaged_shards_stay_text(hostile: Path) -> None:
     inspection = inspect_labels(InspectOptions(source=hostile, limit=1), progress=False)
     assert inspection.legible is not None
     name = "<script>document.title='taken'</script>\u202e"
-    changed = type(inspection)(
-        **{**vars(inspection), "legible": LegibleTags(found=inspection.legible.found, left_out={0: name})}
-    )
+    changed = replace(inspection, legible=replace(inspection.legible, left_out={0: name}))
     text = inspection_page(changed)
     page = Page(text)
     assert page.open == []
     assert len(page.scripts) == 1  # the page's own
     assert r"shard 0: <script>document.title='taken'</script>\u202e" in page.text
     assert "\u202e" not in text
+
+
+def test_some_of_many_shards_are_measured(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(legible_tags, "MEASURED_SHARDS", 1)
+    text, _, figures, page = inspect(root, tmp_path)
+    assert text.splitlines()[1].startswith("3 tags by text height")
+    assert text.splitlines()[-2] == "measured in 1 of 2 shards, evenly spread"
+    found = figures["legibility"]
+    assert isinstance(found, dict)
+    assert (found["tags"], found["shards_measured"], found["shards"]) == (3, 1, 2)
+    assert "3 tags of 3 ok images in 1 of 2 shards, evenly spread. The share" in " ".join(page.split())
+
+
+@pytest.mark.parametrize(
+    ("count", "most", "expected"), [(0, 3, []), (3, 3, [0, 1, 2]), (7, 3, [0, 2, 4]), (3000, 3, [0, 1000, 2000])]
+)
+def test_measured_shards_are_spread(count: int, most: int, expected: list[int]) -> None:
+    assert legible_tags.spread(range(count), most) == expected

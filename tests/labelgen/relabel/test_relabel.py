@@ -19,6 +19,7 @@ from PIL import Image
 
 from ovocr.dataset.json_objects import read_object
 from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.manifest import Manifest
 from ovocr.labelgen.build import build_labels
 from ovocr.labelgen.options import BuildOptions, RelabelOptions
 from ovocr.labelgen.relabel.relabel import RelabelTotals, relabel
@@ -315,3 +316,19 @@ def test_slices_and_later_shards_give_the_same_bytes(
     last = relabel_to(growing, out, vocab=str(other))
     assert (last.built, last.unfinished) == (1, 0)
     assert digests(out) == fresh
+
+
+def test_manifests_are_parsed_once_whatever_the_number_of_shards(
+    built: Built, other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    options = {"vocab": other, "workers": 1}
+    before = relabel_to(built[0].root, tmp_path / "new", **options)
+    assert before.shards > 1
+    parsed = []
+    parse = Manifest.parse
+    monkeypatch.setattr(Manifest, "parse", lambda data: parsed.append(data) or parse(data))
+    (tmp_path / "new" / "manifest.json").write_bytes((tmp_path / "new" / "manifest.json").read_bytes() + b"\n")
+    LabelledDataSet(tmp_path / "new").stats_path(0).unlink()
+    after = relabel_to(built[0].root, tmp_path / "new", **options)
+    assert (after.built, after.changes) == (1, before.changes)
+    assert len(parsed) <= 2  # the old one may have been parsed before
