@@ -5,8 +5,6 @@ Rogaway, "Ciphers with Arbitrary Finite Domains", 2002); results of n or more ar
 (cycle walking). All arithmetic is on 64-bit integers, so every platform and version of numpy gives the same order.
 """
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,16 +28,31 @@ def sample_index(positions: NDArray[np.int64], n: int, seed: int) -> NDArray[np.
     if positions.size and positions.min() < 0:
         raise ValueError("positions must be at least 0")
     epochs, places = np.divmod(positions.ravel(), n)
-    keys = mix(seed_key(seed) ^ epochs.astype(np.uint64))
-    cells = places.astype(np.uint64)
-    # The number of rows is even: shifts of an odd number are even permutations, which reach only half of the orders.
-    rows = (math.isqrt(n - 1) + 2) // 2 * 2
-    columns = -(-n // rows)
-    outside = np.arange(cells.size)
+    return permute(places, n, epoch_keys(seed, epochs)).reshape(positions.shape)
+
+
+def epoch_keys(seed: int, epochs: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Returns the key of each epoch of a run with this seed, uint64 of the same shape."""
+    return mix(seed_key(seed) ^ epochs.astype(np.uint64))
+
+
+def permute(places: NDArray[np.int64], sizes: NDArray[np.int64] | int, keys: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Applies to each place the permutation of [0, size) that belongs to its key.
+
+    places: int64 [N], each in [0, size).
+    sizes: one number of at least 1 for all places, or int64 [N].
+    keys: uint64 [N].
+
+    Returns int64 [N].
+    """
+    limits = np.broadcast_to(np.asarray(sizes, dtype=np.uint64), places.shape)
+    rows, columns = (np.broadcast_to(side, places.shape) for side in _grid(np.asarray(sizes, dtype=np.uint64)))
+    cells = _permute(places.astype(np.uint64), keys, rows, columns)
+    outside = np.flatnonzero(cells >= limits)
     while outside.size:
-        cells[outside] = _permute(cells[outside], keys[outside], rows, columns)
-        outside = outside[cells[outside] >= n]
-    return cells.astype(np.int64).reshape(positions.shape)
+        cells[outside] = _permute(cells[outside], keys[outside], rows[outside], columns[outside])
+        outside = outside[cells[outside] >= limits[outside]]
+    return cells.astype(np.int64)
 
 
 def rank_positions(step: int, global_batch: int, rank: int, world: int) -> range:
@@ -52,13 +65,27 @@ def rank_positions(step: int, global_batch: int, rank: int, world: int) -> range
     return range(start, start + share + (rank < rest))
 
 
-def _permute(cells: NDArray[np.uint64], keys: NDArray[np.uint64], rows: int, columns: int) -> NDArray[np.uint64]:
+def _grid(sizes: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Returns the rows and columns of nearly square grids of at least ``sizes`` cells, below 2**63.
+
+    The number of rows is even: shifts of an odd number are even permutations, which reach only half of the orders.
+    """
+    last = sizes - np.uint64(1)
+    root = np.sqrt(last.astype(np.float64)).astype(np.uint64)
+    root = root - (root * root > last)  # the conversion of large numbers rounds up
+    rows = (root + np.uint64(2)) // np.uint64(2) * np.uint64(2)
+    return rows, last // rows + np.uint64(1)
+
+
+def _permute(
+    cells: NDArray[np.uint64], keys: NDArray[np.uint64], rows: NDArray[np.uint64], columns: NDArray[np.uint64]
+) -> NDArray[np.uint64]:
     """Permutes [0, rows * columns) by keys: row and column are shifted alternately by a hash of the other."""
-    row, column = np.divmod(cells, np.uint64(columns))
+    row, column = np.divmod(cells, columns)
     for number in range(_ROUNDS):
         round_keys = mix(keys + np.uint64((number + 1) * GOLDEN & 0xFFFFFFFFFFFFFFFF))
         if number % 2 == 0:
-            row = (row + mix(round_keys ^ column) % np.uint64(rows)) % np.uint64(rows)
+            row = (row + mix(round_keys ^ column) % rows) % rows
         else:
-            column = (column + mix(round_keys ^ row) % np.uint64(columns)) % np.uint64(columns)
-    return row * np.uint64(columns) + column
+            column = (column + mix(round_keys ^ row) % columns) % columns
+    return row * columns + column
