@@ -71,6 +71,7 @@ SLOW_MODULES = frozenset(
         "trainer/ranks/test_rank_failures.py",
         "trainer/ranks/test_slurm_example.py",
         "trainer/tracking/test_tracked_runs.py",
+        "trainer/training/test_block_order_runs.py",
         "trainer/training/test_embedding_statistics.py",
         "trainer/training/test_evaluator.py",
         "trainer/training/test_extension.py",

@@ -125,6 +125,20 @@ class HeadConfig(Settings):
 class RecordHeadConfig(HeadConfig):
     """A head that reads records. Its images may be cropped."""
 
+    order: Literal["random", "blocks"] = Field(
+        default="random",
+        description="Order of the samples in an epoch; blocks: for slow or remote storage, shuffled blocks of "
+        "consecutive records, shuffled again within a window of blocks",
+    )
+    block_records: int = Field(
+        default=256, ge=1, le=2**24, description='Consecutive records of a block, for order = "blocks"'
+    )
+    window_blocks: int = Field(
+        default=512,
+        ge=1,
+        le=2**24,
+        description='Blocks of a window, in which records are shuffled, for order = "blocks"',
+    )
     crop_scale: tuple[_Share, _Share] | None = Field(
         default=None,
         strict=False,
@@ -136,8 +150,10 @@ class RecordHeadConfig(HeadConfig):
     crop_share: float = Field(default=1.0, gt=0, le=1, description="Share of the samples that are cropped")
 
     def unused(self) -> dict[str, str]:
-        """Also returns the other settings of random crops if crop_scale is not set."""
+        """Also returns settings of random crops if crop_scale is not set, and of blocks if the order has none."""
         needs = {} if self.crop_scale else dict.fromkeys(("crop_ratio", "crop_share"), "needs crop_scale")
+        if self.order != "blocks":
+            needs |= dict.fromkeys(("block_records", "window_blocks"), f'needs order = "blocks", not "{self.order}"')
         return {**super().unused(), **needs}
 
     def conflicts(self) -> Iterator[tuple[str, str]]:

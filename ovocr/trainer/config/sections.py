@@ -231,3 +231,5 @@ class RunConfig(Settings):
             yield "min_text_height", 'loader.kind = "dali" does not know the places of tags'
         if head.mixing_weights is not None:
             yield "mixing_weights", 'loader.kind = "dali" cannot mix data sets'
+        if getattr(head, "order", "random") != "random":
+            yield "order", 'loader.kind = "dali" draws its own order'

@@ -12,6 +12,7 @@ from ovocr.base.errors import OvocrError, UsageError
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.trainer.config.heads import HeadConfig, OcrHeadConfig, RecordHeadConfig, VideoHeadConfig
 from ovocr.trainer.config.sections import LoaderConfig
+from ovocr.trainer.data.block_order import Blocks
 from ovocr.trainer.data.dali_loader import dali_batches
 from ovocr.trainer.data.loader import Batch, build_loader
 from ovocr.trainer.data.mixing import SampleOrder, make_order
@@ -60,8 +61,9 @@ class HeadData:
         except OvocrError as error:
             raise OvocrError(f"heads.{name}: {error}") from error
         _check_text_heights(name, head, samples)
-        order = make_order(samples.parts, head.mixing_weights, seed)
-        return cls(name, samples, order, vocabulary, num_classes, head.global_batch // passes, passes)
+        pass_batch = head.global_batch // passes
+        order = make_order(samples.parts, head.mixing_weights, seed, _blocks_of(head, pass_batch))
+        return cls(name, samples, order, vocabulary, num_classes, pass_batch, passes)
 
     def batches(
         self, ranks: Ranks, steps: range, loader: LoaderConfig, device: torch.device, seed: int = 0
@@ -110,6 +112,12 @@ class HeadData:
     def pass_samples(self, number: int) -> NDArray[np.int64]:
         """Returns the sample numbers of a pass over all ranks. number: the pass's number in the run."""
         return self.order.samples_at(np.arange(number * self.pass_batch, (number + 1) * self.pass_batch))
+
+
+def _blocks_of(head: HeadConfig, pass_batch: int) -> Blocks | None:
+    if not isinstance(head, RecordHeadConfig) or head.order == "random":
+        return None
+    return Blocks(batch=pass_batch, records=head.block_records, window=head.window_blocks)
 
 
 def open_samples(

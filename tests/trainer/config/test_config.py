@@ -180,6 +180,21 @@ def test_dump_writes_defaults_that_have_an_effect(config_file: Path) -> None:
         assert line in text
 
 
+def test_settings_of_blocks(config_file: Path, tmp_path: Path) -> None:
+    config = load_config(config_file, ["heads.ocr.order=blocks", "heads.ocr.window_blocks=7"])
+    head = config.heads["ocr"]
+    assert isinstance(head, OcrHeadConfig)
+    assert (head.order, head.block_records, head.window_blocks) == ("blocks", 256, 7)
+    dumped = tmp_path / "resolved.toml"
+    dumped.write_text(dump_config(config), encoding="utf-8")
+    assert load_config(dumped) == config
+    assert "block_records = 256  # " in dumped.read_text(encoding="utf-8")
+    assert "block_records" not in dump_config(load_config(config_file))
+    for key in ("block_records", "window_blocks"):
+        found = mistake(config_file, "heads.ocr.order=blocks", f"heads.ocr.{key}=0")
+        assert found == f"--set: heads.ocr.{key}: must be greater than or equal to 1, not 0"
+
+
 def test_resumed_run_does_not_need_init_from(config_file: Path, tmp_path: Path) -> None:
     settings = ["backbone.init_from=/gone", "heads.ocr.init_from=/gone", f"run.output={tmp_path / 'run'}"]
     assert mistake(config_file, *settings) == "--set: heads.ocr.init_from: /gone: not a training run (no config.toml)"
@@ -321,6 +336,9 @@ OVERRIDE_MISTAKES = {
     "heads.ocr.mixing_weights=[0]": "heads.ocr.mixing_weights[0]: must be greater than 0, not 0",
     "heads.ocr.crop_scale=[0.5, 0.2]": "heads.ocr.crop_scale: [0.5, 0.2]: the smaller value comes first",
     "heads.ocr.crop_scale=[0, 1]": "heads.ocr.crop_scale[0]: must be greater than 0, not 0",
+    "heads.ocr.order=sequential": 'heads.ocr.order: must be "random" or "blocks", not "sequential"',
+    "heads.ocr.block_records=64": 'heads.ocr.block_records: needs order = "blocks", not "random"',
+    "heads.ocr.window_blocks=64": 'heads.ocr.window_blocks: needs order = "blocks", not "random"',
     "heads.ocr.crop_share=0.5": "heads.ocr.crop_share: needs crop_scale or crop_text_height",
     "heads.ocr.crop_ratio=[1, 1]": "heads.ocr.crop_ratio: needs crop_scale",
     "heads.ocr.crop_text_height=[20, 10]": "heads.ocr.crop_text_height: [20, 10]: the smaller value comes first",
@@ -505,9 +523,10 @@ def test_objective_is_dumped_and_loaded_back(config_file: Path, tmp_path: Path, 
     [
         ("heads.ocr.crop_text_height=[10, 20]", 'crop_text_height: loader.kind = "dali" cannot crop images'),
         ("heads.ocr.min_text_height=10", 'min_text_height: loader.kind = "dali" does not know the places of tags'),
+        ("heads.ocr.order=blocks", 'order: loader.kind = "dali" draws its own order'),
     ],
 )
-def test_dali_has_no_text_heights(config_file: Path, override: str, problem: str) -> None:
+def test_dali_has_no_text_heights_and_no_blocks(config_file: Path, override: str, problem: str) -> None:
     assert mistake(config_file, override, "loader.kind=dali") == f"--set: heads.ocr.{problem}"
 
 
