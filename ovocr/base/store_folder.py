@@ -91,10 +91,11 @@ class StoreFolder:
 
     def _try(self, name: str, action: Callable[[StoreLocation], Result]) -> Result:
         url, start = f"{self.url}/{name}" if name else self.url, time.monotonic()
+        connection = self._connect()  # raises UsageError if the packages for the store are not installed
         for attempt, pause in enumerate((*_PAUSES_S, None), 1):
             try:
                 with store_errors(url):
-                    return action(self._connect())
+                    return action(connection)
             except OvocrError as error:
                 self.failed_attempts += 1
                 if error.__cause__ is None or isinstance(error.__cause__, PermissionError):
