@@ -17,6 +17,9 @@ _FOREIGN_ERRORS = (
     ("asyncio", ("TimeoutError",)),
 )
 
+# A forked process must not free the connections of its parent: that closes them in another event loop, and fails.
+_connected: dict[int, Any] = {}
+
 
 @dataclass(frozen=True)
 class StoreLocation:
@@ -55,6 +58,7 @@ def connect(url: str) -> StoreLocation:
         raise UsageError(f"{url}: {error}") from error
     except ValueError as error:
         raise UsageError(f"{url}: {error}") from error
+    _connected[id(system)] = system
     return StoreLocation(url, system, path.rstrip("/"))
 
 

@@ -16,6 +16,8 @@ Result = TypeVar("Result")
 # Pauses between attempts. In each of them, the store's client has tried several times for about ten seconds.
 _PAUSES_S = (1.0, 4.0, 16.0)
 _REPORT_EVERY_S = 60.0
+# Limit of an attempt to read, after which a store that keeps a connection open but sends nothing counts as failed.
+_ATTEMPT_S = 60.0
 
 
 class StoreFolder:
@@ -41,7 +43,13 @@ class StoreFolder:
         """Returns the bytes [start, end) of a file, or all of it."""
 
         def fetch(store: StoreLocation) -> bytes:
-            data: bytes = store.system.cat_file(f"{store.path}/{name}", start=start, end=end)
+            from fsspec.exceptions import FSTimeoutError
+
+            limit = {"timeout": _ATTEMPT_S} if store.system.async_impl else {}  # the others have no such argument
+            try:
+                data: bytes = store.system.cat_file(f"{store.path}/{name}", start=start, end=end, **limit)
+            except FSTimeoutError as error:
+                raise OSError(f"no answer within {_ATTEMPT_S:g} s") from error
             if start is not None and end is not None and len(data) != end - start:
                 raise OSError(f"sent {len(data):,} bytes of {end - start:,}")
             return data
@@ -72,12 +80,22 @@ class StoreFolder:
 
         return self._try(name, find)
 
+    def sizes(self, name: str = "") -> dict[str, int]:
+        """Lists the same files as ``versions``, and maps their names to their sizes in bytes."""
+
+        def find(store: StoreLocation) -> dict[str, int]:
+            found = store.system.ls(f"{store.path}/{name}".rstrip("/"), detail=True)
+            return {entry["name"].rpartition("/")[2]: entry["size"] for entry in found if entry["type"] == "file"}
+
+        return self._try(name, find)
+
     def _try(self, name: str, action: Callable[[StoreLocation], Result]) -> Result:
         url, start = f"{self.url}/{name}" if name else self.url, time.monotonic()
+        connection = self._connect()  # raises UsageError if the packages for the store are not installed
         for attempt, pause in enumerate((*_PAUSES_S, None), 1):
             try:
                 with store_errors(url):
-                    return action(self._connect())
+                    return action(connection)
             except OvocrError as error:
                 self.failed_attempts += 1
                 if error.__cause__ is None or isinstance(error.__cause__, PermissionError):

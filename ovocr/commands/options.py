@@ -48,7 +48,15 @@ class _Step(click.ParamType):
         return int(value)
 
 
+class _OnDiskOrInStore(click.Path):
+    """A path on a disk, or a URL of an object store, which stays a text."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if isinstance(value, str) and is_url(value) else super().convert(value, param, ctx)
+
+
 FOLDER = _OnDisk(path_type=Path)
+FOLDER_OR_URL = _OnDiskOrInStore(path_type=Path)
 STEP_OPTION = click.option(
     "--step",
     type=_Step(),

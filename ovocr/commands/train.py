@@ -10,7 +10,7 @@ import click
 from ovocr.base.errors import MissingExtraError, OvocrError, UsageError
 from ovocr.base.files import write_text
 from ovocr.base.plural import counted
-from ovocr.commands.options import FOLDER, JSON_OPTION, STEP_OPTION, count_option
+from ovocr.commands.options import FOLDER, FOLDER_OR_URL, JSON_OPTION, STEP_OPTION, count_option
 from ovocr.commands.output import file_target, json_target, print_error, print_figures
 
 _DEVICE_OPTION = click.option(
@@ -112,9 +112,9 @@ def train(
     "data_sets",
     multiple=True,
     required=True,
-    type=FOLDER,
+    type=FOLDER_OR_URL,
     metavar="DIR",
-    help="Labelled data set; for video heads a list of videos; may be repeated.",
+    help="Labelled data set, or its URL in an object store; for video heads a list of videos; may be repeated.",
 )
 @click.option("--head", metavar="NAME", help="Name of a head; by default all heads that match the data.")
 @count_option(
@@ -166,7 +166,7 @@ def train(
 @count_option("--examples", "Images of each head on the page.", default=24, least=0)
 def evaluate_command(
     run: Path,
-    data_sets: tuple[Path, ...],
+    data_sets: tuple[Path | str, ...],
     head: str | None,
     json_path: str | None,
     html_path: str | None,

@@ -50,6 +50,10 @@ class LabelledDataSet:
         """Returns the data set's name in messages."""
         return self.url or str(self.root)
 
+    def name_of(self, path: Path) -> str:
+        """Returns the path or URL of a file in messages. path: the file's path in ``root``."""
+        return str(path) if self.url is None else f"{self.url}/{path.relative_to(self.root).as_posix()}"
+
     @classmethod
     def open(cls, root: Path, *, old: bool = False, url: str | None = None) -> "LabelledDataSet":
         """Returns the data set in ``root``. url: as above.

@@ -16,11 +16,14 @@ from ovocr.base.user_cache import cache_folder
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.statistics import FileDescription, read_files
 
+DataLocation = Path | str
+"""The folder of a data set, or its URL in an object store."""
+
 _VERSIONS = "versions.json"
 _LOCK_TIMEOUT_S = 600.0
 
 
-def open_data_set(name: Path | str, *, old: bool = False) -> LabelledDataSet:
+def open_data_set(name: DataLocation, *, old: bool = False) -> LabelledDataSet:
     """Returns a data set on a disk, or one in an object store, of which manifest, vocabulary and statistics are copied.
 
     name: folder or URL. old: as in ``LabelledDataSet.open``. The copy is in the user's cache folder. It is compared
@@ -36,6 +39,38 @@ def open_data_set(name: Path | str, *, old: bool = False) -> LabelledDataSet:
     with locked_within(root / ".lock", f"{root}: another process is copying {folder.url}", _LOCK_TIMEOUT_S):
         _update(folder, root)
     return LabelledDataSet.open(root, old=old, url=folder.url)
+
+
+def data_location(name: Path | str) -> DataLocation:
+    """Returns a URL as text without a trailing slash, and anything else as a path."""
+    return str(name).rstrip("/") if is_url(str(name)) else Path(name)
+
+
+def location_name(location: DataLocation) -> str:
+    """Returns the last part of a path or URL."""
+    return location.rpartition("/")[2] if isinstance(location, str) else location.name
+
+
+def location_parts(location: DataLocation) -> list[str]:
+    """Returns the names in an absolute path or in a URL. The root has one name, which is empty."""
+    if isinstance(location, str):
+        return [part for part in location.split("/") if part]
+    return os.path.abspath(location).split(os.sep)[1:]
+
+
+def same_place(location: DataLocation) -> DataLocation:
+    """Returns what is equal for all names of a folder or URL."""
+    return location if isinstance(location, str) else location.resolve()
+
+
+def data_exist(location: DataLocation) -> bool:
+    """Returns whether a path exists, or a URL has a manifest. Raises OvocrError if the store fails."""
+    if not isinstance(location, str):
+        return location.exists()
+    try:
+        return LabelledDataSet(Path()).manifest_path.name in StoreFolder(location).versions()
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager

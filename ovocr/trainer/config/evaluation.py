@@ -1,11 +1,11 @@
 """The section about evaluation during training, and the defaults that `ovocr eval` shares with it."""
 
-import os
 from collections.abc import Iterator
 
 from pydantic import Field
 
-from ovocr.trainer.config.settings import PositiveFloat, SettingPath, Settings, Share, wrong_order
+from ovocr.dataset.access.opening import location_parts
+from ovocr.trainer.config.settings import PositiveFloat, SettingLocation, SettingPath, Settings, Share, wrong_order
 
 MIN_TEXT_HEIGHT = 8.0
 """Default of the least text height in the headline, pixels: the letters of such a line are about 4 pixels high."""
@@ -18,10 +18,11 @@ MAX_REPLICATES = 10_000
 class EvaluationConfig(Settings):
     """[evaluation]: evaluation on held-out data during training. These settings do not change what a step computes."""
 
-    data: tuple[SettingPath, ...] = Field(
+    data: tuple[SettingLocation, ...] = Field(
         default=(),
         strict=False,
-        description="Held-out data sets and lists of videos; each head is evaluated on those that match it",
+        description="Held-out data sets, also in object stores, and lists of videos; each head is evaluated on those "
+        "that match it",
     )
     every: int = Field(
         default=0, ge=0, description="Steps between two evaluations, and one after the last step; 0: no evaluation"
@@ -70,7 +71,7 @@ class EvaluationConfig(Settings):
         yield from wrong_order(crop_text_height=self.crop_text_height, crop_context=self.crop_context)
         if self.every and not self.data:
             yield "data", f"at least one held-out data set is needed, because every is {self.every}"
-        parts = self._absolute_parts()
+        parts = [location_parts(location) for location in self.data]
         for number, path in enumerate(self.data):
             if parts.index(parts[number]) < number:
                 yield "data", f"{path}: given twice"
@@ -79,7 +80,7 @@ class EvaluationConfig(Settings):
 
     def names(self) -> list[str]:
         """Returns a name for each data set: the end of its path, of as many folders as make it unique."""
-        parts = self._absolute_parts()
+        parts = [location_parts(location) for location in self.data]
         names = []
         for own in parts:
             length = 1
@@ -87,7 +88,3 @@ class EvaluationConfig(Settings):
                 length += 1
             names.append("/".join(own[-length:]))
         return names
-
-    def _absolute_parts(self) -> list[list[str]]:
-        """Returns the names in each absolute path; the root has one name, which is empty."""
-        return [os.path.abspath(path).split(os.sep)[1:] for path in self.data]

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ovocr.base.errors import OvocrError, UsageError
+from ovocr.base.errors import MissingExtraError, OvocrError, UsageError
+from ovocr.dataset.access.opening import DataLocation, open_data_set
 from ovocr.dataset.layout import LabelledDataSet, OldFormatError
 from ovocr.trainer.config.evaluation import EvaluationConfig
 from ovocr.trainer.config.heads import HeadConfig, OcrHeadConfig
@@ -118,7 +119,7 @@ def _check_head(name: str, head: HeadConfig, *, resumes: bool) -> None:
     for root in head.data:
         try:
             _check_data(head.kind, root)
-        except OldFormatError:  # the setting is right, the data set needs a new format
+        except (OldFormatError, MissingExtraError):  # the setting is right; the data set needs a new format
             raise
         except OvocrError as error:
             raise SettingError(f"heads.{name}.data", str(error)) from error
@@ -136,10 +137,14 @@ def _check_head(name: str, head: HeadConfig, *, resumes: bool) -> None:
             raise SettingError(f"heads.{name}.tag_frequencies", str(error)) from error
 
 
-def _check_data(kind: str, path: Path) -> None:
-    if kind == "image" and not LabelledDataSet(path).manifest_path.is_file():
+def _check_data(kind: str, path: DataLocation) -> None:
+    if isinstance(path, str):
+        if kind == "video":
+            raise OvocrError(f"{path}: a list of videos must be on a disk; copy it there")
+        open_data_set(path)
+    elif kind == "image" and not LabelledDataSet(path).manifest_path.is_file():
         raise OvocrError(f"{path}: not a labelled data set (no manifest.json); create one with `ovocr pack-labels`")
-    if kind != "video":
+    elif kind != "video":
         LabelledDataSet.open(path)
     elif not path.is_file():
         raise OvocrError(f"{path}: no such file; a list of videos is a text file with a path and class ids per line")
@@ -147,13 +152,13 @@ def _check_data(kind: str, path: Path) -> None:
 
 def _check_evaluation(settings: EvaluationConfig) -> None:
     for path in settings.data:
-        if not path.exists():
+        if not isinstance(path, str) and not path.exists():
             problem = "no such file or folder; held-out data are labelled data sets and lists of videos"
             raise SettingError("evaluation.data", f"{path}: {problem}")
         try:
-            if not path.is_file():  # a file is a list of videos, whose lines are checked when it is opened
-                LabelledDataSet.open(path)
-        except OldFormatError:
+            if isinstance(path, str) or not path.is_file():  # the lines of a list are checked when it is opened
+                open_data_set(path)
+        except (OldFormatError, MissingExtraError):
             raise
         except OvocrError as error:
             raise SettingError("evaluation.data", str(error)) from error

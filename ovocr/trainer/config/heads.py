@@ -1,13 +1,14 @@
 """The sections of a head: one class for each kind, and its margin."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
 from ovocr.base.plural import counted
-from ovocr.trainer.config.settings import PositiveFloat, SettingPath, Settings, Share, wrong_order
+from ovocr.dataset.access.opening import DataLocation
+from ovocr.trainer.config.settings import PositiveFloat, SettingLocation, SettingPath, Settings, Share, wrong_order
 from ovocr.views.text_crops import MAX_UPSCALE
 from ovocr.views.view import MIN_VISIBLE
 
@@ -43,10 +44,11 @@ class HeadConfig(Settings):
     """[heads.NAME]: the settings that heads of every kind have."""
 
     kind: Literal["image", "ocr", "video"]
-    data: tuple[SettingPath, ...] = Field(
+    data: tuple[SettingLocation, ...] = Field(
         strict=False,
         min_length=1,
-        description="Data sets: folders made by build-labels or pack-labels; for video: lists of videos",
+        description="Data sets: folders made by build-labels or pack-labels, or their URLs in an object store; for "
+        "video: lists of videos",
     )
     mixing_weights: tuple[PositiveFloat, ...] | None = Field(
         default=None,
@@ -122,6 +124,17 @@ class HeadConfig(Settings):
             yield "init_map", "needs init_from, the run with the old class centers"
 
 
+def slow_order(order: str, data: Sequence[DataLocation]) -> Iterator[tuple[str, str]]:
+    """Yields an error if single records are drawn from an object store. order, data: settings of a head."""
+    urls = [location for location in data if isinstance(location, str)]
+    if urls and order == "random":
+        yield (
+            "order",
+            f'"random" would fetch each record of {urls[0]} with a request of its own; use "blocks", which fetches '
+            "consecutive records together, or copy the data set to a disk",
+        )
+
+
 class RecordHeadConfig(HeadConfig):
     """A head that reads records. Its images may be cropped."""
 
@@ -157,9 +170,10 @@ class RecordHeadConfig(HeadConfig):
         return {**super().unused(), **needs}
 
     def conflicts(self) -> Iterator[tuple[str, str]]:
-        """Also yields an error for each crop range whose larger value comes first."""
+        """Also yields an error for crop ranges whose larger value comes first, and for an order that is too slow."""
         yield from super().conflicts()
         yield from wrong_order(crop_scale=self.crop_scale, crop_ratio=self.crop_ratio)
+        yield from slow_order(self.order, self.data)
 
 
 class ImageHeadConfig(RecordHeadConfig):

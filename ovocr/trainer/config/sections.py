@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from ovocr.dataset.access.block_cache import DEFAULT_GB
 from ovocr.trainer.config.evaluation import EvaluationConfig
 from ovocr.trainer.config.heads import AnyHeadConfig, HeadConfig, VideoHeadConfig
 from ovocr.trainer.config.settings import SettingPath, Settings
@@ -161,6 +162,23 @@ class LoaderConfig(Settings):
         default=0, ge=0, description="Worker processes per rank and head; 0: load in the training process"
     )
     prefetch: int = Field(default=2, ge=1, description="Batches that each worker process prepares in advance")
+    read_ahead: int | None = Field(
+        default=None,
+        ge=0,
+        description="Passes whose records are fetched from an object store in advance; left out: as many as a window "
+        "of blocks has",
+    )
+    cache_folder: SettingPath | None = Field(
+        default=None,
+        description="Folder of the blocks fetched from object stores, on a local disk; left out: in the user's cache "
+        "folder",
+    )
+    cache_gb: float = Field(
+        default=DEFAULT_GB,
+        gt=0,
+        description="Largest size of these blocks in 10^9 bytes, for all processes of a machine together; the least "
+        "recently used ones are removed",
+    )
     max_skipped: float = Field(
         default=0.01, ge=0, le=1, description="Share of damaged samples above which the run ends"
     )
@@ -231,5 +249,7 @@ class RunConfig(Settings):
             yield "min_text_height", 'loader.kind = "dali" does not know the places of tags'
         if head.mixing_weights is not None:
             yield "mixing_weights", 'loader.kind = "dali" cannot mix data sets'
+        if any(isinstance(location, str) for location in head.data):
+            yield "data", 'loader.kind = "dali" cannot read from an object store; use loader.kind = "torch"'
         if getattr(head, "order", "random") != "random":
             yield "order", 'loader.kind = "dali" draws its own order'

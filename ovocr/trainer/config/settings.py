@@ -7,6 +7,8 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from ovocr.dataset.access.opening import DataLocation, data_location
+
 SettingsT = TypeVar("SettingsT", bound="Settings")
 
 
@@ -39,7 +41,14 @@ def _to_path(value: Any) -> Path:
     raise PydanticCustomError("path", "Input should be a path: text that is not empty and has no NUL character")
 
 
+def _to_location(value: Any) -> DataLocation:
+    path = _to_path(value)
+    return data_location(value) if isinstance(value, str) else path
+
+
 SettingPath = Annotated[Path, BeforeValidator(_to_path)]
+SettingLocation = Annotated[Path | str, BeforeValidator(_to_location)]
+"""A path, or the URL of a folder in an object store as text."""
 
 PositiveFloat = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]

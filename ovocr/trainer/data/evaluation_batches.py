@@ -15,6 +15,8 @@ from ovocr.trainer.data.samples import Sample, Samples, ShownTags
 
 BATCH = 32
 """Samples per batch of the backbone."""
+# Samples that are fetched from object stores in advance: the records of a few blocks.
+_SAMPLES_AHEAD = 2048
 
 
 class EvaluationBatch(NamedTuple):
@@ -35,6 +37,7 @@ class _Batches(Dataset[EvaluationBatch | OvocrError]):
 
     def __init__(self, samples: Samples, numbers: NDArray[np.int64]) -> None:
         self._samples, self._numbers = samples, numbers
+        self._announced = 0  # samples
 
     def __len__(self) -> int:
         return -(-len(self._numbers) // BATCH)
@@ -44,6 +47,7 @@ class _Batches(Dataset[EvaluationBatch | OvocrError]):
         damaged: list[str] = []
         numbers = self._numbers[number * BATCH : (number + 1) * BATCH].tolist()
         self._samples.prefetch(numbers)
+        self._announce(number)
         try:
             for index in numbers:
                 found = load_unless_damaged(self._samples, index)
@@ -63,6 +67,12 @@ class _Batches(Dataset[EvaluationBatch | OvocrError]):
             skipped=damaged,
         )
         return EvaluationBatch(batch, [shown for _, _, shown in loaded])
+
+    def _announce(self, number: int) -> None:
+        """Starts to fetch the samples of the batches after this one, except those that this process has announced."""
+        start, end = max(self._announced, (number + 1) * BATCH), (number + 1) * BATCH + _SAMPLES_AHEAD
+        self._samples.read_ahead(self._numbers[start:end])
+        self._announced = end
 
 
 def load_batches(
@@ -84,10 +94,13 @@ def load_batches(
         collate_fn=_unchanged,
         generator=torch.Generator(),  # its own generator, so iterating does not change the run's random state
     )
-    for item in loader:
-        if isinstance(item, OvocrError):
-            raise item
-        yield item
+    try:
+        for item in loader:
+            if isinstance(item, OvocrError):
+                raise item
+            yield item
+    finally:
+        samples.close()
 
 
 def _stack(arrays: list[NDArray[np.uint8]] | list[NDArray[np.int64]]) -> torch.Tensor:

@@ -2,21 +2,25 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ovocr.base.errors import OvocrError, UsageError
-from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.access.opening import DataLocation, open_data_set
+from ovocr.dataset.access.store_records import BLOCK_RECORDS, Fetched
+from ovocr.dataset.access.stored_records import Reading
 from ovocr.trainer.config.heads import HeadConfig, OcrHeadConfig, VideoHeadConfig
 from ovocr.trainer.config.sections import RunConfig
 from ovocr.trainer.data.head_data import HeadData, crops_of, open_samples
-from ovocr.trainer.data.records import vocabulary_sha256
 from ovocr.trainer.data.samples import Sample, Samples, ShownTags
+from ovocr.trainer.data.stored.store_reading import open_reading
+from ovocr.trainer.data.stored.vocabularies import vocabulary_sha256
 from ovocr.trainer.data.thumbnails import spread_evenly
 from ovocr.views.text_crops import ALL_CONTEXT, Heights, Range
 
+# Blocks of a store are not fetched if less than one of this many of their records is needed.
+_FEW = 8
 HELD_OUT_LABEL = "evaluation.data"
 """Name of the data of evaluations during training, in messages."""
 
@@ -97,7 +101,7 @@ class HeldOut:
 
     head: str
     name: str
-    root: Path
+    root: DataLocation
     samples: Samples
     images: NDArray[np.int64]
     crops: EvaluationCrops = WHOLE_IMAGES
@@ -141,6 +145,19 @@ class CroppedSamples:
         """Starts to read the images of these crops."""
         self._whole.prefetch(dict.fromkeys(index // self._count for index in indices))
 
+    def read_ahead(self, indices: NDArray[np.int64]) -> None:
+        """Starts to fetch the images of these crops."""
+        self._whole.read_ahead(np.unique(indices // self._count))
+
+    def close(self) -> None:
+        """Ends fetching ahead."""
+        self._whole.close()
+
+    @property
+    def fetched(self) -> Fetched:
+        """What this process has fetched."""
+        return self._whole.fetched
+
     def name(self, index: int) -> str:
         """Returns the sample's name and the number of the crop."""
         return f"{self._whole.name(index // self._count)}, part {index % self._count + 1}"
@@ -162,7 +179,9 @@ class UnmatchedDataError(UsageError):
     """Data to evaluate during training match no head, or cannot be read."""
 
 
-def choose_heads(where: Path, heads: dict[str, HeadClasses], data: Sequence[Path], wanted: str | None) -> list[str]:
+def choose_heads(
+    where: DataLocation, heads: dict[str, HeadClasses], data: Sequence[DataLocation], wanted: str | None
+) -> list[str]:
     """Returns the names of the heads that match all data: ``wanted``, or every matching head if it is None.
 
     where: the run or the data that a message about all heads names.
@@ -185,13 +204,14 @@ def choose_heads(where: Path, heads: dict[str, HeadClasses], data: Sequence[Path
 
 def open_evaluation_data(
     settings: HeadConfig,
-    data: Sequence[Path],
+    data: Sequence[DataLocation],
     *,
     num_classes: int,
     image_size: int,
     pixel_size: int | None = None,
     crops: EvaluationCrops = WHOLE_IMAGES,
     label: str = "--data",
+    reading: Reading | None = None,
 ) -> Samples:
     """Opens the data of a head as samples, letterboxed to image_size pixels.
 
@@ -199,6 +219,7 @@ def open_evaluation_data(
     crops: drawn as after the last step of training, unless they have text heights of their own, but independent of the
         run's seed. Tags of every text height count.
     label: name of the data in messages.
+    reading: how data sets in object stores are read.
 
     Raises OvocrError if the data cannot be read.
     """
@@ -210,13 +231,14 @@ def open_evaluation_data(
             image_size=image_size,
             pixel_size=pixel_size,
             for_training=False,
+            reading=reading,
         )
     except OvocrError as error:
         raise OvocrError(f"{label}: {error}") from error
     return CroppedSamples(samples, crops.count) if crops.count else samples
 
 
-def open_held_out(config: RunConfig, heads: dict[str, HeadClasses], root: Path, name: str) -> list[HeldOut]:
+def open_held_out(config: RunConfig, heads: dict[str, HeadClasses], root: DataLocation, name: str) -> list[HeldOut]:
     """Opens a data set of [evaluation] for every head that matches it.
 
     Raises UnmatchedDataError naming evaluation.data if it matches no head or cannot be read, and UsageError naming
@@ -239,6 +261,7 @@ def open_held_out(config: RunConfig, heads: dict[str, HeadClasses], root: Path, 
             image_size=settings.image_size or config.backbone.image_size,
             crops=crops,
             label=HELD_OUT_LABEL,
+            reading=_held_out_reading(config, root),
         )
         every = len(samples) // crops.samples_per_image
         images = spread_evenly(every, config.evaluation.images or every)
@@ -246,13 +269,24 @@ def open_held_out(config: RunConfig, heads: dict[str, HeadClasses], root: Path, 
     return held_out
 
 
-def _problem(head: HeadClasses, root: Path) -> str:
+def _held_out_reading(config: RunConfig, root: DataLocation) -> Reading:
+    """Fetches images alone if only a few of each block are evaluated."""
+    wanted = config.evaluation.images
+    if wanted is None or not isinstance(root, str):
+        return open_reading(config.loader, [root])
+    data_set = open_data_set(root)
+    stored = sum(data_set.counts(shard).ok for shard in data_set.all_shards())
+    return open_reading(config.loader, [root], block_records=1 if wanted * _FEW < stored else BLOCK_RECORDS)
+
+
+def _problem(head: HeadClasses, root: DataLocation) -> str:
     """Returns the reason why a data set does not match a head; empty if it matches."""
+    is_file = not isinstance(root, str) and root.is_file()
     if head.kind == "video":
-        return "" if root.is_file() else f"{root}: not a file; heads of kind video need lists of videos"
-    if root.is_file():
+        return "" if is_file else f"{root}: not a file; heads of kind video need lists of videos"
+    if is_file:
         return f"{root}: a file; heads of kind {head.kind} need labelled data sets, which are folders"
-    data_set = LabelledDataSet.open(root)
+    data_set = open_data_set(root)
     found, wanted = vocabulary_sha256(data_set), head.vocabulary_sha256
     if found != wanted:
         if not found:

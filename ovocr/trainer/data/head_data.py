@@ -9,7 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from ovocr.base.errors import OvocrError, UsageError
-from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.access.opening import DataLocation, open_data_set
+from ovocr.dataset.access.store_records import BLOCK_RECORDS
+from ovocr.dataset.access.stored_records import Reading
 from ovocr.trainer.config.heads import HeadConfig, OcrHeadConfig, RecordHeadConfig, VideoHeadConfig
 from ovocr.trainer.config.sections import LoaderConfig
 from ovocr.trainer.data.block_order import Blocks
@@ -17,8 +19,10 @@ from ovocr.trainer.data.dali_loader import dali_batches
 from ovocr.trainer.data.loader import Batch, build_loader
 from ovocr.trainer.data.mixing import SampleOrder, make_order
 from ovocr.trainer.data.order import rank_positions
-from ovocr.trainer.data.records import RecordSamples, vocabulary_path
+from ovocr.trainer.data.records import RecordSamples
 from ovocr.trainer.data.samples import Samples
+from ovocr.trainer.data.stored.store_reading import HeadDemand, open_reading, passes_ahead
+from ovocr.trainer.data.stored.vocabularies import vocabulary_path
 from ovocr.trainer.ranks.distributed import Ranks
 from ovocr.views.random_crops import RandomCrops
 from ovocr.views.text_crops import RangeSchedule, TextCrops
@@ -32,6 +36,7 @@ class HeadData:
     vocabulary: None if the class ids are not words.
     pass_batch: number of samples per pass, over all ranks.
     passes: number of passes per step.
+    window: number of samples of the windows of blocks from which batches are drawn; 0 if single samples are shuffled.
     """
 
     name: str
@@ -41,29 +46,50 @@ class HeadData:
     num_classes: int
     pass_batch: int
     passes: int
+    window: int = 0
 
     @classmethod
-    def open(cls, name: str, head: HeadConfig, *, image_size: int, passes: int, seed: int) -> "HeadData":
+    def open(
+        cls,
+        name: str,
+        head: HeadConfig,
+        *,
+        image_size: int,
+        passes: int,
+        seed: int,
+        loader: LoaderConfig | None = None,
+    ) -> "HeadData":
         """Opens the data that a head's settings name.
 
         image_size: default if the head's settings have no image_size.
         passes: number of passes per step.
+        loader: settings of the cache for data in object stores; None for the defaults.
 
         Raises OvocrError, or UsageError naming the setting, if data are missing or do not match.
         """
+        blocks = _blocks_of(head, head.global_batch // passes)
+        reading = open_reading(
+            loader or LoaderConfig(),
+            head.data,
+            block_records=BLOCK_RECORDS if blocks is None else blocks.records,
+            is_one_list=head.mixing_weights is None,
+        )
         vocabulary = load_vocabulary(name, head)
         num_classes = count_classes(name, head, vocabulary)
         size = head.image_size or image_size
         try:
-            samples = open_samples(head, head.data, num_classes=num_classes, image_size=size, seed=seed)
+            samples = open_samples(
+                head, head.data, num_classes=num_classes, image_size=size, seed=seed, reading=reading
+            )
         except UsageError:
             raise
         except OvocrError as error:
             raise OvocrError(f"heads.{name}: {error}") from error
         _check_text_heights(name, head, samples)
-        pass_batch = head.global_batch // passes
-        order = make_order(samples.parts, head.mixing_weights, seed, _blocks_of(head, pass_batch))
-        return cls(name, samples, order, vocabulary, num_classes, pass_batch, passes)
+        order = make_order(samples.parts, head.mixing_weights, seed, blocks)
+        windows = 1 if head.mixing_weights is None else len(head.data)
+        window = 0 if blocks is None else windows * blocks.window_records
+        return cls(name, samples, order, vocabulary, num_classes, head.global_batch // passes, passes, window)
 
     def batches(
         self, ranks: Ranks, steps: range, loader: LoaderConfig, device: torch.device, seed: int = 0
@@ -88,6 +114,7 @@ class HeadData:
                 passes=passes,
                 workers=loader.workers,
                 prefetch=loader.prefetch,
+                read_ahead=passes_ahead(loader, self.window, self.pass_batch),
                 pin_memory=device.type == "cuda",
             )
         )
@@ -109,6 +136,13 @@ class HeadData:
             device=device,
         )
 
+    def demand(self, loader: LoaderConfig) -> HeadDemand | None:
+        """Returns what the head needs in the cache of blocks; None if no data are in object stores."""
+        if not isinstance(self.samples, RecordSamples) or not self.samples.stored_bytes:
+            return None
+        ahead = passes_ahead(loader, self.window, self.pass_batch) * self.pass_batch
+        return HeadDemand(self.samples.stored_bytes, len(self.samples), self.window, ahead)
+
     def pass_samples(self, number: int) -> NDArray[np.int64]:
         """Returns the sample numbers of a pass over all ranks. number: the pass's number in the run."""
         return self.order.samples_at(np.arange(number * self.pass_batch, (number + 1) * self.pass_batch))
@@ -122,18 +156,20 @@ def _blocks_of(head: HeadConfig, pass_batch: int) -> Blocks | None:
 
 def open_samples(
     head: HeadConfig,
-    data: Sequence[Path],
+    data: Sequence[DataLocation],
     *,
     num_classes: int,
     image_size: int,
     pixel_size: int | None = None,
     seed: int = 0,
     for_training: bool = True,
+    reading: Reading | None = None,
 ) -> Samples:
     """Opens data sets or lists of videos as a head's samples, letterboxed to image_size pixels.
 
     pixel_size: side of the samples' pixels, if they are to show the same as at image_size in another size.
     for_training: False shows crops as after the last step of training, and keeps tags of every text height.
+    reading: how data sets in object stores are read.
 
     Raises OvocrError.
     """
@@ -149,11 +185,12 @@ def open_samples(
             with_places=isinstance(head, OcrHeadConfig),
             min_visible=head.crop_min_visible if isinstance(head, OcrHeadConfig) else 0.0,
             min_text_height=head.min_text_height if for_training and isinstance(head, OcrHeadConfig) else None,
+            reading=reading,
         )
     from ovocr.trainer.data.videos.video_lists import VideoSamples  # needs the extra `video`
 
     return VideoSamples(
-        data,
+        [Path(location) for location in data],
         label_select=head.label_select,
         labels_stored=head.labels_stored,
         num_classes=num_classes,
@@ -210,7 +247,7 @@ def load_vocabulary(name: str, head: HeadConfig) -> Vocabulary | None:
     """
     if isinstance(head, VideoHeadConfig):
         return None
-    path = vocabulary_path(LabelledDataSet.open(head.data[0]))
+    path = vocabulary_path(open_data_set(head.data[0]))
     if path is None and head.kind == "ocr":
         raise UsageError(f'heads.{name}.data: {head.data[0]}: its class ids have no vocabulary; use kind = "image"')
     return None if path is None else Vocabulary.load(path)
@@ -228,7 +265,7 @@ def count_classes(name: str, head: HeadConfig, vocabulary: Vocabulary | None) ->
         return len(vocabulary)
     if isinstance(head, VideoHeadConfig):
         return head.num_classes
-    stated = max(LabelledDataSet.open(root).manifest().num_classes for root in head.data)
+    stated = max(open_data_set(root).manifest().num_classes for root in head.data)
     if head.num_classes is not None and head.num_classes < stated:
         raise UsageError(f"heads.{name}.num_classes: {head.num_classes}, but its data have {stated} classes")
     return head.num_classes or stated

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ovocr.base.errors import OvocrError
+from ovocr.dataset.access.store_records import Fetched
 from ovocr.trainer.data.damaged_samples import load_unless_damaged
 from ovocr.trainer.data.mixing import SampleOrder
 from ovocr.trainer.data.order import rank_positions
@@ -22,6 +23,8 @@ from ovocr.trainer.data.samples import NoLegibleTagError, Sample, Samples
 from ovocr.views.text_crops import REPLACEMENT_OFFSET
 
 _MAX_DAMAGED = 8
+# Passes whose samples are announced together: fewer are slower, with more of them places come long before records.
+_PASSES_ANNOUNCED = 16
 _MAX_ATTEMPTS = 500  # positions of all attempts fit int64
 
 
@@ -36,6 +39,7 @@ class Batch(NamedTuple):
         number of them. None if no tags are ignored.
     skipped: name and damage of each damaged sample that was replaced.
     illegible: number of samples that were replaced because they show no legible tag.
+    fetched: what the process has fetched from object stores since its last batch.
     """
 
     pixels: Tensor
@@ -45,23 +49,43 @@ class Batch(NamedTuple):
     ignored: Tensor | None = None
     skipped: Sequence[str] = ()
     illegible: int = 0
+    fetched: Fetched = Fetched()
 
 
 class PassBatches(Dataset[Batch | OvocrError]):
     """Map-style data set: maps the number of a pass in the run to the rank's batch, or to the error that occurred.
 
     A sample that is damaged or shows no legible tag is replaced by another sample, which depends only on the position.
+
+    read_ahead: the passes after the one that is loaded, as a number, whose samples are fetched from object stores in
+        advance. Every process fetches for the whole rank; whoever comes first to a block fetches it.
+    end: number of passes of the run.
     """
 
-    def __init__(self, samples: Samples, order: SampleOrder, *, pass_batch: int, rank: int, world: int) -> None:
+    def __init__(
+        self,
+        samples: Samples,
+        order: SampleOrder,
+        *,
+        pass_batch: int,
+        rank: int,
+        world: int,
+        read_ahead: int = 0,
+        end: int = 0,
+    ) -> None:
         self._samples, self._order = samples, order
         self._pass_batch, self._rank, self._world = pass_batch, rank, world
         self._shapes = _first_undamaged(samples)
+        self._read_ahead, self._end = read_ahead, end
+        self._announced = 0  # the first pass that is not announced
+        self._fetched = samples.fetched
 
     def __getitem__(self, number: int) -> Batch | OvocrError:
         """Returns the batch of a pass, or the error, which would lose its one-line message if a worker raised it."""
-        positions = rank_positions(number, self._pass_batch, self._rank, self._world)
+        positions = self._positions(number)
         ids = self._order.samples_at(np.asarray(positions, np.int64))
+        self._samples.prefetch(ids.tolist())
+        self._announce(number)
         try:
             pixels = np.empty((len(ids), *self._shapes.pixels.shape), np.uint8)
         except MemoryError:
@@ -71,7 +95,6 @@ class PassBatches(Dataset[Batch | OvocrError]):
         times = None if self._shapes.times is None else np.empty((len(ids), *self._shapes.times.shape), np.int64)
         ignored: list[NDArray[np.int64]] = []
         replaced = _Replaced([])
-        self._samples.prefetch(ids.tolist())
         try:
             for row, (index, position) in enumerate(zip(ids.tolist(), positions, strict=True)):
                 sample = self._load(index, position, replaced)
@@ -90,7 +113,25 @@ class PassBatches(Dataset[Batch | OvocrError]):
             torch.from_numpy(_padded(ignored)) if ignored else None,
             replaced.damaged,
             replaced.illegible,
+            self._newly_fetched(),
         )
+
+    def _positions(self, number: int) -> range:
+        return rank_positions(number, self._pass_batch, self._rank, self._world)
+
+    def _announce(self, number: int) -> None:
+        """Starts to fetch the samples of the passes after this one, except those that this process has announced."""
+        end = min(number + 1 + self._read_ahead, self._end)
+        self._announced = max(self._announced, number + 1)
+        while self._announced < end:
+            passes = range(self._announced, min(self._announced + _PASSES_ANNOUNCED, end))
+            positions = [np.asarray(self._positions(each), np.int64) for each in passes]
+            self._samples.read_ahead(self._order.samples_at(np.concatenate(positions)))
+            self._announced = passes.stop
+
+    def _newly_fetched(self) -> Fetched:
+        before, self._fetched = self._fetched, self._samples.fetched
+        return self._fetched.minus(before)
 
     def _load(self, index: int, position: int, replaced: "_Replaced") -> Sample:
         """Returns the sample, or its first replacement that can be used. Raises OvocrError."""
@@ -140,8 +181,8 @@ def _first_undamaged(samples: Samples) -> Sample:
 class PassLoader:
     """Batches of consecutive passes, one per pass, loaded by a torch DataLoader."""
 
-    def __init__(self, loader: DataLoader[Batch | OvocrError]) -> None:
-        self._loader = loader
+    def __init__(self, loader: DataLoader[Batch | OvocrError], samples: Samples) -> None:
+        self._loader, self._samples = loader, samples
 
     def __len__(self) -> int:
         """Returns the number of passes."""
@@ -149,10 +190,13 @@ class PassLoader:
 
     def __iter__(self) -> Generator[Batch, None, None]:
         """Yields the batches, or raises the error of a batch; worker processes end with the iteration."""
-        for item in self._loader:
-            if isinstance(item, OvocrError):
-                raise item
-            yield item
+        try:
+            for item in self._loader:
+                if isinstance(item, OvocrError):
+                    raise item
+                yield item
+        finally:
+            self._samples.close()
 
 
 def build_loader(
@@ -165,6 +209,7 @@ def build_loader(
     passes: range,
     workers: int,
     prefetch: int,
+    read_ahead: int = 0,
     pin_memory: bool = False,
 ) -> PassLoader:
     """Creates the loader of rank ``rank`` of ``world`` for these passes of a run.
@@ -173,13 +218,23 @@ def build_loader(
     pass_batch: images per pass, over all ranks; pass n has the positions [n * pass_batch, (n + 1) * pass_batch).
     workers: number of processes, each of which builds whole batches; 0 uses this process.
     prefetch: number of batches that each worker builds in advance.
+    read_ahead: number of passes whose samples are fetched from object stores in advance.
     pin_memory: returns page-locked tensors, for non-blocking copies to a GPU.
 
     Iterating raises OvocrError naming the record if a sample cannot be read; damaged samples and samples without
     legible tags are skipped.
     """
+    batches = PassBatches(
+        samples,
+        order,
+        pass_batch=pass_batch,
+        rank=rank,
+        world=world,
+        read_ahead=read_ahead,
+        end=passes.stop,
+    )
     loader = DataLoader(
-        PassBatches(samples, order, pass_batch=pass_batch, rank=rank, world=world),
+        batches,
         batch_size=None,  # items are batches already
         sampler=passes,
         num_workers=workers,
@@ -188,7 +243,7 @@ def build_loader(
         pin_memory=pin_memory,
         generator=torch.Generator(),  # its own generator, so iterating does not change the run's random state
     )
-    return PassLoader(loader)
+    return PassLoader(loader, samples)
 
 
 def start_worker(worker: int) -> None:

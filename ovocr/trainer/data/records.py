@@ -2,29 +2,30 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from pathlib import Path, PurePath
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ovocr.base.errors import OvocrError
-from ovocr.dataset.access.disk_records import DiskRecords
-from ovocr.dataset.layout import RELATIVE, LabelledDataSet
-from ovocr.dataset.record_columns import count_class_ids, find_image, read_record_keys
-from ovocr.dataset.statistics import FileDescription
-from ovocr.dataset.text import TextShard
-from ovocr.recordio import Record, RecordError
-from ovocr.recordio.format import image_sizes
+from ovocr.dataset.access.opening import DataLocation, open_data_set
+from ovocr.dataset.access.read_ahead import ReadAhead
+from ovocr.dataset.access.store_records import Fetched
+from ovocr.dataset.access.stored_records import Reading
+from ovocr.recordio import RecordError
 from ovocr.trainer.data.images import DecodeError, encoded_size, load_view
 from ovocr.trainer.data.places import Places
-from ovocr.trainer.data.samples import NoLegibleTagError, Sample, ShownTags, hash_image
+from ovocr.trainer.data.samples import NoLegibleTagError, Sample, ShownTags
+from ovocr.trainer.data.stored.record_shards import RecordShards, StorePiece
+from ovocr.trainer.data.stored.vocabularies import check_one_vocabulary, vocabulary_path
 from ovocr.views.random_crops import RandomCrops
 from ovocr.views.text_crops import TextCrops
 from ovocr.views.view import ImagePlaces, View, shown_in, shown_shares, whole_view
 
 # Number of records per data set that are tried at the start until one is valid.
 _RECORDS_TRIED = 8
+# Threads of a process that fetch from stores.
+_THREADS = 4
 
 
 class Selection(NamedTuple):
@@ -40,32 +41,10 @@ class Selection(NamedTuple):
     ignored: NDArray[np.int64] | None = None
 
 
-class _Shard(NamedTuple):
-    """A shard of a data set. number: its number there."""
-
-    data_set: LabelledDataSet
-    records: DiskRecords
-    number: int
-
-    @property
-    def size(self) -> int:
-        """Number of records."""
-        return self.records.counts.item(self.number)
-
-    @property
-    def records_path(self) -> Path:
-        """Path of the table of records."""
-        return self.data_set.records_path(self.number)
-
-    def __str__(self) -> str:
-        """Returns the path of the .rec."""
-        return f"{self.data_set.rec_prefix(self.number)}.rec"
-
-
 class RecordSamples:
     """Images and tags, ordered by data set, shard and index.
 
-    roots: folders of finished data sets; either all have the same vocabulary or all are packed.
+    roots: folders or URLs of finished data sets; either all have the same vocabulary or all are packed.
     labels_stored, label_select: the slots [label_select : label_select + labels_stored] of each record are used.
     num_classes: number of classes; class ids are less.
     image_size: side of the letterboxed images, in pixels.
@@ -76,18 +55,19 @@ class RecordSamples:
     min_visible: share of the area of a place's box that must be inside a crop.
     min_text_height: smallest text height of a positive, in pixels of the input; None for any. The other tags that the
         input shows at least in part are ignored: neither positives nor negatives.
+    reading: how data sets in object stores are read.
 
     Attributes:
         parts: number of samples of each data set.
         vocabulary_path: path of the vocabulary; None if the data sets are packed.
 
-    Raises OvocrError that names the folder. Reading a sample raises OvocrError that names the record. Can be pickled
-    and used before and after a fork.
+    Raises OvocrError that names the folder or URL. Reading a sample raises OvocrError that names the record. Can be
+    pickled and used before and after a fork.
     """
 
     def __init__(
         self,
-        roots: Sequence[str | Path],
+        roots: Sequence[DataLocation],
         *,
         labels_stored: int,
         label_select: int = 0,
@@ -98,31 +78,35 @@ class RecordSamples:
         with_places: bool = True,
         min_visible: float = 0.0,
         min_text_height: float | None = None,
+        reading: Reading | None = None,
     ) -> None:
         if not roots:
             raise OvocrError("no data sets: at least one is needed")
         self._labels = slice(label_select, label_select + labels_stored)
         self._num_classes, self.image_size, self._pixel_size = num_classes, image_size, pixel_size or image_size
-        self._data_sets = [LabelledDataSet.open(Path(root)) for root in roots]
-        _check_one_vocabulary(self._data_sets)
-        self.vocabulary_path = vocabulary_path(self._data_sets[0])
-        records = [DiskRecords(data_set, len(data_set.all_shards())) for data_set in self._data_sets]
-        self.parts = [int(own.counts.sum()) for own in records]
-        self._ends = np.cumsum(np.concatenate([own.counts for own in records]))
-        self._shards = [
-            _Shard(data_set, own, number)
-            for data_set, own in zip(self._data_sets, records, strict=True)
-            for number in range(len(own.counts))
-        ]
+        data_sets = [open_data_set(root) for root in roots]
+        check_one_vocabulary(data_sets)
+        self.vocabulary_path = vocabulary_path(data_sets[0])
+        self._shards = RecordShards(data_sets, reading)
+        self.parts = self._shards.parts
         self._crops, self._min_visible, self._min_text_height = crops, min_visible, min_text_height
-        text_shards = [TextShard(shard.data_set.root, shard.number) for shard in self._shards]
-        self._places = Places(text_shards) if with_places else None
+        all_shards = [(shard.data_set, shard.number) for shard in self._shards.shards]
+        self._places = Places(all_shards) if with_places else None
+        self._ahead = ReadAhead(self._fetch, _THREADS)
         if len(self) == 0:
             raise OvocrError(f"{', '.join(map(str, roots))}: contains no records; none of the images has a tag")
         first = 0
         for size in self.parts:
             self._check_start(range(first, first + size))
             first += size
+
+    def __getstate__(self) -> dict[str, object]:
+        """Returns everything except the threads, which belong to this process."""
+        return {key: value for key, value in vars(self).items() if key != "_ahead"}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        vars(self).update(state)
+        self._ahead = ReadAhead(self._fetch, _THREADS)
 
     def _check_start(self, records: range) -> None:
         """Checks that a record matches the settings. Up to _RECORDS_TRIED - 1 records may be damaged."""
@@ -136,11 +120,11 @@ class RecordSamples:
 
     def __len__(self) -> int:
         """Returns the number of samples."""
-        return int(self._ends[-1]) if len(self._ends) else 0
+        return len(self._shards)
 
     def __getitem__(self, index: int) -> tuple[bytes, NDArray[np.int64]]:
         """Returns the encoded image and its tags, int64 [labels_stored]. Raises OvocrError that names the record."""
-        record = self._record(index)
+        record = self._shards.record(index)
         try:
             return record.image, self.select_labels(record.labels)
         except OvocrError as error:
@@ -203,9 +187,9 @@ class RecordSamples:
         """Raises OvocrError naming a data set in whose first shard no text height is known."""
         for first in np.cumsum([0, *self.parts[:-1]]).tolist():
             if self._places is not None and first < len(self):
-                shard, _ = self._locate(first)
+                shard, _ = self._shards.locate(first)
                 if not self._places.has_known_heights(shard):
-                    raise OvocrError(f"{self._shards[shard].data_set.root}: its text was given without boxes")
+                    raise OvocrError(f"{self._shards.shards[shard].data_set}: its text was given without boxes")
 
     def draw_views(
         self, width: int, height: int, labels: NDArray[np.int64], places: ImagePlaces | None, position: int
@@ -255,7 +239,7 @@ class RecordSamples:
         """Returns the places of a record; None if tags have no places. Raises OvocrError."""
         if self._places is None:
             return None
-        shard, position = self._locate(index)
+        shard, position = self._shards.locate(index)
         return self._places.of_record(shard, position)
 
     def places_in(self, view: View, places: ImagePlaces) -> NDArray[np.bool_]:
@@ -270,18 +254,11 @@ class RecordSamples:
 
     def name(self, index: int) -> str:
         """Returns the origin of a sample for messages: DIR/rec/00003.rec id 17 (page/12.jpg of pages.tar)."""
-        shard, position = self._locate(index)
-        return f"{self._shards[shard]} id {position}{_source_of(self._shards[shard].records_path, position)}"
+        return self._shards.name(index)
 
     def image_keys(self) -> list[str]:
         """Returns the key of each image inside its source. Raises OvocrError if a table of records cannot be read."""
-        return [key for shard in self._shards for key in self._shard_keys(shard)]
-
-    def _shard_keys(self, shard: "_Shard") -> list[str]:
-        own = read_record_keys(shard.records_path)
-        if sorted(own) != list(range(shard.size)):
-            raise OvocrError(f"{shard.records_path}: has other record ids than its .rec; run `ovocr verify`")
-        return [own[position] for position in range(shard.size)]
+        return self._shards.image_keys()
 
     def image_hashes(self, rank: int = 0, world: int = 1) -> NDArray[np.uint64]:
         """Returns a hash of each image, uint64, of every ``world``-th shard from shard ``rank`` on.
@@ -289,14 +266,7 @@ class RecordSamples:
         It follows from the image's key, the name of its source without the folder, and the size of the stored image to
         4 bytes. Reads the keys and the index, but no image. Raises OvocrError if a table of records cannot be read.
         """
-        hashes: list[int] = []
-        manifests = {data_set: data_set.manifest() for data_set in self._data_sets}
-        for shard in self._shards[rank::world]:
-            manifest = manifests[shard.data_set]
-            source = PurePath(manifest.shards[shard.number].source).name
-            sizes = image_sizes(shard.records.bounds(shard.number), manifest.policy.tags).tolist()
-            hashes += [hash_image(source, key, size) for key, size in zip(self._shard_keys(shard), sizes, strict=True)]
-        return np.array(hashes, np.uint64)
+        return self._shards.image_hashes(rank, world)
 
     def class_counts(self, rank: int = 0, world: int = 1) -> NDArray[np.int64]:
         """Returns the number of images with each class id: int64 [largest class id + 1].
@@ -305,80 +275,50 @@ class RecordSamples:
 
         Raises OvocrError if a table of records cannot be read.
         """
-        counts = np.zeros(0, dtype=np.int64)
-        for shard in self._shards[rank::world]:
-            found = count_class_ids(shard.records_path)
-            larger, smaller = (found, counts) if len(found) > len(counts) else (counts, found)
-            larger[: len(smaller)] += smaller
-            counts = larger
-        return counts
+        return self._shards.class_counts(rank, world)
 
     def rec_files(self) -> Iterator[tuple[str, NDArray[np.int64]]]:
         """Yields the path of each .rec that has records, with their byte offsets: int64 [n], ascending."""
-        for shard in self._shards:
+        for shard in self._shards.shards:
             if shard.size:
                 yield str(shard), shard.records.bounds(shard.number)[:-1]
 
     def prefetch(self, indices: Iterable[int]) -> None:
-        """Starts to read the records of samples, and returns at once."""
-        for index in indices:
-            shard, position = self._locate(index)
-            self._shards[shard].records.prefetch(self._shards[shard].number, position)
+        """Starts to read the records of the samples that are loaded next, and returns at once."""
+        missing = self._shards.prefetch(indices)
+        if missing:
+            self._ahead.add(missing, urgent=True)
 
-    def _locate(self, index: int) -> tuple[int, int]:
-        """Returns the shard and the position in its index. Raises IndexError if the index is out of range."""
-        if not 0 <= index < len(self):
-            raise IndexError(f"sample {index} of {len(self)}")
-        shard = int(np.searchsorted(self._ends, index, side="right"))
-        return shard, index - (int(self._ends[shard - 1]) if shard else 0)
+    def read_ahead(self, indices: NDArray[np.int64]) -> None:
+        """Starts to fetch what samples that are loaded later need from stores, and returns at once."""
+        if not self._shards.in_store:
+            return
+        if self._places is not None and self.follows_places:
+            self._ahead.add(self._shards.shards_in_stores(indices))
+        self._ahead.add(piece for piece in self._shards.pieces(indices) if not self._shards.has(piece))
 
-    def _record(self, index: int) -> Record:
-        shard, position = self._locate(index)
-        return self._shards[shard].records.read(self._shards[shard].number, position)
+    def _fetch(self, wanted: StorePiece | int) -> None:
+        """Fetches a piece, or the places of the shard with this number. Called by threads."""
+        if isinstance(wanted, StorePiece):
+            self._shards.fetch(wanted)
+        elif self._places is not None:
+            self._places.prepare(wanted)
+
+    def close(self) -> None:
+        """Ends fetching ahead. The samples can still be loaded."""
+        self._ahead.close()
+
+    @property
+    def fetched(self) -> Fetched:
+        """What this process has fetched from stores."""
+        return self._shards.fetched
+
+    @property
+    def stored_bytes(self) -> int:
+        """The size of the records that are in stores."""
+        return self._shards.stored_bytes
 
 
 def refill(labels: NDArray[np.int64], kept: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Repeats the kept labels cyclically up to the original number: int64 [T]. kept: bool [T], True at least once."""
     return np.resize(labels[kept], len(labels))
-
-
-def _source_of(records_path: Path, record_id: int) -> str:
-    """Returns key and source of a record's image in brackets; empty if the table of records cannot be read."""
-    try:
-        found = find_image(records_path, record_id)
-    except OvocrError:
-        return ""
-    return f" ({found[1]} of {found[0]})" if found else ""
-
-
-def vocabulary_path(data_set: LabelledDataSet) -> Path | None:
-    """Returns the path of the data set's vocabulary; None if the data set is packed."""
-    return data_set.vocabulary_path if data_set.manifest().has_text else None
-
-
-def _check_one_vocabulary(data_sets: Sequence[LabelledDataSet]) -> None:
-    """Raises OvocrError if the data sets have different vocabularies."""
-    first, *others = [(data_set, vocabulary_sha256(data_set)) for data_set in data_sets]
-    for data_set, sha256 in others:
-        if sha256 != first[1]:
-            raise OvocrError(
-                f"{data_set.root}: has a different vocabulary than {first[0].root}; "
-                f"use one head per data set, or relabel one with the {RELATIVE.vocabulary_path} of the other"
-            )
-
-
-def vocabulary_sha256(data_set: LabelledDataSet) -> str:
-    """Returns the hash of the data set's vocabulary; empty if the data set is packed.
-
-    Raises OvocrError if the vocabulary is missing or does not match the manifest.
-    """
-    words, path = data_set.manifest().words, data_set.vocabulary_path
-    if words is None:
-        return ""
-    try:
-        found = FileDescription.of(path).sha256
-    except OSError as error:
-        raise OvocrError(f"{path}: cannot be read: {error.strerror}") from error
-    if found != words.sha256:
-        raise OvocrError(f"{path}: does not match manifest.json; restore the file")
-    return found

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovocr.base.errors import OvocrError
+from ovocr.dataset.access.store_records import Fetched
 
 
 class NoLegibleTagError(OvocrError):
@@ -79,6 +80,16 @@ class Samples(Protocol):
 
     def prefetch(self, indices: Iterable[int]) -> None:
         """Starts to read these samples, and returns at once. Errors are left to ``load``."""
+
+    def read_ahead(self, indices: NDArray[np.int64]) -> None:
+        """Starts to fetch samples that are loaded later, if they are in an object store, and returns at once."""
+
+    def close(self) -> None:
+        """Ends fetching ahead. The samples can still be loaded."""
+
+    @property
+    def fetched(self) -> Fetched:
+        """What this process has fetched from object stores."""
 
     def name(self, index: int) -> str:
         """Returns the sample's origin, for messages."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ovocr.dataset.access.store_records import Fetched
 from ovocr.trainer.config.heads import HeadConfig, VideoHeadConfig
 from ovocr.trainer.data.samples import Sample, ShownTags
 
@@ -39,6 +40,17 @@ class SyntheticSamples:
 
     def prefetch(self, indices: Iterable[int]) -> None:
         """Does nothing: there is nothing to read."""
+
+    def read_ahead(self, indices: NDArray[np.int64]) -> None:
+        """Does nothing: the samples are not in an object store."""
+
+    def close(self) -> None:
+        """Does nothing: nothing is fetched ahead."""
+
+    @property
+    def fetched(self) -> Fetched:
+        """Nothing."""
+        return Fetched()
 
     def name(self, index: int) -> str:
         """Returns the sample's number; synthetic samples have no source."""

@@ -8,11 +8,13 @@ from typing import Any, Literal
 
 from ovocr.base.errors import UsageError
 from ovocr.base.escape import as_text
+from ovocr.dataset.access.opening import DataLocation, data_location, same_place
 from ovocr.dataset.holdout.group_table import GroupTable
 from ovocr.trainer.config.evaluation import MAX_REPLICATES, MIN_TEXT_HEIGHT, REPLICATES
 from ovocr.trainer.config.heads import HeadConfig, OcrHeadConfig
 from ovocr.trainer.data.damaged_samples import DamageReport
 from ovocr.trainer.data.evaluation_data import EvaluationCrops, HeadClasses, choose_heads, open_evaluation_data
+from ovocr.trainer.data.stored.store_reading import open_reading
 from ovocr.trainer.data.thumbnails import THUMBNAIL_SIZE
 from ovocr.trainer.evaluation.embedded_samples import embed_samples
 from ovocr.trainer.evaluation.head_reading import HeadReading, ReadingOptions, measure_reading
@@ -60,7 +62,7 @@ class Evaluation:
     """
 
     run: Path
-    data: tuple[Path, ...]
+    data: tuple[DataLocation, ...]
     step: int
     checkpoint: str
     top_k: tuple[int, ...]
@@ -97,7 +99,7 @@ class Evaluation:
 
 def evaluate(
     run: Path,
-    data: Sequence[Path],
+    data: Sequence[DataLocation],
     *,
     head: str | None = None,
     top_k: Sequence[int] = DEFAULT_KS,
@@ -145,8 +147,8 @@ def evaluate(
         raise UsageError(f"--min-text-height {min_text_height:g}: must be a number of pixels, at least 0")
     if replicates > MAX_REPLICATES:
         raise UsageError(f"--replicates {replicates}: must be at most {MAX_REPLICATES}")
-    roots = tuple(Path(root) for root in data)
-    places = [root.resolve() for root in roots]
+    roots = tuple(data_location(root) for root in data)
+    places = [same_place(root) for root in roots]
     for number, root in enumerate(roots):
         if places.index(places[number]) < number:
             raise UsageError(f"--data {root}: given twice")
@@ -222,7 +224,7 @@ def _check_crops(crops: EvaluationCrops, name: str, head: HeadConfig) -> None:
 def _evaluate_head(
     trained: TrainedRun,
     name: str,
-    roots: Sequence[Path],
+    roots: Sequence[DataLocation],
     ks: tuple[int, ...],
     examples: int,
     workers: int,
@@ -236,7 +238,13 @@ def _evaluate_head(
     prior = load_prior(trained, name, image_size)
     samples, shown = (
         open_evaluation_data(
-            settings, roots, num_classes=centers.num_classes, image_size=image_size, pixel_size=size, crops=crops
+            settings,
+            roots,
+            num_classes=centers.num_classes,
+            image_size=image_size,
+            pixel_size=size,
+            crops=crops,
+            reading=open_reading(trained.config.loader, roots),
         )
         for size in (image_size, THUMBNAIL_SIZE)
     )

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ovocr.base.escape import as_text
+from ovocr.dataset.access.opening import DataLocation
 from ovocr.dataset.holdout.group_table import GroupTable
 from ovocr.trainer.config.evaluation import MIN_TEXT_HEIGHT, REPLICATES
 from ovocr.trainer.data.samples import Samples
@@ -83,7 +83,7 @@ def measure_reading(
     centers: OwnCenters,
     names: ClassNames,
     samples: Samples,
-    roots: Sequence[Path],
+    roots: Sequence[DataLocation],
     *,
     class_counts: NDArray[np.int64],
     crops: int,

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from ovocr.dataset.access.opening import DataLocation
 from ovocr.trainer.data.evaluation_data import open_evaluation_data
 from ovocr.trainer.data.samples import Samples
+from ovocr.trainer.data.stored.store_reading import open_reading
 from ovocr.trainer.prior.image_sketch import Overlap
 from ovocr.trainer.prior.prior import Prior, say_trained_on
 from ovocr.trainer.ranks.distributed import Ranks
@@ -36,7 +38,7 @@ class TrainedOn:
         ends = np.cumsum(samples.parts)[:-1] // per_image
         return cls(tuple(prior.sketch.overlap(hashes) for hashes in np.split(samples.image_hashes(), ends)))
 
-    def say(self, head: str, roots: Sequence[Path]) -> None:
+    def say(self, head: str, roots: Sequence[DataLocation]) -> None:
         """Tells the user, in a line for each data set with training images."""
         for root, overlap in zip(roots, self.data_sets, strict=True):
             if overlap.found:
@@ -59,9 +61,16 @@ def load_prior(trained: TrainedRun, name: str, image_size: int) -> Prior:
         return kept
     settings = trained.config.heads[name]
     label = f"heads.{name}.data (the prior, which the run has not kept)"
-    if not all(root.is_absolute() for root in settings.data):
+    if not all(isinstance(root, str) or root.is_absolute() for root in settings.data):
         label += f", relative to {Path.cwd()}"
-    samples = open_evaluation_data(settings, settings.data, num_classes=classes, image_size=image_size, label=label)
+    samples = open_evaluation_data(
+        settings,
+        settings.data,
+        num_classes=classes,
+        image_size=image_size,
+        label=label,
+        reading=open_reading(trained.config.loader, settings.data),
+    )
     prior = Prior.count(samples, classes, Ranks(), trained.device)
     if not prior.is_of(trained_images, classes):
         _say(

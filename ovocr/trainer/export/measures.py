@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ovocr.base.errors import OvocrError, UsageError
+from ovocr.base.object_store import is_url
 from ovocr.trainer.runs.checkpoint import checkpoint_hash
 from ovocr.trainer.training.model import TrainedRun
 
@@ -49,7 +50,7 @@ def read_measures(path: Path, trained: TrainedRun) -> Measures:
             )
         if found["checkpoint"] != checkpoint_hash(trained.folder.checkpoint(step)):
             raise UsageError(f"--measures {path}: was measured on another run; evaluate {trained.folder.root}")
-        names = [Path(name).name for name in found["data"]]
+        names = [_name(location) for location in found["data"]]
         heads = tuple(row for name, head in found["heads"].items() for row in _evaluated_head(name, head, names))
         return Measures(heads, found["crops"], found["min_text_height"])
     except OSError as error:
@@ -61,9 +62,14 @@ def read_measures(path: Path, trained: TrainedRun) -> Measures:
 def _evaluated_head(head: str, figures: dict[str, Any], names: list[str]) -> Iterator[HeadMeasures]:
     """Yields the figures on each data set, if there are several, and on all. names: of the data sets."""
     for root, own in figures.get("data_sets", {}).items():
-        yield _row(head, Path(root).name, own)
+        yield _row(head, _name(root), own)
     recall = (figures["recall@10"], figures["prior_recall@10"]) if "recall@10" in figures else None
     yield replace(_row(head, names[0] if len(names) == 1 else "all together", figures), recall=recall)
+
+
+def _name(location: str) -> str:
+    """Returns the name of a data set in a model card: the last part of a path, or a URL."""
+    return location if is_url(location) else Path(location).name
 
 
 def _row(head: str, data: str, figures: dict[str, Any]) -> HeadMeasures:

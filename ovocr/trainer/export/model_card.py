@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from ovocr import __version__
 from ovocr.base.errors import OvocrError
 from ovocr.base.escape import for_terminal
-from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.access.opening import DataLocation, open_data_set
 from ovocr.pages.rendering import environment
 from ovocr.trainer.config.heads import HeadConfig, OcrHeadConfig
 from ovocr.trainer.config.settings import Settings
@@ -77,15 +77,16 @@ def _head(trained: TrainedRun, name: str, head: HeadConfig, samples: int) -> dic
     }
 
 
-def _data_set(path: Path) -> str:
-    """Describes a data set: its name, and what made its tags if it is still at its place."""
+def _data_set(location: DataLocation) -> str:
+    """Describes a data set: its name or URL, and what made its tags if it is still at its place."""
+    name = location if isinstance(location, str) else location.name
     try:
-        manifest = LabelledDataSet.open(path).manifest()
+        manifest = open_data_set(location).manifest()
     except OvocrError:
-        return path.name
+        return name
     if manifest.engine is None:
-        return f"{path.name} (class ids of a table)"
-    return f"{path.name} (text: {manifest.engine.get('name')})"
+        return f"{name} (class ids of a table)"
+    return f"{name} (text: {manifest.engine.get('name')})"
 
 
 def _without_folders(settings: _SettingsType) -> _SettingsType:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from ovocr.dataset.access.opening import location_name
 from ovocr.trainer.config.evaluation import EvaluationConfig
 from ovocr.trainer.config.heads import HeadConfig, OcrHeadConfig
 from ovocr.trainer.config.sections import LoaderConfig, RunConfig
@@ -61,7 +62,7 @@ def _without_locations(head: HeadConfig) -> HeadConfig:
 
     Changed data, vocabularies and frequencies are detected elsewhere.
     """
-    update: dict[str, object] = {"data": tuple(Path(path.name) for path in head.data)}
+    update: dict[str, object] = {"data": tuple(Path(location_name(location)) for location in head.data)}
     update |= {"init_from": None, "init_map": None}
     if isinstance(head, OcrHeadConfig):
         update["tag_frequencies"] = None

@@ -8,6 +8,7 @@ import torch
 
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.base.plural import counted
+from ovocr.dataset.access.opening import data_exist, open_data_set
 from ovocr.dataset.holdout.group_table import GroupTable
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.trainer.config.heads import HeadConfig, OcrHeadConfig, VideoHeadConfig
@@ -15,7 +16,7 @@ from ovocr.trainer.config.sections import LoaderConfig, RunConfig
 from ovocr.trainer.data.evaluation_data import HeadClasses, UnmatchedDataError, open_held_out
 from ovocr.trainer.data.head_data import HeadData, count_classes, load_vocabulary
 from ovocr.trainer.data.mixing import make_order
-from ovocr.trainer.data.records import vocabulary_sha256
+from ovocr.trainer.data.stored.vocabularies import vocabulary_sha256
 from ovocr.trainer.data.synthetic import SyntheticSamples
 from ovocr.trainer.data.tag_weights import TagWeights
 from ovocr.trainer.flops.model_flops import StepFlops, backbone_flops, input_size
@@ -124,7 +125,12 @@ def _synthetic_data(name: str, head: HeadConfig, config: RunConfig) -> HeadData:
     if num_classes is None:
         try:
             found = HeadData.open(
-                name, head, image_size=config.backbone.image_size, passes=passes, seed=config.run.seed
+                name,
+                head,
+                image_size=config.backbone.image_size,
+                passes=passes,
+                seed=config.run.seed,
+                loader=config.loader,
             )
         except OvocrError as error:
             raise UsageError(f"heads.{name}.num_classes: required for a dry run without the data: {error}") from error
@@ -157,7 +163,7 @@ def _tag_weights(name: str, head: HeadConfig, path: Path, num_classes: int) -> t
     where, equal = f"head {name}: tag weights from {path}", torch.ones(num_classes)
     if not path.exists():
         return f"{where}, which does not exist yet; equal weights here", equal
-    if not head.data[0].exists():
+    if not data_exist(head.data[0]):
         return f"{where}; equal weights here, because the data with the vocabulary do not exist yet", equal
     vocabulary = load_vocabulary(name, head)
     count_classes(name, head, vocabulary)
@@ -193,7 +199,7 @@ def _evaluation_lines(config: RunConfig, num_classes: dict[str, int]) -> Iterato
             classes[name] = HeadClasses(head.kind, num_classes[name], sha256)
     for name, root in zip(settings.names(), settings.data, strict=True) if settings.every else ():
         where = f"evaluation every {counted(settings.every, 'step')}: {root}"
-        if not root.exists():
+        if not data_exist(root):
             yield f"{where}: does not exist yet"
             continue
         try:
@@ -201,7 +207,7 @@ def _evaluation_lines(config: RunConfig, num_classes: dict[str, int]) -> Iterato
                 crops = f", {counted(settings.crops, 'crop')} of each," if settings.crops else ""
                 yield f"{where}: {counted(len(held_out.images), 'sample')}{crops} for head {held_out.head}"
         except UnmatchedDataError:
-            is_data = root.is_file() or LabelledDataSet(root).manifest_path.is_file()
+            is_data = isinstance(root, str) or root.is_file() or LabelledDataSet(root).manifest_path.is_file()
             if len(classes) == len(config.heads) or not is_data:
                 raise
             yield f"{where}: is for a head whose training data do not exist yet"
@@ -221,7 +227,7 @@ def _vocabulary_sha256(head: HeadConfig) -> str | None:
     """Returns the hash of a head's vocabulary, empty if it has none; None if its data do not exist yet."""
     if isinstance(head, VideoHeadConfig):
         return ""
-    return vocabulary_sha256(LabelledDataSet.open(head.data[0])) if head.data[0].exists() else None
+    return vocabulary_sha256(open_data_set(head.data[0])) if data_exist(head.data[0]) else None
 
 
 def _backbone_line(model: Model, config: RunConfig) -> str:

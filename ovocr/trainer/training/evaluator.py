@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ovocr.dataset.access.opening import same_place
 from ovocr.dataset.holdout.group_table import GroupTable
 from ovocr.trainer.config.sections import RunConfig
 from ovocr.trainer.data.damaged_samples import DamageReport
@@ -185,4 +186,5 @@ class Evaluator:
                 )
 
     def _is_training_folder(self, held_out: HeldOut) -> bool:
-        return held_out.root.resolve() in {path.resolve() for path in self._config.heads[held_out.head].data}
+        trained_on = self._config.heads[held_out.head].data
+        return same_place(held_out.root) in map(same_place, trained_on)

@@ -18,6 +18,7 @@ from ovocr.trainer.config.sections import RunConfig
 from ovocr.trainer.config.toml import plain_settings
 from ovocr.trainer.data.head_data import HeadData
 from ovocr.trainer.data.loader import Batch, worker_deaths_as_ovocr_errors
+from ovocr.trainer.data.stored.store_reading import check_cache_room
 from ovocr.trainer.data.tag_weights import load_tag_weights
 from ovocr.trainer.flops.device_peak import device_peak_flops
 from ovocr.trainer.kernels.availability import choose_implementation
@@ -106,6 +107,7 @@ def open_data(config: RunConfig) -> dict[str, HeadData]:
             image_size=config.backbone.image_size,
             passes=config.run.passes_per_step,
             seed=config.run.seed,
+            loader=config.loader,
         )
         for name, head in config.heads.items()
     }
@@ -150,6 +152,8 @@ class _Training:
         for name, head in config.heads.items():
             check_implementation(name, head, device)
         self.data = open_data(config)
+        demands = {name: data.demand(config.loader) for name, data in self.data.items()}
+        check_cache_room(config.loader, {name: own for name, own in demands.items() if own}, ranks.world)
         self.evaluator = Evaluator(config, self.data, ranks, device)
         vocabularies = {name: data.vocabulary for name, data in self.data.items()}
         weights = load_tag_weights(config, vocabularies)
@@ -196,6 +200,8 @@ class _Training:
                 has_made_up = self._make_up_evaluation(log, stop)
                 self._steps(reporter, log, stop)
                 self.evaluator.keep_priors()
+            if self.ranks.rank == 0 and (line := reporter.store_line()):
+                print(line, file=sys.stderr, flush=True)
         return Summary(
             folder=self.folder,
             first_step=self.first_step,

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ovocr.dataset.access.store_records import NOTHING_FETCHED, Fetched
 from ovocr.trainer.backbone.rotary import clip_positions
 from ovocr.trainer.config.sections import RunConfig
 from ovocr.trainer.data.head_data import HeadData
@@ -45,6 +46,7 @@ class StepResult:
     squared_norms: squared norms of the gradients, of the backbone first, then of each head.
     skipped, illegible: number of samples that were replaced on all ranks, damaged ones and ones without legible tags.
     stops: number of ranks that were asked to stop.
+    fetched: what this rank has fetched from object stores.
     """
 
     step: int
@@ -56,6 +58,7 @@ class StepResult:
     illegible: Tensor
     stops: Tensor
     data_wait_s: float = 0.0
+    fetched: Fetched = NOTHING_FETCHED
 
     def read(self) -> dict[str, float]:
         """Returns all numbers by name; waits for the device once."""
@@ -104,7 +107,7 @@ class TrainStep:
         rate = learning_rate(step, self.config)
         began, passes = time.monotonic(), self.config.run.passes_per_step
         heads = {name: HeadResult() for name in self.model.heads}
-        data_wait_s, skipped, illegible = 0.0, 0, 0
+        data_wait_s, skipped, illegible, fetched = 0.0, 0, 0, NOTHING_FETCHED
         last = (list(heads)[-1], passes - 1)
         for name, result in heads.items():
             for number in range(passes):
@@ -115,12 +118,15 @@ class TrainStep:
                     self._skipped.add(step, name, batch.skipped)
                 skipped += len(batch.skipped)
                 illegible += batch.illegible
+                fetched = fetched.plus(batch.fetched)
                 with self.model.parallel.backward_pass(last=(name, number) == last):
                     self._backward(name, step * passes + number, batch, result)
         squared_norms, (all_skipped, all_illegible, stops) = self._clip(skipped, illegible, stop_requested)
         self.optimizers.set_learning_rate(rate, {name: head.lr_scale for name, head in self.config.heads.items()})
         self.optimizers.step()
-        return StepResult(step, rate, began, heads, squared_norms, all_skipped, all_illegible, stops, data_wait_s)
+        return StepResult(
+            step, rate, began, heads, squared_norms, all_skipped, all_illegible, stops, data_wait_s, fetched
+        )
 
     def _backward(self, name: str, pass_number: int, batch: Batch, result: HeadResult) -> None:
         """Runs one pass of a head and accumulates its gradients."""

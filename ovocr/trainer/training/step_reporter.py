@@ -10,6 +10,8 @@ import numpy as np
 import torch
 
 from ovocr.base.errors import OvocrError
+from ovocr.base.plural import counted
+from ovocr.dataset.access.store_records import Fetched
 from ovocr.trainer.config.sections import RunConfig
 from ovocr.trainer.data.head_data import HeadData
 from ovocr.trainer.flops.model_flops import StepFlops
@@ -31,7 +33,7 @@ class StepReporter:
     each is marked in the log. peak_flops: peak of this rank's device, FLOP/s; None if it is not known.
 
     last_loss: weighted loss of the latest step. last_flops: its model FLOPs on this rank. stops: whether any rank was
-    asked to stop.
+    asked to stop. fetched: what this rank has fetched from object stores. waited_s: seconds that it waited for data.
     """
 
     def __init__(
@@ -49,6 +51,9 @@ class StepReporter:
         self.last_loss: float | None = None
         self.last_flops: StepFlops | None = None
         self.stops = False
+        self.fetched = Fetched()
+        self.waited_s = 0.0
+        self._in_store = any(isinstance(data, str) for head in config.heads.values() for data in head.data)
 
     def add(self, result: StepResult, *, ended: float | None) -> None:
         """Checks and writes the numbers of a step.
@@ -67,6 +72,8 @@ class StepReporter:
         if self._limit is not None:
             self._limit.add(int(numbers["skipped"]), images)
         self.last_flops = StepFlops.count(self._config, {name: head.sizes for name, head in result.heads.items()})
+        self.fetched = self.fetched.plus(result.fetched)
+        self.waited_s += result.data_wait_s
         if self._log is None:
             return
         seconds = max(1e-9, ended - result.began)
@@ -83,6 +90,7 @@ class StepReporter:
                 "model_tflops_per_s": flops_per_s / 1e12,
                 **({} if self._peak_flops is None else {"mfu": flops_per_s / self._peak_flops}),
                 "data_wait_s": result.data_wait_s,
+                **({"store": result.fetched._asdict()} if self._in_store else {}),
                 "memory_gb": peak_memory_gb(),
                 "skipped": int(numbers["skipped"]),
                 "illegible": int(numbers["illegible"]),
@@ -97,6 +105,17 @@ class StepReporter:
         """Flushes all lines to disk; call before a checkpoint records their steps as done."""
         if self._log is not None:
             self._log.flush()
+
+    def store_line(self) -> str:
+        """Returns what this rank has fetched from object stores; empty if no training data are in one."""
+        if not self._in_store:
+            return ""
+        own = self.fetched
+        damaged = f", {counted(own.damaged, 'damaged block')} fetched again" if own.damaged else ""
+        return (
+            f"store: {own.bytes / 1e9:.2f} GB fetched in {counted(own.requests, 'request')}, "
+            f"{counted(own.failed, 'failed attempt')}{damaged}; waited {self.waited_s:.0f} s for data"
+        )
 
     def _check_finite(self, result: StepResult, numbers: Mapping[str, float]) -> None:
         for name, head in result.heads.items():

@@ -301,7 +301,7 @@ OVERRIDE_MISTAKES = {
     "steps, or 0 for never",
     "heads.ocr=[]": "heads.ocr: must be a section [heads.ocr], not []",
     "heads.OCR.global_batch=1": "heads.OCR.data: missing: Data sets: folders made by build-labels or "
-    "pack-labels; for video: lists of videos",
+    "pack-labels, or their URLs in an object store; for video: lists of videos",
     "heads.ocr.kind=audio": 'heads.ocr.kind: must be one of "image", "ocr", "video", not "audio"',
     "heads.ocr.data=/x": 'heads.ocr.data: must be a list, not "/x"',
     "heads.ocr.data=[]": "heads.ocr.data: must have at least 1 item, not []",

@@ -8,7 +8,7 @@ import pytest
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.dataset.layout import LabelledDataSet, OldFormatError
 from ovocr.trainer.data.evaluation_data import HeadClasses, choose_heads
-from ovocr.trainer.data.records import vocabulary_sha256
+from ovocr.trainer.data.stored.vocabularies import vocabulary_sha256
 from tests.manifests import make_manifest
 from tests.old_format import make_old
 

@@ -9,7 +9,6 @@ import pytest
 
 from ovocr.base.errors import OvocrError
 from ovocr.dataset.layout import LabelledDataSet
-from ovocr.dataset.text import TextShard
 from ovocr.dataset.text_heights import UNKNOWN_HEIGHT
 from ovocr.trainer.data.places import Places
 from ovocr.views.view import ImagePlaces
@@ -28,7 +27,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def places_of(root: Path, record: int = 0) -> ImagePlaces:
-    return Places([TextShard(root, 0)]).of_record(0, record)
+    return Places([(LabelledDataSet(root), 0)]).of_record(0, record)
 
 
 def test_places_have_boxes_of_words_and_heights_of_lines(tmp_path: Path):
@@ -87,7 +86,7 @@ def test_places_are_read_without_a_cache(root: Path, tmp_path: Path, monkeypatch
 
 
 def test_copies_do_not_share_mappings(root: Path):
-    places = Places([TextShard(root, 0)])
+    places = Places([(LabelledDataSet(root), 0)])
     places.of_record(0, 0)
     assert pickle.loads(pickle.dumps(places)).of_record(0, 0).ids.tolist() == [0, 1, 2, 3, 4]
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ovocr.base.errors import MissingExtraError, OvocrError
 from ovocr.base.plural import counted
+from ovocr.dataset.access.store_records import Fetched
 from ovocr.trainer.data.samples import Sample, ShownTags, hash_image
 from ovocr.trainer.data.videos.list_lines import ListLines
 from ovocr.trainer.data.videos.time_axis import clip_times
@@ -117,6 +118,17 @@ class VideoSamples:
 
     def prefetch(self, indices: Iterable[int]) -> None:
         """Does nothing: the decoder chooses what it reads of a video."""
+
+    def read_ahead(self, indices: NDArray[np.int64]) -> None:
+        """Does nothing: the samples are not in an object store."""
+
+    def close(self) -> None:
+        """Does nothing: nothing is fetched ahead."""
+
+    @property
+    def fetched(self) -> Fetched:
+        """Nothing."""
+        return Fetched()
 
     def name(self, index: int) -> str:
         """Returns the sample's origin, for messages: LIST:17 (clips/a.mp4)."""
