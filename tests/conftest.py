@@ -43,6 +43,7 @@ SLOW_MODULES = frozenset(
         "labelgen/relabel/test_relabel.py",
         "labelgen/shards/test_destination.py",
         "labelgen/sources/test_whole_runs.py",
+        "labelgen/store/test_store_commands.py",
         "labelgen/store/test_store_data_set.py",
         "labelgen/store/test_store_sources.py",
         "labelgen/test_build.py",

@@ -48,7 +48,15 @@ class _Step(click.ParamType):
         return int(value)
 
 
+class _OnDiskOrInStore(click.Path):
+    """A path on a disk, or a URL of an object store, which stays a text."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if isinstance(value, str) and is_url(value) else super().convert(value, param, ctx)
+
+
 FOLDER = _OnDisk(path_type=Path)
+FOLDER_OR_URL = _OnDiskOrInStore(path_type=Path)
 STEP_OPTION = click.option(
     "--step",
     type=_Step(),
@@ -72,6 +80,16 @@ def folder(ctx: click.Context, parameter: click.Parameter, value: str | None) ->
         return None
     _refuse_url(value, f"{parameter.opts[0]} ")
     return Path(value)
+
+
+def new_folder(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Path | None:
+    """Returns --out as a folder. Raises UsageError if it is empty or in an object store."""
+    if value is not None and is_url(value):
+        raise UsageError(
+            f"{parameter.opts[0]} {value}: must be on a disk; copy it to the store afterwards, to s3:// with "
+            "`aws s3 sync`"
+        )
+    return folder(ctx, parameter, value)
 
 
 def folder_or_url(ctx: click.Context, parameter: click.Parameter, value: str) -> Path | str | None:

@@ -154,7 +154,8 @@ def measure_legibility(shard: TextShard) -> Legibility:
     not match.
     """
     crops = CropMeter(shard, IMAGE_SIZES, TEXT_HEIGHTS)
-    return sum((_count(batch, crops) for batch in read_place_batches(shard)), Legibility())
+    with shard.on_disk("ocr", "records") as stored:
+        return sum((_count(batch, crops) for batch in read_place_batches(stored)), Legibility())
 
 
 def _count(places: PlaceBatch, crops: CropMeter) -> Legibility:

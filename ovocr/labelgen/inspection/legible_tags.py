@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from ovocr.base.errors import OvocrError
+from ovocr.base.errors import OvocrError, StoreError
 from ovocr.dataset.text import TextShard
 from ovocr.labelgen.inspection.data_set import InspectedDataSet
 from ovocr.processes.shard_map import map_shards
@@ -28,7 +28,7 @@ class LegibleTags:
         """Counts the tags; None for a packed data set, whose tags have no lines. progress: show a bar on a terminal."""
         if data_set.packed:
             return None
-        shards = [TextShard(data_set.files.root, number) for number in data_set.shards]
+        shards = [TextShard(data_set.files.root, number, url=data_set.files.url) for number in data_set.shards]
         workers = 1 if data_set.counts["input"] <= IMAGES_FOR_ONE_PROCESS else None
         total, left_out = Legibility(), {}
         counted = map_shards(_count, shards, workers=workers, progress="tags" if progress else None)
@@ -53,5 +53,7 @@ def _count(shard: TextShard) -> Legibility | str:
     """Returns the counts of a shard, or the error of a shard that cannot be read."""
     try:
         return measure_legibility(shard)
+    except StoreError:
+        raise
     except OvocrError as error:
         return str(error)

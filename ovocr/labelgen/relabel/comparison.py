@@ -14,6 +14,7 @@ from ovocr.dataset.outcome import Status
 from ovocr.dataset.records import WordsRow, read_words
 from ovocr.dataset.text import TextShard
 from ovocr.labelgen.tagging.run_words import stored_vocabulary
+from ovocr.vocab import Vocabulary
 
 WORDS_LISTED = 10
 
@@ -121,13 +122,20 @@ class Changes:
 
 def compare_shard(out: Path, shard: TextShard) -> Changes:
     """Compares a shard with the same shard of the data set ``out``. Raises OvocrError if records cannot be read."""
-    before, after = LabelledDataSet(shard.root), LabelledDataSet(out)
+    with shard.data_set.errors(), shard.on_disk("records") as stored:
+        return _compare(out, shard, stored)
+
+
+def _compare(out: Path, shard: TextShard, stored: TextShard) -> Changes:
+    """Compares a shard. stored: the same shard with its records on a disk."""
     changes = Changes()
-    for old, new in zip_longest(_read(before, shard.number), _read(after, shard.number)):
+    before, after = (LabelledDataSet(root).records_path(shard.number) for root in (stored.root, out))
+    words_before, words_after = (stored_vocabulary(data_set) for data_set in (shard.data_set, LabelledDataSet(out)))
+    for old, new in zip_longest(_read(before, words_before), _read(after, words_after)):
         if old is None or new is None:
             raise OvocrError(
-                f"{after.records_path(shard.number)}: does not list the images of {before.records_path(shard.number)}; "
-                f"remove {after.stats_path(shard.number)} and repeat the command"
+                f"{after}: does not list the images of {before}; remove "
+                f"{LabelledDataSet(out).stats_path(shard.number)} and repeat the command"
             )
         if Status.QUARANTINED in (old[0].status, new[0].status):
             continue
@@ -141,10 +149,8 @@ def _most_frequent(words: Counter[str]) -> list[tuple[str, int]]:
     return sorted(words.items(), key=lambda item: (-item[1], item[0]))[:WORDS_LISTED]
 
 
-def _read(data_set: LabelledDataSet, number: int) -> Iterator[tuple[WordsRow, frozenset[str]]]:
-    """Yields each image's row and the words that are its tags."""
-    vocabulary = stored_vocabulary(data_set)
-    path = data_set.records_path(number)
+def _read(path: Path, vocabulary: Vocabulary) -> Iterator[tuple[WordsRow, frozenset[str]]]:
+    """Yields each image's row and the words that are its tags. path: table of records."""
     for row in read_words(path):
         try:
             yield row, frozenset(map(vocabulary.word, row.class_ids))

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
+from ovocr.dataset.access.opening import shard_on_disk
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.schemas import OCR, records_schema
-from ovocr.dataset.statistics import ShardCounts
+from ovocr.dataset.statistics import ShardCounts, data_file_names
 from ovocr.dataset.text import TextShard
 from ovocr.labelgen.verification.counts_check import check_counts, count_rows
 from ovocr.labelgen.verification.deep_check import DeepCheck
@@ -32,15 +33,16 @@ class ShardReport:
 
 def check_shard(plan: Plan, shard: TextShard) -> ShardReport:
     """Checks a finished shard. Damaged files give findings, not errors."""
-    return _ShardCheck(plan, LabelledDataSet(shard.root), shard.number).run()
+    names = data_file_names(plan.manifest.has_text)
+    with shard_on_disk(shard.data_set, shard.number, names, checked=False) as data_set:
+        return _ShardCheck(plan, data_set, shard.number).run()
 
 
 class _ShardCheck:
     def __init__(self, plan: Plan, data_set: LabelledDataSet, number: int) -> None:
         self._plan = plan
-        self._data_set = data_set
         self._number = number
-        self._findings = Findings(data_set.root, number)
+        self._findings = Findings(data_set, number)
         self._stats_path = data_set.stats_path(number)
         self._with_text = plan.manifest.has_text
         self._paths = data_set.data_files(number, with_text=self._with_text)
@@ -88,5 +90,5 @@ class _ShardCheck:
             expected = f"{counts.ok} records, one per ok image"
             self._findings.add(records.path, "", expected, str(len(records.spans)))
         if not self._plan.quick:
-            DeepCheck(self._plan, self._data_set, self._findings, rows=rows, texts=texts, records=records).run()
+            DeepCheck(self._plan, self._findings, rows=rows, texts=texts, records=records).run()
         return counts
