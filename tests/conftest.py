@@ -18,6 +18,7 @@ import pytest
 
 from ovocr.processes.cores import available_cores
 from ovocr.processes.memory import available_memory
+from tests.object_store import bucket, endpoint  # noqa: F401 - fixtures
 
 ROOT = Path(__file__).resolve().parent.parent
 # Real images with known text. They are stored next to the checkout and are not part of the repository.
@@ -42,6 +43,7 @@ SLOW_MODULES = frozenset(
         "labelgen/relabel/test_relabel.py",
         "labelgen/shards/test_destination.py",
         "labelgen/sources/test_whole_runs.py",
+        "labelgen/store/test_store_commands.py",
         "labelgen/store/test_store_data_set.py",
         "labelgen/store/test_store_sources.py",
         "labelgen/test_build.py",

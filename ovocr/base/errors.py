@@ -1,10 +1,23 @@
 """Errors for users: each message is one line that names the file, key or option and says what to do."""
 
+from pathlib import Path
+
 
 class OvocrError(Exception):
     """An error that the user can fix. The command line prints the message as one line and exits with ``exit_code``."""
 
     exit_code = 1
+
+    def rename(self, old: str, new: str) -> None:
+        """Replaces ``old``, the name of a file or folder, in the message and in the attributes that are names."""
+        self.args = tuple(arg.replace(old, new) if isinstance(arg, str) else arg for arg in self.args)
+        for name, value in vars(self).items():
+            if isinstance(value, str | Path):
+                setattr(self, name, str(value).replace(old, new))
+
+
+class StoreError(OvocrError):
+    """An object store fails or refuses access. Says nothing about the content of the files."""
 
 
 class UsageError(OvocrError):

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from ovocr.base.errors import MissingExtraError, OvocrError, UsageError
+from ovocr.base.errors import MissingExtraError, StoreError, UsageError
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 # Errors that are not subclasses of OSError, by module. Modules that are not imported yet cannot have raised one.
@@ -64,7 +64,7 @@ def connect(url: str) -> StoreLocation:
 
 @contextmanager
 def store_errors(url: str) -> Iterator[None]:
-    """Converts errors of the store inside the block to an OvocrError of one line that names ``url``.
+    """Converts errors of the store inside the block to a StoreError of one line that names ``url``.
 
     FileNotFoundError and FileExistsError are not converted: callers handle them.
     """
@@ -73,7 +73,7 @@ def store_errors(url: str) -> Iterator[None]:
     except (FileNotFoundError, FileExistsError):
         raise
     except _errors() as error:
-        raise OvocrError(f"{url}: {describe_error(error)}") from error
+        raise StoreError(f"{url}: {describe_error(error)}") from error
 
 
 def describe_error(error: BaseException) -> str:

@@ -5,13 +5,14 @@ from typing import Any
 
 import click
 
-from ovocr.base.errors import OvocrError
+from ovocr.base.errors import OvocrError, UsageError
 from ovocr.commands.options import (
-    FOLDER,
+    FOLDER_OR_URL,
     JSON_OPTION,
     field_option,
     folder,
     folder_or_url,
+    new_folder,
     policy_options,
     run_options,
     shard_options,
@@ -57,8 +58,8 @@ def build_labels_command(json_path: str | None, **options: Any) -> None:
 
 
 @click.command("relabel")
-@click.argument("source", metavar="DIR", type=FOLDER)
-@field_option(RelabelOptions, "--out", callback=folder, metavar="DIR2")
+@click.argument("source", metavar="DIR", type=FOLDER_OR_URL)
+@field_option(RelabelOptions, "--out", callback=new_folder, metavar="DIR2")
 @field_option(RelabelOptions, "--vocab", metavar="PATH")
 @field_option(RelabelOptions, "--han", metavar="FORM")
 @policy_options(RelabelOptions)
@@ -68,8 +69,9 @@ def build_labels_command(json_path: str | None, **options: Any) -> None:
 def relabel_command(json_path: str | None, **options: Any) -> None:
     """Give labelled images new tags.
 
-    The tags come from the text that is stored in the labelled data set DIR; no OCR engine is needed. Images that had no
-    tags before are read from their source. Run the same command again to resume.
+    The tags come from the text that is stored in the labelled data set DIR, a folder or a URL in an object store
+    (s3://bucket/labels); no OCR engine is needed. Images that had no tags before are read from their source. Run the
+    same command again to resume.
     """
     from ovocr.labelgen.relabel.relabel import relabel
 
@@ -103,10 +105,10 @@ def pack_labels_command(json_path: str | None, **options: Any) -> None:
 
 
 @click.command("split")
-@click.argument("source", metavar="DIR", type=FOLDER)
+@click.argument("source", metavar="DIR", type=FOLDER_OR_URL)
 @click.option(
     "--out",
-    callback=folder,
+    callback=new_folder,
     metavar="OUT",
     help="Folder of the parts, OUT/train and OUT/held-out; by default DIR with -split added to its name.",
 )
@@ -116,17 +118,20 @@ def pack_labels_command(json_path: str | None, **options: Any) -> None:
 @field_option(SplitOptions, "--seed")
 @field_option(SplitOptions, "--workers", type=int)
 @JSON_OPTION
-def split_command(source: Path, out: Path | None, json_path: str | None, **options: Any) -> None:
+def split_command(source: Path | str, out: Path | None, json_path: str | None, **options: Any) -> None:
     """Divide a labelled data set into training images and held-out ones.
 
-    OUT/train and OUT/held-out become data sets for all commands. What is held out depends on the key of an image, or on
-    its group, and on --seed alone, so a data set that has grown is divided alike. With --by source, or with --groups,
-    images that belong together, such as the pages of a document, stay together. Shards of one side are hard-linked,
-    not copied, where the file system can. Run the same command again to resume.
+    DIR is a folder, or a URL in an object store (s3://bucket/labels), whose shards are copied. OUT/train and
+    OUT/held-out become data sets for all commands. What is held out depends on the key of an image, or on its group,
+    and on --seed alone, so a data set that has grown is divided alike. With --by source, or with --groups, images that
+    belong together, such as the pages of a document, stay together. Shards of one side are hard-linked, not copied,
+    where the file system can. Run the same command again to resume.
     """
     from ovocr.labelgen.split.split import split
 
     if out is None:
+        if isinstance(source, str):
+            raise UsageError(f"--out: {source} is in an object store; name a folder for the parts")
         out = source.resolve().with_name(f"{source.resolve().name}-split")
     totals = split(SplitOptions(source=source, out=out, **options), progress=True)
     print_figures(f"{totals.format()}\nwritten to {out}/train and {out}/held-out", totals.to_json(), json_path)

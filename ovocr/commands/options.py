@@ -82,6 +82,16 @@ def folder(ctx: click.Context, parameter: click.Parameter, value: str | None) ->
     return Path(value)
 
 
+def new_folder(ctx: click.Context, parameter: click.Parameter, value: str | None) -> Path | None:
+    """Returns --out as a folder. Raises UsageError if it is empty or in an object store."""
+    if value is not None and is_url(value):
+        raise UsageError(
+            f"{parameter.opts[0]} {value}: must be on a disk; copy it to the store afterwards, to s3:// with "
+            "`aws s3 sync`"
+        )
+    return folder(ctx, parameter, value)
+
+
 def folder_or_url(ctx: click.Context, parameter: click.Parameter, value: str) -> Path | str | None:
     """Returns an option's value as a folder, or as a URL in an object store. Raises UsageError if it is empty."""
     return value if is_url(value) else folder(ctx, parameter, value)

@@ -192,7 +192,7 @@ def evaluate_command(
 
 @click.command()
 @click.argument("run", type=FOLDER)
-@click.argument("images", nargs=-1, required=True, type=FOLDER, metavar="IMAGE...")
+@click.argument("images", nargs=-1, required=True, type=FOLDER_OR_URL, metavar="IMAGE...")
 @click.option("--head", help="Name of a head, if the run has several.")
 @count_option("--top-k", "Number of words per image.", default=10)
 @STEP_OPTION
@@ -218,12 +218,14 @@ def evaluate_command(
 @click.option(
     "--html", "html_path", metavar="F", callback=file_target, help="Write a page with the images and their words."
 )
-def read(run: Path, images: tuple[Path, ...], json_path: str | None, html_path: str | None, **options: Any) -> None:
+def read(
+    run: Path, images: tuple[Path | str, ...], json_path: str | None, html_path: str | None, **options: Any
+) -> None:
     """Show the words that RUN reads in images.
 
-    An IMAGE is a JPEG, PNG or WebP file. Each word has the cosine of the image's embedding and its class center; with
-    --correct-sampling, the corrected cosine. With --tile, a word has its highest cosine over all tiles, and the
-    center of that tile.
+    An IMAGE is a JPEG, PNG or WebP file, on a disk or in an object store (s3://bucket/image.jpg). Each word has the
+    cosine of the image's embedding and its class center; with --correct-sampling, the corrected cosine. With --tile,
+    a word has its highest cosine over all tiles, and the center of that tile.
     """
     _require_torch()
     from ovocr.trainer.evaluation.read import read_words
@@ -232,7 +234,7 @@ def read(run: Path, images: tuple[Path, ...], json_path: str | None, html_path: 
 
     code = 0
     readings: list[Reading] = []
-    for reading in read_words(run, list(images), with_jpeg=html_path is not None, **options):
+    for reading in read_words(run, images, with_jpeg=html_path is not None, **options):
         if isinstance(reading, OvocrError):
             print_error(reading)
             code = max(code, reading.exit_code)

@@ -8,7 +8,7 @@ import click
 from ovocr.base.errors import UsageError
 from ovocr.base.escape import for_terminal
 from ovocr.base.files import write_text
-from ovocr.commands.options import FOLDER, JSON_OPTION, count_option, field_option
+from ovocr.commands.options import FOLDER, FOLDER_OR_URL, JSON_OPTION, count_option, field_option
 from ovocr.commands.output import file_target, print_figures
 from ovocr.vocab.building.options import VocabularyOptions, out_path
 
@@ -19,7 +19,7 @@ def vocab() -> None:
 
 
 @vocab.command("coverage")
-@click.argument("data_sets", nargs=-1, required=True, type=FOLDER, metavar="DIR...")
+@click.argument("data_sets", nargs=-1, required=True, type=FOLDER_OR_URL, metavar="DIR...")
 @click.option(
     "--vocab",
     "paths",
@@ -38,7 +38,7 @@ def vocab() -> None:
 @JSON_OPTION
 @click.option("--html", "html_path", metavar="F", callback=file_target, help="Write a page with plots and word search.")
 def vocab_coverage(
-    data_sets: tuple[Path, ...],
+    data_sets: tuple[Path | str, ...],
     paths: tuple[str, ...],
     holdout: float | None,
     workers: int | None,
@@ -47,9 +47,9 @@ def vocab_coverage(
 ) -> None:
     """Measure how much of a corpus a vocabulary covers.
 
-    Report the share of the words in labelled data sets that are in a vocabulary, the most frequent ones that are not,
-    what --min-score and --min-letters of build-labels would keep, and how many tags of the data sets are legible at
-    which size of an encoder's input.
+    Report the share of the words in labelled data sets, folders or URLs in an object store (s3://bucket/labels), that
+    are in a vocabulary, the most frequent ones that are not, what --min-score and --min-letters of build-labels would
+    keep, and how many tags of the data sets are legible at which size of an encoder's input.
     """
     from ovocr.vocab import Vocabulary
     from ovocr.vocab.coverage import NamedVocabulary, measure
@@ -65,7 +65,7 @@ def vocab_coverage(
 
 
 @vocab.command("build")
-@click.argument("data_sets", nargs=-1, required=True, type=FOLDER, metavar="DIR...")
+@click.argument("data_sets", nargs=-1, required=True, type=FOLDER_OR_URL, metavar="DIR...")
 @field_option(VocabularyOptions, "--out", callback=lambda *given: out_path(file_target(*given) or ""), metavar="PATH")
 @field_option(VocabularyOptions, "--size")
 @field_option(VocabularyOptions, "--min-count")
@@ -79,7 +79,8 @@ def vocab_coverage(
 def vocab_build(segmentation: str, memory: str, json_path: str | None, **options: Any) -> None:
     """Build a vocabulary from labelled data sets.
 
-    The vocabulary contains their most frequent words, from frequent to rare.
+    The vocabulary contains their most frequent words, from frequent to rare. DIR is a folder, or a URL in an object
+    store (s3://bucket/labels).
     """
     from ovocr.base.memory_size import parse_memory
     from ovocr.vocab import Segmentation

@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +54,20 @@ class LabelledDataSet:
     def name_of(self, path: Path) -> str:
         """Returns the path or URL of a file in messages. path: the file's path in ``root``."""
         return str(path) if self.url is None else f"{self.url}/{path.relative_to(self.root).as_posix()}"
+
+    def shown(self, text: str) -> str:
+        """Returns a message with the URL instead of the folder, if the data set is in an object store."""
+        return text if self.url is None else text.replace(str(self.root), self.url)
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Names the URL instead of the folder in errors of the block, if the data set is in an object store."""
+        try:
+            yield
+        except OvocrError as error:
+            if self.url is not None:
+                error.rename(str(self.root), self.url)
+            raise
 
     @classmethod
     def open(cls, root: Path, *, old: bool = False, url: str | None = None) -> "LabelledDataSet":
@@ -131,7 +146,7 @@ class LabelledDataSet:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise OvocrError(f"{self.root / 'stats'}: cannot be read: {error.strerror}") from error
+            raise OvocrError(f"{self}/stats: cannot be read: {error.strerror}") from error
         if count is not None:
             return [number for number in range(count) if self.stats_path(number).name in names]
         return sorted(int(name[: -len(".json")]) for name in fnmatch.filter(names, "[0-9]*.json"))
@@ -150,11 +165,13 @@ class LabelledDataSet:
 
     def manifest(self) -> Manifest:
         """Reads the manifest. Raises OvocrError."""
-        return Manifest.read(self.manifest_path)
+        with self.errors():
+            return Manifest.read(self.manifest_path)
 
     def counts(self, shard: int) -> ShardCounts:
         """Reads the counts of a finished shard. Raises OvocrError."""
-        return read_counts(self.stats_path(shard))
+        with self.errors():
+            return read_counts(self.stats_path(shard))
 
 
 # Paths relative to a data set's folder.

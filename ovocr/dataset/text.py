@@ -1,7 +1,8 @@
 """Reads and writes the stored text of a data set's images."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from itertools import islice, repeat
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from ovocr.base.errors import OvocrError
+from ovocr.dataset.access.opening import open_data_set, shard_on_disk
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.lines import BOX_DECIMALS, EDGE_DECIMALS, SCORE_DECIMALS, Line
 from ovocr.dataset.manifest import FORMAT
@@ -21,19 +23,34 @@ from ovocr.dataset.tables import read_batches, read_rows
 
 @dataclass(frozen=True)
 class TextShard:
-    """A finished shard. root: folder of its data set. number: number of the shard. format: format of the data set."""
+    """A finished shard. root: folder of its data set. number: number of the shard. format: format of the data set.
+
+    url: URL of the data set if it is in an object store; the folder has a part of it, as in ``LabelledDataSet``.
+    """
 
     root: Path
     number: int
     format: int = FORMAT
+    url: str | None = None
+
+    @property
+    def data_set(self) -> LabelledDataSet:
+        """The data set, whose ``str`` is its name in messages."""
+        return LabelledDataSet(self.root, self.url)
 
     @property
     def path(self) -> Path:
-        """Path of the table with its text."""
-        return LabelledDataSet(self.root).ocr_path(self.number)
+        """Path of the table with its text. It exists if the shard is on a disk."""
+        return self.data_set.ocr_path(self.number)
+
+    @contextmanager
+    def on_disk(self, *names: str) -> Iterator["TextShard"]:
+        """Yields the shard with files on a disk, see ``shard_on_disk``. names: their names in the statistics."""
+        with shard_on_disk(self.data_set, self.number, names) as data_set:
+            yield replace(self, root=data_set.root)
 
     def __str__(self) -> str:
-        return str(self.path)
+        return self.data_set.name_of(self.path)
 
 
 @dataclass(frozen=True)
@@ -57,25 +74,28 @@ class StoredText:
     lines: list[Line]
 
 
-def find_shards(roots: Iterable[Path], *, old: bool = False) -> list[TextShard]:
-    """Returns the finished shards of labelled data sets, in order. old: as in ``LabelledDataSet.open``.
+def find_shards(roots: Iterable[Path | str | LabelledDataSet], *, old: bool = False) -> list[TextShard]:
+    """Returns the finished shards of labelled data sets, in order.
+
+    roots: folders, URLs or opened data sets. old: as in ``LabelledDataSet.open``.
 
     Raises OvocrError if a root is not a data set, is packed, has no finished shard, or is given twice.
     """
     shards: list[TextShard] = []
     seen: set[Path] = set()
     for root in roots:
-        data_set = LabelledDataSet.open(root, old=old)
-        if root.resolve() in seen:
-            raise OvocrError(f"{root}: given twice; its words would be counted twice")
-        seen.add(root.resolve())
+        data_set = root if isinstance(root, LabelledDataSet) else open_data_set(root, old=old)
+        folder = data_set.root.resolve()
+        if folder in seen:
+            raise OvocrError(f"{data_set}: given twice; its words would be counted twice")
+        seen.add(folder)
         manifest = data_set.manifest()
         if not manifest.has_text:
-            raise OvocrError(f"{root}: a packed data set has no text; use `ovocr build-labels`")
+            raise OvocrError(f"{data_set}: a packed data set has no text; use `ovocr build-labels`")
         finished = data_set.finished_shards()
         if not finished:
-            raise OvocrError(f"{root}: no finished shard yet; finish one with `ovocr build-labels`")
-        shards += [TextShard(data_set.root, number, manifest.format) for number in finished]
+            raise OvocrError(f"{data_set}: no finished shard yet; finish one with `ovocr build-labels`")
+        shards += [TextShard(data_set.root, number, manifest.format, data_set.url) for number in finished]
     return shards
 
 

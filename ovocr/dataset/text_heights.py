@@ -16,7 +16,6 @@ import pyarrow.compute as pc
 
 from ovocr.base.errors import OvocrError
 from ovocr.dataset.labelled_images import text_mismatch
-from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.lines import BOX_DECIMALS, VERTICAL_ASPECT
 from ovocr.dataset.outcome import Status
 from ovocr.dataset.records import named
@@ -64,7 +63,7 @@ def read_place_batches(shard: TextShard) -> Iterator[PlaceBatch]:
 
     Raises OvocrError, naming the file, if a table of the shard cannot be read or does not match the other one.
     """
-    data_set = LabelledDataSet(shard.root)
+    data_set = shard.data_set
     path = data_set.records_path(shard.number)
     texts = _Rows(read_batches(shard.path, OCR, _TEXT_COLUMNS))
     start = 0

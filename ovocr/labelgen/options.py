@@ -267,7 +267,7 @@ class PackOptions(RunOptions):
 class RelabelOptions(ShardOptions, PolicyOptions):
     """Options of ``relabel``. Raises UsageError, naming the option, if a value is not allowed."""
 
-    source: Path = field(metadata={"help": "Folder of the labelled data set to relabel."})
+    source: Path | str = field(metadata={"help": "Folder or URL of the labelled data set to relabel."})
     out: Path = field(metadata={"help": "Folder of the new data set."})
     vocab: str | None = field(
         default=None, metadata={"help": "A vocabulary file, or 'lexicon'; by default the data set's vocabulary."}
@@ -299,7 +299,7 @@ class RelabelOptions(ShardOptions, PolicyOptions):
         _check_limits(self.min_score or 0.0, 1 if self.min_letters is None else self.min_letters)
         if self.han is not None:
             Segmentation(self.han)
-        if self.out.resolve() == self.source.resolve():
+        if isinstance(self.source, Path) and self.out.resolve() == self.source.resolve():
             raise UsageError(f"--out {self.out}: is the data set to relabel; choose another folder")
 
     def tag_policy(self, before: TagPolicy) -> TagPolicy:
@@ -313,7 +313,7 @@ class RelabelOptions(ShardOptions, PolicyOptions):
 class SplitOptions:
     """Options of ``split``. Raises UsageError, naming the option, if a value is not allowed."""
 
-    source: Path = field(metadata={"help": "Folder of the labelled data set to divide."})
+    source: Path | str = field(metadata={"help": "Folder or URL of the labelled data set to divide."})
     out: Path = field(metadata={"help": "Folder of the parts: OUT/train and OUT/held-out."})
     share: float = field(
         default=0.05, metadata={"help": "Share of the images, or of the groups of --by, that are held out."}
@@ -348,6 +348,8 @@ class SplitOptions:
             )
         if self.groups is not None and self.by == KEY:
             raise UsageError(f"--by {KEY}: is the column of the images' keys; choose another column of {self.groups}")
+        if not isinstance(self.source, Path):
+            return
         source, out = self.source.resolve(), self.out.resolve()
         if source in (out, *out.parents):
             raise UsageError(f"--out {self.out}: is in the data set to divide; choose another folder")

@@ -14,6 +14,7 @@ from typing import TypeVar
 from tqdm import tqdm
 
 from ovocr.base.errors import OvocrError
+from ovocr.base.temporary import remove_folders_of_workers
 from ovocr.processes.cores import available_cores
 from ovocr.processes.worker_setup import set_up_worker
 
@@ -70,6 +71,8 @@ def _map_in_processes(work: Callable[[Shard], Result], shards: list[Shard], coun
         # Waiting for work that may take minutes would make Ctrl-C seem to do nothing.
         for process in set(active_children()) - others:
             process.terminate()
+        executor.shutdown(wait=True, cancel_futures=True)
+        remove_folders_of_workers()
         raise
     finally:
         executor.shutdown(wait=True, cancel_futures=True)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.text import TextShard
 from ovocr.dataset.text_heights import PlaceBatch
 from ovocr.views.text_crops import MAX_UPSCALE, RECOMMENDED_HEIGHTS, RangeSchedule, TextCrops
@@ -99,7 +98,7 @@ class CropMeter:
 
     def __init__(self, shard: TextShard, image_sizes: Sequence[int], text_heights: Sequence[int]) -> None:
         self._sizes, self._heights = image_sizes, text_heights
-        self._total = max(IMAGES_PER_SHARD, LabelledDataSet(shard.root).counts(shard.number).ok)
+        self._total = max(IMAGES_PER_SHARD, shard.data_set.counts(shard.number).ok)
         self._first_position = shard.number << 32
         self._seen = 0
 

@@ -76,14 +76,10 @@ class Legibility:
     @classmethod
     def sum(cls, parts: "Iterable[Legibility]") -> "Legibility":
         """Returns the sums of counts, of which one is in memory at a time."""
-        sums: dict[str, Any] = dict(vars(cls()))
+        sums = LegibilitySum()
         for part in parts:
-            for name, value in vars(part).items():
-                if isinstance(value, Counter):
-                    sums[name].update(value)  # thousands of heights: adding would copy them for each shard
-                else:
-                    sums[name] += value
-        return cls(**sums)
+            sums.add(part)
+        return sums.total()
 
     @property
     def known(self) -> int:
@@ -156,6 +152,25 @@ def _format_line(label: str, first: str, row: SizeLegibility | SizeCrops) -> str
     return f"{label:<44}{first:>10}{shares}{row.per_image[COMPARED_HEIGHT]:>14.1f}"
 
 
+class LegibilitySum:
+    """Adds counts in place: there are thousands of heights, which adding two counts would copy for each shard."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Any] = dict(vars(Legibility()))
+
+    def add(self, part: Legibility) -> None:
+        """Adds the counts of a part."""
+        for name, value in vars(part).items():
+            if isinstance(value, Counter):
+                self._sums[name].update(value)
+            else:
+                self._sums[name] += value
+
+    def total(self) -> Legibility:
+        """Returns the sums."""
+        return Legibility(**self._sums)
+
+
 def measure_legibility(shard: TextShard) -> Legibility:
     """Counts the tags of a finished shard of a labelled data set; keeps a few images in memory.
 
@@ -163,7 +178,8 @@ def measure_legibility(shard: TextShard) -> Legibility:
     not match.
     """
     crops = CropMeter(shard, IMAGE_SIZES, TEXT_HEIGHTS)
-    return Legibility.sum(_count(batch, crops) for batch in read_place_batches(shard))
+    with shard.on_disk("ocr", "records") as stored:
+        return Legibility.sum(_count(batch, crops) for batch in read_place_batches(stored))
 
 
 def _count(places: PlaceBatch, crops: CropMeter) -> Legibility:

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any
 
 from ovocr.dataset.layout import LabelledDataSet
@@ -23,8 +23,7 @@ def describe_sources(shards: Iterable[TextShard]) -> list[dict[str, Any]]:
     whatever their tags, and also after shards were appended.
     """
     described = []
-    for root, number in Counter(shard.root for shard in shards).items():
-        data_set = LabelledDataSet(root)
+    for data_set, number in Counter(shard.data_set for shard in shards).items():
         manifest = data_set.manifest()
         count = len(manifest.shards)
         inputs = {"shards": count, "sha256": _hash_inputs(manifest, count)}
@@ -32,14 +31,14 @@ def describe_sources(shards: Iterable[TextShard]) -> list[dict[str, Any]]:
     return sorted(described, key=lambda source: (source["manifest_sha256"], source["shards"]))
 
 
-def built_from(vocabulary: Vocabulary, roots: Iterable[Path]) -> list[Path]:
+def built_from(vocabulary: Vocabulary, data_sets: Iterable[LabelledDataSet]) -> list[LabelledDataSet]:
     """Returns the data sets whose images the vocabulary was built from. Raises OvocrError.
 
     A vocabulary without a description, or of other data sets, has none.
     """
     sources = vocabulary.settings.get(SOURCE)
     entries = [source for source in sources if isinstance(source, dict)] if isinstance(sources, list) else []
-    return [root for root in roots if any(_has_images_of(LabelledDataSet(root), source) for source in entries)]
+    return [data_set for data_set in data_sets if any(_has_images_of(data_set, source) for source in entries)]
 
 
 def built_with_holdout(vocabulary: Vocabulary) -> float:

@@ -73,7 +73,7 @@ NOT_RUN: dict[str, dict[str, str]] = {
         "fetch/bin/img2dataset": "img2dataset has dependencies of its own, and fetches from the internet",
     },
     "docs/object_stores.md": {
-        "ovocr build-labels 's3://": "somebody's bucket; tests/labelgen/store runs it on a local S3 server",
+        "ovocr ": "somebody's bucket; tests/labelgen/store runs it on a local S3 server",
     },
     "docs/reading.md": {"make bench-reading": "trains for three hours"},
     "docs/scale.md": {

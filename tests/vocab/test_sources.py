@@ -15,16 +15,17 @@ WriteShard = Callable[..., None]
 FOLDER = ShardEntry(source="some/folder", kind="folder", start=0, stop=9, names_sha256="ab")
 
 
-def make(root: Path, write_shard: WriteShard, *sources: str, **changes: object) -> Path:
+def make(root: Path, write_shard: WriteShard, *sources: str, **changes: object) -> LabelledDataSet:
     write_shard(root, 0, [["one"]])
     shards = tuple(ShardEntry(source=source, kind="tar", size=512) for source in sources)
     manifest = replace(make_manifest([], vocabulary=Vocabulary(["word"])), shards=shards)
-    replace(manifest, **changes).write(LabelledDataSet(root).manifest_path)
-    return root
+    data_set = LabelledDataSet(root)
+    replace(manifest, **changes).write(data_set.manifest_path)
+    return data_set
 
 
-def built(*roots: Path) -> Vocabulary:
-    return Vocabulary(["one"], {"source": describe_sources(find_shards(roots))})
+def built(*data_sets: LabelledDataSet) -> Vocabulary:
+    return Vocabulary(["one"], {"source": describe_sources(find_shards(data_sets))})
 
 
 def test_description_names_manifest_shards_and_inputs(tmp_path: Path, write_shard: WriteShard) -> None:

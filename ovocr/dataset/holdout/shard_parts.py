@@ -4,7 +4,8 @@ import errno
 import os
 import shutil
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,7 @@ import pyarrow.compute as pc
 from ovocr.base.errors import OvocrError
 from ovocr.base.files import written_aside
 from ovocr.base.plural import counted
+from ovocr.dataset.access.opening import shard_on_disk
 from ovocr.dataset.labelled_images import text_mismatch
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.manifest import Manifest, ShardEntry
@@ -82,10 +84,17 @@ class WholeShard:
         """The counts of the statistics."""
         return self.statistics.counts
 
+    @contextmanager
+    def on_disk(self, names: Sequence[str]) -> Iterator["WholeShard"]:
+        """Yields the shard with files on a disk, see ``shard_on_disk``. names: their names in the statistics."""
+        with shard_on_disk(self.data_set, self.number, names) as data_set:
+            yield replace(self, data_set=data_set)
+
     def place(self, part: ShardOfPart) -> bool:
         """Makes the whole shard a shard of a part, with hard links or else with copies; returns whether by links.
 
-        The files of a data set are replaced, never changed, so that a link keeps its content. Raises OSError.
+        The files of a data set are replaced, never changed, so that a link keeps its content. Files of a store are
+        copied. Raises OSError.
         """
         remove_leftovers(part.data_set, part.number)
         names = self.data_set.data_files(self.number, with_text=self.manifest.has_text)
@@ -93,6 +102,10 @@ class WholeShard:
         pairs = [(names[name], targets[name]) for name in names]
         # The statistics are last: they mark the shard as finished.
         pairs.append((self.data_set.stats_path(self.number), part.data_set.stats_path(part.number)))
+        if self.data_set.url is not None:
+            for source, target in pairs:
+                _copy(source, target)
+            return False
         return all([_link_or_copy(source, target) for source, target in pairs])
 
     def write(self, part: ShardOfPart, kept: _Mask, *, ignored: int) -> None:
@@ -199,6 +212,10 @@ def _link_or_copy(source: Path, target: Path) -> bool:
     except OSError as error:
         if error.errno not in _NO_LINK:
             raise
+    _copy(source, target)
+    return False
+
+
+def _copy(source: Path, target: Path) -> None:
     with written_aside(target) as partial:
         shutil.copyfile(source, partial)
-    return False

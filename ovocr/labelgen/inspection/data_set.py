@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ovocr.base.errors import OvocrError
+from ovocr.dataset.access.opening import open_data_set
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.manifest import Manifest
 from ovocr.dataset.outcome import Status
@@ -25,13 +26,13 @@ class InspectedDataSet:
     shard_counts: dict[int, ShardCounts]
 
     @classmethod
-    def open(cls, root: Path) -> "InspectedDataSet":
+    def open(cls, root: Path | str) -> "InspectedDataSet":
         """Opens a data set. Raises OvocrError if ``root`` is not a data set of this format or has no finished shard."""
-        files = LabelledDataSet.open(root)
+        files = open_data_set(root)
         manifest = files.manifest()
         shards = tuple(files.finished_shards())
         if not shards:
-            raise OvocrError(f"{root}: no finished shard yet; finish one with `ovocr {manifest.command}`")
+            raise OvocrError(f"{files}: no finished shard yet; finish one with `ovocr {manifest.command}`")
         return cls(files, manifest, shards, {number: files.counts(number) for number in shards})
 
     @property
@@ -42,7 +43,8 @@ class InspectedDataSet:
     @cached_property
     def vocabulary(self) -> Vocabulary:
         """The vocabulary of a labelled data set. Raises OvocrError if it does not match the manifest."""
-        return stored_vocabulary(self.files)
+        with self.files.errors():
+            return stored_vocabulary(self.files)
 
     @cached_property
     def segmentation(self) -> Segmentation:

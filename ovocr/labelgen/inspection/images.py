@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ovocr.base.errors import OvocrError
+from ovocr.dataset.access.opening import shard_on_disk
 from ovocr.dataset.labelled_images import text_mismatch
+from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.lines import BOX_DECIMALS, Box, Line
 from ovocr.dataset.outcome import Place, Status
 from ovocr.dataset.record_columns import find_text_positions
@@ -110,14 +112,23 @@ def load_images(data_set: InspectedDataSet, shard: int, positions: list[int], si
     side: longest side of an image on the page, in pixels. Raises OvocrError, naming the file, if the rows of an image
     cannot be read or do not match. An image that cannot be shown has a NoImage with the reason.
     """
-    path = data_set.files.records_path(shard)
+    with shard_on_disk(data_set.files, shard, ["records"] if data_set.packed else ["records", "ocr"]) as files:
+        yield from _load_images(data_set, files, shard, positions, side)
+
+
+def _load_images(
+    data_set: InspectedDataSet, files: LabelledDataSet, shard: int, positions: list[int], side: int
+) -> Iterator[InspectedImage]:
+    """Yields the images. files: the data set with the tables of the shard on a disk."""
+    path = files.records_path(shard)
     rows = read_records(path, positions, with_text=not data_set.packed)
-    texts = {} if data_set.packed else _read_texts(data_set, shard, positions)
-    with ShardImages(data_set, shard, side) as images:
+    texts = {} if data_set.packed else _read_texts(files, shard, positions)
+    record_ids = [row.record_id for row in rows if row.record_id is not None]
+    with ShardImages(data_set, files, shard, record_ids, side) as images:
         for row in rows:
             text = texts.get(row.position)
             if text is not None and text[0] != row.key:
-                raise text_mismatch(data_set.files, shard)
+                raise text_mismatch(files, shard)
             try:
                 image = _Image(data_set, row, None if text is None else text[1])
             except (ValueError, IndexError) as error:
@@ -125,10 +136,10 @@ def load_images(data_set: InspectedDataSet, shard: int, positions: list[int], si
             yield image.load(shard, images)
 
 
-def _read_texts(data_set: InspectedDataSet, shard: int, positions: list[int]) -> dict[int, tuple[str, StoredText]]:
+def _read_texts(files: LabelledDataSet, shard: int, positions: list[int]) -> dict[int, tuple[str, StoredText]]:
     """Maps the positions of images that were read to their key and text."""
-    rows = find_text_positions(data_set.files.records_path(shard), positions)
-    texts = read_texts_at(data_set.files.ocr_path(shard), list(rows.values()))
+    rows = find_text_positions(files.records_path(shard), positions)
+    texts = read_texts_at(files.ocr_path(shard), list(rows.values()))
     return dict(zip(rows, texts, strict=True))
 
 

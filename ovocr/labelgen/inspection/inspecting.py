@@ -8,13 +8,14 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ovocr.base.errors import MissingExtraError, OvocrError
+from ovocr.base.errors import MissingExtraError, OvocrError, StoreError
 from ovocr.labelgen.inspection.data_set import InspectedDataSet
 from ovocr.labelgen.inspection.images import InspectedImage, load_images
 from ovocr.labelgen.inspection.legible_tags import LegibleTags, name_shards
 from ovocr.labelgen.inspection.options import InspectOptions
 from ovocr.labelgen.inspection.page_images import NoImage
 from ovocr.labelgen.inspection.selection import Selection, Selector
+from ovocr.processes.termination import terminable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +73,11 @@ def inspect_labels(options: InspectOptions, progress: bool) -> Inspection:
     """
     if any(find_spec(name) is None for name in ("cv2", "PIL")):
         raise MissingExtraError("inspect", "ocr")
-    data_set = InspectedDataSet.open(options.source)
+    with terminable():
+        return _inspect(InspectedDataSet.open(options.source), options, progress)
+
+
+def _inspect(data_set: InspectedDataSet, options: InspectOptions, progress: bool) -> Inspection:
     selector = Selector(data_set, options, progress)
     loaded = _Loaded(data_set, options.side, progress)
     while True:
@@ -113,6 +118,8 @@ class _Loaded:
                     for image in load_images(self._data_set, shard, positions, self._side):
                         images.append(image)
                         bar.update()
+                except StoreError:
+                    raise
                 except OvocrError as error:
                     damaged[shard] = error
                 else:

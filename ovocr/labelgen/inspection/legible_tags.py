@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ovocr.base.errors import OvocrError
+from ovocr.base.errors import OvocrError, StoreError
 from ovocr.dataset.text import TextShard
 from ovocr.labelgen.inspection.data_set import InspectedDataSet
 from ovocr.processes.shard_map import map_shards
@@ -38,7 +38,7 @@ class LegibleTags:
         if data_set.packed:
             return None
         numbers = spread(data_set.shards, MEASURED_SHARDS)
-        shards = [TextShard(data_set.files.root, number) for number in numbers]
+        shards = [TextShard(data_set.files.root, number, url=data_set.files.url) for number in numbers]
         images = sum(data_set.shard_counts[number].input for number in numbers)
         workers = 1 if images <= IMAGES_FOR_ONE_PROCESS else None
         left_out: dict[int, str] = {}
@@ -95,5 +95,7 @@ def _count(shard: TextShard) -> Legibility | str:
     """Returns the counts of a shard, or the error of a shard that cannot be read."""
     try:
         return measure_legibility(shard)
+    except StoreError:
+        raise
     except OvocrError as error:
         return str(error)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from ovocr.base.errors import OvocrError, UsageError
+from ovocr.dataset.access.opening import shard_on_disk
 from ovocr.dataset.record_columns import find_positions
 from ovocr.labelgen.inspection.data_set import InspectedDataSet
 from ovocr.labelgen.inspection.options import InspectOptions
@@ -34,17 +35,22 @@ class Filter:
 
     def positions(self, data_set: InspectedDataSet, shard: int) -> list[int]:
         """Returns the positions of the matching images in the shard's records. Raises OvocrError if it is damaged."""
-        path = data_set.files.records_path(shard)
-        with_text = not data_set.packed
-        return find_positions(path, with_text=with_text, status=self.status, keys=self.keys, class_id=self.tag)
+        with shard_on_disk(data_set.files, shard, ["records"]) as files:
+            return find_positions(
+                files.records_path(shard),
+                with_text=not data_set.packed,
+                status=self.status,
+                keys=self.keys,
+                class_id=self.tag,
+            )
 
 
 def _class_id(word: str, data_set: InspectedDataSet) -> int:
     if data_set.packed:
         if not word.isdecimal():
-            raise UsageError(f"--word {word}: {data_set.files.root} has class ids but no words; give a class id")
+            raise UsageError(f"--word {word}: {data_set.files} has class ids but no words; give a class id")
         return int(word)
     id = data_set.vocabulary.id(load_segmenter(data_set.segmentation).normalise(word))
     if id is None:
-        raise OvocrError(f"--word {word}: is not in {data_set.files.vocabulary_path}")
+        raise OvocrError(f"--word {word}: is not in {data_set.files.name_of(data_set.files.vocabulary_path)}")
     return id

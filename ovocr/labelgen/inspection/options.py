@@ -14,7 +14,7 @@ MIN_SIDE, MAX_SIDE = 100, 4_000
 class InspectOptions:
     """Options of ``inspect``. Raises UsageError that names the option if a value is not allowed."""
 
-    source: Path = field(metadata={"help": "Folder of a labelled data set."})
+    source: Path | str = field(metadata={"help": "Folder or URL of a labelled data set."})
     limit: int = field(default=50, metadata={"help": "Maximum number of images on the page."})
     seed: int = field(default=0, metadata={"help": "Seed that selects the images."})
     status: str | None = field(

@@ -23,14 +23,15 @@ LOW_SCORE = 0.8
 def inspection_page(inspection: Inspection) -> str:
     """Returns the page. The same inspection gives the same bytes."""
     data_set, selection, options = inspection.data_set, inspection.selection, inspection.options
+    name = data_set.files.root.resolve().name if data_set.files.url is None else data_set.files.url.rpartition("/")[2]
     min_score = data_set.manifest.policy.min_score
     cards = [_card(number, image, min_score) for number, image in enumerate(inspection.images, 1)]
     return render_page(
         __package__,
         script=True,
         images=True,
-        title=f"Labelled images: {data_set.files.root.resolve().name}",
-        root=data_set.files.root,
+        title=f"Labelled images: {name}",
+        root=data_set.files,
         packed=data_set.packed,
         slots=data_set.manifest.policy.tags,
         vocabulary_size=None if data_set.packed else len(data_set.vocabulary),

@@ -1,5 +1,7 @@
 """Loads the images of a page from records or sources and shrinks them."""
 
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -7,12 +9,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ovocr.base.errors import OvocrError
+from ovocr.base.errors import OvocrError, StoreError
+from ovocr.dataset.access.opening import records_on_disk
+from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.reasons import QuarantinedError
 from ovocr.labelgen.images.source_images import OutOfReachError, SourceImages
 from ovocr.labelgen.images.stored_image import store_image
 from ovocr.labelgen.inspection.data_set import InspectedDataSet
-from ovocr.recordio import Record, RecordReader
+from ovocr.recordio import Record, RecordError, RecordReader
 
 # JPEG qualities, tried in order until the size is within the limit. If none is, the image is shrunk further.
 QUALITIES = (80, 65, 50)
@@ -61,32 +65,44 @@ def shrink(pixels: npt.NDArray[np.uint8], side: int) -> PageImage:
 class ShardImages:
     """The images of one shard, which must be requested in ascending order. A context manager.
 
+    files: the data set with the tables of the shard on a disk. record_ids: ids of the records that are requested.
     side: longest side of an image on the page, in pixels.
     """
 
-    def __init__(self, data_set: InspectedDataSet, number: int, side: int) -> None:
-        self._data_set = data_set
-        self._number = number
+    def __init__(
+        self, data_set: InspectedDataSet, files: LabelledDataSet, number: int, record_ids: Sequence[int], side: int
+    ) -> None:
+        self._data_set, self._files = data_set, files
+        self._number, self._record_ids = number, record_ids
         self._side = side
+        self._open = ExitStack()
 
     def __enter__(self) -> "ShardImages":
         return self
 
     def __exit__(self, *_: object) -> None:
-        if "_records" in vars(self):
-            self._records.close()
+        self._open.close()
 
     def record(self, id: int) -> Record:
-        """Returns a record. Raises RecordError if it is missing or damaged."""
-        return self._records.by_id(id)
+        """Returns a record. Raises RecordError if it is missing or damaged, or StoreError."""
+        files, records = self._records
+        with files.errors():
+            return records.by_id(id)
 
     @cached_property
-    def _records(self) -> RecordReader:
-        return RecordReader(self._data_set.files.rec_prefix(self._number))
+    def _records(self) -> tuple[LabelledDataSet, RecordReader]:
+        try:
+            files = self._open.enter_context(records_on_disk(self._files, self._number, self._record_ids))
+        except StoreError:
+            raise
+        except OvocrError as error:
+            raise RecordError(str(error)) from error
+        with files.errors():
+            return files, self._open.enter_context(RecordReader(files.rec_prefix(self._number)))
 
     @cached_property
     def _sources(self) -> SourceImages:
-        return SourceImages.of_shard(self._data_set.files, self._number)
+        return SourceImages.of_shard(self._files, self._number)
 
     def of_record(self, record: Record) -> PageImage | NoImage:
         """Returns the stored image of a record; NoImage if it is damaged."""

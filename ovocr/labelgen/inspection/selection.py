@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 from hashlib import blake2b
-from pathlib import Path
 
-from ovocr.base.errors import OvocrError
+from ovocr.base.errors import OvocrError, StoreError
 from ovocr.base.escape import for_terminal
+from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.text import TextShard
 from ovocr.labelgen.inspection.data_set import InspectedDataSet
 from ovocr.labelgen.inspection.matching import Filter
@@ -44,7 +44,7 @@ class Selector:
         self._filter = Filter.of(options, data_set)
         self._left_out: dict[int, str] = {}
         numbers = _shards(data_set, options)
-        shards = [TextShard(data_set.files.root, number) for number in numbers]
+        shards = [TextShard(data_set.files.root, number, url=data_set.files.url) for number in numbers]
         bar = "matching" if progress else None
         counted = map_shards(lambda shard: self._count(shard.number), shards, workers=1, progress=bar)
         counts = dict(zip(numbers, counted, strict=True))
@@ -59,7 +59,7 @@ class Selector:
         """Selects images from the readable shards. Raises OvocrError if no image matches the options."""
         while True:
             if not any(self._counts.values()):
-                raise _no_match(self._data_set.files.root, self._options, list(self._left_out.values()))
+                raise _no_match(self._data_set.files, self._options, list(self._left_out.values()))
             positions = self._draw_positions()
             if positions is not None:
                 return Selection(
@@ -72,6 +72,8 @@ class Selector:
     def _count(self, shard: int) -> int:
         try:
             return self._filter.count(self._data_set, shard)
+        except StoreError:
+            raise
         except OvocrError as error:
             self._left_out[shard] = str(error)
             return 0
@@ -84,6 +86,8 @@ class Selector:
             if share:
                 try:
                     positions[number] = _draw(self._filter.positions(self._data_set, number), share, seed, number)
+                except StoreError:
+                    raise
                 except OvocrError as error:
                     self.leave_out(number, error)
                     return None
@@ -126,13 +130,13 @@ def _shards(data_set: InspectedDataSet, options: InspectOptions) -> list[int]:
         return list(data_set.shards)
     if options.shard not in data_set.shards:
         raise OvocrError(
-            f"--shard {options.shard}: {data_set.files.root} has no such finished shard; it has "
+            f"--shard {options.shard}: {data_set.files} has no such finished shard; it has "
             f"{len(data_set.shards)}, numbered {data_set.shards[0]} to {data_set.shards[-1]}"
         )
     return [options.shard]
 
 
-def _no_match(root: Path, options: InspectOptions, left_out: list[str]) -> OvocrError:
+def _no_match(data_set: LabelledDataSet, options: InspectOptions, left_out: list[str]) -> OvocrError:
     asked = [
         *([] if options.status is None else [f"--status {options.status}"]),
         *([] if options.word is None else [f"--word {options.word}"]),
@@ -141,7 +145,7 @@ def _no_match(root: Path, options: InspectOptions, left_out: list[str]) -> Ovocr
     ]
     if left_out:
         matches = f" matches {for_terminal(' '.join(asked))}" if asked else ""
-        return OvocrError(f"{root}: no image{matches} in the readable shards; left out: {'; '.join(left_out)}")
+        return OvocrError(f"{data_set}: no image{matches} in the readable shards; left out: {'; '.join(left_out)}")
     if not asked:
-        return OvocrError(f"{root}: the finished shards contain no image")
-    return OvocrError(f"{root}: no image matches {for_terminal(' '.join(asked))}; leave out an option")
+        return OvocrError(f"{data_set}: the finished shards contain no image")
+    return OvocrError(f"{data_set}: no image matches {for_terminal(' '.join(asked))}; leave out an option")

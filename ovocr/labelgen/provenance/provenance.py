@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.base.escape import as_text
+from ovocr.dataset.access.opening import open_data_set, records_on_disk
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.manifest import IDF, Manifest
 from ovocr.dataset.outcome import Place
@@ -17,25 +18,29 @@ from ovocr.labelgen.provenance.search import FoundImage, find_images
 from ovocr.labelgen.provenance.story import Explanation, ImageStory, LineStory, PlaceStory, TagStory
 from ovocr.labelgen.tagging.run_words import stored_frequencies, stored_vocabulary
 from ovocr.labelgen.tagging.tag_slots import by_rank
+from ovocr.processes.termination import terminable
 from ovocr.recordio import RecordReader
 from ovocr.vocab import Segmentation, Vocabulary
 from ovocr.vocab.look_up import Answer, look_up
 
 
-def explain(root: Path, key: str, tag: str | None = None) -> Explanation:
-    """Explains the tags of the images with this key. tag: word or class id of the only tag to explain.
+def explain(root: Path | str, key: str, tag: str | None = None) -> Explanation:
+    """Explains the tags of the images with this key.
+
+    root: folder or URL of a labelled data set. tag: word or class id of the only tag to explain.
 
     Leaves out shards whose records cannot be read. Raises OvocrError that names the file if any other file cannot be
     read, or if no readable image has the key.
     """
-    data_set = LabelledDataSet.open(root)
-    manifest = data_set.manifest()
-    finished = data_set.finished_shards(len(manifest.shards))
-    found = find_images(data_set, as_text(key), finished, with_text=manifest.has_text)
-    vocabulary = stored_vocabulary(data_set) if manifest.has_text else None
-    answers = _answers(tag, manifest, vocabulary)
-    explainer = _Explainer(data_set, manifest, vocabulary, answers)
-    return Explanation([explainer.explain(image) for image in found.images], found.left_out)
+    data_set = open_data_set(root)
+    with data_set.errors(), terminable():
+        manifest = data_set.manifest()
+        finished = data_set.finished_shards(len(manifest.shards))
+        found = find_images(data_set, as_text(key), finished, with_text=manifest.has_text)
+        vocabulary = stored_vocabulary(data_set) if manifest.has_text else None
+        answers = _answers(tag, manifest, vocabulary)
+        explainer = _Explainer(data_set, manifest, vocabulary, answers)
+        return Explanation([explainer.explain(image) for image in found.images], found.left_out)
 
 
 def _answers(tag: str | None, manifest: Manifest, vocabulary: Vocabulary | None) -> list[Answer] | None:
@@ -125,7 +130,7 @@ class _Explainer:
         if self._vocabulary is None or text is None:
             return TagStory(id=tag, word=None, places=[], slots=slots, ranks=ranks, weight=None)
         if not 0 <= tag < len(self._vocabulary):
-            raise OvocrError(f"{self._data_set.root}: tag {tag} is not in the vocabulary; see `ovocr verify`")
+            raise OvocrError(f"{self._data_set}: tag {tag} is not in the vocabulary; see `ovocr verify`")
         return TagStory(
             id=tag,
             word=self._vocabulary.word(tag),
@@ -141,7 +146,7 @@ class _Explainer:
         for place in places:
             if place.line not in words or place.box is None:
                 raise OvocrError(
-                    f"{self._data_set.root}: tag {place.id} in line {place.line} is invalid; see `ovocr verify`"
+                    f"{self._data_set}: tag {place.id} in line {place.line} is invalid; see `ovocr verify`"
                 )
             yield PlaceStory(line=text.lines[place.line], word=next(words[place.line], None), box=place.box)
 
@@ -150,8 +155,10 @@ class _Explainer:
         record_id = image.row.record_id
         if record_id is None:
             return None
-        prefix = self._data_set.rec_prefix(image.shard)
-        with RecordReader(prefix) as records:
+        with (
+            records_on_disk(self._data_set, image.shard, [record_id]) as data_set,
+            RecordReader(prefix := data_set.rec_prefix(image.shard)) as records,
+        ):
             if not 0 <= record_id < len(records):
                 raise OvocrError(f"{prefix}.idx: does not contain record {record_id}; see `ovocr verify`")
             return StoredSlots.of(records[record_id].labels, image.row.tags)

@@ -15,6 +15,7 @@ from ovocr.dataset.outcome import Status
 from ovocr.dataset.records import WordsRow, read_words
 from ovocr.dataset.text import TextShard
 from ovocr.labelgen.tagging.run_words import stored_vocabulary
+from ovocr.vocab import Vocabulary
 
 WORDS_LISTED = 10
 
@@ -131,14 +132,22 @@ class Compared:
 
 def compare_shard(compared: Compared, shard: TextShard) -> Changes:
     """Compares a shard with the same shard of the new data set. Raises OvocrError if records cannot be read."""
-    before, after = LabelledDataSet(shard.root), LabelledDataSet(compared.out)
+    with shard.data_set.errors(), shard.on_disk("records") as stored:
+        return _compare(compared, shard, stored)
+
+
+def _compare(compared: Compared, shard: TextShard, stored: TextShard) -> Changes:
+    """Compares a shard. stored: the same shard with its records on a disk."""
     changes = Changes()
-    rows = _read(before, compared.before, shard.number), _read(after, compared.after, shard.number)
-    for old, new in zip_longest(*rows):
+    new_data_set = LabelledDataSet(compared.out)
+    before, after = (data_set.records_path(shard.number) for data_set in (LabelledDataSet(stored.root), new_data_set))
+    words_before = stored_vocabulary(shard.data_set, compared.before)
+    words_after = stored_vocabulary(new_data_set, compared.after)
+    for old, new in zip_longest(_read(before, words_before), _read(after, words_after)):
         if old is None or new is None:
             raise OvocrError(
-                f"{after.records_path(shard.number)}: does not list the images of {before.records_path(shard.number)}; "
-                f"remove {after.stats_path(shard.number)} and repeat the command"
+                f"{after}: does not list the images of {before}; remove "
+                f"{new_data_set.stats_path(shard.number)} and repeat the command"
             )
         if Status.QUARANTINED in (old[0].status, new[0].status):
             continue
@@ -152,10 +161,8 @@ def _most_frequent(words: Counter[str]) -> list[tuple[str, int]]:
     return sorted(words.items(), key=lambda item: (-item[1], item[0]))[:WORDS_LISTED]
 
 
-def _read(data_set: LabelledDataSet, words: WordsEntry, number: int) -> Iterator[tuple[WordsRow, frozenset[str]]]:
-    """Yields each image's row and the words that are its tags."""
-    vocabulary = stored_vocabulary(data_set, words)
-    path = data_set.records_path(number)
+def _read(path: Path, vocabulary: Vocabulary) -> Iterator[tuple[WordsRow, frozenset[str]]]:
+    """Yields each image's row and the words that are its tags. path: table of records."""
     for row in read_words(path):
         try:
             yield row, frozenset(map(vocabulary.word, row.class_ids))

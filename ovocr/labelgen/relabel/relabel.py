@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from ovocr.base.errors import MissingExtraError
+from ovocr.dataset.access.opening import open_data_set
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.manifest import IDF
 from ovocr.dataset.reasons import Reason
@@ -68,9 +69,10 @@ def relabel(options: RelabelOptions, progress: bool) -> RelabelTotals:
         if any(find_spec(name) is None for name in ("cv2", "PIL")):
             raise MissingExtraError("relabel", "ocr")
         run = _Relabelling(options)
-        run.settle()
-        images = run.make_shards(progress)
-        return run.totals(images, time.monotonic() - start)
+        with run.source.errors():
+            run.settle()
+            images = run.make_shards(progress)
+            return run.totals(images, time.monotonic() - start)
 
 
 class _Relabelling:
@@ -79,13 +81,11 @@ class _Relabelling:
     def __init__(self, options: RelabelOptions) -> None:
         self._options = options
         self._workers = worker_count(options.workers)
-        self._source = LabelledDataSet.open(options.source, old=True)
-        self._manifest = self._source.manifest()
+        self.source = open_data_set(options.source, old=True)
+        self._manifest = self.source.manifest()
         self._out = LabelledDataSet(options.out)
-        self._finished = find_shards([options.source], old=True)
-        self._inputs = {
-            shard.number: find_input(self._source, self._manifest, shard.number) for shard in self._finished
-        }
+        self._finished = find_shards([self.source], old=True)
+        self._inputs = {shard.number: find_input(self.source, self._manifest, shard.number) for shard in self._finished}
         index, count = options.shard_slice
         self._shards = [shard for shard in self._finished if shard.number % count == index]
         self._todo = [shard for shard in self._shards if not self._is_done(shard.number)]
@@ -104,7 +104,7 @@ class _Relabelling:
             check_destination(self._out, [self._inputs[shard.number] for shard in self._shards])
         vocabulary = self._load_vocabulary()
         words = Words(vocabulary, self._load_frequencies(vocabulary) if self._policy.weighting == IDF else None)
-        settle_configuration(self._out, describe_relabel(self._source, self._policy, words), words)
+        settle_configuration(self._out, describe_relabel(self.source, self._policy, words), words)
         self._settings = RelabelSettings(
             out=self._out.root,
             policy=self._policy,
@@ -113,7 +113,7 @@ class _Relabelling:
 
     def _load_vocabulary(self) -> Vocabulary:
         name = self._options.vocab
-        vocabulary = stored_vocabulary(self._source) if name is None else load_vocabulary(name)
+        vocabulary = stored_vocabulary(self.source) if name is None else load_vocabulary(name)
         return with_han(vocabulary, self._options.han)
 
     def _load_frequencies(self, vocabulary: Vocabulary) -> WordFrequencies:
@@ -146,7 +146,7 @@ class _Relabelling:
 
     def totals(self, images: int, seconds: float) -> RelabelTotals:
         """Returns the report of the run."""
-        compared = Compared(stored_words(self._source), stored_words(self._out), self._out.root)
+        compared = Compared(stored_words(self.source), stored_words(self._out), self._out.root)
         work = partial(compare_shard, compared)
         changes = merge(map_shards(work, self._shards, workers=self._processes(self._shards, COMPARED_AT_LEAST)))
         totals = Totals.of(

@@ -5,12 +5,14 @@ from functools import lru_cache
 from pathlib import Path
 
 from ovocr.base.errors import OvocrError
+from ovocr.dataset.access.opening import shard_on_disk
 from ovocr.dataset.labelled_images import LabelledImage, read_labelled_images
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.manifest import TagPolicy
 from ovocr.dataset.outcome import Outcome, Status
 from ovocr.dataset.reasons import Reason
 from ovocr.dataset.shard_writer import ShardWriter
+from ovocr.dataset.statistics import data_file_names
 from ovocr.dataset.text import StoredText, TextShard
 from ovocr.labelgen.images.source_images import OutOfReachError, SourceImages
 from ovocr.labelgen.sources.input_shard import find_input
@@ -36,8 +38,14 @@ def relabel_shard(settings: RelabelSettings, shard: TextShard) -> int:
 
     Raises OvocrError if a file of the shard cannot be read, or another process writes the same shard.
     """
+    names = data_file_names(has_text=True)
+    with shard_on_disk(shard.data_set, shard.number, names) as data_set:
+        return _relabel_shard(settings, data_set, shard)
+
+
+def _relabel_shard(settings: RelabelSettings, data_set: LabelledDataSet, shard: TextShard) -> int:
+    """Writes the shard. data_set: has the files of the shard on a disk."""
     labeller = _labeller(settings)
-    data_set = LabelledDataSet(shard.root)
     source = find_input(data_set, data_set.manifest(), shard.number)
     with (
         RecordReader(data_set.rec_prefix(shard.number)) as records,

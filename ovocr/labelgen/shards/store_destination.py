@@ -5,27 +5,20 @@ runs may write the same shard; they upload the same bytes.
 """
 
 import hashlib
-import shutil
-import tempfile
-import time
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 
 from ovocr.base.errors import OvocrError
-from ovocr.base.files import locked
 from ovocr.base.object_store import connect, describe_error
+from ovocr.base.temporary import temporary_folder
 from ovocr.dataset.layout import FOLDERS, LabelledDataSet
 from ovocr.dataset.manifest import Manifest
 from ovocr.labelgen.shards.destination import Destination
 from ovocr.labelgen.shards.manifest import NO_CHANGES, AllowedChanges, settle_configuration
 from ovocr.labelgen.sources import InputShard
 from ovocr.labelgen.tagging.run_words import Words
-
-_LOCK = ".lock"
-_NEW_S = 60.0
 
 
 class StoreDestination(Destination):
@@ -43,7 +36,9 @@ class StoreDestination(Destination):
 
     def __enter__(self) -> "StoreDestination":
         with ExitStack() as stack:
-            root = stack.enter_context(_temporary_folder(self._url))
+            # Only runs for the same data set remove what a killed one left.
+            purpose = f"upload-{hashlib.sha256(self._url.encode()).hexdigest()[:12]}"
+            root = stack.enter_context(temporary_folder(purpose))
             self.data_set = LabelledDataSet(root, url=self._url)
             self._is_new = not self._fetch_configuration()
             if self._is_new:
@@ -203,21 +198,3 @@ class StoreDestination(Destination):
 def open_destination(out: Path | str) -> Destination:
     """Returns the destination of a run: a folder, or an object store if ``out`` is a URL."""
     return Destination(LabelledDataSet(out)) if isinstance(out, Path) else StoreDestination(out)
-
-
-@contextmanager
-def _temporary_folder(url: str) -> Iterator[Path]:
-    """Makes a folder for the block. Also removes folders left by killed runs with the same URL."""
-    prefix = f"ovocr-upload-{hashlib.sha256(url.encode()).hexdigest()[:12]}-"
-    for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
-        # A locked folder belongs to an active run. A new folder may not be locked yet.
-        if time.time() - left.stat().st_mtime < _NEW_S:
-            continue
-        with suppress(OvocrError, OSError), locked(left / _LOCK, "busy"):
-            shutil.rmtree(left)
-    root = Path(tempfile.mkdtemp(prefix=prefix))
-    try:
-        with locked(root / _LOCK, "busy"):
-            yield root
-    finally:
-        shutil.rmtree(root, ignore_errors=True)

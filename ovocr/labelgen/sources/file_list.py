@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from ovocr.base.errors import UsageError
 from ovocr.base.escape import as_text
 from ovocr.base.object_store import is_url
+from ovocr.base.read_ahead import in_parallel
 from ovocr.dataset.manifest import SourceOptions
 from ovocr.dataset.reasons import Reason
 from ovocr.labelgen.sources.found_source import FoundSource
@@ -13,7 +14,7 @@ from ovocr.labelgen.sources.input_shard import InputShard, named_shards
 from ovocr.labelgen.sources.items import Lost, SourceItem, is_image_name
 from ovocr.labelgen.sources.local_path import read_image
 from ovocr.labelgen.sources.source_path import SourcePath
-from ovocr.labelgen.sources.store_path import StorePath, in_parallel
+from ovocr.labelgen.sources.store_path import StorePath
 
 _COMMENT = "#"
 _SHOWN = 80

@@ -87,8 +87,10 @@ def find_input(data_set: LabelledDataSet, manifest: Manifest, number: int) -> In
     counts = data_set.counts(number)
     if number >= len(manifest.shards):
         raise OvocrError(
-            f"{data_set.manifest_path}: does not list shard {number}, but {data_set.stats_path(number)} exists; "
-            "restore both files"
+            data_set.shown(
+                f"{data_set.manifest_path}: does not list shard {number}, but {data_set.stats_path(number)} exists; "
+                "restore both files"
+            )
         )
     return InputShard(
         **vars(manifest.shards[number]),

@@ -2,9 +2,7 @@
 
 import glob
 import tempfile
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -12,6 +10,7 @@ from typing import IO, Any
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.base.escape import as_text
 from ovocr.base.object_store import connect, describe_error, store_errors
+from ovocr.base.read_ahead import in_parallel
 from ovocr.dataset.reasons import Reason
 from ovocr.labelgen.sources.folder_files import FolderFiles
 from ovocr.labelgen.sources.items import MAX_FILE_BYTES, Found, Lost, SourceItem, too_large
@@ -20,8 +19,6 @@ from ovocr.labelgen.sources.source_path import FileState, SourcePath
 # A file is read in blocks of this size, in the background and ahead of the reader.
 _BLOCK_BYTES = 8 * 2**20
 _BLOCKS_CACHED = 4
-# A request takes tens of milliseconds, even for few bytes.
-_PARALLEL_REQUESTS = 16
 
 
 class StorePath(SourcePath):
@@ -116,21 +113,6 @@ class StorePath(SourcePath):
     def fetch_image(self, key: str) -> SourceItem:
         """Returns the image in this object. Raises OvocrError if the store fails."""
         return _fetch(self._store.system, self._store.path, self.name, key)
-
-
-def in_parallel(read: Callable[[str], SourceItem], names: Iterable[str]) -> Iterator[SourceItem]:
-    """Yields the images with these names in order. Calls ``read`` in several threads, ahead of the reader."""
-    waiting: deque[Future[SourceItem]] = deque()
-    executor = ThreadPoolExecutor(_PARALLEL_REQUESTS, thread_name_prefix="ovocr-fetch")
-    try:
-        for name in names:
-            waiting.append(executor.submit(read, name))
-            if len(waiting) == _PARALLEL_REQUESTS:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        executor.shutdown(wait=False, cancel_futures=True)
 
 
 def _fetch(system: Any, path: str, name: str, key: str) -> SourceItem:

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from ovocr.dataset.holdout.shard_parts import ShardOfPart, WholeShard
 from ovocr.dataset.manifest import TRAIN
 from ovocr.dataset.record_columns import read_class_ids
+from ovocr.dataset.statistics import data_file_names
 from ovocr.labelgen.split.sides import ShardSides
 
 
@@ -30,7 +31,8 @@ class ShardTask(NamedTuple):
 
     def __str__(self) -> str:
         """Returns the shard's name in messages."""
-        return str(self.whole.data_set.records_path(self.whole.number))
+        data_set = self.whole.data_set
+        return data_set.name_of(data_set.records_path(self.whole.number))
 
 
 class ShardResult(NamedTuple):
@@ -49,8 +51,15 @@ class ShardResult(NamedTuple):
 
 def split_shard(task: ShardTask) -> ShardResult:
     """Writes the unfinished parts of a shard. Raises OvocrError if a file of the shard cannot be read."""
-    linked = None
     todo = task.todo
+    names = data_file_names(task.whole.manifest.has_text) if todo else ["records"]
+    with task.whole.on_disk(names) as whole:
+        return _split_shard(task._replace(whole=whole), todo)
+
+
+def _split_shard(task: ShardTask, todo: list[str]) -> ShardResult:
+    """Writes parts of a shard whose files are on a disk."""
+    linked = None
     for name in todo:
         if task.is_whole:
             linked = task.whole.place(task.parts[name])

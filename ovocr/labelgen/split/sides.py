@@ -135,7 +135,8 @@ def _by_table(table: GroupTable, seed: int, limit: int, shard: WholeShard) -> _G
 
 
 def _read(shard: WholeShard) -> tuple[list[str], npt.NDArray[np.bool_]]:
-    return read_keys_and_statuses(shard.data_set.records_path(shard.number))
+    with shard.on_disk(["records"]) as stored:
+        return read_keys_and_statuses(stored.data_set.records_path(shard.number))
 
 
 def _hash(groups: Iterator[str], count: int, seed: int) -> _Hashes:

@@ -11,6 +11,7 @@ import numpy as np
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.base.files import locked
 from ovocr.base.plural import counted
+from ovocr.dataset.access.opening import open_data_set
 from ovocr.dataset.holdout.group_table import GroupTable
 from ovocr.dataset.holdout.shard_parts import ShardOfPart, WholeShard
 from ovocr.dataset.layout import LabelledDataSet
@@ -42,8 +43,8 @@ def split(options: SplitOptions, progress: bool) -> SplitTotals:
     Finished shards are kept, and the same call resumes after them.
     """
     start = time.monotonic()
-    with stoppable(options.out):
-        run = _Split(options, progress)
+    with stoppable(options.out), (source := open_data_set(options.source)).errors():
+        run = _Split(options, source, progress)
         run.check()
         with locked(options.out / _LOCK, f"--out {options.out}: another command is splitting a data set into it"):
             run.settle()
@@ -54,9 +55,9 @@ def split(options: SplitOptions, progress: bool) -> SplitTotals:
 class _Split:
     """A run of ``split``. Raises OvocrError if the data set is not finished, or a part would be empty."""
 
-    def __init__(self, options: SplitOptions, progress: bool) -> None:
+    def __init__(self, options: SplitOptions, source: LabelledDataSet, progress: bool) -> None:
         self._options, self._progress = options, progress
-        self._source = LabelledDataSet.open(options.source)
+        self._source = source
         self._manifest = self._source.manifest()
         self._shards = WholeShard.all_of(self._source, self._manifest)
         self._images = sum(shard.counts.input for shard in self._shards)

@@ -31,8 +31,9 @@ def _count_shard(segmentation: Segmentation, policy: TagPolicy, shard: TextShard
     """Returns the number of images and the number of images with each word."""
     images = 0
     in_images: Counter[str] = Counter()
-    for image in read_images(shard, scores=policy.min_score > 0):
-        images += 1
-        words = find_words(image.lines, segmentation)
-        in_images.update({word.text for word in words if limit_of(word, image.scores, policy) is None})
+    with shard.on_disk("ocr") as stored:
+        for image in read_images(stored, scores=policy.min_score > 0):
+            images += 1
+            words = find_words(image.lines, segmentation)
+            in_images.update({word.text for word in words if limit_of(word, image.scores, policy) is None})
     return images, in_images

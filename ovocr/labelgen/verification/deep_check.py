@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 
-from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.outcome import Status
 from ovocr.dataset.records import RecordRow, parse_records
 from ovocr.dataset.text import StoredText
@@ -25,7 +24,6 @@ class DeepCheck:
     def __init__(
         self,
         plan: Plan,
-        data_set: LabelledDataSet,
         findings: Findings,
         *,
         source: str,
@@ -38,7 +36,7 @@ class DeepCheck:
         self._findings = findings
         self._rows = rows
         self._texts = TextRows(texts, findings) if texts is not None else None
-        self._labeller = plan.labeller(data_set)
+        self._labeller = plan.labeller()
         self._check_row = RowCheck(rows.path, plan.manifest, source, findings)
         self._check_record = RecordCheck(records, plan.manifest, findings) if records is not None else None
 

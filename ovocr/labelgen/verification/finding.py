@@ -6,6 +6,7 @@ from typing import Any
 
 from ovocr.base.escape import for_terminal
 from ovocr.dataset.json_objects import DamagedFileError, Problem, check_file, read_object
+from ovocr.dataset.layout import LabelledDataSet
 
 # Maximum number of listed findings per shard. Each image of a damaged shard may have one.
 LISTED = 20
@@ -44,10 +45,11 @@ class Finding:
 class Findings:
     """The findings of one shard, or of the files that belong to no shard.
 
-    root: folder of the data set. listed: the first LISTED findings. beyond: number of other findings.
+    data_set: its folder has the files that are checked. listed: the first LISTED findings. beyond: number of other
+    findings.
     """
 
-    root: Path
+    data_set: LabelledDataSet
     shard: int | None = None
     listed: list[Finding] = field(default_factory=list)
     beyond: int = 0
@@ -58,14 +60,13 @@ class Findings:
         return len(self.listed) + self.beyond
 
     def add(self, path: Path, where: str, expected: object, found: object, *, fix: str = "") -> None:
-        """Adds a finding in the file ``path`` of the data set."""
+        """Adds a finding in the file ``path`` of the data set. Messages name the URL of one in an object store."""
         if len(self.listed) >= LISTED:
             self.beyond += 1
             return
-        file = path.relative_to(self.root).as_posix()
-        self.listed.append(
-            Finding(file=file, where=where, expected=str(expected), found=str(found), shard=self.shard, fix=fix)
-        )
+        file = path.relative_to(self.data_set.root).as_posix()
+        expected, found, fix = map(self.data_set.shown, (str(expected), str(found), fix))
+        self.listed.append(Finding(file=file, where=where, expected=expected, found=found, shard=self.shard, fix=fix))
 
     def add_problem(self, path: Path, problem: Problem, *, fix: str = "") -> None:
         """Adds a finding for an invalid value in the file."""

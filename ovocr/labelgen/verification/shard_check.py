@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from ovocr.dataset.access.opening import shard_on_disk
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.manifest import ShardEntry
 from ovocr.dataset.schemas import OCR, records_schema
-from ovocr.dataset.statistics import ShardCounts
+from ovocr.dataset.statistics import ShardCounts, data_file_names
 from ovocr.dataset.text import TextShard
 from ovocr.labelgen.verification.counts_check import check_counts, count_rows
 from ovocr.labelgen.verification.deep_check import DeepCheck
@@ -46,16 +47,17 @@ class ShardToCheck(NamedTuple):
 def check_shard(plan: Plan, to_check: ShardToCheck) -> ShardReport:
     """Checks a finished shard. Damaged files give findings, not errors."""
     shard, entry = to_check
-    return _ShardCheck(plan, LabelledDataSet(shard.root), shard.number, entry).run()
+    names = data_file_names(plan.manifest.has_text)
+    with shard_on_disk(shard.data_set, shard.number, names, checked=False) as data_set:
+        return _ShardCheck(plan, data_set, shard.number, entry).run()
 
 
 class _ShardCheck:
     def __init__(self, plan: Plan, data_set: LabelledDataSet, number: int, entry: ShardEntry) -> None:
         self._plan = plan
         self._entry = entry
-        self._data_set = data_set
         self._number = number
-        self._findings = Findings(data_set.root, number)
+        self._findings = Findings(data_set, number)
         self._stats_path = data_set.stats_path(number)
         self._with_text = plan.manifest.has_text
         self._paths = data_set.data_files(number, with_text=self._with_text)
@@ -105,12 +107,6 @@ class _ShardCheck:
             self._findings.add(records.path, "", expected, str(len(records.spans)))
         if not self._plan.quick:
             DeepCheck(
-                self._plan,
-                self._data_set,
-                self._findings,
-                source=self._entry.source,
-                rows=rows,
-                texts=texts,
-                records=records,
+                self._plan, self._findings, source=self._entry.source, rows=rows, texts=texts, records=records
             ).run()
         return counts

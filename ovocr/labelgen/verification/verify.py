@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ovocr.base.errors import MissingExtraError, OvocrError, UsageError
+from ovocr.dataset.access.opening import open_data_set
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.manifest import Manifest
 from ovocr.dataset.text import TextShard
@@ -34,11 +35,11 @@ _FIX = "restore the manifest.json that the data set was written with"
 class VerifyOptions:
     """Options of ``verify``. Raises UsageError that names the option if a value is not allowed.
 
-    root: folder of the data set. quick: check only hashes, counts and indexes.
+    root: folder or URL of the data set. quick: check only hashes, counts and indexes.
     workers: number of processes; None for one per core.
     """
 
-    root: Path
+    root: Path | str
     quick: bool = False
     workers: int | None = None
 
@@ -54,10 +55,11 @@ def verify(options: VerifyOptions, progress: bool) -> VerificationReport:
     """
     start = time.monotonic()
     with _stoppable():
-        data_set = LabelledDataSet.open(options.root)
+        # Nothing of an earlier copy may hide damage in a store.
+        data_set = open_data_set(options.root, afresh=True)
         if not options.quick and find_spec("PIL") is None:
             raise MissingExtraError("verify without --quick", "ocr")
-        findings = Findings(data_set.root)
+        findings = Findings(data_set)
         manifest = _read_manifest(data_set, findings)
         if manifest is None:
             notice = "nothing else was checked, because manifest.json is not valid"
@@ -105,14 +107,16 @@ def _plan(
         try:
             difference = installed_rules_difference(data_set)
         except OvocrError as error:
-            difference = str(error)
+            difference = data_set.shown(str(error))
         if difference:
             same_rules = False
             notices.append(
                 "words and tags were not compared with the text, which was segmented with different rules: "
                 f"{difference}"
             )
-    return Plan(manifest=replace(manifest, shards=()), quick=options.quick, words=words, same_rules=same_rules), notices
+    kept = replace(manifest, shards=())
+    plan = Plan(manifest=kept, words_root=data_set.root, quick=options.quick, words=words, same_rules=same_rules)
+    return plan, notices
 
 
 def _check_shards(
@@ -123,7 +127,9 @@ def _check_shards(
     finished: list[int],
     progress: bool,
 ) -> list[ShardReport]:
-    shards = [ShardToCheck(TextShard(data_set.root, number), manifest.shards[number]) for number in finished]
+    shards = [
+        ShardToCheck(TextShard(data_set.root, number, url=data_set.url), manifest.shards[number]) for number in finished
+    ]
     inputs = [_input(data_set, manifest, number) for number in finished]
     at_least = QUICKLY_CHECKED_AT_LEAST if options.quick else CHECKED_AT_LEAST
     images = sum(shard.images or 0 for shard in inputs)

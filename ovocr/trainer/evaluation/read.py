@@ -1,6 +1,6 @@
 """Reads words in images with a trained encoder: the class centers nearest to the embedding of an image or its tiles."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -8,7 +8,10 @@ from typing import Literal
 import numpy as np
 import torch
 
-from ovocr.base.errors import OvocrError, UsageError
+from ovocr.base.errors import OvocrError, StoreError, UsageError
+from ovocr.base.object_store import connect, is_url
+from ovocr.base.read_ahead import in_parallel
+from ovocr.base.store_folder import read_url
 from ovocr.trainer.data.images import DecodedImage, decode, decode_for_views, encoded_size
 from ovocr.trainer.data.thumbnails import small_jpeg
 from ovocr.trainer.evaluation.reading.best_words import BestWords
@@ -26,7 +29,7 @@ _PAGE_SIDE = 900  # longest side of an image on a page, pixels
 
 def read_words(
     run: Path,
-    images: list[Path],
+    images: Sequence[Path | str],
     *,
     head: str | None = None,
     top_k: int = 10,
@@ -38,6 +41,7 @@ def read_words(
 ) -> Iterator[Reading | OvocrError]:
     """Reads JPEG, PNG and WebP files with a checkpoint of a run; yields words or an error for each.
 
+    images: paths, or URLs in an object store, from which several images are fetched ahead.
     head: name of the head; None selects the only head with a vocabulary. A head without a vocabulary answers class ids.
     step: number of steps of the checkpoint, or "best"; None selects the newest.
     correct_sampling: whether the words are ranked by corrected scores, see ``sampling_correction``.
@@ -46,21 +50,37 @@ def read_words(
     with_jpeg: whether each reading contains the image for a page.
 
     Raises OvocrError if the run cannot be read or has no counts for the correction, UsageError for an unknown head or
-    too small tiles.
+    too small tiles, StoreError if a store fails, and MissingExtraError if the packages for it are not installed.
     """
     if tile is not None:
         check_side(tile)
+    for url in filter(is_url, map(str, images)):
+        connect(url)  # before the run is loaded
     trained = TrainedRun.load(run, choose_device(device), step)
     name = head or _head_with_words(trained)
     if name not in trained.config.heads:
         raise UsageError(f"--head: {name!r} is not a head of this run; it has {', '.join(trained.config.heads)}")
     correction = sampling_correction(trained, name) if correct_sampling else SamplingCorrection(None)
     reader = _Reader(trained, name, top_k, correction, tile)
-    for image in images:
+    for image, encoded in zip(images, in_parallel(_fetch, images), strict=True):
         try:
-            yield reader.read(image, with_jpeg)
+            yield reader.read(image, encoded, with_jpeg)
         except OvocrError as error:
             yield error
+
+
+def _fetch(image: Path | str) -> bytes | OvocrError | None:
+    """Returns an image of a store, or the error if there is none; None for a path. Raises StoreError."""
+    if not is_url(str(image)):
+        return None  # read when it is needed: several large images would fill the memory
+    try:
+        return read_url(str(image))
+    except FileNotFoundError:
+        return UsageError(f"{image}: cannot be read: no such file")
+    except StoreError as error:
+        if isinstance(error.__cause__, PermissionError):
+            return error
+        raise
 
 
 @dataclass(frozen=True)
@@ -73,12 +93,15 @@ class _Reader:
     correction: SamplingCorrection
     tile: int | None
 
-    def read(self, image: Path, with_jpeg: bool) -> Reading:
-        """Returns the words of an image. Raises OvocrError with its path."""
-        try:
-            encoded = image.read_bytes()
-        except OSError as error:
-            raise UsageError(f"{image}: cannot be read: {error.strerror}") from error
+    def read(self, image: Path | str, encoded: bytes | OvocrError | None, with_jpeg: bool) -> Reading:
+        """Returns the words of an image. encoded: see ``_fetch``. Raises OvocrError with its path or URL."""
+        if isinstance(encoded, OvocrError):
+            raise encoded
+        if encoded is None:
+            try:
+                encoded = Path(image).read_bytes()
+            except OSError as error:
+                raise UsageError(f"{image}: cannot be read: {error.strerror}") from error
         try:
             words, tiling = self._read(encoded)
             jpeg = small_jpeg(decode(encoded, at_least=_PAGE_SIDE), _PAGE_SIDE) if with_jpeg else None

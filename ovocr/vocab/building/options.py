@@ -21,7 +21,7 @@ class VocabularyOptions:
     memory: bytes for counting, and then for merging, in addition to the memory of the processes themselves.
     """
 
-    data_sets: tuple[Path, ...] = field(metadata={"help": "Folders of labelled data sets."})
+    data_sets: tuple[Path | str, ...] = field(metadata={"help": "Folders or URLs of labelled data sets."})
     out: Path = field(metadata={"help": "File of the vocabulary; PATH.json is written next to it."})
     force: bool = field(default=False, metadata={"help": "Replace an existing vocabulary."})
     # The size of the built-in lexicon.

@@ -1,6 +1,7 @@
 """Counts the words of shards in parallel processes, in constant memory."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pyarrow.parquet as pq
 
 from ovocr.base.errors import OvocrError
 from ovocr.dataset.holdout.rule import is_held_out
-from ovocr.dataset.text import TextShard, read_images
+from ovocr.dataset.text import ImageText, TextShard, read_images
 from ovocr.processes.shard_map import map_shards
 from ovocr.vocab.segmentation.segmenter import Segmentation, segment_lines
 
@@ -78,7 +79,7 @@ class ShardCounter:
         words = _Words()
         files: list[Path] = []
         images = held_out = without_text = tokens = 0
-        for image in read_images(shard):
+        for image in _read(shard):
             if self.holdout and is_held_out(image.key, self.holdout):
                 held_out += 1
                 continue
@@ -104,6 +105,11 @@ class ShardCounter:
         except OSError as error:
             raise OvocrError(f"{self.folder}: word counts cannot be written: {error}; the disk may be full") from error
         return path
+
+
+def _read(shard: TextShard) -> Iterator[ImageText]:
+    with shard.on_disk("ocr") as stored:
+        yield from read_images(stored)
 
 
 def count_shards(

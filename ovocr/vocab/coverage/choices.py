@@ -3,10 +3,8 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from pathlib import Path
 
 from ovocr.dataset.layout import LabelledDataSet
-from ovocr.dataset.manifest import Manifest
 from ovocr.vocab.coverage.figures import LetterGroup, LineScores, ScoreBand, ShortWords, SlotShortage, share
 from ovocr.vocab.coverage.limits import MIN_LETTERS, MIN_SCORES, LevelCounts
 from ovocr.vocab.coverage.shard_coverage import ShardCoverage
@@ -16,7 +14,10 @@ from ovocr.vocab.coverage.tallies import CorpusTally, VocabularyTally
 def line_scores(shards: Sequence[ShardCoverage], vocabulary: int) -> LineScores:
     """Returns the words by the score of their lines. vocabulary: index of the vocabulary. Raises OvocrError."""
     scored = [
-        counts for root in _roots(shards) if _has_scores(of_root := _of(root, shards), root) for counts in of_root
+        counts
+        for data_set in _data_sets(shards)
+        if _has_scores(own := _of(data_set, shards), data_set)
+        for counts in own
     ]
     total = _sum([counts.by_score for counts in scored])
     unknown = sum(counts.tokens for counts in shards) - (sum(total.tokens) if total else 0)
@@ -59,11 +60,11 @@ def short_words(
 
 def slot_shortage(shards: Sequence[ShardCoverage], vocabulary: int) -> SlotShortage:
     """Returns the images with more words than slots. vocabulary: index of the vocabulary. Raises OvocrError."""
-    slots = {root: _manifest(root).policy.tags for root in _roots(shards)}
+    slots = {data_set: data_set.manifest().policy.tags for data_set in _data_sets(shards)}
     images = beyond = without_slot = words = 0
     for counts in shards:
         images += counts.images
-        shard_beyond, shard_without = _beyond(counts.words_per_image[vocabulary], slots[counts.shard.root])
+        shard_beyond, shard_without = _beyond(counts.words_per_image[vocabulary], slots[counts.shard.data_set])
         beyond, without_slot = beyond + shard_beyond, without_slot + shard_without
         words += sum(found * number for found, number in counts.words_per_image[vocabulary].items())
     return SlotShortage(
@@ -81,21 +82,17 @@ def _beyond(words_per_image: Mapping[int, int], slots: int) -> tuple[int, int]:
     return beyond.total(), sum((words - slots) * images for words, images in beyond.items())
 
 
-def _has_scores(shards: Sequence[ShardCoverage], root: Path) -> bool:
+def _has_scores(shards: Sequence[ShardCoverage], data_set: LabelledDataSet) -> bool:
     """Returns False if the text was given in a table and all its lines have the default score."""
-    return not _manifest(root).has_given_text or min(counts.lowest_score for counts in shards) < 1
+    return not data_set.manifest().has_given_text or min(counts.lowest_score for counts in shards) < 1
 
 
-def _manifest(root: Path) -> Manifest:
-    return LabelledDataSet(root).manifest()
+def _data_sets(shards: Sequence[ShardCoverage]) -> list[LabelledDataSet]:
+    return list(dict.fromkeys(counts.shard.data_set for counts in shards))
 
 
-def _roots(shards: Sequence[ShardCoverage]) -> list[Path]:
-    return list(dict.fromkeys(counts.shard.root for counts in shards))
-
-
-def _of(root: Path, shards: Sequence[ShardCoverage]) -> list[ShardCoverage]:
-    return [counts for counts in shards if counts.shard.root == root]
+def _of(data_set: LabelledDataSet, shards: Sequence[ShardCoverage]) -> list[ShardCoverage]:
+    return [counts for counts in shards if counts.shard.data_set == data_set]
 
 
 def _sum(counts: Sequence[LevelCounts]) -> LevelCounts | None:

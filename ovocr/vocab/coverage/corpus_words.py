@@ -61,7 +61,7 @@ def list_words(words: Iterable[CorpusWord], shards: Sequence[TextShard]) -> tupl
             word=found.word,
             count=found.tokens,
             images=found.images,
-            data_set=for_terminal(str(shards[found.shard].root)),
+            data_set=for_terminal(str(shards[found.shard].data_set)),
             example=found.example,
         )
         for found in words

@@ -8,7 +8,6 @@ from bisect import bisect_right
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from pathlib import Path
 
 from ovocr.base.escape import for_terminal
 from ovocr.dataset.layout import LabelledDataSet
@@ -106,11 +105,11 @@ def _at_least(by_level: Sequence[int]) -> list[int]:
     return list(accumulate(reversed(by_level)))[::-1]
 
 
-def warn_of_limits(roots: Sequence[Path]) -> list[str]:
+def warn_of_limits(data_sets: Sequence[LabelledDataSet]) -> list[str]:
     """Returns a sentence for each data set whose tags are not all words of its vocabulary that were read."""
     warnings = []
-    for root in roots:
-        policy = LabelledDataSet(root).manifest().policy
+    for data_set in data_sets:
+        policy = data_set.manifest().policy
         limits = [
             f"{option} {limit:g}"
             for option, limit, default in (
@@ -121,7 +120,7 @@ def warn_of_limits(roots: Sequence[Path]) -> list[str]:
         ]
         if limits:
             warnings.append(
-                f"{for_terminal(str(root))} was labelled with {' '.join(limits)}, so not all of its words are tags; "
-                "the figures of words are those of all text that was read"
+                f"{for_terminal(str(data_set))} was labelled with {' '.join(limits)}, so not all of its words are "
+                "tags; the figures of words are those of all text that was read"
             )
     return warnings

@@ -1,17 +1,18 @@
 """Measures the coverage of vocabularies: counts shards in processes, merges their words and sums over them."""
 
 import tempfile
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import groupby
 from pathlib import Path
 
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.base.escape import for_terminal
+from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.text import TextShard, find_shards
 from ovocr.processes.shard_map import map_shards
-from ovocr.views.legibility import Legibility, measure_legibility
+from ovocr.processes.termination import terminable
+from ovocr.views.legibility import Legibility, LegibilitySum, measure_legibility
 from ovocr.vocab.coverage.building_text import check_holdout, warnings
 from ovocr.vocab.coverage.choices import line_scores, short_words, slot_shortage
 from ovocr.vocab.coverage.corpus_words import CorpusWord, TopWords, by_frequency, list_words
@@ -39,21 +40,40 @@ WORDS_LISTED = 100
 
 @dataclass(frozen=True, kw_only=True)
 class _CorpusCounts:
-    """Counts of the corpus with one segmentation. numbers: indices of its vocabularies in the report."""
+    """Counts of the corpus with one segmentation. numbers: indices of its vocabularies in the report.
+
+    legibility: maps each data set to the counts of its tags; empty if they were not counted.
+    """
 
     numbers: Sequence[int]
     shards: Sequence[ShardCoverage]
     corpus: CorpusTally
     tallies: Sequence[VocabularyTally]
+    legibility: Mapping[LabelledDataSet, Legibility]
 
 
-def measure_coverage(roots: Iterable[Path], vocabulary: Vocabulary, *, workers: int | None = None) -> Coverage:
+@dataclass(frozen=True)
+class _ShardWork:
+    """Measures shards in any process. tags: count the tags too. The tables of a store are fetched once for both."""
+
+    measurer: ShardMeasurer
+    tags: bool
+
+    def __call__(self, shard: TextShard) -> tuple[ShardCoverage, Legibility | None]:
+        if not self.tags:
+            return self.measurer(shard), None
+        with shard.on_disk("ocr", "records") as stored:
+            found = measure_legibility(stored)
+            return self.measurer.measure(shard, stored), found
+
+
+def measure_coverage(roots: Iterable[Path | str], vocabulary: Vocabulary, *, workers: int | None = None) -> Coverage:
     """Returns the coverage of one vocabulary; see ``measure``."""
     return measure(roots, [NamedVocabulary(name="vocabulary", vocabulary=vocabulary)], workers=workers).coverages[0]
 
 
 def measure(
-    roots: Iterable[Path],
+    roots: Iterable[Path | str],
     vocabularies: Sequence[NamedVocabulary],
     *,
     holdout: float | None = None,
@@ -66,7 +86,7 @@ def measure(
     Segments the text with each vocabulary's settings and looks up the words. The text is read once for vocabularies
     with the same segmentation. The stored tags are counted by the height of their text.
 
-    roots: folders of the data sets.
+    roots: folders or URLs of the data sets.
     vocabularies: one, or two to compare.
     holdout: measure only this share of the images, those that ``vocab build --holdout`` leaves out; None for all.
     workers: number of processes; None for one per core.
@@ -74,25 +94,40 @@ def measure(
     progress: show a progress bar on stderr if it is a terminal.
 
     Memory: the distinct words of ``workers`` shards, the vocabularies and ``look_up`` words. Disk: the distinct words
-    of every shard, in the folder for temporary files. Raises OvocrError if a root is not a data set, has no finished
+    of every shard, in the folder for temporary files, and the tables of ``workers`` shards of a data set in an object
+    store. Raises OvocrError if a root is not a data set, has no finished
     shard or its stored text or tags cannot be read. Raises UsageError unless there are one or two different
     vocabularies, or if one was built from images that ``holdout`` selects.
     """
+    with terminable():
+        return _measure(roots, vocabularies, holdout, workers, look_up, progress)
+
+
+def _measure(
+    roots: Iterable[Path | str],
+    vocabularies: Sequence[NamedVocabulary],
+    holdout: float | None,
+    workers: int | None,
+    look_up: int,
+    progress: bool,
+) -> Report:
     _check_vocabularies(vocabularies)
-    roots = list(roots)
     shards = find_shards(roots)
-    check_holdout(roots, vocabularies, holdout)
-    legibility = _measure_legibility(shards, workers, progress)
+    data_sets = _data_sets(shards)
+    check_holdout(data_sets, vocabularies, holdout)
+    legibility: Mapping[LabelledDataSet, Legibility] = {}
     segmentations = [Segmentation.of(named.vocabulary.settings) for named in vocabularies]
     coverages: dict[int, Coverage] = {}
     tallies: dict[int, VocabularyTally] = {}
     frequent = []
     for segmentation in dict.fromkeys(segmentations):
         numbers = [number for number, own in enumerate(segmentations) if own == segmentation]
-        done = _read(shards, segmentation, vocabularies, numbers, holdout, workers, look_up, progress)
+        tags = not legibility
+        done = _read(shards, segmentation, vocabularies, numbers, holdout, workers, look_up, progress, tags)
+        legibility = legibility or done.legibility
         if holdout is not None and not any(counts.images for counts in done.shards):
             raise OvocrError(
-                f"--holdout {holdout:g}: holds out no image of {', '.join(map(str, roots))}; use a larger share"
+                f"--holdout {holdout:g}: holds out no image of {', '.join(map(str, data_sets))}; use a larger share"
             )
         for index, number in enumerate(numbers):
             coverages[number] = _coverage(vocabularies[number], segmentation, done, index, shards)
@@ -105,15 +140,8 @@ def measure(
         shards=shards,
         legibility=legibility,
         holdout=holdout,
-        warnings=[*warnings(roots, vocabularies, holdout), *warn_of_limits(roots)],
+        warnings=[*warnings(data_sets, vocabularies, holdout), *warn_of_limits(data_sets)],
     )
-
-
-def _measure_legibility(shards: list[TextShard], workers: int | None, progress: bool) -> dict[Path, Legibility]:
-    """Maps the folder of each data set to the counts of its tags."""
-    counts = map_shards(measure_legibility, shards, workers=workers, progress="tags" if progress else None)
-    by_data_set = groupby(zip(shards, counts, strict=True), lambda pair: pair[0].root)
-    return {root: Legibility.sum(count for _, count in pairs) for root, pairs in by_data_set}
 
 
 def _check_vocabularies(vocabularies: Sequence[NamedVocabulary]) -> None:
@@ -136,19 +164,27 @@ def _read(
     workers: int | None,
     look_up: int,
     progress: bool,
+    tags: bool,
 ) -> _CorpusCounts:
     own = [vocabularies[number].vocabulary for number in numbers]
     corpus = CorpusTally(TopWords(look_up))
     tallies = [VocabularyTally(vocabulary, _other(vocabularies, vocabulary), WORDS_LISTED) for vocabulary in own]
     with tempfile.TemporaryDirectory(prefix="ovocr-coverage-") as scratch:
         measurer = replace(_measurer(Path(scratch), shards, segmentation, own), holdout=holdout)
-        counts = list(map_shards(measurer, shards, workers=workers, progress="words" if progress else None))
+        work = _ShardWork(measurer, tags)
+        counts: list[ShardCoverage] = []
+        legibility: dict[LabelledDataSet, LegibilitySum] = defaultdict(LegibilitySum)
+        for of_shard, found_tags in map_shards(work, shards, workers=workers, progress="words" if progress else None):
+            counts.append(of_shard)
+            if found_tags is not None:
+                legibility[of_shard.shard.data_set].add(found_tags)
         spill = Path(scratch) / "merging"
         for found in merge_words([shard.words for shard in counts], spill):
             corpus.add(found)
             for tally in tallies:
                 tally.add(found)
-    return _CorpusCounts(numbers=numbers, shards=counts, corpus=corpus, tallies=tallies)
+    sums = {data_set: sums.total() for data_set, sums in legibility.items()}
+    return _CorpusCounts(numbers=numbers, shards=counts, corpus=corpus, tallies=tallies, legibility=sums)
 
 
 def _other(vocabularies: Sequence[NamedVocabulary], vocabulary: Vocabulary) -> Vocabulary | None:
@@ -164,11 +200,16 @@ def _measurer(
         vocabulary.save(path)
     folder = scratch / "words"
     folder.mkdir()
-    return ShardMeasurer(folder=folder, roots=_roots(shards), segmentation=segmentation, vocabularies=paths)
+    return ShardMeasurer(
+        folder=folder,
+        roots=tuple(data_set.root for data_set in _data_sets(shards)),
+        segmentation=segmentation,
+        vocabularies=paths,
+    )
 
 
-def _roots(shards: Sequence[TextShard]) -> tuple[Path, ...]:
-    return tuple(dict.fromkeys(shard.root for shard in shards))
+def _data_sets(shards: Sequence[TextShard]) -> tuple[LabelledDataSet, ...]:
+    return tuple(dict.fromkeys(shard.data_set for shard in shards))
 
 
 def _coverage(
@@ -212,7 +253,7 @@ def _coverage(
         line_scores=line_scores(done.shards, index),
         short_words=short_words(done.shards, index, corpus, tally),
         slot_shortage=slot_shortage(done.shards, index),
-        built_from=tuple(for_terminal(str(root)) for root in built_from(named.vocabulary, _roots(shards))),
+        built_from=tuple(for_terminal(str(found)) for found in built_from(named.vocabulary, _data_sets(shards))),
         built_with_holdout=built_with_holdout(named.vocabulary),
     )
 

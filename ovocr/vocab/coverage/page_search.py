@@ -16,8 +16,8 @@ def search_columns(frequent: FrequentWords, shards: Sequence[TextShard], names: 
 
     names: the vocabularies' names on the page, by their full names.
     """
-    data_sets = list(dict.fromkeys(shard.root for shard in shards))
-    data_set_of_shard = [data_sets.index(shard.root) for shard in shards]
+    data_sets = list(dict.fromkeys(shard.data_set for shard in shards))
+    data_set_of_shard = [data_sets.index(shard.data_set) for shard in shards]
     image_keys, key_of_word = _number_keys([found.example for found in frequent.words])
     return {
         "vocabularies": [names[named.name] for named in frequent.vocabularies],
@@ -32,7 +32,7 @@ def search_columns(frequent: FrequentWords, shards: Sequence[TextShard], names: 
         ],
         "scripts": SCRIPTS,
         "script": [SCRIPTS.index(script_of(found.word)) for found in frequent.words],
-        "dataSets": [str(root) for root in data_sets],
+        "dataSets": list(map(str, data_sets)),
         "dataSet": [data_set_of_shard[found.shard] for found in frequent.words],
         "keys": image_keys,
         "key": key_of_word,

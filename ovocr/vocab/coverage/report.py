@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ovocr.base.escape import for_terminal
+from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.text import TextShard
 from ovocr.views.legibility import Legibility
 from ovocr.vocab.coverage.corpus_words import CorpusWord
@@ -42,7 +42,7 @@ class Report:
     """A coverage report. coverages: one per vocabulary. comparison: None if there is only one vocabulary.
 
     frequent: one entry per segmentation of the vocabularies. shards: the corpus's shards, in order.
-    legibility: maps the folder of each data set to counts of its stored tags, words of its own vocabulary.
+    legibility: maps each data set to counts of its stored tags, words of its own vocabulary.
     holdout: share of the images that was measured, the held-out ones; None if all were. The tags of legibility are
     always those of all images. warnings: sentences about vocabularies that were built from the corpus, and about data
     sets whose tags are not all words.
@@ -52,7 +52,7 @@ class Report:
     comparison: Comparison | None
     frequent: tuple[FrequentWords, ...]
     shards: Sequence[TextShard]
-    legibility: Mapping[Path, Legibility]
+    legibility: Mapping[LabelledDataSet, Legibility]
     holdout: float | None = None
     warnings: Sequence[str] = ()
 
@@ -66,7 +66,7 @@ class Report:
 
         Both have "legibility": the figures of all data sets, and of each of them in "data_sets"; "holdout"; "warnings".
         """
-        data_sets = [{"name": for_terminal(str(root)), **own.to_json()} for root, own in self.legibility.items()]
+        data_sets = [{"name": for_terminal(str(name)), **own.to_json()} for name, own in self.legibility.items()]
         legibility = {**self.legibility_of_all.to_json(), "data_sets": data_sets}
         measured = {"holdout": self.holdout, "warnings": list(self.warnings)}
         if self.comparison is None:

@@ -56,13 +56,18 @@ class ShardMeasurer:
 
     def __call__(self, shard: TextShard) -> ShardCoverage:
         """Measures a shard. Raises OvocrError if its text cannot be read, OSError if its file cannot be written."""
+        with shard.on_disk("ocr") as stored:
+            return self.measure(shard, stored)
+
+    def measure(self, shard: TextShard, stored: TextShard) -> ShardCoverage:
+        """Measures a shard, see above. stored: the same shard with its text on a disk."""
         counts = WordCounts()
         vocabularies = [_load_words(path) for path in self.vocabularies]
         words_per_image: list[dict[int, int]] = [{} for _ in vocabularies]
         by_score = LevelCounts.zero(len(MIN_SCORES), len(vocabularies))
         by_letters = LevelCounts.zero(len(MIN_LETTERS), len(vocabularies))
         without_any_word, lowest_score = 0, 1.0
-        for image in read_images(shard, scores=True):
+        for image in read_images(stored, scores=True):
             if self.holdout is not None and not is_held_out(image.key, self.holdout):
                 continue
             found_words = find_words(image.lines, self.segmentation)

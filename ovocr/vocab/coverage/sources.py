@@ -1,7 +1,6 @@
 """Coverage of each data set and of its sources or shards."""
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from ovocr.base.escape import for_terminal
 from ovocr.dataset.layout import LabelledDataSet
@@ -14,30 +13,31 @@ def data_set_coverages(shards: Sequence[ShardCoverage], vocabulary: int) -> tupl
 
     vocabulary: its index in the counts of the shards.
     """
-    roots = dict.fromkeys(counts.shard.root for counts in shards)
+    data_sets = dict.fromkeys(counts.shard.data_set for counts in shards)
     return tuple(
-        _data_set(root, [counts for counts in shards if counts.shard.root == root], vocabulary) for root in roots
+        _data_set(data_set, [counts for counts in shards if counts.shard.data_set == data_set], vocabulary)
+        for data_set in data_sets
     )
 
 
-def _data_set(root: Path, shards: Sequence[ShardCoverage], vocabulary: int) -> SourceCoverage:
-    names = _source_names(root, [counts.shard.number for counts in shards])
+def _data_set(data_set: LabelledDataSet, shards: Sequence[ShardCoverage], vocabulary: int) -> SourceCoverage:
+    names = _source_names(data_set, [counts.shard.number for counts in shards])
     if len(set(names)) == 1:
         names = [f"shard {counts.shard.number}" for counts in shards]
     parts: dict[str, list[ShardCoverage]] = {}
     for name, counts in zip(names, shards, strict=True):
         parts.setdefault(name, []).append(counts)
     return _sum(
-        for_terminal(str(root)),
+        for_terminal(str(data_set)),
         shards,
         vocabulary,
         tuple(_sum(name, of_part, vocabulary) for name, of_part in parts.items()) if len(parts) > 1 else (),
     )
 
 
-def _source_names(root: Path, numbers: Iterable[int]) -> list[str]:
+def _source_names(data_set: LabelledDataSet, numbers: Iterable[int]) -> list[str]:
     """Returns the source of each shard; "" if the manifest does not name it."""
-    listed = LabelledDataSet(root).manifest().shards
+    listed = data_set.manifest().shards
     return [listed[number].source if number < len(listed) else "" for number in numbers]
 
 

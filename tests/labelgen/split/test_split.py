@@ -259,12 +259,12 @@ def test_vocabulary_of_the_training_part_was_not_built_from_the_held_out_part(
     whole: LabelledDataSet, tmp_path: Path
 ) -> None:
     divide(whole.root, tmp_path / "out")
-    train, held_out = (tmp_path / "out" / part for part in PARTS)
+    train, held_out = (LabelledDataSet(tmp_path / "out" / part) for part in PARTS)
     of_train, of_whole = (
-        Vocabulary(["one"], {"source": describe_sources(find_shards([root]))}) for root in (train, whole.root)
+        Vocabulary(["one"], {"source": describe_sources(find_shards([data_set]))}) for data_set in (train, whole)
     )
     assert built_from(of_train, [train, held_out]) == [train]
-    assert built_from(of_whole, [train, held_out, whole.root]) == [train, held_out, whole.root]
+    assert built_from(of_whole, [train, held_out, whole]) == [train, held_out, whole]
 
 
 def test_packed_data_set(options: BuildOptions, tmp_path: Path) -> None:

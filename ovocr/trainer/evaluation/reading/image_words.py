@@ -31,12 +31,12 @@ class FoundWord(NamedTuple):
 
 @dataclass(frozen=True)
 class Reading:
-    """Words found in one image, most likely first.
+    """Words found in one image, most likely first. image: its path or URL.
 
     tiling: the tiles that the image was read in; None: it was shown whole. jpeg: the image for a page, if requested.
     """
 
-    image: Path
+    image: Path | str
     words: list[FoundWord]
     tiling: Tiling | None = None
     jpeg: bytes | None = None
