@@ -1,6 +1,6 @@
 """Selects the heads that match evaluation data, and opens the data as samples."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,7 +114,7 @@ class HeldOut:
 
     def image_hashes(self) -> NDArray[np.uint64]:
         """Returns the hash of each image that is evaluated, uint64; see ``Samples``."""
-        return self.samples.image_hashes()[self.images]
+        return np.concatenate(list(self.samples.image_hashes()))[self.images]
 
     def image_keys(self) -> list[str]:
         """Returns the key of each image that is evaluated."""
@@ -166,8 +166,8 @@ class CroppedSamples:
         """Returns the key of each crop's image."""
         return [key for key in self._whole.image_keys() for _ in range(self._count)]
 
-    def image_hashes(self, rank: int = 0, world: int = 1) -> NDArray[np.uint64]:
-        """Returns the hashes of whole images, each once."""
+    def image_hashes(self, rank: int = 0, world: int = 1) -> Iterator[NDArray[np.uint64]]:
+        """Yields the hashes of whole images, each once."""
         return self._whole.image_hashes(rank, world)
 
     def class_counts(self, rank: int = 0, world: int = 1) -> NDArray[np.int64]:

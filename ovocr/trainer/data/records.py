@@ -260,8 +260,8 @@ class RecordSamples:
         """Returns the key of each image inside its source. Raises OvocrError if a table of records cannot be read."""
         return self._shards.image_keys()
 
-    def image_hashes(self, rank: int = 0, world: int = 1) -> NDArray[np.uint64]:
-        """Returns a hash of each image, uint64, of every ``world``-th shard from shard ``rank`` on.
+    def image_hashes(self, rank: int = 0, world: int = 1) -> Iterator[NDArray[np.uint64]]:
+        """Yields the hashes of a shard's images, uint64, for every ``world``-th shard from shard ``rank`` on.
 
         It follows from the image's key, the name of its source without the folder, and the size of the stored image to
         4 bytes. Reads the keys and the index, but no image. Raises OvocrError if a table of records cannot be read.

@@ -1,6 +1,6 @@
 """The interface of a head's training data: numbered samples of pixels and labels."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -100,8 +100,8 @@ class Samples(Protocol):
         Raises OvocrError.
         """
 
-    def image_hashes(self, rank: int = 0, world: int = 1) -> NDArray[np.uint64]:
-        """Returns a hash of each image or video that its copies in other data sets share, uint64.
+    def image_hashes(self, rank: int = 0, world: int = 1) -> Iterator[NDArray[np.uint64]]:
+        """Yields a hash of each image or video that its copies in other data sets share, uint64; a shard at a time.
 
         rank, world: the share of one of ``world`` ranks; a single rank has all, in order. Raises OvocrError.
         """

@@ -1,6 +1,6 @@
 """Random samples with the shape of a head's data, for trying out a configuration without its data."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -60,9 +60,9 @@ class SyntheticSamples:
         """Returns no keys, because synthetic samples have no source."""
         return []
 
-    def image_hashes(self, rank: int = 0, world: int = 1) -> NDArray[np.uint64]:
-        """Returns no hashes, because synthetic samples are no images."""
-        return np.zeros(0, np.uint64)
+    def image_hashes(self, rank: int = 0, world: int = 1) -> Iterator[NDArray[np.uint64]]:
+        """Yields no hashes, because synthetic samples are no images."""
+        return iter(())
 
     def class_counts(self, rank: int = 0, world: int = 1) -> NDArray[np.int64]:
         """Returns no counts, because the classes are random."""

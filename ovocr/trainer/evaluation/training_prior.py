@@ -35,8 +35,9 @@ class TrainedOn:
 
         Raises OvocrError if a table of the data cannot be read.
         """
+        hashes = np.concatenate([np.empty(0, np.uint64), *samples.image_hashes()])
         ends = np.cumsum(samples.parts)[:-1] // per_image
-        return cls(tuple(prior.sketch.overlap(hashes) for hashes in np.split(samples.image_hashes(), ends)))
+        return cls(tuple(prior.sketch.overlap(own) for own in np.split(hashes, ends)))
 
     def say(self, head: str, roots: Sequence[DataLocation]) -> None:
         """Tells the user, in a line for each data set with training images."""

@@ -1,5 +1,6 @@
 """A sketch of a set of images: their smallest hashes, which tell how many of other images are in the set."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,6 +73,18 @@ class ImageSketch:
         if len(distinct) <= size:
             return cls(distinct, last)
         return cls(distinct[:size], int(distinct[size - 1]))
+
+    @classmethod
+    def of_parts(cls, parts: Iterable[NDArray[np.uint64]], size: int = SKETCH_SIZE) -> "ImageSketch":
+        """Returns the sketch of all images whose hashes are in the parts; keeps two sketches and a part in memory."""
+        sketch, waiting, count = cls(np.empty(0, np.uint64)), [np.empty(0, np.uint64)], 0
+        for part in parts:
+            waiting.append(part[part <= np.uint64(sketch.last)])
+            count += len(waiting[-1])
+            if count > size:
+                sketch = cls.of(np.concatenate([sketch.hashes, *waiting]), sketch.last, size)
+                waiting, count = [], 0
+        return cls.of(np.concatenate([sketch.hashes, *waiting]), sketch.last, size)
 
     def overlap(self, hashes: NDArray[np.uint64]) -> Overlap:
         """Returns how many of the images with these hashes are in the set."""

@@ -37,7 +37,7 @@ class Prior:
         own = samples.class_counts(ranks.rank, ranks.world)[:num_classes]
         counts = torch.zeros(num_classes, dtype=torch.int64, device=device)
         counts[: len(own)] = torch.from_numpy(own).to(device)
-        sketch = ImageSketch.of(samples.image_hashes(ranks.rank, ranks.world))
+        sketch = ImageSketch.of_parts(samples.image_hashes(ranks.rank, ranks.world))
         return cls(ranks.sum(counts).cpu().numpy(), len(samples), _gather(sketch, ranks, device))
 
     def save(self, path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
@@ -242,8 +242,8 @@ class Clips:
     def name(self, index: int) -> str:
         return f"clip {index}"
 
-    def image_hashes(self) -> NDArray[np.uint64]:
-        return np.arange(8, dtype=np.uint64)
+    def image_hashes(self) -> Iterator[NDArray[np.uint64]]:
+        yield np.arange(8, dtype=np.uint64)
 
 
 def test_clips_are_embedded_at_their_times(

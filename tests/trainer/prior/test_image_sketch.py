@@ -52,3 +52,13 @@ def test_sketch_of_parts_is_the_sketch_of_all() -> None:
 def test_largest_hash_belongs_to_a_complete_set() -> None:
     edge = np.array([2**64 - 1, 0], np.uint64)
     assert ImageSketch.of(edge).overlap(edge) == Overlap(2, 2, 2)
+
+
+def test_sketch_of_many_parts_is_that_of_all_at_once() -> None:
+    hashes = np.random.default_rng(0).integers(0, 2**64, 5000, np.uint64, endpoint=False)
+    for size in (10, 700, 4999, 5000, 6000):
+        for parts in ([hashes], np.array_split(hashes, 7), np.array_split(hashes, 999), [hashes, hashes[:50]]):
+            found, expected = ImageSketch.of_parts(iter(parts), size), ImageSketch.of(hashes, size=size)
+            assert found.last == expected.last
+            assert found.hashes.tolist() == expected.hashes.tolist()
+    assert len(ImageSketch.of_parts(iter(())).hashes) == 0

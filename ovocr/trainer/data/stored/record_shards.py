@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from ovocr.base.errors import OvocrError
 from ovocr.dataset.access.opening import shard_on_disk
@@ -21,6 +22,8 @@ from ovocr.trainer.data.samples import hash_image
 
 Result = TypeVar("Result")
 
+# Number of shards above which the user sees progress.
+_MANY_SHARDS = 100
 # Shards of a store whose tables are read at the same time.
 _SHARDS_AT_ONCE = 8
 
@@ -166,30 +169,40 @@ class RecordShards:
         """Returns the key of each image inside its source. Raises OvocrError if a table of records cannot be read."""
         return [key for keys in self._read_tables(self.shards, _keys) for key in keys]
 
-    def image_hashes(self, rank: int, world: int) -> NDArray[np.uint64]:
-        """Returns the hash of each image, of every ``world``-th shard from ``rank`` on; see RecordSamples."""
-        hashes: list[int] = []
+    def image_hashes(self, rank: int, world: int) -> Iterator[NDArray[np.uint64]]:
+        """Yields the hashes of a shard's images, for every ``world``-th shard from ``rank`` on; see RecordSamples."""
         manifests = {data_set: data_set.manifest() for data_set in self._data_sets}
         own = self.shards[rank::world]
-        for shard, keys in zip(own, self._read_tables(own, _keys), strict=True):
+        progress = "images" if rank == 0 else None
+        for shard, keys in zip(own, self._read_tables(own, _keys, progress), strict=True):
             manifest = manifests[shard.data_set]
             source = PurePath(manifest.shards[shard.number].source).name
             sizes = image_sizes(shard.records.bounds(shard.number), manifest.policy.tags).tolist()
-            hashes += [hash_image(source, key, size) for key, size in zip(keys, sizes, strict=True)]
-        return np.array(hashes, np.uint64)
+            hashes = (hash_image(source, key, size) for key, size in zip(keys, sizes, strict=True))
+            yield np.fromiter(hashes, np.uint64, len(keys))
 
     def class_counts(self, rank: int, world: int) -> NDArray[np.int64]:
         """Returns the number of images with each class id, in every ``world``-th shard from ``rank`` on."""
         counts = np.zeros(0, dtype=np.int64)
-        for found in self._read_tables(self.shards[rank::world], lambda shard, path: count_class_ids(path)):
+        own, progress = self.shards[rank::world], "classes" if rank == 0 else None
+        for found in self._read_tables(own, lambda shard, path: count_class_ids(path), progress):
             larger, smaller = (found, counts) if len(found) > len(counts) else (counts, found)
             larger[: len(smaller)] += smaller
             counts = larger
         return counts
 
-    def _read_tables(self, shards: Sequence[Shard], read: Callable[[Shard, Path], Result]) -> Iterator[Result]:
-        """Yields what ``read`` returns for each shard and its table of records. Several of a store are read at once."""
+    def _read_tables(
+        self, shards: Sequence[Shard], read: Callable[[Shard, Path], Result], progress: str | None = None
+    ) -> Iterator[Result]:
+        """Yields what ``read`` returns for each shard and its table of records. Several of a store are read at once.
 
+        progress: name of a bar on a terminal, which is shown for many shards; None for no bar.
+        """
+        hidden = None if progress is not None and len(shards) > _MANY_SHARDS else True
+        found = self._read_each(shards, read)
+        yield from tqdm(found, total=len(shards), desc=progress, unit="shard", leave=False, disable=hidden)
+
+    def _read_each(self, shards: Sequence[Shard], read: Callable[[Shard, Path], Result]) -> Iterator[Result]:
         def on_disk(shard: Shard) -> Result:
             with shard_on_disk(shard.data_set, shard.number, ["records"]) as own:
                 return read(shard, own.records_path(shard.number))

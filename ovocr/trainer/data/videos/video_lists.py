@@ -1,7 +1,7 @@
 """Lists of videos, one video per line, as samples: clips and class ids."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -142,18 +142,18 @@ class VideoSamples:
         """Returns the path of each video as its list has it. Raises OvocrError naming list and line."""
         return [self._used_ids(f"{lines.path}:{number}", line).path for lines in self._lists for number, line in lines]
 
-    def image_hashes(self, rank: int = 0, world: int = 1) -> NDArray[np.uint64]:
-        """Returns a hash of each line's path and class ids, uint64, of every ``world``-th line from line ``rank`` on.
+    def image_hashes(self, rank: int = 0, world: int = 1) -> Iterator[NDArray[np.uint64]]:
+        """Yields a hash of each line's path and class ids, uint64, of every ``world``-th line from line ``rank`` on.
 
         Raises OvocrError naming list and line.
         """
-        hashes = [
-            hash_image(path, *ids)
-            for lines in self._lists
-            for number, line in islice(lines, rank, None, world)
-            for path, ids in [_parse(f"{lines.path}:{number}", line)]
-        ]
-        return np.array(hashes, np.uint64)
+        for lines in self._lists:
+            hashes = (
+                hash_image(path, *ids)
+                for number, line in islice(lines, rank, None, world)
+                for path, ids in [_parse(f"{lines.path}:{number}", line)]
+            )
+            yield np.fromiter(hashes, np.uint64)
 
     def class_counts(self, rank: int = 0, world: int = 1) -> NDArray[np.int64]:
         """Returns the number of videos with each class among the used ids; reads all lists.
