@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovocr.base.errors import OvocrError
+from ovocr.dataset.access.record_blocks import BLOCK_RECORDS, Piece, RecordBlocks
 from ovocr.dataset.access.record_index import ShardFiles, open_record_index
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.recordio import Record, RecordError
@@ -19,6 +20,8 @@ from ovocr.recordio.recfile import RecFile
 
 # Maximum number of mapped .rec files. A mapping keeps a file open, and a process may often open only 1024 files.
 _MAX_OPEN_FILES = 128
+# Pieces that a process does not read ahead again. A piece is in use for a window of the order, then for none.
+_PIECES_REMEMBERED = 4096
 # Limit per record that is read ahead.
 _PREFETCH_BYTES = 4 * 2**20
 
@@ -27,18 +30,26 @@ class DiskRecords:
     """The records of a data set by shard and position. Can be pickled, and used before and after a fork.
 
     shards: number of shards, all finished.
+    block_records, earlier: size and earlier of its blocks, see ``RecordBlocks``.
+
+    Attributes:
+        blocks: they are read ahead in pieces.
 
     Raises OvocrError naming the file if an index cannot be read. The .rec files are opened when they are first read.
     """
 
-    def __init__(self, data_set: LabelledDataSet, shards: int) -> None:
+    def __init__(
+        self, data_set: LabelledDataSet, shards: int, *, block_records: int = BLOCK_RECORDS, earlier: int = 0
+    ) -> None:
         self._data_set = data_set
         self._index = open_record_index(_DiskIndexes(data_set, shards))
+        self.blocks = RecordBlocks(self._index.counts, block_records, earlier)
+        self._read_ahead: OrderedDict[Piece, None] = OrderedDict()  # least recently read first
         self._open: OrderedDict[int, RecFile] = OrderedDict()  # least recently used first
 
     def __getstate__(self) -> dict[str, Any]:
         """Returns everything except the open files, which belong to this process."""
-        return {**vars(self), "_open": OrderedDict()}
+        return {**vars(self), "_open": OrderedDict(), "_read_ahead": OrderedDict()}
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -67,6 +78,26 @@ class DiskRecords:
         start, end = self._index.bounds(shard)[position : position + 2].tolist()
         with suppress(RecordError, ValueError):  # missing or shorter than expected
             self._file(shard).prefetch(start, min(end - start, _PREFETCH_BYTES))
+
+    def has(self, piece: Piece) -> bool:
+        """Returns whether this process has lately started to read a piece."""
+        return piece in self._read_ahead
+
+    def fetch(self, piece: Piece) -> None:
+        """Starts to read a piece from the disk to the page cache, as one range. Errors are left to ``read``.
+
+        It needs no room of its own: what the system drops from the page cache is read again.
+        """
+        start, end = self._index.bounds(piece.shard)[[piece.first, piece.end]].tolist()
+        with suppress(OSError):
+            descriptor = os.open(f"{self._data_set.rec_prefix(piece.shard)}.rec", os.O_RDONLY)
+            try:
+                os.posix_fadvise(descriptor, start, end - start, os.POSIX_FADV_WILLNEED)
+            finally:
+                os.close(descriptor)
+        self._read_ahead[piece] = None
+        while len(self._read_ahead) > _PIECES_REMEMBERED:
+            self._read_ahead.popitem(last=False)
 
     def _file(self, shard: int) -> RecFile:
         if shard not in self._open:

@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 from ovocr.base.errors import OvocrError
 from ovocr.base.store_folder import StoreFolder
 from ovocr.dataset.access.block_cache import Block, BlockCache
+from ovocr.dataset.access.record_blocks import BLOCK_RECORDS, Piece, RecordBlocks
 from ovocr.dataset.access.record_index import ShardFiles, open_record_index
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.statistics import FileDescription, read_files
 from ovocr.recordio import Record, RecordError
 from ovocr.recordio.decoding import decode_record
 
-BLOCK_RECORDS = 256
-"""Default number of records of a block."""
 # Index files that are fetched concurrently, and kept in memory.
 _INDEXES_AT_ONCE = 64
 
@@ -49,21 +48,15 @@ class Fetched(NamedTuple):
 NOTHING_FETCHED = Fetched()
 
 
-class Piece(NamedTuple):
-    """The part of a block that is in one shard: the records [first, end) of the shard."""
-
-    shard: int
-    first: int
-    end: int
-
-
 class StoreRecords:
     """The records of a data set by shard and position. Can be pickled, and used before and after a fork.
 
     shards: number of shards, all finished.
     cache: where blocks are kept.
-    block_records: number of records of a block; block k has the records [k * b, (k + 1) * b) of a list.
-    earlier: number of records in the list before those of the data set.
+    block_records, earlier: size and earlier of its blocks, see ``RecordBlocks``.
+
+    Attributes:
+        blocks: they are fetched in pieces.
 
     Raises OvocrError naming the URL if the store fails, or if an index or a .rec is not that of the statistics.
     """
@@ -84,8 +77,7 @@ class StoreRecords:
         files = _StoreIndexes(data_set, self._store, shards)
         self._index = open_record_index(files)
         self._folder = hashlib.sha256(data_set.url.encode() + files.identity()).hexdigest()[:24]
-        self._block = block_records
-        self._first = earlier + np.cumsum(self._index.counts) - self._index.counts
+        self.blocks = RecordBlocks(self._index.counts, block_records, earlier)
         self._count = _Count()
 
     @property
@@ -101,19 +93,6 @@ class StoreRecords:
     def bounds(self, shard: int) -> NDArray[np.int64]:
         """Returns the offset of each record of a shard in bytes, and then the end of the last one: int64 [n + 1]."""
         return self._index.bounds(shard)
-
-    def piece(self, shard: int, position: int) -> Piece:
-        """Returns the piece with a record."""
-        first = self._first.item(shard)
-        start = (first + position) // self._block * self._block - first
-        return Piece(shard, max(0, start), min(start + self._block, self.counts.item(shard)))
-
-    def pieces(self, shards: NDArray[np.int64], positions: NDArray[np.int64]) -> list[Piece]:
-        """Returns the pieces with these records: each once, in the order of their first records."""
-        blocks = (self._first[shards] + positions) // self._block
-        _, first = np.unique(blocks * len(self.counts) + shards, return_index=True)
-        first.sort()
-        return [self.piece(*where) for where in zip(shards[first].tolist(), positions[first].tolist(), strict=True)]
 
     def prefetch(self, shard: int, position: int) -> None:
         """Does nothing: records are fetched in pieces, by ``fetch``."""
@@ -133,7 +112,7 @@ class StoreRecords:
 
         Raises RecordError if the record is damaged, and OvocrError if the store fails.
         """
-        piece = self.piece(shard, position)
+        piece = self.blocks.piece(shard, position)
         if alone and not self.has(piece):
             data = self._fetch(Piece(shard, position, position + 1))
         else:

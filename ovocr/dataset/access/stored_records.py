@@ -8,15 +8,17 @@ from numpy.typing import NDArray
 
 from ovocr.dataset.access.block_cache import BlockCache
 from ovocr.dataset.access.disk_records import DiskRecords
-from ovocr.dataset.access.store_records import BLOCK_RECORDS, StoreRecords
+from ovocr.dataset.access.record_blocks import BLOCK_RECORDS, Piece, RecordBlocks
+from ovocr.dataset.access.store_records import StoreRecords
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.recordio import Record
 
 
 class Reading(NamedTuple):
-    """How records of object stores are read. Data sets on a disk do not need it.
+    """How records are read.
 
-    cache: None for the user's cache. block_records: number of consecutive records that are fetched together.
+    cache: for object stores; None for the user's cache.
+    block_records: number of consecutive records that are fetched, or read ahead, together.
     is_one_list: whether blocks are counted over the data sets as one list; False begins anew with each data set.
     """
 
@@ -27,6 +29,8 @@ class Reading(NamedTuple):
 
 class StoredRecords(Protocol):
     """The records of a data set by shard and position. Can be pickled, and used before and after a fork."""
+
+    blocks: RecordBlocks
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -41,6 +45,12 @@ class StoredRecords(Protocol):
     def prefetch(self, shard: int, position: int) -> None:
         """Starts to read a record from a disk, and returns at once. Errors are left to ``read``."""
 
+    def has(self, piece: Piece) -> bool:
+        """Returns whether a piece of a block need not be fetched."""
+
+    def fetch(self, piece: Piece) -> None:
+        """Fetches a piece of a block from a store, or starts to read it from a disk. Raises OvocrError."""
+
 
 def open_records(data_sets: Sequence[LabelledDataSet], reading: Reading | None = None) -> list[StoredRecords]:
     """Opens the records of finished data sets.
@@ -52,19 +62,13 @@ def open_records(data_sets: Sequence[LabelledDataSet], reading: Reading | None =
     opened: list[StoredRecords] = []
     earlier = 0
     for data_set in data_sets:
-        shards = len(data_set.all_shards())
+        shards, before = len(data_set.all_shards()), earlier if reading.is_one_list else 0
         records: StoredRecords
         if data_set.url is None:
-            records = DiskRecords(data_set, shards)
+            records = DiskRecords(data_set, shards, block_records=reading.block_records, earlier=before)
         else:
             cache = cache or BlockCache.open()
-            records = StoreRecords(
-                data_set,
-                shards,
-                cache,
-                block_records=reading.block_records,
-                earlier=earlier if reading.is_one_list else 0,
-            )
+            records = StoreRecords(data_set, shards, cache, block_records=reading.block_records, earlier=before)
         opened.append(records)
         earlier += int(records.counts.sum())
     return opened

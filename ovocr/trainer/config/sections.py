@@ -165,8 +165,8 @@ class LoaderConfig(Settings):
     read_ahead: int | None = Field(
         default=None,
         ge=0,
-        description="Passes whose records are fetched from an object store in advance; left out: as many as a window "
-        "of blocks has",
+        description="Passes whose blocks are fetched from an object store, or read from a disk, in advance; left out: "
+        'as many as a window has. Only for order = "blocks"',
     )
     cache_folder: SettingPath | None = Field(
         default=None,

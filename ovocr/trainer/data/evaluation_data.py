@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.dataset.access.opening import DataLocation, open_data_set
-from ovocr.dataset.access.store_records import BLOCK_RECORDS, Fetched
+from ovocr.dataset.access.record_blocks import BLOCK_RECORDS
+from ovocr.dataset.access.store_records import Fetched
 from ovocr.dataset.access.stored_records import Reading
 from ovocr.trainer.config.heads import HeadConfig, OcrHeadConfig, VideoHeadConfig
 from ovocr.trainer.config.sections import RunConfig

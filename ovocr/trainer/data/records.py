@@ -16,7 +16,7 @@ from ovocr.recordio import RecordError
 from ovocr.trainer.data.images import DecodeError, encoded_size, load_view
 from ovocr.trainer.data.places import Places
 from ovocr.trainer.data.samples import NoLegibleTagError, Sample, ShownTags
-from ovocr.trainer.data.stored.record_shards import RecordShards, StorePiece
+from ovocr.trainer.data.stored.record_shards import DataSetPiece, RecordShards
 from ovocr.trainer.data.stored.vocabularies import check_one_vocabulary, vocabulary_path
 from ovocr.views.random_crops import RandomCrops
 from ovocr.views.text_crops import TextCrops
@@ -290,16 +290,14 @@ class RecordSamples:
             self._ahead.add(missing, urgent=True)
 
     def read_ahead(self, indices: NDArray[np.int64]) -> None:
-        """Starts to fetch what samples that are loaded later need from stores, and returns at once."""
-        if not self._shards.in_store:
-            return
+        """Starts to fetch what samples that are loaded later need, and returns at once; from a disk whole blocks."""
         if self._places is not None and self.follows_places:
             self._ahead.add(self._shards.shards_in_stores(indices))
         self._ahead.add(piece for piece in self._shards.pieces(indices) if not self._shards.has(piece))
 
-    def _fetch(self, wanted: StorePiece | int) -> None:
+    def _fetch(self, wanted: DataSetPiece | int) -> None:
         """Fetches a piece, or the places of the shard with this number. Called by threads."""
-        if isinstance(wanted, StorePiece):
+        if isinstance(wanted, DataSetPiece):
             self._shards.fetch(wanted)
         elif self._places is not None:
             self._places.prepare(wanted)

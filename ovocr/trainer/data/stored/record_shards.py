@@ -12,7 +12,8 @@ from tqdm import tqdm
 
 from ovocr.base.errors import OvocrError
 from ovocr.dataset.access.opening import shard_on_disk
-from ovocr.dataset.access.store_records import Fetched, Piece, StoreRecords
+from ovocr.dataset.access.record_blocks import Piece
+from ovocr.dataset.access.store_records import Fetched, StoreRecords
 from ovocr.dataset.access.stored_records import Reading, StoredRecords, open_records
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.record_columns import count_class_ids, find_image, read_record_keys
@@ -45,8 +46,8 @@ class Shard(NamedTuple):
         return self.data_set.name_of(self.data_set.data_files(self.number, with_text=False)["rec"])
 
 
-class StorePiece(NamedTuple):
-    """A part of a data set in a store that is fetched at once. data_set: its number."""
+class DataSetPiece(NamedTuple):
+    """A part of a data set that is fetched or read ahead at once. data_set: its number."""
 
     data_set: int
     piece: Piece
@@ -70,7 +71,7 @@ class RecordShards:
             for data_set, own in zip(self._data_sets, self._records, strict=True)
             for number in range(len(own.counts))
         ]
-        self._announced: set[StorePiece] = set()
+        self._announced: set[DataSetPiece] = set()
         self.in_store = any(data_set.url is not None for data_set in self._data_sets)
 
     def __len__(self) -> int:
@@ -106,10 +107,10 @@ class RecordShards:
         shard = self.shards[number]
         if not isinstance(shard.records, StoreRecords):
             return shard.records.read(shard.number, position)
-        piece = StorePiece(self._data_set_of(number), shard.records.piece(shard.number, position))
+        piece = DataSetPiece(self._data_set_of(number), shard.records.blocks.piece(shard.number, position))
         return shard.records.read(shard.number, position, alone=piece not in self._announced)
 
-    def prefetch(self, indices: Iterable[int]) -> list[StorePiece]:
+    def prefetch(self, indices: Iterable[int]) -> list[DataSetPiece]:
         """Announces the records that are read next, in place of those announced before.
 
         Starts to read those on a disk, and returns the pieces of those in stores that must be fetched.
@@ -117,22 +118,22 @@ class RecordShards:
         numbers = np.fromiter(indices, np.int64)
         self._announced = set()
         if self.in_store:
-            self._announced.update(self.pieces(numbers))
+            self._announced.update(self.pieces(numbers, in_stores=True))
         for index in numbers.tolist():
             number, position = self.locate(index)
             self.shards[number].records.prefetch(self.shards[number].number, position)
         return [piece for piece in self._announced if not self.has(piece)]
 
-    def pieces(self, indices: NDArray[np.int64]) -> Iterator[StorePiece]:
-        """Yields the pieces with those of these records that are in stores, data set by data set."""
+    def pieces(self, indices: NDArray[np.int64], *, in_stores: bool = False) -> Iterator[DataSetPiece]:
+        """Yields the pieces with these records, data set by data set. in_stores: only of data sets in stores."""
         shards = np.searchsorted(self._ends, indices, side="right")
         positions = indices - np.concatenate([[0], self._ends])[shards]
         data_sets = np.searchsorted(self._first_shards, shards, side="right") - 1
         for number, records in enumerate(self._records):
-            if isinstance(records, StoreRecords):
+            if isinstance(records, StoreRecords) or not in_stores:
                 own = data_sets == number
-                found = records.pieces(shards[own] - self._first_shards[number], positions[own])
-                yield from (StorePiece(number, piece) for piece in found)
+                found = records.blocks.pieces(shards[own] - self._first_shards[number], positions[own])
+                yield from (DataSetPiece(number, piece) for piece in found)
 
     def shards_in_stores(self, indices: NDArray[np.int64]) -> list[int]:
         """Returns the shards of those of these records that are in stores, in the order in which they come."""
@@ -141,19 +142,13 @@ class RecordShards:
         ordered = found[np.argsort(first)].tolist()
         return [number for number in ordered if self.shards[number].data_set.url is not None]
 
-    def has(self, piece: StorePiece) -> bool:
-        """Returns whether a piece is in the cache."""
-        return self._store(piece).has(piece.piece)
+    def has(self, piece: DataSetPiece) -> bool:
+        """Returns whether a piece is in the cache, or this process has lately read it ahead from a disk."""
+        return self._records[piece.data_set].has(piece.piece)
 
-    def fetch(self, piece: StorePiece) -> None:
-        """Fetches a piece to the cache, unless it is there or someone else is fetching it."""
-        self._store(piece).fetch(piece.piece)
-
-    def _store(self, piece: StorePiece) -> StoreRecords:
-        records = self._records[piece.data_set]
-        if not isinstance(records, StoreRecords):
-            raise TypeError("not a piece of a store")
-        return records
+    def fetch(self, piece: DataSetPiece) -> None:
+        """Fetches a piece to the cache, unless it is there or being fetched; starts to read one of a disk."""
+        self._records[piece.data_set].fetch(piece.piece)
 
     def _data_set_of(self, shard: int) -> int:
         return int(np.searchsorted(self._first_shards, shard, side="right")) - 1

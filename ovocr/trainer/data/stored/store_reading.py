@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ovocr.base.errors import UsageError
 from ovocr.dataset.access.block_cache import BlockCache
 from ovocr.dataset.access.opening import DataLocation
-from ovocr.dataset.access.store_records import BLOCK_RECORDS
+from ovocr.dataset.access.record_blocks import BLOCK_RECORDS
 from ovocr.dataset.access.stored_records import Reading
 from ovocr.trainer.config.sections import LoaderConfig
 
@@ -54,7 +54,12 @@ def open_reading(
 
 
 def passes_ahead(loader: LoaderConfig, window: int, pass_batch: int) -> int:
-    """Returns the number of passes whose records are fetched in advance. window: in samples."""
+    """Returns the number of passes whose records are fetched in advance.
+
+    window: in samples; 0 for the random order, of which no two samples are in a block.
+    """
+    if not window:
+        return 0
     return math.ceil(window / pass_batch) if loader.read_ahead is None else loader.read_ahead
 
 
