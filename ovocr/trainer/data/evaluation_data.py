@@ -142,9 +142,9 @@ class CroppedSamples:
         """Returns the tags that the crop shows."""
         return self._whole.shown_tags(index // self._count, index)
 
-    def prefetch(self, indices: Iterable[int]) -> None:
+    def prefetch(self, indices: Iterable[int], *, alone: bool = False) -> None:
         """Starts to read the images of these crops."""
-        self._whole.prefetch(dict.fromkeys(index // self._count for index in indices))
+        self._whole.prefetch(dict.fromkeys(index // self._count for index in indices), alone=alone)
 
     def read_ahead(self, indices: NDArray[np.int64]) -> None:
         """Starts to fetch the images of these crops."""
