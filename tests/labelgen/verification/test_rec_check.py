@@ -77,7 +77,7 @@ def damages() -> Iterator[tuple[str, Callable[[Path, Path], Any]]]:
 
 
 def check(rec: Path, idx: Path) -> tuple[object, list[str], int]:
-    findings = Findings(rec.parent, 0)
+    findings = Findings(LabelledDataSet(rec.parent), 0)
     found = check_records(rec, idx, findings)
     return (found.spans, found.damaged), [finding.format() for finding in findings.listed], findings.beyond
 
