@@ -74,6 +74,7 @@ NOT_RUN: dict[str, dict[str, str]] = {
     },
     "docs/object_stores.md": {
         "ovocr build-labels 's3://": "somebody's bucket; tests/labelgen/store runs it on a local S3 server",
+        "ovocr eval RUN --data s3://": "somebody's bucket; tests/trainer/data/stored runs it on a local S3 server",
     },
     "docs/reading.md": {"make bench-reading": "trains for three hours"},
     "docs/scale.md": {

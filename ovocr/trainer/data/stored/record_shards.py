@@ -67,7 +67,7 @@ class RecordShards:
             for data_set, own in zip(self._data_sets, self._records, strict=True)
             for number in range(len(own.counts))
         ]
-        self._announced: set[StorePiece] = set()
+        self._announced: dict[StorePiece, None] = {}  # an ordered set
         self.in_store = any(data_set.url is not None for data_set in self._data_sets)
 
     def __len__(self) -> int:
@@ -112,9 +112,7 @@ class RecordShards:
         Starts to read those on a disk, and returns the pieces of those in stores that must be fetched.
         """
         numbers = np.fromiter(indices, np.int64)
-        self._announced = set()
-        if self.in_store:
-            self._announced.update(self.pieces(numbers))
+        self._announced = dict.fromkeys(self.pieces(numbers)) if self.in_store else {}
         for index in numbers.tolist():
             number, position = self.locate(index)
             self.shards[number].records.prefetch(self.shards[number].number, position)

@@ -129,6 +129,7 @@ def test_each_block_is_fetched_once(root: Path, bucket, proxy: SlowStore, worker
 def load(samples: PassBatches, number: int, results: "multiprocessing.Queue[list[int]]") -> None:
     batch = samples[number]
     assert isinstance(batch, Batch)
+    assert min(batch.fetched) >= 0  # spawned processes count from 0, forked ones from what their parent has fetched
     results.put(batch.sample_ids.tolist())
 
 
