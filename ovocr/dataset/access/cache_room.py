@@ -32,8 +32,8 @@ def make_room(folder: Path, partial: Path, size: int, limit: int) -> None:
     try:
         total = int((folder / _TOTAL).read_text())
     except (OSError, ValueError):
-        total = limit
-    if total + size > limit:
+        total = -1
+    if total < 0 or total + size > limit:
         total = _remove_oldest(folder, limit - size)
     with partial.open("wb") as file:
         file.truncate(size)

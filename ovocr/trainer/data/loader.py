@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ovocr.base.errors import OvocrError
-from ovocr.dataset.access.store_records import Fetched
+from ovocr.dataset.access.store_records import NOTHING_FETCHED, Fetched
 from ovocr.trainer.data.damaged_samples import load_unless_damaged
 from ovocr.trainer.data.mixing import SampleOrder
 from ovocr.trainer.data.order import rank_positions
@@ -49,7 +49,7 @@ class Batch(NamedTuple):
     ignored: Tensor | None = None
     skipped: Sequence[str] = ()
     illegible: int = 0
-    fetched: Fetched = Fetched()
+    fetched: Fetched = NOTHING_FETCHED
 
 
 class PassBatches(Dataset[Batch | OvocrError]):
@@ -78,10 +78,12 @@ class PassBatches(Dataset[Batch | OvocrError]):
         self._shapes = _first_undamaged(samples)
         self._read_ahead, self._end = read_ahead, end
         self._announced = 0  # the first pass that is not announced
-        self._fetched = samples.fetched
+        self._fetched: Fetched | None = None  # before the first batch of this process
 
     def __getitem__(self, number: int) -> Batch | OvocrError:
         """Returns the batch of a pass, or the error, which would lose its one-line message if a worker raised it."""
+        if self._fetched is None:
+            self._fetched = self._samples.fetched
         positions = self._positions(number)
         ids = self._order.samples_at(np.asarray(positions, np.int64))
         self._samples.prefetch(ids.tolist())
@@ -131,7 +133,7 @@ class PassBatches(Dataset[Batch | OvocrError]):
 
     def _newly_fetched(self) -> Fetched:
         before, self._fetched = self._fetched, self._samples.fetched
-        return self._fetched.minus(before)
+        return self._fetched.minus(before or NOTHING_FETCHED)
 
     def _load(self, index: int, position: int, replaced: "_Replaced") -> Sample:
         """Returns the sample, or its first replacement that can be used. Raises OvocrError."""

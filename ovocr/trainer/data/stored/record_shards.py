@@ -71,7 +71,7 @@ class RecordShards:
             for data_set, own in zip(self._data_sets, self._records, strict=True)
             for number in range(len(own.counts))
         ]
-        self._announced: set[DataSetPiece] = set()
+        self._announced: dict[DataSetPiece, None] = {}  # an ordered set
         self.in_store = any(data_set.url is not None for data_set in self._data_sets)
 
     def __len__(self) -> int:
@@ -118,9 +118,8 @@ class RecordShards:
         alone: announces none of those in stores.
         """
         numbers = np.fromiter(indices, np.int64)
-        self._announced = set()
-        if self.in_store and not alone:
-            self._announced.update(self.pieces(numbers, in_stores=True))
+        announced = self.pieces(numbers, in_stores=True) if self.in_store and not alone else ()
+        self._announced = dict.fromkeys(announced)
         for index in numbers.tolist():
             number, position = self.locate(index)
             self.shards[number].records.prefetch(self.shards[number].number, position)

@@ -15,9 +15,13 @@ import pytest
 
 from benchmarks.slow_store import SlowStore
 from ovocr.base.errors import MissingExtraError, UsageError
+from ovocr.dataset.layout import LabelledDataSet
 from ovocr.trainer.config.file import load_config
 from ovocr.trainer.config.toml import dump_config
+from ovocr.trainer.data.evaluation_batches import load_batches
+from ovocr.trainer.data.evaluation_data import HeadClasses, open_held_out
 from ovocr.trainer.data.stored.store_reading import HeadDemand, check_cache_room
+from ovocr.trainer.data.stored.vocabularies import vocabulary_sha256
 from ovocr.trainer.runs.configuration_difference import find_differences
 from tests.trainer.conftest import Runs, write_data_set
 
@@ -252,3 +256,21 @@ def test_room_in_the_cache(
     else:
         check_cache_room(loader, {"ocr": demand}, ranks)
         assert ("loader.cache_gb: 2 is less than the 2.5 GB" in capsys.readouterr().err) == (problem == "warns")
+
+
+def test_few_images_of_an_evaluation_are_fetched_alone(
+    config_file: Path, held_out: Path, bucket: Any, proxy: SlowStore
+):
+    url = bucket.put_folder(held_out, "held-out")
+    settings = ["evaluation.every=1", f'evaluation.data=["{url}"]']
+    heads = {"ocr": HeadClasses("ocr", 50, vocabulary_sha256(LabelledDataSet(held_out)))}
+    requests = []
+    for images in ("", "evaluation.images=1"):
+        config = load_config(config_file, [*settings, *([images] if images else [])])
+        (found,) = open_held_out(config, heads, url, "held-out")
+        proxy.requests.clear()
+        wanted = load_batches(found.samples, found.numbers, workers=0)
+        assert sum(len(batch.shown) for batch in wanted) == len(found.numbers)
+        requests.append(proxy.reads())
+    assert len(requests[0]) == 2  # of both shards
+    assert [span(request) < 1400 for request in requests[1]] == [True]

@@ -130,6 +130,7 @@ def test_each_block_is_fetched_once(root: Path, bucket, proxy: SlowStore, worker
 def load(samples: PassBatches, number: int, results: "multiprocessing.Queue[list[int]]") -> None:
     batch = samples[number]
     assert isinstance(batch, Batch)
+    assert min(batch.fetched) >= 0  # spawned processes count from 0, forked ones from what their parent has fetched
     results.put(batch.sample_ids.tolist())
 
 
@@ -243,3 +244,15 @@ def test_damaged_records_are_skipped_and_named(root: Path, bucket):
 def test_missing_data_set(bucket):
     with pytest.raises(OvocrError, match=rf"^{bucket.url}/nothing: not a labelled data set \(no manifest.json\)"):
         opened(f"{bucket.url}/nothing")
+
+
+def test_store_that_does_not_answer_is_an_error(root: Path, bucket, proxy: SlowStore, monkeypatch: pytest.MonkeyPatch):
+    url = bucket.put_folder(root, "labels")
+    samples = opened(url)
+    monkeypatch.setattr("ovocr.base.store_folder._PAUSES_S", (0.01,))
+    monkeypatch.setattr("ovocr.base.store_folder._ATTEMPT_S", 0.3)
+    proxy.latency = 3.0
+    with pytest.raises(OvocrError, match=rf"^{url}/rec/00002\.rec: no answer within 0.3 s \(2 attempts in \d+ s\)$"):
+        samples.load(20)
+    proxy.latency = 0.0
+    assert samples.load(20).labels.tolist() == opened(root).load(20).labels.tolist()
