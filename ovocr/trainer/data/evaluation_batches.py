@@ -17,8 +17,6 @@ BATCH = 32
 """Samples per batch of the backbone."""
 # Samples that are fetched from object stores in advance: the records of a few blocks.
 _SAMPLES_AHEAD = 2048
-# Mean distance of samples, above which their records are read one by one: whole blocks would be read for a few records.
-_MOST_APART = 8
 
 
 class EvaluationBatch(NamedTuple):
@@ -40,8 +38,6 @@ class _Batches(Dataset[EvaluationBatch | OvocrError]):
     def __init__(self, samples: Samples, numbers: NDArray[np.int64]) -> None:
         self._samples, self._numbers = samples, numbers
         self._announced = 0  # samples
-        span = int(numbers.max() - numbers.min()) + 1 if len(numbers) else 0
-        self._are_sparse = span > _MOST_APART * len(numbers)
 
     def __len__(self) -> int:
         return -(-len(self._numbers) // BATCH)
@@ -50,9 +46,8 @@ class _Batches(Dataset[EvaluationBatch | OvocrError]):
         loaded: list[tuple[int, Sample, ShownTags]] = []
         damaged: list[str] = []
         numbers = self._numbers[number * BATCH : (number + 1) * BATCH].tolist()
-        self._samples.prefetch(numbers, alone=self._are_sparse)
-        if not self._are_sparse:
-            self._announce(number)
+        self._samples.prefetch(numbers)
+        self._announce(number)
         try:
             for index in numbers:
                 found = load_unless_damaged(self._samples, index)

@@ -142,9 +142,9 @@ class CroppedSamples:
         """Returns the tags that the crop shows."""
         return self._whole.shown_tags(index // self._count, index)
 
-    def prefetch(self, indices: Iterable[int], *, alone: bool = False) -> None:
+    def prefetch(self, indices: Iterable[int]) -> None:
         """Starts to read the images of these crops."""
-        self._whole.prefetch(dict.fromkeys(index // self._count for index in indices), alone=alone)
+        self._whole.prefetch(dict.fromkeys(index // self._count for index in indices))
 
     def read_ahead(self, indices: NDArray[np.int64]) -> None:
         """Starts to fetch the images of these crops."""
@@ -271,9 +271,9 @@ def open_held_out(config: RunConfig, heads: dict[str, HeadClasses], root: DataLo
 
 
 def _held_out_reading(config: RunConfig, root: DataLocation) -> Reading:
-    """Fetches images alone if only a few of each block are evaluated."""
+    """Fetches, or reads ahead, images alone if only a few of each block are evaluated."""
     wanted = config.evaluation.images
-    if wanted is None or not isinstance(root, str):
+    if wanted is None:
         return open_reading(config.loader, [root])
     data_set = open_data_set(root)
     stored = sum(data_set.counts(shard).ok for shard in data_set.all_shards())

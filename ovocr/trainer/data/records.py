@@ -283,9 +283,9 @@ class RecordSamples:
             if shard.size:
                 yield str(shard), shard.records.bounds(shard.number)[:-1]
 
-    def prefetch(self, indices: Iterable[int], *, alone: bool = False) -> None:
-        """Starts to read the records of the next samples, and returns at once. alone: see ``Samples``."""
-        missing = self._shards.prefetch(indices, alone=alone)
+    def prefetch(self, indices: Iterable[int]) -> None:
+        """Starts to read the records of the samples that are loaded next, and returns at once."""
+        missing = self._shards.prefetch(indices)
         if missing:
             self._ahead.add(missing, urgent=True)
 

@@ -78,11 +78,8 @@ class Samples(Protocol):
     def shown_tags(self, index: int, position: int | None = None) -> ShownTags:
         """Returns all tags that the sample of ``load`` shows. Raises OvocrError naming it."""
 
-    def prefetch(self, indices: Iterable[int], *, alone: bool = False) -> None:
-        """Starts to read these samples, and returns at once. Errors are left to ``load``.
-
-        alone: their records are not fetched in blocks from an object store, because few records of each are needed.
-        """
+    def prefetch(self, indices: Iterable[int]) -> None:
+        """Starts to read these samples, and returns at once. Errors are left to ``load``."""
 
     def read_ahead(self, indices: NDArray[np.int64]) -> None:
         """Starts to fetch samples that are loaded later, if they are in an object store, and returns at once."""

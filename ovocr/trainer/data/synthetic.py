@@ -38,7 +38,7 @@ class SyntheticSamples:
         """Returns the distinct class ids, whose text heights are unknown."""
         return ShownTags.of_labels(self.load(index, position).labels)
 
-    def prefetch(self, indices: Iterable[int], *, alone: bool = False) -> None:
+    def prefetch(self, indices: Iterable[int]) -> None:
         """Does nothing: there is nothing to read."""
 
     def read_ahead(self, indices: NDArray[np.int64]) -> None:

@@ -236,7 +236,7 @@ class Clips:
     def shown_tags(self, index: int, position: int | None = None) -> ShownTags:
         return ShownTags.of_labels(self.load(index, position).labels)
 
-    def prefetch(self, indices: Iterable[int], *, alone: bool = False) -> None:
+    def prefetch(self, indices: Iterable[int]) -> None:
         pass
 
     def name(self, index: int) -> str:

@@ -110,16 +110,13 @@ class RecordShards:
         piece = DataSetPiece(self._data_set_of(number), shard.records.blocks.piece(shard.number, position))
         return shard.records.read(shard.number, position, alone=piece not in self._announced)
 
-    def prefetch(self, indices: Iterable[int], *, alone: bool = False) -> list[DataSetPiece]:
+    def prefetch(self, indices: Iterable[int]) -> list[DataSetPiece]:
         """Announces the records that are read next, in place of those announced before.
 
         Starts to read those on a disk, and returns the pieces of those in stores that must be fetched.
-
-        alone: announces none of those in stores.
         """
         numbers = np.fromiter(indices, np.int64)
-        announced = self.pieces(numbers, in_stores=True) if self.in_store and not alone else ()
-        self._announced = dict.fromkeys(announced)
+        self._announced = dict.fromkeys(self.pieces(numbers, in_stores=True) if self.in_store else ())
         for index in numbers.tolist():
             number, position = self.locate(index)
             self.shards[number].records.prefetch(self.shards[number].number, position)

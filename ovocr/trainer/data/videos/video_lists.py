@@ -116,7 +116,7 @@ class VideoSamples:
         """Returns the distinct class ids of the line, whose text heights are unknown. Raises OvocrError."""
         return ShownTags.of_labels(self._read(index)[2])
 
-    def prefetch(self, indices: Iterable[int], *, alone: bool = False) -> None:
+    def prefetch(self, indices: Iterable[int]) -> None:
         """Does nothing: the decoder chooses what it reads of a video."""
 
     def read_ahead(self, indices: NDArray[np.int64]) -> None:
