@@ -239,6 +239,12 @@ class Clips:
     def prefetch(self, indices: Iterable[int]) -> None:
         pass
 
+    def read_ahead(self, indices: NDArray[np.int64]) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
     def name(self, index: int) -> str:
         return f"clip {index}"
 
