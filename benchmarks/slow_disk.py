@@ -53,7 +53,8 @@ def main() -> None:
     parser.add_argument("--latency-ms", type=float, default=2.0)
     options = parser.parse_args()
     operations = SlowFolder(options.folder.resolve(), options.latency_ms / 1000)
-    fuse.FUSE(operations, str(options.mount), foreground=True, ro=True)
+    # As NFS does, keeps what is cached when a file is opened again, unless it has changed.
+    fuse.FUSE(operations, str(options.mount), foreground=True, ro=True, auto_cache=True)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from ovocr.recordio.recfile import RecFile
 _MAX_OPEN_FILES = 128
 # Pieces that a process does not read ahead again. A piece is in use for a window of the order, then for none.
 _PIECES_REMEMBERED = 4096
+_READ_BYTES = 4 * 2**20
 # Limit per record that is read ahead.
 _PREFETCH_BYTES = 4 * 2**20
 
@@ -80,24 +81,27 @@ class DiskRecords:
             self._file(shard).prefetch(start, min(end - start, _PREFETCH_BYTES))
 
     def has(self, piece: Piece) -> bool:
-        """Returns whether this process has lately started to read a piece."""
+        """Returns whether this process has lately read a piece."""
         return piece in self._read_ahead
 
     def fetch(self, piece: Piece) -> None:
-        """Starts to read a piece from the disk to the page cache, as one range. Errors are left to ``read``.
+        """Reads a piece from the disk as one range and drops it. It is then in the page cache, if there is room.
 
-        It needs no room of its own: what the system drops from the page cache is read again.
+        The system reads no more than 128 KiB of a network file system if it is asked to read ahead. Several threads
+        that read are faster, and reading what is cached takes a millisecond. Errors are left to ``read``.
         """
         start, end = self._index.bounds(piece.shard)[[piece.first, piece.end]].tolist()
         with suppress(OSError):
             descriptor = os.open(f"{self._data_set.rec_prefix(piece.shard)}.rec", os.O_RDONLY)
             try:
-                os.posix_fadvise(descriptor, start, end - start, os.POSIX_FADV_WILLNEED)
+                for offset in range(start, end, _READ_BYTES):
+                    os.pread(descriptor, min(_READ_BYTES, end - offset), offset)
             finally:
                 os.close(descriptor)
         self._read_ahead[piece] = None
-        while len(self._read_ahead) > _PIECES_REMEMBERED:
-            self._read_ahead.popitem(last=False)
+        if len(self._read_ahead) > _PIECES_REMEMBERED:
+            with suppress(KeyError):  # another thread was faster
+                self._read_ahead.popitem(last=False)
 
     def _file(self, shard: int) -> RecFile:
         if shard not in self._open:

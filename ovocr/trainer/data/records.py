@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from torch.utils.data import get_worker_info
 
 from ovocr.base.errors import OvocrError
 from ovocr.dataset.access.opening import DataLocation, open_data_set
@@ -293,7 +294,20 @@ class RecordSamples:
         """Starts to fetch what samples that are loaded later need, and returns at once; from a disk whole blocks."""
         if self._places is not None and self.follows_places:
             self._ahead.add(self._shards.shards_in_stores(indices))
-        self._ahead.add(piece for piece in self._shards.pieces(indices) if not self._shards.has(piece))
+        self._ahead.add(piece for piece in self._shards.pieces(indices) if self._is_for_me(piece))
+
+    def _is_for_me(self, piece: DataSetPiece) -> bool:
+        """Returns whether this process fetches a piece in advance.
+
+        The loader processes of a rank share the blocks of a disk by their numbers. Those of a store go to whoever comes
+        first, which a lock decides, because the other processes of the machine fetch them too.
+        """
+        if self._shards.has(piece):
+            return False
+        worker = get_worker_info()
+        if worker is None or self._shards.is_in_store(piece):
+            return True
+        return bool(hash(piece) % worker.num_workers == worker.id)
 
     def _fetch(self, wanted: DataSetPiece | int) -> None:
         """Fetches a piece, or the places of the shard with this number. Called by threads."""

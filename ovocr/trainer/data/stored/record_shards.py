@@ -140,6 +140,10 @@ class RecordShards:
         ordered = found[np.argsort(first)].tolist()
         return [number for number in ordered if self.shards[number].data_set.url is not None]
 
+    def is_in_store(self, piece: DataSetPiece) -> bool:
+        """Returns whether the data set of a piece is in a store."""
+        return self._data_sets[piece.data_set].url is not None
+
     def has(self, piece: DataSetPiece) -> bool:
         """Returns whether a piece is in the cache, or this process has lately read it ahead from a disk."""
         return self._records[piece.data_set].has(piece.piece)
