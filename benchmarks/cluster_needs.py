@@ -43,7 +43,8 @@ def needs(gpus: int, options: argparse.Namespace) -> dict[str, str]:
         "loader processes per GPU (text crops)": f"{workers}",
         "memory of loader processes, per node": f"{loaders / 1e9:.0f} GB",
         "records of the window, per node": f"{window / nodes / 1e9:.1f} GB",
-        "offsets of 30 million records, per node, shared": f"{8 * IMAGES / 1e6:.0f} MB",
+        "cache folder, offsets, per node": f"{8 * IMAGES / 1e9:.2f} GB",
+        "cache folder, places of tags, per node": f"{24 * IMAGES * options.places / 1e9:.0f} GB",
     }
 
 
@@ -58,7 +59,8 @@ def main() -> None:
     parser.add_argument("--whole-per-core", type=float, default=207.0, help="whole images that a core loads per second")
     parser.add_argument("--crops-per-core", type=float, default=168.0, help="text crops that a core loads per second")
     parser.add_argument("--large-crops-per-core", type=float, default=118.0, help="the same, of large text")
-    parser.add_argument("--worker-mb", type=float, default=16.0, help="private memory of a loader process")
+    parser.add_argument("--places", type=float, default=67.0, help="places of tags per image, 24 bytes each")
+    parser.add_argument("--worker-mb", type=float, default=17.0, help="private memory of a loader process")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     columns: list[dict[str, Any]] = [needs(gpus, options) for gpus in options.gpus]
