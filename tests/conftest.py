@@ -18,7 +18,7 @@ import pytest
 
 from ovocr.processes.cores import available_cores
 from ovocr.processes.memory import available_memory
-from tests.object_store import bucket, endpoint  # noqa: F401 - fixtures
+from tests.object_store import bucket, endpoint, proxy  # noqa: F401 - fixtures
 
 ROOT = Path(__file__).resolve().parent.parent
 # Real images with known text. They are stored next to the checkout and are not part of the repository.

@@ -1,17 +1,13 @@
 """An S3 endpoint on the loopback interface, by moto, and a proxy in front of it whose requests fail or wait."""
 
-import http.client
-import itertools
 import logging
-import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from benchmarks.slow_store import SlowStore, slow_store
 
 
 class Bucket:
@@ -36,7 +32,7 @@ class Bucket:
 
     def upload(self, folder: Path, prefix: str) -> str:
         """Copies a folder and returns its URL."""
-        for path in folder.rglob("*"):
+        for path in sorted(folder.rglob("*")):
             if path.is_file():
                 self.put(f"{prefix}/{path.relative_to(folder).as_posix()}", path.read_bytes())
         return f"{self.url}/{prefix}"
@@ -51,6 +47,17 @@ class Bucket:
     def version(self, key: str) -> Any:
         """Returns the time of the last write to the object."""
         return self._client.head_object(Bucket=self._name, Key=key)["LastModified"]
+
+
+def use_endpoint(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+    """Makes this process and those that it starts use an endpoint."""
+    import fsspec
+
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
 
 
 @pytest.fixture(scope="session")
@@ -68,82 +75,18 @@ def endpoint() -> Iterator[str]:
 @pytest.fixture
 def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Bucket:
     """Makes an empty bucket for the test. Environment variables name the endpoint for processes of the test."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-    import fsspec
-
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    use_endpoint(monkeypatch, endpoint)
     number = request.session.stash.setdefault(_COUNT, 0) + 1
     request.session.stash[_COUNT] = number
     return Bucket(endpoint, f"bucket-{number}")
 
 
-class Proxy(ThreadingHTTPServer):
-    """Forwards requests to an endpoint.
-
-    fails_every: answer every n-th request with 500 or 503 instead, in turn; 0 for none. delay_s: wait before each.
-    """
-
-    def __init__(self, endpoint: str, fails_every: int = 0, delay_s: float = 0.0) -> None:
-        super().__init__(("127.0.0.1", 0), _Forward)
-        self.target = endpoint.removeprefix("http://")
-        self.fails_every, self.delay_s = fails_every, delay_s
-        self.numbers = itertools.count(1)
-        self.failed = 0
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
-
-    @contextmanager
-    def running(self) -> Iterator["Proxy"]:
-        thread = threading.Thread(target=self.serve_forever, daemon=True)
-        thread.start()
-        try:
-            yield self
-        finally:
-            self.shutdown()
-            self.server_close()
-            thread.join()
-
-
-class _Forward(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Proxy
-
-    def do_GET(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        time.sleep(self.server.delay_s)
-        number = next(self.server.numbers)
-        if self.server.fails_every and number % self.server.fails_every == 0:
-            self.server.failed += 1
-            self._answer(500 if self.server.failed % 2 else 503, {}, b"")
-            return
-        connection = http.client.HTTPConnection(self.server.target)
-        try:
-            connection.request(self.command, self.path, body, dict(self.headers))
-            response = connection.getresponse()
-            self._answer(response.status, dict(response.getheaders()), response.read())
-        finally:
-            connection.close()
-
-    do_HEAD = do_PUT = do_POST = do_DELETE = do_GET
-
-    def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
-        self.send_response_only(status)
-        kept = {
-            name: value for name, value in headers.items() if name.lower() not in ("transfer-encoding", "connection")
-        }
-        if self.command != "HEAD":
-            kept = {name: value for name, value in kept.items() if name.lower() != "content-length"}
-            kept["Content-Length"] = str(len(body))
-        for name, value in kept.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+@pytest.fixture
+def proxy(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowStore]:
+    """Starts a proxy in front of the endpoint, which this process and those that it starts use."""
+    with slow_store(bucket.endpoint) as server:
+        use_endpoint(monkeypatch, server.url)
+        yield server
 
 
 _COUNT = pytest.StashKey[int]()

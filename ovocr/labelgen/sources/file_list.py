@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from ovocr.base.errors import UsageError
 from ovocr.base.escape import as_text
 from ovocr.base.object_store import is_url
-from ovocr.base.read_ahead import in_parallel
+from ovocr.base.parallel_reads import in_parallel
 from ovocr.dataset.manifest import SourceOptions
 from ovocr.dataset.reasons import Reason
 from ovocr.labelgen.sources.found_source import FoundSource

@@ -10,7 +10,7 @@ from typing import IO, Any
 from ovocr.base.errors import OvocrError, UsageError
 from ovocr.base.escape import as_text
 from ovocr.base.object_store import connect, describe_error, store_errors
-from ovocr.base.read_ahead import in_parallel
+from ovocr.base.parallel_reads import in_parallel
 from ovocr.dataset.reasons import Reason
 from ovocr.labelgen.sources.folder_files import FolderFiles
 from ovocr.labelgen.sources.items import MAX_FILE_BYTES, Found, Lost, SourceItem, too_large

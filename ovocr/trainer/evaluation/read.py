@@ -10,7 +10,7 @@ import torch
 
 from ovocr.base.errors import OvocrError, StoreError, UsageError
 from ovocr.base.object_store import connect, is_url
-from ovocr.base.read_ahead import in_parallel
+from ovocr.base.parallel_reads import in_parallel
 from ovocr.base.store_folder import read_url
 from ovocr.trainer.data.images import DecodedImage, decode, decode_for_views, encoded_size
 from ovocr.trainer.data.thumbnails import small_jpeg

@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from benchmarks.slow_store import SlowStore
 from ovocr.base import store_folder
 from ovocr.base.store_folder import StoreFolder
 from ovocr.cli import main
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.labelgen.shards.totals import Totals
 from tests.labelgen.data_sets import digests
-from tests.object_store import Proxy
 
 Built = tuple[LabelledDataSet, Totals]
 Output = tuple[int, str, str]
@@ -261,17 +261,10 @@ def cut_off(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("name", ["verify", "inspect", "why", "coverage", "relabel", "split"])
-def test_failing_requests_change_nothing(
-    name: str, built: Built, stored: str, bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    import fsspec
-
-    with Proxy(bucket.endpoint, fails_every=10).running() as proxy:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
-        fsspec.get_filesystem_class("s3").clear_instance_cache()
-        from_store = outcome(name, stored, tmp_path / "b")
-        assert proxy.failed
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
+def test_failing_requests_change_nothing(name: str, built: Built, stored: str, proxy: SlowStore, tmp_path: Path):
+    proxy.failures = 0.1
+    from_store = outcome(name, stored, tmp_path / "b")
+    assert any(request.failure for request in proxy.requests)
     assert from_store == outcome(name, built[0].root, tmp_path / "a")
 
 
@@ -299,25 +292,24 @@ def test_new_data_sets_are_written_to_a_disk(tmp_path: Path):
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("name", ["verify", "coverage", "inspect", "why"])
 def test_interrupted_command_leaves_no_files(
-    name: str, stop: int, stored: str, bucket: Any, tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, stop: int, stored: str, proxy: SlowStore, tmp_path: Path, temporary: Path
 ):
-    with Proxy(bucket.endpoint, delay_s=0.3).running() as proxy:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
-        arguments = [str(each) for each in COMMANDS[name][0](stored, tmp_path)]
-        if name == "coverage":
-            arguments[arguments.index("1")] = "2"
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ovocr", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
-        deadline = time.monotonic() + 60
-        while not list(temporary.glob("ovocr-shard-*/.lock")):
-            assert process.poll() is None, process.communicate()[1]
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-        process.send_signal(stop)
-        errors = process.communicate(timeout=60)[1]
-        assert process.returncode != 0
-        assert "Traceback" not in errors, errors
+    proxy.latency = 0.3
+    arguments = [str(each) for each in COMMANDS[name][0](stored, tmp_path)]
+    if name == "coverage":
+        arguments[arguments.index("1")] = "2"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "ovocr", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not list(temporary.glob("ovocr-shard-*/.lock")):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(stop)
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode != 0
+    assert "Traceback" not in errors, errors
 
 
 def test_folders_of_killed_commands_are_removed(stored: str, temporary: Path):

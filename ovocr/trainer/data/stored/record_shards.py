@@ -1,8 +1,6 @@
 """The shards of labelled data sets as one list of records."""
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path, PurePath
 from typing import NamedTuple, TypeVar
 
@@ -11,6 +9,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ovocr.base.errors import OvocrError
+from ovocr.base.parallel_reads import in_parallel
 from ovocr.dataset.access.opening import shard_on_disk
 from ovocr.dataset.access.record_blocks import Piece
 from ovocr.dataset.access.store_records import Fetched, StoreRecords
@@ -205,16 +204,8 @@ class RecordShards:
                 return read(shard, own.records_path(shard.number))
 
         if not self.in_store:
-            yield from map(on_disk, shards)
-            return
-        with ThreadPoolExecutor(_SHARDS_AT_ONCE) as threads:
-            waiting: deque[Future[Result]] = deque()
-            for shard in shards:
-                waiting.append(threads.submit(on_disk, shard))
-                if len(waiting) >= _SHARDS_AT_ONCE:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+            return map(on_disk, shards)
+        return in_parallel(on_disk, shards, at_once=_SHARDS_AT_ONCE, wait=True)  # each has a folder to remove
 
 
 def _keys(shard: Shard, path: Path) -> list[str]:

@@ -68,8 +68,8 @@ def at(url: str) -> str:
 def test_a_run_on_a_store_that_fails_is_that_on_a_disk(
     config_file: Path, held_out: Path, bucket: Any, proxy: SlowStore, tmp_path: Path, runs: type[Runs]
 ):
-    url = bucket.put_folder(tmp_path / "labels", "labels")
-    held_out_url = bucket.put_folder(held_out, "held-out")
+    url = bucket.upload(tmp_path / "labels", "labels")
+    held_out_url = bucket.upload(held_out, "held-out")
     common = (*BLOCKS, "evaluation.every=6", "evaluation.replicates=10")
     on_disk, in_store = tmp_path / "run", tmp_path / "in-store"
     runs.finish(config_file, *common, f'evaluation.data=["{held_out}"]')
@@ -110,7 +110,7 @@ def test_a_run_on_a_store_that_fails_is_that_on_a_disk(
 
 
 def test_two_ranks_share_the_blocks(config_file: Path, bucket: Any, proxy: SlowStore, tmp_path: Path, runs: type[Runs]):
-    url = bucket.put_folder(tmp_path / "labels", "labels")
+    url = bucket.upload(tmp_path / "labels", "labels")
     runs.finish(config_file, *BLOCKS)
     proxy.latency = 0.02
     output = f"run.output={tmp_path / 'two'}"
@@ -129,7 +129,7 @@ def span(request: tuple[str, str]) -> int:
 def test_store_that_goes_ends_the_run_which_then_goes_on(
     config_file: Path, bucket: Any, proxy: SlowStore, tmp_path: Path, runs: type[Runs], workers: int
 ):
-    url = bucket.put_folder(tmp_path / "labels", "labels")
+    url = bucket.upload(tmp_path / "labels", "labels")
     settings = (*BLOCKS, at(url), f"loader.workers={workers}", "loader.read_ahead=1", "run.checkpoint_every=1")
     runs.finish(config_file, *BLOCKS, f"run.output={tmp_path / 'whole'}")
 
@@ -169,7 +169,7 @@ def has_argument(command_line: Path, argument: str) -> bool:
 def test_killed_run_leaves_nothing_that_blocks(
     config_file: Path, bucket: Any, proxy: SlowStore, tmp_path: Path, own_cache: Path, runs: type[Runs]
 ):
-    url = bucket.put_folder(tmp_path / "labels", "labels")
+    url = bucket.upload(tmp_path / "labels", "labels")
     settings = (*BLOCKS, at(url), "loader.workers=2")
     proxy.latency = 1.0  # the kill comes while blocks are fetched
     process = train(config_file, *settings)
@@ -214,7 +214,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize("settings", MISTAKES)
 def test_mistake_is_one_line(config_file: Path, bucket: Any, tmp_path: Path, settings: tuple[str, ...]):
-    url = bucket.put_folder(tmp_path / "labels", "labels")
+    url = bucket.upload(tmp_path / "labels", "labels")
     with pytest.raises(UsageError) as caught:
         load_config(config_file, [at(url), *(setting.replace("URL", bucket.url) for setting in settings)])
     assert str(caught.value) == f"--set: {MISTAKES[settings]}".replace("URL", bucket.url)
@@ -261,7 +261,7 @@ def test_room_in_the_cache(
 def test_few_images_of_an_evaluation_are_fetched_alone(
     config_file: Path, held_out: Path, bucket: Any, proxy: SlowStore
 ):
-    url = bucket.put_folder(held_out, "held-out")
+    url = bucket.upload(held_out, "held-out")
     settings = ["evaluation.every=1", f'evaluation.data=["{url}"]']
     heads = {"ocr": HeadClasses("ocr", 50, vocabulary_sha256(LabelledDataSet(held_out)))}
     requests = []

@@ -72,14 +72,14 @@ def blocks(server: SlowStore) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("ranks", [1, 2])
 @pytest.mark.parametrize("workers", [0, 2])
 def test_samples_are_the_same(root: Path, bucket, workers: int, ranks: int):
-    samples = opened(bucket.put_folder(root, "labels"))
+    samples = opened(bucket.upload(root, "labels"))
     found = batches(samples, workers=workers, ranks=ranks)
     assert_same(found, batches(opened(root), ranks=ranks))
     assert not [thread for thread in threading.enumerate() if thread.name == "ovocr-fetch"]
 
 
 def test_samples_are_the_same_through_a_store_that_fails(root: Path, bucket, proxy: SlowStore):
-    url = bucket.put_folder(root, "labels")
+    url = bucket.upload(root, "labels")
     proxy.failures = 0.2
     assert_same(batches(opened(url), workers=2), batches(opened(root)))
     assert {each.failure for each in proxy.requests} == {"", "500", "503", "cut"}
@@ -87,14 +87,14 @@ def test_samples_are_the_same_through_a_store_that_fails(root: Path, bucket, pro
 
 def test_two_data_sets_in_a_store_and_on_a_disk(root: Path, bucket, make_data_set: Callable[..., Path]):
     other = make_data_set("other", [8, 3], first_colour=9)
-    url, other_url = bucket.put_folder(root, "labels"), bucket.put_folder(other, "other")
+    url, other_url = bucket.upload(root, "labels"), bucket.upload(other, "other")
     wanted = batches(opened(root, other))
     assert_same(batches(opened(url, other_url)), wanted)
     assert_same(batches(opened(root, other_url)), wanted)
 
 
 def test_evaluation_batches_are_the_same(root: Path, bucket):
-    url = bucket.put_folder(root, "labels")
+    url = bucket.upload(root, "labels")
     for workers in (0, 2):
         for count in (0, 2):
             found, wanted = (
@@ -107,7 +107,7 @@ def test_evaluation_batches_are_the_same(root: Path, bucket):
 
 
 def test_keys_hashes_and_counts_are_the_same(root: Path, bucket):
-    found, wanted = opened(bucket.put_folder(root, "labels")), opened(root)
+    found, wanted = opened(bucket.upload(root, "labels")), opened(root)
     assert found.image_keys() == wanted.image_keys()
     for rank in range(3):
         hashes, expected = (np.concatenate(list(samples.image_hashes(rank, 3))) for samples in (found, wanted))
@@ -118,7 +118,7 @@ def test_keys_hashes_and_counts_are_the_same(root: Path, bucket):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_each_block_is_fetched_once(root: Path, bucket, proxy: SlowStore, workers: int):
-    samples = opened(bucket.put_folder(root, "labels"))
+    samples = opened(bucket.upload(root, "labels"))
     proxy.latency = 0.02  # processes meet at the same block
     batches(samples, workers=workers, ranks=2)
     found = blocks(proxy)
@@ -136,7 +136,7 @@ def load(samples: PassBatches, number: int, results: "multiprocessing.Queue[list
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_processes_share_blocks(root: Path, bucket, proxy: SlowStore, method: str):
-    samples = opened(bucket.put_folder(root, "labels"))
+    samples = opened(bucket.upload(root, "labels"))
     order = make_order(samples.parts, None, 7)
     own = PassBatches(samples, order, pass_batch=PASS_BATCH, rank=0, world=1, read_ahead=9, end=9)
     proxy.latency = 0.02
@@ -156,13 +156,13 @@ def test_processes_share_blocks(root: Path, bucket, proxy: SlowStore, method: st
 
 
 def test_a_copy_reads_the_same(root: Path, bucket):
-    samples = opened(bucket.put_folder(root, "labels"))
+    samples = opened(bucket.upload(root, "labels"))
     copy = pickle.loads(pickle.dumps(samples))
     assert_same(batches(copy), batches(samples))
 
 
 def test_a_record_that_is_not_announced_is_fetched_alone(root: Path, bucket, proxy: SlowStore):
-    samples = opened(bucket.put_folder(root, "labels"))
+    samples = opened(bucket.upload(root, "labels"))
     proxy.requests.clear()
     samples.load(20)
     (request,) = proxy.reads()
@@ -176,7 +176,7 @@ def test_limit_of_the_cache_is_kept(root: Path, bucket, tmp_path: Path):
     largest = max(path.stat().st_size for path in (root / "rec").iterdir())
     limit = 2 * largest  # of about 40 records
     cache = BlockCache(tmp_path / "blocks", limit)
-    samples = opened(bucket.put_folder(root, "labels"), cache=cache, block=2)
+    samples = opened(bucket.upload(root, "labels"), cache=cache, block=2)
     sizes = []
 
     def watch() -> None:
@@ -197,7 +197,7 @@ def test_limit_of_the_cache_is_kept(root: Path, bucket, tmp_path: Path):
 
 @pytest.mark.parametrize("damage", ["bit", "short", "empty"])
 def test_damaged_block_is_fetched_again(root: Path, bucket, proxy: SlowStore, own_cache: Path, damage: str):
-    url = bucket.put_folder(root, "labels")
+    url = bucket.upload(root, "labels")
     wanted = batches(opened(root))
     assert_same(batches(opened(url)), wanted)
     kept = sorted((own_cache / "blocks").glob("*/*.block"))
@@ -213,7 +213,7 @@ def test_damaged_block_is_fetched_again(root: Path, bucket, proxy: SlowStore, ow
 
 
 def test_files_that_are_not_those_of_the_statistics_are_errors(root: Path, bucket):
-    url = bucket.put_folder(root, "labels")
+    url = bucket.upload(root, "labels")
     rec, idx = (LabelledDataSet(root).rec_prefix(2).with_suffix(suffix) for suffix in (".rec", ".idx"))
     bucket.put("labels/idx", b"")
     bucket.put("labels/rec/00002.idx", idx.read_bytes()[:-4] + b"0000")
@@ -231,7 +231,7 @@ def test_files_that_are_not_those_of_the_statistics_are_errors(root: Path, bucke
 def test_damaged_records_are_skipped_and_named(root: Path, bucket):
     data = bytearray(LabelledDataSet(root).rec_prefix(2).with_suffix(".rec").read_bytes())
     data[0] ^= 1  # the magic of the first record
-    url = bucket.put_folder(root, "labels")
+    url = bucket.upload(root, "labels")
     bucket.put("labels/rec/00002.rec", bytes(data))
     found = batches(opened(url))
     named = [name for batch in found[0] for name in batch.skipped]
@@ -247,7 +247,7 @@ def test_missing_data_set(bucket):
 
 
 def test_store_that_does_not_answer_is_an_error(root: Path, bucket, proxy: SlowStore, monkeypatch: pytest.MonkeyPatch):
-    url = bucket.put_folder(root, "labels")
+    url = bucket.upload(root, "labels")
     samples = opened(url)
     monkeypatch.setattr("ovocr.base.store_folder._PAUSES_S", (0.01,))
     monkeypatch.setattr("ovocr.base.store_folder._ATTEMPT_S", 0.3)
