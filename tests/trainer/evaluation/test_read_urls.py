@@ -71,6 +71,6 @@ def test_store_that_refuses_connections_ends_the_command(
     code, text, errors = read(tmp_path / "run", *(url for _, url in images))
     s3.clear_instance_cache()
     assert (code, text) == (1, "")
-    *_, line = errors.splitlines()
+    # Threads that fetch other images may say after it that they try again.
+    (line,) = (line for line in errors.splitlines() if "(2 attempts in " in line)
     assert line.startswith(f"ovocr: {images[0][1]}: ")
-    assert "(2 attempts in " in line
