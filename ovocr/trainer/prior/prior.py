@@ -15,6 +15,9 @@ from ovocr.trainer.data.samples import Samples
 from ovocr.trainer.prior.image_sketch import ImageSketch, Overlap
 from ovocr.trainer.ranks.distributed import Ranks
 
+# The user is told from this number of images on.
+_MANY_IMAGES = 1_000_000
+
 
 @dataclass(frozen=True)
 class Prior:
@@ -74,17 +77,29 @@ class Prior:
         return len(self.class_counts) == num_classes and images in (None, self.images)
 
 
-def keep_prior(path: Path, samples: Samples, num_classes: int, ranks: Ranks, device: torch.device) -> Prior:
+def keep_prior(
+    path: Path,
+    samples: Samples,
+    num_classes: int,
+    ranks: Ranks,
+    device: torch.device,
+    known: Prior | None = None,
+) -> Prior:
     """Returns the prior in a file, or counts it and writes the file; every rank calls this and gets the same.
 
-    path: the file, which is counted again if it is of another number of images or classes. Others: see
-    ``Prior.count``. Raises OvocrError if the file or the data cannot be read, OSError if it cannot be written.
+    path: the file, which is counted again if it is of another number of images or classes.
+    known: the prior of the same data and classes, if another head has counted it.
+    Others: see ``Prior.count``. Raises OvocrError if the file or the data cannot be read, OSError if it cannot be
+    written.
     """
     kept = Prior.load(path) if ranks.rank == 0 else None
     is_kept = kept is not None and kept.is_of(len(samples), num_classes)
     if ranks.from_first_rank(int(is_kept), device):
         return _from_first_rank(kept, num_classes, ranks, device)
-    prior = Prior.count(samples, num_classes, ranks, device)
+    if known is None and ranks.rank == 0 and len(samples) >= _MANY_IMAGES:
+        what = f"counting the classes of {len(samples):,} training images, which is done once"
+        print(f"ovocr: {path}: {what}", file=sys.stderr, flush=True)
+    prior = known or Prior.count(samples, num_classes, ranks, device)
     if ranks.rank == 0:
         prior.save(path)
     return prior

@@ -141,8 +141,17 @@ class Evaluator:
         """Returns the prior of a head from the run's folder, or counts and stores it. The ranks share the counting."""
         if head not in self._priors:
             data, path = self._data[head], self._folder.prior_path(head)
-            self._priors[head] = keep_prior(path, data.samples, data.num_classes, self._ranks, self._device)
+            same = (other for other in self._priors if self._have_same_data(head, other))
+            known = self._priors.get(next(same, ""))
+            self._priors[head] = keep_prior(path, data.samples, data.num_classes, self._ranks, self._device, known)
         return self._priors[head]
+
+    def _have_same_data(self, head: str, other: str) -> bool:
+        """Returns whether two heads have the same images and classes, so that one need not be counted again."""
+        heads, data = self._config.heads, self._data
+        if "video" in (heads[head].kind, heads[other].kind):
+            return False
+        return heads[head].data == heads[other].data and data[head].num_classes == data[other].num_classes
 
     def _overlap(self, held_out: HeldOut) -> Overlap:
         """Returns how many of the evaluated images are training images; tells the user at the first evaluation."""

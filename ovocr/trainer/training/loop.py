@@ -199,7 +199,9 @@ class _Training:
             with worker_deaths_as_ovocr_errors():
                 has_made_up = self._make_up_evaluation(log, stop)
                 self._steps(reporter, log, stop)
-                self.evaluator.keep_priors()
+                counting = "stopped before the training images were counted; all steps are saved"
+                with stop.at_once(f"{self.folder.root}: {counting}; the same command or `ovocr eval` counts them"):
+                    self.evaluator.keep_priors()
             if self.ranks.rank == 0 and (line := reporter.store_line()):
                 print(line, file=sys.stderr, flush=True)
         return Summary(

@@ -25,11 +25,22 @@ class StopRequest:
     signalled: whether a signal has arrived.
     signalled_at: its time on the monotonic clock.
     launcher: process id of torchrun, whose death is also a request to stop; None if there is no launcher.
+    reason: a signal raises StoppedError with this text at once, instead of making a request; None to make one.
     """
 
     signalled: bool = False
     signalled_at: float = 0.0
     launcher: int | None = None
+    reason: str | None = None
+
+    @contextmanager
+    def at_once(self, reason: str) -> Iterator[None]:
+        """Raises StoppedError with this text at a signal in the block: for work that may be interrupted anywhere."""
+        self.reason = reason
+        try:
+            yield
+        finally:
+            self.reason = None
 
     @property
     def requested(self) -> bool:
@@ -57,6 +68,8 @@ def listen_for_stop_signals() -> Iterator[StopRequest]:
     before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
 
     def handle(number: int, frame: FrameType | None) -> None:
+        if request.reason is not None:
+            raise StoppedError(request.reason)
         if not request.signalled:
             request.signalled, request.signalled_at = True, time.monotonic()
         elif time.monotonic() - request.signalled_at > _SAME_REQUEST_S:

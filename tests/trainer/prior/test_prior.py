@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from ovocr.labelgen.split.split import split
 from ovocr.trainer.config.file import load_config
 from ovocr.trainer.evaluation.evaluate import Evaluation, evaluate
 from ovocr.trainer.evaluation.page import evaluation_page
+from ovocr.trainer.prior.image_sketch import ImageSketch
 from ovocr.trainer.prior.prior import Prior
 from ovocr.trainer.training.loop import train
 from ovocr.vocab import Vocabulary
@@ -110,6 +112,44 @@ def test_resumed_and_finished_runs_keep_the_file(config_file: Path, run: Path, t
     path.unlink()
     train(load_config(config_file, [STEPS]))  # a run of an older version, which has all its steps
     assert path.is_file()
+
+
+def test_stop_while_images_are_counted(
+    config_file: Path, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A signal ends the run at once, and the same command counts them."""
+    path = run / "prior" / "ocr.npz"
+    path.unlink()
+    of_parts = ImageSketch.of_parts
+
+    def stopped(*given: Any) -> ImageSketch:
+        signal.raise_signal(signal.SIGTERM)
+        return of_parts(*given)
+
+    monkeypatch.setattr("ovocr.trainer.prior.prior._MANY_IMAGES", 24)
+    with monkeypatch.context() as patched:
+        patched.setattr(ImageSketch, "of_parts", stopped)
+        with pytest.raises(OvocrError, match=rf"^{run}: stopped before the training images were counted; all steps"):
+            train(load_config(config_file, [STEPS]))
+    assert not path.exists()
+    assert f"ovocr: {path}: counting the classes of 24 training images, which is done once" in capsys.readouterr().err
+    train(load_config(config_file, [STEPS]))
+    assert path.is_file()
+
+
+def test_heads_with_the_same_data_are_counted_once(
+    config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = []
+    of_parts = ImageSketch.of_parts
+    monkeypatch.setattr(ImageSketch, "of_parts", lambda *given: counted.append(1) or of_parts(*given))
+    text = config_file.read_text()
+    head = text[text.index("[heads.ocr]") :]
+    config_file.write_text(text + "\n" + head.replace("[heads.ocr", "[heads.other"))
+    train(load_config(config_file, [STEPS]))
+    assert len(counted) == 1
+    files = [tmp_path / "run" / "prior" / f"{name}.npz" for name in ("ocr", "other")]
+    assert files[0].read_bytes() == files[1].read_bytes()
 
 
 def test_new_run_forgets_the_file_of_a_run_without_checkpoint(config_file: Path, run: Path, tmp_path: Path) -> None:
