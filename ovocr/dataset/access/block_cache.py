@@ -86,13 +86,25 @@ class BlockCache:
 
     def ensure(self, block: Block, fetch: Callable[[], bytes]) -> bool:
         """Fetches a block if it is missing. Returns False at once if another process or thread is fetching it."""
-        path = self._path(block)
         with self._errors():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with try_lock(path.with_suffix(".lock")) as is_held:
-                if is_held and not path.exists():
-                    self._write(path, block, fetch)
-                return is_held
+            try:
+                return self._ensure(block, fetch)
+            except FileNotFoundError:  # someone has emptied the folder meanwhile
+                return self._ensure(block, fetch)
+
+    def _ensure(self, block: Block, fetch: Callable[[], bytes]) -> bool:
+        path = self._path(block)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with try_lock(path.with_suffix(".lock")) as is_held:
+            if is_held and not path.exists():
+                self._write(path, block, fetch)
+            return is_held
+
+    def remove(self, block: Block) -> None:
+        """Removes a block whose bytes are wrong, so that it is fetched again."""
+        with self._errors():
+            self._path(block).unlink(missing_ok=True)
+            self.damaged += 1
 
     def _write(self, path: Path, block: Block, fetch: Callable[[], bytes]) -> None:
         size = block.size + _FOOTER.size

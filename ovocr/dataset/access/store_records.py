@@ -121,6 +121,15 @@ class StoreRecords:
             start, end = bounds.item(position) - begin, bounds.item(position + 1) - begin
             data = self.cache.read(self._cached(piece), start, end, lambda: self._fetch(piece))
         try:
+            return self._decode(data, shard, position)
+        except RecordError:
+            # The block may have been fetched while the object was damaged, before someone restored it.
+            record = self._decode(self._fetch(Piece(shard, position, position + 1)), shard, position)
+        self.cache.remove(self._cached(piece))
+        return record
+
+    def _decode(self, data: bytes, shard: int, position: int) -> Record:
+        try:
             record = decode_record(data)
         except RecordError as error:
             raise RecordError(f"{self._rec_name(shard)}: record {position}: {error}; run `ovocr verify`") from error

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import pickle
+import shutil
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +16,7 @@ from ovocr.base.errors import OvocrError
 from ovocr.dataset.access.block_cache import BlockCache
 from ovocr.dataset.access.stored_records import Reading
 from ovocr.dataset.layout import LabelledDataSet
+from ovocr.recordio import RecordError
 from ovocr.trainer.data.evaluation_batches import load_batches
 from ovocr.trainer.data.evaluation_data import CroppedSamples
 from ovocr.trainer.data.loader import Batch, PassBatches, build_loader
@@ -228,6 +230,33 @@ def test_files_that_are_not_those_of_the_statistics_are_errors(root: Path, bucke
     bucket.remove("labels/rec/00002.rec")
     with pytest.raises(OvocrError, match=rf"^{url}/rec/00002\.rec: no such file; restore the file"):
         opened(url)
+
+
+def test_blocks_of_an_object_that_was_damaged_for_a_while(root: Path, bucket):
+    """A record that the store has undamaged now is not read from the cache."""
+    url = bucket.upload(root, "labels")
+    whole = bucket.get("labels/rec/00002.rec")
+    samples = opened(url)
+    bucket.put("labels/rec/00002.rec", bytes(len(whole)))
+    numbers = range(17, 27)  # the third shard
+    samples.prefetch(numbers)
+    for number in numbers:
+        with pytest.raises(RecordError, match=r"labels/rec/00002\.rec: record \d+: .*; run `ovocr verify`$"):
+            samples.load(number)
+    bucket.put("labels/rec/00002.rec", whole)
+    on_disk = opened(root)
+    for again in (samples, opened(url)):
+        again.prefetch(numbers)
+        assert all(again.load(n).labels.tolist() == on_disk.load(n).labels.tolist() for n in numbers)
+    assert samples.fetched.damaged >= 1
+
+
+def test_cache_folder_that_is_deleted_is_made_again(root: Path, bucket, own_cache: Path):
+    samples, on_disk = opened(bucket.upload(root, "labels")), opened(root)
+    for number in range(0, len(samples), 5):
+        samples.prefetch([number])
+        assert samples.load(number).labels.tolist() == on_disk.load(number).labels.tolist()
+        shutil.rmtree(own_cache / "blocks")
 
 
 def test_damaged_records_are_skipped_and_named(root: Path, bucket):
