@@ -273,7 +273,8 @@ def open_held_out(config: RunConfig, heads: dict[str, HeadClasses], root: DataLo
 def _held_out_reading(config: RunConfig, root: DataLocation) -> Reading:
     """Fetches, or reads ahead, images alone if only a few of each block are evaluated."""
     wanted = config.evaluation.images
-    if wanted is None:
+    is_list = not isinstance(root, str) and root.is_file()  # of videos
+    if wanted is None or is_list:
         return open_reading(config.loader, [root])
     data_set = open_data_set(root)
     stored = sum(data_set.counts(shard).ok for shard in data_set.all_shards())
