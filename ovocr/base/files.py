@@ -4,10 +4,12 @@ import errno
 import fcntl
 import os
 import socket
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO
 
 from ovocr.base.errors import OvocrError
 
@@ -59,6 +61,23 @@ def written_aside(path: Path) -> Iterator[Path]:
     publish(partial, path)
 
 
+@contextmanager
+def written_by_any(path: Path) -> Iterator[IO[bytes]]:
+    """Yields a file that becomes ``path`` if the block succeeds; for a file that several processes may write at once.
+
+    Its name until then is unique; that of ``written_aside`` is fixed. The folder must exist. Raises OSError.
+    """
+    descriptor, own = tempfile.mkstemp(dir=path.parent, prefix=f"{path.stem}-")
+    try:
+        with open(descriptor, "wb") as file:
+            yield file
+        fsync(Path(own))
+        os.replace(own, path)
+    except BaseException:
+        Path(own).unlink(missing_ok=True)
+        raise
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes UTF-8 text with Unix line ends, completely or not at all."""
     with written_aside(path) as partial:
@@ -108,14 +127,15 @@ def _lock(path: Path, busy: str) -> int:
             holder = os.read(descriptor, 200).decode("utf-8", "replace")
             os.close(descriptor)
             raise OvocrError(f"{busy}: {holder}" if holder else busy) from None
-        if _is_at(descriptor, path):
+        if is_at(descriptor, path):
             os.truncate(descriptor, 0)
             os.write(descriptor, f"{socket.gethostname()}, process {os.getpid()}".encode())
             return descriptor
         os.close(descriptor)  # the last holder removed the file meanwhile: this lock is on a deleted file
 
 
-def _is_at(descriptor: int, path: Path) -> bool:
+def is_at(descriptor: int, path: Path) -> bool:
+    """Returns whether an open file is the one at ``path``; a lock file may have been removed or replaced meanwhile."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(path))
     except FileNotFoundError:

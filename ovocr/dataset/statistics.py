@@ -4,15 +4,17 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ovocr.base.files import write_text
 from ovocr.dataset.json_objects import DamagedFileError, ObjectReader, Problem, is_count, read_object
 from ovocr.dataset.manifest import ShardEntry
 from ovocr.dataset.outcome import Outcome, Status
+
+Part = TypeVar("Part")
 
 _CHUNK_BYTES = 4 * 2**20
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -165,22 +167,22 @@ def read_statistics(path: Path, entry: ShardEntry, *, has_text: bool, generation
 
 def read_counts(path: Path) -> ShardCounts:
     """Reads the counts of a finished shard. Raises DamagedFileError that names the first invalid count."""
-    data = read_object(path)
-    reader = ObjectReader(data)
-    counts = _parse_counts(reader, any(name in data for name in _TEXT_COUNTS))
-    for problem in reader.problems:
-        raise DamagedFileError(path, problem)
-    return counts
+    return _read_part(path, _parse_counts)
 
 
 def read_files(path: Path) -> dict[str, FileDescription]:
     """Reads size and hash of the files of a finished shard. Raises DamagedFileError."""
+    return _read_part(path, _parse_files)
+
+
+def _read_part(path: Path, parse: Callable[[ObjectReader, bool], Part]) -> Part:
+    """Returns a part of the statistics without comparing them with the manifest."""
     data = read_object(path)
     reader = ObjectReader(data)
-    files = _parse_files(reader, any(name in data for name in _TEXT_COUNTS))
+    found = parse(reader, any(name in data for name in _TEXT_COUNTS))
     for problem in reader.problems:
         raise DamagedFileError(path, problem)
-    return files
+    return found
 
 
 def _parse_counts(reader: ObjectReader, has_text: bool) -> ShardCounts:

@@ -1,12 +1,11 @@
 """Texts that are made from installed word lists once and kept in the user's cache folder."""
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from ovocr.base.files import written_by_any
 from ovocr.base.user_cache import cache_folder
 
 
@@ -37,12 +36,5 @@ def _read(path: Path, sha256: str) -> str | None:
 def _write(path: Path, text: str) -> None:
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        # A unique name: processes that start together must not write to one file.
-        descriptor, partial_name = tempfile.mkstemp(dir=path.parent)
-        os.close(descriptor)
-        partial = Path(partial_name)
-        try:
-            partial.write_text(text, encoding="utf-8", newline="\n")
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with written_by_any(path) as file:  # processes that start together must not write to one file
+            file.write(text.encode())

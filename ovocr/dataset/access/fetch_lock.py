@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ovocr.base.files import is_at
+
 _PAUSE_S = 0.02
 
 # A child shares the locks of open descriptors with its parent, and would hold them after the parent has closed them.
@@ -37,7 +39,7 @@ def try_lock(path: Path) -> Iterator[bool]:
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            is_held = _is_at(descriptor, path)  # else the last holder has removed the file meanwhile
+            is_held = is_at(descriptor, path)  # else the last holder has removed the file meanwhile
         except BlockingIOError:
             is_held = False
         try:
@@ -60,10 +62,3 @@ def lock(path: Path) -> Iterator[None]:
                 yield
                 return
         time.sleep(_PAUSE_S)
-
-
-def _is_at(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(path))
-    except FileNotFoundError:
-        return False

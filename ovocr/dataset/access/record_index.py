@@ -8,7 +8,6 @@ import hashlib
 import os
 import struct
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ovocr.base.errors import OvocrError
-from ovocr.base.files import fsync, locked_within
+from ovocr.base.files import locked_within, written_by_any
 from ovocr.base.user_cache import cache_folder
 from ovocr.recordio.index import parse_index
 
@@ -109,7 +108,8 @@ def open_record_index(source: IndexSource) -> RecordIndex:
 
 
 def _in_memory(source: IndexSource, reason: str) -> RecordIndex:
-    counts, parts = _read(source)
+    parts = list(_parse(source))
+    counts = np.array([len(part) - 1 for part in parts], np.int64)
     records = int(counts.sum())
     if records > _MANY_RECORDS:
         print(
@@ -119,11 +119,6 @@ def _in_memory(source: IndexSource, reason: str) -> RecordIndex:
             flush=True,
         )
     return RecordIndex(counts, np.concatenate([np.empty(0, np.int64), *parts]), None)
-
-
-def _read(source: IndexSource) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:
-    parts = list(_parse(source))
-    return np.array([len(part) - 1 for part in parts], np.int64), parts
 
 
 def _parse(source: IndexSource) -> Iterator[NDArray[np.int64]]:
@@ -144,22 +139,15 @@ def _parse(source: IndexSource) -> Iterator[NDArray[np.int64]]:
 
 
 def _write(path: Path, identity: bytes, source: IndexSource) -> None:
-    """Writes the file under a name of its own and renames it; keeps one shard in memory. Raises OSError."""
-    descriptor, own = tempfile.mkstemp(dir=path.parent, prefix=f"{path.stem}-")
-    try:
-        with open(descriptor, "wb") as file:
-            counts = np.zeros(source.shards, np.int64)
-            file.write(bytes(_HEADER.size + counts.nbytes))
-            for number, bounds in enumerate(_parse(source)):
-                counts[number] = len(bounds) - 1
-                file.write(bounds.tobytes())
-            file.seek(0)
-            file.write(_HEADER.pack(_MAGIC, identity, len(counts), int(counts.sum())) + counts.tobytes())
-        fsync(Path(own))
-        os.replace(own, path)
-    except BaseException:
-        Path(own).unlink(missing_ok=True)
-        raise
+    """Writes the file; keeps one shard in memory. Raises OSError."""
+    with written_by_any(path) as file:
+        counts = np.zeros(source.shards, np.int64)
+        file.write(bytes(_HEADER.size + counts.nbytes))
+        for number, bounds in enumerate(_parse(source)):
+            counts[number] = len(bounds) - 1
+            file.write(bounds.tobytes())
+        file.seek(0)
+        file.write(_HEADER.pack(_MAGIC, identity, len(counts), int(counts.sum())) + counts.tobytes())
 
 
 def _map_again(path: Path) -> RecordIndex:

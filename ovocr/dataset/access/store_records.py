@@ -58,7 +58,7 @@ class StoreRecords:
     Attributes:
         blocks: they are fetched in pieces.
 
-    Raises OvocrError naming the URL if the store fails, or if an index or a .rec is not that of the statistics.
+    Raises OvocrError naming the URL if the store fails, or if an index or a .rec does not match the statistics.
     """
 
     def __init__(

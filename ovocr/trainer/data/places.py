@@ -4,7 +4,6 @@ import hashlib
 import mmap
 import os
 import struct
-import tempfile
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovocr.base.errors import OvocrError
-from ovocr.base.files import fsync, locked_within
+from ovocr.base.files import locked_within, written_by_any
 from ovocr.base.user_cache import cache_folder
 from ovocr.dataset.access.opening import shard_on_disk
 from ovocr.dataset.layout import LabelledDataSet
@@ -38,9 +37,8 @@ class Places:
     """The places of all records, by shard and record id. shards: the finished shards of labelled data sets.
 
     The tables of a shard are read when one of its records is first requested; those of a store are fetched once per
-    machine. The places are cached in the user's cache
-    folder in a file that is memory-mapped (24 bytes per place). If the folder is not writable, the places are cached in
-    memory.
+    machine. The places are cached in the user's cache folder in a file that is memory-mapped (24 bytes per place). If
+    the folder is not writable, the places are cached in memory.
 
     Raises OvocrError that names the file if a table cannot be read or does not match the other one. Can be pickled.
     """
@@ -184,15 +182,7 @@ def _map_places(path: Path) -> _ShardPlaces:
 
 def _write_places(path: Path, places: _ShardPlaces) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The name is unique, because several loader workers may cache the same shard.
-    descriptor, own = tempfile.mkstemp(dir=path.parent, prefix=f"{path.stem}-")
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(_HEADER.pack(_MAGIC, len(places.ends), len(places.ids)))
-            for array in (places.ends, places.ids, places.text_heights, places.boxes):
-                file.write(array.tobytes())
-        fsync(Path(own))
-        os.replace(own, path)
-    except BaseException:
-        Path(own).unlink(missing_ok=True)
-        raise
+    with written_by_any(path) as file:  # several loader workers may cache the same shard
+        file.write(_HEADER.pack(_MAGIC, len(places.ends), len(places.ids)))
+        for array in (places.ends, places.ids, places.text_heights, places.boxes):
+            file.write(array.tobytes())

@@ -15,7 +15,7 @@ from ovocr.trainer.data.samples import Samples
 from ovocr.trainer.prior.image_sketch import ImageSketch, Overlap
 from ovocr.trainer.ranks.distributed import Ranks
 
-# The user is told from this number of images on.
+# A line announces the counting of at least this number of images, because it takes seconds.
 _MANY_IMAGES = 1_000_000
 
 
