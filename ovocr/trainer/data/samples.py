@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ovocr.base.errors import OvocrError
-from ovocr.dataset.access.store_records import Fetched
+from ovocr.dataset.access.store_records import NOTHING_FETCHED, Fetched
 
 
 class NoLegibleTagError(OvocrError):
@@ -54,6 +54,24 @@ class ShownTags(NamedTuple):
         """Returns distinct labels, whose text heights are unknown."""
         ids = np.unique(labels)
         return cls(ids, np.full(len(ids), np.nan, np.float32), is_whole)
+
+
+class NothingFetched:
+    """The part of ``Samples`` about reading ahead, for samples of which nothing is read or fetched in advance."""
+
+    def prefetch(self, indices: Iterable[int]) -> None:
+        """Does nothing."""
+
+    def read_ahead(self, indices: NDArray[np.int64]) -> None:
+        """Does nothing."""
+
+    def close(self) -> None:
+        """Does nothing."""
+
+    @property
+    def fetched(self) -> Fetched:
+        """Nothing."""
+        return NOTHING_FETCHED
 
 
 class Samples(Protocol):

@@ -1,19 +1,18 @@
 """Random samples with the shape of a head's data, for trying out a configuration without its data."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ovocr.dataset.access.store_records import Fetched
 from ovocr.trainer.config.heads import HeadConfig, VideoHeadConfig
-from ovocr.trainer.data.samples import Sample, ShownTags
+from ovocr.trainer.data.samples import NothingFetched, Sample, ShownTags
 
 _SAMPLES = 1_000_000
 
 
-class SyntheticSamples:
+class SyntheticSamples(NothingFetched):
     """Random pixels and class ids, reproducible by sample number; image_size: the head's default."""
 
     def __init__(self, head: HeadConfig, *, num_classes: int, image_size: int) -> None:
@@ -37,20 +36,6 @@ class SyntheticSamples:
     def shown_tags(self, index: int, position: int | None = None) -> ShownTags:
         """Returns the distinct class ids, whose text heights are unknown."""
         return ShownTags.of_labels(self.load(index, position).labels)
-
-    def prefetch(self, indices: Iterable[int]) -> None:
-        """Does nothing: there is nothing to read."""
-
-    def read_ahead(self, indices: NDArray[np.int64]) -> None:
-        """Does nothing: the samples are not in an object store."""
-
-    def close(self) -> None:
-        """Does nothing: nothing is fetched ahead."""
-
-    @property
-    def fetched(self) -> Fetched:
-        """Nothing."""
-        return Fetched()
 
     def name(self, index: int) -> str:
         """Returns the sample's number; synthetic samples have no source."""

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
@@ -20,7 +20,7 @@ from ovocr.trainer.config.toml import dump_config
 from ovocr.trainer.data.head_data import open_samples
 from ovocr.trainer.data.images import normalise
 from ovocr.trainer.data.records import RecordSamples
-from ovocr.trainer.data.samples import Sample, ShownTags
+from ovocr.trainer.data.samples import NothingFetched, Sample, ShownTags
 from ovocr.trainer.evaluation.evaluate import evaluate
 from ovocr.trainer.evaluation.page import evaluation_page
 from ovocr.trainer.evaluation.terminal_report import format_evaluation
@@ -220,7 +220,7 @@ def test_class_ids_without_a_vocabulary(
     assert [answer.word for answer in head.examples[0].answers] == [f"#{answer}" for answer in planted[0][:10]]
 
 
-class Clips:
+class Clips(NothingFetched):
     """Eight clips of three frames, each with its own times."""
 
     parts = (8,)
@@ -235,15 +235,6 @@ class Clips:
 
     def shown_tags(self, index: int, position: int | None = None) -> ShownTags:
         return ShownTags.of_labels(self.load(index, position).labels)
-
-    def prefetch(self, indices: Iterable[int]) -> None:
-        pass
-
-    def read_ahead(self, indices: NDArray[np.int64]) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
     def name(self, index: int) -> str:
         return f"clip {index}"

@@ -1,7 +1,7 @@
 """Lists of videos, one video per line, as samples: clips and class ids."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from ovocr.base.errors import MissingExtraError, OvocrError
 from ovocr.base.plural import counted
-from ovocr.dataset.access.store_records import Fetched
-from ovocr.trainer.data.samples import Sample, ShownTags, hash_image
+from ovocr.trainer.data.samples import NothingFetched, Sample, ShownTags, hash_image
 from ovocr.trainer.data.videos.list_lines import ListLines
 from ovocr.trainer.data.videos.time_axis import clip_times
 
@@ -53,7 +52,7 @@ def parse_line(line: bytes) -> VideoLine:
     return VideoLine(path.decode("utf-8"), [int(field) for field in fields])
 
 
-class VideoSamples:
+class VideoSamples(NothingFetched):
     """Clips and class ids: list after list, in the order of their lines.
 
     lists: UTF-8 text files, one video per line; blank lines and lines that start with # are ignored. Relative paths are
@@ -115,20 +114,6 @@ class VideoSamples:
     def shown_tags(self, index: int, position: int | None = None) -> ShownTags:
         """Returns the distinct class ids of the line, whose text heights are unknown. Raises OvocrError."""
         return ShownTags.of_labels(self._read(index)[2])
-
-    def prefetch(self, indices: Iterable[int]) -> None:
-        """Does nothing: the decoder chooses what it reads of a video."""
-
-    def read_ahead(self, indices: NDArray[np.int64]) -> None:
-        """Does nothing: the samples are not in an object store."""
-
-    def close(self) -> None:
-        """Does nothing: nothing is fetched ahead."""
-
-    @property
-    def fetched(self) -> Fetched:
-        """Nothing."""
-        return Fetched()
 
     def name(self, index: int) -> str:
         """Returns the sample's origin, for messages: LIST:17 (clips/a.mp4)."""
