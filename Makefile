@@ -41,7 +41,7 @@ SOAK_IMAGES ?= 3000
 # file's data sets once, until a process runs out of tests.
 PARALLEL := -n auto --dist worksteal
 
-.PHONY: help demo check test test-install test-paddle interop lint docs docs-serve dist bench-recordio bench-accuracy bench-ocr bench-profile bench-heads bench-kernels bench-loader bench-reading bench-vocab bench-soak clean
+.PHONY: help demo check test faults test-install test-paddle interop lint docs docs-serve dist bench-recordio bench-accuracy bench-ocr bench-profile bench-heads bench-kernels bench-loader bench-reading bench-vocab bench-soak clean
 
 # Python writes bytecode, or each of the many processes of a test run would compile the package again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -66,6 +66,11 @@ check: lint  ## Run lint and the fast tests of all rooms, in under two minutes
 
 test: $(VENV)/installed-test $(MXNET_VENV)/installed  ## Run all tests except the DALI tests (a wheel of 424 MB) and the PaddleOCR tests
 	$(INTEROP) $(BIN)/python -m pytest $(PARALLEL)
+
+faults: $(VENV)/installed-test  ## Inject faults for about an hour: hosts, networks, stores, power, parsers; prints a table
+	rm -rf demo/faults
+	OVOCR_FAULT_ROWS=$(CURDIR)/demo/faults $(BIN)/python -m pytest -m "faults or not faults" tests/faults; status=$$?; \
+		$(BIN)/python -m tests.faults.table demo/faults; exit $$status
 
 test-paddle: $(PADDLE_VENV)/installed  ## Test the PaddleOCR engine with PaddlePaddle and ONNX Runtime (packages of 1 GB)
 	$(PADDLE_VENV)/bin/python -m pytest tests/paddle

@@ -117,8 +117,12 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["XDG_CACHE_HOME"] = cache.name
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks slow tests."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Marks slow tests, and leaves out tests with the marker `faults` unless they are selected with `-m`."""
+    if "faults" not in config.option.markexpr:
+        left_out = [item for item in items if item.get_closest_marker("faults")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
     for item in items:
         module = item.path.relative_to(Path(__file__).parent).as_posix()
         interpreted = getattr(item, "callspec", None) and item.callspec.params.get("implementation") == "triton"

@@ -21,8 +21,10 @@ MOST_MODULES = 16
 COPIED = PACKAGE / "trainer" / "export" / "transformers_code"
 ROOMS = sorted(path.parent.relative_to(ROOT) for path in PACKAGE.rglob("__init__.py"))
 TEST_FOLDERS = sorted({path.parent.relative_to(TESTS) for path in TESTS.rglob("test_*.py")})
-# Folders of tests that are not about one room: documents, other projects' readers, another environment, a service.
+# Folders of tests that are not about one room: documents, other projects' readers, another environment, a service,
+# faults of machines.
 WITHOUT_ROOM = {Path("documents"), Path("website"), Path("interop"), Path("paddle"), Path("labelgen/store")}
+WITHOUT_ROOM |= {Path("faults") / fault for fault in ("hosts", "parsers", "power_cut", "store")}
 CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
 OCR_ENGINES = {"rapidocr", "onnxruntime", "paddle", "paddleocr", "paddlex", "PIL"}
 
