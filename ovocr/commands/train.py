@@ -36,6 +36,11 @@ _DEVICE_OPTION = click.option(
     help="Change the length of the run in run.output: new run.steps, and for schedule wsd optimizer.cooldown_steps.",
 )
 @count_option("--nproc-per-node", "Ranks to start on this machine with torchrun.", default=1)
+@count_option("--nnodes", "Machines of the run; start the command on each.", default=1)
+@count_option("--node-rank", "Number of this machine, from 0.", default=0, least=0)
+@click.option(
+    "--master", default="", metavar="HOST:PORT", help="Where the ranks meet: machine 0, and a free port there."
+)
 @click.option(
     "--dry-run", is_flag=True, help="Build everything, run two steps on random data, and print sizes; write nothing."
 )
@@ -52,6 +57,9 @@ def train(
     overrides: tuple[str, ...],
     extend: bool,
     nproc_per_node: int,
+    nnodes: int,
+    node_rank: int,
+    master: str,
     dry_run: bool,
     preview_path: str | None,
     preview_step: int,
@@ -62,10 +70,14 @@ def train(
     """
     _require_torch()
     from ovocr.trainer.config.file import load_config
+    from ovocr.trainer.ranks.hosts import ONE_HOST, Hosts
+    from ovocr.trainer.ranks.launch import launch_ranks
     from ovocr.trainer.tracking.trackers import check_trackers
 
-    if preview_path is not None and (dry_run or extend or nproc_per_node > 1):
-        others = "--dry-run, --extend or --nproc-per-node"
+    hosts = Hosts(count=nnodes, number=node_rank, master=master)
+    launched = nproc_per_node > 1 or hosts != ONE_HOST
+    if preview_path is not None and (dry_run or extend or launched):
+        others = "--dry-run, --extend, --nproc-per-node or --nnodes"
         raise UsageError(f"--preview does not train: it cannot be combined with {others}")
     if preview_path is None and preview_step:
         raise UsageError("--preview-step: needs --preview F, the page to write")
@@ -83,14 +95,12 @@ def train(
             click.echo(f"{preview_path}: head {name}: {shown} from step {preview_step} on{replaced}")
         return
     check_trackers(settings.tracking)
-    if nproc_per_node > 1:
-        from ovocr.trainer.ranks.launch import launch_ranks
-
+    if launched:
         debug = ["--debug"] if click.get_current_context().find_root().params["debug"] else []
         options = [part for override in overrides for part in ("--set", override)]
         options += ["--dry-run"] if dry_run else []
         options += ["--extend"] if extend else []
-        launch_ranks([*debug, "train", str(config), *options], nproc_per_node)
+        launch_ranks([*debug, "train", str(config), *options], nproc_per_node, hosts)
         return
     if dry_run:
         from ovocr.trainer.training.dry_run import dry_run as try_out

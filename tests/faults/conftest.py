@@ -52,3 +52,9 @@ def fault_row(request: pytest.FixtureRequest) -> MakeRow:
         return row
 
     return make
+
+
+@pytest.fixture
+def idle() -> Callable[[float], None]:
+    """Returns a function that lets a fault last for some seconds."""
+    return time.sleep

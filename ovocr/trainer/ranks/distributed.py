@@ -13,8 +13,10 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
-from ovocr.base.errors import UsageError
-from ovocr.trainer.ranks.failure_detection import FailureDetector
+from ovocr.base.errors import OvocrError, UsageError
+from ovocr.trainer.ranks.failure_detection import FailureDetector, first_line
+from ovocr.trainer.ranks.hosts import number_ranks_over_hosts
+from ovocr.trainer.ranks.retransmission import limit_retransmission_pauses
 
 # Bytes that gathering tensors of the CPU needs on a device at a time.
 _GATHERED_BYTES = 2**26
@@ -108,17 +110,27 @@ def join_ranks(device: torch.device, timeout_s: float = 600.0) -> Iterator[Ranks
     """Joins the ranks started by torchrun (read from its environment variables), or yields a single rank.
 
     A collective that takes longer than ``timeout_s`` seconds raises, so the other ranks do not hang if one dies. If an
-    error in the block is caused only by the loss of another rank, raises OvocrError naming that rank.
+    error in the block is caused only by the loss of another rank, raises OvocrError naming that rank. Raises OvocrError
+    if the ranks do not meet within that time.
     """
+    number_ranks_over_hosts()
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Ranks()
         return
     timeout = timedelta(seconds=timeout_s)
-    store, rank, world = next(rendezvous("env://", timeout=timeout))
+    address = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
     backend = "nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=timeout)
     try:
-        with FailureDetector(store, rank, world):
+        store, rank, world = next(rendezvous("env://", timeout=timeout))
+        dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=timeout)
+    except dist.DistError as error:
+        reason = first_line(error)
+        raise OvocrError(
+            f"rank {os.environ.get('RANK')}: cannot meet the other ranks at {address}: {reason}"
+        ) from error
+    limit_retransmission_pauses(give_up_s=2 * timeout_s)  # collectives give up before
+    try:
+        with FailureDetector(store, rank, world, address):
             yield Ranks.of(None)
     finally:
         leave_group()

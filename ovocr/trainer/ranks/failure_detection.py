@@ -2,23 +2,32 @@
 
 If a rank dies or hangs, the other ranks only see a collective that fails or times out, which does not name the rank.
 They then consult the store through which the ranks met: a failed rank has left its reason there, a remaining rank
-reports that it lost contact, and a silent rank has died or hangs.
+reports that it lost contact, and a silent rank has died or hangs. If the network to the host of the store is cut, no
+operation of the store ends, whatever its timeout, so this rank consults it in a thread that it can leave.
 """
 
 import contextlib
 import os
 import socket
+import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from types import TracebackType
+from typing import TypeVar
 
 import torch.distributed as dist
 from torch.distributed.distributed_c10d import PrefixStore, Store
 
 from ovocr.base.errors import OvocrError
+from ovocr.trainer.ranks.stuck_launcher import end_launcher_if_stuck
+
+Answer = TypeVar("Answer")
 
 # Time for the remaining ranks to report; their collectives fail within moments of each other.
 _REPORT_TIMEOUT_S = 5.0
+# Time for all questions to the store. It is longer than what a store in reach needs with all its timeouts.
+_STORE_TIMEOUT_S = 3 * _REPORT_TIMEOUT_S
 _LOST_CONTACT = "lost"
 
 
@@ -26,10 +35,13 @@ class FailureDetector:
     """A context manager that shares this rank's errors with the other ranks through their common store.
 
     If an error is caused only by the loss of another rank, it is replaced by an OvocrError that names that rank.
+
+    address: host and port of the store, for messages.
     """
 
-    def __init__(self, store: Store, rank: int, world: int) -> None:
+    def __init__(self, store: Store, rank: int, world: int, address: str) -> None:
         self._store, self._rank, self._world = PrefixStore("ovocr", store), rank, world
+        self._address = address
         self._store.set(f"who/{rank}", f"{socket.gethostname()}, process {os.getpid()}")
 
     def __enter__(self) -> None:
@@ -45,15 +57,27 @@ class FailureDetector:
 
     def explain(self, error: BaseException) -> BaseException:
         """Publishes the error and returns the error to raise: the same error, or an OvocrError that names the failed
-        rank."""
+        rank. Ends within 15 seconds."""
         if not _is_collective_failure(error):
-            return self._own_failure(error)
-        self._publish(_LOST_CONTACT)
-        reason = self._failed_ranks() or f"the ranks cannot reach each other: {_first_line(error)}"
+            return _within(_STORE_TIMEOUT_S, lambda: self._own_failure(error)) or error
+        reason = _within(_STORE_TIMEOUT_S, lambda: self._reason(error))
+        if reason is None:
+            reason = self._out_of_reach()
+            end_launcher_if_stuck()
         return OvocrError(f"rank {self._rank}: the run ended because {reason}")
 
+    def _reason(self, error: BaseException) -> str:
+        self._publish(_LOST_CONTACT)
+        return self._failed_ranks() or f"the ranks cannot reach each other: {first_line(error)}"
+
+    def _out_of_reach(self) -> str:
+        return (
+            f"the store of the run at {self._address} cannot be reached from {socket.gethostname()}: that host, or the "
+            "network between the two, is down"
+        )
+
     def _own_failure(self, error: BaseException) -> BaseException:
-        line = _first_line(error) if isinstance(error, OvocrError) else f"{type(error).__name__}: {_first_line(error)}"
+        line = first_line(error) if isinstance(error, OvocrError) else f"{type(error).__name__}: {first_line(error)}"
         self._publish(line)
         if self._rank and isinstance(error, OvocrError) and self._report_of(0, wait_s=2.0) == line:
             return SystemExit(error.exit_code)  # rank 0 prints the error that all ranks share
@@ -68,7 +92,9 @@ class FailureDetector:
         for rank in range(self._world):
             report = self._report_of(rank, wait_s=max(0.1, deadline - time.monotonic()))
             if report is None:
-                reasons.append(f"rank {rank} ({self._get(f'who/{rank}')}) does not answer: it died or hangs")
+                who = self._get(f"who/{rank}")
+                elsewhere = "" if who.startswith(f"{socket.gethostname()}, ") else ", or its host cannot be reached"
+                reasons.append(f"rank {rank} ({who}) does not answer: it died or hangs{elsewhere}")
             elif report != _LOST_CONTACT:
                 reasons.append(f"rank {rank} ({self._get(f'who/{rank}')}) failed: {report}")
         return "; ".join(reasons)
@@ -92,7 +118,17 @@ class FailureDetector:
             return "unknown"
 
 
-def _first_line(error: BaseException) -> str:
+def _within(seconds: float, ask: Callable[[], Answer]) -> Answer | None:
+    """Returns the answer of a function, or None if it takes longer. The function then continues in its thread."""
+    answers: list[Answer] = []
+    thread = threading.Thread(target=lambda: answers.append(ask()), name="ovocr-store", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return answers[0] if answers else None
+
+
+def first_line(error: BaseException) -> str:
+    """Returns the first line of the error's text."""
     return (str(error).splitlines() or [""])[0]
 
 

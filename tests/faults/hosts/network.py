@@ -76,12 +76,13 @@ class Host:
 
     def kill(self) -> None:
         """Ends all processes of the host at once, as a power failure does. The other hosts get no message."""
+        self._network.cut(self)  # or its kernel would close the connections of the killed processes
         with suppress(ProcessLookupError):
             os.kill(self._first, signal.SIGKILL)
         self._system.wait(_START_TIMEOUT_S)
         assert self._system.stdout is not None
         self._system.stdout.close()
-        self._network.forget(self.name)
+        self._network.disconnect(self)
         for process in self._processes:
             process.wait(_START_TIMEOUT_S)
 
@@ -146,9 +147,9 @@ class Network:
         delivered, lost = self.command("frames")
         return delivered, lost
 
-    def forget(self, name: str) -> None:
-        """Disconnects a host that has ended."""
-        self.command("detach", name)
+    def disconnect(self, host: Host) -> None:
+        """Removes the connection of a host that has ended."""
+        self.command("detach", host.name)
 
     def close(self) -> None:
         """Ends all hosts and the switch."""

@@ -3,7 +3,7 @@
     python switch.py SEED
 
 Reads commands from standard input, one JSON list in each line, and answers each with a line: ["attach", NAME, PID]
-makes the interface eth0 in the network namespace of a process and connects it, ["detach", NAME] forgets a host,
+makes the interface eth0 in the network namespace of a process and connects it, ["detach", NAME] removes it,
 ["latency", SECONDS] delays each frame, ["loss", SHARE] drops frames at random, ["cut", NAME] and ["heal", NAME] end and
 restore the delivery of frames from and to a host, ["frames"] counts those delivered and lost. Ends with its input.
 
@@ -98,14 +98,15 @@ class Switch:
             libc.setns(own, _CLONE_NEWNET)
             os.close(own)
             os.close(other)
+        self._cut.discard(name)
         self._ports[name] = device
         self._selector.register(device, selectors.EVENT_READ, name)
 
     def _detach(self, name: str) -> None:
-        device = self._ports.pop(name)
-        self._selector.unregister(device)
-        os.close(device)
-        self._cut.discard(name)
+        device = self._ports.pop(name, None)
+        if device is not None:
+            self._selector.unregister(device)
+            os.close(device)
 
     def _receive(self, source: str) -> None:
         for _ in range(_BURST):
