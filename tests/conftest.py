@@ -30,6 +30,7 @@ MEMORY_PER_WORKER = 3 * 2**30
 # interprets, and tests with the marker `slow`. The rest needs about a minute of one core.
 SLOW_MODULES = frozenset(
     {
+        "dataset/test_shard_fence.py",
         "documents/test_commands.py",
         "documents/test_reading_records.py",
         "interop/test_dali.py",

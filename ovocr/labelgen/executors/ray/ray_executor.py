@@ -168,5 +168,4 @@ def _remove_leftovers(data_set: LabelledDataSet, numbers: set[int]) -> None:
     for number in sorted(numbers):
         # A lost actor may hold its shard for longer. The process that retries the shard removes its files.
         with suppress(OvocrError), locked_within(data_set.lock_path(number), "", CLEANUP_LOCK_TIMEOUT_S):
-            if not data_set.stats_path(number).exists():
-                remove_leftovers(data_set, number)
+            remove_leftovers(data_set, number)
