@@ -34,6 +34,7 @@ from types import TracebackType
 from ovocr.base.errors import OvocrError
 from ovocr.base.files import fsync, process_name
 
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
 _OWNER = "owner"
 _PLACING = "placing"
 _REMOVED = ".removed"
@@ -113,10 +114,13 @@ class OwnFolder:
         """
         if error.errno == errno.EXDEV and error.filename2 is not None:
             raise self.other_file_system(Path(error.filename2)) from error
-        if self._is_lost() and self._root.is_dir():
+        names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+        # A network file system may still show files of a removed folder, but refuses to use them.
+        is_refused = error.errno in _GONE and any(name.startswith(str(self.path)) for name in names)
+        if (is_refused or self._is_lost()) and self._root.is_dir():
             raise self._taken_over() from error
-        if isinstance(error.filename, str | os.PathLike):
-            error.filename = str(error.filename).replace(str(self.path), str(self._root))
+        if names:
+            error.filename = names[0].replace(str(self.path), str(self._root))
 
     def other_file_system(self, path: Path) -> OvocrError:
         """Returns the error for a final file or folder that is on another file system than this folder."""
@@ -171,7 +175,7 @@ def _exists(path: Path) -> bool:
     try:
         os.lstat(path)
     except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE):
+        if error.errno in _GONE:
             return False
         raise
     return True

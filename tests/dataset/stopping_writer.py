@@ -54,7 +54,7 @@ def write(root: str, replace: bool) -> str:
                 )
     except OvocrError as error:
         return str(error)
-    except Exception:
+    except (OSError, ValueError):
         return traceback.format_exc()
     return "made"
 

@@ -64,7 +64,7 @@ def one_line(stderr: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("size", "file"), [("8k", "manifest.json"), ("16k", "ocr/00000"), ("28k", "rec/00000"), ("76k", "")]
+    ("size", "file"), [("8k", "manifest.json"), ("20k", "ocr/00000"), ("28k", "rec/00000"), ("76k", "")]
 )
 def test_a_full_disk_is_a_one_line_error_and_the_run_resumes(
     sources: Path, vocabulary: Path, whole: dict[str, str], tmp_path: Path, size: str, file: str
