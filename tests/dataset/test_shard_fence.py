@@ -16,8 +16,11 @@ from pathlib import Path
 
 import pytest
 
+from ovocr.base.errors import OvocrError
+from ovocr.base.files import locked
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.manifest import ShardEntry
+from ovocr.dataset.shard_writer import ShardWriter, remove_all_leftovers
 from tests.dataset.stopping_writer import SHARD
 
 ROOT = Path(__file__).parents[2]
@@ -215,3 +218,25 @@ def test_all_pairs_of_places_at_which_two_writers_without_locks_stop(
     pairs = itertools.product(range(1, count + 1), repeat=2)
     fenced = check_rounds(start, whole, memory, pairs)
     row.happened = f"{count * count} pairs of {count} places: equal bytes, a writer fenced in {fenced}"
+
+
+def test_a_shard_on_two_file_systems_is_refused(tmp_path: Path) -> None:
+    if os.stat("/dev/shm").st_dev == os.stat(tmp_path).st_dev:
+        pytest.skip("needs two file systems")
+    data_set = LabelledDataSet(tmp_path)
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        (tmp_path / "rec").symlink_to(other)
+        message = rf"^{tmp_path}/rec: is on another file system than {tmp_path}; keep both on the same one$"
+        with pytest.raises(OvocrError, match=message), ShardWriter(data_set, SHARD, ENTRY):
+            pass
+    assert list(tmp_path.rglob(".*")) == []
+
+
+def test_leftovers_are_removed_except_those_of_shards_being_written(tmp_path: Path) -> None:
+    data_set = LabelledDataSet(tmp_path)
+    folders = [tmp_path / f"{data_set.making_prefix(number)}killed" for number in (1, 2)]
+    for folder in folders:
+        (folder / "rec").mkdir(parents=True)
+    with locked(data_set.lock_path(2), "busy"):
+        remove_all_leftovers(data_set)
+    assert [folder.exists() for folder in folders] == [False, True]

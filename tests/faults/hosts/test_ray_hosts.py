@@ -222,3 +222,61 @@ def test_the_command_is_cut_off_from_the_head(
         assert code == 0, errors
     check(tmp_path / "out", whole)
     row.happened = f"one line after {seconds} s, {finished} shards kept; the same command later: bytes equal"
+
+
+@pytest.mark.parametrize("heals", ["before", "after"])
+def test_a_cut_heals(sources: Path, whole: dict[str, str], tmp_path: Path, fault_row: MakeRow, heals: str) -> None:
+    row = fault_row(
+        "labelling with Ray",
+        f"a host is cut off in a shard, and the cut heals {heals} Ray gives the host up",
+        "the run ends, bytes equal",
+    )
+    with ray_cluster(3, tmp_path) as cluster:
+        head, _, host = cluster.net.hosts
+        process = cluster.run(head, command(sources, tmp_path / "out", "--executor", "ray"))
+        number = wait_for_shard_on(host, tmp_path / "out", process)
+        begin = time.monotonic()
+        cluster.net.cut(host)
+        pids = actor_pids(host)
+        for pid in pids:  # so that the shard is not made before Ray notices the cut
+            os.kill(pid, signal.SIGSTOP)
+        assert process.stderr is not None
+        if heals == "after":
+            said = [process.stderr.readline(), process.stderr.readline()]
+            assert f"ray: the actor making shard {number} on node {host.name} " in said[1], said
+        else:
+            wait_for_lost_frames(cluster.net, 5)
+        cluster.net.heal(host)
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+        code, errors = end(process, RUN_S)
+        seconds = seconds_since(begin)
+        assert code == 0, errors
+        check(tmp_path / "out", whole)
+        lost = "was lost" in errors or heals == "after"
+        row.happened = f"{'made again' if lost else 'no actor lost'}, the end {seconds} s after the cut; bytes equal"
+
+
+def wait_for_lost_frames(net: Network, count: int) -> None:
+    deadline = time.monotonic() + START_S
+    while net.frames()[1] < count:
+        assert time.monotonic() < deadline, "no frame is lost"
+        time.sleep(0.05)
+
+
+def test_a_slow_network(sources: Path, whole: dict[str, str], tmp_path: Path, fault_row: MakeRow) -> None:
+    row = fault_row(
+        "labelling with Ray",
+        "0.2 s for a round trip, 3% of the frames are lost (defaults of Ray)",
+        "the run ends, bytes equal",
+    )
+    with ray_cluster(3, tmp_path, {}) as cluster:
+        cluster.net.latency(0.1)
+        cluster.net.loss(0.03)
+        begin = time.monotonic()
+        process = cluster.run(cluster.net.hosts[0], command(sources, tmp_path / "out", "--executor", "ray"))
+        code, errors = end(process, RUN_S)
+        assert code == 0, errors
+        lost = errors.count("was lost")
+        row.happened = f"{SHARDS} shards in {seconds_since(begin)} s, {lost} actors lost; bytes equal"
+        check(tmp_path / "out", whole)

@@ -19,10 +19,12 @@ _CONNECT_TIMEOUT_S = 5.0
 def end_without_head(message: str) -> None:
     """Starts a thread that ends this process with exit code 1 when the head did not answer for LOST_AFTER_S.
 
-    message: what to say then; empty to say nothing. The process must be connected to a cluster.
+    message: what to say then; empty to say nothing. Does nothing in a process that is not connected to a cluster.
     """
     import ray
 
+    if not ray.is_initialized():
+        return
     address: str = ray.get_runtime_context().gcs_address
     threading.Thread(target=_watch, args=(address, message), daemon=True).start()
 
