@@ -102,7 +102,9 @@ class Switch:
         self._selector.register(device, selectors.EVENT_READ, name)
 
     def _detach(self, name: str) -> None:
-        device = self._ports.pop(name)
+        device = self._ports.pop(name, None)
+        if device is None:  # its namespace ended before the command
+            return
         self._selector.unregister(device)
         os.close(device)
         self._cut.discard(name)
