@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import subprocess
 import sys
 import tarfile
@@ -46,9 +47,9 @@ def start(arguments: list[str]) -> Process:
 
 
 def end(process: Process, timeout_s: float = TIMEOUT_S) -> tuple[int, str]:
-    """Waits for the end of a command. Returns its exit code and standard error."""
+    """Waits for the end of a command. Returns its exit code and standard error, without lines of progress."""
     _, errors = process.communicate(timeout=timeout_s)
-    return process.returncode, errors
+    return process.returncode, re.sub(r"ovocr: shard \d+/\d+, .*\n", "", errors)
 
 
 def check(out: Path, whole: dict[str, str]) -> None:

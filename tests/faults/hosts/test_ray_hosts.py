@@ -27,7 +27,7 @@ from tests.labelgen.data_sets import digests
 pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
 pytestmark = pytest.mark.faults
 
-IMAGES = 120
+IMAGES = 60
 START_S, RUN_S = 120, 300
 ENDED_S = 150  # actors end 90 s after the last answer of the head
 PORT = 6379
