@@ -142,11 +142,6 @@ class ShardWriter:
                 self._statistics().write(self._shard.data_set.stats_path(self._number))
                 self._shard.place(with_text=self._with_text)
 
-    @property
-    def is_finished(self) -> bool:
-        """True if the shard is finished already: another process may have finished it before this one took it."""
-        return self._data_set.stats_path(self._number).exists()
-
     def leave(self) -> None:
         """Leaves the shard as it is: nothing of what was added is kept."""
         self._left = True

@@ -44,8 +44,9 @@ def stop_before(operation: int, root: str) -> None:
 def write(root: str, replace: bool) -> str:
     entry = ShardEntry(source="x.tar", kind="tar")
     try:
-        with ShardWriter(LabelledDataSet(Path(root)), SHARD, entry) as writer:
-            if writer.is_finished and not replace:
+        data_set = LabelledDataSet(Path(root))
+        with ShardWriter(data_set, SHARD, entry) as writer:
+            if data_set.stats_path(SHARD).exists() and not replace:
                 writer.leave()
                 return "finished before"
             for number in range(3):
