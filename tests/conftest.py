@@ -30,8 +30,10 @@ MEMORY_PER_WORKER = 3 * 2**30
 # interprets, and tests with the marker `slow`. The rest needs about a minute of one core.
 SLOW_MODULES = frozenset(
     {
+        "dataset/test_shard_fence.py",
         "documents/test_commands.py",
         "documents/test_reading_records.py",
+        "faults/power_cut/test_server.py",
         "interop/test_dali.py",
         "interop/test_dali_loader.py",
         "interop/test_mxnet.py",

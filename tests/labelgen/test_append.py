@@ -185,6 +185,28 @@ def test_a_killed_append_resumes(options: PackOptions, write: Write):
     assert_sound(data_set)
 
 
+def test_an_append_that_lost_its_lock_does_not_replace_the_manifest_of_another(
+    options: PackOptions, write: Write, monkeypatch: pytest.MonkeyPatch
+):
+    folder = write("b.jpg", "c.jpg")
+    data_set = run(options, folder)
+    write("d.jpg", "e.jpg")
+    write_manifest = manifests.Manifest.write
+
+    def write_while_another_appends(self: manifests.Manifest, path: Path) -> None:
+        monkeypatch.setattr(manifests.Manifest, "write", write_manifest)
+        (data_set.root / ".manifest.lock").unlink()
+        run(options, folder, write("f.jpg", folder="others"))
+        write_manifest(self, path)
+
+    monkeypatch.setattr(manifests.Manifest, "write", write_while_another_appends)
+    with pytest.raises(OvocrError, match=r"out: its manifest.json was taken over by another process; run the same"):
+        run(options, folder)
+    assert keys(data_set) == [["b.jpg", "c.jpg"], ["d.jpg", "e.jpg"], ["f.jpg"]]
+    assert_sound(data_set)
+    assert not list(data_set.root.glob(".*"))
+
+
 def test_a_list_grows_and_may_name_an_image_twice(options: PackOptions, write: Write, tmp_path: Path):
     write("a.jpg", "b.jpg", "c.jpg", folder=".")
     listed = tmp_path / "images.txt"

@@ -11,11 +11,10 @@ from ovocr.base.errors import MissingExtraError
 from ovocr.dataset.access.opening import open_data_set
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.manifest import IDF
-from ovocr.dataset.reasons import Reason
 from ovocr.dataset.text import TextShard, find_shards
 from ovocr.labelgen.options import RelabelOptions
 from ovocr.labelgen.relabel.comparison import Changes, Compared, compare_shard, merge
-from ovocr.labelgen.relabel.shard import RelabelSettings, relabel_shard
+from ovocr.labelgen.relabel.shard import RelabelSettings, is_relabelled, relabel_shard
 from ovocr.labelgen.shards.destination import check_destination
 from ovocr.labelgen.shards.interruption import stoppable
 from ovocr.labelgen.shards.manifest import describe_relabel, remove_start_files, settle_configuration
@@ -93,10 +92,7 @@ class _Relabelling:
         self._policy = options.tag_policy(self._manifest.policy)
 
     def _is_done(self, number: int) -> bool:
-        if not self._out.stats_path(number).exists():
-            return False
-        retry = self._options.retry_out_of_reach
-        return not (retry and self._out.counts(number).reasons[Reason.SOURCE_OUT_OF_REACH])
+        return is_relabelled(self._out, number, self._options.retry_out_of_reach)
 
     def settle(self) -> None:
         """Checks the configuration, and writes it if the data set is new."""
@@ -109,6 +105,7 @@ class _Relabelling:
             out=self._out.root,
             policy=self._policy,
             words=json.dumps(words.describe().to_json()),
+            retry_out_of_reach=self._options.retry_out_of_reach,
         )
 
     def _load_vocabulary(self) -> Vocabulary:

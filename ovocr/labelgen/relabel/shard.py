@@ -25,12 +25,20 @@ class RelabelSettings:
     """Settings for all shards.
 
     out: folder of the new data set, which already contains vocabulary and word frequencies.
-    words: JSON of the words in its manifest.
+    words: JSON of the words in its manifest. retry_out_of_reach: see ``is_relabelled``.
     """
 
     out: Path
     policy: TagPolicy
     words: str
+    retry_out_of_reach: bool = False
+
+
+def is_relabelled(out: LabelledDataSet, number: int, retry_out_of_reach: bool) -> bool:
+    """Returns True if the shard is finished. retry_out_of_reach: one with images out of reach is unfinished."""
+    if not out.stats_path(number).exists():
+        return False
+    return not (retry_out_of_reach and out.counts(number).reasons[Reason.SOURCE_OUT_OF_REACH])
 
 
 def relabel_shard(settings: RelabelSettings, shard: TextShard) -> int:
@@ -47,10 +55,16 @@ def _relabel_shard(settings: RelabelSettings, data_set: LabelledDataSet, shard: 
     """Writes the shard. data_set: has the files of the shard on a disk."""
     labeller = _labeller(settings)
     source = find_input(data_set, data_set.manifest(), shard.number)
+    out = LabelledDataSet(settings.out)
     with (
         RecordReader(data_set.rec_prefix(shard.number)) as records,
-        ShardWriter(LabelledDataSet(settings.out), shard.number, source.entry, ignored=source.ignored) as writer,
+        ShardWriter(out, shard.number, source.entry, ignored=source.ignored) as writer,
     ):
+        if is_relabelled(
+            out, shard.number, settings.retry_out_of_reach
+        ):  # by another process, after this command had looked
+            writer.leave()
+            return 0
         images = _StoredImages(
             data_set.rec_prefix(shard.number), records, SourceImages.of_shard(data_set, shard.number)
         )

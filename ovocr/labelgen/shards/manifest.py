@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 import unicodedata
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +16,8 @@ from typing import Any
 
 from ovocr import __version__
 from ovocr.base.errors import OvocrError
-from ovocr.base.files import fsync, locked_within
+from ovocr.base.files import fsync, locked, locked_within
+from ovocr.base.own_folder import OwnFolder, remove_folders
 from ovocr.dataset.json_objects import read_object
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.manifest import (
@@ -28,6 +30,7 @@ from ovocr.dataset.manifest import (
     TagPolicy,
     fixed_configuration,
 )
+from ovocr.dataset.shard_writer import remove_all_leftovers
 from ovocr.labelgen.options import BuildOptions, PackOptions, RunOptions
 from ovocr.labelgen.shards.progress import say
 from ovocr.labelgen.tables import LabelTable
@@ -38,6 +41,7 @@ LOCK_TIMEOUT_S = 10.0
 # Packages that only store and read tables: every value that is read is the value that was written.
 CHANGE_NO_WORD = ("pyarrow",)
 _LOCK = ".manifest.lock"
+_CHANGING = ".changing-manifest-"  # beginning of the name of a folder in which a process writes a changed manifest
 
 
 def describe_build(
@@ -144,10 +148,15 @@ def settle_configuration(
     busy = f"{data_set}: another command is changing its manifest.json; start the command again when it has finished"
     if (grown := _check_same(data_set, manifest, changes)) is None:
         return
-    with locked_within(data_set.root / _LOCK, busy, LOCK_TIMEOUT_S):
+    writer = OwnFolder(data_set.root, _CHANGING, f"{data_set}: its manifest.json")
+    with locked_within(data_set.root / _LOCK, busy, LOCK_TIMEOUT_S), writer as own, own.errors():
         # Another process may have added the same shards meanwhile.
         if (grown := _check_same(data_set, manifest, changes)) is not None:
-            grown.write(data_set.manifest_path)
+            path = own.path / data_set.manifest_path.name
+            grown.write(path)
+            own.claim()
+            own.place(path, data_set.manifest_path)
+            fsync(data_set.root)
             _say_upgrade(data_set, grown.history)
 
 
@@ -163,7 +172,11 @@ def _check_no_shard_files(data_set: LabelledDataSet) -> None:
 
 
 def remove_start_files(data_set: LabelledDataSet) -> None:
-    """Removes the files of processes that were killed while they created the data set."""
+    """Removes the files of processes that were killed while they created the data set or wrote a shard."""
+    remove_all_leftovers(data_set)
+    if any(data_set.root.glob(f"{_CHANGING}*")):
+        with suppress(OvocrError), locked(data_set.root / _LOCK, ""):
+            remove_folders(data_set.root, _CHANGING)
     for folder in data_set.root.glob(f"{STARTING}*"):
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -16,6 +16,8 @@ from ovocr.labelgen.shards.progress import say
 START_ATTEMPTS = 3
 # Longest wait for a result before the capacity of the cluster is checked again.
 STEP_S = 2.0
+# Time in which lost nodes may join again, if no other has room for an actor.
+NO_ROOM_S = 300.0
 # Interval of the message that no actor is ready.
 WAIT_NOTICE_S = 30.0
 # Time that actors get to remove their temporary files, after their start if need be.
@@ -67,7 +69,7 @@ class ActorPool:
         self._busy: dict[Any, Actor] = {}  # pending result -> actor
         self._lost_at_start = 0
         self._last_resize = float("-inf")
-        self._waiting_since = time.monotonic()
+        self._waiting_since = self._last_room = time.monotonic()
         self.idle: list[Actor] = []
 
     def __enter__(self) -> "ActorPool":
@@ -85,12 +87,23 @@ class ActorPool:
             _kill(actor)
 
     def resize(self, shards: int) -> None:
-        """Starts or ends actors to match the cluster and the number of unfinished shards, at most every STEP_S."""
+        """Starts or ends actors to match the cluster and the number of unfinished shards, at most every STEP_S.
+
+        Raises OvocrError if all nodes that had room for an actor were lost NO_ROOM_S ago.
+        """
         now = time.monotonic()
         if now - self._last_resize < STEP_S:
             return
         self._last_resize = now
-        wanted = min(shards, actor_capacity(self._resources)) - len(self._busy)
+        capacity = actor_capacity(self._resources)
+        if capacity:
+            self._last_room = now
+        elif now - self._last_room > NO_ROOM_S:
+            raise OvocrError(
+                f"--executor ray: no node of the cluster has had room for an actor for {NO_ROOM_S:.0f} s; finished "
+                "shards are kept: run the same command again when nodes have joined"
+            )
+        wanted = min(shards, capacity) - len(self._busy)
         for _ in range(wanted - len(self.idle)):
             actor = Actor(self._type.remote(self._settings))
             self._busy[actor.handle.prepare.remote()] = actor
@@ -98,11 +111,11 @@ class ActorPool:
         del self.idle[max(wanted, 0) :]
         _close(spare)
 
-    def start_shard(self, shard: NumberedShard, marker: Path | None, lock_timeout_s: float) -> None:
+    def start_shard(self, shard: NumberedShard, marker: Path | None, lock_timeout_s: float, was_lost: bool) -> None:
         """Starts to make a shard on an idle actor; see ``ShardActor.make``."""
         actor = self.idle.pop()
         actor.shard = shard[0]
-        self._busy[actor.handle.make.remote(shard, marker, lock_timeout_s)] = actor
+        self._busy[actor.handle.make.remote(shard, marker, lock_timeout_s, was_lost)] = actor
 
     def step(self) -> Iterator[ShardResult]:
         """Waits up to STEP_S and yields results. Raises OvocrError if an actor does or if actors cannot start."""
