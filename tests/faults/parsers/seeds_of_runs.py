@@ -1,0 +1,85 @@
+"""Checkpoints, weights and a run of a few steps, as inputs that the search begins with."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.faults.parsers import bundle
+from tests.faults.parsers.mutate_checkpoints import CHECKPOINT, RUN, RUN_FILES, WEIGHT_FILES, WEIGHTS
+
+
+def checkpoints() -> list[bytes]:
+    """Returns inputs of every kind."""
+    return [_checkpoint(), _weights(), *_runs()]
+
+
+def _checkpoint() -> bytes:
+    from tests.faults.parsers.parse_runs import intact
+
+    import zlib
+
+    files = intact()
+    evaluation = {
+        "mean_word_auc": 0.5,
+        "word_auc": {"ocr": {"held": 0.5}},
+        "images": {"ocr": {"held": 7}},
+        "min_text_height": 8.0,
+        "crop_text_height": [8.0, 16.0],
+    }
+    checksums = {"__0_0.distcp": zlib.crc32(files["__0_0.distcp"])}
+    state = json.dumps({"step": 4, "crc32": checksums, "evaluation": evaluation}).encode()
+    return CHECKPOINT + bundle.join(state, files[".metadata"], files["__0_0.distcp"])
+
+
+def _weights() -> bytes:
+    from tests.faults.parsers.parse_runs import backbone
+
+    with tempfile.TemporaryDirectory() as folder:
+        backbone().save_pretrained(folder)
+        return WEIGHTS + bundle.join(*((Path(folder) / name).read_bytes() for name in WEIGHT_FILES))
+
+
+def _runs() -> list[bytes]:
+    """Returns a run of four steps that has evaluated itself, and files that runs may have beside."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        subprocess.run(
+            [sys.executable, "-m", "tests.faults.parsers.seeds_of_runs", folder],
+            check=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        run = root / "run"
+        found = {name: (run / name).read_bytes() for name in RUN_FILES if (run / name).is_file()}
+    found["tracking.json"] = json.dumps({"wandb": {"run": "abc", "last": {"loss": 3}}}).encode()
+    found["extensions.jsonl"] = json.dumps(
+        {"old_steps": 4, "steps": 8, "from_step": 4, "trained_steps": 4, "superseded": None}
+    ).encode()
+    found["vocab/ocr.frequencies.tsv"] = b""
+    return [RUN + bundle.join(*(found.get(name, b"") for name in RUN_FILES))]
+
+
+def _train(root: Path) -> None:
+    """Trains the run, and evaluates it as `ovocr eval --json` does."""
+    from ovocr.cli import main
+    from ovocr.trainer.config.file import load_config
+    from ovocr.trainer.training.loop import train
+    from tests.faults.parsers.parse_runs import SIZES
+    from tests.trainer.conftest import write_run_config
+
+    path = write_run_config(root)
+    settings = [f"backbone.{key}={value}" for key, value in SIZES.items()]
+    settings += ["run.steps=4", "evaluation.every=4", f"evaluation.data=[{str(root / 'labels')!r}]"]
+    train(load_config(path, settings))
+    main(
+        ["eval", str(root / "run"), "--data", str(root / "labels"), "--json", str(root / "run" / "measures.json")],
+        standalone_mode=False,
+    )
+
+
+if __name__ == "__main__":
+    _train(Path(sys.argv[1]))
