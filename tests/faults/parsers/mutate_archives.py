@@ -20,9 +20,24 @@ _FIELDS = [(0, 100), (100, 8), (108, 8), (116, 8), (124, 12), (124, 12), (124, 1
 _FIELDS += [(157, 100), (257, 8), (265, 32), (329, 8), (337, 8), (345, 155), (386, 12), (398, 12), (482, 1), (483, 12)]
 _KINDS = [b"0", b"1", b"2", b"3", b"5", b"7", b"L", b"K", b"S", b"x", b"g", b"X", b"\0", b"V", b"M", b"D", b"N"]
 _KEYS = ["size", "path", "linkpath", "mtime", "uid", "hdrcharset", "comment", "charset", "GNU.sparse.major"]
-_KEYS += [f"GNU.sparse.{key}" for key in ("minor", "name", "realsize", "size", "map", "numblocks", "offset", "numbytes")]
+_KEYS += [
+    f"GNU.sparse.{key}" for key in ("minor", "name", "realsize", "size", "map", "numblocks", "offset", "numbytes")
+]
 _VALUES = ["0", "1", "-1", "63", "512", "1048577", "9" * 30, "1e5", "nan", "inf", "0,1", "0,1,2", "-5,-5", "", " 7"]
-_VALUES += ["BINARY", "utf-8", "x.jpg", "../x.jpg", "a\0.jpg", "1,", ",", "1_0", "0x10", "\u0663", "9" * 400, "0," * 300 + "0"]
+_VALUES += [
+    "BINARY",
+    "utf-8",
+    "x.jpg",
+    "../x.jpg",
+    "a\0.jpg",
+    "1,",
+    ",",
+    "1_0",
+    "0x10",
+    "\u0663",
+    "9" * 400,
+    "0," * 300 + "0",
+]
 _ZIP_TOKENS = (b"PK\1\2", b"PK\3\4", b"PK\5\6", b"PK\6\6", b"PK\6\7", b"PK\7\x08", b"\1\0\x10\0", b"up\x05\0", b".jpg")
 _ZIP_FIELDS = {b"PK\1\2": 46, b"PK\3\4": 30, b"PK\5\6": 22, b"PK\6\6": 56, b"PK\6\7": 20}
 
@@ -106,11 +121,16 @@ def _mutate_plain(data: bytes, random: Random) -> bytes:
         member = data[at : ends[0]]
         rest = data[:at] + data[ends[0] :]
         to = random.choice([*_headers(rest), 0])
-        return random.choice([rest, rest[:to] + member + rest[to:], data[:at] + member * random.choice([2, 120]) + data[at:]])
+        return random.choice(
+            [rest, rest[:to] + member + rest[to:], data[:at] + member * random.choice([2, 120]) + data[at:]]
+        )
     if kind < 9:  # a pax header before a member
         records = b"".join(_record(random) for _ in range(random.choice([1, 1, 2, 4])))
         info = tarfile.TarInfo("pax")
-        info.size, info.type = len(records), random.choice([tarfile.XHDTYPE] * 4 + [tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE])
+        info.size, info.type = (
+            len(records),
+            random.choice([tarfile.XHDTYPE] * 4 + [tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE]),
+        )
         return data[:at] + info.tobuf(tarfile.GNU_FORMAT) + records + bytes(-len(records) % BLOCK) + data[at:]
     start = at + BLOCK
     body = mutate_bytes(data[start : start + BLOCK], random, (b"\n", b"=", b"0", b"9" * 20, b","))
@@ -122,8 +142,22 @@ def _field(length: int, random: Random) -> bytes:
         return random.choice([*_KINDS, bytes([random.randrange(256)])])
     value = number(random)
     choices = [b"%o\0" % value, b"%o" % value, b"\x80" + value.to_bytes(9, "big").rjust(length - 1, b"\0")]
-    choices += [b"\xff" * (length - 1) + bytes([random.randrange(256)]), b"\xff" + random.randbytes(length - 1), b" " * length]
-    choices += [b"-1", b"8", b"0x1", b"ustar\x0000", b"ustar  \0", b"\xff\xfe.jpg", b"a/" * 60, b"GNUSparseFile.0/x.jpg", b""]
+    choices += [
+        b"\xff" * (length - 1) + bytes([random.randrange(256)]),
+        b"\xff" + random.randbytes(length - 1),
+        b" " * length,
+    ]
+    choices += [
+        b"-1",
+        b"8",
+        b"0x1",
+        b"ustar\x0000",
+        b"ustar  \0",
+        b"\xff\xfe.jpg",
+        b"a/" * 60,
+        b"GNUSparseFile.0/x.jpg",
+        b"",
+    ]
     return random.choice(choices)[:length].ljust(length, b"\0")
 
 
@@ -152,7 +186,9 @@ def _mutate_zip(data: bytes, random: Random) -> bytes:
             return mutate_bytes(data, random, _ZIP_TOKENS)
         name, extra = struct.unpack_from("<HH", data.ljust(at + 46, b"\0"), at + 28)
         length = random.choice([0, 4, 8, 16, 24, 28])
-        field = struct.pack("<HH", random.choice([1, 1, 1, 0x7075, 10]), random.choice([length, number(random) % 65536]))
+        field = struct.pack(
+            "<HH", random.choice([1, 1, 1, 0x7075, 10]), random.choice([length, number(random) % 65536])
+        )
         field += b"".join(struct.pack("<Q", number(random) % 2**64) for _ in range(4))[:length]
         head = data[: at + 30] + struct.pack("<H", (extra + len(field)) % 65536) + data[at + 32 : at + 46 + name]
         head = head[: at + 20] + random.choice([head[at + 20 : at + 28], b"\xff" * 8]) + head[at + 28 :]

@@ -54,7 +54,9 @@ def mutate_json(value: Any, random: Random) -> Any:
         if kind == 0:
             return {name: each for name, each in value.items() if name != key}
         if kind == 1:
-            return {(random.choice(["", "../" + name, "a\nb"]) if name == key else name): v for name, v in value.items()}
+            return {
+                (random.choice(["", "../" + name, "a\nb"]) if name == key else name): v for name, v in value.items()
+            }
         return {**value, key: mutate_json(value[key], random)}
     if isinstance(value, list) and value and random.random() < 0.85:
         at = random.randrange(len(value))

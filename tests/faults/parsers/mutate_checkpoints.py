@@ -44,13 +44,77 @@ _NAMES = [
         for name in ("ChunkStorageMetadata", "Metadata", "MetadataIndex", "TensorProperties", "TensorStorageMetadata")
     ),
 ]
-_OPCODES = [b"N", b"\x88", b"\x89", b"K\0", b"K\1", b"K\xff", b"J\xff\xff\xff\xff", b"}", b"]", b")", b"(", b"0", b"1", b"2"]
-_OPCODES += [b"R", b"b", b"\x81", b"s", b"u", b"a", b"e", b"t", b"\x85", b"\x86", b"\x87", b"\x8f", b"\x90", b"\x91", b"\x93"]
-_OPCODES += [b"q\0", b"h\0", b"h\1", b"r\xff\xff\xff\x7f", b"r\xff\xff\xff\x01", b"j\xff\xff\xff\xff", b"\x94", b"\x98", b"P1\n"]
-_OPCODES += [b"X\1\0\0\0a", b"X\xff\xff\xff\xff", b"\x8d\xff\xff\xff\xff\xff\xff\xff\x7f", b"\x8e\0\0\0\0\x10\0\0\0", b"\x95" + b"\xff" * 8]
-_OPCODES += [b"C\2ab", b"\x8a\xff" + b"\x7f" * 255, b"\x8b\xff\xff\xff\x7f", b"I" + b"9" * 5000 + b"\n", b"I1\n", b"F1e999\n", b"G" + b"\x7f" * 8]
+_OPCODES = [
+    b"N",
+    b"\x88",
+    b"\x89",
+    b"K\0",
+    b"K\1",
+    b"K\xff",
+    b"J\xff\xff\xff\xff",
+    b"}",
+    b"]",
+    b")",
+    b"(",
+    b"0",
+    b"1",
+    b"2",
+]
+_OPCODES += [
+    b"R",
+    b"b",
+    b"\x81",
+    b"s",
+    b"u",
+    b"a",
+    b"e",
+    b"t",
+    b"\x85",
+    b"\x86",
+    b"\x87",
+    b"\x8f",
+    b"\x90",
+    b"\x91",
+    b"\x93",
+]
+_OPCODES += [
+    b"q\0",
+    b"h\0",
+    b"h\1",
+    b"r\xff\xff\xff\x7f",
+    b"r\xff\xff\xff\x01",
+    b"j\xff\xff\xff\xff",
+    b"\x94",
+    b"\x98",
+    b"P1\n",
+]
+_OPCODES += [
+    b"X\1\0\0\0a",
+    b"X\xff\xff\xff\xff",
+    b"\x8d\xff\xff\xff\xff\xff\xff\xff\x7f",
+    b"\x8e\0\0\0\0\x10\0\0\0",
+    b"\x95" + b"\xff" * 8,
+]
+_OPCODES += [
+    b"C\2ab",
+    b"\x8a\xff" + b"\x7f" * 255,
+    b"\x8b\xff\xff\xff\x7f",
+    b"I" + b"9" * 5000 + b"\n",
+    b"I1\n",
+    b"F1e999\n",
+    b"G" + b"\x7f" * 8,
+]
 _OPCODES += [b"\x82\1", b"o", b"ios\nsystem\n", b"Q", b"\x97", b".", b"(" * 2000, b"]" * 5000, b"2" * 100]
-_TOKENS = (b"../../../../etc/passwd", b"/dev/zero", b"__0_0.distcp", b"PK\1\2", b"PK\3\4", b"PK\5\6", b"\x80\2}", b"." * 8)
+_TOKENS = (
+    b"../../../../etc/passwd",
+    b"/dev/zero",
+    b"__0_0.distcp",
+    b"PK\1\2",
+    b"PK\3\4",
+    b"PK\5\6",
+    b"\x80\2}",
+    b"." * 8,
+)
 
 
 def mutate(data: bytes, random: Random) -> bytes:
@@ -79,7 +143,18 @@ def _mutate_file(name: str, data: bytes, random: Random) -> bytes:
     if name.endswith(".safetensors"):
         return _mutate_safetensors(data, random)
     if name.endswith((".toml", ".txt", ".tsv")):
-        tokens = (b"[" * 3000, b"9" * 5000, b"\r\n", b"\xe2\x80\xa8", b"\xff", b"\0", b"[[heads]]\n", b"= inf\n", b"-1", b"\t")
+        tokens = (
+            b"[" * 3000,
+            b"9" * 5000,
+            b"\r\n",
+            b"\xe2\x80\xa8",
+            b"\xff",
+            b"\0",
+            b"[[heads]]\n",
+            b"= inf\n",
+            b"-1",
+            b"\t",
+        )
         return _mutate_number(data, random) if random.random() < 0.4 else mutate_bytes(data, random, tokens)
     return mutate_bytes(data, random, _TOKENS)
 
@@ -89,7 +164,19 @@ def _mutate_number(text: bytes, random: Random) -> bytes:
     lines = text.split(b"\n")
     at = random.randrange(len(lines))
     start, space, _ = lines[at].rpartition(b" " if b" " in lines[at] else b"\t")
-    values = [b"%d" % number(random), b"-1", b"0", b"1e400", b"nan", b"[]", b'""', b"true", b"1" * 400, b'"x"', b"{a = 1}"]
+    values = [
+        b"%d" % number(random),
+        b"-1",
+        b"0",
+        b"1e400",
+        b"nan",
+        b"[]",
+        b'""',
+        b"true",
+        b"1" * 400,
+        b'"x"',
+        b"{a = 1}",
+    ]
     lines[at] = start + space + random.choice(values)
     return b"\n".join(lines)
 

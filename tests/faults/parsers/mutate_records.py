@@ -8,7 +8,14 @@ from tests.faults.parsers import bundle
 from tests.faults.parsers.mutate_bytes import mutate as mutate_bytes
 from tests.faults.parsers.mutate_bytes import number
 
-_TOKENS = (MAGIC_BYTES, bytes(4), b"\xff" * 4, PART.pack(MAGIC, 0), PART.pack(MAGIC, 1 << 29), PART.pack(MAGIC, 3 << 29))
+_TOKENS = (
+    MAGIC_BYTES,
+    bytes(4),
+    b"\xff" * 4,
+    PART.pack(MAGIC, 0),
+    PART.pack(MAGIC, 1 << 29),
+    PART.pack(MAGIC, 3 << 29),
+)
 
 
 def mutate(data: bytes, random: Random) -> bytes:
@@ -58,7 +65,9 @@ def _mutate_rec(rec: bytes, random: Random) -> bytes:
         parts[at] = PART.pack(MAGIC, (word & ~(2**29 - 1)) | length) + part[PART.size :]
     elif kind == 4 and len(part) >= PART.size + 4:  # the number of labels, the label or the id
         offset, format = random.choice([(0, "<I"), (4, "<I"), (8, "<Q"), (16, "<Q")])
-        value = struct.pack(format, random.choice([number(random), random.randrange(8)]) % 2 ** (8 * struct.calcsize(format)))
+        value = struct.pack(
+            format, random.choice([number(random), random.randrange(8)]) % 2 ** (8 * struct.calcsize(format))
+        )
         start = PART.size + offset
         parts[at] = part[:start] + value + part[start + len(value) :]
     else:  # the content, with a length that fits
@@ -92,10 +101,19 @@ def _mutate_idx(idx: bytes, random: Random) -> bytes:
         fields[random.randrange(len(fields))] = b"%d" % number(random)
         lines[at] = b"\t".join(fields) + random.choice([b"\n", b"", b"\r\n"])
     elif kind == 4:
-        fields[-1] = b"%d\n" % max(0, int(fields[-1].strip() or b"0" if fields[-1].strip().isdigit() else b"0") + random.choice([-4, 4, 1, 8]))
+        fields[-1] = b"%d\n" % max(
+            0, int(fields[-1].strip() or b"0" if fields[-1].strip().isdigit() else b"0") + random.choice([-4, 4, 1, 8])
+        )
         lines[at] = b"\t".join(fields)
     elif kind == 5:
-        lines[at] = random.choice([b"0" * random.choice([1, 17, 18, 19, 20, 21, 5000]) + lines[at], b"\n", b"\x85" + lines[at], lines[at].replace(b"\n", b"\x0b\n")])
+        lines[at] = random.choice(
+            [
+                b"0" * random.choice([1, 17, 18, 19, 20, 21, 5000]) + lines[at],
+                b"\n",
+                b"\x85" + lines[at],
+                lines[at].replace(b"\n", b"\x0b\n"),
+            ]
+        )
     else:
         return mutate_bytes(idx, random, (b"\t", b"\n", b"\r", b"\x0b", b"-1", b" "))
     return b"".join(lines)

@@ -129,7 +129,13 @@ class _Pipe(io.BytesIO):
 
 
 def _zips() -> list[bytes]:
-    members = [("a.jpg", IMAGE), ("folder/b.png", IMAGE * 40), ("c.txt", b"text"), ("empty.jpg", b""), ("中.webp", IMAGE)]
+    members = [
+        ("a.jpg", IMAGE),
+        ("folder/b.png", IMAGE * 40),
+        ("c.txt", b"text"),
+        ("empty.jpg", b""),
+        ("中.webp", IMAGE),
+    ]
     zips = []
     for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
         for buffer in (io.BytesIO(), _Pipe()):

@@ -39,7 +39,6 @@ class _XzStream:
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._decoder = _xz_decoder()
-        self._streams = 0  # that have ended
 
     def __enter__(self) -> "_XzStream":
         return self
@@ -49,27 +48,26 @@ class _XzStream:
 
     def read(self, size: int) -> bytes:
         """Returns at most ``size`` bytes; none at the end. Raises EOFError and lzma.LZMAError."""
-        while True:
-            if self._decoder.eof:
-                part = self._decoder.unused_data or self._file.read(_CHUNK)
-                if not part:
-                    return b""
+        data = b""
+        while not data:
+            if self._decoder.eof:  # another stream may follow, after zeros
+                part = self._decoder.unused_data.lstrip(b"\0")
+                while not part:
+                    if not (more := self._file.read(_CHUNK)):
+                        return b""
+                    part = more.lstrip(b"\0")
                 self._decoder = _xz_decoder()
-                self._streams += 1
             else:
                 part = self._file.read(_CHUNK) if self._decoder.needs_input else b""
-                if not part and self._decoder.needs_input:
+                if self._decoder.needs_input and not part:
                     raise EOFError("the file ends before the end of the compressed data")
             try:
                 data = self._decoder.decompress(part, size)
             except lzma.LZMAError as error:
-                if "memory" in str(error).lower():
-                    raise lzma.LZMAError(f"it needs more than {_XZ_MEMORY // 2**20} MiB to decompress") from error
-                if self._streams:  # what follows a whole stream is no other one, such as padding
-                    return b""
-                raise
-            if data:
-                return data
+                if "Memory" not in str(error):
+                    raise
+                raise lzma.LZMAError(f"it takes more than {_XZ_MEMORY // 2**20} MiB of memory") from error
+        return data
 
 
 def _xz_decoder() -> lzma.LZMADecompressor:
