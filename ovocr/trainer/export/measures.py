@@ -55,7 +55,7 @@ def read_measures(path: Path, trained: TrainedRun) -> Measures:
         return Measures(heads, found["crops"], found["min_text_height"])
     except OSError as error:
         raise UsageError(f"--measures {path}: cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f"--measures {path}: is not the JSON that `ovocr eval --json` writes") from error
 
 
@@ -103,7 +103,7 @@ def _record_of(line: str, done: int) -> dict[str, Any] | None:
         return None
     try:
         record = json.loads(line)
-    except ValueError:  # a killed run can leave a partial line
+    except (ValueError, RecursionError):  # a killed run can leave a partial line
         return None
     return record if isinstance(record, dict) and record.get("step") == done - 1 else None
 

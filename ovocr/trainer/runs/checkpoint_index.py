@@ -89,7 +89,8 @@ def read_index(folder: Path) -> Metadata:
 
 def saved_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     """Returns the shapes of a checkpoint's tensors. Raises OvocrError; see ``read_index``."""
-    return {name: tuple(entry.size) for name, entry in read_index(folder).state_dict_metadata.items()}
+    saved = read_index(folder).state_dict_metadata
+    return {name: tuple(entry.size) for name, entry in saved.items() if isinstance(entry, TensorStorageMetadata)}
 
 
 def unreadable(folder: Path, cause: BaseException) -> OvocrError:

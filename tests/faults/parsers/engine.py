@@ -190,7 +190,7 @@ def main() -> None:
             imports = atheris.instrument_imports(include=["ovocr", "tarfile", "zipfile"])
         with imports:
             search = Search(options.target, options.folder, Path(scratch))
-            if options.target == "checkpoint":
+            if options.target in ("checkpoint", "run"):
                 from tests.faults.parsers import parse_runs  # noqa: F401 - instrumented here
         random = Random(options.seed)
         if options.engine == "atheris":

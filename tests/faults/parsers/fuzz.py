@@ -1,4 +1,4 @@
-"""Fuzzes a parser: python -m tests.faults.parsers.fuzz recordio|archives|checkpoint [--seconds 600] [--corpus DIR]
+"""Fuzzes a parser: python -m tests.faults.parsers.fuzz recordio|archives|checkpoint|run [--seconds 600] [--corpus DIR]
 
 Prints executions, coverage and findings; exits with 1 if there are findings. DIR keeps the inputs, and the findings in
 DIR/findings. Docs: CONTRIBUTING.md.

@@ -245,6 +245,6 @@ def _mutate_safetensors(data: bytes, random: Random) -> bytes:
             value = random.choice(types) if key == "dtype" else mutate_json(entries[name].get(key, []), random)
             entries[name] = {**entries[name], key: value}
             head = json.dumps(entries).encode()
-        except (ValueError, AttributeError, TypeError, IndexError):
+        except (ValueError, AttributeError, TypeError, IndexError, RecursionError):
             head = mutate_bytes(head, random)
     return struct.pack("<Q", len(head)) + head + body

@@ -1,6 +1,7 @@
 """Loads checkpoints, weights and runs from any bytes, as `ovocr train`, `eval`, `read` and `export` load them."""
 
 import functools
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,13 @@ import torch
 from ovocr.base.errors import OvocrError
 from ovocr.trainer.backbone.vision_transformer import Backbone
 from ovocr.trainer.config.sections import BackboneConfig
-from ovocr.trainer.export.measures import measures_of_run, read_measures
+from ovocr.trainer.export.measures import Measures, read_measures
+from ovocr.trainer.export.model_card import model_card
 from ovocr.trainer.prior.prior import Prior
 from ovocr.trainer.ranks.distributed import Ranks
 from ovocr.trainer.runs.best_checkpoint import best_checkpoint, read_evaluation
 from ovocr.trainer.runs.checkpoint import RowShard, Tensors, checkpoint_hash, load_checkpoint, read_state
-from ovocr.trainer.runs.extension import read_extensions
+from ovocr.trainer.runs.extension import finish_extension, read_extensions
 from ovocr.trainer.runs.folder import RunFolder
 from ovocr.trainer.tracking.record import TrackingRecord
 from ovocr.trainer.training.model import TrainedRun
@@ -54,10 +56,12 @@ def parse(data: bytes, folder: Path) -> None:
     """Reads an input of the target "checkpoint"."""
     kind = data[:1] if data[:1] in FILES else CHECKPOINT
     names = FILES[kind]
+    if kind == RUN:  # reading it may move files
+        folder = folder / "run"
+        shutil.rmtree(folder, ignore_errors=True)
     for name, content in zip(names, bundle.split(data[1:], len(names)), strict=True):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
         if content or kind != RUN:  # a run lacks most of the files
             path.write_bytes(content)
     if kind == CHECKPOINT:
@@ -104,10 +108,11 @@ def _read_run(root: Path) -> None:
         lambda: WordFrequencies.load(frequencies) if frequencies.is_file() else None,
         lambda: read_state(folder.checkpoint(4)),
     )
+    finish_extension(folder)
     trained = TrainedRun.load(root, torch.device("cpu"))
     _all(
-        lambda: measures_of_run(trained),
-        lambda: read_measures(root / "measures.json", trained),
+        lambda: _card(trained, None),
+        lambda: _card(trained, read_measures(root / "measures.json", trained)),
     )
 
 
@@ -117,6 +122,10 @@ def _read_tracking(path: Path) -> None:
         record.run_id(tracker)
         record.last_step(tracker)
         record.last_step(tracker, "loss")
+
+
+def _card(trained: TrainedRun, measures: Measures | None) -> None:
+    model_card(trained, measures, name="export", with_onnx=False)
 
 
 def _all(*readers: Callable[[], object]) -> None:

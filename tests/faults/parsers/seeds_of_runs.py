@@ -6,14 +6,15 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from tests.faults.parsers import bundle
 from tests.faults.parsers.mutate_checkpoints import CHECKPOINT, RUN, RUN_FILES, WEIGHT_FILES, WEIGHTS
 
 
 def checkpoints() -> list[bytes]:
-    """Returns inputs of every kind."""
-    return [_checkpoint(), _weights(), *_runs()]
+    """Returns a checkpoint, and weights."""
+    return [_checkpoint(), _weights()]
 
 
 def _checkpoint() -> bytes:
@@ -42,7 +43,7 @@ def _weights() -> bytes:
         return WEIGHTS + bundle.join(*((Path(folder) / name).read_bytes() for name in WEIGHT_FILES))
 
 
-def _runs() -> list[bytes]:
+def runs() -> list[bytes]:
     """Returns a run of four steps that has evaluated itself, and files that runs may have beside."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -56,11 +57,16 @@ def _runs() -> list[bytes]:
         run = root / "run"
         found = {name: (run / name).read_bytes() for name in RUN_FILES if (run / name).is_file()}
     found["tracking.json"] = json.dumps({"wandb": {"run": "abc", "last": {"loss": 3}}}).encode()
-    found["extensions.jsonl"] = json.dumps(
-        {"old_steps": 4, "steps": 8, "from_step": 4, "trained_steps": 4, "superseded": None}
-    ).encode()
-    found["vocab/ocr.frequencies.tsv"] = b""
-    return [RUN + bundle.join(*(found.get(name, b"") for name in RUN_FILES))]
+    extension: dict[str, Any] = {"date": "2026-01-01", "old_schedule": "wsd", "schedule": "wsd", "superseded": None}
+    extension |= {"old_steps": 4, "steps": 8, "from_step": 4, "trained_steps": 4, "cooldown_steps": 2}
+    extension["schedule_start"] = 0
+    found["extensions.jsonl"] = json.dumps(extension).encode()
+    found["vocab/ocr.frequencies.tsv"] = b"word\timages\n\t9\nfox\t3\n"
+    config = found["config.toml"].decode()
+    pending = {"extension": extension | {"superseded": "superseded/00000004", "steps": 9}, "config": config}
+    pending |= {"superseded_config": config, "moved": [], "shared": ["00000004"]}
+    extended = found | {"extension.pending.json": json.dumps(pending).encode()}
+    return [RUN + bundle.join(*(files.get(name, b"") for name in RUN_FILES)) for files in (found, extended)]
 
 
 def _train(root: Path) -> None:

@@ -179,16 +179,23 @@ TARGETS = {
         mutate_checkpoints.mutate,
         (
             "ovocr/trainer/runs/",
+            "ovocr/trainer/backbone/vision_transformer.py",
+            "torch/_weights_only_unpickler.py",
+            "checkpoint/filesystem.py",
+        ),
+    ),
+    "run": Target(
+        parse_checkpoint,
+        seeds_of_runs.runs,
+        mutate_checkpoints.mutate,
+        (
+            "ovocr/trainer/runs/",
             "ovocr/trainer/export/measures.py",
             "ovocr/trainer/prior/prior.py",
-            "ovocr/trainer/config/file.py",
-            "ovocr/trainer/backbone/vision_transformer.py",
+            "ovocr/trainer/config/",
             "ovocr/trainer/training/model.py",
             "ovocr/trainer/tracking/record.py",
             "ovocr/vocab/",
-            "torch/_weights_only_unpickler.py",
-            "checkpoint/filesystem.py",
-            "checkpoint/metadata.py",
         ),
     ),
 }
