@@ -120,6 +120,9 @@ def finish_extension(folder: RunFolder) -> Extension | None:
 
 def _extension(entry: Any) -> Extension:
     """Returns the extension in a JSON object. Raises TypeError or ValueError if it is none."""
+    names = {field.name for field in fields(Extension)}
+    if not isinstance(entry, dict) or entry.keys() != names:
+        raise ValueError(f"expected {', '.join(sorted(names))}")
     extension = Extension(**entry)
     for field in fields(Extension):
         value = getattr(extension, field.name)

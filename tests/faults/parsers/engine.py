@@ -53,7 +53,7 @@ class Search:
             self.errors += self._run(self.target, data, self._scratch) is not None
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - whatever a parser raises is a finding
             self._keep(data, error)
         if time.monotonic() - self._written > 1:
             self.write_status()
@@ -69,6 +69,7 @@ class Search:
         stem = self._folder / f"finding-{hashlib.sha256(title.encode()).hexdigest()[:10]}"
         stem.with_suffix(".bin").write_bytes(data)
         stem.with_suffix(".txt").write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        self.write_status()
 
     def write_status(self) -> None:
         """Writes the counts of this process."""
@@ -120,50 +121,50 @@ class _Lines:
         return new
 
 
-def search_with_trace(search: Search, corpus: list[bytes], random: Random, seconds: float, executions: int) -> None:
+def search_with_trace(search: Search, seeds: list[bytes], corpus: Path, random: Random, seconds: float) -> None:
     """Changes inputs of the corpus, and adds those that reach new lines to it."""
     lines = _Lines(search.target.modules)
-    pool = [*corpus]
-    waiting = [*corpus]
+    pool = [*seeds]
+    waiting = [*seeds, *(path.read_bytes() for path in sorted(corpus.iterdir()))]
+    known = len(waiting)
     end = time.monotonic() + seconds
-    while time.monotonic() < end and search.executions < executions:
-        data = waiting.pop() if waiting else _changed(search, pool, random)
+    while time.monotonic() < end:
+        data = waiting.pop() if waiting else changed(search, pool, seeds, random)
         sys.settrace(lines.trace)
         try:
             search.run(data)
         finally:
             sys.settrace(None)
         search.coverage = len(lines.found)
-        if lines.take_new() and search.executions > len(corpus):
+        if lines.take_new() and search.executions > known:
             pool.append(data)
+            (corpus / hashlib.sha256(data).hexdigest()[:20]).write_bytes(data)
 
 
-def search_without_trace(search: Search, corpus: list[bytes], random: Random, executions: int) -> None:
-    """Runs changed inputs of the corpus: the same ones each time."""
-    while search.executions < executions:
-        search.run(_changed(search, corpus, random))
+def changed(search: Search, pool: list[bytes], seeds: list[bytes], random: Random) -> bytes:
+    """Returns a changed input: of the newest ones, which have reached what few others have, of all, or a seed.
 
-
-def _changed(search: Search, pool: list[bytes], random: Random) -> bytes:
-    # The newest inputs have reached what few others have.
-    data = random.choice(pool if random.random() < 0.6 else pool[-20:])
+    What has been found is mostly damaged, and damage hides what is behind it.
+    """
+    data = random.choice(random.choice([pool, pool[-20:], seeds]))
     for _ in range(random.choice([1, 1, 1, 2, 3, 5])):
         data = search.target.mutate(data, random)
     return data
 
 
-def search_with_atheris(search: Search, folder: Path, random: Random, seconds: float) -> None:
-    """Lets libFuzzer choose the inputs; it ends the process."""
+def search_with_atheris(search: Search, seeds: list[bytes], corpus: Path, random: Random, seconds: float) -> None:
+    """Lets libFuzzer choose most inputs; it ends the process."""
     import atheris
 
     def mutate(data: bytes, most: int, seed: int) -> bytes:
         own = Random(seed)
+        data = own.choice(seeds) if own.random() < 0.4 else data
         for _ in range(own.choice([1, 1, 2, 3])):
             data = search.target.mutate(data, own)
         return data[:most]
 
     arguments = ["fuzz", f"-max_total_time={int(seconds)}", f"-max_len={MOST_BYTES}", "-timeout=100"]
-    arguments += ["-rss_limit_mb=0", f"-seed={random.randrange(1, 2**31)}", "-len_control=0", str(folder)]
+    arguments += ["-rss_limit_mb=0", f"-seed={random.randrange(1, 2**31)}", "-len_control=0", str(corpus)]
     atheris.Setup(arguments, search.run, custom_mutator=mutate, enable_python_coverage=True)
     atheris.Fuzz()
 
@@ -172,7 +173,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("target")
     parser.add_argument("folder", type=Path, help="where findings and counts are written")
-    parser.add_argument("corpus", type=Path, help="inputs; new ones of Atheris are added")
+    parser.add_argument("seeds", type=Path, help="folder of inputs")
+    parser.add_argument("corpus", type=Path, help="folder of further inputs; those that reach new code are added")
     parser.add_argument("--seconds", type=float, required=True)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--engine", choices=["atheris", "trace"], required=True)
@@ -192,12 +194,9 @@ def main() -> None:
             search = Search(options.target, options.folder, Path(scratch))
             if options.target in ("checkpoint", "run"):
                 from tests.faults.parsers import parse_runs  # noqa: F401 - instrumented here
-        random = Random(options.seed)
-        if options.engine == "atheris":
-            search_with_atheris(search, options.corpus, random, options.seconds)
-        else:
-            corpus = [path.read_bytes() for path in sorted(options.corpus.iterdir())]
-            search_with_trace(search, corpus, random, options.seconds, sys.maxsize)
+        seeds = [path.read_bytes() for path in sorted(options.seeds.iterdir())]
+        engine = search_with_atheris if options.engine == "atheris" else search_with_trace
+        engine(search, seeds, options.corpus, Random(options.seed), options.seconds)
         search.write_status()
 
 

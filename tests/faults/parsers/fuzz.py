@@ -1,7 +1,7 @@
 """Fuzzes a parser: python -m tests.faults.parsers.fuzz recordio|archives|checkpoint|run [--seconds 600] [--corpus DIR]
 
-Prints executions, coverage and findings; exits with 1 if there are findings. DIR keeps the inputs, and the findings in
-DIR/findings. Docs: CONTRIBUTING.md.
+Prints executions, coverage and findings; exits with 1 if there are findings. DIR keeps inputs and findings. See
+CONTRIBUTING.md.
 """
 
 import argparse
@@ -45,30 +45,33 @@ class Result:
 def fuzz(name: str, seconds: float, corpus: Path, *, seed: int = 1, engine: str | None = None) -> Result:
     """Searches in processes of their own: one that crashes or is stuck is a finding, and another one goes on.
 
-    corpus: a folder of inputs, which the seeds and the kept cases are added to.
+    corpus: a folder: seeds has the seeds and the kept cases, inputs what reached new code, findings what failed.
     """
     engine = engine or ("atheris" if importlib.util.find_spec("atheris") else "trace")
-    inputs, findings = corpus / "inputs", corpus / "findings"
-    for folder in (inputs, findings):
+    seeds, inputs, findings = (corpus / name for name in ("seeds", "inputs", "findings"))
+    for folder in (seeds, inputs, findings):
         folder.mkdir(parents=True, exist_ok=True)
     kept = [path.read_bytes() for path in sorted((CASES / name).glob("*.bin"))]
     for data in (*TARGETS[name].seeds(), *kept):
-        (inputs / hashlib.sha256(data).hexdigest()[:20]).write_bytes(data)
+        (seeds / hashlib.sha256(data).hexdigest()[:20]).write_bytes(data)
     result, end = Result(engine), time.monotonic() + seconds
     while (left := end - time.monotonic()) > 1:
-        _search(name, left, inputs, findings, seed, result)
+        _search(name, left, corpus, seed, result)
         seed += 1
     return result
 
 
-def _search(name: str, seconds: float, inputs: Path, findings: Path, seed: int, result: Result) -> None:
+def _search(name: str, seconds: float, corpus: Path, seed: int, result: Result) -> None:
+    seeds, inputs, findings = (corpus / name for name in ("seeds", "inputs", "findings"))
     status_file, log = findings / "status.json", findings / "log.txt"
     status_file.unlink(missing_ok=True)
     began = time.monotonic()
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.parsers.engine", name, str(findings), str(inputs)]
-            + ["--seconds", f"{seconds:.0f}", "--seed", str(seed), "--engine", result.engine],
+            [
+                *(sys.executable, "-m", "tests.faults.parsers.engine", name, str(findings), str(seeds), str(inputs)),
+                *("--seconds", f"{seconds:.0f}", "--seed", str(seed), "--engine", result.engine),
+            ],
             stdout=output,
             stderr=subprocess.STDOUT,
             env={**os.environ, "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"},

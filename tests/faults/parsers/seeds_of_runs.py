@@ -81,10 +81,26 @@ def _train(root: Path) -> None:
     settings = [f"backbone.{key}={value}" for key, value in SIZES.items()]
     settings += ["run.steps=4", "evaluation.every=4", f"evaluation.data=[{str(root / 'labels')!r}]"]
     train(load_config(path, settings))
+    _leave_out_optimizer(root / "run")
     main(
         ["eval", str(root / "run"), "--data", str(root / "labels"), "--json", str(root / "run" / "measures.json")],
         standalone_mode=False,
     )
+
+
+def _leave_out_optimizer(run: Path) -> None:
+    """Writes the checkpoint again with what a trained model needs: inputs are then small."""
+    import torch
+
+    from ovocr.trainer.ranks.distributed import Ranks
+    from ovocr.trainer.runs.checkpoint import read_state, save_checkpoint
+    from ovocr.trainer.training.model import TrainedRun
+
+    trained = TrainedRun.load(run, torch.device("cpu"))
+    checkpoint = trained.folder.checkpoint(trained.step)
+    state = read_state(checkpoint)
+    state.pop("crc32")
+    save_checkpoint(checkpoint, trained.model.tensors(), state, Ranks())
 
 
 if __name__ == "__main__":
