@@ -2,6 +2,7 @@
 
 import functools
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import torch
 
 from ovocr.base.errors import OvocrError
+from ovocr.pages.rendering import environment
 from ovocr.trainer.backbone.vision_transformer import Backbone
 from ovocr.trainer.config.sections import BackboneConfig
 from ovocr.trainer.export.measures import Measures, read_measures
@@ -16,7 +18,14 @@ from ovocr.trainer.export.model_card import model_card
 from ovocr.trainer.prior.prior import Prior
 from ovocr.trainer.ranks.distributed import Ranks
 from ovocr.trainer.runs.best_checkpoint import best_checkpoint, read_evaluation
-from ovocr.trainer.runs.checkpoint import RowShard, Tensors, checkpoint_hash, load_checkpoint, read_state
+from ovocr.trainer.runs.checkpoint import (
+    RowShard,
+    Tensors,
+    checkpoint_hash,
+    load_checkpoint,
+    read_state,
+    save_checkpoint,
+)
 from ovocr.trainer.runs.extension import finish_extension, read_extensions
 from ovocr.trainer.runs.folder import RunFolder
 from ovocr.trainer.tracking.record import TrackingRecord
@@ -43,6 +52,19 @@ def tensors() -> Tensors:
         "number": torch.tensor(7.0),
         "half": torch.ones(3, dtype=torch.bfloat16),
     }
+
+
+@functools.cache
+def prepare() -> None:
+    """Loads the modules that torch and others load when they are first used."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in intact().items():
+            (Path(folder) / name).write_bytes(content)
+        (Path(folder) / "state.json").write_text('{"step": 4}')
+        _load(Path(folder))
+        backbone().save_pretrained(folder)
+        backbone().read_weights(folder)
+    environment("ovocr.trainer.export")
 
 
 @functools.cache
@@ -88,10 +110,6 @@ def _load(folder: Path) -> None:
 @functools.cache
 def intact() -> dict[str, bytes]:
     """Returns the files of the checkpoint of ``tensors`` whose content gives the tensors."""
-    import tempfile
-
-    from ovocr.trainer.runs.checkpoint import save_checkpoint
-
     with tempfile.TemporaryDirectory() as folder:
         save_checkpoint(Path(folder) / "4", tensors(), {"step": 4}, Ranks())
         return {name: (Path(folder) / "4" / name).read_bytes() for name in (".metadata", "__0_0.distcp")}

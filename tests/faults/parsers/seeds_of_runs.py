@@ -18,9 +18,9 @@ def checkpoints() -> list[bytes]:
 
 
 def _checkpoint() -> bytes:
-    from tests.faults.parsers.parse_runs import intact
-
     import zlib
+
+    from tests.faults.parsers.parse_runs import intact
 
     files = intact()
     evaluation = {

@@ -16,12 +16,12 @@ import numpy as np
 from ovocr.base.errors import OvocrError
 from ovocr.base.escape import for_terminal
 from ovocr.dataset.access import record_index
+from ovocr.dataset.manifest import DEFAULT_SOURCE_OPTIONS
 from ovocr.labelgen.sources import KINDS, Found, Ignored, Lost
 from ovocr.labelgen.sources.archives import decompression, tar, zip_file
 from ovocr.labelgen.sources.finding import source_path
 from ovocr.labelgen.sources.found_source import FoundSource
 from ovocr.labelgen.sources.input_shard import InputShard
-from ovocr.dataset.manifest import DEFAULT_SOURCE_OPTIONS
 from ovocr.recordio import Record, RecordError, RecordReader, rebuild_index, scan_records
 from ovocr.recordio.decoding import decode_record
 from ovocr.recordio.index import _parse_lines, parse_index
@@ -38,17 +38,20 @@ class Target:
     """A parser.
 
     parse: reads an input; its files are written to the folder. seeds: valid and unusual inputs. mutate: returns a
-    changed input. modules: ends of the paths of the files whose lines guide the search.
+    changed input. modules: parts of the paths of the files whose lines guide the search. prepare: loads what the first
+    input would load.
     """
 
     parse: Callable[[bytes, Path], None]
     seeds: Callable[[], list[bytes]]
     mutate: Callable[[bytes, Random], bytes]
     modules: tuple[str, ...]
+    prepare: Callable[[], None] = lambda: None
 
 
 def run(target: Target, data: bytes, folder: Path) -> OvocrError | None:
     """Parses an input within the limits; returns the documented error, if there is one. Raises what is a finding."""
+    target.prepare()
     found = None
     try:
         with limited(len(data)):
@@ -160,9 +163,16 @@ def _items(kind: str, path: Path) -> None:
 
 def parse_checkpoint(data: bytes, folder: Path) -> None:
     """A first byte that says which files, and the files."""
-    from tests.faults.parsers import parse_runs  # imports torch, which the other targets do without
+    from tests.faults.parsers import parse_runs
 
     parse_runs.parse(data, folder)
+
+
+def load_torch() -> None:
+    """Imports what checkpoints need; the other targets do without torch."""
+    from tests.faults.parsers import parse_runs
+
+    parse_runs.prepare()
 
 
 TARGETS = {
@@ -188,6 +198,7 @@ TARGETS = {
             "torch/_weights_only_unpickler.py",
             "checkpoint/filesystem.py",
         ),
+        load_torch,
     ),
     "run": Target(
         parse_checkpoint,
@@ -202,5 +213,6 @@ TARGETS = {
             "ovocr/trainer/tracking/record.py",
             "ovocr/vocab/",
         ),
+        load_torch,
     ),
 }

@@ -26,7 +26,9 @@ def folder() -> Iterator[Path]:
 
 @pytest.mark.parametrize("path", FOUND, ids=[f"{path.parent.name}/{path.stem}" for path in FOUND])
 def test_found_case_is_read_or_refused_in_one_line(path: Path, folder: Path) -> None:
-    targets.run(TARGETS[path.parent.name], path.read_bytes(), folder)
+    error = targets.run(TARGETS[path.parent.name], path.read_bytes(), folder)
+    if path.parent.name in ("checkpoint", "run"):  # of damaged archives and shards, the rest is read
+        assert error is not None
 
 
 @pytest.mark.parametrize("name", QUICK)
