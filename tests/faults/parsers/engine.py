@@ -164,7 +164,13 @@ def search_with_atheris(search: Search, seeds: list[bytes], corpus: Path, random
         return data[:most]
 
     arguments = ["fuzz", f"-max_total_time={int(seconds)}", f"-max_len={MOST_BYTES}", "-timeout=100"]
-    arguments += ["-rss_limit_mb=0", f"-seed={random.randrange(1, 2**31)}", "-len_control=0", str(corpus)]
+    arguments += [
+        "-rss_limit_mb=0",
+        f"-seed={random.randrange(1, 2**31)}",
+        "-len_control=0",
+        "-mutate_depth=1",
+        str(corpus),
+    ]
     atheris.Setup(arguments, search.run, custom_mutator=mutate, enable_python_coverage=True)
     atheris.Fuzz()
 
