@@ -45,15 +45,16 @@ class Result:
 def fuzz(name: str, seconds: float, corpus: Path, *, seed: int = 1, engine: str | None = None) -> Result:
     """Searches in processes of their own: one that crashes or is stuck is a finding, and another one goes on.
 
-    corpus: a folder: seeds has the seeds and the kept cases, inputs what reached new code, findings what failed.
+    corpus: a folder: seeds has the seeds, inputs the kept cases and what reached new code, findings what failed.
     """
     engine = engine or ("atheris" if importlib.util.find_spec("atheris") else "trace")
     seeds, inputs, findings = (corpus / name for name in ("seeds", "inputs", "findings"))
     for folder in (seeds, inputs, findings):
         folder.mkdir(parents=True, exist_ok=True)
     kept = [path.read_bytes() for path in sorted((CASES / name).glob("*.bin"))]
-    for data in (*TARGETS[name].seeds(), *kept):
-        (seeds / hashlib.sha256(data).hexdigest()[:20]).write_bytes(data)
+    for folder, some in ((seeds, TARGETS[name].seeds()), (inputs, kept)):
+        for data in some:
+            (folder / hashlib.sha256(data).hexdigest()[:20]).write_bytes(data)
     result, end = Result(engine), time.monotonic() + seconds
     while (left := end - time.monotonic()) > 1:
         _search(name, left, corpus, seed, result)
