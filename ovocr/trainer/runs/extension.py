@@ -7,6 +7,7 @@ after it can be repeated, so ``finish_extension`` completes the work of a killed
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,9 @@ from ovocr.trainer.config.sections import RunConfig
 from ovocr.trainer.config.toml import dump_config
 from ovocr.trainer.runs.checkpoint import remove_checkpoint
 from ovocr.trainer.runs.folder import RunFolder
+
+# As an extension names the folder of a run that it replaces (runs/extension_plan.py).
+_SUPERSEDED = re.compile(r"superseded/[0-9]+(-[0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -132,9 +136,8 @@ def _extension(entry: Any) -> Extension:
             is_valid = isinstance(value, str) or (value is None and field.name == "superseded")
         if not is_valid:
             raise ValueError(f"{field.name} is a {type(value).__name__}")
-    parts = Path(extension.superseded or "").parts
-    if ".." in parts or Path(*parts).is_absolute():
-        raise ValueError("superseded is outside the run's folder")
+    if extension.superseded is not None and not _SUPERSEDED.fullmatch(extension.superseded):
+        raise ValueError("superseded is not the folder of a superseded run")
     return extension
 
 
@@ -149,8 +152,10 @@ def _read_pending(path: Path) -> dict[str, Any]:
         for name in (*pending["moved"], *pending["shared"]):
             if not (isinstance(name, str) and name.isdecimal()):
                 raise ValueError("a checkpoint's name is not its number of steps")
-        if not all(isinstance(pending[name], str) for name in ("config", "superseded_config")):
-            raise ValueError("it has no configuration")
+        for name in ("config", "superseded_config"):
+            if not isinstance(pending[name], str):
+                raise ValueError("it has no configuration")
+            pending[name].encode("utf-8")  # JSON may have halves of characters
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise OvocrError(
             f"{path}: not an extension of a run: {type(error).__name__}: {error}; restore the file"

@@ -24,7 +24,7 @@ WHAT = {
     "run": "the files of a run",
 }
 # Findings of the searches, which were mended.
-MENDED = {"recordio": 0, "archives": 4, "checkpoint": 8, "run": 8}
+MENDED = {"recordio": 0, "archives": 4, "checkpoint": 8, "run": 9}
 
 
 @pytest.fixture

@@ -353,6 +353,7 @@ def test_a_run_without_checkpoints_starts_without_old_extensions(config_file: Pa
         ("shared", ["../../secret"]),
         ("moved", None),
         ("config", 3),
+        ("config", "\ud800"),
     ],
 )
 def test_a_pending_extension_of_a_stranger_reaches_nothing_outside_the_run(
