@@ -18,6 +18,7 @@ from ovocr.base.files import write_text
 from ovocr.base.plural import counted
 
 _HEADER = "word\timages"
+_MOST_DIGITS = 18
 
 
 class WordFrequencies:
@@ -66,7 +67,8 @@ class WordFrequencies:
         in_images: dict[str, int] = {}
         for number, line in enumerate(lines[1:], 2):
             word, tab, count = line.partition("\t")
-            if not (tab and count.isascii() and count.isdecimal()) or bool(word) == (number == 2):
+            is_count = count.isascii() and count.isdecimal() and len(count) <= _MOST_DIGITS
+            if not (tab and is_count) or bool(word) == (number == 2):
                 raise OvocrError(
                     f"{path}:{number}: not a word, a tab and a number (line 2: no word, a tab and a number)"
                 )

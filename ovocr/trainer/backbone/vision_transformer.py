@@ -289,7 +289,7 @@ def read_config(folder: Path) -> BackboneConfig:
         keys = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise OvocrError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise OvocrError(f"{path}: cannot be read as JSON: {error}") from error
     if not isinstance(keys, dict):
         raise OvocrError(f"{path}: expected a JSON object")

@@ -28,6 +28,15 @@ class HeadMeasures:
     trained_on: int | None
     recall: tuple[float, float] | None = None
 
+    def __post_init__(self) -> None:
+        """Raises ValueError, KeyError or TypeError if a figure is none: the file may have been changed."""
+        figures = (self.word_auc, self.word_map)
+        values = [figure["value"] for figure in figures if figure["value"] is not None]
+        values += [figure[name] for figure in figures for name in ("low", "high") if figure["low"] is not None]
+        counts = [self.images, self.word_auc["classes"], *([] if self.trained_on is None else [self.trained_on])]
+        if not all(map(_is_count, counts)) or not all(map(_is_number, (*values, *(self.recall or ())))):
+            raise ValueError("a figure is not a number")
+
 
 @dataclass(frozen=True)
 class Measures:
@@ -36,6 +45,19 @@ class Measures:
     heads: tuple[HeadMeasures, ...]
     crops: int
     min_text_height: float
+
+    def __post_init__(self) -> None:
+        """Raises ValueError if a setting is not a number."""
+        if not _is_count(self.crops) or not _is_number(self.min_text_height):
+            raise ValueError("a setting is not a number")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 0
 
 
 def read_measures(path: Path, trained: TrainedRun) -> Measures:
@@ -55,7 +77,7 @@ def read_measures(path: Path, trained: TrainedRun) -> Measures:
         return Measures(heads, found["crops"], found["min_text_height"])
     except OSError as error:
         raise UsageError(f"--measures {path}: cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f"--measures {path}: is not the JSON that `ovocr eval --json` writes") from error
 
 
@@ -91,7 +113,7 @@ def measures_of_run(trained: TrainedRun) -> Measures | None:
         if record is None or "evaluation" not in record:
             return None
         heads = tuple(_heads_of_run(record["evaluation"]))
-    except (OSError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise OvocrError(f"{path}: the evaluation after step {trained.step} cannot be read: {error}") from error
     settings = trained.config.evaluation
     return Measures(heads, settings.crops, settings.min_text_height)
@@ -103,7 +125,7 @@ def _record_of(line: str, done: int) -> dict[str, Any] | None:
         return None
     try:
         record = json.loads(line)
-    except ValueError:  # a killed run can leave a partial line
+    except (ValueError, RecursionError):  # a killed run can leave a partial line
         return None
     return record if isinstance(record, dict) and record.get("step") == done - 1 else None
 

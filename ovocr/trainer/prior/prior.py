@@ -1,7 +1,9 @@
 """The prior of a head: the frequencies of its classes in the training data, and which images these data have."""
 
+import struct
 import sys
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,13 @@ from ovocr.trainer.ranks.distributed import Ranks
 
 # A line announces the counting of at least this number of images, because it takes seconds.
 _MANY_IMAGES = 1_000_000
+# Of an array: there are at most 2**24 classes.
+_MOST_BYTES = 2**27 + 2**12
+# What numpy and zipfile raise for damaged files. A header may claim an array of any size.
+_DAMAGE = (
+    *(OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, ArithmeticError, MemoryError),
+    *(RuntimeError, struct.error, zlib.error, zipfile.BadZipFile),
+)
 
 
 @dataclass(frozen=True)
@@ -61,12 +70,15 @@ class Prior:
             return None
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                if any(member.file_size > _MOST_BYTES for member in arrays.zip.infolist()):
+                    raise ValueError(f"it has an array of more than {_MOST_BYTES} bytes")
                 counts, hashes = (arrays[name] for name in ("class_counts", "hashes"))
                 images, last = (int(arrays[name]) for name in ("images", "last"))
             if (counts.dtype, hashes.dtype, counts.ndim, hashes.ndim) != (np.int64, np.uint64, 1, 1):
                 raise ValueError("it has arrays of other types")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-            reason = str(error.args[0] if isinstance(error, KeyError) else error).splitlines()[0]
+        except _DAMAGE as error:
+            text = str(error.args[0] if isinstance(error, KeyError) else error)
+            reason = (text.splitlines() or [type(error).__name__])[0]
             raise OvocrError(
                 f"{path}: cannot be read: {reason}; remove it, and it is counted again from the training data"
             ) from error

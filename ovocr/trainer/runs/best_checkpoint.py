@@ -15,6 +15,7 @@ from ovocr.trainer.config.evaluation import EvaluationConfig
 from ovocr.trainer.runs.checkpoint import STATE_FILE, complete_checkpoints, read_state
 
 _KEY = "evaluation"
+_RANGES = ("crop_text_height", "crop_context")
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,25 @@ def read_evaluation(checkpoint: Path) -> SavedEvaluation | None:
     required = {field.name for field in fields(SavedEvaluation) if field.default is MISSING}
     if not isinstance(entry, dict) or not required <= entry.keys() <= names:
         raise OvocrError(f"{checkpoint / STATE_FILE}: {_KEY}: must have {', '.join(sorted(required))}")
-    ranges = {name: tuple(entry[name]) for name in ("crop_text_height", "crop_context") if entry.get(name) is not None}
+    wrong = [name for name, value in entry.items() if not _is_valid(name, value)]
+    if wrong:
+        raise OvocrError(f"{checkpoint / STATE_FILE}: {_KEY}: {wrong[0]} is not one; remove {checkpoint}")
+    ranges = {name: tuple(entry[name]) for name in _RANGES if entry.get(name) is not None}
     return SavedEvaluation(**entry | ranges)
+
+
+def _is_valid(name: str, value: Any) -> bool:
+    """Returns whether a value of a saved evaluation has its type."""
+    if name in _RANGES:
+        is_pair = isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+        return is_pair or (value is None and name == "crop_text_height")
+    if name in ("word_auc", "images"):
+        return isinstance(value, dict) and all(isinstance(own, dict) for own in value.values())
+    return _is_number(value) or (value is None and name == "mean_word_auc")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def add_evaluation(checkpoint: Path, evaluation: SavedEvaluation) -> None:

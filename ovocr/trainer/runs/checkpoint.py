@@ -8,7 +8,6 @@ renamed when it is completely on disk, so a folder with the final name is comple
 
 import hashlib
 import json
-import pickle
 import shutil
 import warnings
 import zlib
@@ -23,8 +22,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner, DefaultSavePlanner
-from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
-from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, Metadata, MetadataIndex, TensorStorageMetadata
+from torch.distributed.checkpoint.filesystem import FileSystemWriter
+from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, MetadataIndex, TensorStorageMetadata
 from torch.distributed.checkpoint.planner import LoadPlan, SavePlan, WriteItem, WriteItemType
 from torch.distributed.checkpoint.planner_helpers import create_read_items_for_chunk_list
 from torch.distributed.checkpoint.state_dict_loader import load
@@ -33,6 +32,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from ovocr.base.errors import OvocrError
 from ovocr.base.files import PARTIAL_SUFFIX, fsync, partial_path
 from ovocr.trainer.ranks.distributed import Ranks
+from ovocr.trainer.runs.checkpoint_index import FILE_NAME, CheckedReader, first_line, read_index, unreadable
 
 STATE_FILE = "state.json"
 
@@ -72,7 +72,7 @@ def save_checkpoint(folder: Path, tensors: Tensors, state: dict[str, Any], ranks
         if ranks.rank == 0:
             shutil.rmtree(partial, ignore_errors=True)  # free the disk space for the next attempt
         raise OvocrError(
-            f"{folder}: the checkpoint cannot be written ({free:,} bytes free): {_first_line(cause)}"
+            f"{folder}: the checkpoint cannot be written ({free:,} bytes free): {first_line(cause)}"
         ) from error
     checksums = _checksums(partial, tensors, ranks)
     if ranks.rank == 0:
@@ -93,13 +93,13 @@ def load_checkpoint(folder: Path, tensors: Tensors, ranks: Ranks, *, may_lack: C
 
     Raises OvocrError naming a tensor or file that does not match.
     """
-    _check_metadata(folder)
+    index = read_index(folder)
     _check_files(folder, ranks)
     try:
         with _quiet():
             load(
                 _local_tensors(tensors),
-                storage_reader=FileSystemReader(folder),
+                storage_reader=CheckedReader(folder, index),
                 planner=_LoadPlanner(folder, tensors, may_lack),
                 process_group=ranks.group,
             )
@@ -107,7 +107,7 @@ def load_checkpoint(folder: Path, tensors: Tensors, ranks: Ranks, *, may_lack: C
         # CheckpointException collects the errors of all ranks; an OvocrError among them is raised as it is.
         causes = [cause for cause, _ in error.failures.values()]
         known = next((cause for cause in causes if isinstance(cause, OvocrError)), None)
-        raise known or _unreadable(folder, causes[0]) from error
+        raise known or unreadable(folder, causes[0]) from error
 
 
 @torch.no_grad()
@@ -126,13 +126,16 @@ def read_state(folder: Path) -> dict[str, Any]:
     """Returns the JSON state of a checkpoint. Raises OvocrError if it cannot be read."""
     try:
         state = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise OvocrError(
             f"{folder / STATE_FILE}: incomplete checkpoint: {getattr(error, 'strerror', None) or error}; "
             f"remove {folder} to resume from an older one"
         ) from error
-    if not isinstance(state, dict) or not isinstance(state.get("step"), int):
+    if not isinstance(state, dict) or type(state.get("step")) is not int or state["step"] < 0:
         raise OvocrError(f"{folder / STATE_FILE}: has no step")
+    checksums = state.get("crc32", {})
+    if not isinstance(checksums, dict) or not all(map(FILE_NAME.fullmatch, checksums)):
+        raise OvocrError(f"{folder / STATE_FILE}: crc32 must have the checksums of the files; remove {folder}")
     return state
 
 
@@ -170,51 +173,6 @@ def remove_checkpoint(path: Path) -> None:
     shutil.rmtree(partial)
 
 
-class _MetadataUnpickler(pickle.Unpickler):
-    """Reads the index of a checkpoint, which is a pickle, without running code other than the index's own types.
-
-    Run folders are shared between people; a pickle may name any function, and loading it would run that function.
-    """
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in _METADATA_NAMES or (module.split(".")[0] == "pathlib" and name in _PATHS):
-            return super().find_class(module, name)
-        if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
-            return getattr(torch, name)
-        raise pickle.UnpicklingError(f"it names {module}.{name}, which is not allowed in an index")
-
-
-_METADATA_NAMES = {
-    ("torch", "Size"),
-    ("torch.serialization", "_get_layout"),
-    ("torch.distributed.checkpoint.filesystem", "_StorageInfo"),
-    *(
-        ("torch.distributed.checkpoint.metadata", name)
-        for name in (
-            "ChunkStorageMetadata",
-            "Metadata",
-            "MetadataIndex",
-            "StorageMeta",
-            "TensorProperties",
-            "TensorStorageMetadata",
-            "_MEM_FORMAT_ENCODING",
-        )
-    ),
-}
-_PATHS = {"PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath"}
-
-
-def _check_metadata(folder: Path) -> None:
-    """Raises OvocrError if the index is missing, damaged, or names code that is not allowed."""
-    try:
-        with (folder / ".metadata").open("rb") as file:
-            metadata = _MetadataUnpickler(file).load()
-    except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, pickle.UnpicklingError) as error:
-        raise _unreadable(folder, error) from error
-    if not isinstance(metadata, Metadata):
-        raise OvocrError(f"{folder}: the checkpoint cannot be read: its index is a {type(metadata).__name__}")
-
-
 def _checksums(folder: Path, tensors: Tensors, ranks: Ranks) -> dict[str, int]:
     """Returns the CRC-32 of every rank's file, each computed by the rank that wrote it; every rank calls this."""
     device = next(value.local if isinstance(value, RowShard) else value for value in tensors.values()).device
@@ -234,7 +192,7 @@ def _check_files(folder: Path, ranks: Ranks) -> None:
         try:
             found = _crc32(folder / name)
         except OSError as error:
-            raise _unreadable(folder, error) from error
+            raise unreadable(folder, error) from error
         if found != checksums[name]:
             raise OvocrError(
                 f"{folder / name}: checksum does not match; remove {folder} to resume from an older checkpoint"
@@ -252,17 +210,6 @@ def _crc32(path: Path) -> int:
         while block := file.read(1 << 24):
             checksum = zlib.crc32(block, checksum)
     return checksum
-
-
-def _unreadable(folder: Path, cause: BaseException) -> OvocrError:
-    return OvocrError(
-        f"{folder}: the checkpoint cannot be read: {_first_line(cause)}; remove it to resume from an older one"
-    )
-
-
-def _first_line(cause: BaseException) -> str:
-    lines = str(cause).splitlines() or [""]
-    return f"{type(cause).__name__}: {lines[0]}"
 
 
 def _local_tensors(tensors: Tensors) -> dict[str, Tensor]:

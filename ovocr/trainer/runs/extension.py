@@ -7,10 +7,11 @@ after it can be repeated, so ``finish_extension`` completes the work of a killed
 import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ from ovocr.trainer.config.sections import RunConfig
 from ovocr.trainer.config.toml import dump_config
 from ovocr.trainer.runs.checkpoint import remove_checkpoint
 from ovocr.trainer.runs.folder import RunFolder
+
+# As an extension names the folder of a run that it replaces (runs/extension_plan.py).
+_SUPERSEDED = re.compile(r"superseded/[0-9]+(-[0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,8 @@ def read_extensions(folder: RunFolder) -> list[Extension]:
     if not path.is_file():
         return []
     try:
-        return [Extension(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, ValueError, TypeError) as error:
+        return [_extension(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise OvocrError(f"{path}: not the extensions of a run: {error}; restore the file, or remove it") from error
 
 
@@ -101,8 +105,8 @@ def finish_extension(folder: RunFolder) -> Extension | None:
     if not path.is_file():
         return None
     with _errors_of(folder):
-        pending = json.loads(path.read_text(encoding="utf-8"))
-        extension = Extension(**pending["extension"])
+        pending = _read_pending(path)
+        extension = _extension(pending["extension"])
         if extension.superseded is not None:
             _keep_superseded(folder, folder.root / extension.superseded, pending)
             if extension.from_step < extension.trained_steps:
@@ -116,6 +120,47 @@ def finish_extension(folder: RunFolder) -> Extension | None:
         path.unlink()
         fsync(folder.root)
     return extension
+
+
+def _extension(entry: Any) -> Extension:
+    """Returns the extension in a JSON object. Raises TypeError or ValueError if it is none."""
+    names = {field.name for field in fields(Extension)}
+    if not isinstance(entry, dict) or entry.keys() != names:
+        raise ValueError(f"expected {', '.join(sorted(names))}")
+    extension = Extension(**entry)
+    for field in fields(Extension):
+        value = getattr(extension, field.name)
+        if field.name.endswith(("step", "steps", "start")):
+            is_valid = type(value) is int
+        else:
+            is_valid = isinstance(value, str) or (value is None and field.name == "superseded")
+        if not is_valid:
+            raise ValueError(f"{field.name} is a {type(value).__name__}")
+    if extension.superseded is not None and not _SUPERSEDED.fullmatch(extension.superseded):
+        raise ValueError("superseded is not the folder of a superseded run")
+    return extension
+
+
+def _read_pending(path: Path) -> dict[str, Any]:
+    """Returns the extension that is being carried out, with all that is needed to complete it.
+
+    The run may come from a stranger: names in the file must not lead out of the run's folder. Raises OvocrError.
+    """
+    try:
+        pending = json.loads(path.read_text(encoding="utf-8"))
+        _extension(pending["extension"])
+        for name in (*pending["moved"], *pending["shared"]):
+            if not (isinstance(name, str) and name.isdecimal()):
+                raise ValueError("a checkpoint's name is not its number of steps")
+        for name in ("config", "superseded_config"):
+            if not isinstance(pending[name], str):
+                raise ValueError("it has no configuration")
+            pending[name].encode("utf-8")  # JSON may have halves of characters
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise OvocrError(
+            f"{path}: not an extension of a run: {type(error).__name__}: {error}; restore the file"
+        ) from error
+    return {name: pending[name] for name in ("extension", "moved", "shared", "config", "superseded_config")}
 
 
 @contextmanager

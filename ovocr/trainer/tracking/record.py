@@ -56,8 +56,15 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
     advice = "remove it to continue as a new run in the trackers"
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise OvocrError(f"{path}: cannot be read: {error}; {advice}") from error
-    if not isinstance(entries, dict) or not all(isinstance(entry, dict) for entry in entries.values()):
+    if not isinstance(entries, dict) or not all(map(_is_entry, entries.values())):
         raise OvocrError(f"{path}: not the trackers' runs by name; {advice}")
     return entries
+
+
+def _is_entry(entry: Any) -> bool:
+    if not isinstance(entry, dict) or not isinstance(entry.get("run"), str | None):
+        return False
+    last = entry.get("last", {})
+    return isinstance(last, dict) and all(type(step) is int for step in last.values())

@@ -16,7 +16,7 @@ from ovocr.trainer.heads.partial_fc import PartialFC
 from ovocr.trainer.ranks.distributed import Ranks, row_range
 from ovocr.trainer.runs.checkpoint import RowShard, Tensors, load_checkpoint
 from ovocr.trainer.runs.folder import RunFolder
-from ovocr.trainer.training.model import Model, saved_per_head
+from ovocr.trainer.training.model import Model, saved_classes
 from ovocr.vocab import Vocabulary
 from ovocr.vocab.class_map import NO_OLD_CLASS, ClassMap
 
@@ -52,7 +52,7 @@ class SourceHead:
             name=name,
             run=run,
             checkpoint=checkpoint,
-            num_classes=saved_per_head(checkpoint, "num_classes", config)[name],
+            num_classes=saved_classes(checkpoint, config)[name],
             vocabulary_sha256=Vocabulary.load(path).sha256 if path.is_file() else "",
             has_norm=config.heads[name].embedding_norm == "batch",
         )

@@ -23,6 +23,7 @@ from ovocr.trainer.optim.row_optimizer import RowOptimizer
 from ovocr.trainer.optim.row_sgd import RowSGD
 from ovocr.trainer.ranks.distributed import Ranks
 from ovocr.trainer.runs.checkpoint import RowShard, Tensors, load_checkpoint, read_state
+from ovocr.trainer.runs.checkpoint_index import saved_shapes
 from ovocr.trainer.runs.folder import RunFolder
 from ovocr.trainer.training.gradients import local_part
 from ovocr.vocab import Vocabulary
@@ -270,7 +271,7 @@ class TrainedRun:
         folder = RunFolder.open(root)
         config = folder.config()
         checkpoint = folder.trained_checkpoint(step)
-        num_classes = saved_per_head(checkpoint, "num_classes", config)
+        num_classes = saved_classes(checkpoint, config)
         paths = {name: folder.vocabulary_path(name) for name in config.heads}
         vocabularies = {
             name: Vocabulary.load(path)
@@ -295,6 +296,28 @@ def saved_per_head(checkpoint: Path, name: str, config: RunConfig) -> dict[str, 
     if not isinstance(values, dict) or not all(isinstance(values.get(head), int) for head in config.heads):
         raise OvocrError(f"{checkpoint}: the checkpoint's state lacks {name} of {', '.join(config.heads)}")
     return values
+
+
+def saved_classes(checkpoint: Path, config: RunConfig) -> dict[str, int]:
+    """Returns the number of classes of each head.
+
+    Raises OvocrError if it or the sizes of the backbone are not those of the checkpoint's tensors, so that a damaged
+    number makes no model that is larger than the checkpoint.
+    """
+    classes, sizes = saved_per_head(checkpoint, "num_classes", config), config.backbone
+    hidden, patch = sizes.hidden_size, sizes.patch_size
+    expected = {
+        "backbone.embeddings.patch_embedding.weight": (hidden, 3, patch, patch),
+        f"backbone.encoder.layers.{sizes.num_hidden_layers - 1}.mlp.fc1.weight": (sizes.intermediate_size, hidden),
+        **{f"heads.{name}.weight": (classes[name], hidden) for name in config.heads},
+    }
+    shapes = saved_shapes(checkpoint)
+    for name, shape in expected.items():
+        if name not in shapes:
+            raise OvocrError(f"{checkpoint}: the checkpoint has no {name}")
+        if shapes[name] != shape:
+            raise OvocrError(f"{checkpoint}: {name}: expected shape {list(shape)}, found {list(shapes[name])}")
+    return classes
 
 
 def _margin(head: HeadConfig) -> Margin:

@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from ovocr.trainer.ranks.distributed import Ranks
 from ovocr.trainer.runs import extension as extension_module
 from ovocr.trainer.runs.best_checkpoint import SavedEvaluation
 from ovocr.trainer.runs.checkpoint import complete_checkpoints, save_checkpoint
-from ovocr.trainer.runs.extension import finish_extension, read_extensions
+from ovocr.trainer.runs.extension import Extension, finish_extension, read_extensions
 from ovocr.trainer.runs.extension_plan import check_configuration
 from ovocr.trainer.runs.folder import RunFolder
 from ovocr.vocab import Vocabulary
@@ -341,3 +341,42 @@ def test_a_run_without_checkpoints_starts_without_old_extensions(config_file: Pa
     shutil.rmtree(folder.checkpoints)
     folder.prepare(longer, {"ocr": Vocabulary(["word"])})
     assert read_extensions(folder) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("extension", {"superseded": "../elsewhere"}),
+        ("extension", {"superseded": "/elsewhere"}),
+        ("extension", {"steps": "20"}),
+        ("moved", ["../../secret"]),
+        ("shared", ["../../secret"]),
+        ("moved", None),
+        ("config", 3),
+        ("config", "\ud800"),
+    ],
+)
+def test_a_pending_extension_of_a_stranger_reaches_nothing_outside_the_run(
+    config_file: Path, tmp_path: Path, key: str, value: Any
+) -> None:
+    folder = make_run(load_config(config_file, WSD), 4, 8, 12)
+    (tmp_path / "secret").mkdir()
+    extension = Extension(
+        date="2026-12-01",
+        from_step=8,
+        trained_steps=12,
+        old_steps=12,
+        steps=20,
+        old_schedule="wsd",
+        schedule="wsd",
+        cooldown_steps=4,
+        schedule_start=0,
+        superseded="superseded/00000012",
+    )
+    pending = {"extension": asdict(extension), "config": "", "superseded_config": "", "moved": [], "shared": []}
+    pending[key] = pending[key] | value if isinstance(value, dict) else value
+    folder.pending_extension_path.write_text(json.dumps(pending))
+    before = tree(tmp_path)
+    with pytest.raises(OvocrError, match=r"extension.pending.json: not an extension of a run: .*; restore the file$"):
+        finish_extension(folder)
+    assert tree(tmp_path) == before

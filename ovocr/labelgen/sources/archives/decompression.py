@@ -14,6 +14,8 @@ import pyarrow as pa
 
 _START_BYTES = 10
 _CHUNK = 2**20
+# What the dictionary of an .xz may take, which its header sets to up to 4 GB. xz -9 needs half of it.
+_XZ_MEMORY = 128 * 2**20
 # tarfile goes back by at most two blocks: to the last byte of a member, and to a header that was read.
 _KEPT = 2**16
 _ERRORS = (EOFError, OSError, zlib.error, lzma.LZMAError, pa.ArrowException)
@@ -31,10 +33,51 @@ def _zstd(file: IO[bytes]) -> Any:
     return pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd")
 
 
+class _XzStream:
+    """The content of an .xz file, as lzma.open returns it, but with a limit on memory."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._decoder = _xz_decoder()
+
+    def __enter__(self) -> "_XzStream":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Leaves the file open."""
+
+    def read(self, size: int) -> bytes:
+        """Returns at most ``size`` bytes; none at the end. Raises EOFError and lzma.LZMAError."""
+        data = b""
+        while not data:
+            if self._decoder.eof:  # another stream may follow, after zeros
+                part = self._decoder.unused_data.lstrip(b"\0")
+                while not part:
+                    if not (more := self._file.read(_CHUNK)):
+                        return b""
+                    part = more.lstrip(b"\0")
+                self._decoder = _xz_decoder()
+            else:
+                part = self._file.read(_CHUNK) if self._decoder.needs_input else b""
+                if self._decoder.needs_input and not part:
+                    raise EOFError("the file ends before the end of the compressed data")
+            try:
+                data = self._decoder.decompress(part, size)
+            except lzma.LZMAError as error:
+                if "Memory" not in str(error):
+                    raise
+                raise lzma.LZMAError(f"it takes more than {_XZ_MEMORY // 2**20} MiB of memory") from error
+        return data
+
+
+def _xz_decoder() -> lzma.LZMADecompressor:
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY)
+
+
 _FORMATS: dict[str, tuple[re.Pattern[bytes], Callable[[IO[bytes]], Any]]] = {
     "gzip": (re.compile(rb"\x1f\x8b\x08"), _gzip),
     "bzip2": (re.compile(rb"BZh[1-9](1AY&SY|\x17\x72\x45\x38\x50\x90)"), bz2.open),
-    "xz": (re.compile(rb"\xfd7zXZ\0"), lzma.open),
+    "xz": (re.compile(rb"\xfd7zXZ\0"), _XzStream),
     "zstd": (re.compile(rb"\x28\xb5\x2f\xfd"), _zstd),
 }
 

@@ -24,7 +24,7 @@ from ovocr.labelgen.sources.items import (
 from ovocr.labelgen.sources.source_path import SourcePath
 
 # Errors that tarfile raises on hostile headers, and OSError with EINVAL: a seek to before the start of the file.
-_DAMAGE = (tarfile.TarError, ValueError, OverflowError, EOFError)
+_DAMAGE = (tarfile.TarError, ValueError, OverflowError, EOFError, IndexError)
 # An archive ends in blocks of zeros, padded to a multiple of 10 KiB or of the writer's block size.
 _PADDING = 2**20
 

@@ -90,7 +90,7 @@ def _read_members(archive: zipfile.ZipFile, name: str) -> Iterator[SourceItem]:
     starts = sorted([*(member.header_offset for member in archive.infolist()), archive.start_dir])
     for member in archive.infolist():
         key = as_text(member.filename)
-        if member.is_dir():
+        if member.filename.endswith("/"):  # is_dir() fails for an empty name before Python 3.12
             continue
         if not is_image_name(member.filename) or member.filename.startswith(_NO_IMAGES):
             yield Ignored()
