@@ -32,6 +32,7 @@ SLOW_MODULES = frozenset(
     {
         "documents/test_commands.py",
         "documents/test_reading_records.py",
+        "faults/power_cut/test_server.py",
         "interop/test_dali.py",
         "interop/test_dali_loader.py",
         "interop/test_mxnet.py",
