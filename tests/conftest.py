@@ -32,7 +32,10 @@ SLOW_MODULES = frozenset(
     {
         "documents/test_commands.py",
         "documents/test_reading_records.py",
+        "faults/power_cut/test_labelling.py",
+        "faults/power_cut/test_replay.py",
         "faults/power_cut/test_server.py",
+        "faults/power_cut/test_training.py",
         "interop/test_dali.py",
         "interop/test_dali_loader.py",
         "interop/test_mxnet.py",

@@ -8,7 +8,7 @@ from types import TracebackType
 import numpy as np
 import pyarrow as pa
 
-from ovocr.base.files import locked, partial_path, written_aside
+from ovocr.base.files import fsync, locked, partial_path, written_aside
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.manifest import ShardEntry
 from ovocr.dataset.outcome import Outcome, Status
@@ -107,6 +107,8 @@ class ShardWriter:
 def remove_leftovers(data_set: LabelledDataSet, number: int) -> None:
     """Removes the statistics of a shard before it is rewritten, and the partial files of a killed run."""
     stats = data_set.stats_path(number)
-    stats.unlink(missing_ok=True)
+    if stats.exists():
+        stats.unlink()
+        fsync(stats.parent)  # after a power cut, old statistics must not describe new files
     for path in (stats, *data_set.data_files(number, with_text=True).values()):
         partial_path(path).unlink(missing_ok=True)
