@@ -52,6 +52,15 @@ def make_folder(path: Path) -> None:
         fsync(folder.parent)
 
 
+def fsync_tree(folder: Path) -> None:
+    """Flushes a folder to disk with all files and folders in it; symbolic links are not followed."""
+    for root, _, names in os.walk(folder):
+        for path in (Path(root, name) for name in names):
+            if path.is_file() and not path.is_symlink():
+                fsync(path)
+        fsync(Path(root))
+
+
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
     """Yields a path to write to. It is renamed to ``path`` if the block succeeds and removed if the block raises.

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 
 from ovocr.base.errors import UsageError
-from ovocr.base.files import PARTIAL_SUFFIX, fsync, write_text
+from ovocr.base.files import PARTIAL_SUFFIX, fsync, fsync_tree, make_folder, write_text
 from ovocr.base.plural import counted
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.trainer.backbone.vision_transformer import CONFIG_NAME, WEIGHTS_NAME
@@ -109,9 +109,10 @@ def _written_aside(out: Path) -> Iterator[Path]:
     """
     partial = out.with_name(out.name + PARTIAL_SUFFIX)
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    make_folder(partial)
     try:
         yield partial
+        fsync_tree(partial)
         if not out.exists():
             os.replace(partial, out)
         else:
@@ -119,9 +120,9 @@ def _written_aside(out: Path) -> Iterator[Path]:
                 (out / name).unlink(missing_ok=True)
             for name in reversed(list(_exported_names())):
                 if (partial / name).exists():
-                    (out / name).parent.mkdir(exist_ok=True)
+                    make_folder((out / name).parent)
                     os.replace(partial / name, out / name)
-        fsync(out)
+                    fsync((out / name).parent)
         fsync(out.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

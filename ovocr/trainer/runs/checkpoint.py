@@ -31,7 +31,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from ovocr.base.errors import OvocrError
-from ovocr.base.files import PARTIAL_SUFFIX, fsync, partial_path
+from ovocr.base.files import PARTIAL_SUFFIX, fsync, make_folder, partial_path
 from ovocr.trainer.ranks.distributed import Ranks
 
 STATE_FILE = "state.json"
@@ -58,7 +58,7 @@ def save_checkpoint(folder: Path, tensors: Tensors, state: dict[str, Any], ranks
     partial = partial_path(folder)
     if ranks.rank == 0:
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+        make_folder(partial)
     _barrier(ranks)
     writer = FileSystemWriter(partial, sync_files=True, single_file_per_rank=True)
     try:
@@ -167,6 +167,7 @@ def remove_checkpoint(path: Path) -> None:
     """Removes a checkpoint. Renames it first, so that a half-removed folder is never taken for a checkpoint."""
     partial = partial_path(path)
     path.rename(partial)
+    fsync(path.parent)  # otherwise a power cut may leave the name and not the files
     shutil.rmtree(partial)
 
 

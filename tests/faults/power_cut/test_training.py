@@ -94,12 +94,15 @@ def check_checkpoints(run: Path, place: str) -> list[Path]:
 
 
 def contents(run: Path) -> dict[str, bytes]:
-    """Returns the content of a run's files without times and dates, TensorBoard's files, and torch's index.
+    """Returns the content of a run's files without times and dates, and without some files.
 
-    The index of a checkpoint has absolute paths, and loading it is the test of it. Curves may end earlier.
+    The index of a checkpoint has absolute paths, and loading it is the test of it. TensorBoard's curves may end
+    earlier. A partial file may be left until the file is written again.
     """
-    found = files_of(run, content_of)
-    return {name: data for name, data in found.items() if ".metadata" not in name and "tensorboard/" not in name}
+    left_out = (".metadata", "tensorboard/", ".partial")
+    return {
+        name: data for name, data in files_of(run, content_of).items() if not any(part in name for part in left_out)
+    }
 
 
 def content_of(path: Path) -> bytes:
