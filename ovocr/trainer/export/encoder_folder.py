@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 
 from ovocr.base.errors import UsageError
-from ovocr.base.files import PARTIAL_SUFFIX, fsync, fsync_tree, make_folder, write_text
+from ovocr.base.files import fsync, fsync_tree, make_folder, partial_path, write_text
 from ovocr.base.plural import counted
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.trainer.backbone.vision_transformer import CONFIG_NAME, WEIGHTS_NAME
@@ -91,7 +91,8 @@ def _check_out(out: Path, *, force: bool) -> None:
         return
     if not force:
         raise UsageError(f"{out}: is not empty; choose another folder, or replace an earlier export in it with --force")
-    if not all((out / name).is_file() for name in (CONFIG_NAME, CARD_NAME, *code_files())):
+    is_export = all((out / name).is_file() for name in (CONFIG_NAME, CARD_NAME, *code_files()))
+    if not is_export and not partial_path(out).is_dir():  # with it, an export was interrupted while it replaced files
         raise UsageError(f"{out}: has no earlier export that --force could replace; choose another folder")
 
 
@@ -107,7 +108,7 @@ def _written_aside(out: Path) -> Iterator[Path]:
 
     An earlier export is removed before, file by file, so that a kill leaves no mixture that can be loaded.
     """
-    partial = out.with_name(out.name + PARTIAL_SUFFIX)
+    partial = partial_path(out)
     shutil.rmtree(partial, ignore_errors=True)
     make_folder(partial)
     try:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ovocr.dataset.layout import LabelledDataSet
+from ovocr.dataset.statistics import FileDescription, read_files
 from tests.faults.power_cut.log import Begin, Entry, Link, Rename, Sync, read_log
 from tests.faults.power_cut.mounting import mounted
 from tests.faults.power_cut.replay import Disk, Everything, Rule, rule_of
@@ -82,3 +84,13 @@ def files_of(root: Path, content: Callable[[Path], bytes] = Path.read_bytes) -> 
 def differing(found: dict[str, bytes], wanted: dict[str, bytes]) -> Sequence[str]:
     """Returns the names of files that are missing, not wanted, or different."""
     return [name for name in sorted({**found, **wanted}) if found.get(name) != wanted.get(name)]
+
+
+def whole_shards(data_set: LabelledDataSet) -> int:
+    """Returns the number of finished shards. Asserts that their files are those that the statistics describe."""
+    finished = data_set.finished_shards()
+    for number in finished:
+        described = read_files(data_set.stats_path(number))
+        for name, path in data_set.data_files(number, with_text=True).items():
+            assert FileDescription.of(path) == described[name], f"shard {number}: {path.name}"
+    return len(finished)

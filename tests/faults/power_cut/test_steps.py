@@ -12,14 +12,13 @@ from ovocr.base.errors import OvocrError
 from ovocr.base.files import fsync_tree, write_text
 from ovocr.dataset.access.opening import _update
 from ovocr.dataset.layout import LabelledDataSet
-from ovocr.dataset.statistics import FileDescription, read_files
 from ovocr.trainer.runs.checkpoint import STATE_FILE, complete_checkpoints, prune_checkpoints
 from ovocr.trainer.tracking.trackers import Trackers
 from ovocr.trainer.training.metrics import MetricsLog, keep_lines_before
 from ovocr.trainer.training.skipped_samples import SkippedSamples
 from ovocr.vocab import Vocabulary
 from ovocr.vocab.text_cache import read_or_make
-from tests.faults.power_cut.cuts import Recording, record
+from tests.faults.power_cut.cuts import Recording, record, whole_shards
 from tests.faults.power_cut.replay import Everything, Mixed, NamesOnly, Rule, SizesOnly
 from tests.trainer.conftest import write_data_set
 
@@ -45,13 +44,7 @@ def test_a_shard_that_is_written_anew(folder: Path):
     write_data_set(folder / "labels", [3, 2])
     recording = record(folder, lambda: write_data_set(folder / "labels", [3, 2], first_colour=90))
     data_set = LabelledDataSet(folder / "labels")
-    numbers = set()
-    for place in cuts(recording):
-        numbers.add(len(data_set.finished_shards()))
-        for number in data_set.finished_shards():
-            described = read_files(data_set.stats_path(number))
-            for name, path in data_set.data_files(number, with_text=True).items():
-                assert FileDescription.of(path) == described[name], f"{place}: {path.name}"
+    numbers = {whole_shards(data_set) for _ in cuts(recording)}
     assert numbers == {1, 2}
 
 
