@@ -30,11 +30,14 @@ MEMORY_PER_WORKER = 3 * 2**30
 # interprets, and tests with the marker `slow`. The rest needs about a minute of one core.
 SLOW_MODULES = frozenset(
     {
+        "dataset/test_shard_fence.py",
         "documents/test_commands.py",
         "documents/test_reading_records.py",
         "faults/power_cut/test_labelling.py",
+        "faults/power_cut/test_other_commands.py",
         "faults/power_cut/test_replay.py",
         "faults/power_cut/test_server.py",
+        "faults/power_cut/test_steps.py",
         "faults/power_cut/test_training.py",
         "interop/test_dali.py",
         "interop/test_dali_loader.py",

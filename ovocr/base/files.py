@@ -7,7 +7,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -118,7 +118,10 @@ def locked(path: Path, busy: str) -> Iterator[None]:
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
+        # A lock can be lost while its holder lives; the file then belongs to the next holder.
+        with suppress(OSError):
+            if is_at(descriptor, path) and path.read_bytes() == process_name().encode():
+                path.unlink(missing_ok=True)
         os.close(descriptor)
 
 
@@ -149,9 +152,14 @@ def _lock(path: Path, busy: str) -> int:
             raise OvocrError(f"{busy}: {holder}" if holder else busy) from None
         if is_at(descriptor, path):
             os.truncate(descriptor, 0)
-            os.write(descriptor, f"{socket.gethostname()}, process {os.getpid()}".encode())
+            os.write(descriptor, process_name().encode())
             return descriptor
         os.close(descriptor)  # the last holder removed the file meanwhile: this lock is on a deleted file
+
+
+def process_name() -> str:
+    """Returns the name of this process in messages and lock files."""
+    return f"{socket.gethostname()}, process {os.getpid()}"
 
 
 def is_at(descriptor: int, path: Path) -> bool:

@@ -16,6 +16,8 @@ from ovocr.dataset.statistics import ShardCounts, data_file_names, read_counts
 _MANIFEST = "manifest.json"
 _SUFFIXES = {"rec": (".rec", ".idx"), "ocr": (".parquet",), "records": (".parquet",), "stats": (".json",)}
 FOLDERS = tuple(_SUFFIXES)
+_MAKING = ".making-"
+_MAKING_NAME = re.compile(rf"{re.escape(_MAKING)}([0-9]{{5,9}})-")
 _SHARD_FILE = re.compile(r"([0-9]{5,9})(\.[a-z]+)")
 
 
@@ -125,6 +127,15 @@ class LabelledDataSet:
     def lock_path(self, shard: int) -> Path:
         """Returns the path of the lock file that a process holds while it writes the shard."""
         return self.root / "stats" / f".{shard:05d}.lock"
+
+    def making_prefix(self, shard: int) -> str:
+        """Returns the beginning of the name of a folder in ``root`` in which a process writes the shard."""
+        return f"{_MAKING}{shard:05d}-"
+
+    def making_folders(self) -> list[tuple[int, Path]]:
+        """Returns the folders in which processes write shards, or wrote before they were killed, with the number."""
+        found = ((_MAKING_NAME.match(path.name), path) for path in sorted(self.root.glob(f"{_MAKING}*")))
+        return [(int(match[1]), path) for match, path in found if match is not None]
 
     def data_files(self, shard: int, *, with_text: bool) -> dict[str, Path]:
         """Maps the names in the shard's statistics to the paths of its files. The statistics are not included."""

@@ -62,6 +62,17 @@ def test_locked_excludes_other_holders_and_removes_the_file(tmp_path: Path) -> N
     assert list(path.parent.iterdir()) == []
 
 
+def test_a_holder_that_lost_its_lock_leaves_the_lock_file_of_the_next_one(tmp_path: Path) -> None:
+    path = tmp_path / ".lock"
+    with locked(path, "busy"):
+        path.write_text("another host, process 1")  # the same file, as after the end of a lease
+    assert path.read_text() == "another host, process 1"
+    with locked(path, "busy"):
+        path.unlink()
+        path.write_text("another host, process 2")
+    assert path.read_text() == "another host, process 2"
+
+
 def test_for_terminal_escapes_hidden_characters() -> None:
     assert for_terminal("plain 文字 é") == "plain 文字 é"
     assert for_terminal("a\x1b[31mb\nc\u202ed\ue000") == "a\\x1b[31mb\\nc\\u202ed\\ue000"

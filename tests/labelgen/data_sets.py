@@ -32,6 +32,20 @@ def again(options: BuildOptions, **changes: Any) -> BuildOptions:
     return dataclasses.replace(options, **changes)
 
 
+def partial_files(root: Path, shard: int, name: str = "rec/*.rec") -> list[Path]:
+    """Returns the unfinished files of a shard, in the folders of the processes that write it."""
+    return list(root.glob(f"{LabelledDataSet(root).making_prefix(shard)}*/{name}.partial"))
+
+
+def wait_for_writer(root: Path, shard: int, process: subprocess.Popen[Any], name: str = "rec/*.rec") -> None:
+    """Returns as soon as the running process has begun this file of a shard."""
+    deadline = time.monotonic() + 60
+    while not partial_files(root, shard, name):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline, f"shard {shard} was not begun"
+        time.sleep(0.002)
+
+
 def wait_for(path: Path, process: subprocess.Popen[Any]) -> None:
     """Returns as soon as the running process has made a file."""
     deadline = time.monotonic() + 60

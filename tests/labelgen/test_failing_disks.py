@@ -6,12 +6,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.labelgen.data_sets import wait_for_writer
 from tests.small_disk import in_small_disk
 
 SHARDS, IMAGES = 4, 4
@@ -53,7 +53,9 @@ def digests(root: Path) -> dict[str, str]:
 def check_unfinished(root: Path, whole: dict[str, str]) -> None:
     """Checks that every file is complete, and that no temporary files are left."""
     assert digests(root).items() <= whole.items()
-    assert not [path for path in root.rglob("*") if path.suffix in (".partial", ".lock")]
+    assert not [
+        path for path in root.rglob("*") if path.suffix in (".partial", ".lock") or path.name.startswith(".making-")
+    ]
 
 
 def one_line(stderr: str) -> str:
@@ -62,7 +64,7 @@ def one_line(stderr: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("size", "file"), [("8k", "manifest.json"), ("16k", "ocr/00000"), ("28k", "rec/00000"), ("76k", "")]
+    ("size", "file"), [("8k", "manifest.json"), ("20k", "ocr/00000"), ("28k", "rec/00000"), ("76k", "")]
 )
 def test_a_full_disk_is_a_one_line_error_and_the_run_resumes(
     sources: Path, vocabulary: Path, whole: dict[str, str], tmp_path: Path, size: str, file: str
@@ -102,11 +104,7 @@ class PausedRun:
 
     def __init__(self, arguments: list[str], out: Path) -> None:
         self.process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        deadline = time.monotonic() + TIMEOUT_S
-        while not (out / "records" / "00001.parquet.partial").exists():  # the last file that is opened
-            assert self.process.poll() is None, self.process.communicate()[1]
-            assert time.monotonic() < deadline
-            time.sleep(0.002)
+        wait_for_writer(out, 1, self.process, "records/*.parquet")  # the last file that is opened
         self.process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> str:

@@ -16,7 +16,7 @@ from ovocr.labelgen import build
 from ovocr.labelgen.build import build_labels
 from ovocr.labelgen.options import BuildOptions
 from ovocr.vocab import Vocabulary
-from tests.labelgen.data_sets import FILES, Built, again, digests, rows, wait_for
+from tests.labelgen.data_sets import FILES, Built, again, digests, rows, wait_for, wait_for_writer
 
 
 def test_a_rerun_leaves_a_finished_data_set_unchanged(built: Built, options: BuildOptions):
@@ -56,26 +56,29 @@ def test_a_killed_run_resumes_with_the_same_bytes(built: Built, options: BuildOp
     first = (out / "stats" / "00000.json").stat().st_mtime_ns
     # Leftovers of a kill in the middle of a shard.
     for kind, end in FILES:
-        (out / kind / f"00001.{end}.partial").write_bytes(b"half")
+        (out / kind / f"00001.{end}.partial").write_bytes(b"half")  # of an earlier version
     (out / ".starting-killed").mkdir()
+    for number in (0, 1):
+        (out / f".making-0000{number}-killed" / "rec").mkdir(parents=True)
+        (out / f".making-0000{number}-killed" / "rec" / f"0000{number}.rec.partial").write_bytes(b"half")
     (out / "stats" / "00001.json").unlink(missing_ok=True)
     totals = build_labels(again(options, out=out), progress=False)
     assert totals.built == 1
     assert (out / "stats" / "00000.json").stat().st_mtime_ns == first
     assert digests(out) == digests(built[0].root)
-    assert not list(out.rglob("*.partial")) + list(out.glob(".starting-*"))
+    assert not list(out.rglob("*.partial")) + list(out.glob(".starting-*")) + list(out.glob(".making-*"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_an_interrupted_run_leaves_no_partial_files(options: BuildOptions, tmp_path: Path, number: signal.Signals):
     out = tmp_path / "stopped"
     process = start(again(options, out=out))
-    wait_for(out / "rec" / "00000.rec.partial", process)
+    wait_for_writer(out, 0, process)
     process.send_signal(number)
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == 1
     assert stderr == f"interrupted; finished shards are kept in {out}: run the same command again to resume\n"
-    assert not list(out.rglob("*.partial"))
+    assert not list(out.rglob("*.partial")) + list(out.glob(".making-*"))
     assert LabelledDataSet(out).finished_shards() in ([], [0])
 
 

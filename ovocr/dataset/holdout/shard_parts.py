@@ -25,7 +25,7 @@ from ovocr.dataset.manifest import Manifest, ShardEntry
 from ovocr.dataset.outcome import Status
 from ovocr.dataset.records import count_records
 from ovocr.dataset.schemas import OCR, records_schema
-from ovocr.dataset.shard_writer import remove_leftovers
+from ovocr.dataset.shard_writer import own_shard
 from ovocr.dataset.statistics import FileDescription, ShardCounts, ShardStatistics, read_statistics
 from ovocr.dataset.tables import BatchWriter, read_batches
 from ovocr.dataset.text import count_lines
@@ -96,17 +96,20 @@ class WholeShard:
         The files of a data set are replaced, never changed, so that a link keeps its content. Files of a store are
         copied. Raises OSError.
         """
-        remove_leftovers(part.data_set, part.number)
-        names = self.data_set.data_files(self.number, with_text=self.manifest.has_text)
-        targets = part.data_set.data_files(part.number, with_text=self.manifest.has_text)
-        pairs = [(names[name], targets[name]) for name in names]
-        # The statistics are last: they mark the shard as finished.
-        pairs.append((self.data_set.stats_path(self.number), part.data_set.stats_path(part.number)))
-        if self.data_set.url is not None:
-            for source, target in pairs:
-                _copy(source, target)
-            return False
-        return all([_link_or_copy(source, target) for source, target in pairs])
+        has_text = self.manifest.has_text
+        names = self.data_set.data_files(self.number, with_text=has_text)
+        with own_shard(part.data_set, part.number) as own, own.errors():
+            targets = own.data_set.data_files(part.number, with_text=has_text)
+            pairs = [(names[name], targets[name]) for name in names]
+            pairs.append((self.data_set.stats_path(self.number), own.data_set.stats_path(part.number)))
+            if self.data_set.url is not None:
+                for source, target in pairs:
+                    _copy(source, target)
+                linked = False
+            else:
+                linked = all([_link_or_copy(source, target) for source, target in pairs])
+            own.place(with_text=has_text)
+        return linked
 
     def write(self, part: ShardOfPart, kept: _Mask, *, ignored: int) -> None:
         """Writes some of the images as a shard of a part. Record ids count from 0 again; all else stays.
@@ -115,22 +118,29 @@ class WholeShard:
         to count here. Raises OvocrError, naming the file, if the shard's files cannot be read or do not match.
         """
         start = time.monotonic()
-        has_text, before = self.manifest.has_text, self.statistics
-        remove_leftovers(part.data_set, part.number)
-        paths = part.data_set.data_files(part.number, with_text=has_text)
+        with own_shard(part.data_set, part.number) as own, own.errors():
+            counts = self._write_files(own.data_set, part.number, kept, ignored)
+            paths = own.data_set.data_files(part.number, with_text=self.manifest.has_text)
+            described = {name: FileDescription.of(path) for name, path in paths.items()}
+            seconds = round(time.monotonic() - start, 3)
+            statistics = replace(self.statistics, counts=counts, seconds=seconds, files=described)
+            statistics.write(own.data_set.stats_path(part.number))
+            own.place(with_text=self.manifest.has_text)
+
+    def _write_files(self, data_set: LabelledDataSet, number: int, kept: _Mask, ignored: int) -> ShardCounts:
+        """Writes the data files of a shard of a part, and returns its counts."""
+        has_text = self.manifest.has_text
+        paths = data_set.data_files(number, with_text=has_text)
         counts = ShardCounts(ignored=ignored)
         with ExitStack() as files:
-            rec = files.enter_context(RecordWriter(part.data_set.rec_prefix(part.number)))
+            rec = files.enter_context(RecordWriter(data_set.rec_prefix(number)))
             texts = _open(files, paths["ocr"], OCR) if has_text else None
             records = _open(files, paths["records"], records_schema(has_text))
             rows = self._write_rows(records, kept, counts)
             if texts is not None:
                 counts.lines = self._write_texts(texts, rows)
             self._copy_records(rec, rows.record_ids)
-        described = {name: FileDescription.of(path) for name, path in paths.items()}
-        seconds = round(time.monotonic() - start, 3)
-        statistics = replace(before, counts=counts, seconds=seconds, files=described)
-        statistics.write(part.data_set.stats_path(part.number))
+        return counts
 
     def _write_rows(self, records: BatchWriter, kept: _Mask, counts: ShardCounts) -> "_Rows":
         """Writes the kept rows of the records, and counts them."""

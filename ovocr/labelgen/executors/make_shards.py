@@ -53,37 +53,55 @@ def make_shards(
     for number, shard in shards:
         generation = manifest.generation(number, shard)
         bar.begin(shard)
-        if _skip_finished(results, finished(number)):
-            say(f"shard {number} was made by another process meanwhile")
-        else:
-            destination.begin_shard(number)
-            with ShardWriter(
-                data_set,
-                number,
-                shard.entry,
-                ignored=shard.ignored,
-                with_text=task.with_text,
-                generation=generation,
-            ) as writer:
-                _write_shard(writer, results, bar)
+        writer = ShardWriter(
+            data_set,
+            number,
+            shard.entry,
+            ignored=shard.ignored,
+            with_text=task.with_text,
+            generation=generation,
+        )
+        if _make_shard(writer, partial(finished, number), partial(destination.begin_shard, number), results, bar):
             destination.finish_shard(number)
             made += 1
             images += writer.counts.input
+        else:
+            say(f"shard {number} was made by another process meanwhile")
         bar.end(shard)
     return RunCounts(made, images, pool.replaced - replaced)
 
 
-def _skip_finished(results: Iterator[tuple[_Note, Any]], finished: bool) -> bool:
-    """Returns True if another process finished the shard; drains its images.
+def _make_shard(
+    writer: ShardWriter,
+    is_finished: Callable[[], bool],
+    begin: Callable[[], None],
+    results: Iterator[tuple[_Note, Any]],
+    bar: Progress,
+) -> bool:
+    """Writes the next shard of the results. Returns False if another process has finished it meanwhile.
 
-    finished: True if it is finished now. If it was finished before its images were read, there are none to drain.
+    begin: is called before the shard is written.
     """
-    begin, _ = next(results)
-    if isinstance(begin, _Begin) and begin.finished:
-        return True
-    while finished and not isinstance(next(results)[0], _End):
+    note, _ = next(results)
+    if isinstance(note, _Begin) and note.finished:
+        return False
+    if is_finished():
+        _drain(results)
+        return False
+    with writer:
+        if is_finished():  # between the last look and the writer's lock
+            writer.leave()
+            _drain(results)
+            return False
+        begin()
+        _write_shard(writer, results, bar)
+    return True
+
+
+def _drain(results: Iterator[tuple[_Note, Any]]) -> None:
+    """Skips the images of a shard."""
+    while not isinstance(next(results)[0], _End):
         pass
-    return finished
 
 
 class _CurrentManifest:

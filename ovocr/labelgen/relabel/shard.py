@@ -51,6 +51,9 @@ def _relabel_shard(settings: RelabelSettings, data_set: LabelledDataSet, shard: 
         RecordReader(data_set.rec_prefix(shard.number)) as records,
         ShardWriter(LabelledDataSet(settings.out), shard.number, source.entry, ignored=source.ignored) as writer,
     ):
+        if writer.is_finished:  # by another process, after this command had looked
+            writer.leave()
+            return 0
         images = _StoredImages(
             data_set.rec_prefix(shard.number), records, SourceImages.of_shard(data_set, shard.number)
         )

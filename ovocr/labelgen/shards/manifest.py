@@ -28,6 +28,7 @@ from ovocr.dataset.manifest import (
     TagPolicy,
     fixed_configuration,
 )
+from ovocr.dataset.shard_writer import remove_all_leftovers
 from ovocr.labelgen.options import BuildOptions, PackOptions, RunOptions
 from ovocr.labelgen.shards.progress import say
 from ovocr.labelgen.tables import LabelTable
@@ -163,7 +164,8 @@ def _check_no_shard_files(data_set: LabelledDataSet) -> None:
 
 
 def remove_start_files(data_set: LabelledDataSet) -> None:
-    """Removes the files of processes that were killed while they created the data set."""
+    """Removes the files of processes that were killed while they created the data set or wrote a shard."""
+    remove_all_leftovers(data_set)
     for folder in data_set.root.glob(f"{STARTING}*"):
         shutil.rmtree(folder, ignore_errors=True)
 

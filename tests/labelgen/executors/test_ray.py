@@ -122,7 +122,7 @@ def wait_for_actor(out: Path, process: "subprocess.Popen[str]", shard: int | Non
     deadline = time.monotonic() + 180
     while time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()
-        for partial in out.glob(f"rec/{pattern}.rec.partial"):
+        for partial in out.glob(f".making-*/rec/{pattern}.rec.partial"):
             try:
                 holder = LabelledDataSet(out).lock_path(int(partial.name[:5])).read_text()
                 actor = psutil.Process(int(holder.rpartition(" ")[2]))

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from ovocr.base.files import locked
+from ovocr.dataset.layout import LabelledDataSet
 from ovocr.labelgen.executors.ray.cluster import ActorResources
 from ovocr.labelgen.options import BuildOptions
 
@@ -72,15 +74,27 @@ def test_a_node_with_a_different_model_is_refused(options: BuildOptions, tmp_pat
 
 def test_a_node_that_does_not_see_the_output_folder_is_an_error(options: BuildOptions, tmp_path: Path):
     out = tmp_path / "out"
-    message = answer(options, out, method="actor.make((0, shards[0]), Path('nowhere/.starting-ray'), 0.0)")
+    message = answer(options, out, method="actor.make((0, shards[0]), Path('nowhere/.starting-ray'), 0.0, False)")
     assert message.endswith(f"): does not see what the command writes to {out}: no shared file system")
     assert not out.exists()
 
 
 def test_a_failing_disk_is_a_one_line_error(options: BuildOptions, tmp_path: Path):
     (tmp_path / "file").touch()
-    message = answer(options, tmp_path / "file", method="actor.make((0, shards[0]), Path('.'), 0.0)")
+    message = answer(options, tmp_path / "file", method="actor.make((0, shards[0]), Path('.'), 0.0, False)")
     assert message == f"{tmp_path / 'file' / 'stats'}: Not a directory"
+
+
+def test_a_shard_that_a_lost_actor_still_holds_is_taken_over(options: BuildOptions, tmp_path: Path):
+    out = tmp_path / "out"
+    lock = LabelledDataSet(out).lock_path(0)
+    with locked(lock, "held"):
+        message = answer(options, out, method="actor.make((0, shards[0]), Path('.'), 0.0, False)")
+        assert message.startswith(f"{out}: shard 0 is being made by another process; wait until it ends: ")
+        # It goes on to the manifest, which this data set does not have.
+        message = answer(options, out, method="actor.make((0, shards[0]), Path('.'), 0.0, True)")
+        assert not lock.exists()
+    assert "shard 0 is being made" not in message
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from ovocr.base.plural import counted
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.labelgen.build import build_labels
 from ovocr.labelgen.options import BuildOptions
+from tests.labelgen.data_sets import wait_for_writer
 
 SCRIPT = Path(__file__).resolve().parents[3] / "examples" / "slurm" / "build_labels.sbatch"
 SLICES = 3
@@ -105,11 +106,7 @@ def test_a_job_near_its_time_limit_keeps_finished_shards_and_requeues_itself(
 ) -> None:
     out = tmp_path / "out"
     process = job(sources, out, 1, seconds=120, SLICES="2")
-    deadline = time.monotonic() + 180
-    while not (out / "rec" / "00001.rec.partial").exists():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_for_writer(out, 1, process)
     os.kill(int((tmp_path / "pid-1").read_text()), signal.SIGTERM)
     _, errors = process.communicate(timeout=180)
     assert process.returncode == 1

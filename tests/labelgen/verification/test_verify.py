@@ -164,6 +164,12 @@ def test_unfinished_shard_may_have_partial_files(copy: LabelledDataSet, check: C
     assert (found(report), report.unfinished) == ([], [1])
 
 
+def test_folders_in_which_killed_runs_wrote_are_no_damage(copy: LabelledDataSet, check: Check):
+    for number in (0, 1):
+        (copy.root / f"{copy.making_prefix(number)}killed" / "rec").mkdir(parents=True)
+    assert found(check(copy.root)) == []
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [

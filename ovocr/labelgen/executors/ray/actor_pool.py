@@ -98,11 +98,11 @@ class ActorPool:
         del self.idle[max(wanted, 0) :]
         _close(spare)
 
-    def start_shard(self, shard: NumberedShard, marker: Path | None, lock_timeout_s: float) -> None:
+    def start_shard(self, shard: NumberedShard, marker: Path | None, lock_timeout_s: float, was_lost: bool) -> None:
         """Starts to make a shard on an idle actor; see ``ShardActor.make``."""
         actor = self.idle.pop()
         actor.shard = shard[0]
-        self._busy[actor.handle.make.remote(shard, marker, lock_timeout_s)] = actor
+        self._busy[actor.handle.make.remote(shard, marker, lock_timeout_s, was_lost)] = actor
 
     def step(self) -> Iterator[ShardResult]:
         """Waits up to STEP_S and yields results. Raises OvocrError if an actor does or if actors cannot start."""

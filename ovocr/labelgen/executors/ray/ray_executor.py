@@ -14,6 +14,7 @@ from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.shard_writer import remove_leftovers
 from ovocr.labelgen.executors.ray.actor_pool import ActorPool, ShardResult
 from ovocr.labelgen.executors.ray.cluster import ActorResources, check_capacity, connected
+from ovocr.labelgen.executors.ray.head_watch import end_without_head
 from ovocr.labelgen.executors.ray.shard_actor import ActorSettings
 from ovocr.labelgen.executors.shard_run import NumberedShard, RunCounts, ShardRun
 from ovocr.labelgen.options import RunOptions
@@ -25,8 +26,9 @@ from ovocr.labelgen.workers.tasks import Task
 SHARD_ATTEMPTS = 3
 # A run that was killed a moment ago may still hold the lock of a shard.
 LOCK_TIMEOUT_S = 10.0
-# A lost actor may hold it longer: NFS keeps the locks of a dead machine for 90 s (RFC 8881, lease time).
-LOST_LOCK_TIMEOUT_S = 120.0
+# A lost actor may hold it longer: NFS keeps the locks of a dead machine for 90 s (RFC 8881, lease time), and a machine
+# that is cut off but alive keeps its own. The shard is taken over then.
+LOST_LOCK_TIMEOUT_S = 30.0
 CLEANUP_LOCK_TIMEOUT_S = 10.0
 VISIBLE_TIMEOUT_S = 60.0
 
@@ -47,6 +49,7 @@ def open_ray_executor(options: RunOptions, task: Task, run: ShardRun) -> Iterato
         workers=resources.cpus,
     )
     with connected():
+        end_without_head("finished shards are kept: run the same command again")
         check_capacity(resources)
         actors = ActorPool(settings, resources)
         executor = RayExecutor(actors, run)
@@ -80,9 +83,10 @@ class RayExecutor:
             while self._unfinished:
                 while self._queue and self._actors.idle:
                     number = self._queue.popleft()
-                    lock_timeout_s = LOST_LOCK_TIMEOUT_S if self._losses[number] else LOCK_TIMEOUT_S
+                    was_lost = bool(self._losses[number])
+                    lock_timeout_s = LOST_LOCK_TIMEOUT_S if was_lost else LOCK_TIMEOUT_S
                     self.started.add(number)
-                    self._actors.start_shard((number, self._shards[number]), marker, lock_timeout_s)
+                    self._actors.start_shard((number, self._shards[number]), marker, lock_timeout_s, was_lost)
                 for number, counts in self._step():
                     bar.begin(self._shards[number])
                     bar.image(counts.images)
@@ -168,5 +172,4 @@ def _remove_leftovers(data_set: LabelledDataSet, numbers: set[int]) -> None:
     for number in sorted(numbers):
         # A lost actor may hold its shard for longer. The process that retries the shard removes its files.
         with suppress(OvocrError), locked_within(data_set.lock_path(number), "", CLEANUP_LOCK_TIMEOUT_S):
-            if not data_set.stats_path(number).exists():
-                remove_leftovers(data_set, number)
+            remove_leftovers(data_set, number)

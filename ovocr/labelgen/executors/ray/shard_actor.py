@@ -15,6 +15,7 @@ from typing import Any
 from ovocr.base.errors import OvocrError
 from ovocr.base.files import locked_within
 from ovocr.labelgen.executors.make_shards import make_shards
+from ovocr.labelgen.executors.ray.head_watch import end_without_head
 from ovocr.labelgen.executors.shard_run import NumberedShard, RunCounts
 from ovocr.labelgen.options import RunOptions
 from ovocr.labelgen.shards.destination import Destination
@@ -54,6 +55,7 @@ class ShardActor:
         self._settings = settings
         self._node = node_name()
         threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+        end_without_head("")
 
     @cached_property
     def _destination(self) -> Destination:
@@ -82,19 +84,28 @@ class ShardActor:
             return OvocrError(f"{self._node}: {error}; install the same packages on every node")
         return self._node
 
-    def make(self, shard: NumberedShard, marker: Path | None, lock_timeout_s: float) -> RunCounts | OvocrError:
+    def make(
+        self, shard: NumberedShard, marker: Path | None, lock_timeout_s: float, was_lost: bool
+    ) -> RunCounts | OvocrError:
         """Makes a shard.
 
         marker: a folder that the driver made in the data set; None if that is in an object store.
-        lock_timeout_s: seconds to wait while another process holds the shard.
+        lock_timeout_s: seconds to wait while another process holds the shard. was_lost: an actor was lost while making
+        it; if that still holds the shard afterwards, cut off but alive, the shard is taken over.
         """
         out, destination = self._settings.options.out, self._destination
         try:
             if marker is not None and not marker.exists():
                 raise OvocrError(f"{self._node}: does not see what the command writes to {out}: no shared file system")
             busy = f"{out}: shard {shard[0]} is being made by another process; wait until it ends"
-            with locked_within(destination.data_set.lock_path(shard[0]), busy, lock_timeout_s):
-                pass
+            lock = destination.data_set.lock_path(shard[0])
+            try:
+                with locked_within(lock, busy, lock_timeout_s):
+                    pass
+            except OvocrError:
+                if not was_lost:
+                    raise
+                lock.unlink(missing_ok=True)  # the folder of this writer keeps the other one from changing the shard
             destination.join()
             retry = self._settings.options.retry_quarantined
             with Progress([shard[1]], shown=False) as bar:
