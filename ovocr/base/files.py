@@ -41,6 +41,26 @@ def fsync(path: Path) -> None:
         os.close(descriptor)
 
 
+def make_folder(path: Path) -> None:
+    """Makes a folder and its missing parents and flushes their names to disk; an existing folder is kept.
+
+    Without the flush, a power cut may remove a new folder together with the flushed files in it. Raises OSError.
+    """
+    new = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in new:
+        fsync(folder.parent)
+
+
+def fsync_tree(folder: Path) -> None:
+    """Flushes a folder to disk with all files and folders in it; symbolic links are not followed."""
+    for root, _, names in os.walk(folder):
+        for path in (Path(root, name) for name in names):
+            if path.is_file() and not path.is_symlink():
+                fsync(path)
+        fsync(Path(root))
+
+
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
     """Yields a path to write to. It is renamed to ``path`` if the block succeeds and removed if the block raises.
@@ -49,7 +69,7 @@ def written_aside(path: Path) -> Iterator[Path]:
     """
     if path.exists() and not path.is_file():
         raise FileExistsError(errno.EEXIST, "exists and is not a file", str(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     partial = partial_path(path)
     try:
         yield partial
@@ -93,7 +113,7 @@ def locked(path: Path, busy: str) -> Iterator[None]:
     Raises OvocrError if another process holds the lock. The system releases the lock of a process that dies, so the
     lock file of a killed run blocks nobody.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     descriptor = _lock(path, busy)
     try:
         yield

@@ -200,19 +200,40 @@ def _update(store: StoreFolder, root: Path, afresh: bool) -> None:
         found |= {name: version for name, version in store.versions().items() if name in wanted}
         versions = store.versions(statistics).items()
         found |= {f"{statistics}/{name}": version for name, version in versions if fnmatch.fnmatch(name, _STATISTICS)}
-    try:
-        known: dict[str, str] = json.loads((root / _VERSIONS).read_text())
-    except (OSError, ValueError):  # a new copy, or one whose update was interrupted
-        known = {}
+    known = _read_versions(root)
     (root / _VERSIONS).unlink(missing_ok=True)
     for path in (*(root / name for name in wanted), *(root / statistics).glob(_STATISTICS)):
         if path.relative_to(root).as_posix() not in found:
             path.unlink(missing_ok=True)
-    changed = [name for name, version in found.items() if afresh or known.get(name) != version]
+    changed = [name for name, version in found.items() if afresh or known.get(name, ["", ""])[0] != version]
     if changed:
         (root / statistics).mkdir(exist_ok=True)
         for name, content in store.read_many(changed).items():
             partial_path(root / name).write_bytes(content)
             os.replace(partial_path(root / name), root / name)
+            known[name] = [found[name], _digest(content)]
     with written_aside(root / _VERSIONS) as partial:
-        partial.write_text(json.dumps(found))
+        partial.write_text(json.dumps({name: known[name] for name in found if name in known}))
+
+
+def _read_versions(root: Path) -> dict[str, list[str]]:
+    """Returns version in the store and digest of the files of a copy; files with another digest are left out.
+
+    The files are not flushed to disk when they are fetched, so a power cut may leave some of them damaged.
+    """
+    try:
+        known = json.loads((root / _VERSIONS).read_text())
+        return {name: [version, digest] for name, (version, digest) in known.items() if _is(root / name, digest)}
+    except (OSError, ValueError, AttributeError):  # a new copy, or one whose update was interrupted
+        return {}
+
+
+def _is(path: Path, digest: str) -> bool:
+    try:
+        return _digest(path.read_bytes()) == digest
+    except FileNotFoundError:
+        return False
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()

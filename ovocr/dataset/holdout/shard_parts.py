@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ovocr.base.errors import OvocrError
-from ovocr.base.files import written_aside
+from ovocr.base.files import fsync, make_folder, written_aside
 from ovocr.base.plural import counted
 from ovocr.dataset.access.opening import shard_on_disk
 from ovocr.dataset.labelled_images import text_mismatch
@@ -214,10 +214,11 @@ def _open(files: ExitStack, path: Path, schema: pa.Schema) -> BatchWriter:
 
 def _link_or_copy(source: Path, target: Path) -> bool:
     """Makes a hard link to a file, or a copy if there cannot be one; returns whether it is a link."""
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     target.unlink(missing_ok=True)
     try:
         os.link(source.resolve(), target)  # a link to a symbolic link would depend on the other file
+        fsync(target.parent)
         return True
     except OSError as error:
         if error.errno not in _NO_LINK:

@@ -16,7 +16,7 @@ from typing import Any
 
 from ovocr import __version__
 from ovocr.base.errors import OvocrError
-from ovocr.base.files import fsync, locked, locked_within
+from ovocr.base.files import fsync, locked, locked_within, make_folder
 from ovocr.base.own_folder import OwnFolder, remove_folders
 from ovocr.dataset.json_objects import read_object
 from ovocr.dataset.layout import LabelledDataSet
@@ -204,7 +204,7 @@ def _create(data_set: LabelledDataSet, manifest: Manifest, words: Words | None) 
 def _make_folder(root: Path) -> Path:
     """Makes a temporary folder in the data set's folder, because another process may write the same files."""
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        make_folder(root)
         return Path(tempfile.mkdtemp(prefix=STARTING, dir=root))
     except OSError as error:  # its message names the temporary folder
         raise OvocrError(f"--out {root}: is not writable ({error.strerror}); choose another --out") from error

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 
 from ovocr.base.errors import UsageError
-from ovocr.base.files import PARTIAL_SUFFIX, fsync, write_text
+from ovocr.base.files import fsync, fsync_tree, make_folder, partial_path, write_text
 from ovocr.base.plural import counted
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.trainer.backbone.vision_transformer import CONFIG_NAME, WEIGHTS_NAME
@@ -91,7 +91,8 @@ def _check_out(out: Path, *, force: bool) -> None:
         return
     if not force:
         raise UsageError(f"{out}: is not empty; choose another folder, or replace an earlier export in it with --force")
-    if not all((out / name).is_file() for name in (CONFIG_NAME, CARD_NAME, *code_files())):
+    is_export = all((out / name).is_file() for name in (CONFIG_NAME, CARD_NAME, *code_files()))
+    if not is_export and not partial_path(out).is_dir():  # with it, an export was interrupted while it replaced files
         raise UsageError(f"{out}: has no earlier export that --force could replace; choose another folder")
 
 
@@ -107,11 +108,12 @@ def _written_aside(out: Path) -> Iterator[Path]:
 
     An earlier export is removed before, file by file, so that a kill leaves no mixture that can be loaded.
     """
-    partial = out.with_name(out.name + PARTIAL_SUFFIX)
+    partial = partial_path(out)
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    make_folder(partial)
     try:
         yield partial
+        fsync_tree(partial)
         if not out.exists():
             os.replace(partial, out)
         else:
@@ -119,9 +121,9 @@ def _written_aside(out: Path) -> Iterator[Path]:
                 (out / name).unlink(missing_ok=True)
             for name in reversed(list(_exported_names())):
                 if (partial / name).exists():
-                    (out / name).parent.mkdir(exist_ok=True)
+                    make_folder((out / name).parent)
                     os.replace(partial / name, out / name)
-        fsync(out)
+                    fsync((out / name).parent)
         fsync(out.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -30,7 +30,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 
 from ovocr.base.errors import OvocrError
-from ovocr.base.files import PARTIAL_SUFFIX, fsync, partial_path
+from ovocr.base.files import PARTIAL_SUFFIX, fsync, fsync_tree, make_folder, partial_path
 from ovocr.trainer.ranks.distributed import Ranks
 from ovocr.trainer.runs.checkpoint_index import FILE_NAME, CheckedReader, first_line, read_index, unreadable
 
@@ -58,9 +58,10 @@ def save_checkpoint(folder: Path, tensors: Tensors, state: dict[str, Any], ranks
     partial = partial_path(folder)
     if ranks.rank == 0:
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+        make_folder(partial)
     _barrier(ranks)
-    writer = FileSystemWriter(partial, sync_files=True, single_file_per_rank=True)
+    # torch flushes its files to disk before it has written the last bytes of their buffers; they are flushed below.
+    writer = FileSystemWriter(partial, sync_files=False, single_file_per_rank=True)
     try:
         with _quiet():
             save(
@@ -78,8 +79,7 @@ def save_checkpoint(folder: Path, tensors: Tensors, state: dict[str, Any], ranks
     if ranks.rank == 0:
         content = json.dumps({**state, "crc32": checksums}, indent=1, sort_keys=True)
         (partial / STATE_FILE).write_text(content + "\n", encoding="utf-8")
-        fsync(partial / STATE_FILE)
-        fsync(partial)
+        fsync_tree(partial)
         shutil.rmtree(folder, ignore_errors=True)  # a folder of this name without a state is not a checkpoint
         partial.rename(folder)
         fsync(folder.parent)
@@ -170,14 +170,21 @@ def remove_checkpoint(path: Path) -> None:
     """Removes a checkpoint. Renames it first, so that a half-removed folder is never taken for a checkpoint."""
     partial = partial_path(path)
     path.rename(partial)
+    fsync(path.parent)  # otherwise a power cut may leave the name and not the files
     shutil.rmtree(partial)
 
 
 def _checksums(folder: Path, tensors: Tensors, ranks: Ranks) -> dict[str, int]:
-    """Returns the CRC-32 of every rank's file, each computed by the rank that wrote it; every rank calls this."""
+    """Flushes every rank's file to disk and returns its CRC-32, both by the rank that wrote it.
+
+    Every rank calls this.
+    """
     device = next(value.local if isinstance(value, RowShard) else value for value in tensors.values()).device
     own = folder / _file_name(ranks.rank)
-    checksum = _crc32(own) if own.is_file() else -1  # -1: the rank wrote nothing
+    checksum = -1  # the rank wrote nothing
+    if own.is_file():
+        fsync(own)
+        checksum = _crc32(own)
     checksums = ranks.gather_rows(torch.tensor([checksum], device=device), [1] * ranks.world).tolist()
     return {_file_name(rank): checksum for rank, checksum in enumerate(checksums) if checksum >= 0}
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ovocr.base.errors import OvocrError
-from ovocr.base.files import PARTIAL_SUFFIX, fsync, partial_path, write_text
+from ovocr.base.files import PARTIAL_SUFFIX, fsync, fsync_tree, make_folder, partial_path, write_text
 from ovocr.base.plural import counted
 from ovocr.trainer.config.sections import RunConfig
 from ovocr.trainer.config.toml import dump_config
@@ -178,7 +178,7 @@ def _keep_superseded(folder: RunFolder, superseded: Path, pending: dict[str, Any
     if superseded.exists():
         return
     kept = RunFolder(partial_path(superseded))
-    kept.checkpoints.mkdir(parents=True, exist_ok=True)
+    make_folder(kept.checkpoints)
     for name in pending["moved"]:
         _move(folder.checkpoints / name, kept.checkpoints / name)
     for name in pending["shared"]:
@@ -189,6 +189,7 @@ def _keep_superseded(folder: RunFolder, superseded: Path, pending: dict[str, Any
             _share(path, kept.root / path.name)
         elif path.suffix != PARTIAL_SUFFIX:
             shutil.copy2(path, kept.root / path.name)  # no link: the run adds lines to its files in place
+            fsync(kept.root / path.name)
     write_text(kept.config_path, pending["superseded_config"])
     fsync(kept.checkpoints)
     fsync(kept.root)
@@ -220,7 +221,9 @@ def _share(source: Path, target: Path) -> None:
     partial = partial_path(target)
     shutil.rmtree(partial, ignore_errors=True)
     shutil.copytree(source, partial, copy_function=_link)
+    fsync_tree(partial)
     partial.rename(target)
+    fsync(target.parent)
 
 
 def _link(source: str, target: str) -> None:

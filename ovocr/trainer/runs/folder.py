@@ -11,7 +11,7 @@ from typing import Literal
 
 from ovocr import __version__
 from ovocr.base.errors import OvocrError
-from ovocr.base.files import locked, write_text
+from ovocr.base.files import locked, make_folder, write_text
 from ovocr.base.plural import counted
 from ovocr.trainer.config.file import load_config
 from ovocr.trainer.config.sections import RUN_CONFIG, RunConfig
@@ -159,7 +159,7 @@ class RunFolder:
             self.check_data(vocabularies, frequencies)
         else:
             self.extensions_path.unlink(missing_ok=True)  # of a run whose checkpoints the user has removed
-        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        make_folder(self.checkpoints)
         for head, vocabulary in vocabularies.items():
             if vocabulary is not None:
                 vocabulary.save(self.vocabulary_path(head))

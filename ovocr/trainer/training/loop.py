@@ -179,8 +179,8 @@ class _Training:
             if not self.first_step:  # of a run that was killed before its first checkpoint, maybe with other data
                 shutil.rmtree(self.folder.priors, ignore_errors=True)
         ranks.from_first_rank(0, device)  # no rank adds a line before rank 0 has changed the files
-        skipped = SkippedSamples(self.folder.skipped_path)
-        self.step = TrainStep(config, self.model, optimizers, self.data, ranks, device, skipped)
+        self.skipped = SkippedSamples(self.folder.skipped_path)
+        self.step = TrainStep(config, self.model, optimizers, self.data, ranks, device, self.skipped)
 
     def _extend(self, planned: PlannedExtension) -> None:
         planned.carry_out()
@@ -320,6 +320,7 @@ class _Training:
         )
 
     def _save(self, done: int, evaluation: SavedEvaluation | None = None) -> None:
+        self.skipped.flush()
         self.state.save(done, evaluation)
         if self.ranks.rank == 0:
             self._prune()

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ovocr.base.files import write_text
+from ovocr.base.files import fsync, write_text
 from ovocr.base.plural import counted
 from ovocr.trainer.tracking.tracker import Ending
 from ovocr.trainer.tracking.trackers import Trackers
@@ -37,6 +37,7 @@ class MetricsLog:
     def __init__(self, path: Path, *, start: int, steps: int, log_every: int, trackers: Trackers) -> None:
         keep_lines_before(path, start)
         self._path, self._file = path, path.open("a", encoding="utf-8")
+        fsync(path.parent)
         self._log_every, self._steps, self._start = log_every, steps, start
         self._trackers = trackers
         self._terminal = sys.stderr.isatty()
@@ -79,22 +80,21 @@ class MetricsLog:
         entries: what the line gets. scalars: curves of the trackers.
         """
         self._add_to_last_line(entries)
-        self.flush()
         tqdm.write(f"step {done}/{self._steps}: {text}", file=sys.stderr)
         self._trackers.log(done - 1, scalars)
 
     def _add_to_last_line(self, entries: Mapping[str, Any]) -> None:
-        """Adds entries to the last line, or replaces them; a kill leaves the line with all of them or with none."""
-        self._file.flush()
-        with self._path.open("r+b", buffering=0) as file:
+        """Adds entries to the last line, or replaces them; a kill or a power cut leaves the old line or the new one."""
+        self.flush()
+        with self._path.open("rb") as file:
             tail_start = file.seek(max(0, file.seek(0, os.SEEK_END) - _LONGEST_LINE))
             tail = file.read()
-            if not tail:
-                return  # the user has removed the lines
-            line_start = tail.rfind(b"\n", 0, -1) + 1
-            file.seek(tail_start + line_start)
-            file.write(_line({**json.loads(tail[line_start:]), **entries}).encode())
-            file.truncate()  # without this, the rest of a longer line would be a partial line, which is dropped
+        if not tail:
+            return  # the user has removed the lines
+        line_start = tail.rfind(b"\n", 0, -1) + 1
+        change = {"start": tail_start + line_start, "line": {**json.loads(tail[line_start:]), **entries}}
+        write_text(_change_path(self._path), json.dumps(change, allow_nan=False))
+        finish_change(self._path)
 
     def flush(self) -> None:
         """Flushes all lines to disk; call before a checkpoint records their steps as done."""
@@ -120,16 +120,37 @@ def _line(record: Mapping[str, Any]) -> str:
     return json.dumps(record, allow_nan=False) + "\n"
 
 
+def _change_path(path: Path) -> Path:
+    """Returns the file that describes a change of the last line: JSON, the offset of the line and its record."""
+    return path.with_name(f"{path.name}.change")
+
+
+def finish_change(path: Path) -> None:
+    """Replaces the last line of a file of JSON lines as the file of its change says, if there is one."""
+    if not _change_path(path).exists():
+        return
+    change = json.loads(_change_path(path).read_text(encoding="utf-8"))
+    if path.exists():
+        with path.open("r+b", buffering=0) as file:
+            file.seek(change["start"])
+            file.write(_line(change["line"]).encode())
+            file.truncate()  # without this, the rest of a longer line would be a partial line, which is dropped
+            os.fsync(file.fileno())
+    _change_path(path).unlink()
+    fsync(path.parent)  # the change must not be repeated when there are more lines
+
+
 def keep_lines_before(path: Path, start: int) -> None:
     """Removes the lines of steps from ``start`` on from a file of JSON lines, if it exists."""
+    finish_change(path)
     if not path.is_file():
         return
     kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             record = json.loads(line)
         except ValueError:
-            continue  # a killed run can leave a partial line
+            continue  # a kill or a power cut can leave a partial line
         if record["step"] < start:
             kept.append(line + "\n")
     write_text(path, "".join(kept))

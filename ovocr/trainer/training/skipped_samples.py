@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ovocr.base.errors import OvocrError
 from ovocr.base.escape import for_terminal
+from ovocr.base.files import fsync
 from ovocr.base.plural import counted
 
 # Samples that each rank prints to stderr; the file lists them all.
@@ -21,6 +22,7 @@ class SkippedSamples:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._shown = 0
+        self._is_flushed = True
 
     def add(self, step: int, head: str, reasons: Sequence[str]) -> None:
         """Writes a line for each sample replaced in a head's pass; reasons: each sample's name and damage."""
@@ -29,10 +31,18 @@ class SkippedSamples:
         lines = [json.dumps({"step": step, "head": head, "sample": reason}, ensure_ascii=False) for reason in reasons]
         with self._path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write("".join(f"{line}\n" for line in lines))  # one write, because other ranks also write
+        self._is_flushed = False
         shown = reasons[: max(0, _MAX_SHOWN - self._shown)]
         for reason in shown:
             print(f"ovocr: step {step}, head {head}: skipped: {for_terminal(reason)}", file=sys.stderr, flush=True)
         self._shown += len(shown)
+
+    def flush(self) -> None:
+        """Flushes this rank's lines to disk; call before a checkpoint records their steps as done."""
+        if not self._is_flushed:
+            fsync(self._path)
+            fsync(self._path.parent)
+            self._is_flushed = True
 
 
 class SkipLimit:

@@ -8,16 +8,17 @@ import threading
 from pathlib import Path
 
 from tests.faults.power_cut.passthrough import Passthrough
+from tests.faults.power_cut.recording import Recording
 from tests.faults.power_cut.server import Server, mount, unmount
 
 OPEN_FILES_S = 2.0  # how long open files are still served after the end
 
 
-def main(folder: Path, mount_point: Path, cache_s: float) -> None:
+def main(folder: Path, mount_point: Path, cache_s: float, log: Path | None) -> None:
     _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     os.umask(0)  # the kernel applies that of the caller
-    operations = Passthrough(folder)
+    operations = Recording(folder, log) if log else Passthrough(folder)
     server = Server(mount(mount_point), operations, cache_s)
     serving = threading.Thread(target=server.serve, daemon=True)
     serving.start()
@@ -31,4 +32,4 @@ def main(folder: Path, mount_point: Path, cache_s: float) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]), Path(sys.argv[4]) if sys.argv[4:] else None)

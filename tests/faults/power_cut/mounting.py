@@ -24,7 +24,7 @@ def skip_without_fuse() -> None:
 
 
 @contextmanager
-def mounted(folder: Path, mount_point: Path, *, cache_s: float = 0) -> Iterator[Path]:
+def mounted(folder: Path, mount_point: Path, *, cache_s: float = 0, log: Path | None = None) -> Iterator[Path]:
     """Shows ``folder`` at ``mount_point``, an empty folder, during the block.
 
     Locks (flock, lockf) are local to each mount: two mounts of a folder are two hosts that do not share locks.
@@ -32,11 +32,13 @@ def mounted(folder: Path, mount_point: Path, *, cache_s: float = 0) -> Iterator[
     cache_s: seconds for which the kernel of a mount may keep names and attributes, as an NFS client does. With 0,
     changes of another mount are seen at once; data are read again when a file is opened.
 
+    log: a file that gets the log of all changes; ``log.read_log`` reads it.
+
     The process that serves ends with the block, and when this process dies.
     """
     skip_without_fuse()
     mount_point.mkdir(parents=True, exist_ok=True)
-    arguments = [str(folder), str(mount_point), str(cache_s)]
+    arguments = [str(folder), str(mount_point), str(cache_s), *([str(log)] if log else [])]
     server = subprocess.Popen(
         [sys.executable, "-m", "tests.faults.power_cut", *arguments],
         cwd=_ROOT,

@@ -152,6 +152,18 @@ def test_nothing_is_overwritten_without_force(folder: Path, tmp_path: Path) -> N
         assert (held.exit_code, message in held.output) == (2, True), held.output
 
 
+def test_an_interrupted_replacement_is_completed(folder: Path, tmp_path: Path) -> None:
+    run, out = folder / "run", tmp_path / "encoder"
+    assert export(run, out).exit_code == 0
+    before = {name: (out / name).read_bytes() for name in FILES}
+    (out / "config.json").unlink()
+    assert "has no earlier export" in export(run, out, "--force").output
+    (tmp_path / "encoder.partial").mkdir()  # as a process leaves it that is killed while it replaces the files
+    assert export(run, out, "--force").exit_code == 0
+    assert {name: (out / name).read_bytes() for name in FILES} == before
+    assert not (tmp_path / "encoder.partial").exists()
+
+
 def test_a_failed_export_leaves_an_earlier_one(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run, out = folder / "run", tmp_path / "encoder"
     export_encoder(run, out, 4)
