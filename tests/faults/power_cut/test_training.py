@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from ovocr.trainer.config.file import load_config
-from ovocr.trainer.runs.checkpoint import STATE_FILE, _check_metadata, complete_checkpoints, read_state
+from ovocr.trainer.runs.checkpoint import STATE_FILE, complete_checkpoints, read_state
+from ovocr.trainer.runs.checkpoint_index import read_index
 from ovocr.trainer.runs.folder import RunFolder
 from ovocr.trainer.training.loop import train
 from tests.faults.conftest import MakeRow
@@ -89,7 +90,7 @@ def check_checkpoints(run: Path, place: str) -> list[Path]:
             for name, checksum in checksums.items():
                 assert (checkpoint / name).is_file(), f"{place}: {checkpoint} has no {name}"
                 assert zlib.crc32((checkpoint / name).read_bytes()) == checksum, f"{place}: {checkpoint / name}"
-            _check_metadata(checkpoint)
+            read_index(checkpoint)
     return complete_checkpoints(run / "checkpoints")
 
 
