@@ -16,8 +16,8 @@ from ovocr.labelgen.shards.progress import say
 START_ATTEMPTS = 3
 # Longest wait for a result before the capacity of the cluster is checked again.
 STEP_S = 2.0
-# Time in which lost nodes may join again, if no other has room for an actor.
-NO_ROOM_S = 300.0
+# Time in which lost nodes may join again, if no other has room for an actor: machines of a cloud need minutes to start.
+NO_ROOM_S = 900.0
 # Interval of the message that no actor is ready.
 WAIT_NOTICE_S = 30.0
 # Time that actors get to remove their temporary files, after their start if need be.
