@@ -235,7 +235,8 @@ def test_files_appear_complete_and_in_order(tmp_path: Path, monkeypatch: pytest.
         assert [path.name for path in folder.iterdir()] == ["00.v1.rec.partial"]
     assert sorted(path.name for path in folder.iterdir()) == ["00.v1.idx", "00.v1.rec"]
     order = ["fsync 00.v1.rec.partial", "replace 00.v1.rec", "fsync 00.v1.idx.partial", "replace 00.v1.idx"]
-    assert [call for call in calls if call != "fsync rec"] == order
+    assert calls[:2] == ["fsync new", f"fsync {tmp_path.name}"], "new folders are flushed before files are in them"
+    assert [call for call in calls[2:] if call != "fsync rec"] == order
     assert calls[-1] == "fsync rec", "the folder's entries are flushed last"
     writer.close()  # a second call does nothing
     assert calls[-1:] == ["fsync rec"]
