@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ovocr.base import store_folder
+from ovocr.base import attempts
 from ovocr.base.errors import MissingExtraError, OvocrError, StoreError
 from ovocr.base.store_folder import StoreFolder, read_url
 
@@ -18,7 +18,7 @@ fsspec = pytest.importorskip("fsspec", reason="object stores need the s3 extra")
 @pytest.fixture
 def folder(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> StoreFolder:
     """Makes memory://TEST with the files a (ten digits) and sub/b. There is no pause between attempts."""
-    monkeypatch.setattr(store_folder, "_PAUSES_S", (0.0, 0.0))
+    monkeypatch.setattr(attempts, "_PAUSES_S", (0.0, 0.0))
     url = f"memory://{request.node.name}"
     fsspec.filesystem("memory").pipe({f"{url}/a": b"0123456789", f"{url}/sub/b": b"b"})
     return StoreFolder(url)
@@ -91,7 +91,7 @@ def test_refused_access_and_a_full_disk_are_not_tried_again(
 
 
 def test_missing_packages_are_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_folder, "_PAUSES_S", (600.0,))
+    monkeypatch.setattr(attempts, "_PAUSES_S", (600.0,))
     monkeypatch.setitem(sys.modules, "fsspec.core", None)
     with pytest.raises(MissingExtraError, match='the extra "s3"'):
         StoreFolder("s3://bucket/folder").read("a")

@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.slow_store import SlowStore
-from ovocr.base import store_folder
+from ovocr.base import attempts
 from ovocr.base.store_folder import StoreFolder
 from ovocr.cli import main
 from ovocr.dataset.layout import LabelledDataSet
@@ -233,7 +233,7 @@ def test_store_that_fails_later_ends_the_command(stored: str, tmp_path: Path, mo
     def raise_error(_: object) -> None:
         raise OSError("out of order")
 
-    monkeypatch.setattr(store_folder, "_PAUSES_S", (0.0,))
+    monkeypatch.setattr(attempts, "_PAUSES_S", (0.0,))
     monkeypatch.setattr(StoreFolder, "download", fail)
     for name in COMMANDS:
         code, text, errors = run(*COMMANDS[name][0](stored, tmp_path))
@@ -249,7 +249,7 @@ def cut_off(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     import fsspec
 
     def cut() -> None:
-        monkeypatch.setattr(store_folder, "_PAUSES_S", (0.0, 0.0, 0.0))
+        monkeypatch.setattr(attempts, "_PAUSES_S", (0.0, 0.0, 0.0))
         monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
         monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
         s3 = fsspec.get_filesystem_class("s3")
