@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 # Connection headers belong to one of the two connections.
 _OWN_HEADERS = {"connection", "transfer-encoding", "keep-alive"}
-# Ways to fail, before the store sees the request except for "cut" and "lost".
+# Ways to fail, before the store sees the request except for "cut", "lost" and "late".
 FAILURES = {
     "500": "an internal error",
     "503": "too many requests",
@@ -32,6 +32,7 @@ FAILURES = {
     "cut": "the connection is closed in the middle of the answer's body",
     "cut-upload": "the connection is reset in the middle of the request's body",
     "lost": "the store does what it was asked, and then the connection is closed without an answer",
+    "late": "the request is received, and passed on when `release` is called",
     "silent": "the request is received, and there is no answer until `release` is called",
     "stalled": "half of the request's body is received, and then nothing until `release` is called",
 }
@@ -99,7 +100,7 @@ class SlowStore(ThreadingHTTPServer):
             return [each for each in self.requests if each.failure]
 
     def release(self) -> None:
-        """Closes the connections that are silent or stalled."""
+        """Closes the connections that are silent or stalled, and passes late requests on."""
         self.released.set()
 
     def reads(self, suffix: str = ".rec") -> list[tuple[str, str]]:
@@ -131,7 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
         time.sleep(server.latency)
         if server.down:
             failure = "down"
-        if failure in ("silent", "stalled"):
+        if failure in ("late", "silent", "stalled"):
             server.released.wait()
         if failure in ("down", "cut-upload", "silent", "stalled"):
             self._close(failure, 0)

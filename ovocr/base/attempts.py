@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from ovocr.base.errors import StoreError
 from ovocr.base.object_store import StoreLocation, describe_error, store_errors
+from ovocr.base.plural import counted
 from ovocr.base.request_count import count_repeated
 
 Result = TypeVar("Result")
@@ -50,7 +51,7 @@ def repeat(url: str, action: Callable[[], Result], failed: Callable[[], None] = 
             reason, now = describe_error(cause), time.monotonic()
             first_failure = first_failure or now
             if pause is None or now - first_failure >= _PATIENCE_S:
-                raise StoreError(f"{url}: {reason} ({attempt} attempts in {now - start:.0f} s)") from cause
+                raise StoreError(f"{url}: {reason} ({counted(attempt, 'attempt')} in {now - start:.0f} s)") from cause
         _report(url, reason)
         time.sleep(pause * random.uniform(0.5, 1.5))  # processes that failed together must not return together
         count_repeated()
@@ -70,7 +71,7 @@ def ask(store: StoreLocation, method: str, *arguments: Any, size: int = 0, **opt
     try:
         return call(*arguments, timeout=limit_s, **options)
     except FSTimeoutError as error:
-        raise OSError(f"no answer within {limit_s:g} s") from error
+        raise OSError(f"no answer within {round(limit_s, 1):g} s") from error
 
 
 def _report(url: str, reason: str) -> None:
