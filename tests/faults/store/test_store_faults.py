@@ -90,7 +90,10 @@ def outcome(process: subprocess.Popen[str]) -> tuple[int, dict[str, Any], list[s
 
 
 def make_packing(bucket: Any, folder: Path, tars: list[Path], sources: list[str]) -> Packing:
-    keys = [name for tar in tars for name in tarfile.open(tar).getnames()]
+    keys = []
+    for tar in tars:
+        with tarfile.open(tar) as archive:
+            keys += archive.getnames()
     table = folder / "labels.csv"
     table.write_text("key,label\n" + "".join(f"{key},{number % 9}\n" for number, key in enumerate(keys)))
     packing = Packing(bucket=bucket, sources=sources, table=table)
@@ -253,7 +256,7 @@ def test_kill_in_mid_upload(large: Packing, proxy: SlowStore, fault_row: MakeRow
     left = large.bucket.unfinished_uploads()
     assert left == ["out/rec/00000.rec"]
     proxy.upload_rate = 0.0
-    code, totals, errors = large.run()
+    code, _, errors = large.run()
     assert (code, errors) == (0, [])
     row.happened = "no object, 1 unfinished upload; the rerun wrote the same bytes and removed it, verify sound"
     large.check_whole()
@@ -286,7 +289,7 @@ def test_suspended_run_does_no_harm(moment: str, large: Packing, proxy: SlowStor
     proxy.upload_rate, proxy.rule = 0.0, lambda method, path: ""
     proxy.release()
     process.send_signal(signal.SIGCONT)
-    code, totals, errors = outcome(process)
+    code, _, errors = outcome(process)
     assert code == 0, errors
     assert "ovocr: shard 0 was made by another process meanwhile" in errors
     assert large.bucket.get("out/stats/00000.json") == statistics
