@@ -58,6 +58,7 @@ def run(*arguments: object) -> Output:
 
 def without_times(text: str, root: object) -> str:
     """Returns the output without durations, with one name for the data set."""
+    text = re.sub(r"^ovocr: shard .* images/s.*\n", "", text, flags=re.M)  # progress, which only slow runs tell
     # Files of a store are copied, those of a disk are linked.
     text = re.sub(r"(\d) shards? linked, (\d) copied", lambda match: f"{int(match[1]) + int(match[2])} placed", text)
     text = re.sub(
@@ -306,7 +307,7 @@ def test_interrupted_command_leaves_no_files(
     process = subprocess.Popen(
         [sys.executable, "-m", "ovocr", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240  # machines are busy
     while not list(temporary.glob("ovocr-shard-*/.lock")):
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
