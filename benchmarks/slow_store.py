@@ -4,7 +4,8 @@
 
 Each request waits for the latency, and then fails with the given probability in one of three ways: status 500, status
 503, or a connection that is cut in the middle of the body. Failures follow from the seed and the number of the request.
-A proxy that is ``down`` closes each connection without an answer. ``requests`` lists all requests.
+A proxy that is ``down`` closes each connection without an answer. ``requests`` lists all requests. ``rule`` chooses how
+single requests fail; FAILURES lists the ways.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
@@ -22,6 +23,21 @@ from urllib.parse import urlsplit
 
 # Connection headers belong to one of the two connections.
 _OWN_HEADERS = {"connection", "transfer-encoding", "keep-alive"}
+# Ways to fail, before the store sees the request except for "cut", "lost" and "late".
+FAILURES = {
+    "500": "an internal error",
+    "503": "too many requests",
+    "403": "access denied",
+    "down": "the connection is closed without an answer",
+    "cut": "the connection is closed in the middle of the answer's body",
+    "cut-upload": "the connection is reset in the middle of the request's body",
+    "lost": "the store does what it was asked, and then the connection is closed without an answer",
+    "late": "the request is received, and passed on when `release` is called",
+    "silent": "the request is received, and there is no answer until `release` is called",
+    "stalled": "half of the request's body is received, and then nothing until `release` is called",
+}
+_CODES = {"500": "InternalError", "503": "ServiceUnavailable", "403": "AccessDenied"}
+_DRAWN = ("500", "503", "cut")
 
 
 class Request(NamedTuple):
@@ -38,7 +54,12 @@ class Request(NamedTuple):
 
 
 class SlowStore(ThreadingHTTPServer):
-    """The proxy. endpoint: URL of the store. latency: seconds. failures: share of the requests that fail."""
+    """The proxy. endpoint: URL of the store. latency: seconds. failures: share of the requests that fail.
+
+    first_byte: seconds between the end of a request and the start of the answer.
+    upload_rate: bytes per second of a request's body that are received over each connection; 0 for no limit.
+    rule: maps method and path, with query, of a request to a name in FAILURES; to "" for chance to decide.
+    """
 
     daemon_threads = True
     request_queue_size = 128
@@ -49,7 +70,11 @@ class SlowStore(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
         self.target = urlsplit(endpoint)
         self.latency, self.failures, self.down = latency, failures, False
+        self.first_byte, self.upload_rate = 0.0, 0.0
+        self.rule: Callable[[str, str], str] = lambda method, path: ""
         self.requests: list[Request] = []
+        self.begun: list[tuple[str, str]] = []  # method and path of each request whose body is being received
+        self.released = threading.Event()
         self._random = random.Random(seed)
         self._lock = threading.Lock()
 
@@ -58,16 +83,25 @@ class SlowStore(ThreadingHTTPServer):
         """The endpoint that clients use."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
-    def draw_failure(self) -> str:
+    def choose_failure(self, method: str, path: str) -> str:
         """Returns how the next request fails; empty if it does not."""
         with self._lock:
-            fails, kind = self._random.random() < self.failures, self._random.choice(("500", "503", "cut"))
-        return kind if fails else ""
+            fails, kind = self._random.random() < self.failures, self._random.choice(_DRAWN)
+            return "down" if self.down else self.rule(method, path) or (kind if fails else "")
 
     def add(self, request: Request) -> None:
         """Adds a request to the list."""
         with self._lock:
             self.requests.append(request)
+
+    def failed(self) -> list[Request]:
+        """Returns the requests that failed."""
+        with self._lock:
+            return [each for each in self.requests if each.failure]
+
+    def release(self) -> None:
+        """Closes the connections that are silent or stalled, and passes late requests on."""
+        self.released.set()
 
     def reads(self, suffix: str = ".rec") -> list[tuple[str, str]]:
         """Returns path and range of each successful request for a file with this suffix."""
@@ -91,43 +125,76 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _forward(self) -> None:
         server = self.server
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        length = int(self.headers.get("Content-Length") or 0)
+        server.begun.append((self.command, self.path))
+        failure = server.choose_failure(self.command, self.path)
+        body = self._receive(length // 2 if failure in ("cut-upload", "stalled") else length)
         time.sleep(server.latency)
-        failure = "down" if server.down else server.draw_failure()
-        if failure == "down":
-            self.close_connection = True
-            self.connection.shutdown(socket.SHUT_RDWR)
-            self._add(failure, 0)
-            return
-        if failure in ("500", "503"):
-            self.send_response(int(failure))
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            self._add(failure, 0)
-            return
+        if server.down:
+            failure = "down"
+        if failure in ("late", "silent", "stalled"):
+            server.released.wait()
+        if failure in ("down", "cut-upload", "silent", "stalled"):
+            self._close(failure, 0)
+        elif failure in _CODES:
+            self._refuse(failure)
+        else:
+            self._answer(body, failure)
+
+    def _receive(self, length: int) -> bytes:
+        """Returns the first bytes of the request's body. Receives them no faster than the limit."""
+        parts, left, start, rate = [], length, time.monotonic(), self.server.upload_rate
+        while left and (part := self.rfile.read(min(left, int(rate / 20) or left))):
+            parts.append(part)
+            left -= len(part)
+            if rate and left:
+                time.sleep(max(0.0, start + (length - left) / rate - time.monotonic()))
+        return b"".join(parts)
+
+    def _answer(self, body: bytes, failure: str) -> None:
+        """Asks the store, and passes its answer on as far as the failure allows."""
+        server = self.server
         connection = http.client.HTTPConnection(server.target.hostname or "", server.target.port or 80, timeout=60)
         with contextlib.closing(connection):
             connection.request(self.command, self.path, body or None, dict(self.headers))
             answer = connection.getresponse()
             data = answer.read()
-            self.send_response_only(answer.status, answer.reason)
-            for name, value in answer.getheaders():
-                if name.lower() not in _OWN_HEADERS | {"content-length"}:
-                    self.send_header(name, value)
-            length = answer.getheader("Content-Length") if self.command == "HEAD" else len(data)
-            self.send_header("Content-Length", str(length or 0))
-            self.end_headers()
+        if failure == "lost":
+            self._close(failure, 0)
+            return
+        time.sleep(server.first_byte)
+        self.send_response_only(answer.status, answer.reason)
+        for name, value in answer.getheaders():
+            if name.lower() not in _OWN_HEADERS | {"content-length"}:
+                self.send_header(name, value)
+        length = answer.getheader("Content-Length") if self.command == "HEAD" else len(data)
+        self.send_header("Content-Length", str(length or 0))
+        self.end_headers()
         if failure == "cut" and len(data) > 1:
             self.wfile.write(data[: len(data) // 2])
             self.wfile.flush()
-            self.close_connection = True
-            self.connection.shutdown(socket.SHUT_RDWR)
-            self._add(failure, len(data) // 2)
+            self._close(failure, len(data) // 2)
             return
         self.wfile.write(data)
         self._add("", len(data))
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _forward
+
+    def _refuse(self, status: str) -> None:
+        text = f"<Error><Code>{_CODES[status]}</Code><Message>{FAILURES[status]}</Message></Error>".encode()
+        self.send_response(int(status))
+        self.send_header("Content-Type", "application/xml")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(text)
+        self._add(status, 0)
+
+    def _close(self, failure: str, size: int) -> None:
+        self.close_connection = True
+        with contextlib.suppress(OSError):  # the client has closed it already
+            self.connection.shutdown(socket.SHUT_RDWR)
+        self._add(failure, size)
 
     def _add(self, failure: str, size: int) -> None:
         path = urlsplit(self.path).path
@@ -147,6 +214,7 @@ def slow_store(endpoint: str, **options: Any) -> Iterator[SlowStore]:
         try:
             yield server
         finally:
+            server.release()
             server.shutdown()
             thread.join()
 

@@ -18,17 +18,17 @@ class Bucket:
 
         self.url = f"s3://{name}"
         self.endpoint = endpoint
-        self._name = name
+        self.name = name
         self._client: Any = boto3.client("s3", endpoint_url=endpoint)
         self._client.create_bucket(Bucket=name)
 
     def put(self, key: str, data: bytes) -> str:
         """Writes an object and returns its URL."""
-        self._client.put_object(Bucket=self._name, Key=key, Body=data)
+        self._client.put_object(Bucket=self.name, Key=key, Body=data)
         return f"{self.url}/{key}"
 
     def get(self, key: str) -> bytes:
-        return self._client.get_object(Bucket=self._name, Key=key)["Body"].read()
+        return self._client.get_object(Bucket=self.name, Key=key)["Body"].read()
 
     def upload(self, folder: Path, prefix: str) -> str:
         """Copies a folder and returns its URL."""
@@ -38,15 +38,24 @@ class Bucket:
         return f"{self.url}/{prefix}"
 
     def remove(self, key: str) -> None:
-        self._client.delete_object(Bucket=self._name, Key=key)
+        self._client.delete_object(Bucket=self.name, Key=key)
 
     def names(self, prefix: str = "") -> list[str]:
-        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._name, Prefix=prefix)
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
         return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
 
     def version(self, key: str) -> Any:
         """Returns the time of the last write to the object."""
-        return self._client.head_object(Bucket=self._name, Key=key)["LastModified"]
+        return self._client.head_object(Bucket=self.name, Key=key)["LastModified"]
+
+    def begin_upload(self, key: str) -> None:
+        """Begins an upload in parts and uploads one, as a killed process leaves it."""
+        upload = self._client.create_multipart_upload(Bucket=self.name, Key=key)["UploadId"]
+        self._client.upload_part(Bucket=self.name, Key=key, UploadId=upload, PartNumber=1, Body=b"part")
+
+    def unfinished_uploads(self) -> list[str]:
+        """Returns the names of objects whose upload in parts has begun."""
+        return [upload["Key"] for upload in self._client.list_multipart_uploads(Bucket=self.name).get("Uploads", [])]
 
 
 def use_endpoint(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:

@@ -7,7 +7,9 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from ovocr.base import s3_client
 from ovocr.base.errors import MissingExtraError, StoreError, UsageError
+from ovocr.base.request_count import count_connection
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 # Errors that are not subclasses of OSError, by module. Modules that are not imported yet cannot have raised one.
@@ -42,7 +44,8 @@ def is_url(name: str) -> bool:
 def connect(url: str) -> StoreLocation:
     """Opens the object store of a URL.
 
-    Raises UsageError if the scheme is unknown, and MissingExtraError if the packages for it are not installed.
+    Sends no request. Raises UsageError if the scheme is unknown, MissingExtraError if the packages for it are not
+    installed, and StoreError if its settings are wrong.
     """
     scheme = url.partition("://")[0]
     try:
@@ -50,15 +53,20 @@ def connect(url: str) -> StoreLocation:
     except ImportError as error:
         raise MissingExtraError(f"{url}: {scheme}://", "s3") from error
     try:
+        options = s3_client.connection_options() if s3_client.is_s3(scheme) else {}
         # A cached listing would hide what other processes write.
-        system, path = url_to_fs(url, use_listings_cache=False)
+        system, path = url_to_fs(url, use_listings_cache=False, **options)
     except ImportError as error:
-        if scheme in ("s3", "s3a"):
+        if s3_client.is_s3(scheme):
             raise MissingExtraError(f"{url}: {scheme}://", "s3") from error
         raise UsageError(f"{url}: {error}") from error
     except ValueError as error:
         raise UsageError(f"{url}: {error}") from error
+    if s3_client.is_s3(scheme):
+        with store_errors(url):
+            s3_client.prepare(system)
     _connected[id(system)] = system
+    count_connection()
     return StoreLocation(url, system, path.rstrip("/"))
 
 

@@ -2,30 +2,28 @@
 
 import errno
 import os
-import random
-import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ovocr.base.errors import OvocrError, StoreError
-from ovocr.base.object_store import StoreLocation, connect, describe_error, store_errors
+from ovocr.base.attempts import ask, repeat
+from ovocr.base.errors import OvocrError
+from ovocr.base.object_store import StoreLocation, connect
+from ovocr.base.parallel_reads import in_parallel
 
 Result = TypeVar("Result")
 
-# Pauses between attempts. In each of them, the store's client has tried several times for about ten seconds.
-_PAUSES_S = (1.0, 4.0, 16.0)
-_REPORT_EVERY_S = 60.0
-# Limit of an attempt to read, after which a store that keeps a connection open but sends nothing counts as failed.
-_ATTEMPT_S = 60.0
+# Files over this size are fetched in blocks, each of which is tried again by itself.
+_BLOCK_BYTES = 32 * 2**20
+_BLOCKS_AT_ONCE = 4
+_SMALL_AT_ONCE = 64
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class StoreFolder:
     """A folder in an object store. Can be pickled, and used before and after a fork: each process connects itself.
 
-    url: URL of the folder.
+    url: URL of the folder, or of a file, whose name is then "".
     failed_attempts: number of attempts that failed in this process.
 
     Every method raises StoreError, naming the URL, if the store fails after several attempts or refuses access,
@@ -36,7 +34,6 @@ class StoreFolder:
         self.url = url.rstrip("/")
         self.failed_attempts = 0
         self._connection: tuple[int, StoreLocation] | None = None
-        self._last_report = -_REPORT_EVERY_S
 
     def __reduce__(self) -> tuple[Any, ...]:
         return StoreFolder, (self.url,)
@@ -45,62 +42,46 @@ class StoreFolder:
         """Returns the bytes [start, end) of a file, or all of it."""
 
         def fetch(store: StoreLocation) -> bytes:
-            from fsspec.exceptions import FSTimeoutError
-
-            path = f"{store.path}/{name}" if name else store.path
-            limit = {"timeout": _ATTEMPT_S} if store.system.async_impl else {}  # the others have no such argument
-            try:
-                data: bytes = store.system.cat_file(path, start=start, end=end, **limit)
-            except FSTimeoutError as error:
-                raise OSError(f"no answer within {_ATTEMPT_S:g} s") from error
-            if start is not None and end is not None and len(data) != end - start:
-                raise OSError(f"sent {len(data):,} bytes of {end - start:,}")
+            length = end - start if start is not None and end is not None else None
+            data: bytes = ask(store, "cat_file", _path(store, name), start=start, end=end, size=length or 0)
+            if length not in (None, len(data)):
+                raise OSError(f"sent {len(data):,} bytes of {length:,}")
             return data
 
         return self._try(name, fetch)
 
     def read_many(self, names: Sequence[str]) -> dict[str, bytes]:
         """Returns the content of files, fetched concurrently, by name."""
-
-        def fetch(store: StoreLocation) -> dict[str, bytes]:
-            paths = {f"{store.path}/{name}": name for name in names}
-            contents = store.system.cat(list(paths)) if paths else {}
-            return {paths[path]: content for path, content in contents.items()}
-
-        return self._try("", fetch)
+        return dict(zip(names, in_parallel(self.read, names, at_once=_SMALL_AT_ONCE), strict=True))
 
     def read_ranges(self, name: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
         """Returns the bytes [start, end) of a file for each range, fetched concurrently."""
-
-        def fetch(store: StoreLocation) -> list[bytes]:
-            starts, ends = [start for start, _ in ranges], [end for _, end in ranges]
-            paths = [f"{store.path}/{name}"] * len(ranges)
-            parts: list[bytes] = store.system.cat_ranges(paths, starts, ends, on_error="raise")
-            if sum(map(len, parts)) != sum(ends) - sum(starts):
-                raise OSError(f"sent {sum(map(len, parts)):,} bytes of {sum(ends) - sum(starts):,}")
-            return parts
-
-        return self._try(name, fetch) if ranges else []
+        return list(in_parallel(lambda span: self.read(name, *span), ranges, at_once=_SMALL_AT_ONCE))
 
     def size(self, name: str) -> int:
         """Returns the size of a file in bytes."""
-        return self._try(name, lambda store: int(store.system.info(f"{store.path}/{name}")["size"]))
+        return self._try(name, lambda store: int(ask(store, "info", _path(store, name))["size"]))
 
     def download(self, name: str, path: Path) -> None:
         """Copies a file to a disk. Raises OvocrError if the disk is full."""
+        size = self.size(name)
+        try:
+            with open(path, "wb") as file:
+                for block in self._blocks(name, size):
+                    file.write(block)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            raise OvocrError(
+                f"{self._url(name)}: does not fit into {path.parent}: {error.strerror}; set TMPDIR to a "
+                "folder with more space"
+            ) from error
 
-        def fetch(store: StoreLocation) -> None:
-            try:
-                store.system.get_file(f"{store.path}/{name}", str(path))
-            except OSError as error:
-                if error.errno not in _FULL:
-                    raise
-                raise OvocrError(
-                    f"{self.url}/{name}: does not fit into {path.parent}: {error.strerror}; set TMPDIR to a "
-                    "folder with more space"
-                ) from error
-
-        self._try(name, fetch)
+    def _blocks(self, name: str, size: int) -> Iterator[bytes]:
+        starts = range(0, size, _BLOCK_BYTES)
+        return in_parallel(
+            lambda start: self.read(name, start, min(start + _BLOCK_BYTES, size)), starts, at_once=_BLOCKS_AT_ONCE
+        )
 
     def versions(self, name: str = "") -> dict[str, str]:
         """Lists the files in this folder or in one below it, not deeper; maps names to what identifies the content."""
@@ -129,26 +110,14 @@ class StoreFolder:
         return self._try(name, find)
 
     def _try(self, name: str, action: Callable[[StoreLocation], Result]) -> Result:
-        url, start = f"{self.url}/{name}" if name else self.url, time.monotonic()
         connection = self._connect()  # raises UsageError if the packages for the store are not installed
-        for attempt, pause in enumerate((*_PAUSES_S, None), 1):
-            try:
-                with store_errors(url):
-                    return action(connection)
-            except StoreError as error:
-                self.failed_attempts += 1
-                cause = error.__cause__
-                if cause is None or isinstance(cause, PermissionError):
-                    raise
-                reason = describe_error(cause)
-                if pause is None:
-                    seconds = time.monotonic() - start
-                    raise StoreError(f"{url}: {reason} ({attempt} attempts in {seconds:.0f} s)") from cause
-            if time.monotonic() - self._last_report >= _REPORT_EVERY_S:
-                print(f"ovocr: {url}: {reason}; trying again", file=sys.stderr, flush=True)
-                self._last_report = time.monotonic()
-            time.sleep(pause * random.uniform(0.5, 1.5))  # processes that failed together must not return together
-        raise AssertionError("unreachable")
+        return repeat(self._url(name), lambda: action(connection), self._count_failure)
+
+    def _url(self, name: str) -> str:
+        return f"{self.url}/{name}" if name else self.url
+
+    def _count_failure(self) -> None:
+        self.failed_attempts += 1
 
     def _connect(self) -> StoreLocation:
         if self._connection is None or self._connection[0] != os.getpid():
@@ -161,10 +130,14 @@ def read_url(url: str) -> bytes:
     return StoreFolder(url).read("")
 
 
+def _path(store: StoreLocation, name: str) -> str:
+    return f"{store.path}/{name}" if name else store.path
+
+
 def _list(store: StoreLocation, name: str) -> list[dict[str, Any]]:
     """Returns the entries of a folder, without the empty object that some programs make for the folder itself."""
-    folder = f"{store.path}/{name}".rstrip("/")
-    found: list[dict[str, Any]] = store.system.ls(folder, detail=True)
+    folder = _path(store, name).rstrip("/")
+    found: list[dict[str, Any]] = ask(store, "ls", folder, detail=True)
     return [entry for entry in found if entry["name"].rstrip("/") != folder]
 
 

@@ -1,10 +1,11 @@
 """Implements ``ovocr build-labels``: plans engine or table and the sources, runs over the shards, returns totals."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ovocr.base.errors import UsageError
+from ovocr.base.request_count import StoreUse
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.dataset.manifest import IDF
 from ovocr.labelgen.executors.executor import Executor, check_executor, open_executor
@@ -54,7 +55,7 @@ def build_labels(options: BuildOptions, progress: bool) -> Totals:
     progress: show the progress on stderr. Raises OvocrError, including on Ctrl-C and SIGTERM; the same call then
     resumes after the finished shards.
     """
-    start = time.monotonic()
+    start, store_use = time.monotonic(), StoreUse()
     with stoppable(options.out):
         check_executor(options.executor)
         task, shards = _plan(options)
@@ -72,7 +73,8 @@ def build_labels(options: BuildOptions, progress: bool) -> Totals:
             else:
                 _write_configuration(options, destination, task, plan)
             run.remove_temporary_files()
-            return _totals(run, task, time.monotonic() - start)
+            totals = _totals(run, task, time.monotonic() - start)
+        return replace(totals, repeated=store_use.repeated())  # the last shard is uploaded now
 
 
 def _plan(options: BuildOptions) -> tuple[LabelTask | GivenTextTask, list[InputShard]]:

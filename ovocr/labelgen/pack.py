@@ -1,10 +1,11 @@
 """Implements ``ovocr pack-labels``: loads the table, plans the sources, runs over the shards, returns totals."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ovocr.base.plural import counted
+from ovocr.base.request_count import StoreUse
 from ovocr.labelgen.executors.executor import check_executor, open_executor
 from ovocr.labelgen.executors.shard_run import ShardRun
 from ovocr.labelgen.options import PackOptions
@@ -40,14 +41,15 @@ def pack_labels(options: PackOptions, progress: bool) -> PackTotals:
     Skips finished shards. progress: show the progress on stderr. Raises OvocrError, including on Ctrl-C and SIGTERM;
     the same call then resumes after the finished shards. Errors of the table are raised before anything is written.
     """
-    start = time.monotonic()
+    start, store_use = time.monotonic(), StoreUse()
     with stoppable(options.out):
         check_executor(options.executor)
         require_decoders("pack-labels")
         shards = plan_shards(options.sources, options.shard_size, options.source_options, say, options.append)
         task = PackTask.plan(options)
         with open_destination(options.out) as destination:
-            return _pack(options, shards, task, destination, progress, start)
+            totals = _pack(options, shards, task, destination, progress, start)
+        return replace(totals, repeated=store_use.repeated())  # the last shard is uploaded now
 
 
 def _pack(

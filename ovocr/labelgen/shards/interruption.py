@@ -5,13 +5,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ovocr.base.errors import OvocrError
+from ovocr.base.errors import OvocrError, StoreError
 from ovocr.processes.termination import terminable
 
 
 @contextmanager
 def stoppable(out: Path | str) -> Iterator[None]:
-    """Converts Ctrl-C, SIGTERM and OSError inside the block to an OvocrError. out: the data set being written."""
+    """Converts Ctrl-C, SIGTERM and OSError inside the block to an OvocrError. out: the data set being written.
+
+    A StoreError also says what to do.
+    """
     try:
         with terminable():
             yield
@@ -19,6 +22,8 @@ def stoppable(out: Path | str) -> Iterator[None]:
         raise OvocrError(
             f"interrupted; finished shards are kept in {out}: run the same command again to resume"
         ) from None
+    except StoreError as error:
+        raise StoreError(f"{error}; finished shards are kept: run the same command again to resume") from error
     except OSError as error:
         raise file_error(error, out) from error
 

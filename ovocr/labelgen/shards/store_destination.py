@@ -1,7 +1,12 @@
 """A data set in an object store. Each shard is written to a temporary folder and uploaded.
 
-An object appears when its upload is complete. A shard's statistics are uploaded last. The store has no locks, so two
-runs may write the same shard; they upload the same bytes.
+An object appears when its upload is complete. A shard's statistics are uploaded last, unless they exist.
+
+The store has no locks, so two runs may make the same shard. Before each object, a run looks whether another one has
+finished the shard, and then leaves it alone. When it has finished a shard, it removes the parts of uploads that others
+have begun for it. A run that is suspended after its look and goes on later may still replace an object. That cannot
+harm: an object is replaced as a whole, and both runs have made the same bytes from the same sources and manifest. The
+one exception are sources that were repaired in between (`--retry-quarantined`).
 """
 
 import hashlib
@@ -9,14 +14,19 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
-from ovocr.base.errors import OvocrError
+from ovocr.base.attempts import ask, repeat
+from ovocr.base.errors import OvocrError, StoreError
 from ovocr.base.object_store import connect, describe_error
+from ovocr.base.s3_client import abort_uploads, upload_options
+from ovocr.base.store_folder import StoreFolder
 from ovocr.base.temporary import temporary_folder
 from ovocr.dataset.layout import FOLDERS, LabelledDataSet
 from ovocr.dataset.manifest import Manifest
 from ovocr.labelgen.shards.destination import Destination
 from ovocr.labelgen.shards.manifest import NO_CHANGES, AllowedChanges, settle_configuration
+from ovocr.labelgen.shards.progress import say
 from ovocr.labelgen.sources import InputShard
 from ovocr.labelgen.tagging.run_words import Words
 
@@ -33,6 +43,8 @@ class StoreDestination(Destination):
     def __init__(self, url: str) -> None:
         self._url = url.rstrip("/")
         self._store = connect(self._url)
+        self._folder = StoreFolder(self._url)
+        self._rewritten: set[int] = set()
 
     def __enter__(self) -> "StoreDestination":
         with ExitStack() as stack:
@@ -70,7 +82,7 @@ class StoreDestination(Destination):
         settle_configuration(self.data_set, manifest, words, changes)
         if not self._is_new:
             if self._get(self.data_set.manifest_path.name) != self.data_set.manifest_path.read_bytes():
-                self._put_manifest()
+                self._put_content(self.data_set.manifest_path)
             return
         for path in self.data_set.word_files():
             if path.exists() and not self._create(path) and self._get(path.name) != path.read_bytes():
@@ -88,8 +100,7 @@ class StoreDestination(Destination):
         path = self.data_set.records_path(number)
         path.parent.mkdir(exist_ok=True)
         try:
-            with self._store.errors():
-                self._store.system.get_file(self._object(path), str(path))
+            self._folder.download(self._name(path), path)
             return super().keys(number)
         finally:
             path.unlink(missing_ok=True)
@@ -113,9 +124,10 @@ class StoreDestination(Destination):
         """Removes the statistics of a shard before it is rewritten. Without them it is not finished."""
         if number not in self._finished:
             return
-        with self._store.errors():
-            self._store.system.rm_file(self._object(self.data_set.stats_path(number)))
+        with suppress(FileNotFoundError):  # the answer to the first attempt was lost, or another run was faster
+            self._ask(self.data_set.stats_path(number), "rm_file")
         self._finished.remove(number)
+        self._rewritten.add(number)
 
     def finish_shard(self, number: int) -> None:
         """Uploads the shard while the next one is written. Raises OvocrError if the previous upload failed."""
@@ -127,14 +139,38 @@ class StoreDestination(Destination):
             self._upload.result()
 
     def _upload_shard(self, number: int) -> None:
-        with self._store.errors():
-            for path in self.data_set.data_files(number, with_text=True).values():
-                if path.exists():
-                    self._store.system.put_file(str(path), self._object(path))
-                    path.unlink()
-            # The local file is kept for the totals of the run.
-            stats = self.data_set.stats_path(number)
-            self._store.system.put_file(str(stats), self._object(stats))
+        stats = self.data_set.stats_path(number)
+        files = [path for path in self.data_set.data_files(number, with_text=True).values() if path.exists()]
+        finished = any(self._put(path, number) for path in files)
+        # The local file is kept for the totals of the run.
+        if number in self._rewritten:
+            self._put_content(stats)
+        elif finished or not (self._create(stats) or self._get(self._name(stats)) == stats.read_bytes()):
+            say(f"shard {number} was made by another process meanwhile")
+        with suppress(StoreError):  # without permission to list them, the parts stay, which are no objects
+            repeat(
+                self._url, lambda: abort_uploads(self._store.system, self._store.path, set(map(self._object, files)))
+            )
+        for path in files:
+            path.unlink()
+
+    def _put(self, path: Path, number: int) -> bool:
+        """Uploads a file. Returns True, without uploading it, if another process has finished the shard meanwhile."""
+        stats, size = self._object(self.data_set.stats_path(number)), path.stat().st_size
+
+        def put() -> bool:
+            if number not in self._rewritten:  # what is rewritten is no longer right
+                with suppress(FileNotFoundError):
+                    ask(self._store, "info", stats)
+                    return True
+            options = upload_options(self._store.system)
+            try:
+                ask(self._store, "put_file", str(path), self._object(path), size=size, **options)
+            except FileNotFoundError as error:  # another process has finished the shard and removed these parts
+                raise OSError(describe_error(error)) from error
+            return False
+
+        return repeat(self._url, put)
 
     def _fetch_configuration(self) -> bool:
         """Returns True if the store has a configuration."""
@@ -149,8 +185,7 @@ class StoreDestination(Destination):
 
     def _check_no_shard_files(self) -> None:
         for folder in FOLDERS:
-            with self._store.errors():
-                found = self._store.system.find(f"{self._store.path}/{folder}")
+            found = self._ask(self.data_set.root / folder, "find")
             # Another process may have started the data set. It writes the manifest before its shards.
             if found and self._get(self.data_set.manifest_path.name) is None:
                 name = found[0].removeprefix(f"{self._store.path}/")
@@ -162,23 +197,19 @@ class StoreDestination(Destination):
         """Returns the numbers of the finished shards."""
         folder = self.data_set.stats_path(0).parent
         folder.mkdir(exist_ok=True)
-        with self._store.errors():
-            paths = [path for path in self._store.system.find(self._object(folder)) if path.endswith(".json")]
-            contents = self._store.system.cat(paths) if paths else {}
-        for path, content in contents.items():
-            (folder / path.rpartition("/")[2]).write_bytes(content)
+        names = [path.rpartition("/")[2] for path in self._ask(folder, "find") if path.endswith(".json")]
+        for name, content in self._folder.read_many([f"{folder.name}/{name}" for name in names]).items():
+            (folder / name.rpartition("/")[2]).write_bytes(content)
         return set(self.data_set.finished_shards())
 
-    def _put_manifest(self) -> None:
-        path = self.data_set.manifest_path
-        with self._store.errors():
-            self._store.system.pipe_file(self._object(path), path.read_bytes())
+    def _put_content(self, path: Path) -> None:
+        """Uploads a small file, also if the store already contains it."""
+        self._ask(path, "pipe_file", path.read_bytes())
 
     def _create(self, path: Path) -> bool:
-        """Uploads a file of the configuration. Returns False if the store already contains it."""
+        """Uploads a small file. Returns False if the store contains it, also if an answer was lost."""
         try:
-            with self._store.errors():
-                self._store.system.pipe_file(self._object(path), path.read_bytes(), mode="create")
+            self._ask(path, "pipe_file", path.read_bytes(), mode="create")
         except FileExistsError:
             return False
         except FileNotFoundError as error:
@@ -186,13 +217,19 @@ class StoreDestination(Destination):
         return True
 
     def _get(self, name: str) -> bytes | None:
-        with suppress(FileNotFoundError), self._store.errors():
-            content: bytes = self._store.system.cat_file(f"{self._store.path}/{name}")
-            return content
+        with suppress(FileNotFoundError):
+            return self._folder.read(name)
         return None
 
+    def _ask(self, path: Path, method: str, *arguments: Any, **options: Any) -> Any:
+        """Calls a method of the store's file system for a file or folder, several times if the store fails."""
+        return repeat(self._url, lambda: ask(self._store, method, self._object(path), *arguments, **options))
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.data_set.root).as_posix()
+
     def _object(self, path: Path) -> str:
-        return f"{self._store.path}/{path.relative_to(self.data_set.root).as_posix()}"
+        return f"{self._store.path}/{self._name(path)}"
 
 
 def open_destination(out: Path | str) -> Destination:

@@ -40,6 +40,7 @@ class Totals:
     replaced: maps reasons to the number of replaced workers; None if the run has no workers that can be replaced.
     damaged: sources that could not be read completely. is_slice: True if the run made only a slice of the shards.
     unfinished_elsewhere: sources of unfinished shards that the run does not name.
+    repeated: number of requests to object stores that were repeated; None if the run used none.
     """
 
     shards: int
@@ -51,6 +52,7 @@ class Totals:
     damaged: tuple[str, ...] = ()
     is_slice: bool = False
     unfinished_elsewhere: tuple[str, ...] = ()
+    repeated: int | None = None
 
     @classmethod
     def of(
@@ -102,6 +104,7 @@ class Totals:
             **({"damaged_sources": list(self.damaged)} if self.damaged else {}),
             **({"unfinished_sources": list(self.unfinished_elsewhere)} if self.unfinished_elsewhere else {}),
             **self._replaced_json(),
+            **({} if self.repeated is None else {"store_requests_repeated": self.repeated}),
         }
 
     def _replaced_json(self) -> dict[str, Any]:
@@ -120,6 +123,7 @@ class Totals:
             *_list_sources("damaged", self.damaged),
             *_list_sources("other sources of the data set that are unfinished", self.unfinished_elsewhere),
             *self._contents(),
+            *self._repeated_line(),
         ]
         if not self.built:
             these = " of these sources" if self.unfinished_elsewhere else ""
@@ -138,6 +142,11 @@ class Totals:
     def _replaced_line(self) -> list[str]:
         parts = [f"{count} {_REPLACED[reason]}" for reason, count in sorted((self.replaced or {}).items()) if count]
         return [f"worker processes replaced: {', '.join(parts)}"] if parts else []
+
+    def _repeated_line(self) -> list[str]:
+        if not self.repeated:
+            return []
+        return [f"{counted(self.repeated, 'request')} to the store {'was' if self.repeated == 1 else 'were'} repeated"]
 
     def _contents(self) -> list[str]:
         """Returns lines about the text and tags of the images."""

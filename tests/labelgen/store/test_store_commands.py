@@ -17,12 +17,15 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.slow_store import SlowStore
-from ovocr.base import store_folder
+from ovocr.base import attempts
 from ovocr.base.store_folder import StoreFolder
 from ovocr.cli import main
 from ovocr.dataset.layout import LabelledDataSet
 from ovocr.labelgen.shards.totals import Totals
 from tests.labelgen.data_sets import digests
+
+# What commands that write a data set add.
+RESUMES = "; finished shards are kept: run the same command again to resume"
 
 Built = tuple[LabelledDataSet, Totals]
 Output = tuple[int, str, str]
@@ -55,6 +58,7 @@ def run(*arguments: object) -> Output:
 
 def without_times(text: str, root: object) -> str:
     """Returns the output without durations, with one name for the data set."""
+    text = re.sub(r"^ovocr: shard .* images/s.*\n", "", text, flags=re.M)  # progress, which only slow runs tell
     # Files of a store are copied, those of a disk are linked.
     text = re.sub(r"(\d) shards? linked, (\d) copied", lambda match: f"{int(match[1]) + int(match[2])} placed", text)
     text = re.sub(
@@ -222,7 +226,9 @@ def test_refused_connections_end_with_one_line(
     code, text, errors = run(*arguments)
     assert (code, text) == (1, "")
     *_, line = errors.splitlines()
-    assert re.fullmatch(rf"ovocr: {stored}: .*connect.* \(4 attempts in \d s\)", line, re.IGNORECASE), errors
+    assert re.fullmatch(rf"ovocr: {stored}: .*connect.* \(4 attempts in \d s\)({RESUMES})?", line, re.IGNORECASE), (
+        errors
+    )
     assert all(line.endswith("trying again") for line in errors.splitlines()[:-1])
 
 
@@ -233,14 +239,14 @@ def test_store_that_fails_later_ends_the_command(stored: str, tmp_path: Path, mo
     def raise_error(_: object) -> None:
         raise OSError("out of order")
 
-    monkeypatch.setattr(store_folder, "_PAUSES_S", (0.0,))
+    monkeypatch.setattr(attempts, "_PAUSES_S", (0.0,))
     monkeypatch.setattr(StoreFolder, "download", fail)
     for name in COMMANDS:
         code, text, errors = run(*COMMANDS[name][0](stored, tmp_path))
         assert (code, text) == (1, ""), name
-        assert re.search(rf"^ovocr: {stored}/\w+/0000\d\.\w+: out of order \(2 attempts in 0 s\)$", errors, re.M), (
-            errors
-        )
+        assert re.search(
+            rf"^ovocr: {stored}/\w+/0000\d\.\w+: out of order \(2 attempts in 0 s\)({RESUMES})?$", errors, re.M
+        ), errors
 
 
 @pytest.fixture
@@ -249,7 +255,7 @@ def cut_off(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     import fsspec
 
     def cut() -> None:
-        monkeypatch.setattr(store_folder, "_PAUSES_S", (0.0, 0.0, 0.0))
+        monkeypatch.setattr(attempts, "_PAUSES_S", (0.0, 0.0, 0.0))
         monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
         monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
         s3 = fsspec.get_filesystem_class("s3")
@@ -301,7 +307,7 @@ def test_interrupted_command_leaves_no_files(
     process = subprocess.Popen(
         [sys.executable, "-m", "ovocr", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240  # machines are busy
     while not list(temporary.glob("ovocr-shard-*/.lock")):
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline

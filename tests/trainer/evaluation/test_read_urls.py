@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
-from ovocr.base import store_folder
+from ovocr.base import attempts
 from ovocr.cli import main
 from ovocr.recordio import RecordReader
 
@@ -63,7 +63,7 @@ def test_store_that_refuses_connections_ends_the_command(
     import fsspec
 
     s3 = fsspec.get_filesystem_class("s3")
-    monkeypatch.setattr(store_folder, "_PAUSES_S", (0.0,))
+    monkeypatch.setattr(attempts, "_PAUSES_S", (0.0,))
     monkeypatch.setattr(s3, "retries", 1)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")

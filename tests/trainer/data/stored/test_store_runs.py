@@ -29,9 +29,9 @@ BLOCKS = ("heads.ocr.order=blocks", "heads.ocr.block_records=4", "heads.ocr.wind
 # Commands under test wait for a lost store for seconds instead of minutes.
 QUICK = """
 import sys
-import ovocr.base.store_folder as store_folder
-store_folder._PAUSES_S = (0.1, 0.2)
-store_folder._ATTEMPT_S = 3.0
+import ovocr.base.attempts as attempts
+attempts._PAUSES_S = (0.1, 0.2)
+attempts._ATTEMPT_S = 3.0
 from ovocr.cli import main
 main()
 """

@@ -280,8 +280,8 @@ def test_missing_data_set(bucket):
 def test_store_that_does_not_answer_is_an_error(root: Path, bucket, proxy: SlowStore, monkeypatch: pytest.MonkeyPatch):
     url = bucket.upload(root, "labels")
     samples = opened(url)
-    monkeypatch.setattr("ovocr.base.store_folder._PAUSES_S", (0.01,))
-    monkeypatch.setattr("ovocr.base.store_folder._ATTEMPT_S", 0.3)
+    monkeypatch.setattr("ovocr.base.attempts._PAUSES_S", (0.01,))
+    monkeypatch.setattr("ovocr.base.attempts._ATTEMPT_S", 0.3)
     proxy.latency = 3.0
     with pytest.raises(OvocrError, match=rf"^{url}/rec/00002\.rec: no answer within 0.3 s \(2 attempts in \d+ s\)$"):
         samples.load(20)
