@@ -86,7 +86,7 @@ class FailureDetector:
     def _failed_ranks(self) -> str:
         """Returns a description of the ranks that failed or did not report in time."""
         if self._report_of(self._rank, wait_s=0.1) is None:
-            return "rank 0, or the torchrun that started the ranks, is gone"  # one of the two hosts the store
+            return self._lost_store()
         deadline = time.monotonic() + _REPORT_TIMEOUT_S
         reasons = []
         for rank in range(self._world):
@@ -98,6 +98,17 @@ class FailureDetector:
             elif report != _LOST_CONTACT:
                 reasons.append(f"rank {rank} ({self._get(f'who/{rank}')}) failed: {report}")
         return "; ".join(reasons)
+
+    def _lost_store(self) -> str:
+        """Returns the reason why the store does not answer."""
+        host, _, port = self._address.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), timeout=_REPORT_TIMEOUT_S).close()
+        except ConnectionRefusedError:
+            pass
+        except (OSError, ValueError):
+            return self._out_of_reach()
+        return "rank 0, or the torchrun that started the ranks, is gone"  # one of the two has the store
 
     def _publish(self, text: str) -> None:
         with contextlib.suppress(RuntimeError, OSError):  # the store may be gone with the process that hosted it
