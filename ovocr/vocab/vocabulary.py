@@ -100,6 +100,14 @@ def description_path(path: Path) -> Path:
     return path.with_name(path.name + ".json")
 
 
+def is_description(path: Path) -> bool:
+    """Returns True if a file describes a vocabulary. It is written before the vocabulary, which may be missing."""
+    try:
+        return {"size", "sha256"} <= read_description(path).keys()
+    except OvocrError:
+        return False
+
+
 def _read_words(path: Path) -> list[str]:
     try:
         data = path.read_bytes()

@@ -8,7 +8,7 @@ from ovocr.dataset.holdout.rule import check_share
 from ovocr.vocab.count_merging import DEFAULT_MEMORY
 from ovocr.vocab.lexicon import LEXICON
 from ovocr.vocab.segmentation.segmenter import DEFAULT, Segmentation
-from ovocr.vocab.vocabulary import description_path
+from ovocr.vocab.vocabulary import description_path, is_description
 
 # Class ids are stored as float32, which is exact up to here.
 LARGEST_SIZE = 2**24
@@ -53,9 +53,10 @@ class VocabularyOptions:
             raise UsageError(f"--workers {self.workers}: must be at least 1")
 
     def check_out(self) -> None:
-        """Raises OvocrError if ``out`` would replace a vocabulary, on which data sets and runs may depend."""
+        """Raises OvocrError if ``out`` would replace a vocabulary, on which data sets and runs may depend, or any file
+        but the description that an interrupted build has left."""
         for path in (self.out, description_path(self.out)):
-            if path.exists() and not self.force:
+            if path.exists() and not self.force and not is_description(path):
                 raise OvocrError(f"--out {self.out}: {path} exists; choose another --out, or replace it with --force")
 
 

@@ -181,7 +181,7 @@ def test_a_host_is_lost_in_a_shard(
             for pid in pids:
                 os.kill(pid, signal.SIGCONT)
         if fault != "killed":
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + ENDED_S
             while actor_pids(lost):
                 assert time.monotonic() < deadline, "actors of the lost host live on"
                 time.sleep(0.1)

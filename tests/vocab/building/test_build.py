@@ -195,9 +195,17 @@ def test_existing_vocabulary_is_kept_without_force(options: VocabularyOptions) -
     assert options.out.read_text() == "old\n"
     build_vocabulary(replace(options, force=True))
     assert Vocabulary.load(options.out).id("old") is None
+
+
+def test_description_without_vocabulary_is_that_of_an_interrupted_build(options: VocabularyOptions) -> None:
+    build_vocabulary(options)
     options.out.unlink()
+    build_vocabulary(options)
+    options.out.unlink()
+    description_path(options.out).write_text('{"size": 3}')
     with pytest.raises(OvocrError, match=r"v\.txt\.json exists"):
         build_vocabulary(options)
+    assert description_path(options.out).read_text() == '{"size": 3}'
 
 
 def test_data_set_without_words_is_refused(tmp_path: Path, write_shard: WriteShard) -> None:
