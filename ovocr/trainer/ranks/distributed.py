@@ -14,12 +14,14 @@ from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
 from ovocr.base.errors import OvocrError, UsageError
-from ovocr.trainer.ranks.failure_detection import FailureDetector, first_line
+from ovocr.trainer.ranks.failure_detection import FailureDetector, first_line, within
 from ovocr.trainer.ranks.hosts import number_ranks_over_hosts
 from ovocr.trainer.ranks.retransmission import limit_retransmission_pauses
 
 # Bytes that gathering tensors of the CPU needs on a device at a time.
 _GATHERED_BYTES = 2**26
+# torch notices its own timeout within this time.
+_MEETING_GRACE_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -121,12 +123,16 @@ def join_ranks(device: torch.device, timeout_s: float = 600.0) -> Iterator[Ranks
     address = f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
     backend = "nccl" if device.type == "cuda" else "gloo"
     try:
-        store, rank, world = next(rendezvous("env://", timeout=timeout))
+        # torch's timeout does not cover its first exchange with the store: another program may answer there, or none.
+        met = within(timeout_s + _MEETING_GRACE_S, lambda: next(rendezvous("env://", timeout=timeout)))
+        if met is None:
+            raise dist.DistNetworkError("what listens there does not answer as the store of a run does")
+        store, rank, world = met
         dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=timeout)
     except dist.DistError as error:
-        reason = first_line(error)
         raise OvocrError(
-            f"rank {os.environ.get('RANK')}: cannot meet the other ranks at {address}: {reason}"
+            f"rank {os.environ.get('RANK')}: cannot meet the other ranks at {address}: {first_line(error)}; check that "
+            "all machines have started, each with its own number and as many ranks, and that the port is free"
         ) from error
     limit_retransmission_pauses(give_up_s=2 * timeout_s)  # collectives give up before
     try:

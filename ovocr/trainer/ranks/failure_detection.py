@@ -59,8 +59,8 @@ class FailureDetector:
         """Publishes the error and returns the error to raise: the same error, or an OvocrError that names the failed
         rank. Ends within 15 seconds."""
         if not _is_collective_failure(error):
-            return _within(_STORE_TIMEOUT_S, lambda: self._own_failure(error)) or error
-        reason = _within(_STORE_TIMEOUT_S, lambda: self._reason(error))
+            return within(_STORE_TIMEOUT_S, lambda: self._own_failure(error)) or error
+        reason = within(_STORE_TIMEOUT_S, lambda: self._reason(error))
         if reason is None:
             reason = self._out_of_reach()
             end_launcher_if_stuck()
@@ -129,12 +129,25 @@ class FailureDetector:
             return "unknown"
 
 
-def _within(seconds: float, ask: Callable[[], Answer]) -> Answer | None:
-    """Returns the answer of a function, or None if it takes longer. The function then continues in its thread."""
+def within(seconds: float, ask: Callable[[], Answer]) -> Answer | None:
+    """Returns the answer of a function, or None if it takes longer. The function then continues in its thread.
+
+    Raises what the function raises.
+    """
     answers: list[Answer] = []
-    thread = threading.Thread(target=lambda: answers.append(ask()), name="ovocr-store", daemon=True)
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            answers.append(ask())
+        except BaseException as error:  # noqa: BLE001 - raised in the thread of the caller
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="ovocr-store", daemon=True)
     thread.start()
     thread.join(seconds)
+    if errors:
+        raise errors[0]
     return answers[0] if answers else None
 
 

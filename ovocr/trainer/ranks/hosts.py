@@ -30,7 +30,7 @@ class Hosts:
         if self.count == 1:
             if self.master or self.number:
                 raise UsageError("--node-rank and --master: need --nnodes M, the number of machines")
-        elif not host or not port.isdecimal():
+        elif not host or not port.isdecimal() or not 0 < int(port) < 2**16:
             given = self.master or "(not given)"
             raise UsageError(f"--master {given}: give HOST:PORT, a name or address of machine 0 and a free port there")
         elif self.number >= self.count:

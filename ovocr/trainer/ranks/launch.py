@@ -32,7 +32,8 @@ def launch_ranks(arguments: Iterable[str], ranks: int, hosts: Hosts = ONE_HOST) 
     path = os.pathsep.join(filter(None, (str(Path(ovocr.__file__).parents[1]), os.environ.get("PYTHONPATH"))))
     os.environ["PYTHONPATH"] = path
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, available_cores() // ranks)))
-    # The handlers below report failures in one line.
+    # The handlers below report failures in one line, and the ranks theirs; torch would add warnings with stacks of C++.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     options = torchrun.parse_args(["--standalone", f"--nproc-per-node={ranks}", "-m", "ovocr", *arguments])
     if hasattr(options, "shutdown_timeout"):  # since torch 2.10; always 30 s before

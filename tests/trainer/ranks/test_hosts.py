@@ -19,6 +19,7 @@ from ovocr.trainer.ranks.hosts import Hosts, number_ranks_over_hosts
         ({"count": 2}, r"--master \(not given\): give HOST:PORT"),
         ({"count": 2, "master": "host1"}, "--master host1: give HOST:PORT"),
         ({"count": 2, "master": "host1:http"}, "--master host1:http: give HOST:PORT"),
+        ({"count": 2, "master": "host1:99999"}, "--master host1:99999: give HOST:PORT"),
         ({"count": 2, "number": 2, "master": "host1:1"}, "--node-rank 2: must be below --nnodes, 2"),
     ],
 )

@@ -3,6 +3,9 @@
 import os
 import re
 import signal
+import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -130,6 +133,22 @@ def test_killed_loader_worker_is_named(config_file: Path, runs: Any) -> None:
     message = f"ovocr: ({death}|a loader worker died while sending).*; a possible cause is a lack of memory"
     assert re.match(message, lines[-1]), lines
     assert not [line for line in lines if "Traceback" in line]
+
+
+def test_a_server_that_is_no_store_is_named(config_file: Path) -> None:
+    """The server accepts connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        master = f"127.0.0.1:{server.getsockname()[1]}"
+        command = [sys.executable, "-m", "ovocr", "train", str(config_file), "--set", "run.collective_timeout_s=3"]
+        hosts = ["--nnodes", "2", "--node-rank", "1", "--master", master]
+        done = subprocess.run([*command, *hosts], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 1
+    first, reason, last = done.stderr.splitlines()
+    assert first == f"ovocr: machine 1: 2 machines of 1 rank meet at {master}"
+    assert reason.startswith(
+        f"ovocr: rank 1: cannot meet the other ranks at {master}: what listens there does not answer as the store"
+    )
+    assert re.fullmatch(r"ovocr: rank 1 \(process \d+\) ended with exit code 1", last)
 
 
 def children_of(pid: int) -> list[int]:
