@@ -34,12 +34,14 @@ class Host:
 
     def boot(self) -> None:
         """Starts the host and connects it."""
-        # Its first process; all others of the host die with it.
+        # Its first process, which ends with the test, even if that is killed. All others of the host die with it.
         hosts, shm = self._network.hosts_file, "mount -t tmpfs tmpfs /dev/shm"
-        script = f"hostname {self.name} && mount --bind {hosts} /etc/hosts && {shm} && echo up && exec sleep infinity"
+        script = f"hostname {self.name} && mount --bind {hosts} /etc/hosts && {shm} && echo up && exec cat"
         command = ["unshare", *_NAMESPACES, "--fork", "--kill-child", "--mount-proc", "bash", "-c", script]
         # When its child is killed, `unshare` complains about the signals that it restores.
-        self._system = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self._system = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
         assert self._system.stdout is not None
         assert self._system.stdout.readline() == "up\n", "the host did not start"
         (self._first,) = children_of(self._system.pid)
@@ -80,8 +82,9 @@ class Host:
         with suppress(ProcessLookupError):
             os.kill(self._first, signal.SIGKILL)
         self._system.wait(_START_TIMEOUT_S)
-        assert self._system.stdout is not None
-        self._system.stdout.close()
+        for pipe in (self._system.stdin, self._system.stdout):
+            assert pipe is not None
+            pipe.close()
         self._network.disconnect(self)
         for process in self._processes:
             process.wait(_START_TIMEOUT_S)
