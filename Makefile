@@ -67,7 +67,7 @@ check: lint  ## Run lint and the fast tests of all rooms, in under two minutes
 test: $(VENV)/installed-test $(MXNET_VENV)/installed  ## Run all tests except the DALI tests (a wheel of 424 MB) and the PaddleOCR tests
 	$(INTEROP) $(BIN)/python -m pytest $(PARALLEL)
 
-faults: $(VENV)/installed-test  ## Inject faults for about an hour: hosts, networks, stores, power, parsers; prints a table
+faults: $(VENV)/installed-test  ## Inject faults for one to two hours: hosts, networks, stores, power, parsers; prints a table
 	rm -rf demo/faults
 	OVOCR_FAULT_ROWS=$(CURDIR)/demo/faults $(BIN)/python -m pytest -m "faults or not faults" tests/faults; status=$$?; \
 		$(BIN)/python -m tests.faults.table demo/faults; exit $$status
