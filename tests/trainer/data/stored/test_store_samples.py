@@ -185,7 +185,10 @@ def test_limit_of_the_cache_is_kept(root: Path, bucket, tmp_path: Path):
     def watch() -> None:
         while not done.wait(0.002):
             with suppress(FileNotFoundError):  # a file was renamed or removed meanwhile
-                sizes.append(sum(path.stat().st_size for path in (tmp_path / "blocks").glob("*/*")))
+                files = sorted((tmp_path / "blocks").glob("*/*"))
+                size = sum(path.stat().st_size for path in files)
+                if files == sorted((tmp_path / "blocks").glob("*/*")):  # else the sum is of no one moment
+                    sizes.append(size)
 
     done = threading.Event()
     watcher = threading.Thread(target=watch)
