@@ -20,14 +20,12 @@ import pytest
 
 from ovocr.dataset.layout import LabelledDataSet
 from tests.faults.conftest import MakeRow
-from tests.faults.hosts.labelling_runs import SHARDS, check, command, end, start, write_sources
+from tests.faults.hosts.labelling_runs import SHARDS, check, command, end
 from tests.faults.hosts.network import Host, Network, network
-from tests.labelgen.data_sets import digests
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install '.[ray]'")
 pytestmark = pytest.mark.faults
 
-IMAGES = 60
 START_S, RUN_S = 120, 300
 ENDED_S = 150  # actors end 90 s after the last answer of the head
 PORT = 6379
@@ -49,19 +47,6 @@ PATCH = (
     "from ovocr.__main__ import main\n"
     "main()\n"
 )
-
-
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("sources")
-    write_sources(folder, IMAGES)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def whole(sources: Path) -> dict[str, str]:
-    assert end(start(command(sources, sources / "whole"))) == (0, "")
-    return digests(sources / "whole")
 
 
 @dataclass

@@ -29,7 +29,7 @@ def net(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Network]:
 
 
 @pytest.fixture
-def whole(tmp_path: Path, config: Path) -> Path:
+def undisturbed(tmp_path: Path, config: Path) -> Path:
     """Returns the folder of a run of 12 steps that nothing disturbs."""
     Runs.finish(config, f"run.output={tmp_path / 'whole'}")
     return tmp_path / "whole"
@@ -147,7 +147,7 @@ def test_a_cut_shorter_than_the_timeout_heals(
     net: Network,
     config: Path,
     tmp_path: Path,
-    whole: Path,
+    undisturbed: Path,
     cut_s: int,
     fault_row: MakeRow,
     idle: Callable[[float], None],
@@ -160,13 +160,13 @@ def test_a_cut_shorter_than_the_timeout_heals(
     net.heal(net.hosts[1])
     codes, seconds = run.wait(120)
     assert codes == [0, 0], run.lines(1)[-5:]
-    Runs.assert_same_metrics(tmp_path / "run", whole, 1e-3)
+    Runs.assert_same_metrics(tmp_path / "run", undisturbed, 1e-3)
     row.happened = f"went on, ended {seconds:.0f} s after the cut; 12 steps with the same samples and losses"
 
 
 @pytest.mark.faults
 def test_latency_and_loss_change_nothing_but_time(
-    net: Network, config: Path, tmp_path: Path, whole: Path, fault_row: MakeRow
+    net: Network, config: Path, tmp_path: Path, undisturbed: Path, fault_row: MakeRow
 ) -> None:
     row = fault_row("training", "2 hosts, 100 ms latency and 5% of the packets lost", "the same course, only slower")
     net.latency(0.1)
@@ -174,7 +174,7 @@ def test_latency_and_loss_change_nothing_but_time(
     run = HostsRun(net, config, "run.log_every=1")
     codes, seconds = run.wait(900)
     assert codes == [0, 0], run.lines(1)[-5:]
-    Runs.assert_same_metrics(tmp_path / "run", whole, 1e-3)
+    Runs.assert_same_metrics(tmp_path / "run", undisturbed, 1e-3)
     delivered, lost = net.frames()
     row.happened = (
         f"12 steps with the same samples and losses in {seconds:.0f} s; {lost:,} of {delivered + lost:,} lost"

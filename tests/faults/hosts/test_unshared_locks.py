@@ -14,28 +14,14 @@ import pytest
 
 from ovocr.dataset.layout import LabelledDataSet
 from tests.faults.conftest import MakeRow
-from tests.faults.hosts.labelling_runs import SHARDS, check, command, end, start, write_sources
+from tests.faults.hosts.labelling_runs import SHARDS, check, command, end, start
 from tests.faults.power_cut.mounting import mounted
-from tests.labelgen.data_sets import digests, wait_for_writer
+from tests.labelgen.data_sets import wait_for_writer
 
-IMAGES = 60
 TAKEN = (
     r"ovocr: \S+: shard \d was taken over by another process( \(.+, process \d+\))?; run the same command again .*\n"
 )
 Mounts = Callable[[float], tuple[Path, Path]]
-
-
-@pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("sources")
-    write_sources(folder, IMAGES)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def whole(sources: Path) -> dict[str, str]:
-    assert end(start(command(sources, sources / "whole"))) == (0, "")
-    return digests(sources / "whole")
 
 
 @pytest.fixture
